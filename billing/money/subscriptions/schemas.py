@@ -225,7 +225,7 @@ class SubscriptionChange(Row):
     kind: ChangeKind
     wanted: dict[str, Any]
     terms: dict[str, Any] = Field(default_factory=dict)
-    """For a change of plan or price, or of add-ons now: `Terms`."""
+    """For a change of plan or price, or of add-ons now: its `new_terms`."""
     invoice_id: UUID | None = None
     status: ChangeStatus
     reason: str | None = None
@@ -234,6 +234,20 @@ class SubscriptionChange(Row):
     """A scheduled change applies at the first period end at or after this instant."""
     created_at: AwareDatetime
     decided_at: AwareDatetime | None = None
+
+    def is_scheduled(self, kind: ChangeKind) -> bool:
+        """True if it is of this kind and comes with the end of the period."""
+        return (self.kind, self.status) == (kind, "scheduled")
+
+    @property
+    def was_invoiced(self) -> bool:
+        """True if it was applied with an invoice of its own."""
+        return self.status == "applied" and self.invoice_id is not None
+
+    @property
+    def new_terms(self) -> "Terms":
+        """The terms that it changes to; not of a change without any."""
+        return Terms.model_validate(self.terms)
 
     @property
     def portions(self) -> tuple[Portion, ...]:

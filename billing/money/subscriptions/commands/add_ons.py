@@ -29,7 +29,6 @@ from billing.money.subscriptions.schemas import (
     Portion,
     Subscription,
     SubscriptionChange,
-    Terms,
     When,
 )
 from billing.money.subscriptions.states import demand
@@ -227,10 +226,10 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Deci
     if item and item.units and item.meter == meter:
         whole = item.units * item.quantity
     applied = (
-        Terms.model_validate(one.terms)
+        one.new_terms
         for one in w.rows.of(SubscriptionChange)
         # A change that came with a period has no terms: its quantities say what it gives.
-        if one.status == "applied" and one.invoice_id and one.kind in ("plan", "add_ons")
+        if one.was_invoiced and one.kind in ("plan", "add_ons")
     )
     moved = (
         portion.units

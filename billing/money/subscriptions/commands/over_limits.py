@@ -8,7 +8,7 @@ from billing.money.subscriptions.commands import add_ons
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import portions
 from billing.money.subscriptions.previews.deciding import OverLimit
-from billing.money.subscriptions.schemas import SubscriptionChange, Terms
+from billing.money.subscriptions.schemas import SubscriptionChange
 
 
 def over_limits(
@@ -20,7 +20,7 @@ def over_limits(
     """
     if change is None or change.kind != "plan":
         return ()
-    terms = Terms.model_validate(change.terms)
+    terms = change.new_terms
     plan = w.facts.plans[terms.plan_id]
     wanted = terms.add_ons
     if wanted is None:

@@ -157,7 +157,7 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
     change = changes.scheduled(w.rows, "plan")
     if change is None or cycles.of(w).price_id == wrong:
         return _schedule(w, reason)
-    chosen = Terms.model_validate(change.terms)
+    chosen = change.new_terms
     if chosen.price_id != wrong:
         return _schedule(w, reason)
     price = _sold(w, chosen.interval)
@@ -185,7 +185,7 @@ def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
     terms, told = new_terms.at_price(w, price), changes.scheduled(w.rows, "price")
-    comes = new_terms.of_now(w) if told is None else Terms.model_validate(told.terms)
+    comes = new_terms.of_now(w) if told is None else told.new_terms
     if _is_equal(terms, comes):
         raise Conflict("PRICE_NOT_OFFERED")
     if _is_equal(terms, new_terms.of_now(w)):

@@ -27,7 +27,6 @@ from billing.money.subscriptions.schemas import (
     Rest,
     Subscription,
     SubscriptionChange,
-    Terms,
     When,
 )
 from billing.money.subscriptions.states import demand
@@ -131,7 +130,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )
     if (coming := changes.scheduled(w.rows, "plan")) is not None:
-        interval = Terms.model_validate(coming.terms).interval
+        interval = coming.new_terms.interval
         changes.demand_last_day(changed, interval, "end it at another date")
     changes.drop_pending(w, "an end was asked for")
     gone: tuple[ChangeKind, ...] = ("plan", "add_ons") if changed.ends_with_period else ()

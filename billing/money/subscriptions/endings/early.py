@@ -153,7 +153,7 @@ def _grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
     found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
     for one in w.rows.of(SubscriptionChange):
-        if one.status == "applied" and one.kind == "plan" and one.invoice_id is not None:
+        if one.kind == "plan" and one.was_invoiced:
             found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
     return found
 

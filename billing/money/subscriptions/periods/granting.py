@@ -140,15 +140,14 @@ def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Deci
 
 def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:
     """Return the terms of the changes of plan applied in a cycle, oldest first."""
-    found = (Terms.model_validate(one.terms) for one in _changes(w))
+    found = (one.new_terms for one in _changes(w))
     return [one for one in found if one.cycle_start is not None and one.cycle_start == start]
 
 
 def _changes(w: Work[SubscriptionFacts]) -> list[SubscriptionChange]:
     """Return the applied changes of plan that had an invoice of their own, oldest first."""
-    made = (one for one in w.rows.of(SubscriptionChange) if one.invoice_id is not None)
-    applied = (one for one in made if (one.kind, one.status) == ("plan", "applied"))
-    return sorted(applied, key=lambda one: one.id)
+    plans = (one for one in w.rows.of(SubscriptionChange) if one.kind == "plan")
+    return sorted((one for one in plans if one.was_invoiced), key=lambda one: one.id)
 
 
 def grant_key(subscription: Subscription, allowance: periods.Interval, start: datetime) -> str:

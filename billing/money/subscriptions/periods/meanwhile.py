@@ -51,7 +51,7 @@ def settled(
 
     Call it while the subscription still has its old plan.
     """
-    asked = Terms.model_validate(change.terms)
+    asked = change.new_terms
     terms = _of_this_cycle(w, asked, invoice)
     used = _span(w, terms)
     if used is not None:

@@ -109,9 +109,7 @@ def is_restated(rows: Rows, line: InvoiceLine) -> bool:
     return line.kind == "add_on" and any(
         portion.restated and portion.add_on == line.detail.get("add_on")
         for one in rows.of(SubscriptionChange)
-        if one.status == "applied"
-        and one.invoice_id is not None
-        and line.invoice_id < one.invoice_id
+        if one.was_invoiced and line.invoice_id < one.draft_id
         for portion in one.portions
     )
 

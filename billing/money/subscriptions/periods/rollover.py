@@ -97,9 +97,8 @@ def _ends_at(s: Subscription, at: datetime) -> bool:
 
 def _pauses(w: Work[SubscriptionFacts]) -> bool:
     """True if a pause comes with the end of the period."""
-    changes = w.rows.of(SubscriptionChange)
     return _of(w).status in SERVED_AND_BILLED and any(
-        (one.kind, one.status) == ("pause", "scheduled") for one in changes
+        one.is_scheduled("pause") for one in w.rows.of(SubscriptionChange)
     )
 
 

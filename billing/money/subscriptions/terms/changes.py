@@ -173,7 +173,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
         cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
-        terms = Terms.model_validate(change.terms)
+        terms = change.new_terms
         items.choose(w, change.wanted, fewer_now=terms.fewer_now)
         new_terms.give_back(w, change, terms, ADD_ON_NOT_USED)
         cycles.follow(w)
@@ -183,8 +183,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
 
 def scheduled(rows: Rows, kind: ChangeKind) -> SubscriptionChange | None:
     """Return the change of this kind that comes with the end of the period."""
-    found = (one for one in rows.of(SubscriptionChange) if one.status == "scheduled")
-    return next((one for one in found if one.kind == kind), None)
+    return next((one for one in rows.of(SubscriptionChange) if one.is_scheduled(kind)), None)
 
 
 def schedule(
@@ -228,12 +227,12 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     """Apply the changes scheduled for the period that begins."""
     change, before = _take_scheduled(w, "plan"), cycles.of(w).price_id
     if change is not None:
-        new_terms.take_for_next_period(w, Terms.model_validate(change.terms))
+        new_terms.take_for_next_period(w, change.new_terms)
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     drop_price_after(w, before)
     price = _take_scheduled(w, "price")
     if price is not None:
-        terms = Terms.model_validate(price.terms)
+        terms = price.new_terms
         new_terms.take_for_next_period(w, terms)
         announce(w, cycles.of(w), "price_changed", **price_words(terms))
     chosen = _take_scheduled(w, "add_ons")
@@ -281,10 +280,10 @@ def _follow_seats(w: Work[SubscriptionFacts]) -> None:
         return
     seats = items.plan_item(w).quantity
     if chosen is not None:
-        wanted = Terms.model_validate(chosen.terms)
+        wanted = chosen.new_terms
         # Another price that was chosen cancels the move.
         seats = wanted.quantity if wanted.price_id == cycles.of(w).price_id else seats
-    terms = Terms.model_validate(move.terms).model_copy(update={"quantity": seats})
+    terms = move.new_terms.model_copy(update={"quantity": seats})
     if price_words(terms) != move.wanted:
         w.change(move, terms=terms.model_dump(mode="json"), wanted=price_words(terms))
 

@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.matters import store as matters
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
@@ -50,7 +50,7 @@ class ClockActivities:
         """Set the clock to the first due instant up to the target; no matter: it has arrived."""
         async with self.database.tenant(account_id) as connection:
             account = await accounts.lock(connection, account_id)
-            clock_at = account.clock_at or real_now()
+            clock_at = now_by(account.clock_at)
             if account.clock_target is None:
                 return clock_at, None
             matter = await sweeps.due_first(connection, account_id, account.clock_target)
@@ -80,4 +80,4 @@ class ClockActivities:
     async def _blocked(self, account_id: UUID, why: str) -> WalkMove:
         async with self.database.tenant(account_id) as connection:
             account = await clocks.block(connection, account_id, why)
-        return WalkMove(clock_at=account.clock_at or real_now(), done=True, blocked=why)
+        return WalkMove(clock_at=now_by(account.clock_at), done=True, blocked=why)

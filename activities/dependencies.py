@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.matters.agenda import State
@@ -34,4 +34,4 @@ def measure_lateness(step: str, late: timedelta) -> None:
 
 def now_of(state: State) -> datetime:
     """Return the account's now: its frozen clock, else real time."""
-    return state.clock_at or real_now()
+    return now_by(state.clock_at)

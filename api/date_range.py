@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.schemas import Instant
 from api.dependencies import ReadCall
 from billing.core import periods
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.errors import wrong_field
 from billing.platform.accounts import store as accounts
 
@@ -97,7 +97,7 @@ async def span(
     """Return the requested days; the last thirty by default."""
     account = await accounts.get(connection, call.account_id)
     zone = account.zone if account else "UTC"
-    now = (account.clock_at if account else None) or real_now()
+    now = now_by(account.clock_at if account else None)
     last = last or periods.to_wall(now, zone).date()
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (last - first).days < MAX_DAYS:

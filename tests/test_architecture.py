@@ -315,6 +315,12 @@ def test_only_the_clock_asks_what_time_it_is() -> None:
     assert readers == CLOCK_READERS.keys() & {name(path) for path in python_files()}
 
 
+def test_an_account_has_its_time_by_one_rule() -> None:
+    reckoned = re.compile(r"clock_at\b.* or (clock\.)?real_now\(")
+    found = [name(p) for p in python_files(product_only=True) if reckoned.search(p.read_text())]
+    assert found == ["billing/core/clock.py"]
+
+
 def test_sql_takes_business_dates_from_its_caller() -> None:
     asked = re.compile(r"\b(now\(\)|CURRENT_DATE|CURRENT_TIMESTAMP|LOCALTIMESTAMP)", re.IGNORECASE)
     wrong = [

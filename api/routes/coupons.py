@@ -43,7 +43,7 @@ async def redeem_coupon(
         connection: AsyncConnection, found: Subscription, claim: Claim
     ) -> tuple[Matter, ...]:
         account = await call.read_account(connection)
-        at = account.clock_at or clock.real_now()
+        at = clock.now_by(account.clock_at)
         await coupons.redeem(connection, account, found.id, body.code, claim.resource_id, at)
         return ()
 
@@ -56,7 +56,7 @@ async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
     async with undone(call.transaction()) as connection:
         found = await service.commanded(connection, call.account.id, "coupon")
         account = await call.read_account(connection)
-        at = account.clock_at or clock.real_now()
+        at = clock.now_by(account.clock_at)
         await coupons.redeem(connection, account, found.id, code, ids.new(), at)
         seen = await service.foresee(connection, found.id, lambda _: None)
     return PreviewAnswer.of_preview(seen)

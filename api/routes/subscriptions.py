@@ -223,7 +223,7 @@ async def _refusal(connection: AsyncConnection, begun: Subscription) -> BillingE
 async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
     async with undone(call.transaction()) as connection:
         account = await call.read_account(connection)
-        at = account.clock_at or clock.real_now()
+        at = clock.now_by(account.clock_at)
         seen = await service.foresee_start(connection, account, wanted, at)
     return PreviewAnswer.of_preview(seen)
 
@@ -377,7 +377,7 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
             account,
             wanted,
             subscription_id=claim.resource_id,
-            at=account.clock_at or clock.real_now(),
+            at=clock.now_by(account.clock_at),
         )
 
 

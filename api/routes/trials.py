@@ -85,7 +85,7 @@ async def _begin(call: AccountCall, claim: Claim) -> Matter:
             account,
             trial_id=claim.resource_id,
             settings=call.settings,
-            at=account.clock_at or clock.real_now(),
+            at=clock.now_by(account.clock_at),
         )
 
 

@@ -21,5 +21,9 @@ def real_now() -> datetime:
 
 async def now(connection: AsyncConnection, account_id: UUID) -> datetime:
     """Return the account's own time: `accounts.clock_at`, or real time."""
-    clock_at: datetime | None = await _NOW.scalar(connection, account_id=account_id)
+    return now_by(await _NOW.scalar(connection, account_id=account_id))
+
+
+def now_by(clock_at: datetime | None) -> datetime:
+    """Return the own time of an account whose `clock_at` was read already."""
     return clock_at or real_now()

@@ -16,7 +16,7 @@ from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.tax_rates import until_asked, want_rates
 from billing.catalog.products.schemas import Name
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.money.trials import service as trial_service
@@ -130,7 +130,7 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
             account, created = await credits.open_account(connection, wanted)
             if not created:
                 await trial_service.remember_identity(connection, account)
-            at = account.clock_at or real_now()
+            at = now_by(account.clock_at)
             asking = await want_rates(call, connection, account.id, at)
         await until_asked(call, asking)
         return claim.answer(201 if created else 200, AccountAnswer.of(account))

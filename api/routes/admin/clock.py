@@ -12,7 +12,7 @@ from api.dependencies import AdminCall, Call
 from api.idempotency import OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import logged_if_away, need_temporal
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.platform.accounts import clocks
 from billing.platform.accounts.schemas import Account
 from workflows import start
@@ -44,7 +44,7 @@ class ClockAnswer(Answer):
     @classmethod
     def of_account(cls, account: Account) -> Self:
         """The clock as operators see it."""
-        at, status = account.clock_at or real_now(), account.clock_status or "real"
+        at, status = now_by(account.clock_at), account.clock_status or "real"
         return cls.of(account, clock_at=at, status=status)
 
 

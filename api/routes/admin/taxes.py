@@ -82,6 +82,6 @@ async def put_exemption(account_id: str, body: ExemptionBody, call: AdminCall) -
     """Exempt an account from taxes, or end that, for invoices drafted from now on."""
     async with call.database.operator() as connection:
         account = await account_named(connection, account_id)
-        at = account.clock_at or clock.real_now()
+        at = clock.now_by(account.clock_at)
         await service.exempt(connection, account.id, body.because, at)
         return await TaxAnswer.read(connection, account.id)

@@ -17,7 +17,7 @@ from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core import periods
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
@@ -58,7 +58,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
     Money is the cost of usage beyond the plan on the next invoice.
     """
     account = await accounts.get(connection, account_id)
-    at = (account.clock_at if account else None) or real_now()
+    at = now_by(account.clock_at if account else None)
     period = await store.open_period(connection, account_id, at)
     zone = period.zone if period else account.zone if account else "UTC"
     start, end = (period.start_at, period.end_at) if period else periods.month_of(at, zone)

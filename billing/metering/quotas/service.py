@@ -377,7 +377,7 @@ async def _now(
 ) -> tuple[datetime, Period | None, datetime]:
     """Return (the account's current time, its open period, the start of that or of the month)."""
     account = await _account(connection, account_id)
-    at = account.clock_at or real_now()
+    at = clock.now_by(account.clock_at)
     period = await usage_store.open_period(connection, account_id, at)
     return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]
 

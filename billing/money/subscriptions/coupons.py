@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.coupons.schemas import capital
 from billing.catalog.plans import store as catalog
 from billing.core import ids
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.errors import NotFound
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Work
@@ -89,7 +89,7 @@ async def redeem_for(
         subscription_id=found.id,
         running_since=found.current_period_start,
     )
-    at = account.clock_at or real_now()
+    at = now_by(account.clock_at)
     discount = await discount_service.redeem(connection, account, wanted, ids.new(), at)
     await discount_store.add(connection, discount)
 

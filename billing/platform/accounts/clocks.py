@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.errors import Conflict, Invalid
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account
@@ -38,7 +38,7 @@ async def aim(
         return account
     if not account.is_test:
         raise Conflict("CLOCK_NEEDS_TEST_ACCOUNT")
-    clock_at = account.clock_at or real_now()
+    clock_at = now_by(account.clock_at)
     farthest = max(clock_at, account.clock_target or clock_at)
     target = farthest + to if isinstance(to, timedelta) else to
     if target < farthest:

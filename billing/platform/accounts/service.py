@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.clock import real_now
+from billing.core.clock import now_by, real_now
 from billing.core.errors import Conflict, NotFound, wrong_field
 from billing.platform.accounts import issuers, store
 from billing.platform.accounts.schemas import Account, AccountFields
@@ -83,6 +83,6 @@ async def _record(
         account_id=account.id,
         action=action,
         subject=ids.encode(ids.ACCOUNT, account.id),
-        at=account.clock_at or real_now(),
+        at=now_by(account.clock_at),
         **detail,
     )

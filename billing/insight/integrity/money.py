@@ -55,6 +55,8 @@ QUERIES: Final[dict[str, str]] = {
             UNION ALL
             SELECT payment_id, currency, amount_minor - loss_minor, booked_at IS NOT NULL, true
             FROM disputes WHERE state IN ('open', 'lost')
+              -- One that was heard before its payment was booked is placed in a moment.
+              AND (wanted_minor = 0 OR note_minor + balance_minor + loss_minor > 0)
         )
         SELECT p.account_id, public_id('pay', p.id) AS subject
         FROM payments p LEFT JOIN away a ON a.payment_id = p.id

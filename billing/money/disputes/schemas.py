@@ -23,9 +23,19 @@ class Dispute(ReversalClaim):
     closed_at: AwareDatetime | None = None
 
     @property
+    def is_placed(self) -> bool:
+        """False if it was heard before its payment was booked: its place is known only then."""
+        return not self.wanted_minor or self.note_minor + self.balance_minor + self.loss_minor > 0
+
+    @property
     def own_minor(self) -> int:
         """The part of it that was money of the payment; the rest is our loss."""
-        return self.amount_minor - self.loss_minor
+        return self.amount_minor - self.loss_minor if self.is_placed else 0
+
+    @property
+    def short_minor(self) -> int:
+        """The part for which a credit note still lacks room, once it is placed."""
+        return super().short_minor if self.is_placed else 0
 
     @property
     def takes_room(self) -> bool:

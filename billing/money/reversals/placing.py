@@ -21,8 +21,11 @@ from billing.money.reversals.facts import ReversalFacts
 def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     """Place a refund or dispute; note what it could take of room reserved for something else.
 
-    Money balance that may come free is left to its owner.
+    Money balance that may come free is left to its owner. Before its payment is booked, a dispute
+    only wants a place: the books do not know the money yet.
     """
+    if w.rows.get(Payment, row.payment_id).settled_at is None:
+        return w.change(row, wanted_minor=row.amount_minor)
     books = _books(w, w.rows, row)
     free = w.rows.copy()
     for one in _held(w.rows, row):
@@ -50,7 +53,7 @@ def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Credit what found no room before and claw back its credits; the customer then owes less."""
-    row = _take(w, row)
+    row = place(w, row) if _is_new(row) else _take(w, row)
     booking.take_credits(w, row)
     if row.booked_at is not None:
         booking.count(w, row)
@@ -75,7 +78,13 @@ def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
     """True if there is room for it now, or if credits of its note must still be clawed back."""
     if not row.wanted_minor or not row.takes_room:
         return False
+    if _is_new(row):
+        return w.rows.get(Payment, row.payment_id).settled_at is not None
     return _room(w, row) > 0 or bool(booking.credits_due(w, row))
+
+
+def _is_new(row: Refund | Dispute) -> bool:
+    return isinstance(row, Dispute) and not row.is_placed
 
 
 def _room(w: Work[Any], row: Refund | Dispute) -> int:

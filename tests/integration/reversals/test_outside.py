@@ -226,6 +226,30 @@ async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: 
     assert await balance(customer) == 0
 
 
+async def test_a_dispute_that_is_seen_before_the_grant_takes_the_credits(actors: Actors) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    whose = await customer.stripe_customer()
+    await actors.sandbox.webhooks("hold", customer=whose, types=["payment_intent.*"])
+    poll = await actors.sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
+    await customer.pay(begun)
+    opened = await actors.sandbox.dispute(intent_of(begun))
+    assert (await disputed(actors, customer, "open"))["loss"] == 0
+    await actors.sandbox.clear("faults", poll)
+    await actors.sandbox.release(customer=whose)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    await until_credits(customer, "0")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    payment = await wait_for(
+        lambda: paid_for(customer),
+        "what went back is booked",
+        lambda seen: seen["status"] == "refunded",
+    )
+    assert payment["amount_refunded"] == 999
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+
+
 async def taken_back_unheard(customer: Customer, begun: Json, order: str) -> Json:
     """PayPal's event of money that it took back again, which never came."""
     sandbox = customer.actors.sandbox

@@ -67,6 +67,7 @@ class Unasked(Story):
             w = self.work()
             transitions.book(w, Step(name="book", due=AT, key=booked_key(waiting)))
             self.follow(w.effects)
+        self.settle()
 
     @property
     def kept(self) -> int:

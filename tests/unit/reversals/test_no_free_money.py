@@ -110,21 +110,6 @@ def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert story.lot["asked"] == CREDITS, "who has the money has no credits for it"
 
 
-def test_a_lost_dispute_that_is_won_before_it_is_booked_gives_everything_back() -> None:
-    story = Story(999, 0)
-    w = story.work()
-    w.change(story.rows.get(Payment, PAYMENT), settled_at=None)
-    for what in (("dispute", "needs_response", None), ("hear",), ("decide", "lost"), ("hear",)):
-        act(story, what)
-    assert story.lot["asked"] == CREDITS
-    act(story, ("decide", "won"))
-    story.hear()
-    [dispute] = story.rows.of(Dispute)
-    assert (dispute.state, dispute.booked_at) == ("won", None)
-    assert story.lot["asked"] == 0
-    assert not [*story.rows.of(BalanceEntry), *story.rows.of(CreditNote)]
-
-
 def test_an_appeal_that_is_lost_changes_nothing() -> None:
     story = Story(999, 0)
     act(story, ("dispute", "lost", None))

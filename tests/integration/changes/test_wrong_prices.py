@@ -190,6 +190,35 @@ async def test_a_plan_chosen_for_later_at_a_price_too_low_keeps_it_for_that_peri
     assert (moved["account_id"], moved["price_cents"]) == (chose.id, 1000)
 
 
+@pytest.mark.parametrize("chose", [True, False])
+async def test_who_has_left_the_wrong_price_meanwhile_keeps_the_price_of_the_own_plan(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch, chose: bool
+) -> None:
+    plan = f"slip-left-{chose}".lower()
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
+    customer = await begun(actors, "basic" if chose else plan)
+    if chose:
+        chosen = await change(customer, plan=plan, when="period_end")
+
+    async def leave(*_: object) -> None:
+        if chose:
+            (one,) = chosen["scheduled_changes"]
+            await customer.ask(
+                "DELETE", f"/billing/subscription/changes/{one['change_id']}", status=200
+            )
+        else:
+            await change(customer, plan="enterprise")
+
+    monkeypatch.setattr(wrong_prices, "wait_until_all_done", leave)
+    headers = api.admin() | {"Idempotency-Key": str(uuid4())}
+    path = f"{API}/admin/plans/{plan}/undo-price"
+    done = (await api.client.post(path, json=BODY, headers=headers)).json()
+    assert done["moves"] == []
+    left = await customer.subscription()
+    assert (left["scheduled_changes"], left["amount_cents"]) == ([], 1900 if chose else 49900)
+
+
 async def test_subscribers_are_looked_through_once(
     actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles
-from billing.money.subscriptions.schemas import Subscription, Terms
+from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import agreements, changes, new_terms
 
@@ -149,17 +149,17 @@ async def to_undo(
 def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscription:
     """Move a subscriber off a wrong price, or give the current one to a change that chose it.
 
-    Errors: those of `move`.
+    Errors: those of `move`; PRICE_NOT_OFFERED also if it has left the wrong price meanwhile.
     """
     if cycles.of(w).status != "unpaid":  # the wrong price may be why it is
         demand(cycles.of(w).status, "change_down")
     changes.demand_no_resumption(w.rows)
+    if wrong in (cycles.of(w).price_id, _price_of(changes.scheduled(w.rows, "price"))):
+        return _schedule(w, reason)
     change = changes.scheduled(w.rows, "plan")
-    if change is None or cycles.of(w).price_id == wrong:
-        return _schedule(w, reason)
+    if change is None or _price_of(change) != wrong:
+        raise Conflict("PRICE_NOT_OFFERED")
     chosen = change.new_terms
-    if chosen.price_id != wrong:
-        return _schedule(w, reason)
     price = _sold(w, chosen.interval)
     if price is None or price.amount_minor >= chosen.unit_minor:
         raise Conflict("PRICE_NOT_OFFERED")
@@ -194,6 +194,10 @@ def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
+
+
+def _price_of(change: SubscriptionChange | None) -> UUID | None:
+    return change.new_terms.price_id if change is not None else None
 
 
 def _is_equal(one: Terms, other: Terms) -> bool:

@@ -137,15 +137,10 @@ class SubscriptionFacts(CollectFacts):
     """
     period_went_back: bool = False
     """True if what was paid for the current period went back to its payer."""
-    period_is_kept: bool = False
-    """True if an operator gave that money back and let the period run on."""
+    period_is_lost: bool = False
+    """True if the period is not served any more: its money went back, and not as a gift."""
     period_was_late: bool = False
     """True if the current period's invoice was held, and written after the period had ended."""
-
-    @property
-    def period_is_lost(self) -> bool:
-        """True if the period is not served any more: its money went back, and not as a gift."""
-        return self.period_went_back and not self.period_is_kept
 
     def plan_of(self, rows: Rows) -> Plan:
         """Return the subscription's plan version, as the rows are."""

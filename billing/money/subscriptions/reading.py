@@ -144,7 +144,7 @@ _SPENT = f"""
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 _WENT_BACK = f"(SELECT {period_paid.PERIOD_WENT_BACK} {_PERIOD_PAID})"
-_IS_KEPT = f"EXISTS (SELECT {_PERIOD_PAID} AND {period_paid.IS_KEPT})"
+_IS_LOST = f"(SELECT {period_paid.PERIOD_IS_LOST} {_PERIOD_PAID})"
 # Units that the plan and its add-ons include in the open cycle.
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
@@ -237,7 +237,7 @@ _READ = f"""
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
            {_WENT_BACK} AS period_went_back,
-           {_IS_KEPT} AS period_is_kept,
+           {_IS_LOST} AS period_is_lost,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
                    AND ({discount_store.OF_PERIOD}
@@ -337,7 +337,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
         period_went_back=row["period_went_back"],
-        period_is_kept=row["period_is_kept"],
+        period_is_lost=row["period_is_lost"],
         period_was_late=row["period_was_late"],
     )
 

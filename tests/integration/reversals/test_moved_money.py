@@ -84,6 +84,20 @@ async def test_a_plan_whose_charge_a_bank_took_ends_though_a_smaller_payment_sta
     assert await money(customer) == 0
 
 
+async def test_a_refund_that_keeps_the_subscription_does_not_let_a_bank_take_the_rest(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "basic")
+    payment = await paid_for(customer)
+    await refunded(customer, payment, 1000, keep_subscription=True)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=900)
+    await disputed(actors, customer, "open")
+    assert (await customer.subscription())["status"] == "active"
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+
+
 async def test_a_period_whose_rest_was_carried_ends_with_what_was_paid(actors: Actors) -> None:
     customer = await overdue(actors)
     paper = {"amount_cents": 4880, "reference": "TRX-after-fees"}

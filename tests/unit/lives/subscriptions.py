@@ -116,6 +116,8 @@ class SubscriptionLife(Life):
         return SUBSCRIPTION.workflow_id(self.subscription_id)
 
     def facts(self, rows: Rows, answer: Answer | None = None) -> SubscriptionFacts:
+        now = rows.get(Subscription, self.subscription_id)
+        lost = now.current_period_start == self.lost_from
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
             declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
@@ -124,8 +126,8 @@ class SubscriptionLife(Life):
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
             taxation=self.taxation,
             used_share=self.used_share,
-            period_went_back=rows.get(Subscription, self.subscription_id).current_period_start
-            == self.lost_from,
+            period_went_back=lost,
+            period_is_lost=lost,
         )  # fmt: skip
 
     def offers(self, rows: Rows) -> tuple[Offered, ...]:

@@ -66,11 +66,10 @@ _REFUNDED: Final = f"""
         WHERE i.subscription_id = u.subscription_id AND i.status IN {CHARGED}
           AND i.cycle_start IS NOT NULL AND i.period_start <= u.start_at) p
     CROSS JOIN LATERAL (
-        SELECT {period_paid.PERIOD_WENT_BACK} AS went_back,
-            bool_or({period_paid.IS_KEPT}) AS is_kept
+        SELECT {period_paid.PERIOD_IS_LOST} AS is_lost
         {period_paid.paid_invoices("u.subscription_id", "p.start_at", "u.end_at")}) paid
     WHERE u.account_id = :account_id AND u.end_at > :at AND u.subscription_id IS NOT NULL
-      AND paid.went_back AND NOT paid.is_kept
+      AND paid.is_lost
 """  # noqa: S608 - put together from constants
 _SPANS: Final = Prepared(text(" UNION ALL ".join((_ENDED, _PAUSED, _UNPAID, _CHANGED, _REFUNDED))))
 

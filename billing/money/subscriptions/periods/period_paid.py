@@ -26,17 +26,20 @@ _TAKEN: Final = """(
     WHERE d.account_id = x.account_id AND d.invoice_id = x.id
       AND d.state = 'lost' AND d.booked_at IS NOT NULL)
 """
-PERIOD_WENT_BACK: Final = f"""
-    coalesce(bool_and({_WENT_BACK}) OR 2 * sum({_TAKEN}) > sum({_PAID}), false)
+_KEPT: Final = """(
+    SELECT coalesce(sum(r.amount_minor), 0) FROM refunds r
+    WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')
 """
+"""The money of the invoice that an operator refunded, but kept the subscription."""
+_BANKS: Final = f"2 * sum({_TAKEN}) > sum({_PAID} - {_KEPT})"
+PERIOD_WENT_BACK: Final = f"coalesce(bool_and({_WENT_BACK}) OR {_BANKS}, false)"
 """True if all money of the invoices went back, or banks took more than half of it: a few cents of
 another invoice, or of the money balance, do not pay for a plan.
 """
-IS_KEPT: Final = """
-    EXISTS (SELECT FROM refunds r
-            WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')
+PERIOD_IS_LOST: Final = f"coalesce(bool_and({_WENT_BACK}) AND sum({_KEPT}) = 0 OR {_BANKS}, false)"
+"""True if the period is not served any more: the money went back, and not as a gift. What an
+operator gave back is no permission for a bank to take the rest.
 """
-"""True if an operator refunded it and kept the subscription."""
 
 
 def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> str:

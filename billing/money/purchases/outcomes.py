@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from billing.catalog.taxes.schemas import STANDARD
+from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Work
@@ -168,6 +168,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
                 detail={"pack": row["pack"], "tax_category": row["tax_category"]},
                 sold=row["pack"],
                 tax_category=row["tax_category"],
+                taxes=row.get("taxes"),
             ),
         ),
     )
@@ -176,7 +177,9 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
 def _draft(
     w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
 ) -> Invoice:
-    """Draft the invoice less the coupon, also when late: the payer was not asked for more."""
+    """Draft the invoice less the coupon, also when late, and then with the tax rates of the first
+    one: the payer was not asked for more.
+    """
     terms = tuple(w.rows.of(Discount))
     wanted = invoice_of(row, issuer_id, late=late)
     return invoices.draft(w, wanted.model_copy(update={"discounts": terms}))
@@ -187,9 +190,11 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status != "void":
         return invoice
-    kinds = (one.detail for one in w.rows.of(InvoiceLine) if one.invoice_id == invoice.id)
-    kind = next(kinds, {}).get("tax_category", STANDARD)
-    row = purchase.model_dump() | {"tax_category": kind}
+    (asked,) = (one for one in w.rows.of(InvoiceLine) if one.invoice_id == invoice.id)
+    row = purchase.model_dump() | {
+        "tax_category": asked.detail.get("tax_category", STANDARD),
+        "taxes": tuple(TaxRate.model_validate(one) for one in asked.taxes),
+    }
     late = _draft(w, row, invoice.issuer_id, late=True)
     # Voiding the first one returned the balance that it had used.
     late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late

@@ -1,7 +1,11 @@
 """Money that comes for a purchase that has ended, and that the money balance had paid a part of."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 
+from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.matters.effects import Announce, Do, InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments import transitions as payments
@@ -80,6 +84,19 @@ def test_the_whole_price_is_granted_without_the_balance() -> None:
     buying.come(PRICE)
     (purchase,) = buying.rows.of(Purchase)
     assert purchase.status == "completed"
+    assert buying.kept == BACK
+
+
+def test_a_tax_that_came_since_is_not_asked_for() -> None:
+    buying = Ended()
+    buying.balance = 0
+    facts, taxed = buying.facts, Jurisdiction(key="AT", name="VAT", rates={"standard": Decimal(20)})
+    buying.facts = lambda answer=None: replace(  # type: ignore[method-assign]
+        facts(answer), taxation=Taxation(country="AT", jurisdictions=(taxed,))
+    )
+    buying.come(PRICE)
+    (purchase,), (_, paid) = buying.rows.of(Purchase), buying.rows.of(Invoice)
+    assert (purchase.status, paid.total_minor, paid.tax_minor) == ("completed", PRICE, 0)
     assert buying.kept == BACK
 
 

@@ -11,7 +11,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.left import all_reversals, books_of
+from billing.money.refunds.left import all_reversals, bill_of, books_of
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
@@ -24,8 +24,11 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     Money balance that may come free is left to its owner. Before its payment is booked, a dispute
     only wants a place: the books do not know the money yet.
     """
-    if w.rows.get(Payment, row.payment_id).settled_at is None:
+    payment = w.rows.get(Payment, row.payment_id)
+    if payment.settled_at is None:
         return w.change(row, wanted_minor=row.amount_minor)
+    # When it was heard, that was perhaps the void invoice of an expired purchase.
+    row = w.change(row, invoice_id=bill_of(w.rows, payment).id)
     books = _books(w, w.rows, row)
     free = w.rows.copy()
     for one in _held(w.rows, row):

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Do, InboxEvent, Work
-from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
 from billing.money.payments.owed import Owed
@@ -17,6 +18,11 @@ from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
+from billing.money.refunds.left import books_of
+from billing.money.refunds.rules import RefundOutcome, Taken, left_minor
+from billing.money.reversals import transitions as reversals
+from billing.money.reversals.facts import ReversalFacts
+from billing.money.reversals.views import booked_key, unbooked
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from tests.unit.lives.collections import BIRTH
 from tests.unit.purchases.test_declined_purchases import Buying
@@ -98,6 +104,25 @@ def test_a_tax_that_came_since_is_not_asked_for() -> None:
     (purchase,), (_, paid) = buying.rows.of(Purchase), buying.rows.of(Invoice)
     assert (purchase.status, paid.total_minor, paid.tax_minor) == ("completed", PRICE, 0)
     assert buying.kept == BACK
+
+
+def test_what_went_back_before_it_came_is_credited_on_the_invoice_that_it_paid() -> None:
+    buying = Ended()
+    buying.balance = 0
+    (payment,) = buying.rows.of(Payment)
+    facts = ReversalFacts(
+        at=BIRTH, real_at=BIRTH, new_id=buying.new_id, payment_id=payment.id, granted=()
+    )
+    seen = RefundOutcome(refund_id="re_1", status="succeeded", amount_minor=400)
+    reversals.take_in(Work(buying.rows, facts), Taken(refunds=(seen,)))
+    buying.come(PRICE)
+    waiting = unbooked(buying.rows, payment.id)
+    assert waiting is not None
+    reversals.book(Work(buying.rows, facts), Step(name="book", due=BIRTH, key=booked_key(waiting)))
+    (note,), (_, paid) = buying.rows.of(CreditNote), buying.rows.of(Invoice)
+    assert (note.invoice_id, note.amount_minor) == (paid.id, 400)
+    (payment,) = buying.rows.of(Payment)
+    assert left_minor(books_of(buying.rows, payment, 0)) == PRICE - 400
 
 
 @pytest.mark.parametrize("cause", ["evt_new", None])

@@ -1,6 +1,7 @@
 """Money that a bank took of an invoice is not given back of another one that credits it."""
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_overage import RENEWAL, charged, use
 from tests.integration.changes.test_plan_changes import begun, change, money
 from tests.integration.dunning.dunning_setup import overdue, owed
 from tests.integration.invoices.test_operating import commanded
@@ -96,6 +97,22 @@ async def test_a_refund_that_keeps_the_subscription_does_not_let_a_bank_take_the
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
+
+
+async def test_a_bank_that_takes_the_use_of_last_month_ends_no_month_that_is_paid(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "basic")
+    await use(customer, "2500")
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 1900 + 4000]
+    _, renewal = await customer.rows(PAYMENTS)
+    opened = await actors.sandbox.dispute(str(renewal["id"]), amount=4000)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "active"
 
 
 async def test_a_period_whose_rest_was_carried_ends_with_what_was_paid(actors: Actors) -> None:

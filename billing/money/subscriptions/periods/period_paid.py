@@ -31,7 +31,14 @@ _KEPT: Final = """(
     WHERE r.invoice_id = x.id AND r.keep_subscription AND r.status <> 'failed')
 """
 """The money of the invoice that an operator refunded, but kept the subscription."""
-_BANKS: Final = f"2 * sum({_TAKEN}) > sum({_PAID} - {_KEPT})"
+_BESIDE: Final = f"""greatest(0, {_PAID} - (
+    SELECT coalesce(sum(l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor), 0)
+    FROM invoice_lines l WHERE l.invoice_id = x.id AND l.kind IN ('plan', 'add_on')))
+"""  # noqa: S608 - put together from constants
+"""The money for its other lines, as for use of the period before. A bank takes that first."""
+_BANKS: Final = f"""
+    2 * sum(greatest(0, {_TAKEN} - {_BESIDE})) > sum({_PAID} - greatest({_BESIDE}, {_KEPT}))
+"""
 PERIOD_WENT_BACK: Final = f"coalesce(bool_and({_WENT_BACK}) OR {_BANKS}, false)"
 """True if all money of the invoices went back, or banks took more than half of it: a few cents of
 another invoice, or of the money balance, do not pay for a plan.

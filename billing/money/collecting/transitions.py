@@ -370,12 +370,12 @@ def _page(w: Work[CollectFacts], reason: str) -> dict[str, str]:
 
 
 def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:
-    """Refund money for a subscription that has never begun; keep other money on the balance.
+    """Refund money for what a subscription will not give; keep other money on the balance.
 
     A payment by hand has no card to refund, so it is kept on the money balance.
     """
     if invoice.status == "void" and invoice.subscription_id and payment.flow != "manual":
-        refunds.give_back(w, payment, "nothing is given for it: its subscription has ended")
+        refunds.give_back(w, payment, "nothing is given for it: its invoice is void")
         return
     invoices.keep_money(w, invoice, payment.id, payment.received_minor)
     payments.announce(w, payment, "kept", invoice_status=invoice.status)

@@ -39,6 +39,8 @@ async def gives_back(customer: Customer, cents: int) -> None:
         return [one["amount"] for one in await customer.effects("refund.succeeded")]
 
     await wait_for(returned, "the money is back", lambda seen: seen == [cents])
+    (refund,) = await customer.rows("SELECT reason FROM refunds WHERE account_id = %(me)s")
+    assert refund["reason"] == "nothing is given for it: its invoice is void"
 
 
 async def test_a_resumption_that_is_paid_after_its_period_gives_its_money_back(

@@ -46,7 +46,9 @@ comparable, so nothing is booked by guess.
 
 
 def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
-    """Follow the provider's status of a dispute; a closed one stays closed, except a lost one."""
+    """Follow the provider's status of a dispute; an ended one stays so, but for money that moves
+    after all.
+    """
     known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
     state = _state(w, outcome, outcome.currency if known is None else known.currency)
     if known is None:
@@ -133,7 +135,14 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
 
 
 def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
-    """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all."""
+    """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all. Of
+    one that was closed, and had taken nothing, the provider may take the money later.
+    """
+    if (row.state, state) == ("closed", "lost") and not row.note_minor + row.balance_minor:
+        row = w.change(row, status=status, state="open", closed_at=None)
+        _take(w, row)
+        _move(w, w.rows.get(Dispute, row.id), state)
+        return
     if row.state != "lost" or row.status == status:
         return
     row = w.change(row, status=status)

@@ -9,7 +9,7 @@ from billing.money.disputes.schemas import Dispute
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments.schemas import Payment
 from gateways.stripe_objects import dispute_outcome, refund_outcome
-from tests.unit.reversals.story import PAYMENT, Story
+from tests.unit.reversals.story import CREDITS, PAYMENT, Story
 
 REFUND = {"id": "re_1", "object": "refund", "amount": 4900, "currency": "usd"}
 DISPUTE = {
@@ -36,6 +36,21 @@ def test_a_dispute_needs_no_deadline() -> None:
     for more in (*cases, {"evidence_details": {"due_by": None}}):
         told = dispute_outcome(stripe.Dispute.construct_from(DISPUTE | more, "key"))
         assert (told.status, told.evidence_due_at) == ("lost", None)
+
+
+def test_a_prevented_dispute_whose_money_moves_later_is_lost_then() -> None:
+    story = Story(1000, 0)
+    for moved in ([], [-1000], [-1000]):
+        moves = {"balance_transactions": [{"amount": one} for one in moved]}
+        said = DISPUTE | {"amount": 1000, "currency": "eur", "status": "prevented"} | moves
+        told = dispute_outcome(stripe.Dispute.construct_from(said, "key"))
+        story.disputes[told.dispute_id] = told
+        story.hear()
+        story.hold_true()
+    [row] = story.rows.of(Dispute)
+    assert (row.state, row.note_minor) == ("lost", 1000)
+    assert story.announced.count("dispute.lost") == 1
+    assert story.lot["asked"] == CREDITS
 
 
 @pytest.mark.parametrize("first", [None, "warning_needs_response", "needs_response"])

@@ -87,6 +87,7 @@ def test_a_batch_stays_under_the_apis_limit_of_bytes(new_client: NewClient) -> N
         problem(429, "RATE_LIMITED"),
         problem(401, "UNAUTHENTICATED"),
         problem(403, "FORBIDDEN"),
+        problem(400, "BAD_REQUEST"),
         httpx2.Response(404, text="no such page"),
         httpx2.Response(400, text="a proxy's page"),
         httpx2.Response(200, text="a proxy's page"),

@@ -1,6 +1,6 @@
 """Batches of events: the rows of one request, each with its verdict.
 
-A request that is refused as a whole is halved until the invalid row is alone. A request on which
+A request that is refused for its rows is halved until the invalid row is alone. A request on which
 the API keeps failing is halved too: a row that fails alone waits, and the others are recorded.
 """
 
@@ -9,12 +9,7 @@ from typing import Any, Final
 
 from durable_billing.answers import Verdict
 from durable_billing.connection import Connection
-from durable_billing.errors import (
-    UNKNOWN_CODE,
-    BillingClientError,
-    BillingProblem,
-    BillingUnreachable,
-)
+from durable_billing.errors import BillingClientError, BillingProblem, BillingUnreachable
 
 MAX_ROWS: Final = 1_000
 MAX_BYTES: Final = 1_000_000
@@ -23,8 +18,10 @@ MAX_BYTES: Final = 1_000_000
 FAILURES: Final = 3
 """Number of API failures on the same rows after which they are sent apart."""
 _MOST_FAILURES: Final = 50
-"""After more failures than this while sending rows apart, the API itself must be broken."""
-_FAULTS: Final = frozenset({400, 413, 422})
+"""After more failures in a row than this while sending rows apart, rows are not divided further:
+the API itself must be broken."""
+_FAULTS: Final = frozenset({"INVALID_JSON", "VALIDATION_FAILED", "BODY_TOO_LARGE"})
+"""Codes of a refusal for the rows sent; any other is of the request, such as of its host."""
 
 
 def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
@@ -37,7 +34,7 @@ def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
     try:
         answer = connection.once("POST", "/usage/batch", content)
     except BillingProblem as problem:
-        if problem.status not in _FAULTS or problem.code == UNKNOWN_CODE:
+        if problem.code not in _FAULTS:
             raise
         if len(rows) == 1:
             return [Verdict("rejected", problem.code, problem.detail)]

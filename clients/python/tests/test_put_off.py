@@ -12,6 +12,7 @@ from durable_billing import connection
 from durable_billing.answers import Rejected, Verdict
 from durable_billing.client import BillingClient
 from durable_billing.errors import EventsPutOff
+from durable_billing.events import Use
 
 AWAY = "SOMETHING_UNAVAILABLE"
 """A code that this client does not know."""
@@ -139,6 +140,23 @@ def test_a_row_that_the_api_fails_on_holds_up_no_other(new_client: NewClient) ->
     api.scripted = []
     assert client.flush(10)
     assert api.rows[bad] == 1
+
+
+def test_many_rows_that_the_api_fails_on_hold_up_no_other(new_client: NewClient) -> None:
+    class Poisoned(StandIn):
+        def record(self, request: httpx2.Request) -> httpx2.Response:
+            if b'"poison"' in request.content:
+                return problem(500, "INTERNAL")
+            return super().record(request)
+
+    api = Poisoned()
+    client = new_client(api)
+    part = [Use(product_id="poison"), *[Use(product_id="sold")] * 143]
+    ids = client.record_many([(1, use) for use in part * 7])
+    sold = {event_id for place, event_id in enumerate(ids) if place % len(part)}
+    until(lambda: api.rows.keys() == sold)
+    until(lambda: client.status().waiting == 7)
+    assert client.rejected() == []
 
 
 def test_an_api_that_fails_on_everything_is_not_asked_about_every_row(

@@ -44,9 +44,9 @@ def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
 
 
 def send_apart(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
-    """Record rows that the API has failed on; a row that it fails on alone gets `retry`.
+    """Record rows that the API has failed on; those that it fails on at the end get `retry`.
 
-    Errors: as `send`; the last failure if the API fails on nearly every request.
+    Errors: as `send`, but for failures that rows may cause.
     """
     verdicts: list[Verdict] = []
     parts = [list(rows)]
@@ -56,14 +56,17 @@ def send_apart(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
         try:
             verdicts += send(connection, part)
         except BillingProblem as problem:
-            failures += 1
-            if not fails(problem) or failures > _MOST_FAILURES:
+            if not fails(problem):
                 raise
+            failures += 1
             middle = len(part) // 2
-            if middle:
+            if middle and failures <= _MOST_FAILURES:
                 parts += [part[middle:], part[:middle]]
             else:
-                verdicts.append(Verdict("rejected", problem.code, problem.detail, retry=True))
+                failed = Verdict("rejected", problem.code, problem.detail, retry=True)
+                verdicts += [failed] * len(part)
+        else:
+            failures = 0
     return verdicts
 
 

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,10 @@ from durable_billing import events
 from durable_billing.errors import InvalidEvent
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {} if levels == 1 else {"x": nested(levels - 1)}
 
 
 @given(st.decimals(min_value=Decimal("1e-12"), max_value=Decimal(10**15) - 1, places=12))
@@ -58,9 +63,19 @@ def test_words_are_kept_as_the_api_takes_them() -> None:
         ({"product_id": "p", "occurred_at": AT.replace(tzinfo=None)}, "occurred_at"),
         ({"product_id": "p", "usage_details": {"x": float("nan")}}, "not JSON"),
         ({"product_id": "p", "usage_details": {"x": "y" * 300_000}}, "larger than"),
+        ({"product_id": "p", "usage_details": {"x": "y" * 16_384}}, "more than 16384 bytes"),
+        ({"product_id": "p", "usage_details": {"x": [1, {"y": "\0"}]}}, "NUL"),
+        ({"product_id": "p", "usage_details": {"x": 10**64}}, "64 digits"),
+        ({"product_id": "p", "usage_details": {"x": [1e-100]}}, "exponent"),
+        ({"product_id": "p", "usage_details": nested(33)}, "deeper than 32"),
+        ({"product_id": "p", "user_id": "a\0"}, "user_id: contains a NUL"),
+        ({"service_type": "llm"}, "service_type: must be one of"),
+        ({"product_id": "p", "hold_id": "h", "billing_method": "wallet_deduction"}, "hold_id"),
+        ({"product_id": "p", "hold_id": "h", "on_insufficient": "defer"}, "hold_id"),
+        ({"product_id": "p", "occurred_at": AT.replace(year=1)}, "years 2 to 9998"),
         ({"product_id": "p", "usage_details": {"x": "\ud800"}}, "not JSON"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(use: events.Use, field: str) -> None:
+def test_a_field_that_is_wrong_is_named(use: Any, field: str) -> None:
     with pytest.raises(InvalidEvent, match=field):
         events.build(1, use)

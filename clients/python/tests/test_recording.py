@@ -21,6 +21,7 @@ from durable_billing.errors import (
     SpoolBroken,
     SpoolFull,
 )
+from durable_billing.events import Use
 from durable_billing.spool import Spool
 
 
@@ -70,10 +71,10 @@ def test_many_threads_may_record_at_once(new_client: NewClient) -> None:
 def test_a_batch_stays_under_the_apis_limit_of_bytes(new_client: NewClient) -> None:
     api = StandIn()
     client = new_client(api)
-    for _ in range(12):
-        client.record(1, product_id="gpt-4", usage_details={"prompt": "x" * 200_000})
+    use = Use(product_id="gpt-4", usage_details={"prompt": "x" * 16_000})
+    client.record_many([(1, use)] * 100)
     assert client.flush(10)
-    assert len(api.rows) == 12
+    assert len(api.rows) == 100
     assert max(len(request.content) for request in api.requests) < 1_048_576
 
 

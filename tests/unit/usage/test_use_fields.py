@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -10,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from api.edge import request_limits
 from api.requests import exact_json
 from api.routes.quotas import CheckBody
 from api.usage import batch_parser
 from api.usage.body import UseBody, UseRow, Word, read_use
 from cli.usage_file import UsageFile
 from durable_billing import events
+from durable_billing.errors import InvalidEvent
 from tests.api_document import DOCUMENT
 
 SINGLE = TypeAdapter(UseBody)
@@ -120,6 +123,33 @@ def test_a_single_use_and_a_row_are_read_alike(body: dict[str, Any]) -> None:
     for name in OF_ONE:
         one, other = getattr(single, name), getattr(row, name)
         assert one == other or (name == "usage_amount" and float(one) == float(other)), name
+
+
+TEXTS = st.sampled_from(["a", "\0", r"\u0000", "\\\0", "é", "\ud800", "x" * 8_192])
+NUMBERS = st.sampled_from([1, True, -(10**63), 10**64, 0.0, 1e99, 1e100, -1e-99, 1e-100])
+DETAILS = st.recursive(
+    TEXTS | NUMBERS | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+)
+PARTS = {name: VALUES.get(name, words | TEXTS) for name in OF_ROW[1:]} | {
+    "product_id": st.just("p"),
+    "occurred_at": st.datetimes(timezones=st.just(UTC)),
+    "usage_details": st.dictionaries(TEXTS, DETAILS, max_size=3),
+}
+ONE_PART = st.one_of([st.tuples(st.just(name), value) for name, value in PARTS.items()])
+USES = st.lists(ONE_PART, max_size=3).map(lambda parts: {"product_id": "p"} | dict(parts))
+
+
+@given(USES)
+def test_the_api_refuses_no_use_for_its_form_that_the_client_stores(use: Any) -> None:
+    try:
+        _, row = events.build("1", use)
+    except InvalidEvent:
+        return
+    sent = b'{"events":[' + row + b"]}"
+    assert request_limits._fault("/api/v1/usage/batch", sent) is None
+    (read,) = batch_parser.parse(sent)
+    assert isinstance(read, UseRow), read
 
 
 @given(BODIES)

@@ -6,9 +6,9 @@ A use whose form the API would refuse is refused here, before it is stored.
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 from uuid import uuid4
 
 from durable_billing.errors import InvalidEvent
@@ -24,7 +24,11 @@ ServiceType = Literal[
     "notification",
 ]  # fmt: skip
 
+OnInsufficient = Literal["reject", "defer"]
+
 MAX_EVENT_BYTES: Final = 262_144
+MAX_DETAIL_BYTES: Final = 16_384
+MAX_DETAIL_LEVELS: Final = 32
 _AMOUNT: Final = re.compile(r"(?=[0-9.]*[1-9])[0-9]{1,15}(\.[0-9]{1,12})?")
 _NOTHING: Final = re.compile(r"0{1,15}(\.0{1,12})?")
 _NAMES: Final = ("product_id", "service_type", "feature_type", "operation")
@@ -55,7 +59,7 @@ class Use(UseDetail, total=False):
     account_id: str
     external_id: str
     billing_method: BillingMethod
-    on_insufficient: Literal["reject", "defer"]
+    on_insufficient: OnInsufficient
     hold_id: str
 
 
@@ -79,6 +83,11 @@ class Check(TypedDict, total=False):
 FIELDS: Final = frozenset({"usage_amount"} | Use.__annotations__.keys())
 """Every field of an event; a test compares them with the API's."""
 _TEXTS: Final = FIELDS - {"usage_amount", "occurred_at", "usage_details"}
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "service_type": get_args(ServiceType),
+    "billing_method": get_args(BillingMethod),
+    "on_insufficient": get_args(OnInsufficient),
+}
 
 
 def build(usage_amount: Amount, use: Use, *, account: str | None = None) -> tuple[str, bytes]:
@@ -154,9 +163,44 @@ def _check(body: Mapping[str, Any]) -> None:
         text = body[name]
         if not isinstance(text, str) or not 1 <= len(text) <= 255:
             raise InvalidEvent(f"{name}: must be a string of 1 to 255 characters, not blank")
+        if "\0" in text:
+            raise InvalidEvent(f"{name}: contains a NUL")
+        if text not in _CHOICES.get(name, (text,)):
+            raise InvalidEvent(f"{name}: must be one of {', '.join(_CHOICES[name])}")
+    how = body.get("billing_method"), body.get("on_insufficient", "reject")
+    if "hold_id" in body and how != (None, "reject"):
+        raise InvalidEvent("with hold_id, leave out billing_method and on_insufficient")
+    if "usage_details" in body:
+        _check_details(body["usage_details"])
+
+
+def _check_details(details: Any) -> None:
+    if not isinstance(details, dict):
+        raise InvalidEvent("usage_details: must be a dict")
+    encoded = encode(details)
+    if len(encoded) > MAX_DETAIL_BYTES:
+        raise InvalidEvent(f"usage_details: more than {MAX_DETAIL_BYTES} bytes of JSON")
+    if b"\\u0000" in encoded.replace(rb"\\", b""):
+        raise InvalidEvent("usage_details: contains a NUL")
+    _check_value(details, MAX_DETAIL_LEVELS)
+
+
+def _check_value(value: Any, levels: int) -> None:
+    """Check the depth of details and the length of their numbers. Errors: InvalidEvent."""
+    if isinstance(value, dict | list | tuple):
+        if not levels:
+            raise InvalidEvent(f"usage_details: nested deeper than {MAX_DETAIL_LEVELS} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_value(item, levels - 1)
+    elif isinstance(value, int) and abs(value) >= 10**64:
+        raise InvalidEvent("usage_details: a number has more than 64 digits")
+    elif isinstance(value, float) and value and not 1e-99 <= abs(value) < 1e100:
+        raise InvalidEvent("usage_details: a number has more than two digits in its exponent")
 
 
 def _instant(at: Any) -> str:
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise InvalidEvent("occurred_at: must be a datetime with a time zone")
+    if not MINYEAR < at.year < MAXYEAR:
+        raise InvalidEvent(f"occurred_at: must be in the years {MINYEAR + 1} to {MAXYEAR - 1}")
     return at.isoformat()

@@ -1,6 +1,7 @@
 """Calls that wait for their answer: refusals with their fields, safe retries, holds."""
 
 import json
+import socket
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +10,14 @@ import pytest
 
 from clients.python.tests.conftest import NewClient
 from clients.python.tests.stand_in import StandIn, problem
-from durable_billing.connection import pause_seconds
-from durable_billing.errors import BillingProblem, BillingUnreachable, InvalidEvent
+from durable_billing.client import BillingClient
+from durable_billing.connection import Token, pause_seconds
+from durable_billing.errors import (
+    BillingClientError,
+    BillingProblem,
+    BillingUnreachable,
+    InvalidEvent,
+)
 
 HOLD = {
     "hold_id": "hold_1", "status": "open", "amount": "5.00", "captured": "0",
@@ -106,6 +113,24 @@ def test_an_expired_token_is_made_anew(new_client: NewClient) -> None:
     assert quote.total_cost == Decimal("2.00")
     assert [r.headers["authorization"] for r in api.requests] == ["Bearer old", "Bearer new"]
     assert api.requests[1].headers["x-account-id"] == "shop-1"
+
+
+@pytest.mark.parametrize("token", ["t\n", lambda: "t\n"], ids=["fixed", "fresh"])
+def test_a_token_may_end_as_the_line_of_its_file(new_client: NewClient, token: Token) -> None:
+    api = StandIn(ok(QUOTE))
+    new_client(api, token=token).calculate("gpt-4", 1000)
+    assert api.requests[0].headers["authorization"] == "Bearer t"
+
+
+@pytest.mark.parametrize("bad", ["secret\x00", "secret\nsecret", "secret\u00e9", ""])
+def test_a_token_that_no_header_can_carry_is_told_without_its_text(bad: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        client = BillingClient(url, bad, trust_env=False)
+        with pytest.raises(BillingClientError, match="the token is not visible ASCII") as caught:
+            client.balance()
+        client.close()
+    assert "secret" not in str(caught.value)
 
 
 def test_a_hold_of_no_time_is_the_apis_to_refuse(new_client: NewClient) -> None:

@@ -45,7 +45,7 @@ class Connection:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._token = token
-        self._fresh = token if isinstance(token, str) else ""
+        self._fresh = token.strip() if isinstance(token, str) else ""
         self._account = account
         self._renewing = threading.Lock()
         self._http = httpx2.Client(
@@ -93,7 +93,11 @@ class Connection:
         key: str | None = None,
         account: str | None = None,
     ) -> Any:
-        """Send a request once; return its JSON. Errors: BillingProblem, BillingUnreachable."""
+        """Send a request once; return its JSON.
+
+        Errors: BillingProblem; BillingUnreachable; BillingClientError for a token, account or key
+        that no header can carry.
+        """
         named = account or self._account
         try:
             answer = self._send(method, path, content, key, named)
@@ -116,15 +120,15 @@ class Connection:
     def _send(
         self, method: str, path: str, content: bytes | None, key: str | None, account: str | None
     ) -> httpx2.Response:
-        if not self._fresh:
+        if not _is_header(self._fresh):
             self._renew()
-        headers = {"Authorization": f"Bearer {self._fresh}"}
+        headers = {"Authorization": f"Bearer {_header('token', self._fresh)}"}
         if content is not None:
             headers["Content-Type"] = "application/json"
         if key is not None:
-            headers["Idempotency-Key"] = key
+            headers["Idempotency-Key"] = _header("key", key)
         if account is not None:
-            headers["X-Account-Id"] = account
+            headers["X-Account-Id"] = _header("account", account)
         return self._http.request(method, path, content=content, headers=headers)
 
     def _renew(self) -> bool:
@@ -133,7 +137,7 @@ class Connection:
             return False
         with self._renewing:
             try:
-                self._fresh = self._token()
+                self._fresh = self._token().strip()
             except Exception as error:  # the caller's function may raise anything
                 raise BillingUnreachable(f"no token: {type(error).__name__}: {error}") from error
         return True
@@ -156,6 +160,17 @@ def pause_seconds(error: BillingClientError, failures: int) -> float:
     pause: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 16))
     jittered = pause * random.uniform(0.5, 1.0)
     return max(jittered, min(error.retry_after_seconds or 0.0, LONGEST_WAIT_SECONDS))
+
+
+def _header(name: str, value: str) -> str:
+    """Check a value here: the error of the HTTP library would contain it, and tokens are secret."""
+    if not _is_header(value):
+        raise BillingClientError(f"the {name} is not visible ASCII: no header can carry it")
+    return value
+
+
+def _is_header(value: str) -> bool:
+    return bool(value) and value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _is_unread(answer: httpx2.Response, read: Any) -> bool:

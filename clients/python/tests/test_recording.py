@@ -243,6 +243,7 @@ def test_what_was_not_sent_is_sent_by_the_next_client(new_client: NewClient) -> 
     first = new_client(away)
     ids = record(first, 10)
     assert not first.close(0.05)
+    assert not first.close(0.05), "ten are left"
     with pytest.raises(ClientClosed):
         first.record(1, product_id="gpt-4")
     api = StandIn()

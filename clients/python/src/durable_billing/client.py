@@ -75,7 +75,8 @@ class BillingClient:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._account = account
-        self._closed = False
+        self._sent: bool | None = None
+        """The answer of `close`; None before it."""
         self._connection = Connection(
             url,
             token,
@@ -110,11 +111,11 @@ class BillingClient:
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
         """Send waiting events for at most this long, then stop; False if some are left for the next
-        start.
+        start. A second call returns the first answer.
         """
-        if self._closed:
-            return True
-        self._closed, sent = True, True
+        if self._sent is not None:
+            return self._sent
+        self._sent, sent = False, True
         if self._kept is not None:
             spool, sender = self._kept
             sent = sender.flush(timeout_seconds)
@@ -122,6 +123,7 @@ class BillingClient:
                 return False  # a request is under way: its thread ends with the process
             spool.close()
         self._connection.close()
+        self._sent = sent
         return sent
 
     # -- usage, in the background ---------------------------------------------------------------

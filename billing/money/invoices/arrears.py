@@ -75,6 +75,13 @@ def lines(
     return tuple(line for line in found if line is not None)
 
 
+def unbilled(rows: Rows, arrear: Arrear) -> Decimal:
+    """Return what this use cost beyond all that was billed of it, in whole units."""
+    accrued, _ = _accrued(rows, arrear)
+    with localcontext(EXACT):
+        return accrued.total - accrued.billed_total
+
+
 def _line(
     rows: Rows, arrear: Arrear, before: datetime | None, *, early: bool, cut: datetime | None
 ) -> Line | None:

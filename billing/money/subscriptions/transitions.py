@@ -14,6 +14,7 @@ from billing.matters.effects import Rows, Work
 from billing.money.collecting import transitions as collecting
 from billing.money.collecting.transitions import Collected, Refused, collect
 from billing.money.dunning import cases
+from billing.money.invoices import arrears
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
@@ -128,8 +129,7 @@ def _reaches_threshold(w: Work[SubscriptionFacts]) -> bool:
     least = subscription.billing_threshold_minor
     crossed = {one.start_at for one in w.rows.of(CrossedPeriod) if one.threshold_at is not None}
     unbilled = sum(
-        (one.overage_total - one.billed_total for one in w.facts.usage if one.start_at in crossed),
-        ZERO,
+        (arrears.unbilled(w.rows, one) for one in w.facts.usage if one.start_at in crossed), ZERO
     )
     return least is not None and unbilled.scaleb(exponent(subscription.currency)) >= least
 

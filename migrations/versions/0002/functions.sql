@@ -5336,9 +5336,10 @@ AS $$
         FROM (
             SELECT meter, greatest(0, round(sum(units), max(decimals))) AS units
             FROM (
-                SELECT add_on, meter, usage_cycle_part(p_subscription_id, p_start) * units
-                    * CASE WHEN p_start < p_period_end THEN quantity
-                        ELSE coalesce(next_quantity, quantity) END AS units,
+                SELECT add_on, meter, usage_units_share(
+                        units * CASE WHEN p_start < p_period_end THEN quantity
+                            ELSE coalesce(next_quantity, quantity) END,
+                        usage_cycle_part(p_subscription_id, p_start)) AS units,
                     scale(trim_scale(units)) AS decimals
                 FROM subscription_items
                 WHERE subscription_id = p_subscription_id AND kind = 'add_on'
@@ -5588,7 +5589,8 @@ AS $$
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
-            ELSE greatest(0, round(coalesce(moved.units, 0) + l.included * s.seats * s.part,
+            ELSE greatest(0, round(
+                coalesce(moved.units, 0) + usage_units_share(l.included * s.seats, s.part),
                 scale(trim_scale(l.included)))) END AS units
     ) AS given
 $$;
@@ -5658,6 +5660,11 @@ BEGIN
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_units_share(p_units numeric, p_part numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT round(p_units * p_part, scale(trim_scale(p_units)) + 6)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_unpaid(

@@ -48,6 +48,20 @@ class Move(NamedTuple):
     want: int
 
 
+class Given(NamedTuple):
+    """The units of a meter that an add-on gives in a cycle."""
+
+    units: Decimal
+    decimals: int
+    """The decimals to which they are rounded."""
+
+    @property
+    def whole(self) -> Decimal:
+        """The units, rounded."""
+        step = Decimal(1).scaleb(-self.decimals)
+        return max(Decimal(0), self.units.quantize(step, ROUND_HALF_UP))
+
+
 class Sale(NamedTuple):
     """The charges of moves for the rest of a period, the lines they credit, and their units."""
 
@@ -218,28 +232,29 @@ def _going(
     return found
 
 
-def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Decimal:
+def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Given:
     """Return the units of a meter that an add-on gives in the current cycle, as
-    usage_add_on_units.sql counts them, before their sum is rounded.
+    usage_add_on_units.sql counts them.
     """
-    subscription, item, whole = cycles.of(w), items.held(w).get(key), Decimal(0)
+    subscription, item = cycles.of(w), items.held(w).get(key)
+    cycle = spans.parts(subscription, plan.allowance).cycle
+    parts = [(Decimal(0), 0)]
     if item and item.units and item.meter == meter:
-        whole = item.units * item.quantity
+        whole = proration.units_share(item.units * item.quantity, cycle)
+        parts.append((whole, proration.decimals_of(item.units)))
     applied = (
         one.new_terms
         for one in w.rows.of(SubscriptionChange)
         # A change that came with a period has no terms: its quantities say what it gives.
         if one.was_invoiced and one.kind in ("plan", "add_ons")
     )
-    moved = (
-        portion.units
-        for terms in applied
-        if terms.cycle_start == subscription.cycle_start
-        for portion in terms.portions
-        if (portion.add_on, portion.meter) == (key, meter)
-    )
-    cycle = spans.parts(subscription, plan.allowance).cycle
-    return sum(moved, proration.units_share(whole, cycle))
+    for terms in applied:
+        if terms.cycle_start == subscription.cycle_start:
+            for one in terms.portions:
+                if (one.add_on, one.meter) == (key, meter):
+                    own = proration.decimals_of(one.units)
+                    parts.append((one.units, own if one.decimals is None else one.decimals))
+    return Given(sum((units for units, _ in parts), Decimal(0)), max(n for _, n in parts))
 
 
 def _units(move: Move, part: Fraction) -> Decimal:
@@ -258,14 +273,13 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
     )
 
 
-def _whole_units(given: Decimal, moves: Sequence[Move], part: Fraction) -> Decimal:
+def _whole_units(given: Given, moves: Sequence[Move], part: Fraction) -> Decimal:
     """Like `_units` for all moves of one add-on and meter, by the rounded sums of the cycle."""
-    step = Decimal(1).scaleb(-max(proration.decimals_of(one.units) for one in moves))
-    before, after = (
-        max(Decimal(0), sum_.quantize(step, ROUND_HALF_UP))
-        for sum_ in (given, given + sum(_units(one, part) for one in moves))
+    after = Given(
+        given.units + sum(_units(one, part) for one in moves),
+        max(given.decimals, *(proration.decimals_of(one.units) for one in moves)),
     )
-    return after - before
+    return after.whole - given.whole
 
 
 def _demand_unspent(

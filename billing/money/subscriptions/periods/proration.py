@@ -6,7 +6,7 @@ left (docs/rules.md#subscriptions).
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -60,10 +60,14 @@ def share(amount_minor: int, part: Fraction) -> int:
 
 
 def units_share(units: Decimal, part: Fraction) -> Decimal:
-    """Return that part of units, with six more decimals: only a cycle's sum is rounded."""
+    """Return that part of units, with six more decimals: only a cycle's sum is rounded.
+
+    The same rule as usage_units_share.sql.
+    """
     with localcontext(EXACT):
         exact = units * part.numerator / part.denominator
-        return exact.quantize(Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS))
+        step = Decimal(1).scaleb(-decimals_of(units) - _MORE_DECIMALS)
+        return exact.quantize(step, ROUND_HALF_UP)
 
 
 def decimals_of(units: Decimal) -> int:

@@ -15,9 +15,10 @@ AS $$
         FROM (
             SELECT meter, greatest(0, round(sum(units), max(decimals))) AS units
             FROM (
-                SELECT add_on, meter, usage_cycle_part(p_subscription_id, p_start) * units
-                    * CASE WHEN p_start < p_period_end THEN quantity
-                        ELSE coalesce(next_quantity, quantity) END AS units,
+                SELECT add_on, meter, usage_units_share(
+                        units * CASE WHEN p_start < p_period_end THEN quantity
+                            ELSE coalesce(next_quantity, quantity) END,
+                        usage_cycle_part(p_subscription_id, p_start)) AS units,
                     scale(trim_scale(units)) AS decimals
                 FROM subscription_items
                 WHERE subscription_id = p_subscription_id AND kind = 'add_on'

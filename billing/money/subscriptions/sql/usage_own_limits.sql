@@ -31,7 +31,8 @@ AS $$
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
-            ELSE greatest(0, round(coalesce(moved.units, 0) + l.included * s.seats * s.part,
+            ELSE greatest(0, round(
+                coalesce(moved.units, 0) + usage_units_share(l.included * s.seats, s.part),
                 scale(trim_scale(l.included)))) END AS units
     ) AS given
 $$;

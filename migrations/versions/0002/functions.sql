@@ -5388,6 +5388,28 @@ AS $$
     WHERE s.id = p_subscription_id AND given.rate > 0
 $$;
 
+CREATE OR REPLACE FUNCTION usage_began_for_nothing(p_subscription_id uuid, p_start timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT EXISTS (
+        SELECT FROM subscriptions
+        WHERE id = p_subscription_id AND amount_minor = 0
+            -- Its own step may not have begun the rest yet.
+            AND (created_at = p_start
+                OR cycle_start = p_start AND cycle_rest_of IS NOT NULL
+                OR cycle_end = p_start AND cycle_whole_end IS NOT NULL)
+    ) OR EXISTS (
+        SELECT FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
+        WHERE c.subscription_id = p_subscription_id AND c.status = 'applied'
+            AND c.kind IN ('plan', 'resume') AND i.cycle_start = p_start
+            AND NOT EXISTS (
+                SELECT FROM invoice_lines AS l
+                WHERE l.invoice_id = i.id AND l.kind = 'plan'
+                    AND l.amount_minor > l.discount_minor))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_carried_since(
     p_account_id uuid, p_subscription_id uuid, p_cycle_start timestamptz, p_length interval,
     p_zone text)
@@ -5607,7 +5629,7 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.amount_minor, s.created_at, s.plan_id, p.allowance_unit, p.allowance_count,
+        s.amount_minor, s.plan_id, p.allowance_unit, p.allowance_count,
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
@@ -5647,7 +5669,7 @@ BEGIN
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
-        carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
+        carries_limits := usage_began_for_nothing(sub.id, start_at);
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
             ELSE coalesce(

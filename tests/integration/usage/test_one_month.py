@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer
 
 START = "2027-01-10T10:00:00Z"
@@ -185,3 +187,49 @@ async def test_what_was_used_before_the_cycle_is_said_alike_everywhere(actors: A
     ahead = (await customer.ask("GET", "/usage/forecast?fresh=true"))["meters"]["ai_responses"]
     assert (ahead["included"], ahead["used_before"]) == (mine["included"], mine["used_before"])
     assert ahead["expected_overage"] in ("0", None)
+
+
+async def pay_as_you_go(actors: Actors, key: str) -> None:
+    """A plan without a price that includes 100 messages of a month and sells more."""
+    limit = {"meter": "chat_messages", "included": "100", "then": "overage"}
+    body = {
+        "name": "Pay as you go", "family": "app", "prices": {"month": {"USD": 0}},
+        "limits": [limit | {"prices": {"USD": "0.01"}}],
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", body)
+
+
+async def cost(customer: Customer, amount: str) -> str:
+    body = {"feature_type": "chat_messages", "usage_amount": amount}
+    return str((await customer.ask("POST", "/usage/record", body, status=201))["total_cost"])
+
+
+@pytest.mark.parametrize("way", ["pause", "change", "cut"])
+async def test_a_free_plan_that_begins_anew_gives_no_more_of_the_month(
+    actors: Actors, way: str
+) -> None:
+    key = f"payg-{uuid4().hex[:8]}"
+    await pay_as_you_go(actors, key)
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe(key)
+    assert await cost(customer, "100") == "0"
+    path = "/billing/subscription"
+    if way == "pause":
+        await customer.ask("POST", f"{path}/pause", {"at": "now"}, status=200)
+        await customer.advance(days=1)
+        await customer.ask("POST", f"{path}/resume", {}, status=200)
+    elif way == "change":
+        for plan in ("starter", key):
+            await customer.advance(days=1)
+            await customer.ask("PUT", path, {"plan": plan, "when": "now"}, status=200)
+    else:
+        cut = {"cancel_at": "2027-02-12T10:00:00Z"}
+        await customer.ask("POST", f"{path}/cancel", cut, status=200)
+        await customer.advance(to="2027-02-11T10:00:00Z")
+        assert await cost(customer, "100") == "0"
+        await customer.ask("POST", f"{path}/reactivate", status=200)
+        await customer.advance(to="2027-02-12T10:00:01Z")
+    assert await cost(customer, "10") == "0.10"
+    await customer.advance(to="2027-03-13T10:00:00Z")
+    assert await cost(customer, "100") == "0"

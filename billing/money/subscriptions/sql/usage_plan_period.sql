@@ -19,7 +19,7 @@ DECLARE
     sub record;
 BEGIN
     SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.amount_minor, s.created_at, s.plan_id, p.allowance_unit, p.allowance_count,
+        s.amount_minor, s.plan_id, p.allowance_unit, p.allowance_count,
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
@@ -59,7 +59,7 @@ BEGIN
         IF sub.status <> 'trialing' OR start_at >= sub.current_period_end THEN
             limits := usage_with_add_ons(sub.id, sub.current_period_end, limits, start_at);
         END IF;
-        carries_limits := sub.amount_minor = 0 AND start_at = sub.created_at;
+        carries_limits := usage_began_for_nothing(sub.id, start_at);
         carried_since := CASE WHEN carries_limits
             THEN date_trunc(sub.allowance_unit, start_at, zone)
             ELSE coalesce(

@@ -1,6 +1,9 @@
 """A coupon that comes with more seats is off those that are added; the others keep theirs."""
 
+from decimal import Decimal
+
 from tests.integration.actors import Actors
+from tests.integration.arrears.test_overage import use
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, money
 from tests.integration.changes.test_seats import seated, team
 from tests.integration.coupons.test_coupons import CLOCK, coupon, invoices
@@ -41,3 +44,24 @@ async def test_an_amount_off_the_period_stays_with_its_seats(actors: Actors) -> 
     await customer.subscribed(await team(actors), quantity=4, coupon=code)
     await change(customer, quantity=5)
     assert await invoices(customer) == [(900, 3100), (900, 4100 - 3100)]
+
+
+async def test_a_pause_under_a_coupon_for_all_of_the_price_brings_nothing_twice(
+    actors: Actors,
+) -> None:
+    code = await coupon(actors, percent="100", duration="forever")
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribe("pro", coupon=code)
+    assert (await use(customer, "3000"))["total_cost"] == "0"
+    for second in (1, 2):
+        await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+        await customer.advance(to=f"2027-01-01T10:00:0{second}Z")
+        await customer.ask("POST", f"{PATH}/resume", status=200)
+    # Two of the seconds of 31 days.
+    assert await customer.credits() == Decimal("500.000374")
+    assert (await use(customer, "3000"))["total_cost"] == "15.00"
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert await customer.credits() == 500
+    assert (await use(customer, "5000"))["total_cost"] == "0"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]

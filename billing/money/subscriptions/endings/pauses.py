@@ -1,16 +1,19 @@
 """A pause, and the new period after it. Pure."""
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from billing.core import periods
 from billing.core.errors import Conflict
+from billing.core.money import show_decimal
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, Line, NewInvoice
+from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, spans, true_ups
+from billing.money.subscriptions.periods import cycles, items, proration, spans, true_ups
 from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 
@@ -65,7 +68,29 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     new, plan = begun_now(coming), coming.facts.plan_of(coming.rows)
     lines = [cycles.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
     fields = spans.fields(new)
-    return invoices.draft(w, cycles.invoice_of_change(coming, change_id, lines, plan, **fields))
+    invoice = cycles.invoice_of_change(coming, change_id, lines, plan, **fields)
+    if new.amount_minor and _is_for_nothing(invoice):
+        part = spans.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
+        later = proration.credits_share(items.credits_of(coming), part)
+        lines = [_with_credits(line, later) for line in lines]
+        invoice = cycles.invoice_of_change(coming, change_id, lines, plan, **fields)
+    return invoices.draft(w, invoice)
+
+
+def _is_for_nothing(invoice: NewInvoice) -> bool:
+    """True if coupons take all of the plan's price."""
+    summed = sum_lines(invoice.lines, invoice.discounts, currency=invoice.currency)
+    plan = [one for one in summed if one.line.kind == items.PLAN]
+    return all(one.line.amount_minor <= one.discount_minor for one in plan)
+
+
+def _with_credits(line: Line, amount: Decimal) -> Line:
+    """Return the line, with that many credits if it is the plan's: those of the cycle that was
+    paused stay until its end, and come anew only for a price.
+    """
+    if line.kind != items.PLAN:
+        return line
+    return line.model_copy(update={"detail": line.detail | {"credits": show_decimal(amount)}})
 
 
 def demand_next_second(w: Work[SubscriptionFacts]) -> None:

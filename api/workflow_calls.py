@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from api import committed
 from api.dependencies import AccountCall, Call
+from api.idempotency import Claim
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters.schemas import Matter
@@ -34,21 +35,26 @@ def logged_if_away(name: str, what: str = "left to the sweeper") -> Iterator[Non
         _logger.warning("%s %s: %s", name, what, type(error).__name__)
 
 
-async def need_temporal(call: Call) -> None:
-    """Raise 503 TEMPORAL_UNAVAILABLE while nothing is committed yet."""
+async def need_temporal(call: Call, claim: Claim | None = None) -> None:
+    """Raise 503 TEMPORAL_UNAVAILABLE while nothing is committed yet.
+
+    Not where an earlier request with the key may have committed: its result is read [P10].
+    """
+    if claim is not None and claim.resumed:
+        return
     health = await call.services.health.part(call.services, "temporal")
     if health.status != "healthy":
         raise Unavailable("TEMPORAL_UNAVAILABLE")
 
 
-async def need_provider(call: AccountCall) -> None:
+async def need_provider(call: AccountCall, claim: Claim) -> None:
     """Check that Temporal is reachable and that no test account uses a live Stripe key.
 
     Errors: TEMPORAL_UNAVAILABLE, TEST_ACCOUNT_ON_LIVE_KEY.
     """
     if call.account.is_test and call.settings.has_live_stripe:
         raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY")
-    await need_temporal(call)
+    await need_temporal(call, claim)
 
 
 async def wait_until_done(call: Call, matter: Matter, stem: str | None = None) -> None:

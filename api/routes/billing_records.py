@@ -239,7 +239,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey
     by_card = await card_usage.need_key(call, once, record_id, body.billing_method)
     async with once.claim(call) as claim:
         if by_card:
-            await need_temporal(call)
+            await need_temporal(call, claim)
         paid = await _process(call, claim, record_id, body)
         return claim.answer(202 if paid.billing_status == "pending" else 200, RecordAnswer.of(paid))
 

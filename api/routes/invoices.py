@@ -299,9 +299,9 @@ async def pay_invoice(
 ) -> Response:
     """Pay an open invoice now [I13, J8]; this also ends past_due and unpaid [C12]."""
     check_return(call, body.return_url)
-    await need_temporal(call)
     subject = row_id(ids.INVOICE, invoice_id)
     async with once.claim(call) as claim:
+        await need_temporal(call, claim)
         waits: dict[str, Any] = {}
         if body.payment_method != "saved_card":
             await offer(call, subject, body.payment_method, body.return_url)

@@ -152,7 +152,7 @@ async def pay_overdue(
                 await methods.get(connection, method_id)
         if body.dry_run:
             return claim.answer(200, await _foreseen(call, body))
-        await need_temporal(call)
+        await need_temporal(call, claim)
         tried, resumed = await _pay(call, claim, body)
         answer = await _done(call, claim, body, tried, resumed)
         return claim.answer(202 if answer.next_action["type"] == "wait" else 200, answer)

@@ -138,8 +138,8 @@ async def submit_manual_payment(
     For a purchase that ended unpaid this is possible for 30 days, and its coupon is redeemed again.
     """
     wanted = body or ManualBody.model_validate({})
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call, claim)
         await _submit(call, claim, wanted)
         answer = await _read(call, claim.resource_id)
         return claim.answer(202 if answer.status == "pending" else 201, answer)

@@ -58,8 +58,8 @@ async def open_portal(
     Stripe's events bring a card removed or renewed there up to date here.
     """
     check_return(call, body.return_url)
-    await need_provider(call)
     async with once.claim(call) as claim:
+        await need_provider(call, claim)
         name = ids.encode(ids.PORTAL_SESSION, claim.resource_id)
         await wait_until_done(call, await _begin(call, claim, body), name)
         async with call.transaction() as connection:

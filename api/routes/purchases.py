@@ -141,7 +141,7 @@ async def create_purchase(body: PurchaseBody, call: BillingCall, once: OptionalK
         once.require()
     check_return(call, body.return_url)
     async with once.claim(call) as claim:
-        await need_temporal(call)
+        await need_temporal(call, claim)
         await failpoint("api.claimed")
         matter = await _begin(call, claim, body)
         await wait_until_done(call, matter)

@@ -91,8 +91,8 @@ async def create_setup_intent(
     call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
 ) -> Response:
     """Start saving a card without a charge [K5]; returns the browser's client secret."""
-    await need_provider(call)
     async with once.claim(call) as claim:
+        await need_provider(call, claim)
         name = ids.encode(ids.SETUP_INTENT, claim.resource_id)
         await wait_until_done(call, await _begin(call, claim, body), name)
         setup = await _read_setup(call, name)
@@ -130,8 +130,8 @@ async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAns
 )  # fmt: skip
 async def create_payment_method(body: SyncBody, call: BillingCall, once: OptionalKey) -> Response:
     """Store the card of a confirmed setup intent at once, without waiting for the webhook."""
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call, claim)
         async with call.transaction() as connection:
             setup = await card_setup.find(connection, body.setup_intent_id)
             changed = await card_setup.ask(

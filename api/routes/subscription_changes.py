@@ -157,7 +157,7 @@ async def change_subscription(
     if body.preview_token is not None:
         verb = _as_previewed(call, body.preview_token, verb, AS_OF)
     async with once.claim(call) as claim:
-        await need_temporal(call)
+        await need_temporal(call, claim)
         return answer(claim, await charge(call, claim, body, "change_up", verb, about=wish))
 
 
@@ -249,7 +249,7 @@ async def resume_subscription(
     if body.preview_token is not None:
         resume = _as_previewed(call, body.preview_token, _resume, SUMS)
     async with once.claim(call) as claim:
-        await need_temporal(call)
+        await need_temporal(call, claim)
         return answer(claim, await charge(call, claim, body, "resume", resume))
 
 

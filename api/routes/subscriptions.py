@@ -193,7 +193,7 @@ async def subscribe(
     if dry_run:
         return JSONResponse((await _foresee(call, wanted)).model_dump(mode="json"))
     async with once.claim(call) as claim:
-        await need_temporal(call)
+        await need_temporal(call, claim)
         await _supersede_incomplete(call, claim, wanted)
         matter = await _begin(call, claim, wanted)
         await wait_until_done(call, matter)

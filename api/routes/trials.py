@@ -56,7 +56,7 @@ class TrialAnswer(Answer):
 async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
     """Start the account's one trial; its credits are granted at once [D1, D13]."""
     async with once.claim(call) as claim:
-        await need_temporal(call)
+        await need_temporal(call, claim)
         matter = await _begin(call, claim)
         await notify(call, matter)
         return claim.answer(201, await _read(call))

@@ -39,8 +39,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
     RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     check_payer(call, use)
-    await _count(call, use)
-    await need_temporal(call)
+    await _admit(call, use)
     async with call.transaction() as connection:
         await dated_uses.check(connection, call, use)
         done, matter = await card_usage_service.record(connection, use)
@@ -57,14 +56,15 @@ def check_payer(call: Call, use: Use) -> None:
         raise missing_key()
 
 
-async def _count(call: Call, use: Use) -> None:
+async def _admit(call: Call, use: Use) -> None:
     """Count a use as a money request; one that is already recorded charges nothing [G3].
 
-    Errors: RATE_LIMITED.
+    Errors: RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     async with call.database.tenant(use.account_id) as connection:
         known = await sent_again(connection, call, {0: (use.account_id, use.event_id)})
     if not known:
+        await need_temporal(call)
         await call.services.rates.count_charge(call.caller, use.account_id)
 
 
@@ -74,10 +74,6 @@ async def charge_rows(call: Call, uses: Sequence[Use]) -> dict[int, Recorded]:
     Return the outcome of each use that was not recorded, by its place; the verdict of a refusal is
     its code.
     """
-    try:
-        await need_temporal(call)
-    except BillingError as away:
-        return {place: Recorded(away.code, use.account_id) for place, use in enumerate(uses)}
 
     async def charge(own: Sequence[tuple[int, Use]]) -> dict[int, Recorded]:
         return {place: await _charge_row(call, use) for place, use in own}
@@ -108,7 +104,7 @@ async def of_each_account(
 async def _charge_row(call: Call, use: Use) -> Recorded:
     try:
         check_payer(call, use)
-        await _count(call, use)
+        await _admit(call, use)
         async with call.database.tenant(use.account_id) as connection:
             await dated_uses.check(connection, call, use)
             done, matter = await card_usage_service.record(connection, use)

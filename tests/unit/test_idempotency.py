@@ -28,3 +28,8 @@ def test_a_declined_card_is_an_answer_for_good_and_missing_credits_are_not() -> 
 def test_what_is_refused_for_the_moment_is_not_refused_for_a_day() -> None:
     assert outcome(409, "PAYMENT_PENDING") == "forget"
     assert outcome(409, "INVOICE_STATE") == "store"
+
+
+def test_what_was_not_begun_starts_anew_once_temporal_is_back() -> None:
+    assert outcome(503, "TEMPORAL_UNAVAILABLE") == "forget"
+    assert outcome(503, "DATABASE_UNAVAILABLE") == "keep"

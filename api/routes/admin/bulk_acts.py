@@ -179,8 +179,8 @@ async def steer_subscriptions(
     if dry_run:
         return await _page(call, body, asked, body.order(f"dry-{ids.new()}"), dry_run=True)
     once.require()
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call, claim)
         order = body.order(ids.encode("key", claim.resource_id))
         return claim.answer(200, await _page(call, body, asked, order))
 

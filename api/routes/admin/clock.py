@@ -64,10 +64,10 @@ async def advance_clock(
 
     If there was no response, repeat only `advance_to` without a key: `advance_days` add up.
     """
-    await need_temporal(call)
     account = await call.find_account(account_id)
     target = body.advance_to or timedelta(days=body.advance_days or 0)
     async with once.claim(call, account.id) as claim:
+        await need_temporal(call, claim)
         async with call.database.tenant(account.id) as connection:
             account = await clocks.aim(connection, account.id, target, claim.resource_id)
         await _walk(call, account)

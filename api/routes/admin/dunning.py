@@ -215,12 +215,12 @@ async def _command(
     call: Call, once: Once, name: str, verb: Callable[[CommandContext], Awaitable[Matter]]
 ) -> Response:
     """Apply the command to the rows, and answer the case after its workflow has run."""
-    await need_temporal(call)
     case_id = row_id(ids.DUNNING_CASE, name)
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
     await call.act_for(case.account_id)
     async with once.claim(call, case.account_id) as claim:
+        await need_temporal(call, claim)
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
             suffix = ids.encode("key", claim.resource_id)

@@ -173,12 +173,12 @@ async def write_credit_note(
 
 async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
     """Carry out the command, and return the invoice once its matter has handled it."""
-    await need_temporal(call)
     subject = row_id(ids.INVOICE, name)
     async with call.database.operator() as connection:
         account_id = (await store.get(connection, subject)).account_id
     await call.act_for(account_id)
     async with once.claim(call, account_id) as claim:
+        await need_temporal(call, claim)
         async with call.database.tenant(account_id) as connection:
             at = await clock.now(connection, account_id)
             matter = await verb(connection, claim, subject, at)

@@ -178,13 +178,13 @@ async def _decide(
     call: Call, once: Once, name: str, decision: Callable[..., Awaitable[tuple[Payment, Matter]]]
 ) -> Response:
     """Decide on the payment, and return it once its workflow has handled the decision."""
-    await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, row_id(ids.PAYMENT, name))
         at = await clock.now(connection, payment.account_id)
     await call.act_for(payment.account_id)
     four_eyes = call.settings.manual_four_eyes
     async with once.claim(call, payment.account_id) as claim:
+        await need_temporal(call, claim)
         async with call.database.tenant(payment.account_id) as connection:
             _, matter = await decision(
                 connection, payment.id, four_eyes=four_eyes, at=at, again=claim.resumed

@@ -116,9 +116,9 @@ async def refund_payment(
     the credits that it paid for are clawed back. A failed refund frees its amount again. Refunding
     all the money of its period ends a subscription, unless `keep_subscription` is true.
     """
-    await need_temporal(call)
     payment = await _paid(call, payment_id)
     async with once.claim(call, payment.account_id) as claim:
+        await need_temporal(call, claim)
         wanted = Wanted(
             refund_id=claim.resource_id, amount_minor=body.amount_cents, reason=body.reason,
             to_balance=body.to == "balance", reference=body.reference,

@@ -137,8 +137,8 @@ async def undo_price(
     if dry_run:
         return await _undo(call, key, body, asked, moves_cursor, dry_run=True)
     once.require()
-    await need_temporal(call)
     async with once.claim(call) as claim:
+        await need_temporal(call, claim)
         return claim.answer(200, await _undo(call, key, body, asked, moves_cursor))
 
 

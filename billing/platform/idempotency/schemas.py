@@ -52,6 +52,9 @@ DECLINED: Final = "CARD_DECLINED"
 MOMENTARY: Final = frozenset({"CHANGE_PENDING", "PAYMENT_PENDING"})
 """Refusals that end by themselves, once a bank or an operator has decided."""
 
+NOT_BEGUN: Final = "TEMPORAL_UNAVAILABLE"
+"""A request is refused with it only before anything is committed under its key."""
+
 Outcome = Literal["store", "keep", "forget"]
 
 
@@ -60,11 +63,12 @@ def outcome(status: int, code: str | None = None) -> Outcome:
 
     `store`: the answer is final for that body, including a card's decline. `keep`: the same key
     rejoins the same resource (202, 5xx). `forget`: nothing was done, the same key starts again
-    (401, missing credits, 403, 429, 502: proven not charged, and momentary refusals by `code`).
+    (401, missing credits, 403, 429, 502: proven not charged, and by `code` momentary refusals and
+    what was not begun).
     """
     if status in SUCCESS or code == DECLINED:
         return "store"
-    if code in MOMENTARY:
+    if code in MOMENTARY or code == NOT_BEGUN:
         return "forget"
     if status in {401, 402, 403, 429, 502}:
         return "forget"

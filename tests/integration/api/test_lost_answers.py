@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from api.monitoring.health_checks import PartHealth
 from api.routes import (
     addresses,
     payment_methods,
@@ -25,6 +26,7 @@ from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Customer, Json
 from tests.integration.api_app import Api
 from tests.integration.arrears.test_overage import charged
+from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.coupons.test_coupons import coupon
 from tests.integration.lost_answers import lose_answer
 
@@ -210,3 +212,59 @@ async def test_a_wish_that_is_refused_gives_nothing_up(customer: Customer) -> No
     await customer.refused("INVALID_COUPON", "POST", PATH, wish)
     await customer.pay(first)
     assert (await customer.until_subscription("active"))["plan"]["key"] == "pro"
+
+
+@pytest.fixture
+def temporal_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make this process find that Temporal does not answer."""
+
+    async def away(*_: object) -> PartHealth:
+        return PartHealth(status="unhealthy", milliseconds=1)
+
+    return lambda: monkeypatch.setattr(api.app.state.services.health, "part", away)
+
+
+async def test_without_temporal_a_key_still_gets_its_first_answer(
+    customer: Customer, temporal_away: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = await customer.buy("small", "manual")
+    report: Json = {
+        "invoice_id": bought["invoice_id"],
+        "payment_method": "bank_transfer",
+        "transaction_reference": "T-1",
+    }
+    told = ("POST", "/billing/payments/manual", report)
+    first = await customer.ask(*told, key="k", status=201)
+    payment = f"/admin/payments/{first['payment_id']}"
+    refund = ("POST", f"{payment}/refund", {"amount_cents": 1, "reason": "sorry"})
+    operate = customer.actors.operate
+    approved = await operate("POST", f"{payment}/approve", key="k", status=200)
+    refunded = await operate(*refund, key="k", status=200)
+    temporal_away()
+    assert await customer.ask(*told, key="k", status=201) == first
+    assert await operate("POST", f"{payment}/approve", key="k", status=200) == approved
+    assert await operate(*refund, key="k", status=200) == refunded
+    for _ in range(2):
+        new = await operate(*refund, key="new", status=503)
+        assert new["code"] == "TEMPORAL_UNAVAILABLE"
+    monkeypatch.undo()
+    assert (await operate("GET", f"{payment}/refunds"))["data"] == [refunded]
+    assert await operate(*refund, key="new", status=200) != refunded
+
+
+async def test_without_temporal_what_is_done_is_no_503(
+    customer: Customer, temporal_away: Callable[[], None]
+) -> None:
+    await customer.save_card()
+    key, use = str(uuid4()), CHARGED | {"event_id": "once"}
+    done = await customer.buy("small", "saved_card", key=key)
+    recorded = await customer.ask("POST", "/usage/record", use, status=201)
+    await lose_answer(customer.actors, key)
+    temporal_away()
+    assert await customer.buy("small", "saved_card", key=key) == done
+    assert await customer.ask("POST", "/usage/record", use) == recorded
+    rows: Json = {"events": [use, CHARGED | {"event_id": "new"}]}
+    answers = (await customer.ask("POST", "/usage/batch", rows))["results"]
+    assert [(one["status"], one.get("code")) for one in answers] == [
+        ("duplicate", None), ("rejected", "TEMPORAL_UNAVAILABLE"),
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ from api.routes.base import new_router
 from api.user_scope import only_user
 from api.workflow_calls import notify
 from billing.core import clock, ids
-from billing.core.errors import NotFound, PaymentRequired, wrong_field
+from billing.core.errors import NotAllowed, NotFound, PaymentRequired, wrong_field
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
 from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
@@ -235,14 +235,18 @@ async def release_hold(hold_id: str, call: BillingCall) -> HoldAnswer:
 
 
 async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
-    """Refuse an invalid hold. Errors: NO_ENTITLEMENT if only a plan pays; VALIDATION_FAILED if it
-    ends too late.
+    """Refuse an invalid hold. Errors: NO_ENTITLEMENT if only a plan pays, unless its key has a hold
+    already; VALIDATION_FAILED if it ends too late.
     """
     if order.scope is None and order.expires_at is None:
         return
     async with call.transaction() as connection:
         if order.scope is not None:
-            await usage.demand_for(connection, call.account.id, order.scope)
+            try:
+                await usage.demand_for(connection, call.account.id, order.scope)
+            except NotAllowed:
+                if not await store.is_held(connection, order.key):
+                    raise
         now = await clock.now(connection, call.account.id)
     if order.expires_at is not None and order.expires_at - now > MAX_HOLD:
         raise wrong_field("expires_at", f"a hold must end within {MAX_HOLD.days} days")

@@ -270,6 +270,12 @@ async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> Stor
     return StoredHold.model_validate(dict(row))
 
 
+async def is_held(connection: AsyncConnection, key: str) -> bool:
+    """True if a hold was made with this key, whatever became of it."""
+    found = await connection.scalar(select(credit_holds.c.id).where(credit_holds.c.key == key))
+    return found is not None
+
+
 def _stands(at: datetime) -> ColumnElement[str]:
     """A hold's status at `at`, even if its expiry is not written yet."""
     over = and_(credit_holds.c.status == "open", credit_holds.c.expires_at <= at)

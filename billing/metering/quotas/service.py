@@ -50,12 +50,13 @@ class Asked:
 
 
 async def check(
-    connection: AsyncConnection, account_id: UUID, asked: Asked, used_at: datetime | None = None
-) -> Decision:
+    connection: AsyncConnection, account_id: UUID, asked: Asked, used_at: datetime | None = None,
+    *, is_claimed: bool = False,
+) -> Decision:  # fmt: skip
     """Compare a use with the limits at `used_at` (None: now); reserves nothing [H1].
 
     Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none
-    gives access.
+    gives access, unless it `is_claimed` already.
     """
     meter, counts = await usage_store.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
@@ -67,7 +68,7 @@ async def check(
         period = await usage_store.past_period(connection, account_id, used_at)
         start = period.start_at if period else used_at
     at = used_at or now
-    if not is_late:
+    if not is_late and not is_claimed:
         await _demand_plan(connection, period, meter, asked)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
@@ -154,8 +155,8 @@ async def claim(
     `record_id` is the id that the event's record will have.
     """
     async with database.tenant(account_id) as connection:
-        before = await check(connection, account_id, asked)
         known = await store.is_claimed(connection, record_id)
+        before = await check(connection, account_id, asked, is_claimed=known)
     if not before.requested or (before.refused_by == "budget" and not known):
         return before  # a level that was reached already has nothing to count
     wish = QuotaClaim(

@@ -138,6 +138,23 @@ async def test_a_use_that_only_a_plan_pays_cannot_take_a_hold_instead(new_shop: 
     assert (await shop.get(f"/billing/credits/holds/{held}"))["status"] == "open"
 
 
+async def test_what_was_granted_before_the_right_ended_is_answered_again(new_shop: NewShop) -> None:
+    shop = await shop_in(new_shop, "active")
+    hold = {"amount": "8", "scope": "ai_responses"}
+    claim = AI | {"requested_amount": "1", "consume": True, "event_id": "job"}
+    first = await shop.post("/billing/credits/holds", hold, **{"Idempotency-Key": "h"})
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    await move(shop, "paused", await strict(shop, "full"))
+    again = await shop.post("/billing/credits/holds", hold, **{"Idempotency-Key": "h"})
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    new = await shop.post("/billing/credits/holds", hold, **{"Idempotency-Key": "new"})
+    assert new.json()["code"] == "NO_ENTITLEMENT"
+    new = await shop.post("/quota/check", claim | {"event_id": "new"})
+    assert new.json()["code"] == "NO_ENTITLEMENT"
+
+
 async def test_a_late_use_cannot_fall_before_all_limits(new_shop: NewShop) -> None:
     shop = await shop_in(new_shop, None)
     await shop.record("1", **AI)

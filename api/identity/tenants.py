@@ -16,6 +16,7 @@ from billing.core.batcher import Batcher
 from billing.core.database import Database
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account
+from billing.platform.accounts.shops import shop_name
 
 REMEMBERED: Final = 20_000
 
@@ -95,8 +96,8 @@ class Tenants:
 
 def is_on_platform(account: Account, platform: str | None, domain: str | None) -> bool:
     """Return True when the platform and shop headers match this account [A12]."""
-    pairs = ((platform, account.platform), (domain, account.platform_domain))
+    pairs = ((platform, account.platform, str.lower), (domain, account.platform_domain, shop_name))
     return all(
-        sent is None or (known is not None and sent.lower() == known.lower())
-        for sent, known in pairs
+        sent is None or (known is not None and spelled(sent) == spelled(known))
+        for sent, known, spelled in pairs
     )

@@ -23,7 +23,7 @@ from billing.money.trials.schemas import Trial
 from billing.money.trials.transitions import announcement, view
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
-from billing.platform.accounts.shops import shop_host
+from billing.platform.accounts.shops import shop_name
 from billing.platform.outbox import service as outbox
 
 
@@ -131,5 +131,5 @@ def _identity(account: Account) -> str | None:
     if account.platform is None or account.platform_domain is None:
         return None
     # Accounts of 0.1.0 may have a domain that names no host.
-    shop = shop_host(account.platform_domain) or account.platform_domain.strip().lower()
+    shop = shop_name(account.platform_domain)
     return hashlib.sha256(f"{account.platform}:{shop}".encode()).hexdigest()

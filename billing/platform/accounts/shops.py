@@ -7,6 +7,11 @@ from urllib.parse import unquote, urlsplit
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
+def shop_name(domain: str) -> str:
+    """Return the shop's host; a text that names no host stands for itself."""
+    return shop_host(domain) or domain.strip().lower()
+
+
 def shop_host(domain: str) -> str | None:
     """Return the one spelling of a shop's host, whatever address or script it was written in; None
     if the text names no host.

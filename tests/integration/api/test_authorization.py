@@ -159,6 +159,21 @@ async def test_platform_headers_must_name_the_accounts_own_shop(
         assert body["code"] == "PLATFORM_MISMATCH"
 
 
+@pytest.mark.parametrize(
+    ("known", "sent"),
+    [
+        ("https://SHOP.example/", "shop.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("shop.example", "https://shop.example/"),
+    ],
+)
+async def test_a_shop_is_its_host_however_it_is_written(doors: Api, known: str, sent: str) -> None:
+    made = await doors.new_account(platform="shopify", platform_domain=known)
+    own = doors.token(made["id"], ["billing"])
+    assert (await knock(doors, "billing", own, **{"X-Shop-Domain": sent}))[0] == 200
+    assert (await knock(doors, "billing", own, **{"X-Shop-Domain": "other.example"}))[0] == 403
+
+
 async def test_platform_headers_of_an_operator_must_name_the_accounts_own_shop(doors: Api) -> None:
     made = await doors.new_account(platform="shopify", platform_domain="shop.example")
     gift = {"account_id": made["id"], "amount": "1", "reason": "sorry"}

@@ -14,10 +14,10 @@ from api.date_range import Days, MaybeDay, span
 from api.dependencies import Fresh, MemberRead, ReadCall
 from api.routes.base import new_router
 from api.user_scope import only_user
-from billing.core import ids, periods
+from billing.core import ids
 from billing.insight.reports import rules, store
 from billing.insight.reports.store import GroupBy
-from billing.metering.usage.rules import BILLING_ID
+from billing.metering.usage import rules as usage_rules
 
 router = new_router("usage")
 AT_A_STRETCH: Final = 50
@@ -170,7 +170,7 @@ def _values(report: store.Report, row: Any, days: Days) -> list[Any]:
 
 def _value(name: str, value: Any, days: Days, prefixed: str | None) -> Any:
     if name == "billing_id":
-        return ids.encode(BILLING_ID, value)
+        return ids.encode(usage_rules.BILLING_ID, value)
     if name == "day":
-        return periods.to_wall(value, days.zone).date()
+        return usage_rules.day_of(value, days.zone)
     return value[2:] if name == prefixed else value

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Literal
@@ -166,7 +166,7 @@ async def read_usage_stats(
 
     Revenue is in credits; `revenue_by_currency` is in money: immediate card charges, and overage
     once it is invoiced. An operator who names no account gets all accounts together, without test
-    accounts, with days in UTC.
+    accounts: days are in UTC, and an account's own day is in the one that most of it falls on.
     """
     whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
@@ -309,8 +309,8 @@ def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:
     """Sum the days of each calendar month to one bucket per meter, newest first."""
     months: defaultdict[tuple[datetime, str], list[BucketAnswer]] = defaultdict(list)
     for day in days:
-        wall = periods.to_wall(day.start, zone).replace(day=1)
-        months[periods.from_wall(wall, zone), day.meter].append(day)
+        first = datetime.combine(rules.day_of(day.start, zone).replace(day=1), time())
+        months[periods.from_wall(first, zone), day.meter].append(day)
     return [
         BucketAnswer(
             start=start,

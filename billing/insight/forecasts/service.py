@@ -112,20 +112,22 @@ async def _lately(
     meters: defaultdict[str, Series] = defaultdict(dict)
     spent: defaultdict[date, Decimal] = defaultdict(Decimal)
     for row in rows:
-        on = periods.to_wall(row.bucket, zone).date()
+        on = usage_rules.day_of(row.bucket, zone)
         meters[row.meter][on] = meters[row.meter].get(on, ZERO) + row.quantity
         spent[on] += row.credits
     captured = await connection.execute(logs.captured_by_day(account_id, zone, begin, end_of_days))
     for on, amount in captured:
         spent[on] += amount
+    used = await store.first_day(connection, account_id)
+    captured_at = await logs.first_capture(connection, account_id)
     begun = [
-        await store.first_day(connection, account_id),
-        await logs.first_capture(connection, account_id),
+        used and usage_rules.day_of(used, zone),
+        captured_at and periods.to_wall(captured_at, zone).date(),
     ]
     return _Lately(
         meters=dict(meters),
         credits=dict(spent),
-        first=min((periods.to_wall(at, zone).date() for at in begun if at), default=None),
+        first=min(filter(None, begun), default=None),
         today=today,
         ahead=rules.days_ahead(at, end, zone),
     )

@@ -82,12 +82,7 @@ def report(
         query = select(counter.owner.label(group_by), counter.meter)
     prefix = _PREFIXES.get(group_by)
     whose = counter.owner == "" if prefix is None else usage_store.of_kind(prefix)
-    where = (
-        counter.account_id == account_id,
-        counter.grain == "day",
-        counter.bucket >= start,
-        counter.bucket < end,
-    )
+    where = usage_store.counted(account_id, "day", start, end)
     query = query.add_columns(*_sums(literal(1))).where(*where, whose).group_by(*keys)
     if prefix is None:
         return Report(query, keys)

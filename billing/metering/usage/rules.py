@@ -5,7 +5,7 @@ Nothing here reads rows.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Final
 from uuid import UUID
@@ -20,7 +20,7 @@ from billing.catalog.rating.rules import (
     unit_price,
 )
 from billing.catalog.rating.schemas import MOST_AMOUNT, PriceTerms, Rating
-from billing.core import ids
+from billing.core import ids, periods
 from billing.core.money import ZERO, exponent, round_minor
 from billing.metering.usage.schemas import Counter, PeriodLimit
 
@@ -30,6 +30,7 @@ FIRST_MONTH: Final = date(1970, 1, 1)
 MAX_ROWS: Final = 1_000
 AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
 """A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 only for a level."""
+HALF_A_DAY: Final = timedelta(hours=12)
 NOTHING: Final = "usage_amount: must be above 0; only a level, such as storage, may be 0"
 STATUS_ACTIONS: Final = {
     "completed": "usage.settled", "pending": "usage.retried", "failed": "usage.failed",
@@ -96,6 +97,13 @@ def by_plan(limit: PeriodLimit, counter: Counter | None, units: Decimal, currenc
         is_free_tier=False,
         is_included=rest == 0,
     )
+
+
+def day_of(bucket: datetime, zone: str) -> date:
+    """Return the zone's day of a counter of a day. One that was counted in another zone, before the
+    account's changed, is the day that most of it falls on.
+    """
+    return periods.to_wall(bucket + HALF_A_DAY, zone).date()
 
 
 def user(user_id: str) -> str:

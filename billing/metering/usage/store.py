@@ -208,7 +208,7 @@ def buckets(
             *_sums("quantity", "events", "credits"),
             func.max(counter.maximum).label("maximum"),
         )
-        .where(counter.owner == owner, *_counted(account_id, grain, start, end))
+        .where(counter.owner == owner, *counted(account_id, grain, start, end))
         .group_by(counter.bucket, counter.meter)
         .order_by(counter.bucket.desc(), counter.meter)
     )
@@ -259,7 +259,7 @@ async def services_of(
     rows = await connection.execute(
         select(counter.meter, _service(counter.facet))
         .distinct()
-        .where(counter.owner == "", *_counted(account_id, "day", start, end))
+        .where(counter.owner == "", *counted(account_id, "day", start, end))
     )
     found: dict[str, set[str]] = {}
     for meter, service in rows:
@@ -267,19 +267,20 @@ async def services_of(
     return found
 
 
-def _counted(
+def counted(
     account_id: UUID | None, grain: str, start: datetime, end: datetime
 ) -> tuple[ColumnElement[bool], ...]:
     """Match counters of one grain between two instants, of any owner; without an account, those of
-    every account that is not a test.
+    every account that is not a test. A day belongs to the range that its middle is in.
     """
     counter = usage_counters.c
+    half = rules.HALF_A_DAY * (grain == "day")
     real = select(accounts.c.id).where(~accounts.c.is_test)
     return (
         counter.account_id.in_(real) if account_id is None else counter.account_id == account_id,
         counter.grain == grain,
-        counter.bucket >= start,
-        counter.bucket < end,
+        counter.bucket >= start - half,
+        counter.bucket < end - half,
     )
 
 
@@ -309,18 +310,17 @@ def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Se
     name = func.substr(counter.owner, len(prefix) + 1).label("name")
     return (
         select(name, *_sums("quantity", "events", "credits"))
-        .where(of_kind(prefix), *_counted(account_id, "day", start, end))
+        .where(of_kind(prefix), *counted(account_id, "day", start, end))
         .group_by(counter.owner)
     )
 
 
 def names(account_id: UUID | None, prefix: str, start: datetime, end: datetime) -> Select[Any]:
     """Select the number of users (`u:`) or organisations (`o:`) with usage."""
-    counter = usage_counters.c
     found = (
-        select(counter.account_id, counter.owner)
+        select(usage_counters.c.account_id, usage_counters.c.owner)
         .distinct()
-        .where(of_kind(prefix), *_counted(account_id, "day", start, end))
+        .where(of_kind(prefix), *counted(account_id, "day", start, end))
     )
     return select(func.count()).select_from(found.subquery())
 
@@ -338,7 +338,7 @@ def by_facet(account_id: UUID | None, start: datetime, end: datetime) -> Select[
     counter = usage_counters.c
     return (
         select(counter.facet, *_sums("events", "quantity", "credits", "overage_total"))
-        .where(counter.owner == "", *_counted(account_id, "day", start, end))
+        .where(counter.owner == "", *counted(account_id, "day", start, end))
         .group_by(counter.facet)
     )
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from api import report_turns
+from billing.core import periods
 from billing.insight.reports import store
+from tests.integration.api_app import ACCOUNTS
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.test_limits import move_clock
 
 NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
 
@@ -69,6 +72,36 @@ async def test_each_grouping_tells_the_same_story(new_shop: NewShop) -> None:
         "user": "ann", "meter": "model_inference", "quantity": "1000.00", "events": 1,
         "credits": "2.00", "overage": "0", "overage_cost": "0",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+async def test_a_day_that_was_counted_in_an_earlier_zone_stays_that_day(
+    new_shop: NewShop, zone: str
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    at = datetime(2027, 2, 20, 8, tzinfo=UTC).isoformat()
+    await shop.record("7", user_id="ann", occurred_at=at)
+    moved = {"external_id": shop.account["external_id"], "zone": zone}
+    answer = await shop.api.client.post(ACCOUNTS, json=moved, headers=shop.api.admin())
+    assert answer.is_success, answer.text
+
+    day = {"start_date": "2027-02-20", "end_date": "2027-02-20"}
+    for span in (day, day | {"end_date": "2027-02-28"}):
+        assert [(row["day"], row["quantity"]) for row in await sheet(shop, **span)] == [
+            ("2027-02-20", "7.00")
+        ]
+        assert len(await sheet(shop, group_by="record", **span)) == 1
+        for grouping in ("meter", "user"):
+            (row,) = await sheet(shop, group_by=grouping, **span)
+            assert row["quantity"] == "7.00"
+        assert (await shop.get("/usage/summary", **span))["total_events"] == 1
+        assert (await shop.get("/stats", **span))["total_billing_records"] == 1
+        (month,) = (await shop.get("/usage/aggregations", grain="month", **span))["data"]
+        first = periods.month_of(datetime.fromisoformat(at), zone)[0]
+        assert datetime.fromisoformat(month["start"]) == first
+    assert await sheet(shop, start_date="2027-02-19", end_date="2027-02-19") == []
+    await move_clock(shop, hours=36)
+    assert (await shop.get("/usage/forecast"))["history_days"] == 9, "21 February to 1 March"
 
 
 @pytest.mark.parametrize("group_by", ["record", "user", "organization", "day", "meter", "model"])

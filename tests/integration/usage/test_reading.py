@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from billing.core.clock import real_now
 from tests.integration.usage.conftest import V1, NewShop
 
 NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
@@ -42,6 +43,37 @@ async def test_a_stranger_has_no_budgets_no_advice_and_an_empty_report(new_shop:
         assert answer.json()["data"] == []
     answer = await shop.api.client.get(f"{V1}/usage/reports", headers=headers)
     assert len(answer.text.splitlines()) == 1, "its head alone"
+
+
+async def test_a_month_in_which_a_day_begins_at_one_o_clock_is_one_month(
+    new_shop: NewShop,
+) -> None:
+    # In Santiago the clocks go forward at the midnight in which 6 September 2026 begins.
+    at = datetime(2026, 9, 10, 12, tzinfo=UTC)
+    shop = await new_shop("100", is_test=True, clock_at=at.isoformat(), zone="America/Santiago")
+    for day in (5, 6):
+        await shop.record("1", occurred_at=at.replace(day=day).isoformat())
+    span = {"start_date": "2026-09-01", "end_date": "2026-09-30"}
+    months = (await shop.get("/usage/aggregations", grain="month", **span))["data"]
+    assert [(one["start"], one["events"]) for one in months] == [("2026-09-01T04:00:00Z", 2)]
+
+
+async def test_all_accounts_are_counted_by_their_own_days(new_shop: NewShop) -> None:
+    shop = await new_shop("100", zone="Asia/Tokyo")
+    day = (real_now() - timedelta(days=21)).date()
+
+    async def counted() -> int:
+        answer = await shop.api.client.get(
+            f"{V1}/stats",
+            params={"start_date": str(day), "end_date": str(day)},
+            headers=shop.api.admin(),
+        )
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["total_billing_records"])
+
+    before = await counted()
+    await shop.record("1", occurred_at=f"{day}T01:00:00Z")
+    assert await counted() == before + 1
 
 
 async def test_logs_sums_and_statistics_tell_the_same_story(new_shop: NewShop) -> None:

@@ -106,7 +106,7 @@ async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
 async def _unpaid(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         known = await exposure.of_account(connection, call.account.id, use.at)
-    limit, unpaid = f"{known.unpaid_limit:.2f}", show_decimal(known.unpaid)
+    limit, unpaid = show_decimal(known.unpaid_limit), show_decimal(known.unpaid)
     return PaymentRequired(
         "UNPAID_LIMIT",
         f"the unpaid limit is {limit} {known.currency}; {unpaid} {known.currency} is already"

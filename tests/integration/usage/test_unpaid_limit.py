@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
+from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree, move, strict
 from tests.integration.usage.test_limits import move_clock
@@ -85,6 +86,16 @@ async def test_a_plan_may_set_its_own_unpaid_limit(new_shop: NewShop) -> None:
     shop = await past_due(new_shop, USD=200)
     await shop.record("101", status=402, **AI)
     await shop.record("100", **AI)
+
+
+async def test_a_limit_is_told_to_the_smallest_unit_of_its_currency(new_shop: NewShop) -> None:
+    shop = await past_due(new_shop, KWD=1555)
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, currency="KWD")
+    await shop.record("777", **LATER)
+    refused = await shop.record("1", status=402, **LATER)
+    assert (refused["unpaid"], refused["limit"], refused["currency"]) == ("1.554", "1.555", "KWD")
+    assert "the unpaid limit is 1.555 KWD" in refused["detail"]
 
 
 async def test_past_due_gives_no_new_overage_by_default(new_shop: NewShop) -> None:

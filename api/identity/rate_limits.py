@@ -18,11 +18,11 @@ WATCHED_CALLERS: Final = 50_000
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 _UNITS: Final = ", ".join(_SECONDS)
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_CUSTOMERS: Final = "/api/v1/billing/"
+_CUSTOMERS: Final = ("/api/v1/billing/", "/api/v1/usage/")
 _OPERATORS: Final = "/api/v1/admin/"
 _SIGN_UPS: Final = "/api/v1/admin/accounts"
 _METERING: Final = (
-    "/api/v1/usage/", "/api/v1/quota/", "/api/v1/billing/calculate",
+    "/api/v1/usage/record", "/api/v1/usage/batch", "/api/v1/quota/", "/api/v1/billing/calculate",
     "/api/v1/billing/credits/holds",
 )  # fmt: skip
 

@@ -227,6 +227,8 @@ async def test_a_header_that_decides_and_comes_twice_is_refused(
     [
         ("GET", "/api/v1/usage/current", "reads"),
         ("POST", "/api/v1/usage/batch", "metering"),
+        ("PUT", "/api/v1/usage/budgets", "money"),
+        ("DELETE", "/api/v1/usage/budgets/bdg_1", "money"),
         ("POST", "/api/v1/billing/credits/holds/hld_1/capture", "metering"),
         ("POST", "/api/v1/billing/purchases", "money"),
         ("POST", "/api/v1/billing/process", "money"),

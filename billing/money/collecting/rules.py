@@ -16,7 +16,7 @@ from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 APPROVAL_SUSPENDS: Final = timedelta(days=5)
 FIRST_APPROVAL_WITHIN: Final = timedelta(days=14)
-"""A first payment by hand waits for its approval as long as a purchase does."""
+"""A first payment of a subscription by hand waits so long for its approval."""
 PROVIDER_DOWN_EVERY: Final = timedelta(hours=1)
 PROVIDER_DOWN_TRIES: Final = 24
 AGAIN: Final = "/again-"

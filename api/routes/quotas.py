@@ -77,9 +77,9 @@ class CheckAnswer(Answer):
 
     allowed: bool
     meter: str
-    limit: Credits | None
+    limit: Total | None
     used: Total
-    remaining: Credits | None
+    remaining: Total | None
     requested: Credits
     soft_limit_reached: bool
     resets_at: datetime | None

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import responses
-from api.answers.schemas import Answer, Credits
+from api.answers.schemas import Answer, Total
 from api.dependencies import AccountCall, MemberCall
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
@@ -98,8 +98,8 @@ class OverLimitPart(Answer):
     """
 
     meter: str
-    used: Credits
-    included: Credits
+    used: Total
+    included: Total
     then: Then
 
 

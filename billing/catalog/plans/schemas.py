@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     StrictBool,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -34,12 +35,16 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217, upper case."""
 
 
+# Of an account: with its seats and add-ons, beyond the bound of what a plan includes.
+_MANY: Final = {"type": "string", "pattern": r"^\d{1,26}(\.\d{1,12})?$", "example": "2.00"}
+
+
 class Limit(_Frozen):
     """The units of a meter that a plan includes per allowance cycle, and the rule beyond them."""
 
     meter: Name
     """The meter that it limits."""
-    included: Amount
+    included: Annotated[Amount, WithJsonSchema(_MANY, mode="serialization")]
     """Units of the meter per allowance cycle."""
     then: Then = "block"
     """`block`: use beyond them is refused. `overage`: charged by `prices`. `notify`: free, with

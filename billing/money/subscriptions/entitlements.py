@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import rules
 from billing.catalog.plans.changes import Held, PriceKey, Sold
 from billing.catalog.plans.rules import OPEN_STATUSES
-from billing.catalog.plans.schemas import Entitlements
+from billing.catalog.plans.schemas import Entitlements, Limit, Plan
 from billing.catalog.plans.store import show_plan
 from billing.catalog.plans.tables import plans
 from billing.core import prepared
 from billing.core.periods import Interval
+from billing.core.prepared import Fields
 from billing.money.subscriptions.tables import subscription_items, subscriptions
 from billing.platform.accounts.tables import accounts
 
@@ -48,8 +49,7 @@ async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitleme
     if row is None:
         return await _by_default(connection, account_id)
     more = {meter: Decimal(units) for meter, units in (row["extra"] or {}).items()}
-    plan = show_plan({**row, "limits": row["agreed"]})
-    return rules.entitle(plan, row["status"], row["currency"], more)
+    return rules.entitle(_own_plan(row), row["status"], row["currency"], more)
 
 
 async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlements:
@@ -58,7 +58,18 @@ async def _by_default(connection: AsyncConnection, account_id: UUID) -> Entitlem
     row = await prepared.find(connection, query)
     if row is None:
         return rules.NO_PLAN
-    return rules.entitle(show_plan({**row, "limits": row["agreed"]}), None)
+    return rules.entitle(_own_plan(row), None)
+
+
+def _own_plan(row: Fields) -> Plan:
+    """Return the plan with the account's own limits: many seats may exceed the bound of one."""
+    limits = (
+        Limit.model_validate({**one, "included": 0}).model_copy(
+            update={"included": Decimal(one["included"])}
+        )
+        for one in row["agreed"]
+    )
+    return show_plan(row).model_copy(update={"limits": tuple(limits)})
 
 
 async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:

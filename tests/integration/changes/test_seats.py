@@ -12,10 +12,10 @@ from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, ch
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
 
-async def team(actors: Actors, **seats: object) -> str:
-    """A plan of its own, at 10.00 per seat, with 500 answers and 31 credits."""
+async def team(actors: Actors, answers: str = "500", **seats: object) -> str:
+    """A plan of its own, at 10.00 per seat, with these answers and 31 credits."""
     key = f"team-{uuid4().hex[:8]}"
-    overage = {"meter": "ai_responses", "included": "500", "then": "overage",
+    overage = {"meter": "ai_responses", "included": answers, "then": "overage",
                "prices": {"USD": "0.02"}}  # fmt: skip
     body = {
         "family": "teams", "name": "Team", "limits": [overage], "monthly_credits": "31",
@@ -25,8 +25,8 @@ async def team(actors: Actors, **seats: object) -> str:
     return key
 
 
-async def seated(actors: Actors, quantity: int, **seats: object) -> Customer:
-    plan = await team(actors, **seats)
+async def seated(actors: Actors, quantity: int, answers: str = "500", **seats: object) -> Customer:
+    plan = await team(actors, answers, **seats)
     customer = await actors.customer_on_clock(START)
     for other in (1, 11):
         wish = {"plan": plan, "quantity": other, "trial": False}
@@ -65,6 +65,18 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     await change(customer, quantity=10)
     await change(customer, quantity=2, when="now")
     assert await money(customer) == 8000
+
+
+async def test_seats_include_more_together_than_one_may(actors: Actors) -> None:
+    customer = await seated(actors, 2, answers="9" * 15)
+    assert await included(customer) == ("1999999999999998", "1999999999999998.00")
+    whole = await customer.ask("GET", "/billing/entitlements")
+    assert [one["included"] for one in whole["limits"]] == ["1999999999999998.00"]
+    used = await customer.ask("GET", "/usage/current")
+    assert used["meters"]["ai_responses"]["remaining"] == "1999999999999998.00"
+    asked = {"feature_type": "ai_responses", "requested_amount": "1"}
+    checked = await customer.ask("POST", "/quota/check", asked, status=200)
+    assert checked["remaining"] == "1999999999999998.00"
 
 
 @pytest.mark.parametrize(("amount", "passed"), [(None, 0), (1000, 20)])

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -21,7 +22,6 @@ from benchmarks.harness import ROUNDS, Report, pace
 from benchmarks.loads import Once
 from billing.core.database import open_database
 from billing.core.settings import load_settings
-from billing.ledger.credits.rules import SOON
 from billing.metering.usage.schemas import Use, UseKind
 from devstack.options import ROOT
 
@@ -52,7 +52,8 @@ async def measure(ground: Ground, report: Report) -> None:
     )
     database = open_database(settings)
     accounts = ground.accounts[:ACCOUNTS]
-    batcher, balances = UsageBatcher(database), Balances(database, SOON)
+    soon = timedelta(days=settings.expiry_notice_days)
+    batcher, balances = UsageBatcher(database), Balances(database, soon)
     transfers, reads = [], []
     try:
         for _ in range(ROUNDS):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from billing.core import ids
 from billing.insight.timeline.assumptions import assume
@@ -19,8 +19,8 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 from billing.money.trials.schemas import Trial
+from billing.platform.provider_inbox.rules import CHECK
 
-CHECK: Final = "check"
 S = TypeVar("S", bound=State)
 F = TypeVar("F", bound=CollectFacts)
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from billing.core.money import show_decimal, show_money
 from billing.insight.timeline.collection import CollectionProjection
-from billing.insight.timeline.deciding import CHECK
 from billing.insight.timeline.foreseen import Foreseen, ForeseenCredits
 from billing.insight.timeline.projection import Projection
 from billing.insight.timeline.schemas import (
@@ -28,6 +27,7 @@ from billing.money.purchases.rules import agenda as purchase_agenda
 from billing.money.reversals.rules import agenda as reversal_agenda
 from billing.money.reversals.rules import reminder_due
 from billing.money.trials.rules import agenda as trial_agenda
+from billing.platform.provider_inbox.rules import CHECK
 
 MAX_STEPS: Final = 1_000
 """A bound on the projected steps, whatever the agendas say."""

@@ -5,6 +5,7 @@ have their own list.
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -359,7 +360,8 @@ async def _account(
     connection: AsyncConnection, account_id: UUID, *, for_member: bool
 ) -> AccountSnapshot:
     """Return the account's own matter; it may not exist yet, but may begin in the projection."""
-    state = await account_agenda.state(connection, account_id)
+    # Any notice will do: the projection leaves the notices out.
+    state = await account_agenda.state(connection, account_id, timedelta())
     if for_member:
         state = state.model_copy(update={"unpaid_charge": None})
     return AccountSnapshot(workflow_id=ACCOUNT.workflow_id(account_id), state=state)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from billing.insight.timeline.assumptions import paid
 from billing.insight.timeline.collection import CollectionProjection
-from billing.insight.timeline.deciding import CHECK, DecidingProjection
+from billing.insight.timeline.deciding import DecidingProjection
 from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.period_words import FIRST_PAYMENT, show_period
 from billing.insight.timeline.schemas import DecidingSnapshot
@@ -22,6 +22,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import SubscriptionState
 from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.transitions import RULES
+from billing.platform.provider_inbox.rules import CHECK
 
 
 class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionFacts]):

@@ -14,9 +14,6 @@ from billing.core.money import CREDIT_STEP, round_credits, show_decimal
 USABLE_AGAIN: Final = timedelta(days=30)
 """Minimum time for which returned credits can be used."""
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
-
-# Lots that end within this span are announced beside the balance.
-SOON: Final = timedelta(days=7)
 LIMIT: Final = Decimal(10) ** 15
 DECIMALS: Final = 12
 MOST_EVER: Final = Decimal(9) * Decimal(10) ** 14

@@ -32,7 +32,6 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, given
-from billing.ledger.credits.rules import SOON
 from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
 from billing.ledger.credits.tables import (
     credit_balances,
@@ -201,9 +200,12 @@ def _after_expiry(
 
 
 async def overviews(
-    connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta = SOON
+    connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta
 ) -> dict[UUID, Overview]:
-    """Return balances with related sums, each at its account's time (`now` is real) [F1]."""
+    """Return balances with related sums, each at its account's time (`now` is real) [F1].
+
+    Free credits that end within `soon` are announced beside the balance.
+    """
     found = {}
     for row in await _OVERVIEWS.all(connection, account_ids=account_ids, now=now, soon=soon):
         account_id, ends = row["account_id"], row["next_expiry"]

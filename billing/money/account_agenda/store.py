@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared
-from billing.ledger.credits.rules import SOON
 from billing.matters.kinds import ACCOUNT
 from billing.money.account_agenda.rules import (
     BETWEEN_CARDS,
@@ -88,9 +87,7 @@ _STATE = Prepared(
 )
 
 
-async def state(
-    connection: AsyncConnection, account_id: UUID, notice: timedelta = SOON
-) -> AccountState:
+async def state(connection: AsyncConnection, account_id: UUID, notice: timedelta) -> AccountState:
     """The state of one account's own matter, read from its rows; NOT_FOUND.
 
     The account is notified `notice` before credits end, unless they came with less time than that.

@@ -56,7 +56,6 @@ class SubscriptionState(State):
     """External id, the stem of its keys."""
     current_period_end: AwareDatetime
     cycle_end: AwareDatetime
-    trial_end: AwareDatetime | None = None
     incomplete_expires_at: AwareDatetime | None = None
     first_period_end: AwareDatetime | None = None
     """While incomplete, the end of the period to be paid; not set in states of 0.1.0."""

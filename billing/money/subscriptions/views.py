@@ -37,7 +37,6 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         subscription=ids.encode(ids.SUBSCRIPTION, row.id),
         current_period_end=row.current_period_end,
         cycle_end=row.cycle_end,
-        trial_end=row.trial_end,
         incomplete_expires_at=row.incomplete_expires_at,
         first_period_end=row.current_period_end if incomplete else None,
         superseded=row.superseded_at is not None,

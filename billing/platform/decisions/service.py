@@ -67,8 +67,6 @@ class Done(Generic[S]):
     """State of the matter after a decision."""
 
     state: S
-    step: Step | None = None
-    """The step that was decided, with its facts; None: it was no longer due."""
     call: Any = None
     """The provider call to make now, after the commit; then decide again."""
     lateness: timedelta | None = None
@@ -127,7 +125,7 @@ async def decide(
         await _save_head(connection, engine, matter, state, facts.at)
     late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
     woken = await _woken_by(connection, matter, work)
-    return Done(state, planned, work.call, late, born_by(work), woken, begun)
+    return Done(state, call=work.call, lateness=late, born=born_by(work), woken=woken, begun=begun)
 
 
 def _go_on(
@@ -178,7 +176,7 @@ async def _ask(
     engine.rules.transition(work, planned)
     if work.call is None or work.effects:
         return None
-    return Done(engine.rules.view(rows, facts), planned, work.call)
+    return Done(engine.rules.view(rows, facts), call=work.call)
 
 
 async def command(

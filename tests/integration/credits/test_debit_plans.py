@@ -95,9 +95,8 @@ async def test_a_repeated_batch_reads_one_entry_per_item(busy: CreditAccount) ->
 async def test_the_balance_reads_no_ledger_but_one_entry(busy: CreditAccount) -> None:
     async with busy.transaction() as connection:
         before = await read_rows(connection)
-        found = (await store.overviews(connection, [busy.id], real_now() + timedelta(days=40)))[
-            busy.id
-        ]
+        later, soon = real_now() + timedelta(days=40), timedelta(days=7)
+        found = (await store.overviews(connection, [busy.id], later, soon))[busy.id]
         read = await read_rows(connection) - before
     assert found is not None
     assert found.used_this_month == 0

@@ -50,7 +50,6 @@ def subscription(status: State, **fields: Any) -> SubscriptionState:
         "subscription": "sub_1",
         "current_period_end": END,
         "cycle_end": END,
-        "trial_end": END if status == "trialing" else None,
         "incomplete_expires_at": START + INCOMPLETE_LIFETIME if status == "incomplete" else None,
         "first_period_end": END if status == "incomplete" else None,
     }

@@ -77,6 +77,11 @@ class Claim:
         return await matters.find(connection, workflow_id) if self.resumed else None
 
     @property
+    def suffix(self) -> str:
+        """The end of the keys that the request writes; a repeat of it ends them alike."""
+        return ids.encode(ids.REQUEST, self.resource_id)
+
+    @property
     def is_keyed(self) -> bool:
         """True if the request has a key and may therefore be repeated."""
         return self._asked is not None

@@ -10,10 +10,12 @@ import pytest
 
 from api.pages.guide import place_of
 from api.routes.base import PREFIX
+from billing.core.ids import NOTE, REQUEST
 from devstack.options import ROOT
 from migrations import draft
 from tests.api_document import DOCUMENT
 from tests.test_architecture import name, tracked
+from tests.unit.core.test_ids import PREFIXES
 
 RULES: Final = ROOT / "docs" / "rules.md"
 REQUIREMENTS: Final = ROOT / "docs" / "requirements.md"
@@ -265,6 +267,12 @@ def unserved(document: Path) -> Iterator[str]:
 def test_a_document_names_only_routes_that_are_served(document: str) -> None:
     routes = _ROUTE.findall((ROOT / document).read_text())
     assert [route for route in routes if plain_route(route) not in served()] == []
+
+
+def test_the_glossary_lists_the_prefix_of_every_id_that_is_shown() -> None:
+    paragraphs = (ROOT / "docs" / "glossary.md").read_text().split("\n\n")
+    listed = next(re.findall(r"`(\w+)`", one) for one in paragraphs if one.startswith("`acc`"))
+    assert sorted(listed) == sorted({*PREFIXES} - {NOTE, REQUEST})
 
 
 @pytest.mark.parametrize("retired", RETIRED, ids=lambda retired: retired.instead)

@@ -8,8 +8,6 @@ from pydantic import BeforeValidator, StringConstraints
 
 from billing.core import ids
 from billing.core.errors import NotFound
-from billing.metering.budgets.rules import BUDGET_ID
-from billing.metering.quotas.rules import QUOTA_ID
 
 
 def encoded(prefix: str) -> BeforeValidator:
@@ -23,7 +21,7 @@ def encoded(prefix: str) -> BeforeValidator:
 _CODES: Final = {
     ids.ADDRESS: "ADDRESS_NOT_FOUND",
     ids.BILLING_RECORD: "BILLING_RECORD_NOT_FOUND",
-    BUDGET_ID: "BUDGET_NOT_FOUND",
+    ids.BUDGET: "BUDGET_NOT_FOUND",
     ids.CHANGE: "CHANGE_NOT_FOUND",
     ids.CREDIT_NOTE: "CREDIT_NOTE_NOT_FOUND",
     ids.DUNNING_CASE: "DUNNING_CASE_NOT_FOUND",
@@ -32,7 +30,7 @@ _CODES: Final = {
     ids.PAYMENT: "PAYMENT_NOT_FOUND",
     ids.PAYMENT_METHOD: "PAYMENT_METHOD_NOT_FOUND",
     ids.PURCHASE: "PURCHASE_NOT_FOUND",
-    QUOTA_ID: "QUOTA_NOT_FOUND",
+    ids.QUOTA: "QUOTA_NOT_FOUND",
     ids.SUBSCRIPTION: "SUBSCRIPTION_NOT_FOUND",
     ids.TRANSACTION: "NOT_FOUND",
 }

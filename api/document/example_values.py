@@ -8,12 +8,7 @@ fields and those in `PARTS`.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from billing.catalog.plans.schemas import PACK_ID, PLAN_ID
 from billing.core import ids
-from billing.metering.budgets.rules import BUDGET_ID
-from billing.metering.limit_overrides.schemas import LIMIT_ID
-from billing.metering.quotas.rules import QUOTA_ID
-from billing.money.contracts.schemas import CONTRACT_ID
 
 _TAIL: Final = "_01h455vb4pex5vsknk084sn02q"
 _END: Final = "2027-02-01T09:00:00Z"
@@ -25,10 +20,10 @@ _IDS: Final = {
         ids.ADDRESS: ("address_id",),
         ids.ADJUSTMENT: ("adjustment_id",),
         ids.ATTEMPT: ("attempt_id",),
-        ids.BILLING_RECORD: ("billing_id", "correction_id", "usage_record_id"),
-        BUDGET_ID: ("budget_id",),
+        ids.BILLING_RECORD: ("billing_id", "correction_id"),
+        ids.BUDGET: ("budget_id",),
         ids.CHANGE: ("change_id",),
-        CONTRACT_ID: ("contract_id",),
+        ids.CONTRACT: ("contract_id",),
         ids.CREDIT_NOTE: ("credit_note_id",),
         ids.DISPUTE: ("dispute_id",),
         ids.DUNNING_CASE: ("dunning_case_id",),
@@ -36,21 +31,22 @@ _IDS: Final = {
         ids.HOLD: ("hold_id",),
         ids.INVOICE: ("invoice_id", "latest_invoice_id", "invoice_ids"),
         ids.ISSUER: ("issuer_id",),
-        LIMIT_ID: ("override_id",),
+        ids.LIMIT: ("override_id",),
         ids.LOT: ("lot_id",),
-        PACK_ID: ("package_id",),
+        ids.PACK: ("package_id",),
         ids.PAYMENT: ("payment_id",),
         ids.PAYMENT_METHOD: ("payment_method_id", "new_default", "id"),
-        PLAN_ID: ("plan_id",),
+        ids.PLAN: ("plan_id",),
         ids.PORTAL_SESSION: ("portal_session_id",),
         ids.PURCHASE: ("purchase_id",),
-        QUOTA_ID: ("quota_id", "subject_id"),
+        ids.QUOTA: ("quota_id", "subject_id"),
         ids.REFUND: ("refund_id",),
         ids.SETUP_INTENT: ("setup_intent_id",),
         ids.SUBSCRIPTION: ("subscription_id", "subscription", "subscription_ids"),
         ids.TOP_UP: ("top_up_id",),
         ids.TRANSACTION: ("transaction_id",),
         ids.TRIAL: ("trial_id",),
+        ids.USAGE_RECORD: ("usage_record_id",),
     }.items()
     for name in names
 }

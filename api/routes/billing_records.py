@@ -35,7 +35,7 @@ from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BillingMethod
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
-from billing.metering.usage import rules, service, store
+from billing.metering.usage import service, store
 from billing.metering.usage.schemas import BY_CARD, BillingRecord, Status
 from billing.metering.usage.tables import billing_records
 from billing.money.card_usage import offers
@@ -107,7 +107,7 @@ class RatedAnswer(Answer):
     negative figures; both are `refunded`.
     """
 
-    voids: Annotated[str, encoded(rules.BILLING_ID)] | None = None
+    voids: Annotated[str, encoded(ids.BILLING_RECORD)] | None = None
 
     event_id: str | None
     user_id: str | None
@@ -140,7 +140,7 @@ class RatedAnswer(Answer):
 class RecordAnswer(RatedAnswer):
     """A billing record [F19]; kind `true_up` is what rounding an invoice line adds."""
 
-    billing_id: Annotated[str, encoded(rules.BILLING_ID)] = Field(validation_alias="id")
+    billing_id: Annotated[str, encoded(ids.BILLING_RECORD)] = Field(validation_alias="id")
     kind: Literal["usage", "true_up"]
 
 
@@ -172,8 +172,8 @@ class VoidAnswer(Answer):
         record, correction = done.record, done.correction
         return cls.of(
             record,
-            billing_id=ids.encode(rules.BILLING_ID, record.id),
-            correction_id=ids.encode(rules.BILLING_ID, correction.id),
+            billing_id=ids.encode(ids.BILLING_RECORD, record.id),
+            correction_id=ids.encode(ids.BILLING_RECORD, correction.id),
             reason=done.reason,
             credits_returned=done.credits,
             transaction_id=correction.transaction_id,
@@ -393,4 +393,4 @@ def _paid_by(query: Select[Any], transaction_id: str | None) -> Select[Any]:
 
 
 def _record_id(name: str) -> UUID:
-    return row_id(rules.BILLING_ID, name)
+    return row_id(ids.BILLING_RECORD, name)

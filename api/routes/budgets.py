@@ -12,7 +12,7 @@ from api.answers.public_ids import encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, Text, Total
 from api.dependencies import BillingCall, MemberCall, MemberRead
 from api.routes.base import new_router
-from billing.core import clock
+from billing.core import clock, ids
 from billing.metering.budgets import rules, service
 from billing.metering.budgets.schemas import Measure, NewBudget, Then, Window
 from billing.metering.usage import store as usage_store
@@ -53,7 +53,7 @@ def _then(is_blocking: bool) -> Then:
 class BudgetAnswer(Answer):
     """A budget with the use of its current window."""
 
-    budget_id: Annotated[str, encoded(rules.BUDGET_ID)] = Field(validation_alias="id")
+    budget_id: Annotated[str, encoded(ids.BUDGET)] = Field(validation_alias="id")
     measure: Measure
     meter: Annotated[str | None, BeforeValidator(lambda meter: meter or None)]
     window: Window = Field(validation_alias="window_kind")
@@ -131,4 +131,4 @@ async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
 
 
 def _known(budget_id: str) -> UUID:
-    return row_id(rules.BUDGET_ID, budget_id)
+    return row_id(ids.BUDGET, budget_id)

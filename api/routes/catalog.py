@@ -17,8 +17,6 @@ from api.routes.base import new_router
 from billing.catalog.plans import rules, store
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import (
-    PACK_ID,
-    PLAN_ID,
     Access,
     AddOn,
     Entitlements,
@@ -29,6 +27,7 @@ from billing.catalog.plans.schemas import (
     Seats,
 )
 from billing.catalog.products import store as products
+from billing.core import ids
 from billing.core.money import show_money
 from billing.ledger.credits import store as balances
 from billing.money.subscriptions import entitlements
@@ -69,7 +68,7 @@ class PriceAnswer(Answer):
 class PlanAnswer(Answer):
     """A plan on offer [B2]. `price_monthly` and `price_yearly` are minor units of `currency`."""
 
-    plan_id: Annotated[str, encoded(PLAN_ID)] = Field(validation_alias="id")
+    plan_id: Annotated[str, encoded(ids.PLAN)] = Field(validation_alias="id")
     key: str
     version: int
     family: str
@@ -113,7 +112,7 @@ class PlanAnswer(Answer):
 class PackAnswer(Answer):
     """A credit pack on offer; a purchase names it by its key."""
 
-    package_id: Annotated[str, encoded(PACK_ID)] = Field(validation_alias="id")
+    package_id: Annotated[str, encoded(ids.PACK)] = Field(validation_alias="id")
     key: str
     name: str
     description: str

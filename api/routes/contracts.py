@@ -14,8 +14,9 @@ from api.routes.base import new_router
 from api.routes.subscription_answers import CommitmentPart
 from billing.catalog.plans import rules
 from billing.catalog.rating.schemas import OverageTerms, Then
+from billing.core import ids
 from billing.money.contracts import service
-from billing.money.contracts.schemas import CONTRACT_ID, Contract
+from billing.money.contracts.schemas import Contract
 from billing.money.subscriptions import store
 
 router = new_router("subscriptions")
@@ -56,7 +57,7 @@ class ContractAnswer(Answer):
     current subscription, from the contract that it was sold under.
     """
 
-    contract_id: Annotated[str, encoded(CONTRACT_ID)] = Field(validation_alias="id")
+    contract_id: Annotated[str, encoded(ids.CONTRACT)] = Field(validation_alias="id")
     account_id: AccountId
     reference: str | None
     prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))

@@ -384,9 +384,9 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
     """Charge a stored card once; False while the result is open. Raises the card's refusal."""
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        suffix = ids.encode("key", claim.resource_id)
-        method_id = payment_method_row(method)
-        asked = await card.retry_now(connection, invoice_id, at, suffix=suffix, method_id=method_id)
+        asked = await card.retry_now(
+            connection, invoice_id, at, suffix=claim.suffix, method_id=payment_method_row(method)
+        )
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)

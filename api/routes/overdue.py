@@ -175,8 +175,8 @@ async def _pay(
 async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
     """Try each invoice once."""
     async with call.transaction() as connection:
-        suffix, only = ids.encode("key", claim.resource_id), invoice_rows(body.invoice_ids)
-        known = await _has_asked(connection, call.account.id, claim, suffix)
+        only = invoice_rows(body.invoice_ids)
+        known = await _has_asked(connection, call.account.id, claim)
         if body.preview_token is not None and not known:
             await overdue.hold(connection, call.account.id, only)
             only = await _demand_as_previewed(call, connection, body, body.preview_token)
@@ -184,7 +184,7 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
             connection,
             call.account.id,
             await clock.now(connection, call.account.id),
-            suffix=suffix,
+            suffix=claim.suffix,
             method_id=payment_method_row(body.payment_method_id),
             only=only,
         )
@@ -198,9 +198,7 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
         ]
 
 
-async def _has_asked(
-    connection: AsyncConnection, account_id: UUID, claim: Claim, suffix: str
-) -> bool:
+async def _has_asked(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
     """True if an earlier request with this key has requested money; one that ended before that,
     such as without Temporal, has not.
     """
@@ -208,7 +206,7 @@ async def _has_asked(
         return False
     if await subscriptions.find_change(connection, claim.resource_id) is not None:
         return True
-    return bool(await overdue.asked_before(connection, account_id, suffix))
+    return bool(await overdue.asked_before(connection, account_id, claim.suffix))
 
 
 def _is_decided(tried: list[_Try]) -> bool:

@@ -15,8 +15,8 @@ from api.routes.base import new_router
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BillingMethod
-from billing.metering.budgets.rules import BUDGET_ID
-from billing.metering.quotas import rules, service, store
+from billing.core import ids
+from billing.metering.quotas import service, store
 from billing.metering.quotas.rules import ALERT_PERCENTS
 from billing.metering.quotas.schemas import NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
@@ -86,7 +86,7 @@ class CheckAnswer(Answer):
     passes_at: datetime | None = None
     reason: str | None
     refused_by: Literal["plan", "quota", "budget"] | None
-    budget_id: Annotated[str, encoded(BUDGET_ID)] | None
+    budget_id: Annotated[str, encoded(ids.BUDGET)] | None
 
 
 class QuotaBody(Body):
@@ -140,7 +140,7 @@ class QuotaBody(Body):
 class QuotaAnswer(Answer):
     """A quota with the use of the window last counted."""
 
-    quota_id: Annotated[str, encoded(rules.QUOTA_ID)] = Field(validation_alias="id")
+    quota_id: Annotated[str, encoded(ids.QUOTA)] = Field(validation_alias="id")
     account_id: AccountId
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
@@ -218,6 +218,6 @@ async def put_quota(body: QuotaBody, call: AdminCall) -> QuotaAnswer:
 async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; returns its last state."""
     async with call.database.operator() as connection:
-        removed = await service.remove(connection, row_id(rules.QUOTA_ID, quota_id))
+        removed = await service.remove(connection, row_id(ids.QUOTA, quota_id))
         await call.act_for(removed.account_id)
     return QuotaAnswer.of(removed)

@@ -170,7 +170,7 @@ def _values(report: store.Report, row: Any, days: Days) -> list[Any]:
 
 def _value(name: str, value: Any, days: Days, prefixed: str | None) -> Any:
     if name == "billing_id":
-        return ids.encode(usage_rules.BILLING_ID, value)
+        return ids.encode(ids.BILLING_RECORD, value)
     if name == "day":
         return usage_rules.day_of(value, days.zone)
     return value[2:] if name == prefixed else value

@@ -31,7 +31,6 @@ from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
 
 router = new_router("usage")
 
-RECORD: Final = "usg"
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 _ROW_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema(UseRow)["$defs"]["UseRow"]
 _ROW_SCHEMA["properties"]["usage_amount"] = TypeAdapter(Credits).json_schema()
@@ -99,8 +98,8 @@ def answer_of(done: Recorded) -> bytes:
     return msgspec.json.encode(
         {
             "success": True,
-            "billing_id": ids.encode(rules.BILLING_ID, done.id),
-            "usage_record_id": ids.encode(RECORD, done.id),
+            "billing_id": ids.encode(ids.BILLING_RECORD, done.id),
+            "usage_record_id": ids.encode(ids.USAGE_RECORD, done.id),
             "billing_status": done.status,
             "billing_method": done.method,
             "meter": done.meter,

@@ -30,7 +30,6 @@ from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
-from billing.metering.quotas.rules import QUOTA_ID
 from billing.metering.quotas.schemas import Quota
 from billing.metering.usage import logs, rules, store
 from billing.metering.usage import service as usage
@@ -132,7 +131,7 @@ class AlertAnswer(Answer):
         return cls.of(
             row,
             source=source,
-            subject_id=ids.encode(QUOTA_ID, UUID(name)) if quota else name or None,
+            subject_id=ids.encode(ids.QUOTA, UUID(name)) if quota else name or None,
         )
 
 
@@ -150,7 +149,7 @@ class LogAnswer(RatedAnswer):
         record = row["kind"] == "usage"
         return cls.of(
             row,
-            billing_id=ids.encode(rules.BILLING_ID, row["id"]) if record else None,
+            billing_id=ids.encode(ids.BILLING_RECORD, row["id"]) if record else None,
             is_included=row["charged_units"] == 0,
         )
 

@@ -19,7 +19,7 @@ from billing.core.errors import (
 )
 from billing.core.money import ZERO, show_decimal
 from billing.metering.budgets import service as budgets
-from billing.metering.budgets.rules import BUDGET_ID, broken
+from billing.metering.budgets.rules import broken
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.schemas import Decision
 from billing.metering.usage import service, store
@@ -158,7 +158,7 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
         detail,
         status=429,
         **_wait(refused.passes_at, now),
-        budget_id=ids.encode(BUDGET_ID, budget.id),
+        budget_id=ids.encode(ids.BUDGET, budget.id),
         limit=show_decimal(budget.limit_amount),
         used=show_decimal(budget.used),
         resets_at=budget.window_end.isoformat(),

@@ -181,7 +181,7 @@ async def steer_subscriptions(
     once.require()
     async with once.claim(call) as claim:
         await need_temporal(call, claim)
-        order = body.order(ids.encode("key", claim.resource_id))
+        order = body.order(claim.suffix)
         return claim.answer(200, await _page(call, body, asked, order))
 
 

@@ -223,8 +223,8 @@ async def _command(
         await need_temporal(call, claim)
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
-            suffix = ids.encode("key", claim.resource_id)
-            matter = await verb(CommandContext(connection, case, at, suffix, claim.resumed))
+            order = CommandContext(connection, case, at, claim.suffix, claim.resumed)
+            matter = await verb(order)
         await wait_until_done(call, matter)
         return claim.answer(200, await _detail(call, case_id))
 

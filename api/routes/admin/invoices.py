@@ -165,7 +165,7 @@ async def write_credit_note(
         return await operating.credit(
             connection, subject,
             amount_minor=body.amount_cents, lines=lines, reason=body.reason, to=body.to,
-            suffix=ids.encode("note", claim.resource_id),
+            suffix=ids.encode(ids.NOTE, claim.resource_id),
         )  # fmt: skip
 
     return await _command(call, once, invoice_id, credit)

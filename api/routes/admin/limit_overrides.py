@@ -19,8 +19,8 @@ from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.plans.spec import PricedIn
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
+from billing.core import ids
 from billing.metering.limit_overrides import service, store
-from billing.metering.limit_overrides.schemas import LIMIT_ID
 from billing.metering.limit_overrides.tables import limit_overrides
 
 router = new_router("catalog administration")
@@ -55,7 +55,7 @@ class LimitBody(Body):
 class LimitOverrideAnswer(Answer):
     """A limit of one account; while it is valid it replaces the plan's limit."""
 
-    override_id: Annotated[str, encoded(LIMIT_ID)] = Field(validation_alias="id")
+    override_id: Annotated[str, encoded(ids.LIMIT)] = Field(validation_alias="id")
     account_id: AccountId
     meter: str = Field(validation_alias=AliasPath("limit", "meter"))
     included: Credits = Field(validation_alias=AliasPath("limit", "included"))

@@ -5,7 +5,7 @@ JSON as strings.
 """
 
 from decimal import Decimal
-from typing import Annotated, Final, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import (
@@ -22,9 +22,6 @@ from pydantic import (
 from billing.catalog.products.schemas import Name
 from billing.catalog.rating.schemas import Amount, OverageTerms, Then
 from billing.core.periods import MONTH, Interval
-
-PLAN_ID: Final = "pln"
-PACK_ID: Final = "pck"
 
 
 class _Frozen(BaseModel):

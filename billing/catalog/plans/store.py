@@ -18,8 +18,6 @@ from billing.catalog.plans.changes import (
     Sold,
 )
 from billing.catalog.plans.schemas import (
-    PACK_ID,
-    PLAN_ID,
     CreditCost,
     OfferedPack,
     OfferedPlan,
@@ -93,7 +91,7 @@ _PACK_PRICE = Prepared(
 
 async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
     """Return the current version of a plan by its key, or any version by its `pln_…` id."""
-    plan_id = ids.parse(PLAN_ID, key)
+    plan_id = ids.parse(ids.PLAN, key)
     if plan_id is not None:
         return await get_plan(connection, plan_id)
     row = await _PLAN_OF_KEY.first(connection, plan_key=key)
@@ -152,7 +150,7 @@ async def offered_plan(
     """Return a plan on sale, by key or `pln_…` id, with its price, in one statement."""
     row = await _OFFERED_PLAN.first(
         connection,
-        row_id=ids.parse(PLAN_ID, name),
+        row_id=ids.parse(ids.PLAN, name),
         name=name,
         in_currency=currency,
         unit=interval.unit,
@@ -164,7 +162,7 @@ async def offered_plan(
 async def offered_pack(connection: AsyncConnection, name: str, currency: str) -> OfferedPack | None:
     """Return a pack on sale, by key or `pck_…` id, with its price, in one statement."""
     row = await _OFFERED_PACK.first(
-        connection, row_id=ids.parse(PACK_ID, name), name=name, in_currency=currency
+        connection, row_id=ids.parse(ids.PACK, name), name=name, in_currency=currency
     )
     return OfferedPack(show_pack(row["sold"]), _priced(row)) if row else None
 
@@ -186,7 +184,7 @@ async def current_prices(
 
 async def find_pack(connection: AsyncConnection, key: str) -> Pack | None:
     """Return a pack by its key or `pck_…` id, on offer or not [X11]."""
-    pack_id = ids.parse(PACK_ID, key)
+    pack_id = ids.parse(ids.PACK, key)
     if pack_id is None:
         row = await _PACK_OF_KEY.first(connection, pack_key=key)
     else:

@@ -10,7 +10,6 @@ from billing.core.errors import wrong_field
 from billing.core.money import ZERO
 from billing.metering.budgets.schemas import Budget, Window
 
-BUDGET_ID: Final = "bud"
 ALERT_PERCENTS: Final = (80, 100)
 MAX_BUDGETS: Final = 20
 """Per account: each use under a budget checks all of them."""

@@ -92,7 +92,7 @@ async def _note(connection: AsyncConnection, budget: Budget, action: str, at: da
         connection,
         account_id=budget.account_id,
         action=action,
-        subject=ids.encode(rules.BUDGET_ID, budget.id),
+        subject=ids.encode(ids.BUDGET, budget.id),
         at=at,
         measure=budget.measure,
         meter=budget.meter,

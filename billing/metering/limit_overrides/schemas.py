@@ -1,14 +1,11 @@
 """A limit agreed with one account, replacing its plan's."""
 
-from typing import Final
 from uuid import UUID
 
 from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import Limit
 from billing.core.frozen import Frozen
-
-LIMIT_ID: Final = "lim"
 
 
 class LimitOverride(Frozen):

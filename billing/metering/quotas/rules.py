@@ -12,7 +12,6 @@ from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A claim without a record by then is released."""
-QUOTA_ID: Final = "qta"
 ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
 OVER_BUDGET: Final = "this use would exceed a blocking budget"

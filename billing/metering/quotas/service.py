@@ -274,7 +274,7 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
         connection,
         account_id=quota.account_id,
         action=action,
-        subject=ids.encode(rules.QUOTA_ID, quota.id),
+        subject=ids.encode(ids.QUOTA, quota.id),
         at=at,
         meter=quota.meter,
         owner=quota.owner,

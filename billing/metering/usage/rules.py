@@ -24,7 +24,6 @@ from billing.core import ids, periods
 from billing.core.money import ZERO, exponent, round_minor
 from billing.metering.usage.schemas import Counter, PeriodLimit
 
-BILLING_ID: Final = ids.BILLING_RECORD
 FIRST_MONTH: Final = date(1970, 1, 1)
 """The month of records from before records had months."""
 MAX_ROWS: Final = 1_000
@@ -62,7 +61,7 @@ def record_key(account: str, event_id: str | None, at: datetime) -> str:
 def status_facts(record: UUID, method: str, status: str) -> dict[str, str]:
     """Return the data of the event about a record whose payment succeeded or failed later."""
     return {
-        "billing_id": ids.encode(BILLING_ID, record),
+        "billing_id": ids.encode(ids.BILLING_RECORD, record),
         "billing_method": method,
         "billing_status": status,
     }

@@ -301,7 +301,7 @@ async def _debit(
     force: bool,
 ) -> Debit:
     """Debit a use, once (usage_owed_debit). Errors: INSUFFICIENT_CREDITS."""
-    subject = ids.encode(rules.BILLING_ID, record.id)
+    subject = ids.encode(ids.BILLING_RECORD, record.id)
     return await credits.debit(
         connection,
         account_id=record.account_id,
@@ -341,7 +341,7 @@ async def write(
         connection, account_id=record.account_id, record_id=record.id, method=method,
         status=status, transaction_id=transaction_id, at=at,
     )  # fmt: skip
-    action, subject = rules.STATUS_ACTIONS[status], ids.encode(rules.BILLING_ID, record.id)
+    action, subject = rules.STATUS_ACTIONS[status], ids.encode(ids.BILLING_RECORD, record.id)
     facts = rules.status_facts(record.id, method, status)
     await outbox.announce(connection, Announce(record.account_id, action, subject, facts), at)
     return await store.get_record(connection, record.account_id, record.id)

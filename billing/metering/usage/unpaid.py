@@ -73,7 +73,7 @@ async def pay(connection: AsyncConnection, account_id: UUID, at: datetime) -> in
     action = rules.STATUS_ACTIONS["completed"]
     for row in paid:
         facts = rules.status_facts(row["record_id"], row["method"], "completed")
-        subject = ids.encode(rules.BILLING_ID, row["record_id"])
+        subject = ids.encode(ids.BILLING_RECORD, row["record_id"])
         await outbox.announce(connection, Announce(account_id, action, subject, facts), at)
     return len(paid)
 

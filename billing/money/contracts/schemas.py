@@ -1,7 +1,7 @@
 """An agreement with one account: prices of plans, way of payment, and minimum spend."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -11,7 +11,6 @@ from billing.catalog.plans.schemas import Limit
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
 
-CONTRACT_ID: Final = "con"
 EarlyEnd = Literal["charge", "forgive"]
 """The rule for the missing amount when a subscription ends before its commitment."""
 

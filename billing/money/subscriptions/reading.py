@@ -13,7 +13,6 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans.schemas import PLAN_ID
 from billing.catalog.plans.store import read_plan, show_price
 from billing.core import ids
 from billing.core.clock import real_now
@@ -345,7 +344,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
 def _named(wish: PlanWish | None) -> dict[str, Any]:
     """Return the parameters for the plan that a change names, by key or id; None: its own plan."""
     plan = wish.plan if wish is not None else None
-    plan_id = ids.parse(PLAN_ID, plan) if plan is not None else None
+    plan_id = ids.parse(ids.PLAN, plan) if plan is not None else None
     though_closed = wish is not None and wish.though_closed
     return {"plan": plan, "plan_id": plan_id, "though_closed": though_closed}
 

@@ -33,7 +33,7 @@ async def aim(
     A test account in real time is frozen first. Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
     """
     account = await store.lock(connection, account_id)
-    subject, request = ids.encode(ids.ACCOUNT, account_id), ids.encode("key", request_id)
+    subject, request = ids.encode(ids.ACCOUNT, account_id), ids.encode(ids.REQUEST, request_id)
     if await audit_store.has(connection, account_id, subject, AIMED, request):
         return account
     if not account.is_test:

@@ -6,10 +6,8 @@ from typing import Any
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.metering.budgets import service as budgets
-from billing.metering.budgets.rules import BUDGET_ID
 from billing.metering.budgets.schemas import NewBudget
 from billing.metering.quotas import store as quotas
-from billing.metering.usage.rules import BILLING_ID
 from billing.metering.usage.tables import billing_records
 from tests.integration.api_app import Api
 
@@ -46,7 +44,7 @@ async def used(api: Api, account: Account) -> str:
                 updated_at=at,
             )
         )
-    return ids.encode(BILLING_ID, record_id)
+    return ids.encode(ids.BILLING_RECORD, record_id)
 
 
 async def quota(api: Api, account: Account) -> str:
@@ -64,7 +62,7 @@ async def quota(api: Api, account: Account) -> str:
             percents=[100],
             at=real_now(),
         )
-    return ids.encode("qta", made.id)
+    return ids.encode(ids.QUOTA, made.id)
 
 
 async def budget(api: Api, account: Account) -> str:
@@ -75,4 +73,4 @@ async def budget(api: Api, account: Account) -> str:
     )
     async with api.database.tenant(account_id) as connection:
         made = await budgets.put(connection, account_id, wanted)
-    return ids.encode(BUDGET_ID, made.id)
+    return ids.encode(ids.BUDGET, made.id)

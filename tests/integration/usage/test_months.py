@@ -14,7 +14,7 @@ from billing.catalog.plans import writer
 from billing.core import clock, ids
 from billing.core.database import limit_statements
 from billing.metering.usage import months, rules
-from billing.metering.usage.rules import BILLING_ID, FIRST_MONTH, record_key
+from billing.metering.usage.rules import FIRST_MONTH, record_key
 from tests.integration.api_app import Api
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_voids import void
@@ -190,7 +190,7 @@ async def test_a_record_is_looked_for_in_its_month_and_the_first_one_alone(
 ) -> None:
     shop = await new_shop("10")
     use = await shop.record(event_id="a")
-    name = ids.parse(BILLING_ID, use["billing_id"])
+    name = ids.parse(ids.BILLING_RECORD, use["billing_id"])
     async with shop.api.database.operator() as connection:
         for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off"):
             await connection.execute(text(f"SET LOCAL {setting}"))
@@ -210,4 +210,5 @@ async def test_a_record_is_looked_for_in_its_month_and_the_first_one_alone(
 
 def test_public_ids_of_events_are_well_formed() -> None:
     key = record_key("a", "b", THIS)
-    assert ids.parse(BILLING_ID, ids.encode(BILLING_ID, UUID(hex=key))) == UUID(hex=key)
+    shown = ids.encode(ids.BILLING_RECORD, UUID(hex=key))
+    assert ids.parse(ids.BILLING_RECORD, shown) == UUID(hex=key)

@@ -22,6 +22,7 @@ from billing.money.collecting.transitions import (
     Refused,
     called_back,
     collect,
+    invoice_of,
 )
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
@@ -109,7 +110,7 @@ def begin(
 
 def transition(w: Work[ChargeFacts], step: Step) -> None:
     """Decide one step; the record's status follows its draft."""
-    match expire(w) if step.name == "expire" else collect(w, _invoice_id(w, step), step):
+    match expire(w) if step.name == "expire" else collect(w, invoice_of(w, step), step):
         case "paid":
             _end(w, "completed")
         case Refused(reason) if reason != "provider_down":
@@ -156,13 +157,6 @@ def _is_too_large_with_debt(w: Work[ChargeFacts], draft: Invoice) -> bool:
     """True if one charge cannot include what was carried before."""
     debt = max(0, -invoices.money_balance(w, draft.currency))
     return is_too_large(draft.amount_due_minor + debt, draft.currency)
-
-
-def _invoice_id(w: Work[ChargeFacts], step: Step) -> UUID:
-    """Return the invoice of a step; the newest for an event, whose payment may be on any."""
-    if step.invoice is not None:
-        return ids.decode(ids.INVOICE, step.invoice)
-    return w.rows.of(Invoice)[-1].id
 
 
 def _end(w: Work[ChargeFacts], status: Status) -> None:

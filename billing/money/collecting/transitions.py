@@ -61,14 +61,26 @@ class CollectFacts(InvoiceFacts):
     zone: str = "UTC"
 
 
-def collect(w: Work[CollectFacts], invoice_id: UUID, step: Step) -> Collected | None:
-    """Decide one step of collecting this invoice."""
+def invoice_of(w: Work[CollectFacts], step: Step) -> UUID | None:
+    """Return the invoice of a step; for an event, that of the payment it is about, if known."""
+    if step.invoice is not None:
+        return ids.decode(ids.INVOICE, step.invoice)
+    payment = payments.asked_about(w, step)
+    return payment.invoice_id if payment is not None else None
+
+
+def collect(w: Work[CollectFacts], invoice_id: UUID | None, step: Step) -> Collected | None:
+    """Decide one step of collecting this invoice; None: an event about no payment known here."""
+    if step.event is not None:
+        return check(w, payments.asked_about(w, step), step)
+    if invoice_id is None:
+        raise LookupError(f"{step.key} is about no invoice")
     owed = Owed(w.rows, invoice_id)
     match step.name:
         case "charge":
             return charge(w, owed, step)
         case "check":
-            return check(w, owed, step)
+            return check(w, payments.asked_about(w, step) or owed.live, step)
         case "open":
             return open_payment(w, owed)
         case "settle":
@@ -159,10 +171,9 @@ def _try(owed: Owed, payment: Payment, attempt: Attempt, step: Step, *, again: b
     return Call("try_card", payment, attempt, on_session=on_session, again=again)
 
 
-def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
+def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collected | None:
     """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
-    payment = _asked_about(w, owed, step)
     if answer is None and payment is not None and payment.opened:
         is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
         w.call = Call("look", payment, is_owed=is_owed)
@@ -177,16 +188,8 @@ def check(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         return None
     w.result = answer.outcome.kind
     became = follow(w, answer, answer.outcome)
+    owed = Owed(w.rows, answer.call.payment.invoice_id)
     return "unpaid" if became is None and cases.doubt(w, owed) else became
-
-
-def _asked_about(w: Work[CollectFacts], owed: Owed, step: Step) -> Payment | None:
-    if w.facts.answer is not None:
-        return w.rows.get(Payment, w.facts.answer.call.payment.id)
-    if step.event is None:
-        return owed.live
-    event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
-    return w.rows.find(Payment, event.about) if event is not None else None
 
 
 def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.errors import NotFound
+from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Rows, Work
 from billing.money.payment_methods.rules import card_facts, named
 from billing.money.payment_methods.schemas import Method
@@ -34,6 +35,14 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
     "canceled": "unreached",
     "unreached": "unreached",
 }
+
+
+def asked_about(w: Work[Any], step: Step) -> Payment | None:
+    """Return the payment that the answer or the step's event is about, if it is known here."""
+    if w.facts.answer is not None:
+        return w.rows.get(Payment, w.facts.answer.call.payment.id)
+    told = (one.about for one in w.rows.waiting_events if one.id == step.event)
+    return w.rows.find(Payment, next(told, None))
 
 
 def open_flow(

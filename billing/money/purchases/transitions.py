@@ -92,7 +92,10 @@ def _not_opened(w: Work[PurchaseFacts], why: Decline) -> None:
 
 def check(w: Work[PurchaseFacts], step: Step) -> None:
     """Query a payment's status, prompted by an event or by the schedule."""
-    answer, payment = w.facts.answer, _asked_about(w, step)
+    answer = w.facts.answer
+    payment = payments.asked_about(w, step)
+    if payment is None:
+        payment = newest_flow(Owed(w.rows, purchase_of(w).invoice_id))
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
         is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
         w.call = Call("look", payment, save_card=False, is_owed=is_owed)
@@ -279,15 +282,6 @@ def _call_back(w: Work[PurchaseFacts]) -> tuple[Payment | None, Outcome] | None:
         w.call = Call("call_back", live)
         return None
     return live, Outcome(kind="canceled")
-
-
-def _asked_about(w: Work[PurchaseFacts], step: Step) -> Payment | None:
-    """The payment that an event concerns, else the newest that does not wait for another."""
-    if w.facts.answer is not None:
-        return w.rows.get(Payment, w.facts.answer.call.payment.id)
-    event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
-    about = w.rows.find(Payment, event.about) if event is not None else None
-    return about or newest_flow(Owed(w.rows, purchase_of(w).invoice_id))
 
 
 def _count_check(w: Work[PurchaseFacts], payment: Payment) -> Payment:

@@ -12,7 +12,7 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
 from billing.money.collecting import transitions as collecting
-from billing.money.collecting.transitions import Collected, Refused, collect
+from billing.money.collecting.transitions import Collected, Refused, collect, invoice_of
 from billing.money.dunning import cases
 from billing.money.invoices import arrears
 from billing.money.invoices.schemas import Invoice
@@ -200,21 +200,23 @@ def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
 
 def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
     """Carry out the final action of an invoice's case."""
-    invoice_id = _invoice_of(w, step)
-    case = cases.case_of(w.rows, invoice_id)
+    invoice_id = invoice_of(w, step)
+    case = cases.case_of(w.rows, invoice_id) if invoice_id is not None else None
     if case is None:
         raise LookupError(f"{step.key} has no case")
     action = case.terms.final_action
-    became = collecting.give_up(w, invoice_id, action)
+    became = collecting.give_up(w, case.invoice_id, action)
     if became == "given_up":
         payment_effects.on_given_up(w, action)
     else:
-        _react(w, invoice_id, became)
+        _react(w, case.invoice_id, became)
 
 
 def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
-    invoice_id = _invoice_of(w, step)
+    invoice_id = invoice_of(w, step)
     became = collect(w, invoice_id, step)
+    if invoice_id is None:  # an event about no payment known here is handled, too
+        return
     _react(w, invoice_id, became)
     if isinstance(became, Refused) and became.reason not in card_rules.OF_THE_SUM:
         _end_unasked(w, invoice_id)
@@ -242,18 +244,6 @@ def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | Non
         payment_effects.on_unpaid(w)
     elif isinstance(became, Refused):
         changes.refuse(w, invoice_id, became.reason)
-
-
-def _invoice_of(w: Work[SubscriptionFacts], step: Step) -> UUID:
-    """Return the invoice of a step; for an event, the invoice of the payment it is about."""
-    if step.invoice is not None:
-        return ids.decode(ids.INVOICE, step.invoice)
-    if w.facts.answer is not None:
-        return w.facts.answer.call.payment.invoice_id
-    event = next((one for one in w.rows.waiting_events if one.id == step.event), None)
-    payment = w.rows.find(Payment, event.about) if event is not None else None
-    # An event about no payment known here is handled too, without an invoice.
-    return payment.invoice_id if payment is not None else w.facts.subscription_id
 
 
 def _next_period(w: Work[SubscriptionFacts]) -> str:

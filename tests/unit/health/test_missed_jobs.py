@@ -1,10 +1,14 @@
 """Jobs that repeat are missed, also those that never ended well or were never begun."""
 
 from datetime import timedelta
+from unittest.mock import Mock
 
+from activities.sweeper import SweeperActivities
 from billing.insight.health import rules
 from billing.insight.integrity.rules import JOB as AUDIT
 from tests.unit.health.test_signs import NOW, figures, ill, process
+from workflows.schedules import JOBS
+from workflows.sweep import NETS, PASSES
 
 
 def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
@@ -43,3 +47,8 @@ def test_the_hourly_audit_is_ill_when_it_is_tried_and_never_ends_well() -> None:
 
     assert tried(2.9) == {}
     assert tried(4) == {"hourly audit": "none has ended well since 4 h ago"}
+
+
+def test_each_scheduled_job_is_one_that_a_worker_does_and_that_is_missed() -> None:
+    done = SweeperActivities(Mock(), Mock()).jobs
+    assert JOBS.keys() == done.keys() == {*rules.JOBS_LATE, AUDIT} >= PASSES | NETS

@@ -83,7 +83,9 @@ def rate(notation: str) -> str:
             length(ledger_holds.LIFETIME), length(timedelta(seconds=holds.MAX_HOLD_SECONDS)),
         ]),
         ("a purchase *", [length(timedelta(hours=_SET.purchase_expiry_hours))]),
-        ("a purchase by hand, until its transfer is reported *", [length(timedelta(days=_SET.manual_expiry_days))]),
+        ("a purchase by hand, until its transfer is reported *", [
+            length(timedelta(days=_SET.manual_expiry_days)),
+        ]),
         ("the report of a transfer for a purchase that has ended unpaid", [
             length(late_payments.ACCEPTED_FOR),
         ]),

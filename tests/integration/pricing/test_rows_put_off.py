@@ -46,5 +46,7 @@ async def test_rows_for_a_card_wait_for_temporal(
 
     monkeypatch.setattr(shop.api.app.state.services.health, "part", away)
     charged = {"product_id": product, "usage_amount": "9", "billing_method": "payment_charge"}
-    answer = await shop.batch(charged, {"feature_type": "chat_messages", "usage_amount": "1"})
+    answer = await shop.batch(
+        charged | {"event_id": "c"}, {"feature_type": "chat_messages", "usage_amount": "1"}
+    )
     assert told(answer) == [("rejected", "TEMPORAL_UNAVAILABLE", True), ("recorded", None, None)]

@@ -124,10 +124,8 @@ class SubscriptionLife(Life):
             terms=self.plan.dunning,
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
-            taxation=self.taxation,
-            used_share=self.used_share,
-            period_went_back=lost,
-            period_is_lost=lost,
+            taxation=self.taxation, used_share=self.used_share,
+            period_went_back=lost, period_is_lost=lost,
         )  # fmt: skip
 
     def offers(self, rows: Rows) -> tuple[Offered, ...]:

@@ -1,6 +1,8 @@
 """Money that a bank took of an invoice is not given back of another one that credits it."""
 
-from tests.integration.actors import Actors, Customer
+import pytest
+
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, charged, use
 from tests.integration.changes.test_plan_changes import begun, change, money
 from tests.integration.dunning.dunning_setup import overdue, owed
@@ -69,6 +71,40 @@ async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Acto
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await money(customer) == 0
+
+
+@pytest.mark.parametrize("then", [None, {"plan": "basic", "interval": "month", "when": "now"}])
+async def test_a_period_that_began_with_money_of_the_one_before_ends_with_that(
+    actors: Actors, then: Json | None
+) -> None:
+    customer = await begun(actors, "enterprise")
+    await customer.advance(to="2027-01-01T10:00:01Z")
+    await change(customer, plan="pro", interval="year")
+    assert await money(customer) == 49900 - 49000
+    if then is not None:
+        await customer.advance(to="2027-01-01T10:00:02Z")
+        await change(customer, **then)
+    opened = await actors.sandbox.dispute(await first_payment(customer))
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    ended = await customer.until_subscription("canceled")
+    assert ended["end_reason"] == "its payment went back"
+    assert await money(customer) == 0
+
+
+async def test_a_period_goes_on_while_most_of_the_money_that_began_it_is_here(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "enterprise")
+    await customer.advance(to="2027-01-01T10:00:01Z")
+    await change(customer, plan="pro", interval="year")
+    opened = await actors.sandbox.dispute(await first_payment(customer), amount=20000)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    await customer.advance(days=32)
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.credits() == 500
 
 
 async def test_a_plan_whose_charge_a_bank_took_ends_though_a_smaller_payment_stays(

@@ -37,7 +37,7 @@ _WENT_BACK: Final = "CASE WHEN x.took_money AND x.share > 0 THEN x.gone >= x.pai
 _BANKS: Final = """
     2 * sum(greatest(0, x.taken - (x.paid - x.share))) > sum(least(x.share, x.paid - x.kept))
 """
-"""What banks take counts first as money for something else, as for use of the period before."""
+"""Banks take first the money for something else, as for use of the period before."""
 PERIOD_WENT_BACK: Final = f"coalesce(bool_and({_WENT_BACK}) OR {_BANKS}, false)"
 """True if all money of the invoices went back, or banks took more than half of it: a few cents of
 another invoice, or of the money balance, do not pay for a plan.

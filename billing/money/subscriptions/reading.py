@@ -142,8 +142,6 @@ _SPENT = f"""
                                     s.minimums_unbilled -> 0) > 0)
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
-_WENT_BACK = f"(SELECT {period_paid.PERIOD_WENT_BACK} {_PERIOD_PAID})"
-_IS_LOST = f"(SELECT {period_paid.PERIOD_IS_LOST} {_PERIOD_PAID})"
 # Units that the plan and its add-ons include in the open cycle.
 _ALLOWANCES = """
            ARRAY(SELECT jsonb_build_object(
@@ -235,8 +233,8 @@ _READ = f"""
                WHERE x.subscription_id = s.id AND x.period_start = s.current_period_start
                  AND x.collection = 'held' AND x.created_at >= s.current_period_end)
                AS period_was_late,
-           {_WENT_BACK} AS period_went_back,
-           {_IS_LOST} AS period_is_lost,
+           paid.went_back AS period_went_back,
+           paid.is_lost AS period_is_lost,
            ARRAY(SELECT {discount_store.ROW} FROM discounts x
                  WHERE :deciding AND x.subscription_id = s.id
                    AND ({discount_store.OF_PERIOD}
@@ -246,6 +244,9 @@ _READ = f"""
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
     JOIN plans pl ON pl.id = s.plan_id
+    CROSS JOIN LATERAL (
+        SELECT {period_paid.PERIOD_WENT_BACK} AS went_back, {period_paid.PERIOD_IS_LOST} AS is_lost
+        {_PERIOD_PAID}) paid
     WHERE s.id = :subject_id
     """  # noqa: S608 - put together from constants
 

@@ -33,11 +33,6 @@ class Dispute(ReversalClaim):
         return self.amount_minor - self.loss_minor if self.is_placed else 0
 
     @property
-    def short_minor(self) -> int:
-        """The part for which a credit note still lacks room, once it is placed."""
-        return super().short_minor if self.is_placed else 0
-
-    @property
     def takes_room(self) -> bool:
         """True while the bank has the money: an inquiry took none, a won dispute returned it."""
         return self.state in ("open", "lost")

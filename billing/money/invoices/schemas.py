@@ -252,9 +252,15 @@ class ReversalClaim(Row):
         raise NotImplementedError
 
     @property
+    def is_placed(self) -> bool:
+        """False while its place is not known, because its payment was not booked yet."""
+        return True
+
+    @property
     def short_minor(self) -> int:
-        """The part for which a credit note still lacks room."""
-        return max(0, self.wanted_minor - self.note_minor) if self.takes_room else 0
+        """The part for which a credit note still lacks room, once it is placed."""
+        has_place = self.takes_room and self.is_placed
+        return max(0, self.wanted_minor - self.note_minor) if has_place else 0
 
     @property
     def is_reserved(self) -> bool:

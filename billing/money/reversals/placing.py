@@ -56,7 +56,7 @@ def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Credit what found no room before and claw back its credits; the customer then owes less."""
-    row = place(w, row) if _is_new(row) else _take(w, row)
+    row = _take(w, row) if row.is_placed else place(w, row)
     booking.take_credits(w, row)
     if row.booked_at is not None:
         booking.count(w, row)
@@ -81,13 +81,9 @@ def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
     """True if there is room for it now, or if credits of its note must still be clawed back."""
     if not row.wanted_minor or not row.takes_room:
         return False
-    if _is_new(row):
+    if not row.is_placed:
         return w.rows.get(Payment, row.payment_id).settled_at is not None
     return _room(w, row) > 0 or bool(booking.credits_due(w, row))
-
-
-def _is_new(row: Refund | Dispute) -> bool:
-    return isinstance(row, Dispute) and not row.is_placed
 
 
 def _room(w: Work[Any], row: Refund | Dispute) -> int:

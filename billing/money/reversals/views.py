@@ -67,7 +67,7 @@ def _unbooked(waiting: Refund | Dispute | None, short: Refund | Dispute | None) 
         return booked_key(waiting)
     if short is None:
         return None
-    if isinstance(short, Dispute) and not short.is_placed:
+    if not short.is_placed:
         return f"{subject_of(short)}/placed"
     return f"{subject_of(short)}/noted-{short.note_minor}-{len(short.credits)}"
 

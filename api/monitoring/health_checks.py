@@ -1,6 +1,7 @@
 """The health of each part of the stack, measured in bounded time and at most once a second."""
 
 import asyncio
+import logging
 from time import monotonic
 from typing import Final, Literal, Protocol
 
@@ -26,6 +27,8 @@ STRIPE: Final = "https://api.stripe.com"
 
 # Counting all backlogs reads more than checking whether a part responds.
 REMEMBER_SIGNS_SECONDS: Final = 5.0
+
+_logger = logging.getLogger("api.health")
 
 State = Literal["healthy", "unhealthy"]
 Part = Literal["postgres", "temporal", "stripe"]
@@ -111,8 +114,9 @@ async def _measure(stack: Stack, name: Part) -> PartHealth:
         async with asyncio.timeout(CHECK_SECONDS):
             await ask(stack)
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
-    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell):
+    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell) as error:
         status = "unhealthy"
+        _logger.warning("%s does not answer: %s %s", name, type(error).__name__, error)
     return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
 
 
@@ -122,7 +126,12 @@ async def _postgres(stack: Stack) -> None:
 
 
 async def _temporal(stack: Stack) -> None:
-    await stack.temporal.service_client.check_health()
+    ask = stack.temporal.service_client.check_health
+    try:
+        await ask()
+    except RPCError:
+        # The server closes each connection after some minutes, and may cancel what it carries.
+        await ask()
 
 
 async def ask_stripe(settings: Settings) -> None:

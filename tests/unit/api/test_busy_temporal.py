@@ -1,4 +1,6 @@
-"""A Temporal that answers late is busy; one that was not heard for a while is away."""
+"""A Temporal that answers late is busy; one that was not heard for a while is away; one that closes
+a connection is neither.
+"""
 
 import asyncio
 from types import SimpleNamespace
@@ -6,6 +8,7 @@ from typing import Any, Final, cast
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.monitoring import gauges, health_checks
 from api.monitoring.health_checks import HealthChecks, Stack, StripeUnwell
@@ -20,15 +23,21 @@ class Database:
 
 
 class Temporal:
-    """Answers when asked for its health, or not at all."""
+    """Answers when asked for its health, or not at all, or cancels calls, as it does with those on
+    a connection that it closes.
+    """
 
     def __init__(self) -> None:
         self.is_silent = False
+        self.cancels = 0
         self.service_client = self
 
     async def check_health(self) -> None:
         if self.is_silent:
             await asyncio.Event().wait()
+        if self.cancels:
+            self.cancels -= 1
+            raise RPCError("operation was canceled", RPCStatusCode.CANCELLED, b"")
 
 
 @pytest.fixture
@@ -58,6 +67,15 @@ async def test_one_that_never_answered_is_away(temporal: Temporal) -> None:
     temporal.is_silent = True
     stack = cast(Stack, SimpleNamespace(temporal=temporal))
     assert (await HealthChecks().part(stack, "temporal")).status == "unhealthy"
+
+
+@pytest.mark.parametrize(("cancels", "status"), [(1, "healthy"), (2, "unhealthy")])
+async def test_a_call_that_ends_with_its_connection_is_made_again(
+    temporal: Temporal, cancels: int, status: str
+) -> None:
+    temporal.cancels = cancels
+    stack = cast(Stack, SimpleNamespace(temporal=temporal))
+    assert (await HealthChecks().part(stack, "temporal")).status == status
 
 
 async def test_gauges_say_whether_it_and_stripe_are_there(

@@ -24,6 +24,7 @@ from billing.core import ids
 from billing.matters.kinds import INTERACTIVE
 from devstack.launch import launch
 from devstack.options import ROOT, Options
+from devstack.process_specs import KEEP_ALIVE_SECONDS
 from devstack.stack import StackInfo
 from sandbox.control import SandboxControl
 from workflows.converter import CONVERTER
@@ -230,7 +231,8 @@ _WORKER: Final = ("benchmarks.bench_worker",)
 
 def _api(stack: StackInfo) -> tuple[str, ...]:
     where = ("--host", "127.0.0.1", "--port", str(stack.ports.api))
-    return ("uvicorn", "benchmarks.bench_api:app", *where, "--no-access-log")
+    kept = ("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS))
+    return ("uvicorn", "benchmarks.bench_api:app", *where, *kept, "--no-access-log")
 
 
 def _start(stack: StackInfo, *words: str) -> subprocess.Popen[bytes]:

@@ -43,6 +43,12 @@ MAX_KEY_CHARS: Final = 255
 JSON: Final = "application/json"
 _FORM: Final = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"}
 KeyHeader = Annotated[str | None, Header(json_schema_extra=_FORM)]
+_STORED_AS: Final = {
+    "setup_intents.create_payment_method": "payment_methods.create_payment_method",
+    "setup_intents.create_setup_intent": "payment_methods.create_setup_intent",
+    "subscription_changes.change_subscription": "subscriptions.change_subscription",
+}
+"""Handlers that moved since a release, and the names under which it stores their keys."""
 _logger = logging.getLogger("api.idempotency")
 
 
@@ -139,7 +145,13 @@ class Once:
             key=key,
             request_hash=await request_hash(self._request),
         )
-        asked, granted = await _take(call, asked)
+        before = asked.model_copy(
+            update={
+                "account_id": call.account.id if call.account else None,
+                "request_hash": await released_hash(self._request),
+            }
+        )
+        asked, granted = await _take(call, asked, before)
         claim = Claim(granted, asked)
         try:
             async with committed.accepting():
@@ -162,7 +174,8 @@ def encoded_answer(body: bytes, status: int, *, replayed: bool) -> Response:
 def route_name(request: Request) -> str:
     """Return the handler's name, such as `purchases.create`: a path and its aliases share keys."""
     endpoint = request.scope["endpoint"]
-    return f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"
+    name = f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"
+    return _STORED_AS.get(name, name)
 
 
 async def request_hash(request: Request) -> str:
@@ -175,6 +188,20 @@ async def request_hash(request: Request) -> str:
         body = by_value(body, amount_names(request.scope["route"]))
     except ValueError:
         body = raw.hex()
+    return _hashed(request, body)
+
+
+async def released_hash(request: Request) -> str:
+    """Return the hash that release 0.1.0 stores: each spelling of an amount has its own."""
+    raw = await request.body()
+    try:
+        body: Any = json.loads(raw) if raw else None
+    except ValueError:
+        body = raw.hex()
+    return _hashed(request, body)
+
+
+def _hashed(request: Request, body: Any) -> str:
     parts = [request.path_params, sorted(request.query_params.multi_items()), body]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -198,12 +225,17 @@ def _rows(call: Call) -> AbstractAsyncContextManager[AsyncConnection]:
     return call.database.tenant(call.account.id) if call.account else call.database.operator()
 
 
-async def _take(call: Call, asked: KeyedRequest) -> tuple[KeyedRequest, Granted]:
-    """Claim the request's key in the database; return the permission to act."""
+async def _take(
+    call: Call, asked: KeyedRequest, before: KeyedRequest
+) -> tuple[KeyedRequest, Granted]:
+    """Claim the request's key in the database; return the permission to act.
+
+    `before` is the request as the previous release stores it.
+    """
     async with _rows(call) as connection:
         at = real_now()
-        if call.account is None and asked.account_id is not None:
-            asked = await store.as_kept_before(connection, asked, at)
+        if before != asked:
+            asked = await store.as_kept_before(connection, asked, before, at)
         found = await store.claim(connection, asked, at)
     if isinstance(found, StoredAnswer):
         raise Replayed(found)

@@ -40,14 +40,14 @@ async def claim(
 
 
 async def as_kept_before(
-    connection: AsyncConnection, request: KeyedRequest, at: datetime
+    connection: AsyncConnection, request: KeyedRequest, before: KeyedRequest, at: datetime
 ) -> KeyedRequest:
-    """Return the request with the scope under which its key is already stored.
+    """Return `before` if its key is already stored, else the request.
 
-    The previous release stored operators' keys for all accounts together; a repeat must find them.
+    The previous release stores operators' keys for all accounts together, and hashes an amount as
+    it is written; a repeat must find what it stored.
     """
-    before = request.model_copy(update={"account_id": None})
-    same = and_(_is(before), keys.c.request_hash == request.request_hash, keys.c.expires_at > at)
+    same = and_(_is(before), keys.c.request_hash == before.request_hash, keys.c.expires_at > at)
     kept = await connection.scalar(select(keys.c.scope).where(same))
     return request if kept is None else before
 

@@ -5,7 +5,7 @@ Statements only, run as the owner; cli/months.py decides their order.
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -188,25 +188,32 @@ def files(connection: Connection) -> list[MonthFile]:
     return [MonthFile(**row) for row in connection.execute(_FILES)]
 
 
-def digest(connection: Connection, table: str) -> tuple[int, str]:
-    """Return a table's number of rows, and a digest that does not depend on their order."""
+def digest(
+    connection: Connection, table: str, columns: Iterable[sql.Composable] | None = None
+) -> tuple[int, str]:
+    """Return a table's number of rows, and a digest that does not depend on their order, over the
+    given columns; by default all of this release.
+    """
+    if columns is None:
+        columns = map(sql.Identifier, month_parquet.COLUMNS)
     query = sql.SQL(_DIGEST).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, month_parquet.COLUMNS)),
-        table=sql.Identifier(table),
+        columns=sql.SQL(", ").join(columns), table=sql.Identifier(table)
     )
     row = connection.execute(query).fetchone() or {}
     return row["records"], row["digest"]
 
 
-def load(connection: Connection, table: str, pages: Iterator[bytes]) -> None:
-    """Create a table like billing_records and fill it from pages of CSV."""
+def load(connection: Connection, table: str, names: Iterable[str], pages: Iterator[bytes]) -> None:
+    """Create a table like billing_records and fill these columns from pages of CSV; others have
+    their defaults.
+    """
     name = sql.Identifier(table)
     connection.execute(
         sql.SQL(
             "CREATE TABLE {} (LIKE billing_records INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
         ).format(name)
     )
-    columns = sql.SQL(", ").join(map(sql.Identifier, month_parquet.COLUMNS))
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
     query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(name, columns)
     with connection.cursor() as cursor, cursor.copy(query) as copy:
         for page in pages:

@@ -39,6 +39,33 @@ def need_pyarrow() -> None:
         ) from error
 
 
+def columns_of(path: Path) -> dict[str, sql.Composable]:
+    """Return the columns of a file by name, each as an expression with which it is compared.
+
+    The release that reads a month may have more columns than the one that wrote it, and numbers
+    with more digits. Errors: StackError for another kind of file.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with _reading(path):
+        fields: list[pa.Field] = list(parquet.read_schema(path))
+    unknown = sorted({field.name for field in fields} - set(COLUMNS))
+    if unknown:
+        raise StackError(f"{path} has columns that this release does not: {', '.join(unknown)}")
+    return {field.name: _as_written(field) for field in fields}
+
+
+def _as_written(field: "pa.Field") -> sql.Composable:
+    import pyarrow as pa
+
+    name = sql.Identifier(field.name)
+    if not pa.types.is_decimal(field.type):
+        return name
+    digits = sql.Literal(field.type.precision), sql.Literal(field.type.scale)
+    return sql.SQL("{}::numeric({}, {})").format(name, *digits)
+
+
 def selected() -> sql.Composable:
     """Return the columns of a record in the form that `write` expects."""
     return sql.SQL(", ").join(
@@ -91,14 +118,19 @@ def read(path: Path) -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    with _reading(path), parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(PAGE_ROWS):
+            sink = pa.BufferOutputStream()
+            csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))
+            yield sink.getvalue().to_pybytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
     try:
-        with parquet.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(_schema()):
-                raise StackError(f"{path} does not have the columns of a month of uses")
-            for batch in file.iter_batches(PAGE_ROWS):
-                sink = pa.BufferOutputStream()
-                csv.write_csv(batch, sink, csv.WriteOptions(include_header=False))
-                yield sink.getvalue().to_pybytes()
+        yield
     except (pa.ArrowException, OSError) as error:
         raise StackError(f"MONTH_FILE_DAMAGED: {path} cannot be read: {error}") from error
 

@@ -238,7 +238,7 @@ def _write(owner: Connection, month: Month, draft: Path, path: Path) -> MonthFil
     with owner.cursor() as cursor, cursor.copy(query) as chunks:
         month_parquet.write(chunks, draft)
     proof = f"{month.table}_proof"
-    month_files.load(owner, proof, month_parquet.read(draft))
+    month_files.load(owner, proof, month_parquet.COLUMNS, month_parquet.read(draft))
     if month_files.digest(owner, proof) != (records, rows_digest):
         raise StackError(f"MONTH_FILE_DAMAGED: {draft} reads back differently from {month.name}")
     owner.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(proof)))
@@ -282,8 +282,9 @@ def _take_away(owner: Connection, month: Month, file: MonthFile) -> None:
 def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
     """Attach the rows of a file; from then on its saved sums no longer count."""
     name = f"billing_records_{file.name.replace('-', '_')}"
-    month_files.load(owner, name, month_parquet.read(path))
-    if month_files.digest(owner, name) != (file.records, file.rows_digest):
+    columns = month_parquet.columns_of(path)
+    month_files.load(owner, name, columns, month_parquet.read(path))
+    if month_files.digest(owner, name, columns.values()) != (file.records, file.rows_digest):
         raise StackError(
             f"MONTH_FILE_DAMAGED: {path} reads back differently from what was detached"
         )

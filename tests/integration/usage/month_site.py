@@ -5,7 +5,9 @@ import dataclasses
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -13,14 +15,19 @@ import httpx2
 import psycopg
 import pytest
 
+from api.app import create_app
+from billing.core.database import open_database
 from billing.core.settings import Settings
 from billing.insight.integrity import service as integrity
 from billing.metering.usage import rules
 from billing.metering.usage.rules import record_key
 from devstack.options import ROOT
-from tests.integration.api_app import Api
+from devstack.stack import StackInfo
+from tests.integration.api_app import Api, stack_settings
+from tests.integration.scratch import dsn, url_of
 from tests.integration.usage.conftest import V1, Shop
 from tests.integration.usage.test_voids import void
+from workflows.client import connect
 
 NAME: Final = "2026-01"
 MONTH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,6 +126,34 @@ class Site:
         return await self.api.client.request(
             method, f"{V1}{path}", headers=self.shop.headers(), **more
         )
+
+
+@asynccontextmanager
+async def opened(stack: StackInfo, env: dict[str, str]) -> AsyncIterator[Site]:
+    """The site on the database of `env`, with uses of then and of now."""
+    changed = {name: value for name, value in env.items() if name.startswith("DATABASE_")}
+    settings = stack_settings(stack, **{name.lower(): value for name, value in changed.items()})
+    database = open_database(settings)
+    app = create_app(settings, database, await connect(settings))
+    name = env["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
+    superuser = dsn(url_of(stack.superuser_url, name))
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://api"
+    ) as client:
+        api = Api(app, client, stack)
+        with psycopg.connect(superuser, autocommit=True) as owner:
+            owner.execute("SET ROLE billing_owner")
+            owner.execute(MAKE)
+            owner.execute("RESET ROLE")
+            shop = Shop(api, await api.new_account())
+            await shop.opened_before(timedelta(days=900))
+            await shop.grant("1000")
+            uses = await use_then(shop)
+            owner.execute(PAST)
+            for n in range(3):
+                await shop.record(event_id=f"now-{n}", user_id="ann")
+            yield Site(api, env, settings, shop, uses, owner)
+    await database.close()
 
 
 async def use_then(shop: Shop) -> list[dict[str, Any]]:

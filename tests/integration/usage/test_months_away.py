@@ -8,44 +8,36 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-import httpx2
-import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, MetaData, Text, text
 
-from api.app import create_app
 from billing.core import ids
-from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
 from billing.insight.integrity import store
 from billing.metering.usage import counter_rebuild
-from cli import doctor, month_files, months
+from billing.metering.usage.tables import billing_records
+from cli import doctor, month_files, month_parquet, months
 from cli.errors import StackError
 from devstack.options import ROOT
 from devstack.stack import StackInfo
-from tests.integration.api_app import Api, stack_settings
-from tests.integration.scratch import dsn, scratch_database, url_of
-from tests.integration.usage.conftest import V1, Shop
+from tests.integration.scratch import scratch_database
+from tests.integration.usage.conftest import V1
 from tests.integration.usage.month_site import (
     BEYOND,
     CLAIM,
     FILE,
     HOLD,
-    MAKE,
     NAME,
-    PAST,
     PERIOD,
     Site,
-    use_then,
+    opened,
 )
 from tests.integration.usage.test_voids import void
-from workflows.client import connect
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +64,8 @@ async def site(place: Site) -> AsyncIterator[Site]:
 
 @pytest.fixture(scope="module")
 async def place(stack: StackInfo, env: dict[str, str]) -> AsyncIterator[Site]:
-    changed = {name: value for name, value in env.items() if name.startswith("DATABASE_")}
-    settings = stack_settings(stack, **{name.lower(): value for name, value in changed.items()})
-    database = open_database(settings)
-    app = create_app(settings, database, await connect(settings))
-    name = env["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
-    superuser = dsn(url_of(stack.superuser_url, name))
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=app), base_url="http://api"
-    ) as client:
-        api = Api(app, client, stack)
-        with psycopg.connect(superuser, autocommit=True) as owner:
-            owner.execute("SET ROLE billing_owner")
-            owner.execute(MAKE)
-            owner.execute("RESET ROLE")
-            shop = Shop(api, await api.new_account())
-            await shop.opened_before(timedelta(days=900))
-            await shop.grant("1000")
-            uses = await use_then(shop)
-            owner.execute(PAST)
-            for n in range(3):
-                await shop.record(event_id=f"now-{n}", user_id="ann")
-            yield Site(api, env, settings, shop, uses, owner)
-    await database.close()
+    async with opened(stack, env) as place:
+        yield place
 
 
 async def test_a_month_goes_and_comes_back_and_the_books_agree_all_the_while(
@@ -304,6 +275,27 @@ async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
     assert await told() == ("ill", month_files.LEFT.format(NAME))
     await site.run(months.export, NAME, tmp_path)
     assert (await told())[0] == "well"
+
+
+async def test_a_later_release_with_more_columns_and_digits_reads_a_month_back(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = site.rows()
+    alter = "ALTER TABLE billing_records {}, ALTER COLUMN unit_price TYPE numeric({})"
+    later = billing_records.to_metadata(MetaData())
+    later.append_column(Column("later_text", Text))
+    await site.run(months.export, NAME, tmp_path)
+    await site.run(months.detach, NAME)
+    site.owner.execute(alter.format("ADD COLUMN later_text text", "30, 14"))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(month_parquet, "billing_records", later)
+            patch.setattr(month_parquet, "COLUMNS", (*month_parquet.COLUMNS, "later_text"))
+            await site.run(months.bring_back, tmp_path / FILE)
+        assert {row.pop("later_text") for (row,) in site.rows()} == {None}
+    finally:
+        site.owner.execute(alter.format("DROP COLUMN later_text", "27, 12"))
+    assert site.rows() == before
 
 
 async def test_a_file_that_is_damaged_is_refused_and_the_month_stays_as_it_is(

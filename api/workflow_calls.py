@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from temporalio.service import RPCError
 
@@ -19,6 +20,7 @@ from api.dependencies import AccountCall, Call
 from api.idempotency import Claim
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
+from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from workflows import start
 
@@ -69,9 +71,14 @@ async def wait_until_done(call: Call, matter: Matter, stem: str | None = None) -
 async def wait_for_another(call: Call, matter: Matter, stem: str | None = None) -> None:
     """As `wait_until_done`, for a matter that must end before the request's own work begins."""
     await failpoint("api.committed")
-    with logged_if_away(matter.workflow_id):
-        await start.wait_until_done(call.temporal, matter, WAIT, stem)
+    await _go_on(call, matter, stem)
     await failpoint("api.started")
+
+
+async def _go_on(call: Call, matter: Matter, stem: str | None = None) -> None:
+    with logged_if_away(matter.workflow_id):
+        await start.free(call.temporal, matter)
+        await start.wait_until_done(call.temporal, matter, WAIT, stem)
 
 
 async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
@@ -80,10 +87,14 @@ async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
     await asyncio.gather(*(wait_until_done(call, one) for one in found.values()))
 
 
-async def resume_if_halted(call: Call, matter: Matter) -> None:
-    """Resume the matter if it is halted; a halted one does not look at its rows."""
-    with logged_if_away(matter.workflow_id, "is not told to go on"):
-        await start.resume(call.temporal, matter)
+async def free_halted(call: Call, *account_ids: UUID) -> None:
+    """Have halted matters of these accounts go on, before a payment is requested.
+
+    A try that one of them left open would refuse every other (PAYMENT_PENDING).
+    """
+    async with call.database.tenant(*account_ids) as connection:
+        halted = await sweeps.halted(connection, account_ids)
+    await asyncio.gather(*(_go_on(call, matter) for matter in halted))
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:

@@ -110,6 +110,15 @@ def unpark(data: Data = DEFAULT_DATA) -> None:
         typer.echo(_asked(parking.unpark(Settings()), done))
 
 
+def resume(data: Data = DEFAULT_DATA) -> None:
+    """Have all halted matters try again now, not within the hour."""
+    from cli import resuming
+
+    with reporting_errors():
+        use_database(data.resolve())
+        typer.echo(_asked(resuming.resume(Settings())))
+
+
 def skip_numbers(
     number: Annotated[str, typer.Argument(help="The last number issued, such as INV-000123.")],
     reason: Annotated[str, typer.Option(help="Explains the gap in the numbers.")],

@@ -88,10 +88,26 @@ async def begin(client: Client, matter: Matter, planned: Planned | None = None) 
 
 
 async def nudge(client: Client, matter: Matter, event: WaitingEvent | None = None) -> None:
-    """Signal a matter that its rows changed; start a closed workflow again.
+    """Signal a matter that its rows changed; start a closed workflow again, free a halted one.
 
     With `event` the matter checks that event at once, without reading the rows first.
     """
+    await free(client, matter)
+    await _wake(client, matter, event)
+
+
+async def free(client: Client, matter: Matter) -> None:
+    """Have a halted matter go on, because something of it changed.
+
+    One whose steps are independent does other steps while it is halted, and the failed one waits.
+    Without an answer the matter tries again by itself within the hour.
+    """
+    if matter.status == HALTED and not KINDS[matter.kind].independent_steps:
+        with suppress(Unavailable, RPCError):
+            await resume(client, matter)
+
+
+async def _wake(client: Client, matter: Matter, event: WaitingEvent | None = None) -> None:
     kind = KINDS[matter.kind]
     args = [event] if event else []
     if not kind.sleeps and await _signaled(client, matter, args):
@@ -166,7 +182,7 @@ async def resume(client: Client, matter: Matter) -> bool:
             if error.status is RPCStatusCode.NOT_FOUND:
                 if matter.status != HALTED:
                     return False
-                await nudge(client, matter)
+                await _wake(client, matter)
                 return True
         await asyncio.sleep(WAIT_RETRY.total_seconds())
     return False  # a workflow that keeps starting new runs is not halted

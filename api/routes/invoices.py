@@ -33,7 +33,7 @@ from api.routes.base import PREFIX, new_router
 from api.routes.credit_notes import CreditNoteAnswer, LineTax, known_notes
 from api.routes.payments import PaymentAnswer
 from api.user_scope import is_member, readable_invoice
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure
 from billing.money.dunning import store as cases
@@ -363,6 +363,7 @@ async def offer(
     return_url: str | None = None,
 ) -> None:
     """Open a payment that its payer finishes."""
+    await free_halted(call, call.account.id)
     for _ in range(_OFFERS):
         async with call.transaction() as connection:
             live = await payment_store.live(connection, invoice_id)
@@ -382,6 +383,7 @@ async def offer(
 
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:
     """Charge a stored card once; False while the result is open. Raises the card's refusal."""
+    await free_halted(call, call.account.id)
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
         asked = await card.retry_now(

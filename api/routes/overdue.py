@@ -29,7 +29,7 @@ from api.routes.invoices import next_action_of
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PaidVerb, PayingBody, charge
 from api.routes.subscription_previews import PreviewToken
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters.effects import Work
@@ -174,6 +174,7 @@ async def _pay(
 
 async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> list[_Try]:
     """Try each invoice once."""
+    await free_halted(call, call.account.id)
     async with call.transaction() as connection:
         only = invoice_rows(body.invoice_ids)
         known = await _has_asked(connection, call.account.id, claim)

@@ -1,6 +1,6 @@
 """Queries of the sweeper, the walker and a rebuild for matters that need attention."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -86,9 +86,14 @@ async def still_resting(
     return [row[0] for row in found]
 
 
-async def halted(connection: AsyncConnection) -> list[Matter]:
-    """Halted matters, which wait for their hourly retry or for an operator."""
-    found = await connection.execute(select(matter_rows).where(matter_rows.c.status == "halted"))
+async def halted(
+    connection: AsyncConnection, account_ids: Collection[UUID] | None = None
+) -> list[Matter]:
+    """Halted matters, of these accounts or of all: they wait for an hourly retry or an operator."""
+    query = select(matter_rows).where(matter_rows.c.status == "halted")
+    if account_ids is not None:
+        query = query.where(matter_rows.c.account_id.in_(account_ids))
+    found = await connection.execute(query)
     return [matters.show(row) for row in found.mappings()]
 
 

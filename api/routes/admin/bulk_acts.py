@@ -24,7 +24,7 @@ from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
-from api.workflow_calls import need_temporal, wait_until_all_done
+from api.workflow_calls import free_halted, need_temporal, wait_until_all_done
 from billing.catalog.plans import service as plan_service
 from billing.core import ids
 from billing.core.errors import BillingError
@@ -195,6 +195,8 @@ async def _page(
         )
     for one in found.data:
         await call.act_for(one.account_id)
+    if order.act == "retry" and not dry_run:
+        await free_halted(call, *{one.account_id for one in found.data})
     done = [await _apply(call, one, order, dry_run=dry_run) for one in found.data]
     if not dry_run:
         await wait_until_all_done(call, (one for _, outcome in done for one in outcome.matters))

@@ -24,7 +24,7 @@ from api.dependencies import AdminCall, Call, account_filter
 from api.idempotency import Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
-from api.workflow_calls import need_temporal, wait_until_done
+from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.dunning import store
@@ -180,7 +180,7 @@ async def retry_dunning_now(
         )
         return asked.matter
 
-    return await _command(call, once, dunning_case_id, retry)
+    return await _command(call, once, dunning_case_id, retry, tries=True)
 
 
 @router.post(
@@ -212,15 +212,25 @@ async def _command_case(
 
 
 async def _command(
-    call: Call, once: Once, name: str, verb: Callable[[CommandContext], Awaitable[Matter]]
+    call: Call,
+    once: Once,
+    name: str,
+    verb: Callable[[CommandContext], Awaitable[Matter]],
+    *,
+    tries: bool = False,
 ) -> Response:
-    """Apply the command to the rows, and answer the case after its workflow has run."""
+    """Apply the command to the rows, and answer the case after its workflow has run.
+
+    `tries`: the command tries a card.
+    """
     case_id = row_id(ids.DUNNING_CASE, name)
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
     await call.act_for(case.account_id)
     async with once.claim(call, case.account_id) as claim:
         await need_temporal(call, claim)
+        if tries:
+            await free_halted(call, case.account_id)
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
             order = CommandContext(connection, case, at, claim.suffix, claim.resumed)

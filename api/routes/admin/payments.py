@@ -18,7 +18,7 @@ from api.idempotency import Once, OptionalKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, statuses_of
-from api.workflow_calls import need_temporal, resume_if_halted, wait_until_done
+from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
@@ -165,7 +165,6 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
     async with call.database.operator() as connection:
         matter = await event_owners.ask(connection, payment.id, clock.real_now())
     if matter is not None:
-        await resume_if_halted(call, matter)
         await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         checked = await CheckedAnswer.read(connection, payment.id)

@@ -1,8 +1,10 @@
 """Operators see a matter that is stuck, and order it to go on."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +17,7 @@ from billing.matters.kinds import PURCHASE, SUBSCRIPTION
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer, tried
 from tests.integration.past_triggers import past_triggers
+from tests.integration.rebuild.conftest import billing
 
 
 @asynccontextmanager
@@ -145,14 +148,11 @@ async def ended(actors: Actors, name: str) -> None:
         await run.result()
 
 
-async def test_an_order_over_the_api_counts_as_soon_as_a_halted_matter_goes_on(
-    actors: Actors,
-) -> None:
+async def test_an_order_over_the_api_frees_a_halted_matter(actors: Actors) -> None:
     async with halted_in_dunning(actors) as (customer, name):
-        assert (await steer(customer, "pause"))["status"] == "paused"
-        assert (await matter(actors, name))["status"] == "halted", "only a resume frees it"
-    resumed = await actors.operate("POST", f"/admin/matters/{name}/resume", status=200)
-    assert resumed["status"] == "open"
+        pass  # its cause is gone
+    assert (await steer(customer, "pause"))["status"] == "paused"
+    assert (await matter(actors, name))["status"] == "open"
     await customer.advance(days=10)
     assert (await customer.subscription())["status"] == "past_due"
 
@@ -165,6 +165,53 @@ async def test_a_halted_matter_goes_on_when_the_provider_is_to_be_asked(actors: 
     checked = await actors.operate("POST", path, status=200)
     assert checked["invoice_status"] == "open"
     assert (await matter(actors, name))["status"] == "open"
+
+
+async def test_the_providers_event_frees_a_halted_matter(actors: Actors) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    payment = (await customer.ask("GET", "/billing/payments"))["data"][0]["payment_id"]
+    refused = await actors.sandbox.fault(
+        "error_400_stored", method="GET", path="/v1/payment_intents/*",
+        metadata={"account": customer.id}, times=None,
+    )  # fmt: skip
+    try:
+        await actors.operate("POST", f"/admin/payments/{payment}/check", status=202)
+        await until_status(actors, f"purchase/{begun['purchase_id']}", "halted")
+    finally:
+        await actors.sandbox.clear("faults", refused)
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+
+
+async def test_a_payer_who_pays_now_frees_a_halted_matter(actors: Actors) -> None:
+    async with halted_in_dunning(actors) as (customer, name):
+        invoice = (await owed(customer))["invoice_id"]
+        open_tries = (
+            "SELECT key FROM payment_attempts WHERE account_id = %(me)s AND status = 'pending'"
+        )
+        assert len(await customer.rows(open_tries)) == 1, "it refuses every other try"
+    await customer.script()
+    paid = await customer.ask(
+        "POST", f"/billing/invoices/{invoice}/pay", status=200, key=str(uuid4())
+    )
+    assert paid["status"] == "paid"
+    assert (await matter(actors, name))["status"] == "open"
+    assert await customer.rows(open_tries) == []
+
+
+async def test_all_halted_matters_go_on_by_one_command(actors: Actors) -> None:
+    async with halted_in_dunning(actors) as (customer, name):
+        pass  # its cause is gone
+    code, said = await billing(actors, "resume")
+    assert code == 0, said
+    assert re.search(r"\d+ halted matters were resumed", " ".join(said.split()))
+    await until_status(actors, name, "open")
+    ordered = (
+        "SELECT actor FROM billing_audit WHERE account_id = %(me)s AND subject = %(name)s"
+        " AND action = 'matter.resume_ordered'"
+    )
+    assert len(await customer.rows(ordered, name=name)) == 1
 
 
 async def test_matters_say_what_comes_next(actors: Actors) -> None:

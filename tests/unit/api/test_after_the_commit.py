@@ -36,7 +36,6 @@ FAILURES: Final = (
 @pytest.mark.parametrize(
     ("tell", "told"),
     [
-        (workflow_calls.resume_if_halted, "resume"),
         (workflow_calls.wait_until_done, "wait_until_done"),
         (workflow_calls.ensure_started, "ensure_running"),
         (workflow_calls.notify, "nudge"),

@@ -38,6 +38,7 @@ from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.rates import store as rates
 from workflows import start, visibility
+from workflows.attributes import HALTED
 from workflows.contracts import SweepReport, SweepRequest
 from workflows.policies import POLICIES
 
@@ -101,7 +102,7 @@ class SweeperActivities:
                 "halted_left_behind": lambda: self._nudge(
                     lambda c: sweeps.halted_left_behind(c, left, limit)
                 ),
-                "overdue": lambda: self._nudge(lambda c: sweeps.overdue(c, late, limit)),
+                "overdue": lambda: self._hurry(late, limit),
                 "thresholds": lambda: self._nudge(lambda c: thresholds.waiting(c, limit)),
                 "walks": self._walk,
                 "halted": lambda: self._begin_halted(limit),
@@ -117,6 +118,22 @@ class SweeperActivities:
         async with self.database.operator() as connection:
             found = await page(connection)
         return await telling.nudge(self.client, found)
+
+    async def _hurry(self, due_before: datetime, limit: int) -> int:
+        """Wake overdue matters. Of these, free the halted ones: the register has a halted matter as
+        open only if the database was away as it halted.
+        """
+        async with self.database.operator() as connection:
+            found = await sweeps.overdue(connection, due_before, limit)
+        names = [matter.workflow_id for matter in found]
+        halted = await telling.tried(visibility.halted_among(self.client, names)) or ()
+        return await telling.nudge(
+            self.client,
+            (
+                one.model_copy(update={"status": HALTED}) if one.workflow_id in halted else one
+                for one in found
+            ),
+        )
 
     async def _walk(self) -> int:
         """Start the walks whose requests failed to start them; nothing else does."""

@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.matters.kinds import KINDS
-from workflows.attributes import ATTRIBUTES
+from workflows.attributes import ATTRIBUTES, BILLING_STATUS, HALTED
 from workflows.contracts import Contract
 
 MAX_RUNS: Final = 20
@@ -22,6 +22,7 @@ ASKED_TOGETHER: Final = 200
 """Workflow ids in one query."""
 LISTED_TOGETHER: Final = 1_000
 """Workflows on one page of the server's list."""
+_RUNS: Final = "ExecutionStatus = 'Running'"
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 _PATIENCE_SECONDS: Final = 3.0
 _WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
@@ -55,7 +56,7 @@ async def running_matters(client: Client) -> AsyncIterator[list[str]]:
 
     Clock walks and scheduled jobs are not matters.
     """
-    listed = client.list_workflows("ExecutionStatus = 'Running'", page_size=LISTED_TOGETHER)
+    listed = client.list_workflows(_RUNS, page_size=LISTED_TOGETHER)
     while listed.current_page is None or listed.next_page_token:
         await listed.fetch_next_page()
         page = listed.current_page or ()
@@ -67,10 +68,19 @@ async def running_among(client: Client, names: Sequence[str]) -> set[str]:
 
     Errors: RPCError.
     """
+    return await _among(client, names, _RUNS)
+
+
+async def halted_among(client: Client, names: Sequence[str]) -> set[str]:
+    """Return which of these workflows run and are halted, by the same list. Errors: RPCError."""
+    return await _among(client, names, f"{_RUNS} AND {BILLING_STATUS.name} = '{HALTED}'")
+
+
+async def _among(client: Client, names: Sequence[str], condition: str) -> set[str]:
     found: set[str] = set()
     for first in range(0, len(names), ASKED_TOGETHER):
         asked = ", ".join(f"'{name}'" for name in names[first : first + ASKED_TOGETHER])
-        query = f"ExecutionStatus = 'Running' AND WorkflowId IN ({asked})"
+        query = f"{condition} AND WorkflowId IN ({asked})"
         found |= {one.id async for one in client.list_workflows(query, page_size=ASKED_TOGETHER)}
     return found
 

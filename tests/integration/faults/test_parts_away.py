@@ -19,6 +19,7 @@ from tests.integration.faults.flows import SavedCardPurchase, insist
 from tests.integration.faults.recovery_flows import CONFIRM
 from tests.integration.past_triggers import past_triggers
 from tests.integration.rebuild.conftest import billing
+from workflows.attributes import BILLING_STATUS, HALTED
 
 
 @asynccontextmanager
@@ -196,6 +197,26 @@ async def test_a_worker_that_wakes_up_late_does_not_try_the_card_again(
     await asyncio.sleep(2)  # long enough for the confirm that must not come
     assert len(await customer.requests(CONFIRM)) == 1
     await flow.prove()
+
+
+async def test_what_halted_while_postgres_was_away_goes_on_once_it_is_back(
+    doomed: Actors,
+) -> None:
+    """The register could not note the halt: the matter looked open and waited for its hour."""
+    customer = await insist(doomed.customer, "an account is made")
+    begun = await insist(lambda: customer.buy("small"), "a purchase is begun")
+    run = doomed.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
+
+    async def halted() -> bool:
+        seen = await run.describe()
+        is_noting = bool(seen.raw_description.pending_activities)
+        return seen.typed_search_attributes.get(BILLING_STATUS) == HALTED and not is_noting
+
+    async with away(doomed, "postgres"):
+        await run.signal("changed")
+        await wait_for(halted, "a round of tries and the note of the halt fail", patience=200)
+    await insist(lambda: customer.pay(begun), "the payer pays")
+    await customer.until_purchase(begun["purchase_id"], "completed", patience=60)
 
 
 async def test_what_is_committed_is_accepted_though_its_result_cannot_be_read(

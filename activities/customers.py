@@ -12,7 +12,7 @@ from activities import telling
 from activities.dependencies import Dependencies
 from activities.tries import harmless
 from billing.core import clock, ids
-from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import lost_customers
 from billing.platform.accounts import store as accounts
@@ -81,8 +81,6 @@ class Customers:
     async def _find(self, account_id: UUID) -> Customer:
         async with self._database.tenant(account_id) as connection:
             account = await accounts.get(connection, account_id)
-        if account is None:
-            raise Conflict("NOT_FOUND", "no such account")
         gone = account.gone_customer_id
         if account.stripe_customer_id is not None:
             return Customer(account.stripe_customer_id, is_first=gone is None)
@@ -110,7 +108,7 @@ class Customers:
         woken: list[Matter] = []
         async with self._database.tenant(account_id) as connection:
             account = await accounts.get(connection, account_id)
-            if account is None or account.stripe_customer_id != customer_id:
+            if account.stripe_customer_id != customer_id:
                 return False
             opened = await lost_customers.opened(connection, account_id)
         for invoice_id in opened:

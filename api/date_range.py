@@ -70,7 +70,7 @@ async def moments(
     last: datetime | date | None,
 ) -> tuple[datetime | None, datetime | None]:
     """Return the instants that bound a list; None for an open end."""
-    account = await accounts.get(connection, call.account_id) if first or last else None
+    account = await accounts.find_by_id(connection, call.account_id) if first or last else None
     return bounds(first, last, account.zone if account else "UTC")
 
 
@@ -95,7 +95,7 @@ async def span(
     last: date | None,
 ) -> Days:
     """Return the requested days; the last thirty by default."""
-    account = await accounts.get(connection, call.account_id)
+    account = await accounts.find_by_id(connection, call.account_id)
     zone = account.zone if account else "UTC"
     now = now_by(account.clock_at if account else None)
     last = last or periods.to_wall(now, zone).date()

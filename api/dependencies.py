@@ -121,10 +121,7 @@ class AccountCall(ReadCall):
 
     async def read_account(self, connection: AsyncConnection) -> Account:
         """Return the account with all its fields."""
-        account = await accounts.get(connection, self.account.id)
-        if account is None:
-            raise RuntimeError("an authenticated account is never deleted")
-        return account
+        return await accounts.get(connection, self.account.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +344,9 @@ async def check_platform(
         raise _of_another_shop()
 
 
-def _check_shop(account: Account | None) -> None:
+def _check_shop(account: Account) -> None:
     """Check the platform headers for the account that an operator's request concerns."""
-    if account is None or not is_on_platform(account, *_shop.get()):
+    if not is_on_platform(account, *_shop.get()):
         raise _of_another_shop()
 
 

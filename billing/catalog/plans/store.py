@@ -35,6 +35,7 @@ from billing.catalog.plans.tables import (
 from billing.catalog.products import store as product_store
 from billing.catalog.taxes import store as tax_store
 from billing.core import ids
+from billing.core.errors import NotFound
 from billing.core.periods import Interval
 from billing.core.prepared import Fields, Prepared, given
 
@@ -93,15 +94,18 @@ async def find_plan(connection: AsyncConnection, key: str) -> Plan | None:
     """Return the current version of a plan by its key, or any version by its `pln_…` id."""
     plan_id = ids.parse(ids.PLAN, key)
     if plan_id is not None:
-        return await get_plan(connection, plan_id)
-    row = await _PLAN_OF_KEY.first(connection, plan_key=key)
+        row = await _PLAN.first(connection, plan_id=plan_id)
+    else:
+        row = await _PLAN_OF_KEY.first(connection, plan_key=key)
     return show_plan(row) if row else None
 
 
-async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan | None:
-    """Return a version of a plan, current or not."""
+async def get_plan(connection: AsyncConnection, plan_id: UUID) -> Plan:
+    """Return a version of a plan, current or not. Errors: PLAN_NOT_FOUND."""
     row = await _PLAN.first(connection, plan_id=plan_id)
-    return show_plan(row) if row else None
+    if row is None:
+        raise NotFound("PLAN_NOT_FOUND")
+    return show_plan(row)
 
 
 async def default_key(connection: AsyncConnection) -> str | None:

@@ -57,7 +57,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
 
     Money is the cost of usage beyond the plan on the next invoice.
     """
-    account = await accounts.get(connection, account_id)
+    account = await accounts.find_by_id(connection, account_id)
     at = now_by(account.clock_at if account else None)
     period = await store.open_period(connection, account_id, at)
     zone = period.zone if period else account.zone if account else "UTC"

@@ -47,7 +47,7 @@ async def _cheaper_plan(
     charged at the commitment's end.
     """
     current = await plans.get_plan(connection, subscription.plan_id)
-    if current is None or current.allowance != subscription.interval:
+    if current.allowance != subscription.interval:
         return None
     if subscription.commitment is not None:
         return None

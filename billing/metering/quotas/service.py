@@ -26,7 +26,6 @@ from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import BY_CARD, BY_PLAN, Counter, Period
 from billing.platform.accounts import store as accounts
-from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
 
 
@@ -72,7 +71,7 @@ async def check(
         await _demand_plan(connection, period, meter, asked)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
-    account = await _account(connection, account_id)
+    account = await accounts.get(connection, account_id)
     zone = period.zone if period else account.zone
     quotas = await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, now=now,
@@ -246,7 +245,7 @@ async def standing(
     at: datetime,
 ) -> list[Quota]:
     """Return these owners' quotas with their use at the account's time, to show limits."""
-    zone = period.zone if period else (await _account(connection, account_id)).zone
+    zone = period.zone if period else (await accounts.get(connection, account_id)).zone
     start = period.start_at if period else periods.month_of(at, zone)[0]
     return await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, owners=owners
@@ -377,14 +376,7 @@ async def _now(
     connection: AsyncConnection, account_id: UUID
 ) -> tuple[datetime, Period | None, datetime]:
     """Return (the account's current time, its open period, the start of that or of the month)."""
-    account = await _account(connection, account_id)
+    account = await accounts.get(connection, account_id)
     at = clock.now_by(account.clock_at)
     period = await usage_store.open_period(connection, account_id, at)
     return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]
-
-
-async def _account(connection: AsyncConnection, account_id: UUID) -> Account:
-    account = await accounts.get(connection, account_id)
-    if account is None:
-        raise NotFound("NOT_FOUND", "no such account")
-    return account

@@ -89,6 +89,6 @@ async def _ways(
         paid_credits=bought,
         free_credits=free,
         chargeable=chargeable,
-        preferred=account.preferred_billing_method if account else None,
+        preferred=account.preferred_billing_method,
         entitled=found.is_entitled,
     )

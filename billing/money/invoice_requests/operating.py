@@ -157,7 +157,7 @@ async def _demand_past(
 ) -> None:
     """Raise INVALID_DATE if this day of the account's zone has not begun."""
     account = await accounts.get(connection, account_id)
-    if account is not None and day > to_wall(at, account.zone).date():
+    if day > to_wall(at, account.zone).date():
         raise Invalid("INVALID_DATE")
 
 

@@ -54,8 +54,6 @@ async def buy(
     currency = balance.currency or DEFAULT_CURRENCY
     offered = await catalog.offered_pack(connection, kept.pack, currency)
     account = await accounts.get(connection, account_id)
-    if account is None:
-        raise NotFound("NOT_FOUND", "no such account")
     start, following = periods.month_of(at, account.zone)
     spent = await store.spent_on_top_ups(connection, account_id, start)
     total = await _total(connection, account_id, offered, at)

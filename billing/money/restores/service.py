@@ -189,5 +189,5 @@ async def _invoice(connection: AsyncConnection, metadata: dict[str, str]) -> Inv
 
 async def _account(connection: AsyncConnection, metadata: dict[str, str]) -> UUID | None:
     account_id = ids.parse(ids.ACCOUNT, metadata.get("account", ""))
-    found = await accounts.get(connection, account_id) if account_id else None
+    found = await accounts.find_by_id(connection, account_id) if account_id else None
     return found.id if found else None

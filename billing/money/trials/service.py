@@ -73,7 +73,7 @@ async def take(
     """
     await credits.lock(connection, account.id)
     # The identity may have changed before the lock; a later change counts this trial.
-    account = await accounts.get(connection, account.id) or account
+    account = await accounts.get(connection, account.id)
     taken = await store.add(
         connection,
         {

@@ -19,7 +19,15 @@ _IS_TEST: dict[UUID, bool] = {}
 _GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
-async def get(connection: AsyncConnection, account_id: UUID) -> Account | None:
+async def get(connection: AsyncConnection, account_id: UUID) -> Account:
+    """Return one account. Errors: NOT_FOUND."""
+    account = await find_by_id(connection, account_id)
+    if account is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return account
+
+
+async def find_by_id(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """Return one account by its row id."""
     row = await _GET.first(connection, account_id=account_id)
     return show(row) if row is not None else None
@@ -30,8 +38,6 @@ async def is_test(connection: AsyncConnection, account_id: UUID) -> bool:
     known = _IS_TEST.get(account_id)
     if known is None:
         account = await get(connection, account_id)
-        if account is None:
-            raise NotFound("NOT_FOUND", "no such account")
         if len(_IS_TEST) >= ACCOUNTS_REMEMBERED:
             _IS_TEST.clear()
         known = _IS_TEST[account_id] = account.is_test
@@ -42,7 +48,7 @@ async def find(connection: AsyncConnection, name: str) -> Account | None:
     """Return one account by `acc_…` id or external id; an id wins over an equal external id."""
     account_id = ids.parse(ids.ACCOUNT, name)
     if account_id is not None:
-        found = await get(connection, account_id)
+        found = await find_by_id(connection, account_id)
         if found is not None:
             return found
     return await _one(connection, select(accounts).where(accounts.c.external_id == name))

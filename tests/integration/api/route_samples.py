@@ -39,7 +39,6 @@ async def purchase(api: Api, account: Account) -> str:
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     async with api.database.tenant(account_id) as connection:
         payer = await accounts.get(connection, account_id)
-        assert payer is not None
         await purchases.start(
             connection,
             payer,

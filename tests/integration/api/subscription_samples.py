@@ -23,7 +23,6 @@ async def subscription(api: Api, account: Account) -> str:
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     async with api.database.tenant(account_id) as connection:
         payer = await accounts.get(connection, account_id)
-        assert payer is not None
         await subscriptions.start(
             connection,
             payer,

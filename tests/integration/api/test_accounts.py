@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from billing.core import ids
 from billing.core.database import open_database
+from billing.core.errors import NotFound
 from billing.ledger.credits.tables import credit_balances
 from billing.platform.accounts import store
 from billing.platform.accounts.tables import accounts
@@ -25,6 +26,15 @@ async def test_an_account_is_made_once_and_found_by_both_its_names(api: Api) -> 
     for name in (made["id"], made["external_id"]):
         found = await api.client.get(f"{ACCOUNTS}/{name}", headers=api.admin())
         assert found.json() == made
+
+
+async def test_an_account_that_must_exist_is_refused_if_it_does_not(api: Api) -> None:
+    made = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
+    async with api.database.operator() as connection:
+        assert await store.find_by_id(connection, ids.new()) is None
+        with pytest.raises(NotFound, match="NOT_FOUND: no such account"):
+            await store.get(connection, ids.new())
+        assert await store.get(connection, made) == await store.find_by_id(connection, made)
 
 
 async def test_a_new_name_has_no_slash_and_an_old_one_is_still_changed(api: Api) -> None:

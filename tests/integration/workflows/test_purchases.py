@@ -63,7 +63,6 @@ async def test_a_request_that_meets_the_one_it_repeats_is_to_be_sent_again(
     settings = api.app.state.services.settings
     async with api.database.tenant(customer.uuid) as first:
         account = await accounts.get(first, customer.uuid)
-        assert account is not None
         wanted = NewPurchase(pack="small", flow="card")
         await service.start(
             first, account, wanted,

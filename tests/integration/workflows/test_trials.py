@@ -194,7 +194,6 @@ async def test_two_accounts_of_a_shop_that_are_named_at_once_are_both_named(
     body = {"external_id": second.account["external_id"]} | shop
     async with database.operator() as connection:
         known = await accounts.get(connection, first.uuid)
-        assert known is not None
         await trials.remember_identity(connection, known.model_copy(update=shop))
         named = asyncio.create_task(actors.operate("POST", "/admin/accounts", body, status=200))
         await asyncio.wait([named], timeout=0.5)

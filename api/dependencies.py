@@ -295,7 +295,7 @@ def _names_none(sent: Mapping[bytes, str], caller: Caller) -> bool:
 
 def account_required(where: str) -> Invalid:
     """Return the error for an operator's request that names no account."""
-    return Invalid("ACCOUNT_REQUIRED", f"name the account {where}", status=400)
+    return Invalid("ACCOUNT_REQUIRED", f"name the account {where}")
 
 
 async def account_named(connection: AsyncConnection, name: str) -> Account:
@@ -328,7 +328,7 @@ def gate_headers(request: Request) -> dict[bytes, str]:
     for name, value in request.scope["headers"]:
         if name in _GATE_HEADERS:
             if name in sent:
-                raise Invalid("BAD_REQUEST", f"{name.decode()} was sent twice", status=400)
+                raise Invalid("BAD_REQUEST", f"{name.decode()} was sent twice")
             sent[name] = value.decode("latin-1")
     return sent
 

@@ -296,7 +296,7 @@ def in_flight() -> Conflict:
 
 def missing_key() -> Invalid:
     """Return the error for a body that moves money and has no key."""
-    return Invalid("IDEMPOTENCY_KEY_REQUIRED", status=400)
+    return Invalid("IDEMPOTENCY_KEY_REQUIRED")
 
 
 def valid_key(key: str | None) -> str | None:
@@ -307,7 +307,6 @@ def valid_key(key: str | None) -> str | None:
         raise Invalid(
             "IDEMPOTENCY_KEY_INVALID",
             f"an Idempotency-Key must have 1 to {MAX_KEY_CHARS} visible characters",
-            status=400,
         )
     return key
 

@@ -65,7 +65,7 @@ class ManualBody(Body):
         if missing:
             errors = [{"field": name, "message": "is missing"} for name in missing]
             what = " and ".join(missing)
-            raise Invalid("MISSING_FIELD", f"missing: {what}", status=400, errors=errors)
+            raise Invalid("MISSING_FIELD", f"missing: {what}", errors=errors)
         return sent
 
 

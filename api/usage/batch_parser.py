@@ -127,12 +127,12 @@ def _one_by_one(body: bytes) -> list[UseRow | Fault]:
     except msgspec.ValidationError as error:
         raise Invalid("VALIDATION_FAILED", _place(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid("INVALID_JSON", "the body is not JSON", status=400) from error
+        raise Invalid("INVALID_JSON", "the body is not JSON") from error
     except RecursionError as error:
         deep = f"the body is nested deeper than {JSON_DEPTH} levels"
-        raise Invalid("INVALID_JSON", deep, status=400) from error
+        raise Invalid("INVALID_JSON", deep) from error
     if repeats(body) and not any(isinstance(row, Fault) for row in rows):
-        raise Invalid("INVALID_JSON", REPEATED, status=400)
+        raise Invalid("INVALID_JSON", REPEATED)
     return rows
 
 

@@ -133,7 +133,6 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
         now = await clock.now(connection, call.account.id)
     return Conflict(
         "QUOTA_EXCEEDED",
-        status=429,
         **_retry_after(decision, now),
         limit=show_decimal(decision.limit) if decision.limit is not None else None,
         used=show_decimal(decision.used),
@@ -151,12 +150,11 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
     refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
     code, detail = code_and_detail(done)
     if refused is None:  # raised or removed meanwhile
-        return Conflict(code, detail, status=429, retry_after=1)
+        return Conflict(code, detail, retry_after=1)
     budget = refused.budget
     return Conflict(
         code,
         detail,
-        status=429,
         **_wait(refused.passes_at, now),
         budget_id=ids.encode(ids.BUDGET, budget.id),
         limit=show_decimal(budget.limit_amount),

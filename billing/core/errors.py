@@ -11,7 +11,8 @@ from billing.core.error_codes import CODES
 class BillingError(Exception):
     """A refusal with a stable UPPER_SNAKE `code`, a sentence, and fields for the problem body.
 
-    Without a sentence of its own it has the one that its code has in `CODES`.
+    Its status is the one that its code has in `CODES`, else its class's. Without a sentence of its
+    own it has the one of `CODES`, too.
     """
 
     status: ClassVar[int] = 500
@@ -23,7 +24,7 @@ class BillingError(Exception):
         self.code = code
         self.detail = CODES[code].detail if detail is None else detail
         super().__init__(f"{code}: {self.detail}")
-        self.http_status = status or self.status
+        self.http_status = status or (CODES[code].status if code in CODES else self.status)
         self.fields = fields
 
 

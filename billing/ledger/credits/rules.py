@@ -59,9 +59,7 @@ def allowable(amount: Decimal) -> Decimal:
 def caller_key(account_id: UUID, key: str) -> str:
     """Return a caller's key prefixed with its account, so that accounts cannot collide."""
     if not 0 < len(key) <= KEY_LIMIT:
-        raise Invalid(
-            "IDEMPOTENCY_KEY_INVALID", f"a key must have 1 to {KEY_LIMIT} characters", status=400
-        )
+        raise Invalid("IDEMPOTENCY_KEY_INVALID", f"a key must have 1 to {KEY_LIMIT} characters")
     return f"{ids.encode(ids.ACCOUNT, account_id)}/request/{key}"
 
 

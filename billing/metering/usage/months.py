@@ -72,4 +72,4 @@ async def missing(connection: AsyncConnection, record_id: UUID) -> BillingError:
     )
     if await connection.scalar(query.limit(1)) is None:
         return NotFound("BILLING_RECORD_NOT_FOUND")
-    return Conflict("BILLING_RECORD_AWAY", status=410)
+    return Conflict("BILLING_RECORD_AWAY")

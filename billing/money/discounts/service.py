@@ -168,7 +168,7 @@ async def _demand_unused(
 
 
 def _invalid(reason: str, words: str) -> Invalid:
-    return Invalid("INVALID_COUPON", words, status=400, reason=reason)
+    return Invalid("INVALID_COUPON", words, reason=reason)
 
 
 async def count(connection: AsyncConnection, *, coupon_id: UUID, by: int, **_: Any) -> None:

@@ -5,12 +5,13 @@ submission counts. Only reference text is kept, no payment data.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids, keys
+from billing.core.error_codes import CODES
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
@@ -21,6 +22,8 @@ from billing.money.payments.schemas import DECIDABLE, LIVE, Payment
 from billing.money.payments.service import announce, make_way
 from billing.money.purchases import late_payments
 from billing.money.purchases import store as purchases
+
+_PAID_STATUS: Final = CODES["INVOICE_ALREADY_PAID"].on_manual
 
 
 async def asked_for(connection: AsyncConnection, invoice: Invoice) -> dict[str, Any] | None:
@@ -70,7 +73,7 @@ async def submit(
     """
     invoice = await locks.hold(connection, invoice_id)
     if invoice.status == "paid":
-        raise Invalid("INVOICE_ALREADY_PAID", status=400)  # [J5]
+        raise Invalid("INVOICE_ALREADY_PAID", status=_PAID_STATUS)
     await locks.demand_owed(connection, invoice, by_card=False)
     await _fix_currency(connection, invoice, currency)
     await _refuse_second(connection, invoice, reference)

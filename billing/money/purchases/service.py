@@ -81,7 +81,7 @@ async def _offered(
     """Return the pack and its price, read in one statement, so both are of one version."""
     offered = wanted.offered or await catalog.offered_pack(connection, wanted.pack, currency)
     if offered is None:
-        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
+        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}")
     pack, price = offered
     if price is None:
         raise Conflict("CURRENCY_MISMATCH", f"pack {pack.key} has no price in {currency}")
@@ -180,7 +180,6 @@ def _demand_asked(bought: Purchase, invoice: Invoice, *, is_keyed: bool) -> None
             raise Invalid(
                 "IDEMPOTENCY_KEY_REQUIRED",
                 "send an Idempotency-Key: the money balance pays this at once",
-                status=400,
             )
     elif bought.flow == "paypal":
         demand_taken(invoice.remaining_minor, invoice.currency)

@@ -35,7 +35,7 @@ async def write(
     balance = await credits.lock(connection, account_id)
     pack = await plans.find_pack(connection, wanted.pack)
     if pack is None or (wanted.is_enabled and not pack.is_active):
-        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}", status=400)
+        raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}")
     wanted = await _with_card(connection, account_id, wanted)
     currency = balance.currency or DEFAULT_CURRENCY
     is_sold = await plans.pack_price(connection, pack.key, currency) is not None

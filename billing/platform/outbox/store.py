@@ -80,7 +80,6 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
             "EVENTS_GONE",
             f"events up to {gone} were deleted; re-read the affected objects and continue after"
             f" {gone}",
-            status=410,
             next_after=gone,
         )
     last = await _REACHED.scalar(connection, account_id=account_id, after=after) or gone

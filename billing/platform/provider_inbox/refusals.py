@@ -13,12 +13,12 @@ class Stranger(Invalid):
 
 def refused(why: str) -> Invalid:
     """Return the refusal of a delivery that may be the provider's."""
-    return Invalid(CODE, _words(why), status=400)
+    return Invalid(CODE, _words(why))
 
 
 def stranger(why: str) -> Stranger:
     """Return the refusal of a delivery that is not from the provider."""
-    return Stranger(CODE, _words(why), status=400)
+    return Stranger(CODE, _words(why))
 
 
 def _words(why: str) -> str:

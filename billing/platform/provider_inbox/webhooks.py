@@ -101,7 +101,7 @@ def parse(body: bytes) -> ProviderEvent:
         except RecursionError:
             return _put_aside(text, "nested too deep to be read")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Invalid("INVALID_PAYLOAD", status=400) from error
+        raise Invalid("INVALID_PAYLOAD") from error
 
 
 def read(payload: dict[str, Any]) -> ProviderEvent:

@@ -15,7 +15,15 @@ from api.answers.problems import MEDIA_TYPE
 from api.answers.schemas import Body, Credits, Minor
 from api.routes.base import new_router
 from billing.core.error_codes import CODES
-from billing.core.errors import Conflict
+from billing.core.errors import (
+    Conflict,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    PaymentRequired,
+    ProviderFailure,
+    Unavailable,
+)
 
 STANDARD = {"type", "title", "status", "code", "detail", "correlation_id"}
 
@@ -149,6 +157,17 @@ async def test_paths_and_methods_nobody_serves_are_problems_too(
     assert several.headers["Allow"] == "GET, POST, PUT", "of all routes of the path"
     page = await client.delete("/api/v1/openapi.json")
     assert page.headers["Allow"] == "GET, HEAD", "of a path outside the document, too"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_refusal_has_the_status_of_its_code_whichever_its_class(code: str) -> None:
+    classes = (NotFound, NotAllowed, Invalid, Conflict, PaymentRequired, Unavailable)
+    assert {one(code).http_status for one in classes} == {CODES[code].status}
+    assert Conflict(code, status=418).http_status == 418
+
+
+def test_a_code_outside_the_table_has_the_status_of_its_class() -> None:
+    assert ProviderFailure("card_declined_by_nobody", "no").http_status == 502
 
 
 def test_each_generic_status_has_a_code_of_that_status() -> None:

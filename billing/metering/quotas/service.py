@@ -26,6 +26,7 @@ from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import BY_CARD, BY_PLAN, Counter, Period
 from billing.platform.accounts import store as accounts
+from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
 
 
@@ -61,7 +62,8 @@ async def check(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
         asked.operation,
     )  # fmt: skip
-    now, period, start = await _now(connection, account_id)
+    account = await accounts.get(connection, account_id)
+    now, period, start = await _now(connection, account)
     is_late = used_at is not None and used_at < start
     if used_at is not None and is_late:
         period = await usage_store.past_period(connection, account_id, used_at)
@@ -71,7 +73,6 @@ async def check(
         await _demand_plan(connection, period, meter, asked)
     counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
     amount = _rise(asked.amount, counts, counter)
-    account = await accounts.get(connection, account_id)
     zone = period.zone if period else account.zone
     quotas = await store.standing(
         connection, account_id, zone=zone, period_start=start, at=at, now=now,
@@ -373,10 +374,9 @@ def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
 
 
 async def _now(
-    connection: AsyncConnection, account_id: UUID
+    connection: AsyncConnection, account: Account
 ) -> tuple[datetime, Period | None, datetime]:
     """Return (the account's current time, its open period, the start of that or of the month)."""
-    account = await accounts.get(connection, account_id)
     at = clock.now_by(account.clock_at)
-    period = await usage_store.open_period(connection, account_id, at)
+    period = await usage_store.open_period(connection, account.id, at)
     return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]

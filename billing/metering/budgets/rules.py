@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from billing.catalog.products.schemas import LEVELS
+from billing.catalog.rating.schemas import CREDIT
 from billing.core.errors import wrong_field
 from billing.core.money import ZERO
 from billing.metering.budgets.schemas import Budget, Window
@@ -13,7 +14,6 @@ from billing.metering.budgets.schemas import Budget, Window
 ALERT_PERCENTS: Final = (80, 100)
 MAX_BUDGETS: Final = 20
 """Per account: each use under a budget checks all of them."""
-CREDIT: Final = "CREDIT"
 
 
 class Broken(NamedTuple):

@@ -74,8 +74,8 @@ class Recorded:
     meter: str | None = None
     unit_price: Decimal = Decimal(0)
     total: Decimal = Decimal(0)
-    currency: str = "CREDIT"
-    method: str = "subscription_included"
+    currency: str = CREDIT
+    method: str = BY_PLAN
     status: str = "completed"
     is_free: bool = False
     is_included: bool = False

@@ -12,6 +12,7 @@ from billing.core.money import ZERO
 from billing.metering.budgets.schemas import Budget, Window
 
 ALERT_PERCENTS: Final = (80, 100)
+"""The percents of a limit at which its account is notified, unless it says others."""
 MAX_BUDGETS: Final = 20
 """Per account: each use under a budget checks all of them."""
 
@@ -25,16 +26,23 @@ class Broken(NamedTuple):
 
 
 def window_for(meter: str, counts: str, window: Window | None) -> Window:
-    """Return the window of a budget: the month unless it says another, or for a level the cycle.
+    """Return the window of a budget, if its meter allows it. Errors: VALIDATION_FAILED."""
+    if not may_have(counts, window):
+        raise wrong_field("window", f"{meter} is a level: its budget must have the window cycle")
+    return window or usual_window(counts)
+
+
+def may_have(counts: str, window: str | None) -> bool:
+    """Return whether a limit on such a meter may have this window; None: the usual one.
 
     A level's counters hold its rise within a cycle, so those of two cycles have no sum.
-    Errors: VALIDATION_FAILED.
     """
-    if counts not in LEVELS:
-        return window or "month"
-    if window not in (None, "cycle"):
-        raise wrong_field("window", f"{meter} is a level: its budget must have the window cycle")
-    return "cycle"
+    return counts not in LEVELS or window in (None, "cycle")
+
+
+def usual_window(counts: str) -> Window:
+    """Return the window of a limit that names none: the month, or for a level the cycle."""
+    return "cycle" if counts in LEVELS else "month"
 
 
 def broken(

@@ -8,11 +8,11 @@ from typing import Final
 from billing.catalog.products.schemas import LEVELS
 from billing.core.errors import Invalid
 from billing.core.periods import from_wall, to_wall
+from billing.metering.budgets.rules import may_have, usual_window
 from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A claim without a record by then is released."""
-ALERT_PERCENTS: Final = (80, 100)
 REFUSED: Final = "Quota exceeded for service type"
 OVER_BUDGET: Final = "this use would exceed a blocking budget"
 
@@ -85,16 +85,14 @@ def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -
 def window_for(meter: str, counts: str, owner: str, window: Window | None) -> Window:
     """Return the window of a quota, if its meter allows that window and owner.
 
-    The default is the month, or for a level the cycle. Errors: INVALID_QUOTA.
+    Errors: INVALID_QUOTA.
     """
-    if counts not in LEVELS:
-        return window or "month"
-    if owner or window not in (None, "cycle"):
+    if (owner and counts in LEVELS) or not may_have(counts, window):
         raise Invalid(
             "INVALID_QUOTA",
             f"{meter} is a level: its quota must be for the whole account, with the window cycle",
         )
-    return "cycle"
+    return window or usual_window(counts)
 
 
 def window_end(

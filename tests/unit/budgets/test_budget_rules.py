@@ -5,11 +5,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.catalog.products.schemas import LEVELS
+from billing.core.errors import Invalid
+from billing.metering.budgets import rules
 from billing.metering.budgets.rules import broken
-from billing.metering.budgets.schemas import Budget
+from billing.metering.budgets.schemas import Budget, Window
+from billing.metering.quotas import rules as quota_rules
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ID = UUID("01890000-0000-7000-8000-000000000000")
@@ -24,6 +29,22 @@ def budget(**fields: Any) -> Budget:
         "updated_at": AT,
     }  # fmt: skip
     return Budget.model_validate(known | fields)
+
+
+@pytest.mark.parametrize("counts", ["sum", "count", "max", "last"])
+@pytest.mark.parametrize("window", [None, "month", "cycle"])
+def test_a_budget_and_a_quota_of_one_meter_may_have_the_same_windows(
+    counts: str, window: Window | None
+) -> None:
+    if counts in LEVELS and window == "month":
+        with pytest.raises(Invalid, match="must have the window cycle"):
+            rules.window_for("calls", counts, window)
+        with pytest.raises(Invalid, match="with the window cycle"):
+            quota_rules.window_for("calls", counts, "", window)
+        return
+    usual: Window = "cycle" if counts in LEVELS else "month"
+    assert rules.window_for("calls", counts, window) == (window or usual)
+    assert quota_rules.window_for("calls", counts, "", window) == (window or usual)
 
 
 def test_only_a_budget_that_blocks_and_measures_this_use_is_broken() -> None:

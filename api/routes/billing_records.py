@@ -32,11 +32,11 @@ from api.usage import card_usage
 from api.user_scope import for_all, only_user, user_of
 from api.workflow_calls import need_temporal, notify
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import BillingMethod
+from billing.catalog.rating.schemas import BY_CARD, BillingMethod
 from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound
 from billing.metering.usage import service, store
-from billing.metering.usage.schemas import BY_CARD, BillingRecord, Status
+from billing.metering.usage.schemas import BillingRecord, Status
 from billing.metering.usage.tables import billing_records
 from billing.money.card_usage import offers
 from billing.money.card_usage.offers import UseQuote

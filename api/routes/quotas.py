@@ -14,14 +14,13 @@ from api.dependencies import AdminCall, MemberUse, account_filter, account_named
 from api.routes.base import new_router
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
-from billing.catalog.rating.schemas import BillingMethod
+from billing.catalog.rating.schemas import BY_PLAN, BillingMethod
 from billing.core import ids
 from billing.metering.budgets.rules import ALERT_PERCENTS
 from billing.metering.quotas import service, store
 from billing.metering.quotas.schemas import NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage.schemas import BY_PLAN
 
 router = new_router("quotas")
 

@@ -22,12 +22,12 @@ from api.usage.dry_run import DryRun, attempt_one
 from api.usage.refusals import CODES_OF_USES, refusal
 from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
-from billing.catalog.rating.schemas import BillingMethod
+from billing.catalog.rating.schemas import BY_CARD, BillingMethod
 from billing.core import ids
 from billing.core.errors import BillingError, Invalid, NotFound
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
-from billing.metering.usage.schemas import BY_CARD, Recorded, Status, Use
+from billing.metering.usage.schemas import Recorded, Status, Use
 
 router = new_router("usage")
 

@@ -21,9 +21,10 @@ from api.usage.dry_run import attempt
 from api.usage.refusals import code_and_detail
 from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
+from billing.catalog.rating.schemas import BY_CARD
 from billing.core.error_codes import CODES
 from billing.core.errors import BillingError, NotFound
-from billing.metering.usage.schemas import BY_CARD, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use
 
 Row = UseRow | Fault
 CodeAndDetail = tuple[str, str]

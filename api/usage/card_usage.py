@@ -17,12 +17,13 @@ from api.identity.auth import BILLING
 from api.usage import dated_uses
 from api.usage.repeats import sent_again
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
+from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
 from billing.core.errors import BillingError, NotAllowed, PaymentRequired
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
-from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
+from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import overdue
 from billing.money.card_usage import service as card_usage_service
 from billing.money.payments import store as payment_store

@@ -17,9 +17,10 @@ from api.batching.usage_batcher import HOLDS_AT_ONCE, RETRIED
 from api.dependencies import Call
 from api.requests.dry_runs import undone
 from api.usage.card_usage import check_payer, of_each_account
+from billing.catalog.rating.schemas import BY_CARD
 from billing.core.errors import BillingError
 from billing.metering.usage import sql_batch
-from billing.metering.usage.schemas import BY_CARD, Recorded, Use
+from billing.metering.usage.schemas import Recorded, Use
 from billing.money.card_usage import service as card_usage
 
 DryRun = Annotated[

@@ -7,6 +7,7 @@ from typing import Final
 
 from api.dependencies import AccountCall
 from billing.catalog.rating.rules import TOO_DEAR
+from billing.catalog.rating.schemas import BY_CARD, BY_PAID_CREDITS
 from billing.core import clock, ids
 from billing.core.error_codes import CODES
 from billing.core.errors import (
@@ -46,7 +47,7 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
         "VALIDATION_FAILED": NOTHING,
         "UNPAID_LIMIT": "this use would exceed the plan's unpaid limit",
     }
-    if done.method == "wallet_deduction":
+    if done.method == BY_PAID_CREDITS:
         said["INSUFFICIENT_CREDITS"] = service.NO_BALANCE
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED
@@ -145,7 +146,7 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
 async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         found, now = await budgets.standing(connection, call.account.id)
-    at_once = done.method == "payment_charge"  # on no future invoice, so no budget bounds it
+    at_once = done.method == BY_CARD  # on no future invoice, so no budget bounds it
     total = ZERO if at_once else done.total
     refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
     code, detail = code_and_detail(done)

@@ -10,6 +10,10 @@ from itertools import pairwise
 from typing import Final
 
 from billing.catalog.rating.schemas import (
+    BY_CARD,
+    BY_CREDITS,
+    BY_PAID_CREDITS,
+    BY_PLAN,
     CREDIT,
     MOST_AMOUNT,
     BillingMethod,
@@ -219,13 +223,13 @@ def methods(
     does. A plan takes what costs nothing, if the account has one (`entitled`).
     """
     if rating.total == 0 and entitled:
-        return "subscription_included", ("subscription_included",)
-    available: list[BillingMethod] = ["wallet_deduction"]
+        return BY_PLAN, (BY_PLAN,)
+    available: list[BillingMethod] = [BY_PAID_CREDITS]
     if free_credits > 0:
-        available.append("credit_consumption")
+        available.append(BY_CREDITS)
     if chargeable:
-        available.append("payment_charge")
-    funds = {"wallet_deduction": paid_credits, "credit_consumption": paid_credits + free_credits}
+        available.append(BY_CARD)
+    funds = {BY_PAID_CREDITS: paid_credits, BY_CREDITS: paid_credits + free_credits}
     paying = [way for way in available if way not in funds or funds[way] >= rating.total]
     if preferred in paying:
         return preferred, tuple(available)

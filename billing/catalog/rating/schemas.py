@@ -29,6 +29,14 @@ Model = Literal["flat", "per_unit", "graduated", "volume", "package", "percentag
 BillingMethod = Literal[
     "wallet_deduction", "payment_charge", "credit_consumption", "subscription_included"
 ]
+BY_CARD: Final = "payment_charge"
+"""The payment method of a use that a card is charged for."""
+BY_PLAN: Final = "subscription_included"
+"""The payment method of a use that costs nothing, or is invoiced beyond what the plan includes."""
+BY_PAID_CREDITS: Final = "wallet_deduction"
+"""The payment method of a use that only bought credits pay."""
+BY_CREDITS: Final = "credit_consumption"
+"""The payment method of a use that any credits pay, bought or free."""
 Then = Literal["block", "overage", "notify"]
 """The rule beyond the included units of a limit."""
 PriceCurrency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|CREDIT)$")]

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.products.schemas import LEVELS
-from billing.catalog.rating.schemas import CREDIT
+from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT
 from billing.core import clock, ids, periods
 from billing.core.clock import real_now
 from billing.core.database import Database
@@ -24,7 +24,7 @@ from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, Qu
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
-from billing.metering.usage.schemas import BY_CARD, BY_PLAN, Counter, Period
+from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit

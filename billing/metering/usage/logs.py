@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.rating.schemas import CREDIT
+from billing.catalog.rating.schemas import BY_CREDITS, BY_PAID_CREDITS, CREDIT
 from billing.ledger.credits.tables import capture_logs
 from billing.metering.usage import months, store
 from billing.metering.usage.tables import billing_records
@@ -96,7 +96,7 @@ def _as_record() -> list[ColumnElement[Any]]:
         "included_units": zero, "charged_units": log.credits, "unit_price": literal(Decimal(1)),
         "total_amount": log.credits, "currency": literal(CREDIT),
         "billing_method": case(
-            (log.paid_only, "wallet_deduction"), else_="credit_consumption"
+            (log.paid_only, BY_PAID_CREDITS), else_=BY_CREDITS
         ),
         "billing_status": literal("completed"), "is_free_tier": literal(False),
         "is_late": literal(False), "detail": log.detail, "kind": literal("capture"),

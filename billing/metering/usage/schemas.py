@@ -11,14 +11,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, TypeAdapter
 
-from billing.catalog.rating.schemas import CREDIT, PriceTerms, StatedTerms, Then
+from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT, PriceTerms, StatedTerms, Then
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
 
-BY_CARD: Final = "payment_charge"
-"""The payment method of a use that a card is charged for."""
-BY_PLAN: Final = "subscription_included"
-"""The payment method of a use that costs nothing, or is invoiced beyond what the plan includes."""
 Status = Literal["pending", "processing", "completed", "failed", "refunded"]
 
 

@@ -16,7 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, IncludedUnits, PriceTerms, Rating
+from billing.catalog.rating.schemas import (
+    BY_CARD,
+    BY_PAID_CREDITS,
+    BY_PLAN,
+    CREDIT,
+    IncludedUnits,
+    PriceTerms,
+    Rating,
+)
 from billing.core import clock, ids
 from billing.core.errors import Conflict, NotAllowed, NotFound, PaymentRequired
 from billing.core.money import ZERO
@@ -257,7 +265,7 @@ async def pay_record(
     if record.billing_status not in ("pending", "failed"):
         return record, None
     if record.currency != CREDIT:  # before any lock: card charges and invoices take others
-        if record.billing_method == "payment_charge" and method in (None, "payment_charge"):
+        if record.billing_method == BY_CARD and method in (None, BY_CARD):
             return record, None
         if not record.is_owed:
             raise Conflict("BILLED_ON_INVOICE")
@@ -269,7 +277,7 @@ async def pay_record(
     try:  # no savepoint: a refusal must keep its request for a top-up
         debit = await _debit(connection, record, due.total, chosen, at, force=force)
     except PaymentRequired as refusal:
-        if chosen == "wallet_deduction":
+        if chosen == BY_PAID_CREDITS:
             refusal = PaymentRequired(refusal.code, NO_BALANCE, **refusal.fields)
         # What stays priced in money is still for a card to pay.
         kept = chosen if record.currency == CREDIT else record.billing_method
@@ -310,7 +318,7 @@ async def _debit(
         reason=f"usage: {record.product_id or record.operation}",
         at=at,
         scope=record.meter,
-        paid_only=method == "wallet_deduction",
+        paid_only=method == BY_PAID_CREDITS,
         force=force,
         subject=subject,
     )
@@ -319,11 +327,11 @@ async def _debit(
 def _chosen(record: BillingRecord, method: str | None) -> str:
     """Return the payment method of a use priced in credits."""
     chosen = method or record.billing_method
-    if chosen == "payment_charge":
+    if chosen == BY_CARD:
         raise Conflict(
             "PAYMENT_CHARGE_NOT_OFFERED", "this use is priced in credits; a card cannot pay it"
         )
-    if chosen == "subscription_included":
+    if chosen == BY_PLAN:
         raise Conflict("NOT_INCLUDED")
     return chosen
 

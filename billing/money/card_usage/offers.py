@@ -10,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.products import store as products
 from billing.catalog.rating import rules as rating
-from billing.catalog.rating.schemas import CREDIT, BillingMethod, Rating
+from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT, BillingMethod, Rating
 from billing.core.errors import NotFound
 from billing.ledger.credits import store as balances
 from billing.metering.usage import service as usage
-from billing.metering.usage.schemas import BY_CARD, BY_PLAN
 from billing.metering.usage.service import Quotes
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
-from billing.catalog.rating.schemas import CREDIT
+from billing.catalog.rating.schemas import BY_CARD, CREDIT
 from billing.core import keys
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
@@ -18,7 +18,7 @@ from billing.matters.schemas import Matter
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
 from billing.metering.usage import unpaid
-from billing.metering.usage.schemas import BY_CARD, BillingRecord
+from billing.metering.usage.schemas import BillingRecord
 from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
 from billing.money.payment_methods import service as methods
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import SERVED
+from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
 from billing.core.currencies import chargeable, collectable, is_too_large
 from billing.core.errors import Conflict
@@ -24,7 +25,7 @@ from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
-from billing.metering.usage.schemas import BY_CARD, BillingRecord, Recorded, Use
+from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
 from billing.money.invoices import balances, usage_lines
 from billing.money.invoices.arrears import SINGLE_USE

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
@@ -26,7 +27,7 @@ from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import months, store
-from billing.metering.usage.schemas import BY_CARD, BillingRecord
+from billing.metering.usage.schemas import BillingRecord
 from billing.money.invoice_requests import locks, operating
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoices import store as invoice_store

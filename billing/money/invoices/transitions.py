@@ -28,6 +28,8 @@ OWE_TAX: Final = "owe_tax"
 """The verb that has tax credited which an account should not have been charged."""
 KEEP_SNAPSHOT: Final = "keep_snapshot"
 """The verb that stores the seller and the customer with an invoice that gets its number."""
+LEAVE_CURRENCY: Final = "leave_currency"
+"""The verb that unsets the currency of an account that was never billed and never paid."""
 STORED: Final = Decimal("1e-12")
 """The decimals of a stored quantity."""
 

@@ -26,7 +26,6 @@ from billing.money.purchases.schemas import Purchase
 from billing.money.refunds import transitions as refunds
 
 GRANT: Final = "grant"
-LEAVE_CURRENCY: Final = "leave_currency"
 TOP_UP_COMPLETED: Final = "top_up_completed"
 TOP_UP_FAILED: Final = "top_up_failed"
 
@@ -144,7 +143,7 @@ def end_unpaid(
     if invoice.status == "draft":
         invoices.void(w, invoice, f"purchase {status}")
     discounts.release(w)
-    w.do(Do(LEAVE_CURRENCY, {"account_id": ended.account_id}))
+    w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": ended.account_id}))
     return ended
 
 

@@ -18,6 +18,7 @@ from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import CreditNote
+from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.writing import COLLECTING
@@ -107,7 +108,7 @@ ENGINE = Engine(
     verbs={
         **COLLECTING,
         outcomes.GRANT: _grant,
-        outcomes.LEAVE_CURRENCY: account_currency.leave,
+        LEAVE_CURRENCY: account_currency.leave,
         outcomes.TOP_UP_COMPLETED: top_ups.completed,
         outcomes.TOP_UP_FAILED: top_ups.failed,
     },

@@ -21,10 +21,8 @@ from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.terms import changes
 from billing.money.trials import transitions as trials
 
-LEAVE_CURRENCY: Final = "leave_currency"
-"""The verb that unsets the currency of an account that was never billed and never paid."""
 KEEP_CURRENCY: Final = "keep_currency"
-"""The verb that fixes it again when money is billed after the end."""
+"""The verb that fixes the account's currency again when money is billed after the end."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
 """The end reason if the card was not tried, or the provider did not open the payment."""
 UNRECOVERED = ("open", "paused", "exhausted")
@@ -214,7 +212,7 @@ def _leave_currency(w: Work[SubscriptionFacts]) -> None:
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
     if not w.rows.of(Payment) and not any(one.total_minor for one in asked):
-        w.do(Do(LEAVE_CURRENCY, {"account_id": cycles.of(w).account_id}))
+        w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": cycles.of(w).account_id}))
 
 
 def _activate(w: Work[SubscriptionFacts]) -> None:

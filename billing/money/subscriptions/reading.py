@@ -31,13 +31,14 @@ from billing.money.discounts.schemas import Discount
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import account_currency, usage_lines
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
+from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
-from billing.money.subscriptions.payment_effects import KEEP_CURRENCY, LEAVE_CURRENCY
+from billing.money.subscriptions.payment_effects import KEEP_CURRENCY
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
 from billing.money.subscriptions.periods.plan_lots import KEEPS, LOTS

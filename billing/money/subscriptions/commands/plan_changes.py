@@ -221,7 +221,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
         raise Conflict(
             "TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial; schedule the change for period_end"
         )
-    changes.cancel_scheduled(w, "another plan was chosen", "plan")
+    changes.cancel_scheduled(w, changes.OTHER_PLAN, "plan")
     fields = dict[str, Any]()
     if in_trial:
         changes.demand_last_day(subscription, terms.interval)

@@ -38,6 +38,7 @@ from billing.money.subscriptions.terms import agreements, new_terms
 
 WAITS: Final = timedelta(hours=23)
 BEFORE_PERIOD_END: Final = timedelta(hours=1)
+OTHER_PLAN: Final = "another plan was chosen"
 OTHER_ADD_ONS: Final = "other add-ons were chosen"
 
 
@@ -159,7 +160,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         pauses.resume(w, invoice)
         agreements.begin(w)
     elif change.kind == "plan":
-        cancel_scheduled(w, "another plan was chosen", "plan")
+        cancel_scheduled(w, OTHER_PLAN, "plan")
         if "add_ons" in change.wanted:
             cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
         before, begins = cycles.of(w).price_id, invoice.period_start
@@ -264,7 +265,7 @@ def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
     the seats of now.
     """
     if cycles.of(w).price_id != before:
-        cancel_scheduled(w, "another plan was chosen", "price")
+        cancel_scheduled(w, OTHER_PLAN, "price")
     _follow_seats(w)
 
 

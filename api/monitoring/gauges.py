@@ -135,7 +135,7 @@ def _show_processes(figures: Figures) -> None:
     for kind in ("api", "worker"):
         ALIVE.labels(kind).set(len(liveness.alive(found, kind, now)))
         SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
-    living = [one for one in found if now - one.seen_at < liveness.SILENT]
+    living = liveness.living(found, now)
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
     DIFFERING.set(len(liveness.differing(found, now)))
     REFUSED.clear()

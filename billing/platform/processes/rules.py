@@ -28,9 +28,14 @@ CLOCKS_APART: Final = timedelta(seconds=2)
 REFUSED_LATELY: Final = timedelta(hours=1)
 
 
+def living(found: Iterable[Process], now: datetime) -> list[Process]:
+    """Return the processes with a recent heartbeat."""
+    return [one for one in found if now - one.seen_at < SILENT]
+
+
 def alive(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
-    """Return the processes of a kind with a recent heartbeat."""
-    return [one for one in found if one.kind == kind and now - one.seen_at < SILENT]
+    """Return the living processes of a kind."""
+    return [one for one in living(found, now) if one.kind == kind]
 
 
 def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
@@ -49,17 +54,14 @@ def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
 
 def astray(found: Sequence[Process], now: datetime) -> list[Process]:
     """Return living processes whose clock differs from the database's."""
-    return [
-        one for one in found if now - one.seen_at < SILENT and abs(one.clock_ahead) > CLOCKS_APART
-    ]
+    return [one for one in living(found, now) if abs(one.clock_ahead) > CLOCKS_APART]
 
 
 def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]]:
     """Return living processes with a full connection pool, and the pool's name."""
     return [
         (one, name)
-        for one in found
-        if now - one.seen_at < SILENT
+        for one in living(found, now)
         for name, pool in one.figures.pools.items()
         if pool.size and pool.busy >= pool.size
     ]
@@ -69,8 +71,7 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
     """Return living processes whose key a provider refuses: (process, provider, since)."""
     return [
         (one, provider, since)
-        for one in found
-        if now - one.seen_at < SILENT
+        for one in living(found, now)
         for provider, since in sorted(one.figures.refusals.items())
     ]
 
@@ -78,7 +79,7 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
 def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, list[Process]]]:
     """Return the settings in which living processes differ: the processes by their value."""
     values: dict[str, dict[str, list[Process]]] = {}
-    for one in (one for one in found if now - one.seen_at < SILENT):
+    for one in living(found, now):
         for name, value in one.figures.agreed.items():
             values.setdefault(name, {}).setdefault(value, []).append(one)
     return {name: by_value for name, by_value in sorted(values.items()) if len(by_value) > 1}
@@ -86,28 +87,24 @@ def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, li
 
 def switched_off(found: Sequence[Process], now: datetime) -> list[Process]:
     """Return living processes in which billing is switched off."""
-    return [
-        one
-        for one in found
-        if now - one.seen_at < SILENT and one.figures.agreed.get(SWITCH) == "false"
-    ]
+    return [one for one in living(found, now) if one.figures.agreed.get(SWITCH) == "false"]
 
 
 def wanted(found: Sequence[Process], now: datetime) -> tuple[int, int]:
     """Return the number of living processes, and of connections that their pools may open in
     Postgres: none behind a pooler.
     """
-    living = [one for one in found if now - one.seen_at < SILENT]
-    sizes = [pool.size for one in living for pool in _opened(one).values()]
-    return len(living), sum(sizes)
+    running = living(found, now)
+    sizes = [pool.size for one in running for pool in _opened(one).values()]
+    return len(running), sum(sizes)
 
 
 def wanted_of(found: Sequence[Process], now: datetime, pool: str) -> int:
     """Return the connections that all pools of this name may open in Postgres, in living
     processes.
     """
-    living = [_opened(one) for one in found if now - one.seen_at < SILENT]
-    return sum(pools[pool].size for pools in living if pool in pools)
+    opened = [_opened(one) for one in living(found, now)]
+    return sum(pools[pool].size for pools in opened if pool in pools)
 
 
 def _opened(process: Process) -> dict[str, Pool]:
@@ -118,8 +115,7 @@ def refusing(found: Sequence[Process], now: datetime) -> list[tuple[Process, Del
     """Return living processes that lately refused a provider's delivery, and took none since."""
     return [
         (process, one)
-        for process in found
-        if now - process.seen_at < SILENT
+        for process in living(found, now)
         for one in process.figures.deliveries
         if one.outcome not in (TAKEN, STRANGER)
         and now - one.last_at < REFUSED_LATELY
@@ -141,10 +137,9 @@ def last_taken(found: Iterable[Process]) -> dict[str, datetime]:
 def failing(found: Iterable[Process], now: datetime) -> list[Failures]:
     """Return routes of living processes with many failures, the worst first."""
     known: dict[str, Failures] = {}
-    for process in found:
-        if now - process.seen_at < SILENT:
-            for one in process.figures.failures:
-                known[one.route] = _together(known[one.route], one) if one.route in known else one
+    for process in living(found, now):
+        for one in process.figures.failures:
+            known[one.route] = _together(known[one.route], one) if one.route in known else one
     many = [one for one in known.values() if _fails_many(one, now)]
     return sorted(many, key=lambda one: (-one.failed, one.route))
 

@@ -14,6 +14,10 @@ from pydantic import Field
 
 from billing.core.frozen import Frozen
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""An instant before anything that this service knows."""
+MICROSECOND: Final = timedelta(microseconds=1)
+"""The step of stored instants."""
 Unit = Literal["day", "week", "month", "year"]
 _MONTHS: Final = {"month": 1, "year": 12}
 _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}

@@ -1,7 +1,7 @@
 """Every query on meters, products and their prices."""
 
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Table, and_, case, or_, select, update
@@ -20,10 +20,8 @@ from billing.catalog.products.tables import meters, price_overrides, product_pri
 from billing.catalog.rating.schemas import PriceTerms
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
+from billing.core.periods import EPOCH
 from billing.core.prepared import Fields
-
-# A product's first price also applies to use from before it was written.
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def metering(connection: AsyncConnection) -> Metering:
@@ -197,7 +195,8 @@ async def put_provided(
     await _end(connection, price_overrides, which, at)
     values = _columns(terms) | {
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
-        "effective_from": at if rows else BEGINNING, "source": "service",
+        # The first price also applies to use from before it was written.
+        "effective_from": at if rows else EPOCH, "source": "service",
         "checked_at": checked_at,
     }  # fmt: skip
     await prepared.add(connection, price_overrides, values)
@@ -263,7 +262,8 @@ async def _write_price(
             id=ids.new(),
             product=change.key,
             currency=change.currency,
-            effective_from=BEGINNING if known is None else at,
+            # The first price also applies to use from before it was written.
+            effective_from=EPOCH if known is None else at,
         )
     )
 

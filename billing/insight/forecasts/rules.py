@@ -133,8 +133,7 @@ def _deviation(history: Sequence[Day], expected_of: dict[int, Decimal]) -> Decim
 
 
 def _share(part: timedelta, whole: timedelta) -> Decimal:
-    microsecond = timedelta(microseconds=1)
-    return Decimal(part // microsecond) / Decimal(whole // microsecond)
+    return Decimal(part // periods.MICROSECOND) / Decimal(whole // periods.MICROSECOND)
 
 
 def _after(now: Decimal, more: Decimal) -> Decimal:

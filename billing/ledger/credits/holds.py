@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.arrays import records
 from billing.core.errors import BillingError
+from billing.core.periods import MICROSECOND
 from billing.core.prepared import Prepared, Row
 from billing.ledger.credits import rules, sql_calls
 from billing.ledger.credits.results import fact, is_refused, refusal
@@ -22,7 +23,6 @@ from billing.ledger.credits.schemas import Capture, Hold
 
 LIFETIME: Final = timedelta(minutes=15)
 """The default lifetime of a hold."""
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def _span(order: HoldOrder) -> str | None:
     """The lifetime of a hold without an end of its own."""
     if order.expires_at:
         return None
-    return f"{(order.lifetime or LIFETIME) / _MICROSECOND:.0f} microseconds"
+    return f"{(order.lifetime or LIFETIME) / MICROSECOND:.0f} microseconds"
 
 
 def _refused(row: Row) -> BillingError:

@@ -1,7 +1,7 @@
 """Every query on quotas and claims."""
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.database import limit_statements
+from billing.core.periods import EPOCH
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Quota, QuotaClaim, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
@@ -67,7 +68,6 @@ _FORGET: Final = text(
         ORDER BY coalesce(written_at, claimed_at) LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
-_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FORGET_PAGE: Final = 2_000
 """Claims deleted in one transaction."""
 
@@ -204,7 +204,7 @@ def after_others(
     place = func.generate_series(1, others, type_=Integer).column_valued("place")
     first = select(
         place,
-        literal(_LONG_AGO, quota.created_at.type).label("created_at"),
+        literal(EPOCH, quota.created_at.type).label("created_at"),
         literal(UUID(int=0), quota.id.type).label("id"),
         literal("").label("owner"),
     )

@@ -7,7 +7,7 @@ by its current days, and by whole cycles weekly and when a new one has begun.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.clock import real_now
 from billing.core.database import Database, limit_statements
 from billing.core.database_errors import took_too_long
+from billing.core.periods import EPOCH
 from billing.ledger.credits import service as credits
 from billing.metering.usage.tables import usage_periods
 
-BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIMEOUT_MS: Final = 120_000
 """A large account is read as a whole; the usual statement timeout is for interactive requests."""
 ALL_CYCLES_MS: Final = 900_000
@@ -158,7 +158,7 @@ async def _note(database: Database, cycle: LastCycle) -> None:
 
 
 async def compare(
-    database: Database, account_id: UUID, since: datetime = BEGINNING
+    database: Database, account_id: UUID, since: datetime = EPOCH
 ) -> list[Difference]:
     """Return counters that differ from their records, in cycles that begin at `since` or later;
     change nothing.
@@ -169,7 +169,7 @@ async def compare(
 
 
 async def rebuild(
-    database: Database, account_id: UUID, since: datetime = BEGINNING
+    database: Database, account_id: UUID, since: datetime = EPOCH
 ) -> list[Difference]:
     """As `compare`, and correct them; the account's uses wait if any differ."""
     return await _sync(database, account_id, since, _RECOUNT, ALL_CYCLES_MS)

@@ -4,17 +4,17 @@ The numbers of every account, including future ones, continue after the last of 
 of events reads the table.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
+from billing.core.periods import EPOCH, MICROSECOND
 from billing.platform.audit import service as audit
 from billing.platform.outbox.tables import skipped_events
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = text(
     "SELECT greatest(0, (SELECT max(event_seq) FROM credit_balances),"
     " (SELECT max(last_number) FROM skipped_events))"
@@ -28,7 +28,7 @@ async def skip(connection: AsyncConnection, reason: str, at: datetime) -> None:
     are lower; and JavaScript still represents them exactly.
     """
     first = int(await connection.scalar(_LAST) or 0) + 1
-    last = max(first, (at - _EPOCH) // timedelta(microseconds=1))
+    last = max(first, (at - EPOCH) // MICROSECOND)
     gap = {"first_number": first, "last_number": last}
     await prepared.add(
         connection, skipped_events, gap | {"id": ids.new(), "reason": reason, "at": at}

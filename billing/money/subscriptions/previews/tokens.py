@@ -5,18 +5,17 @@ They are not stored (`billing/core/signed.py`).
 
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from billing.core import signed
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
+from billing.core.periods import EPOCH, MICROSECOND
 
 LIFETIME: Final = timedelta(minutes=15)
 _FORM: Final = struct.Struct(">16sqq32s")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _PURPOSE: Final = b"preview/1:"
 
 
@@ -33,8 +32,8 @@ def write(promise: Promise, secrets: Sequence[str], real_at: datetime) -> str:
     """Return the token for a preview."""
     content = _FORM.pack(
         promise.subscription_id.bytes,
-        (promise.as_of - _EPOCH) // _MICROSECOND,
-        (real_at + LIFETIME - _EPOCH) // _MICROSECOND,
+        (promise.as_of - EPOCH) // MICROSECOND,
+        (real_at + LIFETIME - EPOCH) // MICROSECOND,
         promise.digest,
     )
     return signed.write(_PURPOSE, content, secrets)
@@ -48,10 +47,10 @@ def read(token: str, secrets: Sequence[str], real_at: datetime | None) -> Promis
     if content is None:
         raise expired()
     subject, as_of, end, digest = _FORM.unpack(content)
-    if real_at is not None and real_at >= _EPOCH + end * _MICROSECOND:
+    if real_at is not None and real_at >= EPOCH + end * MICROSECOND:
         raise expired()
     return Promise(
-        subscription_id=UUID(bytes=subject), as_of=_EPOCH + as_of * _MICROSECOND, digest=digest
+        subscription_id=UUID(bytes=subject), as_of=EPOCH + as_of * MICROSECOND, digest=digest
     )
 
 

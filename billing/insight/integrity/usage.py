@@ -12,6 +12,18 @@ from billing.core.money import EXPONENTS
 _CASES: Final = " ".join(f"WHEN '{name}' THEN {digits}" for name, digits in EXPONENTS.items())
 DIGITS: Final = f"CASE i.currency {_CASES} ELSE 2 END"
 """Digits after the point of an invoice's currency."""
+_OF_CYCLE: Final = """
+        SELECT account_id, public_id('acc', account_id) || ': ' || meter
+            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
+        FROM ("""
+_CHARGED: Final = """
+            SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
+            FROM (
+                SELECT account_id, meter, period_start, charged_units AS units,
+                    total_amount AS total
+                FROM billing_records
+                WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'"""
+"""Sums that plans charge of uses on record: the queries add which uses, and the archived months."""
 
 QUERIES: Final[dict[str, str]] = {
     "usage_counted": """
@@ -155,16 +167,7 @@ QUERIES: Final[dict[str, str]] = {
     """,
     # Records and lines agree to the cent; a record that no line covers yet is pending. If a line
     # covers very many records, each stays pending until its part is completed.
-    "usage_billed": f"""
-        SELECT account_id, public_id('acc', account_id) || ': ' || meter
-            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
-        FROM (
-            SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
-            FROM (
-                SELECT account_id, meter, period_start, charged_units AS units,
-                    total_amount AS total
-                FROM billing_records
-                WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+    "usage_billed": f"""{_OF_CYCLE}{_CHARGED}
                   AND (billing_status IN ('completed', 'refunded')
                        OR id IN (SELECT unnest(records) FROM usage_settlements))
                 UNION ALL
@@ -182,10 +185,7 @@ QUERIES: Final[dict[str, str]] = {
     """,  # noqa: S608 (constants)
     # Recomputed from the price on the line. Early lines bill no more than the final volume price
     # amounts to; if a late line makes the usage cheaper, nothing is refunded.
-    "usage_priced": f"""
-        SELECT account_id, public_id('acc', account_id) || ': ' || meter
-            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
-        FROM (
+    "usage_priced": f"""{_OF_CYCLE}
             SELECT l.account_id, l.period_start, l.detail ->> 'meter' AS meter, p.model,
                 (l.detail ->> 'early')::boolean AS early, (l.detail ->> 'late')::boolean AS late,
                 (l.detail ->> 'billed_minor')::numeric + l.amount_minor AS billed, c.cost,
@@ -202,16 +202,7 @@ QUERIES: Final[dict[str, str]] = {
            OR billed < due AND NOT (early AND model = 'volume')
            OR billed > due AND NOT (late AND model = 'volume')
     """,  # noqa: S608 (constants)
-    "usage_counted_beyond": """
-        SELECT account_id, public_id('acc', account_id) || ': ' || meter
-            || ' of ' || to_char(period_start, 'YYYY-MM-DD') AS subject
-        FROM (
-            SELECT account_id, meter, period_start, sum(units) AS units, sum(total) AS total
-            FROM (
-                SELECT account_id, meter, period_start, charged_units AS units,
-                    total_amount AS total
-                FROM billing_records
-                WHERE currency <> 'CREDIT' AND billing_method = 'subscription_included'
+    "usage_counted_beyond": f"""{_OF_CYCLE}{_CHARGED}
                   AND kind = 'usage'
                 UNION ALL
                 SELECT account_id, meter, period_start, overage, overage_total
@@ -227,7 +218,7 @@ QUERIES: Final[dict[str, str]] = {
         -- Where all was taken back there is nothing: no sum, or one of zero.
         WHERE coalesce(r.units, 0) <> coalesce(c.units, 0)
            OR coalesce(r.total, 0) <> coalesce(c.total, 0)
-    """,
+    """,  # noqa: S608 (constants)
     # A late use waits for the next invoice, as does a use from before a late payment of a debt: its
     # draft was voided. Any other use belongs on the invoice at the end of its own cycle.
     "usage_invoiced": """

@@ -48,8 +48,8 @@ BEGIN
     ELSIF sub.status = 'active' AND is_paid_for THEN
         since := coalesce(overdue_since, since);
     END IF;
-    SELECT coalesce(sum(c.credits + c.overage_total) FILTER (WHERE f.status = 'failed'
-                OR f.status = 'pending' AND f.currency = 'CREDIT'
+    SELECT coalesce(sum(c.credits + c.overage_total) FILTER (
+                WHERE usage_is_owed(f.status, f.currency, f.method)
                 OR usage_is_charging(f.status, f.method)), 0)
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
                 AND f.method = 'subscription_included'

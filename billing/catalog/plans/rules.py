@@ -9,8 +9,8 @@ from billing.catalog.plans.schemas import Access, Entitlements, Plan, Withheld
 from billing.core.money import show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
-# Shown to an account that has not paid in any currency yet.
 DEFAULT_CURRENCY: Final = "USD"
+"""The currency of an account that has not paid in any yet; currency_by_default() is the same."""
 
 # Used where `credit_costs` has no active row for an operation [F5].
 BUILT_IN_COSTS: Final[Mapping[str, Decimal]] = {

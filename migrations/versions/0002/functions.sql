@@ -28,6 +28,11 @@ AS $$
         END)
 $$;
 
+CREATE OR REPLACE FUNCTION currency_by_default() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT 'USD'
+$$;
+
 CREATE OR REPLACE FUNCTION plan_by_default() RETURNS uuid
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -3964,7 +3969,7 @@ LANGUAGE sql STABLE AS $$
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
             CASE WHEN (k.kind).method = 'payment_charge' THEN (
-                SELECT coalesce(currency, 'USD') FROM credit_balances
+                SELECT coalesce(currency, currency_by_default()) FROM credit_balances
                 WHERE account_id = a.account_id) ELSE 'CREDIT' END AS paid_in
         FROM unnest(p_uses) AS u
         JOIN unnest(p_accounts) AS a ON a.place = u.account
@@ -5710,7 +5715,8 @@ BEGIN
         ORDER BY start_at DESC LIMIT 1) AS p
     JOIN subscriptions AS s ON s.id = p.subscription_id;
     currency := coalesce(sub.currency, (
-        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id), 'USD');
+        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id),
+        currency_by_default());
     unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
+from billing.catalog.plans.rules import DEFAULT_CURRENCY
+from billing.catalog.plans.spec import PlanSpec
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree, move, strict
@@ -86,6 +88,19 @@ async def test_a_plan_may_set_its_own_unpaid_limit(new_shop: NewShop) -> None:
     shop = await past_due(new_shop, USD=200)
     await shop.record("101", status=402, **AI)
     await shop.record("100", **AI)
+
+
+async def test_what_holds_by_default_is_so_in_sql_as_in_python_and_in_the_catalogs_words(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    ((currency, limit),) = await shop.rows(
+        "SELECT currency_by_default(), unpaid_limit"
+        " FROM usage_unpaid(CAST(:id AS uuid), 'infinity')"
+    )
+    assert currency == DEFAULT_CURRENCY
+    said = " ".join((PlanSpec.model_fields["unpaid_limit"].description or "").split())
+    assert f"default: {limit} whole currency units" in said
 
 
 async def test_a_limit_is_told_to_the_smallest_unit_of_its_currency(new_shop: NewShop) -> None:

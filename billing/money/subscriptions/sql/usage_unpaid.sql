@@ -27,7 +27,8 @@ BEGIN
         ORDER BY start_at DESC LIMIT 1) AS p
     JOIN subscriptions AS s ON s.id = p.subscription_id;
     currency := coalesce(sub.currency, (
-        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id), 'USD');
+        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id),
+        currency_by_default());
     unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());

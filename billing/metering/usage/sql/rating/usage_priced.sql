@@ -32,7 +32,7 @@ LANGUAGE sql STABLE AS $$
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
             CASE WHEN (k.kind).method = 'payment_charge' THEN (
-                SELECT coalesce(currency, 'USD') FROM credit_balances
+                SELECT coalesce(currency, currency_by_default()) FROM credit_balances
                 WHERE account_id = a.account_id) ELSE 'CREDIT' END AS paid_in
         FROM unnest(p_uses) AS u
         JOIN unnest(p_accounts) AS a ON a.place = u.account

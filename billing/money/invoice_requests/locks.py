@@ -156,6 +156,16 @@ async def demand_owed(connection: AsyncConnection, invoice: Invoice, *, by_card:
     raise wrong_status(invoice, why)
 
 
+def demand_currency(given: str | None, invoice: Invoice) -> None:
+    """Refuse money by hand in another currency than the invoice's: CURRENCY_MISMATCH."""
+    if given not in (None, invoice.currency):
+        raise Conflict(
+            "CURRENCY_MISMATCH",
+            f"the invoice is in {invoice.currency}, not in {given}",
+            currency=invoice.currency,
+        )
+
+
 async def _takes_first_payment(
     connection: AsyncConnection, invoice: Invoice, by_card: bool
 ) -> bool:

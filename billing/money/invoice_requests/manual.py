@@ -122,7 +122,7 @@ async def approve(
     if done is not None:
         return done, await locks.collector(connection, invoice)
     payment = await _decidable(connection, payment_id, four_eyes=four_eyes)
-    _same_currency(currency, payment.currency)
+    locks.demand_currency(currency, invoice)
     if received_minor is None and payment.amount_minor > invoice.remaining_minor:
         raise Invalid("AMOUNT_REQUIRED")
     if payment.status == "canceled" and await store.reference_used(
@@ -226,15 +226,8 @@ async def _refuse_second(connection: AsyncConnection, invoice: Invoice, referenc
 
 async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:
     """Fix the account's currency to that of the invoice, because money was announced."""
-    _same_currency(given, invoice.currency)
+    locks.demand_currency(given, invoice)
     await credits.fix_currency(connection, invoice.account_id, invoice.currency)
-
-
-def _same_currency(given: str | None, wanted: str) -> None:
-    if given is not None and given != wanted:
-        raise Conflict(
-            "CURRENCY_MISMATCH", f"the invoice is in {wanted}, not in {given}", currency=wanted
-        )
 
 
 def _person(actor: str | None) -> str | None:

@@ -128,8 +128,7 @@ async def record_payment(
     if await store.find(connection, payment_id) is not None:
         return await locks.wake(connection, invoice, at)
     await locks.demand_owed(connection, invoice, by_card=False)
-    if money.currency not in (None, invoice.currency):
-        raise Conflict("CURRENCY_MISMATCH", f"the invoice is in {invoice.currency}")
+    locks.demand_currency(money.currency, invoice)
     if money.received_on is not None:
         await _demand_past(connection, invoice.account_id, money.received_on, at)
     if await store.reference_used(connection, invoice.account_id, money.reference):

@@ -165,6 +165,7 @@ async def test_odd_money_from_outside_is_refused(actors: Actors) -> None:
     ):
         refused = await commanded(customer, debt, "record-payment", body, status=status)
         assert refused["code"] == code
+        assert refused.get("currency") == ("USD" if code == "CURRENCY_MISMATCH" else None)
     await commanded(customer, debt, "record-payment", money(100, reference="TWICE"))
     refused = await commanded(
         customer, debt, "record-payment", money(100, reference="TWICE"), status=409

@@ -266,11 +266,16 @@ class Charger:
         async with self._database.tenant(attempt.account_id) as connection:
             chosen = await store.card_of(connection, attempt.key)
         if chosen is None or chosen.method_id is None:
-            raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+            raise no_attempt()
         if chosen.status != "pending":
             # The retried step finds itself done.
             raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
         return chosen
+
+
+def no_attempt() -> Conflict:
+    """Return the error for a try of a card that no attempt on record asks for."""
+    return Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
 
 
 def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:

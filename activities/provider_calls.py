@@ -6,12 +6,12 @@ from typing import Final
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.payment_calls import Charger
+from activities.payment_calls import Charger, no_attempt
 from activities.refund_calls import Refunder
 from activities.tries import SAME_KEY_TRIES, tries
 from billing.core import ids
 from billing.core.clock import real_now
-from billing.core.errors import Conflict, ProviderFailure, Unavailable
+from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.calls import Answer, Call
@@ -109,7 +109,7 @@ class ProviderCalls:
 
     async def _try(self, call: Call) -> Outcome:
         if call.attempt is None:
-            raise Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+            raise no_attempt()
         return await self._charger.charge(
             call.payment, call.attempt, off_session=not call.on_session, again=call.again
         )

@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx2
 import typer
 
+from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings
 from cli import tokens
 from cli.errors import StackError
@@ -69,7 +70,7 @@ def _token() -> str | None:
     """Return the caller's token; None if there is no token and no secret."""
     if given := os.environ.get("BILLING_TOKEN"):
         return given
-    return tokens.own_token(tokens.EVERY_ACCOUNT, ["admin"], f"command-line:{_who()}")
+    return tokens.own_token(ANY_ACCOUNT, ["admin"], f"command-line:{_who()}")
 
 
 def _who() -> str:

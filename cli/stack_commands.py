@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
@@ -71,7 +72,7 @@ def token(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Print a development token for the running stack. Refuses what the API would not accept."""
-    wanted = roles or ("admin" if account == tokens.EVERY_ACCOUNT else "billing")
+    wanted = roles or ("admin" if account == ANY_ACCOUNT else "billing")
     names = [name.strip() for name in wanted.split(",")]
     with reporting_errors():
         tokens.refuse_unfit(account, names, sub)
@@ -79,7 +80,7 @@ def token(
         minted = tokens.own_token(account, names, sub, ttl_seconds=ttl)
         if minted is None:
             raise StackError("no secret to sign with: start a stack (make up) or set JWT_SECRET")
-        if has_database and account != tokens.EVERY_ACCOUNT and not new_account:
+        if has_database and account != ANY_ACCOUNT and not new_account:
             asyncio.run(tokens.refuse_unknown(load_settings(), account))
     typer.echo(minted)
 

@@ -13,16 +13,14 @@ from api.identity import auth
 from billing.core.settings import Settings, load_settings
 from cli.errors import UsageError
 
-ROLES: Final = ("member", "billing", "admin", "service")
-EVERY_ACCOUNT: Final = "*"
-"""The account of the operator's roles, admin and service."""
 TTL_SECONDS: Final = 3600
 
 
 def refuse_unfit(account: str, roles: Sequence[str], subject: str) -> None:
     """Raise UsageError for claims that the API would refuse."""
-    if unknown := [name for name in roles if name not in ROLES]:
-        raise UsageError(f"unknown role {unknown[0]!r}; known are {', '.join(ROLES)}")
+    if unknown := [name for name in roles if name not in auth.ROLES]:
+        known = ", ".join(sorted(auth.ROLES))
+        raise UsageError(f"unknown role {unknown[0]!r}; known are {known}")
     for option, name in (("--account", account), ("--sub", subject)):
         if not auth.is_name(name):
             raise UsageError(

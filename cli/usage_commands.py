@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import Settings
 from cli import tokens
 from cli.errors import StackError
@@ -166,7 +167,7 @@ def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
     def mint() -> str:
         return tokens.mint_token(
             secret=stack.jwt_secret,
-            account=tokens.EVERY_ACCOUNT,
+            account=ANY_ACCOUNT,
             roles=["service"],
             subject="usage-import",
             audience=stack.jwt_audience,

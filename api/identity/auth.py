@@ -26,6 +26,7 @@ SERVICE: Final = "service"
 ROLES: Final = frozenset({MEMBER, BILLING, ADMIN, SERVICE})
 OPERATORS: Final = frozenset({ADMIN, SERVICE})
 ANY_ACCOUNT: Final = "*"
+"""The account of the operators' roles."""
 
 MAX_TOKEN_CHARS: Final = 8_192
 MAX_CLAIM_CHARS: Final = 255

@@ -37,7 +37,7 @@ async def test_a_minted_token_is_believed_by_the_api(stack: StackInfo) -> None:
 
 
 UNFIT = {
-    ("--roles", "king"): "unknown role 'king'; known are member, billing, admin, service",
+    ("--roles", "king"): "unknown role 'king'; known are admin, billing, member, service",
     ("--roles", "billing"): "the API refuses role billing for account *:",
     ("--roles", "member"): "the API refuses role member for account *:",
     ("--account", "shop-1", "--roles", "admin"): "the API refuses role admin for account shop-1:",

@@ -77,4 +77,4 @@ async def answer(_: Request, error: Accepted) -> Response:
         next_action={"type": "wait"},
     )
     headers = {"Retry-After": _RETRY_SECONDS}
-    return Response(shown.model_dump_json(), 202, headers, media_type="application/json")
+    return Response(shown.model_dump_json(), 202, headers, media_type=problems.JSON)

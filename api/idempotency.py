@@ -40,7 +40,6 @@ from billing.platform.idempotency.schemas import (
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 MAX_KEY_CHARS: Final = 255
-JSON: Final = "application/json"
 _FORM: Final = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"}
 KeyHeader = Annotated[str | None, Header(json_schema_extra=_FORM)]
 _STORED_AS: Final = {
@@ -101,14 +100,16 @@ class Claim:
         """
         if self._asked is None:
             return
-        kept = StoredAnswer(status=status, media_type=JSON, body=body.model_dump_json().encode())
+        kept = StoredAnswer(
+            status=status, media_type=problems.JSON, body=body.model_dump_json().encode()
+        )
         if not await store.keep(connection, self._asked, self.granted, kept):
             raise in_flight()
 
     def answer(self, status: int, body: BaseModel, **headers: str) -> Response:
         """Return the handler's answer; store it for the key when its status is final."""
         content = body.model_dump_json().encode()
-        self.answered = Response(content, status, headers=headers or None, media_type=JSON)
+        self.answered = Response(content, status, headers=headers or None, media_type=problems.JSON)
         return self.answered
 
 
@@ -168,7 +169,7 @@ class Once:
 def encoded_answer(body: bytes, status: int, *, replayed: bool) -> Response:
     """Return a hot route's answer: JSON that is already encoded, marked when it is a replay."""
     headers = {REPLAYED_HEADER: "true"} if replayed else None
-    return Response(body, status, headers=headers, media_type=JSON)
+    return Response(body, status, headers=headers, media_type=problems.JSON)
 
 
 def route_name(request: Request) -> str:
@@ -262,7 +263,7 @@ async def _close(
             if what == "store" and answer is not None:
                 kept = StoredAnswer(
                     status=answer.status_code,
-                    media_type=answer.media_type or JSON,
+                    media_type=answer.media_type or problems.JSON,
                     body=bytes(answer.body),
                 )
                 await store.finish(connection, asked, claim.granted, kept, real_now())

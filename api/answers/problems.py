@@ -28,6 +28,7 @@ from billing.core.error_codes import CODES, Problem
 from billing.core.errors import BillingError
 from workflows.client import never_connected
 
+JSON: Final = "application/json"
 MEDIA_TYPE: Final = "application/problem+json"
 _ALWAYS: Final = (401, 403, 422, 429, 500, 503, "DATABASE_UNAVAILABLE")
 # Codes of every route that accepts an Idempotency-Key.

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from fastapi.routing import APIRoute
 
+from api.answers.problems import JSON
 from api.committed import AcceptedAnswer
+from api.document.schema_names import REF
 from api.idempotency import CLAIMING
 from api.requests.fastapi_internals import dependency_calls
 
-_JSON: Final = "application/json"
-_REF: Final = "#/components/schemas/"
 _NAME: Final = AcceptedAnswer.__name__
 _WORDS: Final = "Stored, but not answered yet; retry with the same key"
 
@@ -18,7 +18,7 @@ _WORDS: Final = "Stored, but not answered yet; retry with the same key"
 def add(document: dict[str, Any], routes: Iterable[APIRoute]) -> None:
     """Add the answer to each operation that claims a key, beside its own 202."""
     schemas = document["components"]["schemas"]
-    model = AcceptedAnswer.model_json_schema(ref_template=_REF + "{model}", mode="serialization")
+    model = AcceptedAnswer.model_json_schema(ref_template=REF + "{model}", mode="serialization")
     for name, one in model.pop("$defs").items():
         schemas.setdefault(name, one)
     schemas[_NAME] = model
@@ -30,12 +30,12 @@ def add(document: dict[str, Any], routes: Iterable[APIRoute]) -> None:
 
 
 def _add(answers: dict[str, Any], schemas: dict[str, Any]) -> None:
-    accepted = {"$ref": _REF + _NAME}
+    accepted = {"$ref": REF + _NAME}
     known = answers.setdefault("202", {"description": _WORDS})
-    shown = known.setdefault("content", {}).setdefault(_JSON, {"schema": accepted})
+    shown = known.setdefault("content", {}).setdefault(JSON, {"schema": accepted})
     own = shown["schema"]
     if own != accepted:
         # A name of its own: unnamed unions are named after their operation, once each.
-        name = f"{own['$ref'].removeprefix(_REF)}Or{_NAME}"
+        name = f"{own['$ref'].removeprefix(REF)}Or{_NAME}"
         schemas[name] = {"anyOf": [own, accepted]}
-        shown["schema"] = {"$ref": _REF + name}
+        shown["schema"] = {"$ref": REF + name}

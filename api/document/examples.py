@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from api.answers.problems import JSON
 from api.document.example_values import FIELDS, PARTS
+from api.document.schema_names import REF
 
-JSON: Final = "application/json"
-_REF: Final = "#/components/schemas/"
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "string": str, "integer": int, "number": (int, float), "array": list, "object": dict,
     "boolean": bool, "null": type(None),
@@ -58,7 +58,7 @@ class _Writer:
         """Return the variants of a body or answer by name; usually there is one."""
         for one in schema.get("anyOf", [schema]):
             if one.get("type") != "null":
-                yield one.get("$ref", "").removeprefix(_REF) or "example", one
+                yield one.get("$ref", "").removeprefix(REF) or "example", one
 
     def value(self, name: str, schema: Schema, own: Schema = NONE) -> Any:
         """Return the example of a field; `own` are the values specific to its schema."""
@@ -78,7 +78,7 @@ class _Writer:
     def _resolved(self, schema: Schema) -> Schema:
         if "$ref" not in schema:
             return schema
-        named = schema["$ref"].removeprefix(_REF)
+        named = schema["$ref"].removeprefix(REF)
         return {**self.schemas[named], **schema, "title": named}
 
     def _whole(self, schema: Schema) -> dict[str, Any]:

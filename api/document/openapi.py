@@ -54,7 +54,7 @@ _RULES: Final = re.compile(r"\s*\[[A-Z]\d+(?:(?:,\s| to |-)[A-Z]\d+)*\]")
 _PROSE: Final = frozenset({"description", "summary"})
 INTERNAL: Final = 500
 _BODY_CODES: Final = ("INVALID_JSON", "BODY_TOO_LARGE", "REQUEST_TIMEOUT")
-_PROBLEM: Final = {"$ref": "#/components/schemas/ProblemBody"}
+_PROBLEM: Final = {"$ref": schema_names.REF + "ProblemBody"}
 _RATE_HEADERS: Final = {
     name: {"description": text, "schema": {"type": "integer"}}
     for name, text in (

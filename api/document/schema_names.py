@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-JSON: Final = "application/json"
-_REF: Final = "#/components/schemas/"
-_PAGE: Final = re.compile(rf"{_REF}Page_(\w+)_")
+from api.answers.problems import JSON
+
+REF: Final = "#/components/schemas/"
+"""The beginning of a reference to a schema of the document."""
+_PAGE: Final = re.compile(rf"{REF}Page_(\w+)_")
 
 
 def add(document: dict[str, Any]) -> None:
@@ -37,13 +39,13 @@ def _named(schema: dict[str, Any], name: str, schemas: dict[str, Any]) -> dict[s
         return schema
     else:
         schemas[name] = _with_names(schema, schemas)
-    return {"$ref": _REF + name}
+    return {"$ref": REF + name}
 
 
 def _require(body: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Mark a body as required where one of its fields is."""
     schema = _said(body["content"][JSON]["schema"])
-    named = schemas.get(schema.get("$ref", "").removeprefix(_REF), schema)
+    named = schemas.get(schema.get("$ref", "").removeprefix(REF), schema)
     if named.get("required"):
         body["required"] = True
 
@@ -70,7 +72,7 @@ def _with_names(part: Any, schemas: dict[str, Any], depth: int = 0) -> Any:
     named = {key: _with_names(one, schemas, depth + 1) for key, one in part.items()}
     if depth and "properties" in named and "title" in named:
         schemas[named["title"]] = named
-        return {"$ref": _REF + named["title"]}
+        return {"$ref": REF + named["title"]}
     return named
 
 

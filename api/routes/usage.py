@@ -7,10 +7,10 @@ from fastapi import Body, Depends, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
-from api.answers.problems import responses
+from api.answers.problems import JSON, responses
 from api.answers.schemas import Answer, Credits
 from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
-from api.idempotency import JSON, KeyHeader, encoded_answer, valid_key
+from api.idempotency import KeyHeader, encoded_answer, valid_key
 from api.identity.auth import MEMBER
 from api.requests.fast_route import fast, reading
 from api.routes.base import new_router

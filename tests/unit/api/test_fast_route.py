@@ -11,13 +11,12 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
-from api.answers.problems import install
+from api.answers.problems import JSON, install
 from api.answers.schemas import Body, Credits, optional_body
 from api.app import create_app
 from api.dependencies import AccountCall, BillingCall, MemberCall, MemberUse
 from api.document.openapi import api_routes
 from api.edge.request_limits import RequestLimitMiddleware
-from api.idempotency import JSON
 from api.requests import fast_route
 from api.requests.fast_route import fast, serve
 from api.requests.fastapi_internals import Unsupported, bind

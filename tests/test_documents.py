@@ -1,6 +1,7 @@
 """Documents and code agree: rule ids and links lead somewhere, retired words are gone."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.unit.core.test_ids import PREFIXES
 
 RULES: Final = ROOT / "docs" / "rules.md"
 REQUIREMENTS: Final = ROOT / "docs" / "requirements.md"
+ARCHITECTURE: Final = (ROOT / "docs" / "architecture.md").read_text()
 ROADMAP: Final = ROOT / "docs" / "roadmap.md"
 PROSE: Final = {".md"}
 CODE: Final = {".py", ".sql", ".yaml", ".yml", ".toml", ".html", ".sh", ".mako"}
@@ -267,6 +269,19 @@ def unserved(document: Path) -> Iterator[str]:
 def test_a_document_names_only_routes_that_are_served(document: str) -> None:
     routes = _ROUTE.findall((ROOT / document).read_text())
     assert [route for route in routes if plain_route(route) not in served()] == []
+
+
+def test_the_architecture_names_the_files_that_import_the_providers_sdk() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    allowed = {
+        f"{imports.partition(' -> ')[0].replace('.', '/')}.py"
+        for contract in contracts["contracts"]
+        for imports in contract.get("ignore_imports", ())
+        if imports.endswith(" -> stripe")
+    }
+    row = next(line for line in ARCHITECTURE.splitlines() if line.startswith("| `gateways/` |"))
+    named = [path for path in re.findall(r"`([\w/*]+\.py)`", row) for path in ROOT.glob(path)]
+    assert {name(path) for path in named} == allowed
 
 
 def test_the_glossary_lists_the_prefix_of_every_id_that_is_shown() -> None:

@@ -24,6 +24,7 @@ from billing.metering.budgets.rules import MAX_BUDGETS
 from billing.metering.usage import rules as usage
 from billing.money.addresses.service import MAX_ADDRESSES
 from billing.money.card_usage import rules as card_usage
+from billing.money.collecting import rules as collecting
 from billing.money.documents import press
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
@@ -90,7 +91,9 @@ def rate(notation: str) -> str:
             length(late_payments.ACCEPTED_FOR),
         ]),
         ("a use paid by card", [length(card_usage.LIFETIME)]),
-        ("a first payment of a subscription", [length(subscriptions.INCOMPLETE_LIFETIME)]),
+        ("a first payment of a subscription", [
+            length(subscriptions.INCOMPLETE_LIFETIME), length(collecting.FIRST_APPROVAL_WITHIN),
+        ]),
         ("a change of plan that waits for the payer", [length(changes.WAITS)]),
         ("a preview's token", [length(tokens.LIFETIME)]),
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),

@@ -24,7 +24,7 @@ from billing.platform.accounts import issuers
 router = new_router("issuers")
 
 _PICTURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-_MOST_BYTES: Final = 200_000
+MOST_LOGO_BYTES: Final = 200_000
 
 
 class IssuerAddress(Body):
@@ -49,7 +49,7 @@ class IssuerBody(Body):
     tax_ids: Annotated[tuple[Line, ...], Field(max_length=5, examples=[["VAT DE123456789"]])] = ()
     email: Line | None = None
     footer: Line | None = Field(None, description="A line below each page")
-    logo: Annotated[str, Field(max_length=2 * _MOST_BYTES)] | None = Field(
+    logo: Annotated[str, Field(max_length=2 * MOST_LOGO_BYTES)] | None = Field(
         None, description="A PNG or JPEG of at most 200,000 bytes, in base64"
     )
     is_default: StrictBool | None = Field(
@@ -108,7 +108,7 @@ async def _checked_logo(call: Call, text: str) -> bytes:
         picture = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise Invalid("INVALID_LOGO", "a logo must be a PNG or JPEG in base64") from error
-    if len(picture) > _MOST_BYTES or not picture.startswith(_PICTURES):
+    if len(picture) > MOST_LOGO_BYTES or not picture.startswith(_PICTURES):
         raise Invalid("INVALID_LOGO")
     sample = rules.sample(date(2026, 1, 1))
     try:

@@ -11,7 +11,7 @@ from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
 from api.routes import holds
-from api.routes.admin import integrity
+from api.routes.admin import bulk_acts, integrity, issuers, price_moves, wrong_prices
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
@@ -21,11 +21,13 @@ from billing.insight.search import store as search
 from billing.ledger.credits import holds as ledger_holds
 from billing.ledger.credits import rules as credits
 from billing.metering.budgets.rules import MAX_BUDGETS
+from billing.metering.quotas import rules as quotas
 from billing.metering.usage import rules as usage
 from billing.money.addresses.service import MAX_ADDRESSES
 from billing.money.card_usage import rules as card_usage
 from billing.money.collecting import rules as collecting
 from billing.money.documents import press
+from billing.money.dunning import rules as dunning
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
 from billing.money.payments.rules import LINK_LIFETIME
@@ -75,6 +77,11 @@ def rate(notation: str) -> str:
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
+        ("subscriptions of one `POST /admin/subscriptions/steer`", [bulk_acts.AT_ONCE]),
+        ("subscriptions and lines of one `POST /admin/plans/{plan}/undo-price`", [
+            wrong_prices.AT_ONCE,
+        ]),
+        ("subscriptions of one `POST /admin/plans/{plan}/move-subscribers`", [price_moves.AT_ONCE]),
         ("days of a report", [date_range.MAX_DAYS]),
         ("reports of one account under way, in one API process", [report_turns.OF_ONE]),
         ("reports of all accounts under way, in one API process", [report_turns.OF_ALL]),
@@ -98,6 +105,10 @@ def rate(notation: str) -> str:
         ("a preview's token", [length(tokens.LIFETIME)]),
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
         ("a link to a payment page", [length(LINK_LIFETIME)]),
+        ("a claim of a quota without a record of its use", [length(quotas.CLAIM_LIFETIME)]),
+        ("reports of transfers that keep cards of an invoice from being tried", [
+            length(collecting.APPROVAL_SUSPENDS),
+        ]),
         ("rows of a batch", [usage.MAX_ROWS]),
         ("`usage_details` of one use, as JSON without spaces", [body.DETAIL_BYTES]),
         ("one use, in units of its meter *", [MeterSpec.model_fields["max_per_use"].default]),
@@ -107,6 +118,8 @@ def rate(notation: str) -> str:
         ("addresses", [MAX_ADDRESSES]),
         ("budgets", [MAX_BUDGETS]),
         ("documents that are rendered or wait for it, in one API process", [press.OF_ONE]),
+        ("days by which a dunning case is extended in all", [dunning.MAX_EXTENSION_DAYS]),
+        ("the logo of an issuer", [issuers.MOST_LOGO_BYTES]),
         ("one charge of a card", [currencies.charging("USD").maximum]),
         ("declines of one card", [
             f"{card_rules.MAX_ATTEMPTS_PER_CARD} in {length(card_rules.ATTEMPT_WINDOW)}",

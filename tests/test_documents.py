@@ -284,6 +284,14 @@ def test_the_architecture_names_the_files_that_import_the_providers_sdk() -> Non
     assert {name(path) for path in named} == allowed
 
 
+@pytest.mark.parametrize("layer", ["platform", "catalog", "ledger", "metering", "money", "insight"])
+def test_the_architecture_names_every_package_of_a_layer(layer: str) -> None:
+    row = next(line for line in ARCHITECTURE.splitlines() if line.startswith(f"| `{layer}` |"))
+    packages = {path.parent.name for path in (ROOT / "billing" / layer).glob("*/__init__.py")}
+    words = {package.replace("_", " ") for package in packages}
+    assert {one for one in words if one not in row.replace("-", " ")} == set()
+
+
 def test_the_glossary_lists_the_prefix_of_every_id_that_is_shown() -> None:
     paragraphs = (ROOT / "docs" / "glossary.md").read_text().split("\n\n")
     listed = next(re.findall(r"`(\w+)`", one) for one in paragraphs if one.startswith("`acc`"))

@@ -25,7 +25,7 @@ SAFE: dict[str, Any] = {
 }
 
 
-EMPTY = re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M)
+EXAMPLES = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M))
 
 SHARED = {"jwt_jwks_url": None, "jwt_secret": "gT5-a-random-text-of-our-own-kq0Z3vW8"}
 """Tokens by the shared secret instead."""
@@ -190,7 +190,18 @@ def test_a_secret_in_two_places_or_in_no_file_is_refused(
     ]
 
 
-@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_commented_line_of_the_example_shows_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(name, raising=False)
+    unset = Settings()
+    monkeypatch.setenv(name, EXAMPLES[name])
+    assert Settings() == unset
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_empty_value_is_an_unset_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:

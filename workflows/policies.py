@@ -56,7 +56,7 @@ class Policies:
 
     @property
     def once(self) -> RetryPolicy:
-        """Return the policy of a local activity, a single try."""
+        """Return the policy of a single try."""
         return self._retry(1)
 
     def pause_after(self, tries: int) -> timedelta:

@@ -35,7 +35,8 @@ from billing.platform.parking.service import Barrier
 from billing.platform.processes.agreement import agreed
 from billing.platform.processes.service import Pulse
 from gateways.paypal import PayPalGateway
-from gateways.stripe import TIMEOUT_SECONDS, StripeGateway, check_version
+from gateways.provider import CALL_SECONDS
+from gateways.stripe import StripeGateway, check_version
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
@@ -48,7 +49,7 @@ from workflows.sweep import PASSES
 # Longer than a step's timeout, so that running steps end before the worker does.
 GRACE: Final = timedelta(seconds=25)
 # Below the test profile's step timeout: two calls must fit in.
-TEST_TIMEOUT_SECONDS: Final = 1.5
+TEST_CALL_SECONDS: Final = 1.5
 # Applied twice: to local activities, and to activities (retries, older runs). A step takes a
 # connection per transaction, never during a call to Stripe. If both are busy, the pool queues them.
 MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
@@ -154,20 +155,23 @@ def _version(settings: Settings) -> dict[str, Any]:
 def open_stripe(settings: Settings) -> StripeGateway:
     """Return the Stripe gateway. Errors: ValueError if the API version is not the SDK's."""
     check_version(settings.stripe_api_version)
-    timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
     key = settings.stripe_secret_key.get_secret_value()
-    return StripeGateway(key, settings.stripe_api_base, timeout_seconds=timeout)
+    return StripeGateway(key, settings.stripe_api_base, timeout_seconds=_call_seconds(settings))
 
 
 def open_paypal(settings: Settings) -> PayPalGateway | None:
     """Return the PayPal gateway, or None if PayPal is not configured."""
     if not settings.takes_paypal:
         return None
-    timeout = TEST_TIMEOUT_SECONDS if settings.profile == "test" else TIMEOUT_SECONDS
     secret = settings.paypal_client_secret.get_secret_value()
     return PayPalGateway(
-        settings.paypal_client_id, secret, settings.paypal_url, timeout_seconds=timeout
-    )
+        settings.paypal_client_id, secret, settings.paypal_url,
+        timeout_seconds=_call_seconds(settings),
+    )  # fmt: skip
+
+
+def _call_seconds(settings: Settings) -> float:
+    return TEST_CALL_SECONDS if settings.profile == "test" else CALL_SECONDS
 
 
 def refusing(provider: StripeGateway, orders: PayPalGateway | None) -> list[str]:

@@ -18,9 +18,8 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Decline, Order, Outcome, OutcomeKind
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
+from gateways.provider import CALL_SECONDS, KEY_IN_USE, SILENT, OrderRequest, RefundRequest
 
-TIMEOUT_SECONDS: Final = 8.0
 TOKEN_MARGIN_SECONDS: Final = 60.0
 Json = dict[str, Any]
 _STATES: Final[Mapping[str, Literal["open", "approved", "captured", "gone"]]] = {
@@ -82,7 +81,7 @@ class PayPalGateway:
         secret: str,
         url: str,
         *,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: float = CALL_SECONDS,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._credentials = (client_id, secret)

@@ -21,6 +21,8 @@ from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.taxation.schemas import TaxQuestion, VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
 
+CALL_SECONDS: Final = 8.0
+"""The longest wait for the answer of one call."""
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
 SILENT: Final = "PROVIDER_SILENT"
 FAILURE_KEPT: Final = "PROVIDER_FAILURE_KEPT"

@@ -23,7 +23,7 @@ from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways import events
-from gateways.provider import CheckoutRequest, EventPage, IntentRequest, RefundRequest
+from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRequest, RefundRequest
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, told
 from gateways.stripe_objects import (
     card_details,
@@ -35,7 +35,6 @@ from gateways.stripe_objects import (
     setup_outcome,
 )
 
-TIMEOUT_SECONDS: Final = 8
 T = TypeVar("T")
 _logger: Final = logging.getLogger("gateways.stripe")
 
@@ -44,7 +43,7 @@ class StripeGateway:
     """Implements `gateways.provider.PaymentProvider`."""
 
     def __init__(
-        self, key: str, base: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS
+        self, key: str, base: str | None, *, timeout_seconds: float = CALL_SECONDS
     ) -> None:
         """Connect to `base`, the sandbox's address, or to Stripe itself if it is None."""
         stripe.enable_telemetry = False

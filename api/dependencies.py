@@ -82,8 +82,11 @@ class Call:
         async with self.database.operator() as connection:
             return await account_named(connection, name)
 
-    async def act_for(self, account_id: UUID) -> None:
-        """Switch an operator's call to this object's account. Errors: PLATFORM_MISMATCH [A12]."""
+    async def refuse_other_shop(self, account_id: UUID) -> None:
+        """Refuse an object of an account that is not of the shop in the headers.
+
+        Errors: PLATFORM_MISMATCH [A12].
+        """
         if _shop.get() != _NO_SHOP:
             async with self.database.operator() as connection:
                 _check_shop(await accounts.get(connection, account_id))

@@ -218,5 +218,5 @@ async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; returns its last state."""
     async with call.database.operator() as connection:
         removed = await service.remove(connection, row_id(ids.QUOTA, quota_id))
-        await call.act_for(removed.account_id)
+        await call.refuse_other_shop(removed.account_id)
     return QuotaAnswer.of(removed)

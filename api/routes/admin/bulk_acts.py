@@ -194,7 +194,7 @@ async def _page(
             connection, query, (subscriptions.c.id,), asked, subscription_store.show
         )
     for one in found.data:
-        await call.act_for(one.account_id)
+        await call.refuse_other_shop(one.account_id)
     if order.act == "retry" and not dry_run:
         await free_halted(call, *{one.account_id for one in found.data})
     done = [await _apply(call, one, order, dry_run=dry_run) for one in found.data]

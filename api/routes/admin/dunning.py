@@ -226,7 +226,7 @@ async def _command(
     case_id = row_id(ids.DUNNING_CASE, name)
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
-    await call.act_for(case.account_id)
+    await call.refuse_other_shop(case.account_id)
     async with once.claim(call, case.account_id) as claim:
         await need_temporal(call, claim)
         if tries:
@@ -244,5 +244,5 @@ async def _detail(call: Call, case_id: UUID) -> CaseDetail:
         case = await store.get(connection, case_id)
         shown = await CaseAnswer.read(connection, case)
         tries = await payment_store.attempts_of(connection, case.invoice_id)
-    await call.act_for(case.account_id)
+    await call.refuse_other_shop(case.account_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])

@@ -82,7 +82,7 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventA
     await need_temporal(call)
     async with call.database.operator() as connection:
         matter = await event_owners.replay(connection, event_id)
-        await call.act_for(matter.account_id)
+        await call.refuse_other_shop(matter.account_id)
     await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()

@@ -176,7 +176,7 @@ async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
     subject = row_id(ids.INVOICE, name)
     async with call.database.operator() as connection:
         account_id = (await store.get(connection, subject)).account_id
-    await call.act_for(account_id)
+    await call.refuse_other_shop(account_id)
     async with once.claim(call, account_id) as claim:
         await need_temporal(call, claim)
         async with call.database.tenant(account_id) as connection:

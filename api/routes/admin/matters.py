@@ -101,7 +101,7 @@ async def _find(call: Call, workflow_id: str) -> Matter:
         matter = await find_matter(connection, workflow_id)
     if matter is None:
         raise NotFound("MATTER_NOT_FOUND")
-    await call.act_for(matter.account_id)
+    await call.refuse_other_shop(matter.account_id)
     return matter
 
 
@@ -110,5 +110,5 @@ async def _read(call: Call, workflow_id: str) -> MatterAnswer:
         entry = await listing.find(connection, workflow_id)
     if entry is None:
         raise NotFound("MATTER_NOT_FOUND")
-    await call.act_for(entry.account_id)
+    await call.refuse_other_shop(entry.account_id)
     return MatterAnswer.of(entry)

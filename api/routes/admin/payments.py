@@ -161,7 +161,7 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
     await need_temporal(call)
     async with call.database.operator() as connection:
         payment = await store.get(connection, row_id(ids.PAYMENT, payment_id))
-    await call.act_for(payment.account_id)
+    await call.refuse_other_shop(payment.account_id)
     async with call.database.operator() as connection:
         matter = await event_owners.ask(connection, payment.id, clock.real_now())
     if matter is not None:
@@ -180,7 +180,7 @@ async def _decide(
     async with call.database.operator() as connection:
         payment = await store.get(connection, row_id(ids.PAYMENT, name))
         at = await clock.now(connection, payment.account_id)
-    await call.act_for(payment.account_id)
+    await call.refuse_other_shop(payment.account_id)
     four_eyes = call.settings.manual_four_eyes
     async with once.claim(call, payment.account_id) as claim:
         await need_temporal(call, claim)

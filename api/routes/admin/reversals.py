@@ -161,5 +161,5 @@ async def _paid(call: Call, name: str) -> Payment:
     """Return the payment to act on. Errors: PAYMENT_NOT_FOUND, PLATFORM_MISMATCH."""
     async with call.database.operator() as connection:
         payment = await store.get(connection, row_id(ids.PAYMENT, name))
-    await call.act_for(payment.account_id)
+    await call.refuse_other_shop(payment.account_id)
     return payment

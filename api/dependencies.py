@@ -337,13 +337,13 @@ def gate_headers(request: Request) -> dict[bytes, str]:
 
 
 async def check_platform(
-    headers: Mapping[bytes, str], accounts: Collection[Tenant], services: Services
+    headers: Mapping[bytes, str], tenants: Collection[Tenant], services: Services
 ) -> None:
-    """403 PLATFORM_MISMATCH when the platform headers name another account's shop [A12]."""
+    """Refuse platform headers that name another account's shop. Errors: PLATFORM_MISMATCH [A12]."""
     platform, domain = headers.get(b"x-platform"), headers.get(b"x-shop-domain")
     if platform is None and domain is None:
         return
-    if not await services.tenants.are_on_platform(accounts, platform, domain):
+    if not await services.tenants.are_on_platform(tenants, platform, domain):
         raise _of_another_shop()
 
 

@@ -28,7 +28,7 @@ from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
 from billing.core.setting_names import warn_of_misspelt
-from billing.core.settings import Settings, load_settings
+from billing.core.settings import VERSION, Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from billing.platform.parking.service import Barrier
@@ -146,7 +146,7 @@ def _version(settings: Settings) -> dict[str, Any]:
     One without belongs to no deployment, because each workflow would store the deployment's name.
     """
     if settings.build_id is None:
-        return {"build_id": settings.service_version}
+        return {"build_id": VERSION}
     version = WorkerDeploymentVersion(deployment_name="billing", build_id=settings.build_id)
     config = WorkerDeploymentConfig(version=version, use_worker_versioning=True)
     return {"deployment_config": config}

@@ -41,7 +41,7 @@ from api.webhooks.inbox import Inbox
 from api.webhooks.paypal_signatures import PayPalSignatures
 from billing.core import garbage
 from billing.core.database import Database, open_database
-from billing.core.settings import PRODUCTION, Settings
+from billing.core.settings import PRODUCTION, VERSION, Settings
 from billing.core.tracing import Tracing, open_tracing
 from billing.money.documents.press import Press
 from billing.money.payments.pay_links import PayLinks
@@ -58,7 +58,7 @@ def create_app(
     services = _services(settings, database, temporal)
     app = FastAPI(
         title=TITLE,
-        version=settings.service_version,
+        version=VERSION,
         lifespan=_lifespan(services, owns_database=database is None),
         docs_url=None,
         redoc_url=None,

@@ -9,7 +9,7 @@ from api.answers.schemas import Answer
 from api.monitoring.health_checks import Part, PartHealth, State
 from api.routes.base import new_router
 from api.services import Services
-from billing.core.settings import Settings
+from billing.core.settings import VERSION, Settings
 from billing.insight.health.schemas import State as SignState
 
 SERVICE: Final = "billing_service"
@@ -61,7 +61,7 @@ async def health(request: Request, response: Response) -> Health:
         status=database.status,
         service=SERVICE,
         port=services.settings.service_port,
-        version=services.settings.service_version,
+        version=VERSION,
         dependencies=Dependencies(database=database.status),
     )
 
@@ -76,7 +76,7 @@ async def health_detailed(request: Request) -> DetailedHealth:
     return DetailedHealth(
         status="healthy" if well else "unhealthy",
         service=SERVICE,
-        version=services.settings.service_version,
+        version=VERSION,
         provider=_provider(services.settings),
         dependencies=dict(zip(PARTS, states, strict=True)),
         signs=signs,

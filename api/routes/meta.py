@@ -8,6 +8,7 @@ from api.answers.schemas import Answer
 from api.requests.unknown_parameters import takes_nothing_else
 from api.routes.base import new_router
 from api.services import Services
+from billing.core.settings import VERSION
 
 CAPABILITIES: Final = (
     "credits", "trials", "purchases", "subscriptions", "invoices", "payments", "dunning",
@@ -39,7 +40,7 @@ async def info(request: Request) -> Info:
     services: Services = request.app.state.services
     return Info(
         name="durable-billing",
-        version=services.settings.service_version,
+        version=VERSION,
         api="v1",
         capabilities=list(CAPABILITIES) if services.settings.billing_enabled else [],
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from billing.core import context, ids
-from billing.core.settings import Settings
+from billing.core.settings import VERSION, Settings
 from billing.core.tracing import add_trace
 
 REDACTED: Final = "[redacted]"
@@ -51,7 +51,7 @@ def configure(settings: Settings, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        _add_call(process, settings.service_version),
+        _add_call(process, VERSION),
         *([add_trace] if settings.otlp_endpoint else []),
         redact,
     ]

@@ -38,7 +38,7 @@ from billing.core.setting_groups.web import SANDBOX_PAY_LINK_SECRET, TokenSettin
 
 Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
-"""The installed version, from pyproject.toml."""
+"""The installed version, from pyproject.toml: that of the API, its document and the logs."""
 
 PRODUCTION: Final = "production"
 MIN_HMAC_BYTES: Final = 32
@@ -196,11 +196,6 @@ class Settings(
             any(len(one.encode()) < MIN_HMAC_BYTES or _guessable(one) for one in self.jwt_secrets),
             f"set JWT_SECRET to a random text of at least {MIN_HMAC_BYTES} bytes",
         )
-
-    @property
-    def service_version(self) -> str:
-        """The build's version, as the API, its document and the worker's logs state it."""
-        return VERSION
 
 
 @lru_cache

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
-from billing.core.settings import Settings
+from billing.core.settings import VERSION, Settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -68,7 +68,7 @@ def open_tracing(settings: Settings, process: str) -> Tracing | None:
         raise SystemExit(
             "BILLING_OTLP_ENDPOINT is set: install durable-billing[otel], or unset it"
         ) from error
-    named = {"service.name": f"{NAME}-{process}", "service.version": settings.service_version}
+    named = {"service.name": f"{NAME}-{process}", "service.version": VERSION}
     provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
     address = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
     exporter = OTLPSpanExporter(endpoint=address, timeout=EXPORT_SECONDS)

@@ -19,7 +19,6 @@ class ProviderEvent(Frozen):
     customer_id: str | None = None
     created_at: AwareDatetime | None
     payload: dict[str, object]
-    livemode: bool = False
     # The reason why it cannot be handled; it is parked.
     fault: str | None = None
 

@@ -126,7 +126,6 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
         customer_id=customer if isinstance(customer, str) else None,
         created_at=_instant(payload["created"]),
         payload=payload,
-        livemode=bool(payload.get("livemode")),
     )
 
 

@@ -115,15 +115,15 @@ async def decide(
         return Done(state)
     work = Work(rows, facts)
     engine.rules.transition(work, planned)
-    is_done = work.result is not None and work.call is None
-    begun = _go_on(engine, work, planned, may_call) if is_done else None
+    result = work.result if work.call is None else None  # with a call it is not done
+    begun = _go_on(engine, work, planned, may_call) if result is not None else None
     await _write(connection, engine, read, work, read_again=_ORACLE)
     state = engine.rules.view(work.rows, facts)
-    if work.result is not None and is_done:
-        await _finish(connection, engine, matter, planned, work.result, state, facts.at)
+    if result is not None:
+        await _finish(connection, engine, matter, planned, result, state, facts.at)
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, facts.at)
-    late = max(timedelta(), facts.real_at - planned.due) if work.result is not None else None
+    late = max(timedelta(), facts.real_at - planned.due) if result is not None else None
     woken = await _woken_by(connection, matter, work)
     return Done(state, call=work.call, lateness=late, born=born_by(work), woken=woken, begun=begun)
 

@@ -1,11 +1,16 @@
 """The units of a cycle in which plans follow each other, also with one that limits nothing."""
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from billing.core.money import round_minor
+from billing.matters.effects import Work
+from billing.money.subscriptions.facts import Allowance
+from billing.money.subscriptions.periods import portions
 from billing.money.subscriptions.schemas import SubscriptionChange
 from tests.unit.worked.player import Player
 
@@ -58,3 +63,16 @@ def test_units_of_use_while_a_change_to_no_limit_waits_are_there_in_the_next_pla
     player.paid("2027-06-11T01:00:00Z")
     player.play({"at": "2027-06-21T00:00:00Z", "change": {"plan": "pro", "when": "now"}})
     assert included(player) == 250 + 1667, "a half of the cycle of basic is billed"
+
+
+def test_units_of_a_level_that_stay_beyond_a_plan_are_rounded_as_in_sql() -> None:
+    player = begun()
+    level = Allowance(
+        meter="calls", included=Decimal(500), used=Decimal(500), quantity=Decimal(501),
+        is_agreed=False, highest=Decimal(501),
+    )  # fmt: skip
+    work = Work(player.rows, replace(player.facts(), allowances=(level,)))
+    # 162 s of 30 days are 0.0000625 of them: Postgres rounds a half away from zero.
+    at = player.now + timedelta(seconds=162)
+    found = portions.stay_beyond(work, player.plans["pro"], 1, at)
+    assert found == {"calls": Decimal("0.000063")}

@@ -1,17 +1,18 @@
 """Units of a cycle after a change of plan or seats: the old ones for the time before it. Pure."""
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Final
 
 from billing.catalog.plans.schemas import Plan
+from billing.catalog.rating.rules import EXACT
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items, proration, spans
 from billing.money.subscriptions.schemas import Portion
 
 _LEVEL_STEP: Final = Decimal("0.000001")
-"""Units of a level that stay beyond a plan have six decimals, as in usage_allotted.sql."""
+"""Units of a level that stay beyond a plan are rounded to six decimals (usage_allotted.sql)."""
 
 
 def of_plan(
@@ -82,8 +83,9 @@ def stay_beyond(
         more = after.get(level.meter, Decimal(0)) - own.get(level.meter, Decimal(0))
         if level.highest is not None and more > 0:
             covered = min(more, max(Decimal(0), level.highest - level.included))
-            exact = covered * passed.numerator / passed.denominator
-            found[level.meter] = exact.quantize(_LEVEL_STEP)
+            with localcontext(EXACT):
+                exact = covered * passed.numerator / passed.denominator
+                found[level.meter] = exact.quantize(_LEVEL_STEP, ROUND_HALF_UP)
     return {meter: units for meter, units in found.items() if units}
 
 

@@ -26,7 +26,7 @@ async def tried(call: Awaitable[T]) -> T | None:
     try:
         return await call
     except RPCError as refusal:
-        _logger.warning("a workflow could not be told, the sweeper will: %s", refusal)
+        _logger.warning("a workflow could not be notified; the sweeper notifies it: %s", refusal)
         return None
 
 

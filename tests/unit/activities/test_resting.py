@@ -101,7 +101,7 @@ async def test_where_temporal_is_away_it_is_asked_once(
 ) -> None:
     worker.is_away = True
     assert await worker.wake() == 0
-    assert caplog.text.count("could not be told") == resting.AT_ONCE
+    assert caplog.text.count("could not be notified") == resting.AT_ONCE
 
 
 @pytest.mark.parametrize("worker", [{"many": PAGE}], indirect=True)

@@ -214,6 +214,24 @@ CODES: Final[dict[str, Problem]] = {
     "WEBHOOK_EMPTIED": Problem(
         409, "this event's payload was deleted on 2026-03-01; check its payment instead"
     ),
+    # The worker's steps, and the provider
+    "BILLING_DISABLED": Problem(503, "BILLING_ENABLED is false: no new charges"),
+    "PROVIDER_KEY": Problem(503, "Stripe does not accept our key"),
+    "PROVIDER_UNAVAILABLE": Problem(503, "Stripe did not decide"),
+    "PROVIDER_SILENT": Problem(503, "Stripe did not answer in time"),
+    "PROVIDER_KEY_IN_USE": Problem(503, "Stripe is still carrying out a call with this key"),
+    "PROVIDER_FAILURE_KEPT": Problem(503, "Stripe repeats a failure that it keeps under this key"),
+    "PROVIDER_KEY_REUSED": Problem(502, "this key was sent with other parameters"),
+    "PROVIDER_REFUSED": Problem(502, "Stripe refused the request: No such payment_method"),
+    "PROVIDER_REFUSES_AMOUNT": Problem(502, "Stripe refused the request: the amount is too small"),
+    "PROVIDER_HAS_NO_CUSTOMER": Problem(502, "Stripe refused the request: No such customer"),
+    "PROVIDER_NOT_CANCELED": Problem(503, "the provider did not cancel the payment"),
+    "PAYMENT_NOT_OPEN": Problem(409, "open the payment before charging it"),
+    "NO_ATTEMPT": Problem(409, "a card is tried only for an attempt on record"),
+    "ATTEMPT_DECIDED": Problem(503, "another worker has decided this attempt"),
+    "PAYPAL_OFF": Problem(503, "PayPal is not set up (BILLING_PAYPAL_CLIENT_ID)"),
+    "UNKNOWN_COMMAND": Problem(422, "no command 'retry' for this matter"),
+    "INVOICE_REQUIRED": Problem(409, "name the invoice: 2 are unpaid"),
     # The service and its parts
     "INTERNAL": Problem(500, "internal error; it is logged under this correlation_id"),
     "BILLING_PARKED": Problem(

@@ -186,13 +186,13 @@ def test_routes_on_an_account_say_how_to_name_it(route: APIRoute) -> None:
 
 
 def test_every_code_that_is_raised_is_in_the_table() -> None:
-    """Looks for `SomeError("UPPER_SNAKE", …)` where an answer of the API can come from."""
+    """Looks for `SomeError("UPPER_SNAKE", …)`, and for what gateways say of a provider."""
     families = {
         "BillingError", "NotFound", "NotAllowed", "Invalid", "Conflict", "PaymentRequired",
         "ProviderFailure", "Unavailable", "row_id",
     }  # fmt: skip
     raised: dict[str, str] = {}
-    for folder in ("api", "billing"):
+    for folder in ("api", "billing", "activities", "gateways"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") in families:
@@ -201,6 +201,8 @@ def test_every_code_that_is_raised_is_in_the_table() -> None:
                         raised[first.value] = path.name
     assert raised
     assert {code: at for code, at in raised.items() if code not in CODES} == {}
+    gateways = "".join(path.read_text() for path in (ROOT / "gateways").glob("*.py"))
+    assert set(re.findall(r'"(PROVIDER_[A-Z_]+)"', gateways)) - CODES.keys() == set()
 
 
 def test_every_code_is_an_answer_of_a_route_or_says_where_it_is_read() -> None:

@@ -361,6 +361,7 @@ def _add_reversals() -> None:
 
 def _describe_documents() -> None:
     """Words of the seller and of the customer on invoices."""
+    op.alter_column("issuers", "number_prefix", server_default="")
     for table, names in (("issuers", ("email", "footer", "logo")),
                          ("invoices", ("po_number", "memo"))):  # fmt: skip
         for name in names:

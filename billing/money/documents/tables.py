@@ -14,6 +14,7 @@ invoice_documents = c.table(
     c.text("kind"),
     c.text("etag"),
     c.column("content", LargeBinary),
+    # Evidence: nothing reads it.
     c.instant("rendered_at"),
     c.same_account("invoice_id", "invoices"),
     Unique("invoice_id", "kind"),

@@ -50,7 +50,7 @@ async def put(
     if row.get("is_default"):
         others = issuers.c.is_default & (issuers.c.key != key)
         await connection.execute(update(issuers).where(others).values(is_default=False))
-    new = insert(issuers).values(id=ids.new(), number_prefix=key.upper(), **row)
+    new = insert(issuers).values(id=ids.new(), **row)
     written = await connection.execute(
         new.on_conflict_do_update(index_elements=[issuers.c.key], set_=row).returning(issuers)
     )

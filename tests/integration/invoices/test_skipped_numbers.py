@@ -42,7 +42,7 @@ async def test_the_series_of_an_issuer_goes_on_behind_a_number_also_before_its_f
 ) -> None:
     issuer = uuid4()
     await superuser.execute(
-        text("INSERT INTO issuers (id, key, name, number_prefix) VALUES (:id, :key, 'S', 'S')"),
+        text("INSERT INTO issuers (id, key, name) VALUES (:id, :key, 'S')"),
         {"id": issuer, "key": str(issuer)},
     )
     for kind in (series.INVOICES, series.CREDIT_NOTES):

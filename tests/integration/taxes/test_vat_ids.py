@@ -32,8 +32,8 @@ async def of_german_seller(actors: Actors) -> Customer:
     await moved_to(customer)
     issuer = ids.new()
     await actors.sql(
-        "INSERT INTO issuers (id, key, name, address, number_prefix)"
-        " VALUES (%(id)s, %(key)s, 'Seller', '{\"country\": \"DE\"}', 'S')",
+        "INSERT INTO issuers (id, key, name, address)"
+        " VALUES (%(id)s, %(key)s, 'Seller', '{\"country\": \"DE\"}')",
         id=issuer, key=str(issuer),
     )  # fmt: skip
     await actors.sql(

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, Final
 
+from billing.core.money import round_exact
 from billing.matters.effects import Do, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 
@@ -11,11 +13,21 @@ COUNT: Final = "count_redemption"
 """The verb that corrects a coupon's number of redemptions."""
 
 
-def of_period(rows: Rows) -> tuple[Discount, ...]:
+def of_period(rows: Rows, part: Fraction) -> tuple[Discount, ...]:
     """Return the discounts of a period's invoice, which uses them up: first those that are limited
-    to plans or packs, then the oldest.
+    to plans or packs, then the oldest. The invoice bills a `part` of a whole period.
     """
-    return _in_turn(one for one in rows.of(Discount) if one.status in IN_FORCE)
+    known = (one for one in rows.of(Discount) if one.status in IN_FORCE)
+    return _in_turn(_for_part(one, part) for one in known)
+
+
+def _for_part(one: Discount, part: Fraction) -> Discount:
+    """Return the discount of a part of a period: that of an amount for ever has its share, or the
+    pieces of a period would have it each. One for a number of periods ends with them.
+    """
+    if one.amount_minor is None or one.periods_left is not None:
+        return one
+    return one.model_copy(update={"amount_minor": round_exact(one.amount_minor * part)})
 
 
 def beside_period(

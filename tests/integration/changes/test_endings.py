@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.actors import Actors, Json
 from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.test_overage import START, charged, use
 from tests.integration.changes.test_plan_changes import (
     LATER,
     PATH,
@@ -16,6 +16,7 @@ from tests.integration.changes.test_plan_changes import (
     change,
     money,
 )
+from tests.integration.coupons.test_coupons import coupon
 from tests.integration.reversals.test_outside import disputed
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
@@ -91,6 +92,21 @@ async def test_an_end_at_a_date_bills_the_last_period_up_to_it(actors: Actors) -
     ended = await customer.subscription()
     assert (ended["status"], ended["ended_at"]) == ("canceled", "2027-02-20T10:00:00Z")
     assert await charged(customer) == [1900, 679, 1221]
+
+
+async def test_an_amount_off_every_period_is_off_both_pieces_of_one_together(
+    actors: Actors,
+) -> None:
+    code = await coupon(actors, amounts={"USD": 3000}, duration="forever")
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro", coupon=code)
+    date = {"cancel_at": "2027-02-11T10:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", date, status=200)
+    await customer.advance(to=RENEWAL)
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to=date["cancel_at"])
+    # 10 and 18 of the 28 days of February, each of 49.00 and of 30.00.
+    assert await charged(customer) == [1900, 1750 - 1071, 3150 - 1929]
 
 
 async def test_credits_that_a_refund_took_are_not_asked_for_again_by_an_end(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 import pytest
@@ -68,7 +69,7 @@ def test_the_last_period_that_it_is_good_for_has_it_to_its_end(
     use(work, {"HALF"}, BEGUN)
     assert [one.status for one in work.rows.of(Discount)] == ["ended"]
     assert bool(beside_period(work.rows, begun=since, of_change=False)) == is_off
-    assert not of_period(work.rows)
+    assert not of_period(work.rows, Fraction(1))
 
 
 @pytest.mark.parametrize(("gone_at", "is_off"), [(BEGUN + HOUR, True), (BEGUN + TICK, False)])
@@ -100,4 +101,4 @@ def test_the_period_before_does_not_have_what_begins_the_next_one() -> None:
 def test_one_limited_to_what_is_sold_comes_first_whenever_it_was_redeemed() -> None:
     wide = half(BEGUN - HOUR)
     narrow = wide.model_copy(update={"id": UUID(int=5), "sold": ("pro",), "created_at": BEGUN})
-    assert of_period(Rows([wide, narrow])) == (narrow, wide)
+    assert of_period(Rows([wide, narrow]), Fraction(1, 2)) == (narrow, wide)

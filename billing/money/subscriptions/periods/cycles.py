@@ -323,7 +323,7 @@ def new_invoice(
         w.rows, begun=begun, of_change=sold is not None, until=subscription.ended_at
     )
     if "period_start" in fields:
-        off = discounts.of_period(w.rows)
+        off = discounts.of_period(w.rows, proration.billed_part(lines))
     if subscription.collection == "send_invoice":
         fields = {
             "collection": "send_invoice",

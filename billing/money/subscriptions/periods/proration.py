@@ -54,6 +54,12 @@ def rest(start: datetime, end: datetime, at: datetime) -> Fraction:
     return Fraction(max(0, min(whole, left)), max(1, whole))
 
 
+def billed_part(lines: Sequence[Line]) -> Fraction:
+    """Return the part of a whole period that an invoice with these lines bills of its plan."""
+    shares = (Fraction(one.detail.get("share", 1)) for one in lines if one.kind == "plan")
+    return next(shares, Fraction(1))
+
+
 def share(amount_minor: int, part: Fraction) -> int:
     """Return that part of an amount, rounded once, half away from zero."""
     return round_minor(Decimal(amount_minor * part.numerator) / Decimal(part.denominator))

@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 from billing.core import ids
-from billing.core.currencies import is_too_large
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
@@ -92,9 +91,7 @@ def begin(
             lines=(line,),
         ),
     )
-    draft = invoices.use_balance(w, draft)
-    if not invoices.is_collectable(draft) and not _is_too_large_with_debt(w, draft):
-        draft = invoices.bill_carried(w, draft)
+    draft = invoices.bill_carried(w, invoices.use_balance(w, draft))
     draft = invoices.whole_steps(w, draft)
     if not invoices.is_collectable(draft):
         invoices.finalize(w, draft)
@@ -151,12 +148,6 @@ def use_of(rows: Rows) -> ChargedUse:
 def draft_of(rows: Rows) -> Invoice | None:
     """The draft that a charge is paying now."""
     return next((one for one in rows.of(Invoice) if one.status == "draft"), None)
-
-
-def _is_too_large_with_debt(w: Work[ChargeFacts], draft: Invoice) -> bool:
-    """True if one charge cannot include what was carried before."""
-    debt = max(0, -invoices.money_balance(w, draft.currency))
-    return is_too_large(draft.amount_due_minor + debt, draft.currency)
 
 
 def _end(w: Work[ChargeFacts], status: Status) -> None:

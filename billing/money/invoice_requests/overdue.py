@@ -233,7 +233,7 @@ def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     draft = pauses.draft(w, w.facts.new_id(), changes.coming(w, w.facts.at))
     if use_balance:
         draft = invoices.use_balance(w, draft)
-    return invoices.whole_steps(w, draft)
+    return invoices.whole_steps(w, invoices.bill_carried(w, draft))
 
 
 def _resumed(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance: bool) -> Foreseen:

@@ -10,7 +10,7 @@ from billing.catalog.rating.rules import EXACT
 from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
-from billing.core.currencies import collectable
+from billing.core.currencies import collectable, is_too_large
 from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import giving_back, series
@@ -137,8 +137,15 @@ def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
 
 
 def bill_carried(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
-    """Add the carried debt to a draft; if the draft is voided, the debt is carried again."""
-    return _apply(w, draft, min(0, money_balance(w, draft.currency)))
+    """Add the carried debt to a draft that is too small for a card, if one can be charged both: so
+    small amounts are not carried without end. If the draft is voided, the debt is carried again.
+    """
+    due, debt = draft.amount_due_minor, min(0, money_balance(w, draft.currency))
+    both = due - debt
+    reaches = collectable(both, draft.currency) and not is_too_large(both, draft.currency)
+    if not due or is_collectable(draft) or not reaches:
+        return draft
+    return _apply(w, draft, debt)
 
 
 def _apply(w: Work[InvoiceFacts], draft: Invoice, applied_minor: int) -> Invoice:

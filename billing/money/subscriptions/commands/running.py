@@ -229,12 +229,12 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
 def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance: bool) -> None:
     """Draft the first invoice, until it is paid; one that is free or too small activates now.
 
-    The money balance pays first, if it may.
+    The money balance pays first, if it may; a debt on it is charged with what is too small alone.
     """
     invoice = cycles.draft_period(w)
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
-    invoice = invoices.whole_steps(w, invoice)
+    invoice = invoices.whole_steps(w, invoices.bill_carried(w, invoice))
     if invoices.is_collectable(invoice):
         if cycles.of(w).collection == "send_invoice":
             return  # the payer reports the transfer; until then nothing is collected

@@ -112,14 +112,15 @@ def begin(
 ) -> Invoice:
     """Write the change, open the payment of its draft, and return the draft.
 
-    The money balance pays first, if it may. Errors: PAYMENT_METHOD_REQUIRED,
-    PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a barred card, CURRENCY_NOT_CHARGED for a bank
-    account in another currency.
+    The money balance pays first, if it may; a debt on it is charged with a draft that is too small
+    for a card alone. Errors: PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a
+    barred card, CURRENCY_NOT_CHARGED for a bank account in another currency.
     """
     subscription, at = cycles.of(w), w.facts.at
     by_transfer = invoice.collection == "send_invoice"
     if paying.use_balance:
         invoice = invoices.use_balance(w, invoice)
+    invoice = invoices.bill_carried(w, invoice)
     if not by_transfer:  # a sent invoice is numbered now, and its rest is carried then
         invoice = invoices.whole_steps(w, invoice)
     end = subscription.current_period_end

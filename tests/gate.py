@@ -138,6 +138,7 @@ WHOLE: Final = (
     "tests/integration/arrears/test_add_ons.py",
     "tests/integration/arrears/test_contracts.py",
     "tests/integration/arrears/test_contract_periods.py",
+    "tests/integration/arrears/test_contract_currencies.py",
     "tests/integration/arrears/test_small_changes.py",
     "tests/integration/arrears/test_minimum_and_money_back.py",
     "tests/integration/payments/test_cancels.py",

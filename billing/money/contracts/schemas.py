@@ -1,5 +1,6 @@
 """An agreement with one account: prices of plans, way of payment, and minimum spend."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -13,6 +14,8 @@ from billing.core.periods import Interval
 
 EarlyEnd = Literal["charge", "forgive"]
 """The rule for the missing amount when a subscription ends before its commitment."""
+Lost = Literal["prices", "commitment"]
+"""A part of a contract that is in another currency than its account's."""
 
 
 class ContractPrice(Frozen):
@@ -35,6 +38,19 @@ class CommitmentTerms(Frozen):
     on_early_end: EarlyEnd = "charge"
 
 
+def lost_in(
+    currency: str, priced_in: Collection[str], commitment: CommitmentTerms | None
+) -> Lost | None:
+    """Return what of a contract would never count for an account of this currency: its prices, if
+    none is in it, or its commitment.
+    """
+    if priced_in and currency not in priced_in:
+        return "prices"
+    if commitment is not None and commitment.currency != currency:
+        return "commitment"
+    return None
+
+
 class ContractTerms(Frozen):
     """The terms of a contract; for anything left out the general terms apply."""
 
@@ -53,14 +69,22 @@ class ContractTerms(Frozen):
     def currency_of(self, plan: str, interval: Interval) -> str | None:
         """Return the currency in which an account that has none yet buys a plan, if one is agreed.
 
-        It is that of the plan's price; of several, the commitment's, else the default one.
+        It is that of the plan's price; of several, the commitment's, else the default one. Without
+        a price of the plan it is the commitment's, else that of another price.
         """
         agreed = [
             one.currency for one in self.prices if (one.plan, one.interval) == (plan, interval)
         ]
         committed = [self.commitment.currency] if self.commitment is not None else []
         preferred = [one for one in (*committed, DEFAULT_CURRENCY) if one in agreed]
-        return next(iter(preferred + agreed + committed), None)
+        others = sorted(
+            {one.currency for one in self.prices}, key=lambda one: one != DEFAULT_CURRENCY
+        )
+        return next(iter(preferred + agreed + committed + others), None)
+
+    def lost_in(self, currency: str) -> Lost | None:
+        """Return what would never count for an account of this currency; None: all would."""
+        return lost_in(currency, [one.currency for one in self.prices], self.commitment)
 
 
 class Contract(Frozen):

@@ -23,6 +23,7 @@ from billing.money.contracts.schemas import (
     Contract,
     ContractPrice,
     ContractTerms,
+    lost_in,
 )
 from billing.platform.audit import service as audit
 
@@ -47,8 +48,8 @@ async def put(
 
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
     ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, for
-    an interval that does not fit the plan's allowance cycles, and for prices or a commitment in
-    another currency than the account's; CONTRACT_SOLD.
+    an interval that does not fit the plan's allowance cycles, for prices or a commitment in another
+    currency than the account's, and for prices in another one than the commitment; CONTRACT_SOLD.
     """
     pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
@@ -60,8 +61,7 @@ async def put(
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
     if wanted.effective_to is not None and wanted.effective_to <= start:
         raise wrong_field("effective_to", "must be after the start")
-    if pays_in is not None:
-        _demand_paid_in(pays_in, wanted)
+    _demand_counted(pays_in, wanted)
     terms = ContractTerms.model_validate(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
         | {"prices": await _write_prices(connection, wanted.prices, at)}
@@ -77,12 +77,18 @@ async def put(
     return made, matter
 
 
-def _demand_paid_in(currency: str, wanted: NewContract) -> None:
-    """Refuse a contract of which nothing would ever count for an account of this currency."""
-    if wanted.prices and currency not in {one.currency for one in wanted.prices}:
-        raise wrong_field("prices", f"the account pays in {currency}")
-    if wanted.commitment is not None and wanted.commitment.currency != currency:
-        raise wrong_field("commitment", f"the account pays in {currency}")
+def _demand_counted(pays_in: str | None, wanted: NewContract) -> None:
+    """Refuse a contract whose prices or commitment would never count for an account that `pays_in`
+    this currency; None: it has none yet, and will have that of the commitment.
+    """
+    committed, why = wanted.commitment, f"the account pays in {pays_in}"
+    if pays_in is None:
+        if committed is None:
+            return
+        pays_in, why = committed.currency, f"the commitment is in {committed.currency}"
+    lost = lost_in(pays_in, [one.currency for one in wanted.prices], committed)
+    if lost is not None:
+        raise wrong_field(lost, why)
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Contract:

@@ -4,7 +4,7 @@ The decisions are in `payment_effects.py` and the folders `commands`, `periods`,
 `endings`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -83,9 +83,11 @@ async def offer(
     await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
-    contract = await contract_store.in_force(connection, account_id, at)
+    known = await contract_store.ahead(connection, account_id, at)
+    contract = next((one for one in known if one.holds_at(at)), None)
     currency = wanted.currency or balance.currency
-    currency = currency or await _first_currency(connection, contract, wanted)
+    currency = currency or await _first_currency(connection, known, wanted)
+    agreements.demand_currency(known, currency)
     # After the lock and in one statement, so that plan and price are of one version.
     offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
     if offered is None:
@@ -113,13 +115,13 @@ async def offer(
 
 
 async def _first_currency(
-    connection: AsyncConnection, contract: Contract | None, wanted: NewSubscription
+    connection: AsyncConnection, known: Sequence[Contract], wanted: NewSubscription
 ) -> str:
     """Return the currency of an account that has none yet and does not name one."""
-    if contract is None:
+    if not known:
         return DEFAULT_CURRENCY
     found = await catalog.offered_plan(connection, wanted.plan, DEFAULT_CURRENCY, wanted.interval)
-    agreed = found and contract.terms.currency_of(found[0].key, wanted.interval)
+    agreed = found and known[0].terms.currency_of(found[0].key, wanted.interval)
     return agreed or DEFAULT_CURRENCY
 
 

@@ -69,37 +69,6 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
-async def test_a_contract_in_a_currency_that_the_account_does_not_pay_in_is_refused(
-    actors: Actors,
-) -> None:
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed("basic")
-    euros = PRICE | {"currency": "EUR"}
-    committed = {"amount_cents": 6000, "currency": "EUR", "periods": 2}
-    limits = {"ai_responses": {"included": "10", "then": "overage", "prices": {"UDS": "1"}}}
-    for body, field in (
-        ({"prices": [euros]}, "prices"),
-        ({"prices": [PRICE], "commitment": committed}, "commitment"),
-        ({"prices": [PRICE | {"currency": "UDS"}]}, "UDS is not a currency"),
-        ({"prices": [], "limits": limits}, "UDS is not a currency"),
-    ):
-        path = f"/admin/accounts/{customer.id}/contract"
-        refused = await actors.operate("PUT", path, body, status=422)
-        assert field in str(refused["errors"]), refused
-    await agree(customer, prices=[PRICE, euros])
-
-
-async def test_a_new_account_buys_in_the_currency_of_its_contract(actors: Actors) -> None:
-    """It was sold the list's price in USD, and nothing of the contract ever counted."""
-    customer = await actors.customer_on_clock(START)
-    committed = {"amount_cents": 24000, "currency": "EUR", "periods": 12}
-    await agree(customer, prices=[PRICE | {"currency": "EUR"}], commitment=committed)
-    await customer.subscribed("basic")
-    sold = await customer.subscription()
-    assert (sold["amount_cents"], sold["currency"]) == (1500, "EUR")
-    assert sold["commitment"]["amount_cents"] == 24000
-
-
 async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await agree(customer, prices=[PRICE])

@@ -2,12 +2,13 @@
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from billing.catalog.plans.schemas import Plan, Price
 from billing.core import periods
+from billing.core.errors import Conflict
 from billing.core.periods import MONTH, Interval
 from billing.matters.effects import Work
 from billing.money.contracts.schemas import (
@@ -100,6 +101,17 @@ def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offe
         for one in known
         if (one.plan, one.currency) == (plan.key, currency)
     }
+
+
+def demand_currency(known: Sequence[Contract], currency: str) -> None:
+    """Refuse an order whose currency would be the account's, and not that of a contract, in force
+    or to come, of which prices or commitment would then never count. Error: CURRENCY_MISMATCH.
+    """
+    for contract in known:
+        lost = contract.terms.lost_in(currency)
+        if lost is not None:
+            message = f"the {lost} of the account's contract would not count in {currency}"
+            raise Conflict("CURRENCY_MISMATCH", message)
 
 
 def wish(contract: Contract | None, wanted: NewSubscription) -> NewSubscription:

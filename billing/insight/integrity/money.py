@@ -152,16 +152,28 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT (flow = 'manual' AND status = 'pending')
         GROUP BY account_id, invoice_id HAVING count(*) > 1
     """,
+    # A sale that has ended before any money was asked for leaves it open again; what comes for it
+    # later is in the currency of its time.
     "one_currency": """
+        WITH ended AS (
+            SELECT id, CASE WHEN number IS NULL THEN voided_at ELSE created_at END AS at
+            FROM invoices
+            WHERE fact_key LIKE '%/invoice-late' OR number IS NULL AND voided_at IS NOT NULL
+        )
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b
-        -- One that has ended before any money was asked for leaves it open again.
         JOIN (SELECT account_id, currency FROM invoices
               WHERE status NOT IN ('draft', 'void') AND total_minor > 0
-              UNION SELECT account_id, currency FROM payments
+                AND fact_key NOT LIKE '%/invoice-late'
+              UNION SELECT account_id, currency FROM payments p
+              WHERE NOT EXISTS (
+                  SELECT FROM ended e WHERE e.id = p.invoice_id AND e.at <= p.created_at)
               UNION SELECT account_id, currency FROM subscriptions
               WHERE status NOT IN ('canceled', 'incomplete_expired')
-              UNION SELECT account_id, currency FROM balance_entries) used USING (account_id)
+              UNION SELECT account_id, currency FROM balance_entries m
+              WHERE NOT EXISTS (
+                  SELECT FROM ended e WHERE e.id = m.invoice_id AND e.at <= m.at)
+             ) used USING (account_id)
         WHERE used.currency IS DISTINCT FROM b.currency
     """,
     "cards_chosen": """

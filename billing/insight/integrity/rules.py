@@ -76,7 +76,11 @@ _OTHERS: Final = (
     ("reversals_placed", "I3", "money that was taken back is on a note once there is room"),
     ("one_collector", "I3", "an invoice has at most one payment that may still bring money"),
     ("attempts_decided", "I3", "no try of a card stays undecided"),
-    ("one_currency", "I6", "everything of an account is in its one currency"),
+    (
+        "one_currency",
+        "I6",
+        "everything of an account is in its one currency, but money for a sale that ended before",
+    ),
     ("cards_chosen", "K3", "an account with cards has a default one"),
     # Invoices
     (

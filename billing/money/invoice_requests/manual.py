@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import context, ids, keys
 from billing.core.error_codes import CODES
 from billing.core.errors import Conflict, Invalid, NotAllowed
-from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks
+from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.schemas import DECIDABLE, LIVE, Payment
@@ -75,7 +75,7 @@ async def submit(
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", status=_PAID_STATUS)
     await locks.demand_owed(connection, invoice, by_card=False)
-    await _fix_currency(connection, invoice, currency)
+    await _keep_currency(connection, invoice, currency)
     await _refuse_second(connection, invoice, reference)
     await late_payments.demand_acceptable(connection, invoice, at, by_operator=by_operator)
     key = keys.submission(invoice_id, await store.count(connection, invoice_id) + 1)
@@ -224,10 +224,10 @@ async def _refuse_second(connection: AsyncConnection, invoice: Invoice, referenc
         raise Conflict("PAYMENT_REFERENCE_USED")
 
 
-async def _fix_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:
-    """Fix the account's currency to that of the invoice, because money was announced."""
+async def _keep_currency(connection: AsyncConnection, invoice: Invoice, given: str | None) -> None:
+    """Fix the account's currency if it is open, because money was announced."""
     locks.demand_currency(given, invoice)
-    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
+    await account_currency.keep(connection, invoice.account_id, invoice.currency)
 
 
 def _person(actor: str | None) -> str | None:

@@ -15,12 +15,11 @@ from billing.core import context, keys
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.core.frozen import Frozen
 from billing.core.periods import to_wall
-from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoice_requests.recovery import ask, learn
-from billing.money.invoices import notes
+from billing.money.invoices import account_currency, notes
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.payments import store
@@ -133,7 +132,7 @@ async def record_payment(
         await _demand_past(connection, invoice.account_id, money.received_on, at)
     if await store.reference_used(connection, invoice.account_id, money.reference):
         raise Conflict("PAYMENT_REFERENCE_USED", "this reference is already recorded")
-    await credits.fix_currency(connection, invoice.account_id, invoice.currency)
+    await account_currency.keep(connection, invoice.account_id, invoice.currency)
     number = await store.count(connection, invoice_id) + 1
     actor = context.actor.get()
     row = {

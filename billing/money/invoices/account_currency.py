@@ -1,7 +1,9 @@
-"""The currency of an account: open again as soon as nothing fixes it any more."""
+"""The currency of an account: open again as soon as nothing fixes it any more, and kept by money
+that comes or is billed after that.
+"""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -39,3 +41,11 @@ async def leave(
     """Unset the account's currency if nothing fixes it. Callers hold the account's lock."""
     if not await _IS_FIXED.scalar(connection, account_id=account_id, open=[*OPEN_STATUSES]):
         await credits.open_currency(connection, account_id)
+
+
+async def keep(connection: AsyncConnection, account_id: UUID, currency: str, **_: Any) -> None:
+    """Fix the account's currency if it is open. Another one stays: what was sold before it was
+    opened is billed and paid in its own.
+    """
+    if (await credits.lock(connection, account_id)).currency is None:
+        await credits.fix_currency(connection, account_id, currency)

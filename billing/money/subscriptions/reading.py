@@ -379,7 +379,7 @@ ENGINE: Final = Engine(
         **COLLECTING,
         MOVE_EVENTS: event_owners.move,
         LEAVE_CURRENCY: account_currency.leave,
-        KEEP_CURRENCY: store.keep_currency,
+        KEEP_CURRENCY: account_currency.keep,
         "grant": rollover.grant,
         "roll_over": rollover.roll_over,
         "clawback": credits.clawback,

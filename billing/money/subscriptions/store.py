@@ -13,7 +13,6 @@ from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
-from billing.ledger.credits import service as credits
 from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
@@ -213,18 +212,6 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
         first=change.invoice_id if change is not None else None,
         drafts=subscription.status == "incomplete",
     )
-
-
-async def keep_currency(
-    connection: AsyncConnection,
-    *,
-    account_id: UUID,
-    currency: str,
-    at: datetime,  # noqa: ARG001 - every verb is given it
-) -> None:
-    """Fix the account's currency, if it is open, because money is billed after the end."""
-    if (await credits.lock(connection, account_id)).currency is None:
-        await credits.fix_currency(connection, account_id, currency)
 
 
 async def given_back(connection: AsyncConnection, subscription: Subscription) -> GivenBack | None:

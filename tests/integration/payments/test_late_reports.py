@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.coupons.test_coupons import coupon, redeemed
-from tests.integration.payments.manual_payments import SUBMIT, decide, submit
+from tests.integration.payments.manual_payments import SUBMIT, balance, decide, submit
 
 
 def report(invoice: str) -> Json:
@@ -63,6 +63,37 @@ async def test_an_expired_purchase_keeps_its_price_for_thirty_days(actors: Actor
     assert shown["data"][0]["invoice_voided_at"] is not None
     await decide(customer, came, "approve")
     assert await customer.credits() == 100
+
+
+async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    first, second, third = [
+        await customer.buy("small", "manual", currency="EUR", key=str(uuid4())) for _ in range(3)
+    ]
+    await customer.advance(days=15)
+    await customer.subscribed("basic")
+    had = await customer.credits()
+
+    sent = {"amount_cents": 999, "reference": f"TRX-{uuid4().hex[:10]}"}
+    path = f"/admin/invoices/{first['invoice_id']}/record-payment"
+    await actors.operate("POST", path, sent, key=str(uuid4()))
+    await customer.until_purchase(first["purchase_id"], "completed")
+    came = await submit(customer, second["invoice_id"])
+    await decide(customer, came, "approve")
+    await customer.until_purchase(second["purchase_id"], "completed")
+    assert await customer.credits() == had + 200
+
+    # Too little for the pack is kept, and can be given back.
+    came = await submit(customer, third["invoice_id"])
+    await decide(customer, came, "approve", amount_minor=100)
+    back = {"amount_cents": 100, "reason": "too little", "reference": "back"}
+    path = f"/admin/payments/{came['payment_id']}/refund"
+    await actors.operate("POST", path, back, key=str(uuid4()))
+    assert await balance(customer) == 0
+    shown = await customer.ask("GET", "/billing/balance")
+    assert (shown["currency"], shown["balance_cents"]) == ("USD", 0)
+    await customer.advance(days=31)
+    assert [one["amount"] for one in await customer.effects()] == [1900, 1900]
 
 
 async def test_too_little_that_comes_late_leaves_the_coupon_to_others(actors: Actors) -> None:

@@ -127,3 +127,23 @@ async def test_no_period_is_charged_again_in_its_first_second(actors: Actors) ->
     await customer.ask("POST", f"{PATH}/resume", status=200)
     assert await charged(customer) == [4900, 4900]
     assert await customer.credits() == 1000
+
+
+async def test_time_that_a_pause_took_off_a_debt_is_not_credited_by_an_end(actors: Actors) -> None:
+    customer = await begun(actors)
+    await use(customer, "3000")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", "/billing/pay-overdue", {}, key="all", status=200)
+    # Of 19.00 a day of 28 is owed, and 50.00 for use.
+    assert await charged(customer) == [1900, 1900 - 1832 + 5000]
+    assert (await customer.subscription())["status"] == "paused"
+    await customer.advance(days=5)
+
+    ends = {"at": "now", "refund": "credit"}
+    seen = await customer.ask("POST", f"{PATH}/cancel?dry_run=true", ends, status=200)
+    await customer.ask("POST", f"{PATH}/cancel", ends, status=200)
+
+    assert (seen["credited_cents"], await money(customer)) == (0, 0)

@@ -17,7 +17,7 @@ from billing.core.money import round_credits, round_exact, round_minor
 from billing.matters.effects import Remove, Rows
 from billing.money.invoices import bearing, giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine, Line
+from billing.money.invoices.schemas import CHARGED, CreditNote, Invoice, InvoiceLine, Line
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.schemas import SubscriptionChange
 
@@ -177,7 +177,11 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
 
 
 def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
-    """Return the parts of these lines for time after `at`, less what was credited before."""
+    """Return the parts of these lines for time after `at`, less what was credited before.
+
+    A pause has credited owed time up to its line's end: that is not credited again, out of what
+    else its invoice charged.
+    """
     found, known = list[Credit](), dict[UUID, Part]()
     for line in lines:
         if line.period_start is None or line.period_end is None:
@@ -186,6 +190,7 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
         left = known.get(invoice.id) or _left(rows, invoice)
         span = rest(line.period_start, line.period_end, at)
         asked = giving_back.of_lines([line]).share(span)
+        asked = asked.up_to(asked.total_minor - _not_served(rows, line))
         part = asked.within(left)
         if part.total_minor > 0:
             known[invoice.id] = left.without(part)
@@ -218,6 +223,17 @@ def _sum(credits: Sequence[Credit]) -> int:
 def parts(given_back: Sequence[Credit]) -> tuple[dict[str, Any], ...]:
     """Return the credited parts of lines, as a note on their invoice lists them."""
     return tuple(notes.part_of(one.line, one.total_minor) for one in given_back)
+
+
+def _not_served(rows: Rows, line: InvoiceLine) -> int:
+    """Return the part of a line that notes credited because its time was not served."""
+    notes_of_it = (
+        one
+        for one in rows.of(CreditNote)
+        if one.invoice_id == line.invoice_id and one.reason == NOT_SERVED
+    )
+    parts_of_it = (part for one in notes_of_it for part in one.lines)
+    return sum(part["amount_minor"] for part in parts_of_it if part["position"] == line.position)
 
 
 def _left(rows: Rows, invoice: Invoice) -> Part:

@@ -1,0 +1,75 @@
+"""Owed time that a pause has credited is no part of what an end credits of the same line."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from billing.matters.effects import Rows
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.subscriptions.periods.proration import NOT_SERVED, unused
+
+ME, INVOICE = UUID(int=1), UUID(int=2)
+START = datetime(2027, 4, 1, tzinfo=UTC)
+USE_MINOR = 50_000
+
+
+def charged(position: int, kind: str, amount_minor: int) -> InvoiceLine:
+    """A line of April, with its own tax of a fifth added."""
+    tax = amount_minor // 5
+    rate = {"jurisdiction": "AT", "name": "VAT", "rate": "20", "inclusive": False}
+    return InvoiceLine(
+        id=UUID(int=10 + position), account_id=ME, invoice_id=INVOICE, position=position,
+        kind=kind, description=kind, quantity=Decimal(1), unit_amount=Decimal(amount_minor),
+        amount_minor=amount_minor, tax_minor=tax, taxes=[rate | {"amount_minor": tax}],
+        period_start=START, period_end=START + timedelta(days=30),
+    )  # fmt: skip
+
+
+def noted(amount_minor: int, reason: str = NOT_SERVED) -> CreditNote:
+    tax = amount_minor // 6
+    rate = {"jurisdiction": "AT", "name": "VAT", "rate": "20", "inclusive": False}
+    part = {"position": 1, "description": "plan", "amount_minor": amount_minor}
+    return CreditNote(
+        id=UUID(int=20), account_id=ME, invoice_id=INVOICE, fact_key="inv/unserved", series="C",
+        reason=reason, amount_minor=amount_minor, currency="EUR", lines=[part], tax_minor=tax,
+        taxes=[rate | {"amount_minor": tax}], created_at=START,
+    )  # fmt: skip
+
+
+def credited(day: int, *notes: CreditNote) -> list[tuple[int, int]]:
+    """The credits of an end on this day of a plan of 36.00 beside much use: amount and tax."""
+    plan, use = charged(1, "plan", 3000), charged(2, "usage", USE_MINOR)
+    net = plan.amount_minor + use.amount_minor
+    total = net + plan.tax_minor + use.tax_minor
+    owed = {"total_minor": total, "amount_due_minor": total, "amount_paid_minor": total}
+    paid: dict[str, Any] = owed | {"status": "paid", "settlement": "payment", "paid_at": START}
+    invoice = Invoice(
+        id=INVOICE, account_id=ME, workflow_id="subscription/x", fact_key="x", currency="EUR",
+        subtotal_minor=net, tax_minor=total - net, finalized_at=START, created_at=START, **paid,
+    )  # fmt: skip
+    rows = Rows([invoice, plan, use, *notes])
+    found = unused(rows, [plan], START + timedelta(days=day))
+    return [(one.total_minor, sum(one.part.taxes.values())) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("day", "notes", "expected"),
+    [
+        (10, (), [(2400, 400)]),
+        # All of the time after the tenth day was owed, and none of it is now.
+        (10, (noted(2400),), []),
+        (20, (noted(2400),), []),
+        # A part of it was paid before.
+        (10, (noted(1200),), [(1200, 200)]),
+        (15, (noted(1200),), [(600, 100)]),
+        # Another reason is another time, or none: it does not lower the price.
+        (10, (noted(1200, "goodwill"),), [(2400, 400)]),
+    ],
+)
+def test_what_is_left_of_a_line_behind_a_pause(
+    day: int, notes: tuple[CreditNote, ...], expected: list[tuple[int, int]]
+) -> None:
+    assert credited(day, *notes) == expected

@@ -24,6 +24,7 @@ class LotFacts(Frozen):
     priority: int
     is_paid: bool
     expires_at: AwareDatetime | None
+    """Its end as of the entry; it may have moved since."""
     granted_seq: int
     created_at: AwareDatetime
     amount: Decimal | None

@@ -17,19 +17,25 @@ MAX_USES: Final = 100
 """Maximum of uses shown per entry; the list of records has all."""
 MAX_LOTS: Final = 100
 """Maximum of lots read besides the used ones."""
-# The lots that had credits left at the time. A lot only ever loses credits, so a lot with credits
-# now, or with a later entry, had some then.
+# The lots that had credits left at the time, each with the end that it had then. A lot only ever
+# loses credits, so a lot with credits now, or with a later entry, had some then.
 _LOTS: Final = text(
     """
-    SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, l.expires_at, l.granted_seq, l.created_at,
+    SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, e.expires_at, l.granted_seq, l.created_at,
            own.amount, p.amount_minor AS bought_minor, p.currency, p.credits AS bought_credits
     FROM credit_lots l
+    CROSS JOIN LATERAL (
+        SELECT coalesce((
+            SELECT (b.was ->> 'expires_at')::timestamptz
+            FROM jsonb_array_elements(l.ends_before) WITH ORDINALITY AS b (was, place)
+            WHERE (b.was ->> 'seq')::bigint >= :seq ORDER BY b.place LIMIT 1),
+            l.expires_at) AS expires_at) e
     LEFT JOIN credit_transaction_lots own ON own.lot_id = l.id AND own.transaction_id = :id
     LEFT JOIN purchases p
            ON p.account_id = l.account_id AND l.grant_key = public_id('pur', p.id) || '/grant'
     WHERE l.account_id = :account_id AND l.granted_seq <= :seq
       AND (own.lot_id IS NOT NULL OR (
-          :ordered AND l.granted_seq < :seq AND (l.expires_at IS NULL OR l.expires_at > :at)
+          :ordered AND l.granted_seq < :seq AND (e.expires_at IS NULL OR e.expires_at > :at)
           AND (l.is_open OR EXISTS (
               SELECT FROM credit_transaction_lots o JOIN credit_transactions t
                   ON t.id = o.transaction_id

@@ -63,6 +63,8 @@ credit_lots = c.table(
     c.amount("clawed", server_default="0"),
     c.amount("lost", server_default="0"),
     c.instant("expires_at", nullable=True),
+    # The ends that it had before, oldest first: each with the `seq` of the ledger's last row then.
+    c.json("ends_before", nullable=True),
     # The end of the cycle of rollover credits; from then on they exist by rollover.
     c.instant("kept_from", nullable=True),
     # The end of the cycle that granted rollover credits, whatever they rolled over into since.

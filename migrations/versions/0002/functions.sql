@@ -638,6 +638,22 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_keep_end() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.ends_before := coalesce(OLD.ends_before, '[]') || jsonb_build_object(
+        'expires_at', OLD.expires_at,
+        'seq', (SELECT b.seq FROM credit_balances AS b WHERE b.account_id = OLD.account_id));
+    RETURN NEW;
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER credit_end
+    BEFORE UPDATE OF expires_at ON credit_lots
+    FOR EACH ROW
+    WHEN (NEW.expires_at IS DISTINCT FROM OLD.expires_at)
+    EXECUTE FUNCTION credit_keep_end();
+
 CREATE OR REPLACE FUNCTION credit_pay_debt(
     p_account_id uuid, p_part credit_part, p_key text, p_subject text, p_at timestamptz)
 RETURNS void

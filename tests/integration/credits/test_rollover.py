@@ -227,3 +227,36 @@ async def test_who_looks_late_finds_the_same_credits(actors: Actors) -> None:
     assert await customer.credits() == 30
     await spend(customer, 30)
     assert await customer.credits() == 0
+
+
+@pytest.mark.parametrize(
+    ("cap", "amount", "reasons"),
+    [
+        # The 70 that end with the cycle, then the gift; what lives on ends last, until the cancel.
+        (30, 85, [("-70.00", "expiry"), ("-15.00", "expiry")]),
+        # What lives on ends first, until it has rolled over.
+        (250, 30, [("-30.00", "expiry")]),
+    ],
+)
+async def test_a_debit_is_explained_by_the_ends_that_its_lots_had(
+    actors: Actors, cap: int, amount: int, reasons: list[tuple[str, str]]
+) -> None:
+    customer = await begun(actors, cap=cap)
+    end = "2027-02-15T10:00:00Z" if cap == 30 else "2027-03-15T10:00:00Z"
+    gift = {"account_id": customer.id, "amount": "20", "reason": "a gift", "expires_at": end}
+    await actors.operate("POST", "/admin/credits/adjust", gift, key=str(uuid4()))
+    await spend(customer, amount)
+    listed = await customer.ask("GET", "/billing/credits/transactions?limit=1")
+    path = f"/billing/credits/transactions/{listed['data'][0]['transaction_id']}/explain"
+    told = await customer.ask("GET", path)
+    assert [(one["amount"], one["because"]) for one in told["lots"]] == reasons
+    assert [one["words"] for one in told["passed_over"]] == ["its turn comes later"]
+
+    if cap == 30:
+        await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    else:
+        await customer.advance(to=RENEWAL)
+
+    ends = {lot["expires_at"].month for lot in await customer.grants("plan") if lot["is_open"]}
+    assert 3 not in ends, "the ends have moved"
+    assert await customer.ask("GET", path) == told

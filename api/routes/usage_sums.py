@@ -138,8 +138,8 @@ async def read_usage_aggregations(
     """Counters by day or month, or by hour for meters that are counted by hour [G12].
 
     Users, organisations and hours are counted by meter only: with `service_type` a meter that also
-    counted another service in this range is summed from its records. A member gets 404 for other
-    users.
+    counted another service in this range is summed from its records. So are the hours of a user or
+    an organisation. A member gets 404 for other users.
     """
     owner = _owner(call, user_id, organization_id)
     async with call.reading(fresh=fresh) as connection:
@@ -244,21 +244,25 @@ async def _buckets(
     service: str | None,
     days: Days,
 ) -> list[Any]:
-    """Return an owner's counters; where they do not separate services, sums of its records."""
-    read = partial(store.buckets, call.account_id, owner, grain, days.start, days.end)
-    if service is None:
+    """Return an owner's counters; where they tell no services or hours apart, sums of records."""
+    asked = call.account_id, owner, grain, days.start, days.end
+    read = partial(store.buckets, *asked)
+    rows: list[Any] = []
+    if owner and grain == "hour":  # hours are counted for the whole account only
+        hours = store.buckets(call.account_id, "", grain, days.start, days.end)
+        mixed = {row.meter for row in await connection.execute(hours)}
+    elif service is None:
         return list(await connection.execute(read()))
-    if not owner and grain == "day":
+    elif not owner and grain == "day":
         return list(await connection.execute(read(service=service)))
-    known = await store.services_of(connection, call.account_id, days.start, days.end)
-    meters = [meter for meter, services in known.items() if service in services]
-    counted = list(await connection.execute(read(meters=meters)))
-    mixed = {row.meter for row in counted if len(known[row.meter]) > 1}
-    rows = [row for row in counted if row.meter not in mixed]
+    else:
+        known = await store.services_of(connection, call.account_id, days.start, days.end)
+        meters = [meter for meter, services in known.items() if service in services]
+        counted = list(await connection.execute(read(meters=meters)))
+        mixed = {row.meter for row in counted if len(known[row.meter]) > 1}
+        rows = [row for row in counted if row.meter not in mixed]
     if mixed:
-        summed = store.buckets_of_records(
-            call.account_id, owner, grain, days.start, days.end, meters=mixed, service=service
-        )
+        summed = store.buckets_of_records(*asked, meters=mixed, service=service)
         rows += await connection.execute(summed)
     return sorted(rows, key=lambda row: (-row.bucket.timestamp(), row.meter))
 

@@ -225,9 +225,9 @@ def buckets_of_records(
     end: datetime,
     *,
     meters: Collection[str],
-    service: str,
+    service: str | None,
 ) -> Select[Any]:
-    """As `buckets`, of one service on meters that count several; it reads the records."""
+    """As `buckets`, where no counters tell hours or services apart; it reads the records."""
     record = billing_records.c
     bucket = record.day_at if grain == "day" else func.date_trunc("hour", record.occurred_at)
     whose = {"u": record.user_id, "o": record.organization_id}.get(owner[:1])
@@ -237,14 +237,14 @@ def buckets_of_records(
             record.meter,
             func.sum(record.included_units + record.charged_units).label("quantity"),
             func.count().label("events"),
-            func.coalesce(
-                func.sum(record.total_amount).filter(record.currency == CREDIT), 0
-            ).label("credits"),
+            func.coalesce(func.sum(record.total_amount).filter(record.currency == CREDIT), 0)
+            .label("credits"),
             func.max(record.usage_amount).label("maximum"),
         )
         .where(
             record.account_id == account_id, record.kind == "usage", record.meter.in_(meters),
-            record.service_type == service, record.occurred_at >= start, record.occurred_at < end,
+            record.occurred_at >= start, record.occurred_at < end,
+            *(() if service is None else (record.service_type == service,)),
         )
         .group_by(text("1"), record.meter)
     )  # fmt: skip

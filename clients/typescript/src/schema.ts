@@ -1706,8 +1706,8 @@ export interface paths {
          * @description Counters by day or month, or by hour for meters that are counted by hour.
          *
          *     Users, organisations and hours are counted by meter only: with `service_type` a meter that also
-         *     counted another service in this range is summed from its records. A member gets 404 for other
-         *     users.
+         *     counted another service in this range is summed from its records. So are the hours of a user or
+         *     an organisation. A member gets 404 for other users.
          */
         get: operations["read_usage_aggregations"];
         put?: never;

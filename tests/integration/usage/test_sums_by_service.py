@@ -3,8 +3,12 @@
 from typing import Any
 from uuid import uuid4
 
+from billing.catalog.products import store as products
+from billing.catalog.products.changes import MeterChange
+from billing.catalog.products.spec import MeterSpec
+from billing.core.clock import real_now
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import NOW
+from tests.integration.usage.test_limits import NOW, move_clock
 
 
 async def sums(shop: Shop, **query: str) -> dict[str, str]:
@@ -89,3 +93,28 @@ async def test_a_level_that_two_services_feed_is_summed_by_what_it_rose(new_shop
 async def test_a_user_and_an_organisation_are_not_asked_for_at_once(new_shop: NewShop) -> None:
     shop = await new_shop()
     assert "organization_id" in await refused(shop, user_id="ann", organization_id="o-1")
+
+
+async def test_hours_of_a_user_and_an_organisation_are_summed_too(new_shop: NewShop) -> None:
+    key, shop = f"h-{uuid4().hex}", await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    spec = MeterSpec(
+        name="Hours", unit="use", feature_types=(key,), grains=("hour", "day", "cycle")
+    )
+    async with shop.api.database.operator() as connection:
+        await products.write(connection, MeterChange(key, None, spec), real_now())
+    await shop.record("2", feature_type=key, user_id="ann", organization_id="o-1")
+    await move_clock(shop, hours=2)
+    await shop.record("3", feature_type=key, user_id="ann")
+    await shop.record("4", feature_type=key, user_id="bob", organization_id="o-1")
+    await shop.record("8", feature_type="ai_responses", user_id="ann")
+
+    async def hours(**query: str) -> list[tuple[str, str]]:
+        found = (await shop.get("/usage/aggregations", grain="hour", **query))["data"]
+        assert {one["meter"] for one in found} <= {key}, "the other meter has no hours"
+        return [(one["start"][11:], one["quantity"]) for one in found]
+
+    assert await hours() == [("14:00:00Z", "7.00"), ("12:00:00Z", "2.00")]
+    assert await hours(user_id="ann") == [("14:00:00Z", "3.00"), ("12:00:00Z", "2.00")]
+    assert await hours(organization_id="o-1") == [("14:00:00Z", "4.00"), ("12:00:00Z", "2.00")]
+    assert await hours(user_id="carl") == []
+    assert await hours(user_id="ann", service_type="notification") == []

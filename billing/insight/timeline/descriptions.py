@@ -164,10 +164,12 @@ def step_words(name: str, result: str) -> str:
 
 
 def attempt_words(
-    status: str, amount_minor: int, currency: str, card: str | None, reason: str | None
+    status: str, amount_minor: int | None, currency: str, card: str | None, reason: str | None
 ) -> str:
-    """Describe the result of a charge attempt."""
-    money = show_money(amount_minor, currency)
+    """Describe the result of a charge attempt; the previous release stored no amount of one that
+    was skipped.
+    """
+    money = "" if amount_minor is None else f" of {show_money(amount_minor, currency)}"
     by = f" by {card}" if card else ""
     outcome = {
         "action": "the bank wants the payer to confirm",
@@ -176,7 +178,7 @@ def attempt_words(
         "skipped": "not tried",
         "unreached": "it never reached the card",
     }.get(status, status)
-    return f"charge of {money}{by}: {outcome}" + (f" ({reason})" if reason else "")
+    return f"charge{money}{by}: {outcome}" + (f" ({reason})" if reason else "")
 
 
 def step_cause(

@@ -134,7 +134,7 @@ SELECT t.started_at, t.real_started_at, 'payment/' || t.key, 'payment', 'charge'
                  = public_id('inv', i.id) || '/card-' || public_id('mth', m.id)
             THEN 'new_card' ELSE 'asked' END,
        s.due_at, t.status, NULL::jsonb,
-       coalesce(p.amount_minor, i.amount_due_minor - i.amount_paid_minor), i.currency,
+       coalesce(p.amount_minor, (t.detail ->> 'amount_minor')::bigint), i.currency,
        CASE WHEN m.last4 IS NULL THEN NULL ELSE concat_ws(' ', m.brand, m.last4) END,
        t.decline_code, NULL::numeric, NULL, NULL, NULL, NULL::integer
 FROM payment_attempts t

@@ -84,7 +84,9 @@ def begin_attempt(
 
 
 def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: str) -> None:
-    """Record that a due try was skipped, and why."""
+    """Record that a due try was skipped, why, and how much was owed then: it has no payment that
+    says so.
+    """
     w.add(
         Attempt(
             id=w.facts.new_id(),
@@ -94,6 +96,7 @@ def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: s
             slot=slot,
             status="skipped",
             decline_code=reason,
+            detail={"amount_minor": owed.invoice.remaining_minor},
             started_at=w.facts.at,
             real_started_at=w.facts.real_at,
             finished_at=w.facts.at,

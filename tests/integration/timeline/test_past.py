@@ -1,6 +1,9 @@
 """The past half: every step and change with its cause, newest first, without gaps or repetition."""
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.dunning.dunning_setup import owed
+from tests.integration.invoices.test_operating import commanded
+from tests.integration.workflows.test_trial_ends import TRIAL_END, on_trial
 
 
 async def past(customer: Customer, query: str = "limit=100") -> list[Json]:
@@ -52,6 +55,24 @@ async def test_declines_and_skipped_tries_are_told_with_their_reason(actors: Act
     ] * 3
     words = {one["words"] for one in await past(customer)}
     assert {"pro is past due", "a try brought no money: insufficient_funds"} <= words
+
+
+async def test_a_skipped_try_keeps_the_amount_that_was_owed_then(actors: Actors) -> None:
+    customer = await on_trial(actors, "invoice")
+    await customer.advance(to=TRIAL_END)
+
+    async def skipped() -> list[tuple[str, int]]:
+        tries = [one for one in await past(customer) if one["source"] == "payment"]
+        return [(one["words"], one["amount_cents"]) for one in tries if "not tried" in one["words"]]
+
+    told = [("charge of 19.00 USD: not tried (no_payment_method)", 1900)]
+    assert await skipped() == told
+    note = {"amount_cents": 500, "reason": "goodwill"}
+    await commanded(customer, await owed(customer), "credit-note", note)
+    await customer.save_card()
+    await customer.until_subscription("active")
+    assert [one["amount"] for one in await customer.effects()] == [1400]
+    assert await skipped() == told
 
 
 async def test_pages_hold_everything_once_and_newest_first(actors: Actors) -> None:

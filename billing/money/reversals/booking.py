@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from billing.core import ids, keys
 from billing.core.money import show_decimal
-from billing.matters.effects import Do, Wake, Work
+from billing.matters.effects import Do, Rows, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.giving_back import left
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
@@ -52,7 +53,8 @@ def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Add the row to the payment's returned money; the purchase or subscription may end."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     payment = w.rows.get(Payment, row.payment_id)
-    _end_purchase(w, count_refunded(w, payment, _reason(row)))
+    count_refunded(w, payment, _reason(row))
+    _end_purchase(w, invoice)
     if invoice.subscription_id is not None:
         # It may end, because the money of its period went back.
         w.do(Wake(SUBSCRIPTION.workflow_id(invoice.subscription_id)))
@@ -161,14 +163,26 @@ def _clawback(
     }
 
 
+def _went_back(rows: Rows, invoice: Invoice) -> bool:
+    """True once nothing is left of what was paid for an invoice.
+
+    Of its total something may be left that nobody paid: the odd part of a card's step.
+    """
+    if not left(rows, invoice).total_minor:
+        return True
+    settled = (one for one in rows.of(Payment) if one.settled_at is not None)
+    found = {one.status for one in settled if bill_of(rows, one).id == invoice.id}
+    return found == {"refunded"} and not invoice.balance_applied_minor
+
+
 def _reason(row: Refund | Dispute) -> str:
     return row.reason if isinstance(row, Refund) else f"dispute lost: {row.reason}"
 
 
-def _end_purchase(w: Work[ReversalFacts], payment: Payment) -> None:
+def _end_purchase(w: Work[ReversalFacts], invoice: Invoice) -> None:
     """Mark a purchase as `refunded` once all its money went back."""
     for purchase in w.rows.of(Purchase):
-        if purchase.status == "completed" and payment.status == "refunded":
+        if purchase.status == "completed" and _went_back(w.rows, invoice):
             w.change(purchase, status="refunded")
             subject = ids.encode(ids.PURCHASE, purchase.id)
             facts = {"purchase_id": subject, "credits": show_decimal(purchase.credits)}

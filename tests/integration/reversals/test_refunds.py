@@ -8,6 +8,8 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_overage import RENEWAL, START, use
 from tests.integration.arrears.test_voids import void
 from tests.integration.invoices.test_operating import balance, commanded, newest
+from tests.integration.payments.manual_payments import decide, submit
+from tests.integration.payments.test_money_balance import adjust
 from tests.integration.stack.test_commands import billing
 
 WHY = {"reason": "asked for by the customer"}
@@ -74,6 +76,34 @@ async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors
     assert told.count("evt.billing.refund.succeeded") == 2
     assert told.count("evt.billing.payment.refunded") == 1
     assert told.count("evt.billing.purchase.refunded") == 1
+
+
+async def test_a_pack_paid_in_two_parts_is_refunded_once_both_went_back(actors: Actors) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small", "manual")
+    paid = []
+    for cents in (400, 599):
+        transfer = await submit(customer, begun["invoice_id"], amount=cents)
+        paid.append(await decide(customer, transfer, "approve"))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    for payment, status in zip(paid, ("completed", "refunded"), strict=True):
+        await refunded(customer, payment)
+        assert (await shown(customer, payment))[0]["status"] == "refunded"
+        assert (await customer.purchase(begun["purchase_id"]))["status"] == status
+        told = (await customer.published()).count("evt.billing.purchase.refunded")
+        assert told == (status == "refunded")
+
+
+async def test_a_pack_paid_partly_by_the_balance_is_not_refunded_with_the_card_alone(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await adjust(customer, 400)
+    bought = await customer.bought("small")
+    payment = await paid_for(customer)
+    await refunded(customer, payment)
+    assert (await shown(customer, payment))[0]["status"] == "refunded"
+    assert (await customer.purchase(bought["purchase_id"]))["status"] == "completed"
 
 
 async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actors: Actors) -> None:

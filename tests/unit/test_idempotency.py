@@ -25,8 +25,11 @@ def test_a_declined_card_is_an_answer_for_good_and_missing_credits_are_not() -> 
     assert outcome(402, "INSUFFICIENT_CREDITS") == "forget"
 
 
-def test_what_is_refused_for_the_moment_is_not_refused_for_a_day() -> None:
-    assert outcome(409, "PAYMENT_PENDING") == "forget"
+@pytest.mark.parametrize(
+    "code", ["PAYMENT_PENDING", "SETUP_INTENT_INCOMPLETE", "PAYMENT_METHOD_IN_USE"]
+)
+def test_what_is_refused_for_the_moment_is_not_refused_for_a_day(code: str) -> None:
+    assert outcome(409, code) == "forget"
     assert outcome(409, "INVOICE_STATE") == "store"
 
 

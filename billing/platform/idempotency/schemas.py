@@ -49,8 +49,10 @@ class Refused(Frozen):
 
 DECLINED: Final = "CARD_DECLINED"
 """The only final 402: the card was charged and declined; a new try is a new request."""
-MOMENTARY: Final = frozenset({"CHANGE_PENDING", "PAYMENT_PENDING"})
-"""Refusals that end by themselves, once a bank or an operator has decided."""
+MOMENTARY: Final = frozenset(
+    {"CHANGE_PENDING", "PAYMENT_METHOD_IN_USE", "PAYMENT_PENDING", "SETUP_INTENT_INCOMPLETE"}
+)
+"""Refusals that end without another request, once a bank, an operator or the payer has acted."""
 
 NOT_BEGUN: Final = "TEMPORAL_UNAVAILABLE"
 """A request is refused with it only before anything is committed under its key."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -92,6 +93,17 @@ async def test_a_webhook_that_comes_three_times_saves_one_card(customer: Cardhol
     await sandbox.clear("webhooks", plan)
     assert (await customer.audit()).count("payment_method.added") == 1
     assert len(await customer.methods()) == 1
+
+
+async def test_a_request_that_came_before_the_card_stores_it_once_it_is_given(
+    customer: Cardholder,
+) -> None:
+    begun = await customer.begin()
+    body, key = {"setup_intent_id": begun["provider_reference"]}, str(uuid4())
+    await customer.refused("SETUP_INTENT_INCOMPLETE", "POST", METHODS, body, key=key)
+    await customer.confirm_card(begun)
+    stored = await customer.ask("POST", METHODS, body, key=key, status=201)
+    assert await customer.ask("POST", METHODS, body, key=key, status=201) == stored
 
 
 async def test_a_card_that_nobody_gave_is_not_stored(customer: Cardholder) -> None:

@@ -71,7 +71,7 @@ _CHANGES: Final[dict[str, str]] = {
     "subscription.past_due": "{plan} is past due",
     "subscription.paused": "{plan} was paused: {reason}",
     "subscription.price_changed": "{plan} costs {price_cents} from now on, in minor units",
-    "subscription.price_changes": "the price of {plan} is another one from {effective_at} on",
+    "subscription.price_changes": "the price of {of_plan} is another one from {effective_at} on",
     "subscription.reactivated": "the planned end of {plan} was taken back",
     "subscription.renewed": "{plan} was renewed until {current_period_end}",
     "subscription.rest_refunded": "of {credited_cents} that was paid and not used"

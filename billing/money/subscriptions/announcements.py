@@ -8,14 +8,16 @@ from billing.money.subscriptions.schemas import Subscription
 
 
 def announce(w: Work[Any], subscription: Subscription, what: str, **detail: Any) -> None:
-    """Write one audit row and one `evt.billing.subscription.*`."""
+    """Write one audit row and one `evt.billing.subscription.*`.
+
+    Its common fields are the subscription's own: no detail replaces them.
+    """
     subject = ids.encode(ids.SUBSCRIPTION, subscription.id)
-    facts = {
+    facts = detail | {
         "subscription_id": subject,
         "plan": subscription.plan_key,
         "status": subscription.status,
         "current_period_end": subscription.current_period_end.isoformat(),
-        **detail,
     }
     if subscription.cancel_reason is not None:
         facts["cancel_reason"] = subscription.cancel_reason

@@ -56,6 +56,7 @@ async def write(
         "threshold": show_decimal(wanted.threshold),
         "pack": pack.key,
         "monthly_cap_cents": wanted.monthly_cap_minor,
+        "currency": currency if wanted.is_enabled else balance.currency,
     }
     subject = ids.encode(ids.ACCOUNT, account_id)
     event = Announce(account_id, "top_up.settings_written", subject, facts)

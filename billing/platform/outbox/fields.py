@@ -79,6 +79,9 @@ FIELDS: Final[dict[str, Field]] = {
     "meter": Field("text", "the meter", "ai_responses"),
     "monthly_cap_cents": Field("money", "the maximum per month; null: none", 50000, True),
     "occurred_at": Field("instant", "when it was used", "2027-01-01T09:00:00+00:00"),
+    "of_plan": Field(
+        "text", "the key of the plan whose price it is: its own, or the one that will come", "pro"
+    ),
     "organization_id": Field("text", "the organisation of the use", "org-1", True),
     "owner": Field("text", "whose use it counts; empty: the whole account's", ""),
     "pack": Field("text", "the key of the pack", "small"),
@@ -123,6 +126,12 @@ FIELDS: Final[dict[str, Field]] = {
     "user_id": Field("text", "the user who used it", "user-1", True),
     "uses": Field("whole", "the number of uses", 3),
     "vat_id": Field("text", "the VAT id", "DE136695976", True),
+    "wanted": Field(
+        "object",
+        "what will come: `plan`, `interval`, `quantity` and perhaps `add_ons`; of kind `add_ons`"
+        " the number of each, by its key; of `price` its `price_cents`; else nothing",
+        {"plan": "basic", "interval": "month", "quantity": 1},
+    ),
     "window_start": Field("instant", "when the limit's window began", "2027-01-01T09:00:00+00:00"),
 }  # fmt: skip
 """By name; the meaning in every family that does not define its own."""

@@ -31,6 +31,15 @@ async def lines(customer: Customer) -> list[list[tuple[str, int]]]:
     return list(found.values())
 
 
+async def told(customer: Customer, what: str) -> list[Json]:
+    """The data of each event of the subscription of this type, in order."""
+    rows = await customer.rows(
+        "SELECT data FROM events WHERE account_id = %(me)s AND type = %(type)s ORDER BY seq",
+        type=f"evt.billing.subscription.{what}",
+    )
+    return [row["data"] for row in rows]
+
+
 async def money(customer: Customer) -> int:
     return int((await customer.ask("GET", "/billing/balance"))["balance_cents"])
 
@@ -56,9 +65,9 @@ async def test_up_charges_the_rest_of_the_period_and_counts_at_once(actors: Acto
     assert await included(customer) == ("3548", "3548.00")
     assert await records(customer) == [], "what was beyond the plan before is included now"
     assert await customer.credits() == Decimal("100") + Decimal("270.967742")
-    told = await customer.published()
+    events = await customer.published()
     assert (await change(customer, plan="pro"))["updated_at"] == changed["updated_at"]
-    assert await customer.published() == told, "the same again changes nothing"
+    assert await customer.published() == events, "the same again changes nothing"
 
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 2032, 4900]
@@ -84,6 +93,9 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
     await customer.script("authentication_required", then="normal")
     waits = await change(customer, plan="pro", interval="year")
     assert (waits["plan"]["key"], waits["pending_change"]["kind"]) == ("basic", "plan")
+    (begins,) = await told(customer, "change_begun")
+    assert (begins["plan"], begins["wanted"]) == ("basic", waits["pending_change"]["wanted"])
+    assert (begins["amount_cents"], begins["currency"]) == (49000 - 1287, "USD")
     assert (await included(customer))[1] == "500.00"
     await customer.refused("CHANGE_PENDING", "PUT", PATH, {"plan": "enterprise"})
     await use(customer, "600")
@@ -130,6 +142,8 @@ async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Act
     scheduled = planned["scheduled_changes"][0]
     assert (planned["plan"]["key"], scheduled["wanted"]["plan"]) == ("pro", "basic")
     assert scheduled["effective_at"] == RENEWAL
+    (comes,) = await told(customer, "change_scheduled")
+    assert (comes["plan"], comes["wanted"]) == ("pro", scheduled["wanted"]), "it is pro until then"
     path = f"{PATH}/changes/{scheduled['change_id']}"
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"

@@ -53,6 +53,13 @@ def test_another_event_is_told_from_it(type: str, change: dict[str, Any], fault:
     assert fault in found
 
 
+@pytest.mark.parametrize("type", KINDS)
+def test_money_has_its_currency_beside_it(type: str) -> None:
+    fields = KINDS[type]
+    money = [name for name, (field, _) in fields.items() if field.form == "money"]
+    assert not money or fields["currency"][1], f"{money} are minor units of its currency"
+
+
 def test_words_of_the_examples_are_words_of_the_product() -> None:
     assert FIELDS["billing_method"].example in get_args(BillingMethod)
     assert FIELDS["scope"].example == FIELDS["service_type"].example

@@ -217,7 +217,7 @@ def _give_notice(
         w,
         cycles.of(w),
         "price_changes",
-        plan=w.facts.plans[after.plan_id].key,
+        of_plan=w.facts.plans[after.plan_id].key,
         price_cents_before=before.amount_minor,
         price_cents=after.amount_minor,
         minimum_cents_before=before.minimum_minor,

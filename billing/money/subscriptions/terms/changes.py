@@ -141,7 +141,8 @@ def begin(
         created_at=at,
     )
     w.add(change)
-    announce(w, subscription, "change_begun", kind=kind, amount_cents=invoice.amount_due_minor)
+    money = {"amount_cents": invoice.amount_due_minor, "currency": subscription.currency}
+    announce(w, subscription, "change_begun", kind=kind, wanted=wanted, **money)
     if invoices.is_collectable(invoice) and not by_transfer:
         flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
@@ -221,8 +222,8 @@ def schedule(
     w.add(change)
     _follow_seats(w)
     rollover.follow(w)  # a pause ends the rollover of credits
-    fields = {"add_ons": wanted} if kind == "add_ons" else wanted
-    announce(w, subscription, "change_scheduled", kind=kind, **fields)
+    currency = subscription.currency
+    announce(w, subscription, "change_scheduled", kind=kind, wanted=wanted, currency=currency)
 
 
 def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
@@ -236,7 +237,8 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     if price is not None:
         terms = price.new_terms
         new_terms.take_for_next_period(w, terms)
-        announce(w, cycles.of(w), "price_changed", **price_words(terms))
+        words = price_words(terms) | {"currency": cycles.of(w).currency}
+        announce(w, cycles.of(w), "price_changed", **words)
     chosen = _take_scheduled(w, "add_ons")
     if chosen is not None:
         plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval

@@ -26,8 +26,9 @@ from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction
 from api.routes.base import new_router
 from api.routes.invoices import next_action_of
+from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import SubscriptionAnswer
-from api.routes.subscription_changes import PaidVerb, PayingBody, charge
+from api.routes.subscription_changes import PaidVerb, charge
 from api.routes.subscription_previews import PreviewToken
 from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids

@@ -64,7 +64,9 @@ class PackBody(Body):
     use_balance: UseBalance = True
 
     @model_validator(mode="after")
-    def _returns_from_a_page(self) -> Self:
+    def _fits_its_payment(self) -> Self:
+        if self.payment_method_id is not None and self.payment_method != "saved_card":
+            raise ValueError("payment_method_id is only allowed with payment_method: saved_card")
         if self.return_url is not None and self.payment_method not in HOSTED:
             raise ValueError(
                 f"return_url is only allowed with payment_method: {' or '.join(HOSTED)}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import Response
@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.card_refusals import not_opened, refusal
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
-from api.answers.public_ids import PaymentMethodName, payment_method_row, row_id
-from api.answers.schemas import Body, CatalogName, UseBalance, optional_body
+from api.answers.public_ids import payment_method_row, row_id
+from api.answers.schemas import Body, CatalogName, optional_body
 from api.dependencies import AccountCall, BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.requests.coupon_codes import CouponCode
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
+from api.routes.paying_bodies import MoneyBody, PayingBody
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
 from api.routes.subscription_previews import (
     AS_OF,
@@ -68,23 +69,6 @@ _REFUSALS = (
 )  # fmt: skip
 
 
-class _MoneyBody(Body):
-    use_balance: UseBalance = True
-
-
-class PayingBody(_MoneyBody):
-    """The payment: by the saved card, a named one, or one that the client confirms."""
-
-    payment_method: Literal["default", "card"] = "default"
-    payment_method_id: PaymentMethodName | None = None
-
-    @model_validator(mode="after")
-    def _names_a_saved_card(self) -> Self:
-        if self.payment_method_id is not None and self.payment_method == "card":
-            raise ValueError("payment_method_id is only allowed with payment_method: default")
-        return self
-
-
 class AddOnBody(Body):
     """The quantity of one of the plan's add-ons."""
 
@@ -92,7 +76,7 @@ class AddOnBody(Body):
     quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
 
 
-class WishBody(_MoneyBody):
+class WishBody(MoneyBody):
     """Another plan, interval or quantity. `add_ons` lists all add-ons; those left out end with the
     period.
     """
@@ -289,7 +273,7 @@ def _wish(body: WishBody) -> PlanWish:
     )
 
 
-def _unpaid(body: _MoneyBody) -> Paying:
+def _unpaid(body: MoneyBody) -> Paying:
     """Return the payment of a preview, which needs no card."""
     return Paying(change_id=ids.new(), by_card=True, use_balance=body.use_balance)
 

@@ -11,17 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import not_opened, refusal
 from api.answers.problems import KEYED, responses
-from api.answers.public_ids import (
-    PaymentMethodName,
-    payment_method_row,
-)
+from api.answers.public_ids import PaymentMethodName, payment_method_row
 from api.answers.schemas import (
     Body,
     CatalogName,
     Currency,
     ExpectedAmount,
     Instant,
-    UseBalance,
     optional_body,
 )
 from api.dependencies import AccountCall, BillingCall, MemberCall
@@ -32,6 +28,7 @@ from api.requests.card_numbers import NoCardNumber
 from api.requests.coupon_codes import CouponCode
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
+from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import WORDS, SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import (
@@ -83,18 +80,15 @@ PriceInterval = Annotated[
 ]
 
 
-class SubscribeBody(Body):
+class SubscribeBody(PayingBody):
     """The plan, how often it is billed, and how the first payment is made."""
 
     plan: CatalogName
     interval: PriceInterval = "month"
     currency: Currency | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
-    payment_method_id: PaymentMethodName | None = None
-    payment_method: Literal["default", "card"] = "default"
     trial: StrictBool = True
     expected_amount_cents: ExpectedAmount = None
-    use_balance: UseBalance = True
     coupon: CouponCode = None
     billing_day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = Field(
         None, description="The day of the month on which periods start; the first period is shorter"

@@ -10398,6 +10398,20 @@ export interface components {
             plan: string;
             /**
              * Interval
+            /**
+             * Use Balance
+             * @description Pay from the money balance first, as far as it goes
+             * @default true
+             */
+            use_balance?: boolean;
+            /**
+             * Payment Method
+             * @default default
+             * @enum {string}
+             */
+            payment_method?: "default" | "card";
+            /** Payment Method Id */
+            payment_method_id?: string | null;
              * @description An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`
              * @default month
              */
@@ -10409,14 +10423,6 @@ export interface components {
              * @default 1
              */
             quantity?: number;
-            /** Payment Method Id */
-            payment_method_id?: string | null;
-            /**
-             * Payment Method
-             * @default default
-             * @enum {string}
-             */
-            payment_method?: "default" | "card";
             /**
              * Trial
              * @default true

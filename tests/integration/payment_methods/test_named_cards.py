@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from typing import Any
+from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import owed
@@ -126,6 +127,20 @@ async def test_a_card_of_nobody_is_refused(actors: Actors) -> None:
         await customer.refused(
             "PAYMENT_METHOD_NOT_FOUND", "POST", "/billing/purchases", order, key="k" + name
         )
+
+
+async def test_a_card_to_enter_and_a_saved_one_are_never_named_at_once(actors: Actors) -> None:
+    customer, _, other = await two_cards(actors)
+    both = {"payment_method": "card", "payment_method_id": other["id"]}
+    for path, order in (
+        ("/billing/subscription", both | {"plan": "basic", "trial": False}),
+        ("/billing/purchases", both | {"pack": "small"}),
+        ("/billing/purchases", both | {"pack": "small", "payment_method": "checkout"}),
+        ("/billing/credit-packages/small/purchase", both),
+    ):
+        await customer.refused("VALIDATION_FAILED", "POST", path, order, key=str(uuid4()))
+    assert (await charged(customer), await customer.invoices()) == ([], [])
+    await customer.refused("SUBSCRIPTION_NOT_FOUND", "GET", "/billing/subscription")
 
 
 async def test_the_default_card_that_is_removed_hands_over_to_the_newest_other_one(

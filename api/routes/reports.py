@@ -71,6 +71,7 @@ async def read_usage_report(
     """Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
     uses.
 
+    Of a level, `quantity` is the highest reading; in a row with an empty name, that of all uses.
     `overage` and `overage_cost` are usage beyond what is included that costs money, including what
     a card paid at once; `GET /usage/current` shows what the next invoice will charge.
 

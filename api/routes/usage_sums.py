@@ -22,13 +22,13 @@ from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import wrong_field
 from billing.core.money import ZERO
-from billing.metering.usage import logs, rules, store
+from billing.metering.usage import levels, logs, rules, store
 
 router = new_router("usage")
 
 
 class TotalsAnswer(Answer):
-    """The sum of several uses."""
+    """The sum of several uses; of a level, `quantity` is the highest reading."""
 
     quantity: Total
     events: int
@@ -61,7 +61,10 @@ class SummaryAnswer(Answer):
 
 
 class BucketAnswer(Answer):
-    """The use of one meter in one hour, day or month [G12]."""
+    """The use of one meter in one hour, day or month [G12]; `maximum` is the largest use.
+
+    Of a level, `quantity` is the highest reading.
+    """
 
     start: datetime = Field(validation_alias="bucket")
     meter: str
@@ -146,8 +149,8 @@ async def read_usage_aggregations(
         days = await span(call, connection, start_date, end_date)
         kept: Literal["hour", "day"] = "hour" if grain == "hour" else "day"
         rows = await _buckets(call, connection, owner, kept, service_type, days)
-        buckets = [BucketAnswer.of(row) for row in rows]
-    data = _by_month(buckets, days.zone) if grain == "month" else buckets
+        found = [BucketAnswer.of(row) for row in rows]
+        data = await _by_month(connection, found, days.zone) if grain == "month" else found
     return AggregationsAnswer(
         grain=grain,
         data=data,
@@ -216,12 +219,17 @@ async def _sums_by_meter(
     events, spent = await logs.captured(connection, account_id, days.start, days.end)
     if events:
         meters[logs.METER].append(TotalsAnswer(quantity=spent, events=events, credits=spent))
-    return [SumAnswer(name=meter, **_totals(rows)) for meter, rows in sorted(meters.items())]
+    highest = await levels.keys(connection)
+    return [
+        SumAnswer(name=meter, **_totals(rows, is_level=meter in highest))
+        for meter, rows in sorted(meters.items())
+    ]
 
 
-def _totals(rows: Sequence[Any]) -> dict[str, Any]:
+def _totals(rows: Sequence[Any], *, is_level: bool) -> dict[str, Any]:
+    quantities = [row.quantity for row in rows]
     return {
-        "quantity": sum((row.quantity for row in rows), ZERO),
+        "quantity": max(quantities) if is_level else sum(quantities, ZERO),
         "events": sum(row.events for row in rows),
         "credits": sum((row.credits for row in rows), ZERO),
     }
@@ -309,8 +317,13 @@ def _revenue(amounts: Sequence[tuple[str, str, Decimal]]) -> RevenueAnswer:
     )
 
 
-def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:
-    """Sum the days of each calendar month to one bucket per meter, newest first."""
+async def _by_month(
+    connection: AsyncConnection, days: list[BucketAnswer], zone: str
+) -> list[BucketAnswer]:
+    """Sum the days of each calendar month to one bucket per meter, newest first; of a level the
+    highest day counts.
+    """
+    highest = await levels.keys(connection)
     months: defaultdict[tuple[datetime, str], list[BucketAnswer]] = defaultdict(list)
     for day in days:
         first = datetime.combine(rules.day_of(day.start, zone).replace(day=1), time())
@@ -320,7 +333,7 @@ def _by_month(days: list[BucketAnswer], zone: str) -> list[BucketAnswer]:
             start=start,
             meter=meter,
             maximum=max(ZERO, *(row.maximum for row in rows)),
-            **_totals(rows),
+            **_totals(rows, is_level=meter in highest),
         )
         for (start, meter), rows in months.items()
     ]

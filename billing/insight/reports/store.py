@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.metering.usage import levels
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.tables import billing_records, usage_counters
@@ -92,10 +93,13 @@ def report(
 
 
 def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    """Return the sums of a group, each counter added or, with sign -1, subtracted."""
+    """Return the sums of a group, each counter added or, with sign -1, subtracted.
+
+    Of a level the quantity is the highest reading of them all, whatever the sign.
+    """
     counter = usage_counters.c
     return [
-        func.sum(sign * counter.quantity).label("quantity"),
+        levels.quantity(counter.meter, sign * counter.quantity, counter.maximum),
         cast(func.sum(sign * counter.events), BigInteger).label("events"),
         func.sum(sign * counter.credits).label("credits"),
         func.sum(sign * counter.overage).label("overage"),

@@ -26,7 +26,7 @@ from billing.core.errors import Invalid, NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
 from billing.ledger.credits.tables import credit_balances
-from billing.metering.usage import months, rules
+from billing.metering.usage import levels, months, rules
 from billing.metering.usage.schemas import BillingRecord, Counter, Period, PricedUnits
 from billing.metering.usage.tables import (
     billing_records,
@@ -203,9 +203,9 @@ def buckets(
     counter = usage_counters.c
     query = (
         select(
-            counter.bucket,
-            counter.meter,
-            *_sums("quantity", "events", "credits"),
+            *(counter.bucket, counter.meter),
+            levels.quantity(counter.meter, counter.quantity, counter.maximum),
+            *_sums("events", "credits"),
             func.max(counter.maximum).label("maximum"),
         )
         .where(counter.owner == owner, *counted(account_id, grain, start, end))
@@ -231,11 +231,11 @@ def buckets_of_records(
     record = billing_records.c
     bucket = record.day_at if grain == "day" else func.date_trunc("hour", record.occurred_at)
     whose = {"u": record.user_id, "o": record.organization_id}.get(owner[:1])
+    units = record.included_units + record.charged_units
     query = (
         select(
-            bucket.label("bucket"),
-            record.meter,
-            func.sum(record.included_units + record.charged_units).label("quantity"),
+            bucket.label("bucket"), record.meter,
+            levels.quantity(record.meter, units, record.usage_amount),
             func.count().label("events"),
             func.coalesce(func.sum(record.total_amount).filter(record.currency == CREDIT), 0)
             .label("credits"),
@@ -305,13 +305,14 @@ async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime |
 
 
 def by_word(account_id: UUID, prefix: str, start: datetime, end: datetime) -> Select[Any]:
-    """Select sums over days by operation (`a:`) or model (`m:`)."""
+    """Select sums over days by operation (`a:`) or model (`m:`), a row for each of its meters."""
     counter = usage_counters.c
     name = func.substr(counter.owner, len(prefix) + 1).label("name")
+    quantity = levels.quantity(counter.meter, counter.quantity, counter.maximum)
     return (
-        select(name, *_sums("quantity", "events", "credits"))
+        select(name, quantity, *_sums("events", "credits"))
         .where(of_kind(prefix), *counted(account_id, "day", start, end))
-        .group_by(counter.owner)
+        .group_by(counter.owner, counter.meter)
     )
 
 

@@ -1829,6 +1829,7 @@ export interface paths {
          * @description Usage of a range of days, by default the last thirty, as CSV or JSON; `record` lists single
          *     uses.
          *
+         *     Of a level, `quantity` is the highest reading; in a row with an empty name, that of all uses.
          *     `overage` and `overage_cost` are usage beyond what is included that costs money, including what
          *     a card paid at once; `GET /usage/current` shows what the next invoice will charge.
          *
@@ -4343,7 +4344,9 @@ export interface components {
         };
         /**
          * BucketAnswer
-         * @description The use of one meter in one hour, day or month.
+         * @description The use of one meter in one hour, day or month; `maximum` is the largest use.
+         *
+         *     Of a level, `quantity` is the highest reading.
          */
         BucketAnswer: {
             /**
@@ -10867,7 +10870,7 @@ export interface components {
         };
         /**
          * TotalsAnswer
-         * @description The sum of several uses.
+         * @description The sum of several uses; of a level, `quantity` is the highest reading.
          */
         TotalsAnswer: {
             /**

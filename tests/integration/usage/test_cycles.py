@@ -12,7 +12,7 @@ from sqlalchemy import text
 from billing.money.invoices import arrears
 from billing.money.subscriptions import reading as subscriptions
 from billing.platform.decisions.service import Read
-from tests.integration.catalog.subscribing import subscribe
+from tests.integration.catalog.subscribing import change, subscribe
 from tests.integration.insight.test_budgets import move_to, put
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
@@ -133,6 +133,40 @@ async def test_what_a_card_paid_is_on_no_invoice_s_line(new_shop: NewShop) -> No
     now = await shop.get("/usage/current")
     assert now["overages"]["by_meter"] == {"ai_responses": "0.20"}
     assert now["meters"]["ai_responses"]["quantity"] == "517.00"
+
+
+async def test_a_level_over_two_cycles_is_never_more_than_its_highest_reading(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOON.isoformat())
+    await shop.subscribe("basic", start=NOON - MONTH, end=NOON)
+    await move_to(shop, NOON - timedelta(days=2))
+    storage: dict[str, Any] = {"service_type": "storage_minio"}
+    for reading in ("5", "5", "7"):
+        await shop.record(reading, user_id="ann", operation="sync", **storage)
+    await move_to(shop, NOON)
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, cycle_start=NOON, cycle_end=NOON + MONTH)
+    await shop.record("8", user_id="ann", operation="sync", **storage)
+    await shop.record("6", **storage)
+    await move_to(shop, NOON + timedelta(days=1))
+    await shop.record("6", user_id="ann", operation="sync", **storage)
+
+    summary = await shop.get("/usage/summary")
+    for by in ("by_meter", "by_operation"):
+        assert [(one["quantity"], one["events"]) for one in summary[by]] == [
+            ("8.00", 6 if by == "by_meter" else 5)
+        ]
+    for whose in ({}, {"user_id": "ann"}, {"service_type": "storage_minio"}):
+        days = (await shop.get("/usage/aggregations", **whose))["data"]
+        assert [one["quantity"] for one in days] == [one["maximum"] for one in days]
+        (month,) = (await shop.get("/usage/aggregations", grain="month", **whose))["data"]
+        assert (month["quantity"], month["maximum"]) == ("8.00", "8.00")
+    for group_by, quantities in (
+        ("day", ["7.00", "8.00", "6.00"]), ("meter", ["8.00"]), ("user", ["8.00", "8.00"]),
+    ):  # fmt: skip
+        report = await shop.get("/usage/reports", format="json", group_by=group_by)
+        assert [row["quantity"] for row in report["data"]] == quantities
 
 
 async def test_the_last_of_readings_at_one_instant_is_the_last_that_came(

@@ -70,7 +70,9 @@ async def test_a_product_is_of_its_own_service_whatever_is_said(new_shop: NewSho
     assert {record["service_type"] for record in records} == {"model_inference"}
 
 
-async def test_a_level_that_two_services_feed_is_summed_by_what_it_rose(new_shop: NewShop) -> None:
+async def test_a_level_that_two_services_feed_is_the_highest_reading_of_each(
+    new_shop: NewShop,
+) -> None:
     shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
     await shop.subscribe("basic")
     product = f"disk-{uuid4().hex[:12]}"
@@ -87,7 +89,7 @@ async def test_a_level_that_two_services_feed_is_summed_by_what_it_rose(new_shop
     await shop.record("12", product_id=product, user_id="ann")
     for mine in ({"user_id": "ann"}, {}):
         assert await sums(shop, service_type="storage_minio", **mine) == {"storage_gb": "9.00"}
-        assert await sums(shop, service_type="api_gateway", **mine) == {"storage_gb": "3.00"}
+        assert await sums(shop, service_type="api_gateway", **mine) == {"storage_gb": "12.00"}
 
 
 async def test_a_user_and_an_organisation_are_not_asked_for_at_once(new_shop: NewShop) -> None:

@@ -19,18 +19,18 @@ EXPIRING: Final = "evt.billing.credits.expiring"
 async def notify(
     connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
 ) -> Decimal:
-    """Announce credits that end within `ahead` of `at`; return how many they are.
+    """Announce credits that end within `ahead` of `at`, held ones too; return how many they are.
 
     Lots that came with less time than that, and lots that have ended, are left out. The caller
     holds the account's lock.
     """
     due = await store.mark_noticed(connection, account_id, ahead=ahead, at=at)
-    ending = sorted((row for row in due if row.free and row.expires_at > at), key=_order)
+    ending = sorted((row for row in due if row.ending and row.expires_at > at), key=_order)
     for row in ending:
         await outbox.publish(
             connection, account_id=account_id, type=EXPIRING, data=_facts(account_id, row), at=at
         )
-    return sum((row.free for row in ending), Decimal(0))
+    return sum((row.ending for row in ending), Decimal(0))
 
 
 def _facts(account_id: UUID, row: Row[Any]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _facts(account_id: UUID, row: Row[Any]) -> dict[str, Any]:
         "account_id": ids.encode(ids.ACCOUNT, account_id),
         "lot_id": ids.encode(ids.LOT, row.id),
         "kind": row.kind,
-        "credits": show_decimal(row.free),
+        "credits": show_decimal(row.ending),
         "expires_at": row.expires_at.isoformat(),
     }
 

@@ -360,7 +360,11 @@ async def set_low_balance(
 async def mark_noticed(
     connection: AsyncConnection, account_id: UUID, *, ahead: timedelta, at: datetime
 ) -> Sequence[Row[Any]]:
-    """Return the lots that end within `ahead` and were not announced; mark them as announced."""
+    """Return the lots that end within `ahead` and were not announced; mark them as announced.
+
+    What is held ends too unless it is spent before, so `ending` counts it; what a hold has left for
+    a clawback never comes back.
+    """
     lot = credit_lots.c
     due = await connection.execute(
         update(credit_lots)
@@ -372,6 +376,6 @@ async def mark_noticed(
             lot.expires_at > lot.created_at + ahead,
         )
         .values(noticed_at=at)
-        .returning(lot.id, lot.kind, lot.expires_at, (lot.remaining - lot.held).label("free"))
+        .returning(lot.id, lot.kind, lot.expires_at, (lot.remaining - lot.claimed).label("ending"))
     )
     return due.all()

@@ -40,7 +40,8 @@ FAMILIES: Final = (
              "account_id balance threshold"),
         Kind("empty", "no credits are left, once per crossing; also between two cycles' credits",
              "account_id"),
-        Kind("expiring", "a lot's credits expire soon (`BILLING_EXPIRY_NOTICE_DAYS`), once per lot",
+        Kind("expiring", "a lot's credits, held ones too, expire soon"
+             " (`BILLING_EXPIRY_NOTICE_DAYS`), once per lot",
              "account_id lot_id kind credits expires_at"),
         Kind("expired", "a lot's credits expired unspent",
              "account_id lot_id credits balance reason"),

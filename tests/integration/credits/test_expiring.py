@@ -9,7 +9,7 @@ from sqlalchemy import select
 from billing.core import ids
 from billing.core.errors import NotFound, PaymentRequired
 from billing.core.money import show_decimal
-from billing.ledger.credits import service
+from billing.ledger.credits import expiry_notices, service
 from billing.ledger.credits.tables import credit_transactions
 from billing.platform.outbox.tables import events
 from tests.integration.credits.accounts import CreditAccount
@@ -140,3 +140,22 @@ async def test_a_read_takes_off_what_expired_and_writes_nothing(new_account: Any
     told = [(int(balance), int(held)) for balance, held, _ in found.values()]
     assert told == [(15, 3), (8, 3), (5, 0)]
     assert await account.books() == before
+
+
+async def test_credits_that_are_on_hold_at_their_notice_are_told_of_too(new_account: Any) -> None:
+    account: CreditAccount = await new_account(clock_at=NOON)
+    await account.grant("5", expires_at=NOON + 30 * DAY)
+    await account.grant("7", expires_at=NOON + 30 * DAY)
+    hold = await account.hold("8", expires_at=NOON + 24 * DAY)
+    told = await account.do(expiry_notices.notify, ahead=7 * DAY, at=NOON + 23 * DAY)
+    await account.do(service.release, hold_id=hold.hold_id, at=NOON + 23 * DAY)
+    again = await account.do(expiry_notices.notify, ahead=7 * DAY, at=NOON + 24 * DAY)
+    ended = await account.do(service.expire, at=NOON + 30 * DAY)
+    assert (told, again, ended.credits) == decimals(12, 0, 12)
+    async with account.transaction() as connection:
+        rows = await connection.scalars(
+            select(events.c.data["credits"].astext)
+            .where(events.c.account_id == account.id, events.c.type == expiry_notices.EXPIRING)
+            .order_by(events.c.seq)
+        )
+        assert list(rows) == ["5.00", "7.00"]

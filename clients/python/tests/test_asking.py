@@ -243,6 +243,33 @@ def test_a_capture_nobody_answered_is_not_released(new_client: NewClient) -> Non
     assert paths(api) == ["holds", *["capture"] * 4]
 
 
+def test_a_capture_that_was_never_begun_frees_its_hold(new_client: NewClient) -> None:
+    released = ok(HOLD | {"status": "released"})
+    for refused in (
+        [problem(429, "RATE_LIMITED")] * 4, [problem(429, "RATE_LIMITED", **{"Retry-After": "60"})],
+    ):  # fmt: skip
+        api = StandIn(ok(HOLD), *refused, released)
+        with pytest.raises(BillingProblem) as caught, new_client(api).hold("5") as hold:
+            hold.capture("2")
+        assert not caught.value.outcome_unknown
+        assert paths(api) == ["holds", *["capture"] * len(refused), "release"]
+    api = StandIn(ok(HOLD), *[problem(429, "RATE_LIMITED")] * 4, released)
+    with pytest.raises(BillingProblem), new_client(api).hold("5") as hold:
+        hold.capture_usage("gpt-4", 1000)
+    assert paths(api)[-1] == "release"
+
+
+@pytest.mark.parametrize("lost", [httpx2.ReadTimeout("slow"), problem(503, "UNAVAILABLE")])
+def test_a_capture_that_was_lost_before_it_came_too_soon_is_not_released(
+    new_client: NewClient, lost: httpx2.Response | Exception
+) -> None:
+    api = StandIn(ok(HOLD), lost, *[problem(429, "RATE_LIMITED")] * 3)
+    with pytest.raises(BillingProblem) as caught, new_client(api).hold("5") as hold:
+        hold.capture("2")
+    assert caught.value.outcome_unknown
+    assert paths(api) == ["holds", *["capture"] * 4]
+
+
 def test_a_hold_that_cannot_be_freed_hides_no_error_of_the_work(new_client: NewClient) -> None:
     api = StandIn(ok(HOLD), problem(404, "HOLD_NOT_FOUND"))
     with pytest.raises(KeyError, match="work"), new_client(api).hold("5"):

@@ -33,6 +33,7 @@ class Bill(_Answer):
     """A use as it was recorded and billed."""
 
     billing_id: str
+    usage_record_id: str | None = None
     billing_status: str
     billing_method: str
     meter: str
@@ -61,7 +62,11 @@ class BillingRecord(_Answer):
 
 
 class QuotaCheck(_Answer):
-    """Verdict on a use against every limit; without any limit the figures are None."""
+    """Verdict on a use against every limit; without any limit the figures are None.
+
+    `passes_at` of a refused use is when the same request would pass if nothing more is used; None:
+    never.
+    """
 
     allowed: bool
     meter: str
@@ -71,9 +76,17 @@ class QuotaCheck(_Answer):
     requested: Decimal
     soft_limit_reached: bool
     resets_at: datetime | None
+    passes_at: datetime | None = None
     reason: str | None
     refused_by: Literal["plan", "quota", "budget"] | None = None
     budget_id: str | None = None
+
+
+class Expiring(_Answer):
+    """Free credits that expire soon; the first of them at `first_at`."""
+
+    credits: Decimal
+    first_at: datetime
 
 
 class Balance(_Answer):
@@ -83,6 +96,10 @@ class Balance(_Answer):
     held: Decimal
     available: Decimal
     paid: Decimal
+    debt: Decimal = Decimal(0)
+    overdraft: Decimal = Decimal(0)
+    expiring_soon: Expiring | None = None
+    plan_monthly_credits: Decimal = Decimal(0)
     credits_used_this_month: Decimal
     currency: str | None
     as_of: datetime

@@ -71,13 +71,15 @@ class Connection:
         """Return the JSON answer, after up to four tries: for requests that are safe to repeat.
 
         `account` overrides the connection's account. Errors: BillingProblem; BillingUnreachable
-        when the last try got no answer.
+        when the last try got no answer. Their `outcome_unknown` speaks of all tries.
         """
-        content = None if body is None else json.dumps(body).encode()
+        content, unknown = None if body is None else json.dumps(body).encode(), False
         for attempt in range(TRIES):
             try:
                 return self.once(method, path, content, key=key, account=account)
             except BillingClientError as error:
+                unknown = unknown or _may_be_done(error)
+                error.outcome_unknown = unknown
                 wait = pause_seconds(error, attempt)
                 if attempt == TRIES - 1 or not passes(error) or wait > LONGEST_PAUSE_SECONDS:
                     raise
@@ -153,6 +155,11 @@ def passes(error: BillingClientError) -> bool:
     return isinstance(error, BillingUnreachable) or (
         isinstance(error, BillingProblem) and error.passing
     )
+
+
+def _may_be_done(error: BillingClientError) -> bool:
+    """True unless this try was refused, or came too soon to be begun."""
+    return passes(error) and not (isinstance(error, BillingProblem) and error.status == 429)
 
 
 def pause_seconds(error: BillingClientError, failures: int) -> float:

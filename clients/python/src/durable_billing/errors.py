@@ -17,6 +17,8 @@ class BillingClientError(Exception):
 
     retry_after_seconds: float | None = None
     """The pause that the API asked for, if any."""
+    outcome_unknown: bool = False
+    """True if the request, or an earlier try of it, may have been carried out."""
 
 
 class BillingProblem(BillingClientError):

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Protocol, Self, Unpack, cast
 
 from durable_billing.answers import Bill, Capture, HoldState
-from durable_billing.connection import passes
 from durable_billing.errors import BillingClientError, BillingProblem
 from durable_billing.events import Amount, Use, UseDetail, amount_text
 
@@ -63,7 +62,7 @@ class Hold:
             self.capture_answer = self._client.capture_hold(self.id, text, detail=detail)
         except BillingClientError as error:
             # The capture may have succeeded: releasing now could give away what was used.
-            self._ended = passes(error)
+            self._ended = self._ended or error.outcome_unknown
             raise
         self._ended = True
         return self.capture_answer
@@ -87,7 +86,7 @@ class Hold:
         except BillingClientError as error:
             if isinstance(error, BillingProblem) and error.code == "HOLD_EXCEEDED":
                 return self._beyond(usage_amount, event)
-            self._ended = passes(error)
+            self._ended = self._ended or error.outcome_unknown
             raise
         self._ended = True
         return bill

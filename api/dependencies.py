@@ -89,7 +89,7 @@ class Call:
         """
         if _shop.get() != _NO_SHOP:
             async with self.database.operator() as connection:
-                _check_shop(await accounts.get(connection, account_id))
+                check_shop(await accounts.get(connection, account_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
     account = await accounts.find(connection, name)
     if account is None:
         raise NotFound("MERCHANT_NOT_FOUND")
-    _check_shop(account)
+    check_shop(account)
     context.account.set(account.id)
     return account
 
@@ -347,8 +347,11 @@ async def check_platform(
         raise _of_another_shop()
 
 
-def _check_shop(account: Account) -> None:
-    """Check the platform headers for the account that an operator's request concerns."""
+def check_shop(account: Account) -> None:
+    """Check the platform headers for the account that an operator's request concerns [A12].
+
+    Errors: PLATFORM_MISMATCH.
+    """
     if not is_on_platform(account, *_shop.get()):
         raise _of_another_shop()
 

@@ -10,7 +10,7 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, Body, CountryCode, Instant, Text, Zone
-from api.dependencies import ServiceCall
+from api.dependencies import ServiceCall, check_shop
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
@@ -120,14 +120,17 @@ class AccountAnswer(Answer):
 async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey) -> Response:
     """Create the account with this external id, or update it.
 
-    A live Stripe key allows no test accounts.
+    A live Stripe key allows no test accounts. The platform headers, if sent, name the shop that the
+    account has before a change [A12].
     """
     if body.is_test and call.settings.has_live_stripe:
         raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY")
     async with once.claim(call) as claim:
         wanted = AccountFields.model_validate(body.model_dump(exclude_unset=True))
         async with call.database.operator() as connection:
+            known = await store.find(connection, body.external_id)
             account, created = await credits.open_account(connection, wanted)
+            check_shop(known or account)
             if not created:
                 await trial_service.remember_identity(connection, account)
             at = now_by(account.clock_at)

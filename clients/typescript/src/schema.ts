@@ -2918,7 +2918,8 @@ export interface paths {
          * Upsert Account
          * @description Create the account with this external id, or update it.
          *
-         *     A live Stripe key allows no test accounts.
+         *     A live Stripe key allows no test accounts. The platform headers, if sent, name the shop that the
+         *     account has before a change.
          */
         post: operations["upsert_account"];
         delete?: never;
@@ -10397,10 +10398,6 @@ export interface components {
          * @description The plan, how often it is billed, and how the first payment is made.
          */
         SubscribeBody: {
-            /** Plan */
-            plan: string;
-            /**
-             * Interval
             /**
              * Use Balance
              * @description Pay from the money balance first, as far as it goes
@@ -10415,6 +10412,10 @@ export interface components {
             payment_method?: "default" | "card";
             /** Payment Method Id */
             payment_method_id?: string | null;
+            /** Plan */
+            plan: string;
+            /**
+             * Interval
              * @description An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`
              * @default month
              */
@@ -10436,12 +10437,6 @@ export interface components {
              * @description The price you saw, in minor units, of all seats: any other is refused with PRICE_CHANGED
              */
             expected_amount_cents?: number | null;
-            /**
-             * Use Balance
-             * @description Pay from the money balance first, as far as it goes
-             * @default true
-             */
-            use_balance?: boolean;
             /**
              * Coupon
              * @description A coupon to redeem, in any letters

@@ -198,6 +198,26 @@ async def test_platform_headers_of_an_operator_must_name_the_accounts_own_shop(d
                 assert refused == (403, "PLATFORM_MISMATCH"), path
 
 
+async def test_an_account_is_not_written_as_one_of_another_shop(doors: Api) -> None:
+    name, path = f"shop-{uuid4().hex}", "/api/v1/admin/accounts"
+    shops = [{"platform": "shopify", "platform_domain": f"{one}.example"} for one in ("a", "b")]
+
+    async def write(shop: str, **fields: str) -> tuple[int, Any]:
+        headers = doors.admin() | {"X-Shop-Domain": shop}
+        body = {"external_id": name} | fields
+        answer = await doors.client.post(path, json=body, headers=headers)
+        return answer.status_code, answer.json()
+
+    assert (await write("b.example", **shops[0]))[1]["code"] == "PLATFORM_MISMATCH"
+    assert (await write("a.example", **shops[0]))[0] == 201, "the refused one was not made"
+    for fields in ({"email": "b@b.example"}, shops[1]):
+        refused, problem = await write("b.example", **fields)
+        assert (refused, problem["code"]) == (403, "PLATFORM_MISMATCH")
+    kept, account = await write("a.example")
+    assert (kept, account["email"], account["platform_domain"]) == (200, None, "a.example")
+    assert (await write("a.example", **shops[1]))[0] == 200, "a shop may move"
+
+
 async def test_an_account_without_a_platform_has_no_platform_headers(doors: Api) -> None:
     made = await doors.new_account()
     own = doors.token(made["id"], ["billing"])

@@ -301,11 +301,14 @@ async def _to_call_off(
     found = await store.find_change(connection, change_id)
     if found is None or found.account_id != account_id:
         raise NotFound("CHANGE_NOT_FOUND")
-    if found.kind not in ("add_ons", "pause", "plan") or found.status not in (
-        "scheduled",
-        "canceled",
-    ):
-        raise Conflict("CHANGE_NOT_SCHEDULED", f"the change is already {found.status}")
+    is_offered = found.kind in ("add_ons", "pause", "plan")
+    if not (is_offered and found.status in ("scheduled", "canceled")):
+        words = {
+            "scheduled": "a change of the price cannot be called off; cancel before it comes",
+            "pending": "the change waits for its payment",
+        }
+        told = words.get(found.status, f"the change is already {found.status}")
+        raise Conflict("CHANGE_NOT_SCHEDULED", told)
     return found
 
 

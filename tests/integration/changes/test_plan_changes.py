@@ -96,6 +96,9 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
     (begins,) = await told(customer, "change_begun")
     assert (begins["plan"], begins["wanted"]) == ("basic", waits["pending_change"]["wanted"])
     assert (begins["amount_cents"], begins["currency"]) == (49000 - 1287, "USD")
+    path = f"{PATH}/changes/{waits['pending_change']['change_id']}"
+    refused = await customer.refused("CHANGE_NOT_SCHEDULED", "DELETE", path)
+    assert refused["detail"] == "the change waits for its payment"
     assert (await included(customer))[1] == "500.00"
     await customer.refused("CHANGE_PENDING", "PUT", PATH, {"plan": "enterprise"})
     await use(customer, "600")

@@ -45,7 +45,8 @@ async def test_a_new_price_comes_with_the_next_period_and_is_told_before(actors:
     (planned,) = (await moves.subscription())["scheduled_changes"]
     assert planned["kind"] == "price"
     path = f"{PATH}/changes/{planned['change_id']}"
-    await moves.refused("CHANGE_NOT_SCHEDULED", "DELETE", path)
+    refused = await moves.refused("CHANGE_NOT_SCHEDULED", "DELETE", path)
+    assert "price cannot be called off" in refused["detail"]
     assert (await moves.ask("GET", f"{PATH}/upcoming"))["invoice"]["total_cents"] == 1200
     await stays.ask("PUT", PATH, {"plan": "pro"}, status=200)
     assert (await stays.subscription())["scheduled_changes"] == []

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.catalog.plans.rules import SERVED
 from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, given
@@ -72,7 +72,8 @@ _OVERVIEWS: Final = Prepared(
                 SELECT i.quantity FROM subscription_items i
                 WHERE i.subscription_id = s.id AND i.kind = 'plan'), 1) ELSE 1 END
             FROM subscriptions s JOIN plans p ON p.id = s.plan_id
-            WHERE s.account_id = me.account_id AND s.status IN ({open})), 0) AS plan_monthly_credits
+            WHERE s.account_id = me.account_id AND s.status IN ({served})), 0)
+            AS plan_monthly_credits
     FROM me,
     LATERAL (
         SELECT
@@ -85,7 +86,7 @@ _OVERVIEWS: Final = Prepared(
                 AND expires_at <= me.as_of + CAST(:soon AS interval) AS soon
             FROM credit_lots WHERE account_id = me.account_id AND is_open) AS open_lots
     ) AS lots
-    """.replace("{open}", ", ".join(f"'{status}'" for status in OPEN_STATUSES))
+    """.replace("{served}", ", ".join(f"'{status}'" for status in SERVED))
     )
 )
 

@@ -123,6 +123,13 @@ async def test_the_plan_s_monthly_credits_stand_beside_the_balance(api: Api) -> 
             },
         )  # fmt: skip
     assert (await read(api, BALANCE, headers))["plan_monthly_credits"] == "500.00"
+    for status, granted in (("paused", "0"), ("unpaid", "0"), ("past_due", "500.00")):
+        async with account.transaction() as connection:
+            await connection.execute(
+                text("UPDATE subscriptions SET status = :status WHERE account_id = :account"),
+                {"status": status, "account": account.id},
+            )
+        assert (await read(api, BALANCE, headers))["plan_monthly_credits"] == granted, status
 
 
 async def test_the_ledger_is_listed_newest_first_and_paged(api: Api) -> None:

@@ -58,16 +58,23 @@ class Reconciliation:
         async with self._database.operator() as connection:
             words = await service.keep_customer(connection, found)
         if words:
-            self._note("customers of gone accounts", words)
+            self._note("customers of unknown accounts", words)
 
     async def _page(self, found: FoundPage) -> str | None:
-        """Close an open page unless a payment here waits for it; return the id of a closed one."""
+        """Close an open page of an account that is here unless a payment here waits for it; return
+        the id of a closed one.
+        """
         if not {"account", "payment"} <= found.metadata.keys():
             return None
         async with self._database.operator() as connection:
             if await service.keep_page(connection, found):
                 return None
+            account_id = await service.account_of(connection, found.metadata)
         name, matter = found.page.session_id, found.metadata.get("matter")
+        if account_id is None:
+            words = f"{found.metadata['account']} is not here; unless another installation has it"
+            self._note("pages left open", f"{name}: {words}, close the page of {matter} at Stripe")
+            return None
         page = await self._gateway.expire_checkout(name, f"{name}/called-back")
         if page.status != "expired":  # it was paid just now, and its intent is found
             return None

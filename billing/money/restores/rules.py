@@ -25,9 +25,11 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
         return "remade"
     if kind == "processing":
         return "under_way"
-    if kind == "succeeded":
-        return "kept" if known.has_account else "nobodys"
-    return "called_back"
+    if not known.has_account:
+        # It may be that of another installation on the same provider account: canceled, it would
+        # fail a payment that is awaited there.
+        return "nobodys" if kind == "succeeded" else "left_open"
+    return "kept" if kind == "succeeded" else "called_back"
 
 
 def adjustment_id(intent_id: str) -> UUID:

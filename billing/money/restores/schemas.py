@@ -15,10 +15,10 @@ Verdict = Literal[
     "kept",  # no payment here is its: its money goes to the money balance
     "kept_before",  # an earlier run has put its money there
     "called_back",  # no payment here is its, and nothing was paid: it is canceled
-    "left_open",  # the same, but the provider does not cancel it
+    "left_open",  # the same, but its account is not here, or the provider does not cancel it
     "under_way",  # no payment here is its, and the bank has not decided yet
     "over",  # it brought no money and never will
-    "nobodys",  # its account is lost too
+    "nobodys",  # it was paid, and its account is not here
 ]
 
 

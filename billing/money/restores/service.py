@@ -26,7 +26,7 @@ from billing.platform.accounts import store as accounts
 
 async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
     """Find the rows that the metadata of an intent name."""
-    account = await _account(connection, found.metadata)
+    account = await account_of(connection, found.metadata)
     payment_id = ids.parse(ids.PAYMENT, found.metadata.get("payment", ""))
     payment = await payment_store.find(connection, payment_id) if payment_id else None
     invoice = await _invoice(connection, found.metadata)
@@ -46,7 +46,7 @@ async def place(
 ) -> Placed:
     """Carry out the rules' verdict; `left_minor` of the intent's money is still with us."""
     verdict = rules.decide(found, await known_of(connection, found))
-    account_id = await _account(connection, found.metadata)
+    account_id = await account_of(connection, found.metadata)
     words = f"{found.intent_id}: {rules.describe(found)}"
     match verdict:
         case "known" | "bound":
@@ -58,7 +58,16 @@ async def place(
             words = f"{words}: {await _keep(connection, account_id, found, left_minor)}"
         case "nobodys":
             account = found.metadata["account"]
-            words = f"{words}: {account} is gone; refund it at Stripe, or open the account anew"
+            words = (
+                f"{words}: {account} is not here; unless another installation has it, refund it"
+                " at Stripe, or open the account anew"
+            )
+        case "left_open":
+            account = found.metadata["account"]
+            words = (
+                f"{words}: {account} is not here; unless another installation has it, cancel it"
+                " at Stripe"
+            )
         case "called_back":  # the caller has tried to
             verdict, words = "left_open", f"{words}: the provider keeps it open; cancel it there"
         case "under_way":
@@ -87,10 +96,12 @@ async def doubt_refunds(connection: AsyncConnection) -> int:
 
 
 async def keep_customer(connection: AsyncConnection, found: FoundObject) -> str | None:
-    """Give an account its customer again; return a message if the account is lost."""
-    account_id = await _account(connection, found.metadata)
+    """Give an account its customer again; return a message if the account is not here."""
+    account_id = await account_of(connection, found.metadata)
     if account_id is None:
-        return f"{found.object_id}: a customer of {found.metadata.get('account')}, which is gone"
+        return (
+            f"{found.object_id}: a customer of {found.metadata.get('account')}, which is not here"
+        )
     await accounts.lock_customer(connection, account_id, found.object_id)
     return None
 
@@ -98,14 +109,14 @@ async def keep_customer(connection: AsyncConnection, found: FoundObject) -> str 
 async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool:
     """True if a card was saved by a setup that is lost, for an account that exists."""
     setup_id = ids.parse(ids.SETUP_INTENT, found.metadata.get("setup", ""))
-    if setup_id is None or await _account(connection, found.metadata) is None:
+    if setup_id is None or await account_of(connection, found.metadata) is None:
         return False
     return not await card_setup.exists(connection, setup_id)
 
 
 async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> bool:
     """Save again a card that its owner had saved; return False if it is known already."""
-    account_id = await _account(connection, found.metadata)
+    account_id = await account_of(connection, found.metadata)
     known = await methods.ever_known(connection, card.stripe_payment_method_id)
     if account_id is None or known is not None:
         return False
@@ -187,7 +198,8 @@ async def _invoice(connection: AsyncConnection, metadata: dict[str, str]) -> Inv
         return None
 
 
-async def _account(connection: AsyncConnection, metadata: dict[str, str]) -> UUID | None:
+async def account_of(connection: AsyncConnection, metadata: dict[str, str]) -> UUID | None:
+    """Return the account that the metadata of a provider object name, if it is here."""
     account_id = ids.parse(ids.ACCOUNT, metadata.get("account", ""))
     found = await accounts.find_by_id(connection, account_id) if account_id else None
     return found.id if found else None

@@ -14,6 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
 from activities.sweeper import SweeperActivities
+from billing.core import ids
 from billing.core.database import open_database
 from devstack.binaries import postgres_bin
 from gateways.stripe import StripeGateway
@@ -130,9 +131,42 @@ async def opened_pages(customer: Customer) -> list[str]:
 
 async def states(actors: Actors, pages: list[str]) -> list[str]:
     """Return the state of each page at the provider."""
-    key = {"Authorization": f"Bearer {actors.stack.stripe_secret_key}"}
-    paths = [f"{actors.stack.sandbox_url}/v1/checkout/sessions/{page}" for page in pages]
-    return [(await actors.client.get(path, headers=key)).json()["status"] for path in paths]
+    return [await state(actors, f"checkout/sessions/{page}") for page in pages]
+
+
+async def state(actors: Actors, path: str) -> str:
+    """Return the state of an object at the provider."""
+    answer = await actors.client.get(f"{actors.stack.sandbox_url}/v1/{path}", headers=_key(actors))
+    return str(answer.json()["status"])
+
+
+def _key(actors: Actors) -> dict[str, str]:
+    return {"Authorization": f"Bearer {actors.stack.stripe_secret_key}"}
+
+
+async def opened_elsewhere(actors: Actors) -> list[str]:
+    """A payment and a page that another installation has opened on the same provider account."""
+    named = {
+        "metadata[account]": ids.encode(ids.ACCOUNT, ids.new()),
+        "metadata[payment]": ids.encode(ids.PAYMENT, ids.new()),
+        "metadata[matter]": ids.encode(ids.PURCHASE, ids.new()),
+    }
+    item = "line_items[0][price_data]"
+    wanted = {
+        "payment_intents": {"amount": "999", "currency": "usd"},
+        "checkout/sessions": {
+            "mode": "payment", "success_url": "https://example.com",
+            "line_items[0][quantity]": "1", f"{item}[currency]": "usd",
+            f"{item}[unit_amount]": "999", f"{item}[product_data][name]": "a pack",
+        },
+    }  # fmt: skip
+    opened = []
+    for path, fields in wanted.items():
+        url = f"{actors.stack.sandbox_url}/v1/{path}"
+        answer = await actors.client.post(url, data=fields | named, headers=_key(actors))
+        assert answer.status_code == 200, answer.text
+        opened.append(f"{path}/{answer.json()['id']}")
+    return opened
 
 
 async def on_balance(customer: Customer) -> int:
@@ -201,7 +235,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     shop, backup = await opened(actors), tmp_path / "billing.dump"
     [at] = await actors.sql("SELECT clock_timestamp() AS real")
     await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
-    stranger = await go_on(shop)
+    stranger, siblings = await go_on(shop), await opened_elsewhere(actors)
     *_, renewed = await shop.renewing.invoices()
     followers = [Follower(one) for one in vars(shop).values() if isinstance(one, Customer)]
     await follow(followers)
@@ -216,8 +250,10 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert f"4900 USD are on the money balance of {shop.renewing.id}" in said.replace(
         "49.00", "4900"
     )
-    assert f"{stranger.id} is gone; refund it at Stripe" in said
+    assert f"{stranger.id} is not here; unless another installation has it, refund it" in said
     assert "1 called back" in said
+    assert ("1 left open" in said, "1 pages left open" in said) == (True, True), said
+    assert [await state(actors, one) for one in siblings] == ["requires_payment_method", "open"]
     assert "2 remade" in said
     assert "2 pages closed" in said
     assert (await states(actors, pages)) == ["expired", "expired"], "what is lost is not payable"

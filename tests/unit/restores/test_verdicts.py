@@ -55,7 +55,8 @@ def paid(intent_id: str | None, *, is_owed: bool = False) -> Known:
         ("waiting", GONE, "called_back"),
         ("canceled", GONE, "over"),
         ("succeeded", Known(), "nobodys"),
-        ("waiting", Known(), "called_back"),
+        ("waiting", Known(), "left_open"),
+        ("action", Known(), "left_open"),
     ],
 )
 def test_what_is_known_decides(kind: OutcomeKind, known: Known, verdict: Verdict) -> None:

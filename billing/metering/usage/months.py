@@ -18,7 +18,14 @@ _RECORDED: Final = text(
     "SELECT asked FROM unnest(usage_own_records(CAST(:ids AS uuid[]))"
     " || usage_repeats(CAST(:ids AS uuid[])))"
 )
-
+_HERE: Final = text(
+    """
+    SELECT asked FROM unnest(CAST(:ids AS uuid[])) AS asked
+    WHERE EXISTS (
+        SELECT FROM billing_records AS r
+        WHERE r.id = asked AND r.month = ANY (usage_record_months(asked)))
+    """
+)
 _UNSEEN: Final = text(
     """
     SELECT t.id FROM credit_transactions AS t
@@ -41,6 +48,13 @@ async def make(connection: AsyncConnection, ahead: int = AHEAD) -> int:
 async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
     """Return the ids whose event has a record, in this month or an earlier one."""
     return set(await connection.scalars(_RECORDED, {"ids": list(record_ids)}))
+
+
+async def here(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these records whose months are not archived."""
+    if not record_ids:
+        return set()
+    return set(await connection.scalars(_HERE, {"ids": list(record_ids)}))
 
 
 def found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:

@@ -6,6 +6,7 @@ another note already returned is not returned again.
 """
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -56,11 +57,13 @@ _BY_CARD: Final = Prepared(
     )
 )
 # Of the invoice's line for the use: its sum with tax in minor units, what its uses cost by
-# themselves, and how much of that was voided before. Voided uses are few, and have an index.
+# themselves, and how much of that was voided before, of the months that are here. Voided uses are
+# few, and have an index.
 _BILLED: Final = Prepared(
     text(
         """
-    SELECT r.total_amount AS cost, r.currency, b.invoice, l.charged_minor, l.net_minor, l.true_up, (
+    SELECT r.total_amount AS cost, r.currency, b.invoice, l.charged_minor, l.net_minor, l.true_up,
+        l.positions, (
         SELECT coalesce(-sum(v.total_amount), 0) FROM billing_records AS v
         WHERE v.account_id = r.account_id AND v.billing_status = 'refunded'
             AND v.voids IS NOT NULL AND v.occurred_at >= r.period_start - interval '5 minutes'
@@ -77,7 +80,7 @@ _BILLED: Final = Prepared(
         SELECT sum(l.amount_minor - l.discount_minor + l.tax_minor
                 - l.tax_included_minor)::bigint AS charged_minor,
             sum(l.amount_minor)::bigint AS net_minor,
-            sum((l.detail ->> 'true_up')::numeric) AS true_up
+            sum((l.detail ->> 'true_up')::numeric) AS true_up, array_agg(l.position) AS positions
         FROM invoice_lines AS l
         WHERE l.account_id = r.account_id AND public_id('inv', l.invoice_id) = b.invoice
             AND l.kind = 'usage' AND l.period_start = r.period_start
@@ -86,6 +89,8 @@ _BILLED: Final = Prepared(
     """
     )
 )
+_SUFFIX: Final = "void-"
+"""Begins the suffix of a note that credits a voided use, before the use."""
 _REFUSED: Final = {
     "correction": "this record is a correction, not a use",
     "level": "a level reading cannot be voided",
@@ -222,21 +227,44 @@ async def _charge(
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None
-    cost, voided, line = billed["cost"], billed["voided"], billed["charged_minor"] or 0
+    invoice_id = ids.decode(ids.INVOICE, billed["invoice"])
     net = Decimal(billed["net_minor"] or 0).scaleb(-exponent(billed["currency"]))
-    uses = net - (billed["true_up"] or ZERO)
-    own_minor = _share_of_line(line, voided + cost, uses) - _share_of_line(line, voided, uses)
-    return UseCharge(ids.decode(ids.INVOICE, billed["invoice"]), own_minor)
+    uses, line = net - (billed["true_up"] or ZERO), billed["charged_minor"] or 0
+    if uses <= 0 or line <= 0:
+        return UseCharge(invoice_id, 0)
+    away = await _credited_away(connection, invoice_id, billed["positions"])
+    voided, cost = (Fraction(billed[one]) / Fraction(uses) for one in ("voided", "cost"))
+    before = voided + Fraction(away, line)
+    return UseCharge(invoice_id, _share(line, before + cost) - _share(line, before))
 
 
-def _share_of_line(line_minor: int, voided: Decimal, uses: Decimal) -> int:
-    """Return the part of a line that uses of this cost made up, rounded once for all of them.
+async def _credited_away(
+    connection: AsyncConnection, invoice_id: UUID, positions: Collection[int]
+) -> int:
+    """Return what notes credited on these lines for voided uses whose months are archived."""
+    notes = await invoice_store.credit_notes_of(connection, invoice_id)
+    by_use = {_use_of(one["fact_key"]): one["lines"] for one in notes}
+    here = await months.here(connection, {one for one in by_use if one is not None})
+    return sum(
+        part["amount_minor"]
+        for use, parts in by_use.items()
+        for part in parts
+        if use is not None and use not in here and part["position"] in positions
+    )
+
+
+def _use_of(fact_key: str) -> UUID | None:
+    """Return the voided use that a note credits; None for any other note."""
+    _, is_void, use = fact_key.partition(f"/{_SUFFIX}")
+    return ids.parse(ids.BILLING_RECORD, use) if is_void else None
+
+
+def _share(line_minor: int, part: Fraction) -> int:
+    """Return the amount of a part of a line, rounded once for all its uses.
 
     Voided one by one, the uses of a line thus return no more and no less than the line.
     """
-    if voided <= 0 or uses <= 0:
-        return 0
-    return min(line_minor, round_exact(line_minor * Fraction(voided) / Fraction(uses)))
+    return min(line_minor, round_exact(line_minor * part)) if part > 0 else 0
 
 
 async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
@@ -273,7 +301,7 @@ async def _credit(connection: AsyncConnection, done: Voided, returned: Returned)
         lines=lines,
         reason=f"{use} was taken back: {done.reason}",
         to=_destination(returned.invoice),
-        suffix=f"void-{use}",
+        suffix=f"{_SUFFIX}{use}",
     )
 
 

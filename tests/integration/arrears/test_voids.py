@@ -13,6 +13,7 @@ from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PA
 from tests.integration.arrears.test_unpaid_uses import grant, in_order, put_off, until
 from tests.integration.locked import held, waiting
 from tests.integration.recomputed_sums import differences
+from tests.integration.usage.archived import archived
 
 WHY = {"reason": "counted twice"}
 
@@ -112,6 +113,25 @@ async def test_uses_that_are_taken_back_one_by_one_return_their_line(
     assert await charged(customer) == [2900, 2900 + line]
     done = [await void(actors, one) for one in wrong]
     assert sum(one["balance_cents"] for one in done) == line
+    await in_order(customer)
+
+
+async def test_beside_a_month_that_is_away_the_other_uses_return_the_rest_of_their_line(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("starter", trial=False)
+    calls = {"feature_type": "api_calls"}
+    await use(customer, "10000", **calls)
+    first, *others = [await use(customer, "2.5", **calls) for _ in range(6)]
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [2900, 2903]
+    done = [await void(actors, first)]
+    async with archived(actors.stack, first):
+        done += [await void(actors, one) for one in others]
+    assert [one["balance_cents"] for one in done] == [1, 1, 0, 1, 0, 0]
+    notes = await customer.rows("SELECT lines FROM credit_notes WHERE account_id = %(me)s")
+    assert [len(one["lines"]) for one in notes] == [1, 1, 1], "each names the line"
     await in_order(customer)
 
 

@@ -15,6 +15,7 @@ from billing.metering.usage import counter_rebuild
 from billing.metering.usage.schemas import BillingRecord, Status
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_offered_charges import CARD, sell
+from tests.integration.usage.archived import archived
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_held import balance_and_held, hold
@@ -115,6 +116,23 @@ async def test_uses_paid_by_one_entry_come_back_one_by_one(new_shop: NewShop) ->
     left = records[3]["total_amount"]
     assert (await shop.get("/billing/credits/balance"))["credits_used_this_month"] == left
     await void(shop, records[3])
+    lots = (await shop.get("/billing/credits/lots"))["data"]
+    assert all(lot["remaining"] == lot["amount"] for lot in lots)
+    await books_agree(shop)
+
+
+async def test_beside_a_month_that_is_away_each_lot_gets_its_own_back(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    for amount in ("1.5", "2.25"):
+        await shop.grant(amount)
+    await shop.batch(
+        *({"product_id": "gpt-4", "usage_amount": n, "event_id": str(uuid4())} for n in (500, 700))
+    )
+    first, second = (await shop.get("/billing/records"))["data"]
+    assert first["transaction_id"] == second["transaction_id"]
+    await void(shop, first)
+    async with archived(shop.api.stack, first):
+        await void(shop, second)
     lots = (await shop.get("/billing/credits/lots"))["data"]
     assert all(lot["remaining"] == lot["amount"] for lot in lots)
     await books_agree(shop)

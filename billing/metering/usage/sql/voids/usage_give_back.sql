@@ -17,7 +17,13 @@ BEGIN
             SELECT v.transaction_id
             FROM billing_records AS r JOIN billing_records AS v
                 ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
-            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id),
+            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id
+            UNION
+            -- Of uses whose month is archived the ledger alone knows.
+            SELECT t.id FROM credit_transactions AS t
+            WHERE t.account_id = p_account_id AND t.kind = 'void'
+                AND t.detail ->> 'transaction_id' = public_id('ctx', p_entry)
+                AND EXISTS (SELECT FROM month_files WHERE is_away)),
         p_amount, name || '/void', 'usage taken back', name, p_at);
     RETURN entry;
 END;

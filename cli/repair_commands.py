@@ -119,6 +119,21 @@ def resume(data: Data = DEFAULT_DATA) -> None:
         typer.echo(_asked(resuming.resume(Settings())))
 
 
+def step_back(data: Data = DEFAULT_DATA) -> None:
+    """Count what the release before does not know. Exit code 1: a step back to it is not safe."""
+    from cli import step_back as stepping
+
+    with reporting_errors():
+        use_database(data.resolve())
+        lines = asyncio.run(stepping.unknown(Settings()))
+    for line in lines:
+        typer.echo(line)
+    if lines:
+        typer.echo(f"a step back to {stepping.BEFORE} is not safe: it does not know these")
+        raise typer.Exit(1)
+    typer.echo(f"{stepping.BEFORE} knows every row that is in use")
+
+
 def skip_numbers(
     number: Annotated[str, typer.Argument(help="The last number issued, such as INV-000123.")],
     reason: Annotated[str, typer.Option(help="Explains the gap in the numbers.")],

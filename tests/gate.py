@@ -104,6 +104,7 @@ WHOLE: Final = (
     "tests/integration/stack/test_first_integration.py",
     "tests/integration/operators/test_parking.py",
     "tests/integration/rebuild/test_waiting_rows.py",
+    "tests/integration/rebuild/test_unknown_before.py",
     f"{PRODUCTION}::test_a_program_with_too_many_rights_ends_with_one_sentence",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program1]",
     f"{PRODUCTION}::test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence[program0]",

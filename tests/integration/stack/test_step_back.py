@@ -1,4 +1,6 @@
-"""A release starts on the database of a newer one: a step back needs no other."""
+"""A release starts on the database of a newer one: a step back needs no other, while it knows what
+is in it.
+"""
 
 import os
 import subprocess
@@ -35,3 +37,17 @@ def test_what_migrates_leaves_the_database_of_a_newer_release(
             assert owner.execute("SELECT version_num FROM alembic_version").fetchall() == [
                 ("9999",)
             ]
+
+
+def test_the_release_before_knows_every_row_of_a_fresh_database(stack: StackInfo) -> None:
+    with scratch_database(stack) as env:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", "step-back"],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0.1.0 knows every row that is in use" in done.stdout

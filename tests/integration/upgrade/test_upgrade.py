@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from billing.core.database import open_database
 from billing.core.settings import Settings
 from billing.insight.integrity import service as integrity
+from cli import step_back
 from devstack.options import ROOT
 from devstack.ports import free_ports
 from devstack.stack import StackInfo
@@ -99,6 +100,7 @@ async def test_after_a_step_back_the_release_before_ends_what_this_one_began(
         async with new.worker():
             unpaid = await customer.buy()
             await clocked.subscribed()
+    assert await step_back.unknown(settings(new)) == [], "that release knows all of it"
     async with old.api(*ports) as before, open_actors(before) as by_old, old.worker():
         await _end_all(by_old.temporal)
         await asyncio.to_thread(old.rebuild)
@@ -157,12 +159,16 @@ async def test_a_column_that_a_later_release_adds_is_in_nobody_s_way(bare: Stack
     await books_agree(new)
 
 
-async def books_agree(site: Site) -> None:
+def settings(site: Site) -> Settings:
     urls = {
         "database_url": site.stack.app_url,
         "database_operator_url": site.stack.operator_url,
     }
-    database = open_database(Settings.model_validate(urls))
+    return Settings.model_validate(urls)
+
+
+async def books_agree(site: Site) -> None:
+    database = open_database(settings(site))
     report = await integrity.examine(database)
     await database.close()
     assert report.ok, report.wrong

@@ -1,0 +1,99 @@
+"""Counts the rows that the release before does not know, and what it would do to them.
+
+It renews, charges or ignores them as if this release had never answered its customers, or ends at
+them. What it knows it goes on with: see docs/deploy.md.
+"""
+
+from typing import Final, NamedTuple
+
+from sqlalchemy import text
+
+from billing.core.database import open_database
+from billing.core.settings import Settings
+
+BEFORE: Final = "0.1.0"
+
+
+class Unknown(NamedTuple):
+    """Rows that the release before does not know."""
+
+    rows: str
+    then: str
+    """Its mistake with them."""
+    found: str
+    """Selects them, in SQL after SELECT count(*)."""
+
+
+_OPEN: Final = "FROM subscriptions WHERE ended_at IS NULL AND"
+_TAXED: Final = "SELECT subscription_id FROM invoices WHERE tax_minor > 0"
+UNKNOWN: Final = (
+    Unknown(
+        "refunds and disputes under way", "its rebuild and its sweep fail at them, for all others",
+        "FROM matters WHERE kind = 'reversal' AND closed_at IS NULL",
+    ),
+    Unknown(
+        "billing is parked", "it moves money",
+        "FROM parkings WHERE ended_at IS NULL",
+    ),
+    Unknown(
+        "subscriptions that end at a date", "it renews and charges them",
+        f"{_OPEN} cancel_at IS NOT NULL",
+    ),
+    Unknown(
+        "pauses, plans, prices and add-ons to come", "it renews and charges what was before",
+        "FROM subscription_changes WHERE status IN ('pending', 'scheduled')",
+    ),
+    Unknown(
+        "subscriptions that are sent invoices", "it charges their cards",
+        f"{_OPEN} collection = 'send_invoice'",
+    ),
+    Unknown(
+        "open invoices that are sent", "it cannot read them",
+        "FROM invoices WHERE status IN ('draft', 'open') AND collection = 'send_invoice'",
+    ),
+    Unknown(
+        "subscriptions with a card of their own", "it charges the default card",
+        f"{_OPEN} payment_method_id IS NOT NULL",
+    ),
+    Unknown(
+        "subscriptions with a contract, a minimum or a commitment", "it does not charge these",
+        f"{_OPEN} (num_nonnulls(contract_id, minimum_minor, commitment) > 0"
+        " OR minimums_unbilled <> '[]')",
+    ),
+    Unknown(
+        "discounts that apply", "it charges the whole price",
+        "FROM discounts WHERE status IN ('reserved', 'active')",
+    ),
+    Unknown(
+        "subscriptions that are charged tax", "it charges none",
+        f"{_OPEN} id IN ({_TAXED})",
+    ),
+    Unknown(
+        "payments open at PayPal", "it does not see them through",
+        "FROM payments WHERE flow = 'paypal'"
+        " AND status IN ('pending', 'pending_approval', 'processing')",
+    ),
+    Unknown(
+        "saved bank accounts", "it charges them as cards",
+        "FROM payment_methods WHERE provider_kind <> 'card' AND status = 'active'",
+    ),
+    Unknown(
+        "prices by percentage", "it refuses uses of their products",
+        "FROM product_prices WHERE model = 'percentage'"
+        " AND (effective_to IS NULL OR effective_to > now())",
+    ),
+)  # fmt: skip
+
+
+async def unknown(settings: Settings) -> list[str]:
+    """Return a line for each kind of rows of which there are some."""
+    database = open_database(settings)
+    try:
+        async with database.operator() as connection:
+            counts = [
+                (one, await connection.scalar(text(f"SELECT count(*) {one.found}")))
+                for one in UNKNOWN
+            ]
+    finally:
+        await database.close()
+    return [f"{one.rows} ({count}): {one.then}" for one, count in counts if count]

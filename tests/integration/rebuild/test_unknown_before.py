@@ -1,0 +1,39 @@
+"""Rows that the release before does not know are counted before a step back to it."""
+
+import pytest
+
+from tests.integration.actors import Actors, wait_for
+from tests.integration.dunning.dunning_setup import START
+from tests.integration.rebuild.conftest import billing
+
+pytestmark = pytest.mark.slow
+
+
+async def test_what_the_release_before_would_do_wrong_is_said_by_counts(actors: Actors) -> None:
+    leaving, pausing, billed = [await actors.customer_on_clock(START) for _ in range(3)]
+    for one in (leaving, pausing):
+        await one.subscribed()
+    path, date = "/billing/subscription", {"cancel_at": "2027-02-20T10:00:00Z"}
+    await leaving.ask("POST", f"{path}/cancel", date, status=200)
+    await pausing.ask("POST", f"{path}/pause", {"at": "period_end"}, status=200)
+    await billed.subscribe_by_transfer("pro")
+    disputing = await actors.customer()
+    await disputing.bought()
+    (payment,) = (await disputing.ask("GET", "/billing/payments"))["data"]
+    await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    opened = (
+        "SELECT 1 FROM matters"
+        " WHERE account_id = %(me)s AND kind = 'reversal' AND closed_at IS NULL"
+    )
+    await wait_for(lambda: disputing.rows(opened), "the dispute is followed")
+    code, said = await billing(actors, "step-back")
+    assert code == 1, said
+    for words in (
+        "refunds and disputes under way (1): its rebuild",
+        "subscriptions that end at a date (1): it renews and charges them",
+        "pauses, plans, prices and add-ons to come (1): it renews",
+        "subscriptions that are sent invoices (1): it charges their cards",
+        "open invoices that are sent (1)",
+        "a step back to 0.1.0 is not safe",
+    ):
+        assert words in said, said

@@ -64,7 +64,18 @@ _INVOICES = """
 """
 # Credits that the invoice has paid for: a pack, the cycles of its period, a change of plan.
 _WHOLE = f"regexp_replace(x.grant_key, '{NOT_KEPT}$', '')"
-_CYCLE_END = "coalesce(x.cycle_end, x.expires_at)"
+
+
+def _cycle_from(start: str) -> str:
+    """Return the key of a cycle's credits, by its start, where `i` is an invoice of its
+    subscription. Such keys sort by time.
+    """
+    return (
+        "public_id('sub', i.subscription_id) || '/cycle-'"
+        f""" || to_char({start} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+    )
+
+
 _GRANTED = f"""
     ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
           FROM credit_lots x
@@ -74,19 +85,23 @@ _GRANTED = f"""
               UNION ALL SELECT public_id('chg', c.id) || '/grant'
               FROM subscription_changes c WHERE c.invoice_id = p.invoice_id))
              OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
-                 SELECT FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
+                 SELECT FROM invoices i
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
-                   AND ({_WHOLE} = public_id('sub', i.subscription_id) || '/cycle-'
-                        || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                   AND ({_WHOLE} = {_cycle_from("i.cycle_start")}
                         -- Of the same longer period the cycle that runs now, and what lives on.
                         OR x.grant_key LIKE public_id('sub', i.subscription_id) || '/cycle-%'
                         AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
-                        AND {_CYCLE_END} > i.period_start
-                        AND {_CYCLE_END} <= CASE
-                            -- Days that were given to the period since belong to it.
-                            WHEN s.current_period_start = i.period_start THEN
-                                greatest(i.period_end, s.current_period_end)
-                            ELSE i.period_end END))
+                        AND {_WHOLE} COLLATE "C" >= {_cycle_from("i.period_start")}
+                        AND NOT EXISTS (
+                            -- A later period had begun: that of a renewal, a resumption, a change.
+                            SELECT FROM invoices n
+                            WHERE n.subscription_id = i.subscription_id
+                              AND n.cycle_start IS NOT NULL
+                              AND (n.period_start, n.id) > (i.period_start, i.id)
+                              AND {_WHOLE} COLLATE "C" >= {_cycle_from("n.period_start")}
+                              AND NOT EXISTS (
+                                  SELECT FROM subscription_changes c
+                                  WHERE c.invoice_id = n.id AND c.status <> 'applied'))))
           ORDER BY x.grant_key)
 """  # noqa: S608 - put together from constants
 _READ = Prepared(

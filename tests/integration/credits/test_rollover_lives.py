@@ -52,7 +52,7 @@ async def test_a_cycle_that_a_change_cut_keeps_its_credits_in_what_is_given_back
     assert await customer.credits() < 1, "what was used of the month's first minute"
 
 
-async def test_a_refund_of_a_year_takes_what_stood_of_the_month_that_it_cut(
+async def test_a_refund_of_a_year_leaves_what_had_passed_of_the_month_that_it_cut(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
@@ -60,7 +60,7 @@ async def test_a_refund_of_a_year_takes_what_stood_of_the_month_that_it_cut(
     await customer.advance(to="2027-01-01T10:01:00Z")
     await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
     await refunded(customer, await paid_for(customer))
-    assert await customer.credits() == 0
+    assert 0 < await customer.credits() < 1, "the month's first minute"
 
 
 async def test_another_subscription_keeps_no_credits_of_the_first_alive(

@@ -32,6 +32,8 @@ class PlanLot(Frozen):
     """Credits taken by a refund or dispute, spent or not."""
     made_up: Decimal = Decimal(0)
     """Those of them that a later change of plan has made up for."""
+    is_cut: bool = False
+    """True if a change of plan has cut its cycle since, and credited the rest of it."""
     rolls_over: bool = False
     """True if its unspent credits roll over into the next cycle."""
 

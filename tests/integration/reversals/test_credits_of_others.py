@@ -1,8 +1,15 @@
-"""Money that goes back takes the credits that its own invoice has paid for."""
+"""Money that goes back takes the credits that its own invoice has paid for, and an end asks for
+those of its own period, whatever went back of others.
+"""
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from uuid import uuid4
+
+import pytest
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.test_overage import START
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
 from tests.integration.changes.test_replaced_credits import left_by_end
 from tests.integration.reversals.test_outside import disputed, until_credits
@@ -10,6 +17,7 @@ from tests.integration.reversals.test_refunds import paid_for, refunded
 
 FIFTH = "2027-01-05T10:00:00Z"
 PAUSE = {"at": "now"}
+CREDIT = {"at": "now", "refund": "credit"}
 
 
 async def first_paid(customer: Customer) -> Json:
@@ -25,6 +33,17 @@ async def resumed(customer: Customer, paused: str, at: str) -> None:
     await customer.ask("POST", f"{PATH}/pause", PAUSE, status=200)
     await customer.advance(to=at)
     await customer.ask("POST", f"{PATH}/resume", status=200)
+    await customer.until_subscription("active")
+
+
+async def ended(customer: Customer, body: Json = CREDIT) -> None:
+    await customer.ask("POST", f"{PATH}/cancel", body, status=200)
+
+
+async def again(customer: Customer, plan: str = "pro") -> None:
+    """Another subscription, on the next day."""
+    await customer.advance(days=1)
+    await customer.subscribe(plan, payment_method="default")
     await customer.until_subscription("active")
 
 
@@ -78,3 +97,84 @@ async def test_a_refund_of_a_year_leaves_the_part_of_the_month_that_had_passed(
     await change(customer, interval="year")
     await refunded(customer, await paid_for(customer))
     assert await left_by_end(customer) == {RENEWAL: Decimal("161.290323")}
+
+
+async def canceled(customer: Customer) -> None:
+    await ended(customer)
+
+
+async def cheaper(customer: Customer) -> None:
+    await change(customer, plan="basic", when="now")
+    await ended(customer)
+
+
+@pytest.mark.parametrize("how", [canceled, cheaper])
+async def test_credits_that_went_back_with_a_subscription_do_not_stay_of_the_next_one(
+    actors: Actors, how: Callable[[Customer], Awaitable[None]]
+) -> None:
+    customer = await begun(actors, "pro")
+    await refunded(customer, await paid_for(customer))
+    await customer.until_subscription("canceled")
+    for _ in range(2):
+        await again(customer)
+        assert await customer.credits() == 500
+        await how(customer)
+        assert await customer.credits() == 0
+
+
+async def test_an_end_takes_no_credits_that_another_subscription_has_paid_for(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await ended(customer, {"at": "now"})
+    await again(customer)
+    await refunded(customer, await paid_for(customer), 2450)
+    assert await customer.credits() == 750
+    await ended(customer)
+    assert await left_by_end(customer) == {RENEWAL: Decimal(500)}
+
+
+async def test_a_refund_of_the_period_before_a_pause_lowers_nothing_after_it(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=FIFTH)
+    await customer.ask("POST", f"{PATH}/pause", PAUSE, status=200)
+    await refunded(customer, await paid_for(customer), 2450)
+    await customer.advance(days=5)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    await customer.until_subscription("active")
+    assert await customer.credits() == 750
+    await ended(customer)
+    assert await left_by_end(customer) == {RENEWAL: Decimal(250)}
+
+
+async def test_a_refund_of_a_month_that_a_change_cut_lowers_nothing_of_the_year(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=LATER)
+    await change(customer, interval="year")
+    month = await first_paid(customer)
+    # What the change has left of it: 10 of 31 days.
+    await refunded(customer, month, 1581)
+    assert await customer.credits() == 500
+    await ended(customer)
+    assert await customer.credits() == 0
+
+
+async def test_credits_of_a_free_plan_go_with_the_rest_of_its_month(actors: Actors) -> None:
+    key = f"gratis-{uuid4().hex[:8]}"
+    terms = {"name": "Gratis", "family": key, "monthly_credits": "100"}
+    await actors.operate("PUT", f"/admin/plans/{key}", terms | {"prices": {"month": {"USD": 0}}})
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe(key)
+    await customer.until_subscription("active")
+    await ended(customer, {"at": "now"})
+    await again(customer, key)
+    assert await left_by_end(customer) == {RENEWAL: Decimal(100)}, "once a month"
+    await change(customer, plan="pro")
+    assert await left_by_end(customer) == {"2027-02-02T10:00:00Z": Decimal(500)}
+    await ended(customer)
+    assert await customer.credits() == 0

@@ -97,10 +97,10 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
 
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
     """Return the instant from which no more credits would have to be clawed back than are left."""
-    if plan_credits.are_there(w, -terms.credits):
+    whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
+    if not whole or plan_credits.are_there(w, -terms.credits):
         return start
     left = plan_credits.unspent(w) + terms.credits + plan_credits.of_rest(w, start)
-    whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
     return spans.used_but(cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole)
 
 

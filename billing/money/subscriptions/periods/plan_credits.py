@@ -24,11 +24,12 @@ def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime)
 
 
 def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
-    """Return the part of the plan's credits that no refund or dispute took since a change of plan
-    last set them.
+    """Return the part of the cycle's credits that no refund or dispute took since a change of plan
+    last set them. What is left of a cycle that a change has cut had a price of its own.
     """
-    kept = sum((one.kept for one in w.facts.lots), Decimal(0))
-    gone = sum((one.missing for one in w.facts.lots), Decimal(0))
+    own = [one for one in w.facts.lots if not one.is_cut]
+    kept = sum((one.kept for one in own), Decimal(0))
+    gone = sum((one.missing for one in own), Decimal(0))
     return Fraction(kept) / Fraction(kept + gone) if gone else Fraction(1)
 
 

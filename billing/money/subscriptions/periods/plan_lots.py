@@ -2,9 +2,30 @@
 
 from typing import Final
 
-LOTS: Final = """
+# A resumption for nothing brings no credits for the time of the cycle that was paused. A change
+# that the previous release wrote does not say in which cycle it was.
+_BEGAN: Final = """
+        WITH RECURSIVE began(at, cut_at) AS (
+            SELECT s.cycle_start, CAST(NULL AS timestamptz)
+            UNION
+            SELECT coalesce((c.terms ->> 'cycle_start')::timestamptz, s.created_at),
+                   CASE c.kind WHEN 'plan' THEN c.decided_at END
+            FROM began b
+            JOIN invoices i ON i.subscription_id = s.id AND i.cycle_start = b.at
+            JOIN subscription_changes c ON c.invoice_id = i.id
+            WHERE c.status = 'applied' AND (c.kind = 'plan' OR NOT EXISTS (
+                SELECT FROM invoice_lines l
+                WHERE l.invoice_id = i.id AND l.kind = 'plan'
+                  AND l.amount_minor > l.discount_minor)))
+        SELECT min(at) AS since, max(cut_at) AS cut_at FROM began"""
+"""The instant `since` which granted credits count: the start of the current cycle, or of the first
+in a row of cycles that changes of plan and resumptions for nothing have cut; and the instant at
+which the last of these changes was applied.
+"""
+LOTS: Final = f"""
     SELECT jsonb_build_object(
         'grant_key', x.grant_key,
+        'is_cut', coalesce(x.created_at < began.cut_at, false),
         'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start,
         'unspent', (x.remaining - x.held)::text,
         'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
@@ -22,12 +43,20 @@ LOTS: Final = """
             SELECT coalesce(sum((c.terms -> 'credits_refunded' ->> x.grant_key)::numeric), 0)::text
             FROM subscription_changes c
             WHERE c.subscription_id = s.id AND c.status = 'applied'))
-    FROM credit_lots x
-    WHERE x.account_id = s.account_id AND x.kind = 'plan'
-      AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
-      AND coalesce(x.cycle_end > s.cycle_start, true)"""
-"""Lots of the current cycle, as `facts.PlanLot`: what rolled over into it is not clawed back. Lots
-of a cycle that a change has cut count too: the change granted that much less.
+    FROM ({_BEGAN}) AS began JOIN credit_lots x ON x.account_id = s.account_id
+    WHERE x.kind = 'plan' AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz))
+      AND coalesce(x.cycle_end > s.cycle_start, true)
+      AND CASE
+          -- A free plan grants its credits once a month, to whichever subscription came first.
+          WHEN starts_with(x.grant_key, public_id('acc', s.account_id) || '/')
+              THEN s.amount_minor = 0 OR began.cut_at IS NOT NULL
+          ELSE x.created_at >= began.since AND EXISTS (
+              SELECT FROM credit_transactions t
+              WHERE t.key = x.grant_key AND t.account_id = x.account_id
+                AND t.subject = public_id('sub', s.id)) END"""  # noqa: S608 - constants
+"""Lots of the current cycle, as `facts.PlanLot`: what rolled over into it is not clawed back, nor
+what another subscription has paid for, or a period before a resumption. Lots of a cycle that a
+change has cut count too: the change granted that much less.
 """
 KEEPS: Final = """
     EXISTS (SELECT FROM credit_lots x

@@ -47,9 +47,11 @@ class Line(BaseModel):
     that.
     """
     kept: tuple[dict[str, Any], ...] = ()
-    """Discounts of seats that stay, each `code` and `amount_minor`, as they were charged before."""
+    """Discounts of seats or add-ons that stay, each `code` and `amount_minor`, as they were charged
+    before.
+    """
     open_part: Fraction = Fraction(1)
-    """The part of the amount that other discounts are off: the rest is of seats that stay."""
+    """The part of the amount that other discounts are off: the rest is of what stays."""
     tax_category: str = STANDARD
     taxes: tuple[TaxRate, ...] | None = None
     """For a credit line the rates of the line that it credits; else None: those of its category."""

@@ -90,7 +90,7 @@ def _discounted(
     lines: Sequence[Line], discounts: Sequence[DiscountTerms]
 ) -> list[list[dict[str, Any]]]:
     """Return each line's discounts: those off fewer kinds of lines first, each on what earlier ones
-    have left. Seats that stay keep theirs.
+    have left. Seats and add-ons that stay keep theirs.
     """
     left = [round_exact(line.amount_minor * line.open_part) for line in lines]
     off: list[list[dict[str, Any]]] = [list(line.kept) for line in lines]
@@ -108,7 +108,7 @@ def _discounted(
 
 
 def _with(off: list[dict[str, Any]], code: str, part: int) -> list[dict[str, Any]]:
-    """Return a line's discounts with one more; seats that stay may have the same."""
+    """Return a line's discounts with one more; what stays may have the same."""
     kept = sum(one["amount_minor"] for one in off if one["code"] == code)
     others = [one for one in off if one["code"] != code]
     return [*others, {"code": code, "amount_minor": kept + part}]

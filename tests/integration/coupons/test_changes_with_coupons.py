@@ -1,12 +1,16 @@
-"""A coupon that comes with more seats is off those that are added; the others keep theirs."""
+"""A coupon that comes with more seats or add-ons is off those that are added; the others keep
+theirs.
+"""
 
 from decimal import Decimal
+from typing import Any
 
 from tests.integration.actors import Actors
+from tests.integration.arrears.test_add_ons import choose
 from tests.integration.arrears.test_overage import use
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, money
 from tests.integration.changes.test_seats import seated, team
-from tests.integration.coupons.test_coupons import CLOCK, coupon, invoices
+from tests.integration.coupons.test_coupons import CLOCK, COUPON, coupon, invoices
 
 
 async def test_seats_that_stay_keep_the_discount_of_their_change(actors: Actors) -> None:
@@ -44,6 +48,22 @@ async def test_an_amount_off_the_period_stays_with_its_seats(actors: Actors) -> 
     await customer.subscribed(await team(actors), quantity=4, coupon=code)
     await change(customer, quantity=5)
     assert await invoices(customer) == [(900, 3100), (900, 4100 - 3100)]
+
+
+async def test_an_amount_off_the_period_stays_with_its_add_ons(actors: Actors) -> None:
+    code = await coupon(actors, amounts={"USD": 2700})
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("basic")
+    await choose(customer, ai_500=5)
+    await customer.ask("POST", COUPON, {"code": code}, status=200)
+    await customer.advance(to=RENEWAL)
+    # 19.00 and five times 7.00, half price.
+    assert (await invoices(customer))[-1] == (2700, 2700)
+    wish: dict[str, Any] = {"add_ons": [{"add_on": "ai-500", "quantity": 4}], "when": "now"}
+    seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 350)
+    await change(customer, **wish, preview_token=seen["preview_token"])
+    assert await money(customer) == 350
 
 
 async def test_a_pause_under_a_coupon_for_all_of_the_price_brings_nothing_twice(

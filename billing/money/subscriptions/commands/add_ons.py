@@ -175,12 +175,17 @@ def sell(
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
     _demand_unspent(w, plan, [*come, *go], part)
     price = proration.rest_of_price(w.rows, at, part)
-    gone = [one.key for one in go]
     charged = proration.current(w.rows, (items.ADD_ON,), at)
-    back = [one for one in charged if one.detail.get("add_on") in gone]
+    back = {one.key: [old for old in charged if old.detail.get("add_on") == one.key] for one in go}
+    lines = [_line(cycles.of(w), one, price, at) for one in come]
+    stay = [
+        proration.keeping(_line(cycles.of(w), one, price, at), back[one.key], at)
+        for one in go
+        if one.want
+    ]
     return Sale(
-        lines=[_line(cycles.of(w), one, price, at) for one in (*go, *come) if one.want],
-        credited=back,
+        lines=[*stay, *lines],
+        credited=[old for old in charged if old.detail.get("add_on") in back],
         portions=tuple(_portion(one, part, cycle) for one in (*go, *come)),
     )
 

@@ -254,8 +254,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         changes.demand_a_day(after)
     else:
         changes.demand_whole_rest(subscription)
-    words = _words(w, wanted)
-    since = at
+    words, since = _words(w, wanted), at
     # In a new cycle, or if less of anything is included, earlier use would be free.
     counts_use = resets or not portions.includes_as_much(w, plan, wanted.quantity)
     if counts_use:
@@ -263,21 +262,22 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         since = spans.used_until(subscription, share, at)
     wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
     billed = proration.current(w.rows, ("plan",), since)
-    unused = proration.to_credit(w.rows, [*billed, *sale.credited], since)
+    # Within a period add-ons go by their units, which are unspent.
+    unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
     part = spans.rest_of_period(after, at)
     part = part if resets else proration.rest_of_price(w.rows, at, part)
     charge = _charge_line(after, plan, wanted, at, part)
     if wanted.price_id == subscription.price_id:
-        charge = proration.keeping(charge, billed)
+        charge = proration.keeping(charge, billed, since)
     charges = [charge, *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)
-    moved = _credits(w, given, since, resets=resets)
+    told = _credits(w, given, since, resets=resets)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
-    told = moved | {"resets": resets, "notes": given_back}
-    told |= {"cycle_start": subscription.cycle_start, "gave_back_at": at if closes else None}
-    told |= {"credited_since": since if counts_use else None}
+    told |= {"resets": resets, "notes": given_back, "gave_back_at": at if closes else None}
+    credited_since = since if counts_use else None
+    told |= {"cycle_start": subscription.cycle_start, "credited_since": credited_since}
     terms = wanted.model_copy(update=told)
     _have_paid(w, words, terms, [*lines, *charges], paying, **fields)
 

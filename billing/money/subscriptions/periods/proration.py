@@ -4,6 +4,7 @@ A line is credited as it was charged, and never for more of its invoice than ear
 left (docs/rules.md#subscriptions).
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -94,18 +95,36 @@ def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
     return by_calendar
 
 
-def keeping(line: Line, before: Sequence[InvoiceLine]) -> Line:
-    """Return the line of another number of seats: those that stay keep the discounts that they were
-    charged `before`, and coupons are off those that are added.
+def keeping(line: Line, before: Sequence[InvoiceLine], at: datetime) -> Line:
+    """Return the line of another number of seats or of fewer of an add-on: those that stay keep the
+    discounts that they were charged `before`, and coupons are off those that are added.
     """
+    charged, off = Fraction(0), defaultdict[str, Fraction](Fraction)
     for old in before:
-        if old.kind == "plan" and old.amount_minor:
-            stays = min(Fraction(1), Fraction(old.quantity) / Fraction(line.quantity))
-            part = stays * line.amount_minor / old.amount_minor
-            off = ((one["code"], round_exact(one["amount_minor"] * part)) for one in old.discounts)
-            kept = tuple({"code": code, "amount_minor": minor} for code, minor in off if minor)
-            return line.model_copy(update={"kept": kept, "open_part": 1 - stays})
-    return line
+        left = _rest_of(old, at)
+        charged += old.amount_minor * left
+        for one in old.discounts:
+            off[one["code"]] += one["amount_minor"] * left
+    if not charged:
+        return line
+    had = sum((Fraction(one.quantity) for one in before), Fraction(0))
+    stays = min(Fraction(1), had / Fraction(line.quantity))
+    part = stays * line.amount_minor / charged
+    kept, taken = list[dict[str, Any]](), Fraction(0)
+    for code, minor in off.items():
+        # Rounded together: several never take off more than all of the line.
+        own = round_exact(taken + minor * part) - round_exact(taken)
+        taken += minor * part
+        if own:
+            kept.append({"code": code, "amount_minor": own})
+    return line.model_copy(update={"kept": tuple(kept), "open_part": 1 - stays})
+
+
+def _rest_of(line: InvoiceLine, at: datetime) -> Fraction:
+    """Return the part of a line's time that is after `at`."""
+    if line.period_start is None or line.period_end is None:
+        return Fraction(0)
+    return rest(line.period_start, line.period_end, at)
 
 
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:
@@ -176,8 +195,11 @@ def current(rows: Rows, kinds: Sequence[str], at: datetime) -> list[InvoiceLine]
     return plans[-1:] + [line for line in found if line.kind != "plan"]
 
 
-def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
-    """Return the parts of these lines for time after `at`, less what was credited before.
+def unused(
+    rows: Rows, lines: Sequence[InvoiceLine], at: datetime, of_add_ons: datetime | None = None
+) -> list[Credit]:
+    """Return the parts of these lines for time after `at`, `of_add_ons` for theirs, less what was
+    credited before.
 
     A pause has credited owed time up to its line's end: that is not credited again, out of what
     else its invoice charged.
@@ -188,7 +210,8 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
             continue
         invoice = rows.get(Invoice, line.invoice_id)
         left = known.get(invoice.id) or _left(rows, invoice)
-        span = rest(line.period_start, line.period_end, at)
+        since = of_add_ons if of_add_ons and line.kind == "add_on" else at
+        span = rest(line.period_start, line.period_end, since)
         asked = giving_back.of_lines([line]).share(span)
         asked = asked.up_to(asked.total_minor - _not_served(rows, line))
         part = asked.within(left)
@@ -199,16 +222,18 @@ def unused(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credi
     return found
 
 
-def to_credit(rows: Rows, lines: Sequence[InvoiceLine], at: datetime) -> list[Credit]:
+def to_credit(
+    rows: Rows, lines: Sequence[InvoiceLine], at: datetime, of_add_ons: datetime | None = None
+) -> list[Credit]:
     """Return what is `unused`, to credit it because somebody asks for that.
 
     Error: PAYMENT_PENDING while an undecided refund or dispute holds some of it: it could not be
     credited now, and nobody would once that is decided.
     """
-    found, free = unused(rows, lines, at), rows.copy()
+    found, free = unused(rows, lines, at, of_add_ons), rows.copy()
     for one in bearing.reservations(rows):
         free.take(Remove(type(one), one.id))
-    if _sum(found) < _sum(unused(free, lines, at)):
+    if _sum(found) < _sum(unused(free, lines, at, of_add_ons)):
         raise Conflict(
             "PAYMENT_PENDING",
             "a refund or dispute holds money that this would credit; retry once it is decided",

@@ -21,7 +21,7 @@ NO_TAX: Final = Taxation()
 MINIMUM: Final = "minimum"
 COMMITMENT: Final = "commitment"
 USED_MEANWHILE: Final = "used_meanwhile"
-"""Use of the old plan while a change waited for its payment."""
+"""Use of what a change credits while it waited for its payment."""
 UNDISCOUNTED: Final = (MINIMUM, COMMITMENT, USED_MEANWHILE)
 """Kinds of lines that are never discounted: their amounts are computed after discounts."""
 

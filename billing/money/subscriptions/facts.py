@@ -69,6 +69,10 @@ class Allowance(Frozen):
         """The included units needed for the use so far."""
         return self.used if self.highest is None else min(self.highest, self.included)
 
+    def spent_of(self, gone: Decimal) -> Decimal:
+        """Return how many of these units are needed for the use so far, the others first."""
+        return min(gone, max(Decimal(0), self.spent - self.included + gone))
+
 
 class Spent(Frozen):
     """The charge of a line for the time from an instant on, in minor units."""

@@ -126,12 +126,16 @@ _INVOICES = f"""
 """  # noqa: S608 - put together from constants
 
 
-# A change of plan waits for its payment, so this decision may apply it.
-_WAITS = """
+def _waits(kinds: str) -> str:
+    """Return the condition that such a change waits for its payment: this decision may apply it."""
+    return f"""
     :deciding AND EXISTS (
         SELECT FROM subscription_changes x
-        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind = 'plan')
+        WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind IN ({kinds}))
 """
+
+
+_WAITS = _waits("'plan'")
 # Also where a change of plan or add-ons is requested.
 _CHANGES = f"(:changing OR {_WAITS})"
 # Only where a period or a commitment has a minimum.
@@ -144,7 +148,7 @@ _SPENT = f"""
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 # Units that the plan and its add-ons include in the open cycle.
-_ALLOWANCES = """
+_ALLOWANCES = f"""
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
                      'used', c.covered::text, 'quantity', c.quantity::text,
@@ -162,8 +166,9 @@ _ALLOWANCES = """
                      WHERE x.account_id = s.account_id AND x.meter = c.meter
                        AND x.effective_from <= now_at
                        AND now_at < coalesce(x.effective_to, 'infinity')) AS agreed) o
-                 WHERE :changing AND b.account_id = s.account_id AND p.limits ? c.meter)
-"""
+                 WHERE (:changing OR {_waits("'add_ons', 'plan'")})
+                   AND b.account_id = s.account_id AND p.limits ? c.meter)
+"""  # noqa: S608 - put together from constants
 # True if an allowance was used in the current cycle; otherwise no share need be computed.
 _HAS_USED = """
     EXISTS (SELECT FROM usage_cycles c

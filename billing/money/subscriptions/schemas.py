@@ -210,6 +210,10 @@ class Portion(Frozen):
     """For an add-on: decimals to which that sum is rounded. None: the portion is rounded itself."""
     restated: bool = False
     """True if its earlier lines are credited: only lines from this change on bill it."""
+    gone: Decimal = Decimal(0)
+    """Units that it removes from the rest of the cycle. Not rounded."""
+    gone_of: str = "0"
+    """The share of its credited lines that goes with them; the rest is charged anew."""
 
 
 class SubscriptionChange(Row):
@@ -332,6 +336,8 @@ class Terms(Frozen):
     or a meter's limit was lifted.
     """
     portions: tuple[Portion, ...] = ()
+    units_gone: dict[str, Decimal] = Field(default_factory=dict)
+    """By meter, the units that its add-ons remove from the cycle, rounded."""
     stay_beyond: dict[str, Decimal] = Field(default_factory=dict)
     """Units of levels that the new plan includes but that stay billed: they were beyond the old
     plan.

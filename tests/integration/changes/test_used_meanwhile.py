@@ -1,10 +1,12 @@
 """An allowance that is used while a change waits for its payment is billed with the change."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.test_add_ons import included
 from tests.integration.arrears.test_contracts import agree
 from tests.integration.arrears.test_overage import charged, use
 from tests.integration.arrears.test_voids import void
@@ -114,3 +116,66 @@ async def test_a_cycle_that_begins_while_a_change_waits_has_the_new_plans_credit
     await customer.pay(asked)
     await wait_for(customer.credits, "they are there", lambda seen: seen == 5000)
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def with_more(actors: Actors, then: str) -> tuple[Customer, list[str], str]:
+    """A plan of one answer with 100 more at 10.00, the add-ons of it, and a dearer plan alike."""
+    stem = f"waits-{uuid4().hex[:8]}"
+    keys = [f"{stem}-x", f"{stem}-y"]
+    for plan, minor in ((stem, 1000), (f"{stem}-dear", 2500)):
+        add_ons = [
+            {"key": key, "name": key, "meter": meter, "units": units, "prices": {"USD": price}}
+            for key, meter, units, price in (
+                (keys[0], "ai_responses", "100", 1000), (keys[1], "storage_gb", "1", 1200),
+            )
+        ]  # fmt: skip
+        limits: list[Json] = [{"meter": "ai_responses", "included": "1", "then": then},
+                              {"meter": "storage_gb", "included": "1", "then": then}]  # fmt: skip
+        if then == "overage":
+            limits = [one | {"prices": {"USD": "0.50"}} for one in limits]
+        body = {"name": plan, "family": stem, "prices": {"month": {"USD": minor}},
+                "add_ons": add_ons, "limits": limits}  # fmt: skip
+        await actors.operate("PUT", f"/admin/plans/{plan}", body)
+    customer = await begun(actors, stem)
+    more = {"add_ons": [{"add_on": keys[0], "quantity": 1}]}
+    await customer.ask("PUT", PATH, more, status=200)
+    return customer, keys, f"{stem}-dear"
+
+
+@pytest.mark.parametrize(
+    ("then", "uses", "billed"),
+    [("block", "101", 1000), ("overage", "101", 1000), ("overage", "51", 500), ("block", "1", 0)],
+)
+async def test_units_that_are_used_while_their_removal_waits_are_charged(
+    actors: Actors, then: str, uses: str, billed: int
+) -> None:
+    customer, (_, other), _ = await with_more(actors, then)
+    wish = {"add_ons": [{"add_on": other, "quantity": 1}], "when": "now", "payment_method": "card"}
+    asked = await customer.ask("PUT", PATH, wish, status=200)
+    assert (await use(customer, uses))["total_cost"] == "0", "the add-on is there until it is paid"
+    await customer.pay(asked)
+    await wait_for(
+        customer.subscription,
+        "it is applied",
+        lambda seen: [one["add_on"] for one in seen["add_ons"]] == [other],
+    )
+    if billed:
+        assert await newest(customer, count=4) == [("used_meanwhile", billed)]
+    paid = [1000, 1000, 200, *([billed] if billed else [])]
+    await wait_for(lambda: charged(customer), "all is paid", lambda seen: seen == paid)
+    assert (await included(customer))[0] == uses, "what is paid for stays"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_units_that_are_used_while_a_change_of_plan_removes_them_are_charged(
+    actors: Actors,
+) -> None:
+    customer, _, dear = await with_more(actors, "block")
+    wish = {"plan": dear, "add_ons": [], "when": "now", "payment_method": "card"}
+    asked = await customer.ask("PUT", PATH, wish, status=200)
+    await use(customer, "101")
+    await customer.pay(asked)
+    assert await newest(customer, count=4) == [("used_meanwhile", 1000)]
+    assert (await included(customer))[0] == "101"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]

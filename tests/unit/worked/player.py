@@ -25,7 +25,7 @@ from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.commands import plan_changes, running
-from billing.money.subscriptions.facts import PlanLot, SubscriptionFacts
+from billing.money.subscriptions.facts import Allowance, PlanLot, SubscriptionFacts
 from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.previews import deciding
 from billing.money.subscriptions.rules import agenda
@@ -65,6 +65,7 @@ class Player:
         self.invoice: Invoice | None = None
         self.granted, self.moved = Decimal(0), set[str]()
         self.lots: tuple[PlanLot, ...] = (PLENTY,)
+        self.allowances: tuple[Allowance, ...] = ()
         self.beside: list[InvoiceLine] = []
         self.rows = Rows([*self._born(case["start"]), *self._coupons(), *self._carried()])
         self._write(lambda: self.do(lambda w: running.begin(w, method_id=None)))
@@ -177,7 +178,7 @@ class Player:
             offers=tuple(offers), zone=self.case["zone"], usage=self._used(),
             taxation=self._taxation(), used_share=self.used_share,
             contracts=self.contracts,
-            lots=self.lots,
+            lots=self.lots, allowances=self.allowances,
         )  # fmt: skip
 
     def _used(self) -> tuple[Arrear, ...]:

@@ -68,6 +68,8 @@ class Sale(NamedTuple):
     lines: list[Line]
     credited: list[InvoiceLine]
     portions: tuple[Portion, ...]
+    gone: dict[str, Decimal]
+    """By meter, the units that they remove from the cycle, rounded."""
 
 
 def choose(
@@ -154,6 +156,7 @@ def _charge(
             "fewer_now": fewer_now,
             "cycle_start": cycles.of(w).cycle_start,
             "portions": sale.portions,
+            "units_gone": sale.gone,
         }
     )
     invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines], plan)
@@ -173,7 +176,7 @@ def sell(
     part = spans.rest_of_period(cycles.of(w), at)
     cycle = spans.parts(cycles.of(w), plan.allowance).cycle
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
-    _demand_unspent(w, plan, [*come, *go], part)
+    gone = _demand_unspent(w, plan, [*come, *go], part)
     price = proration.rest_of_price(w.rows, at, part)
     charged = proration.current(w.rows, (items.ADD_ON,), at)
     back = {one.key: [old for old in charged if old.detail.get("add_on") == one.key] for one in go}
@@ -187,6 +190,7 @@ def sell(
         lines=[*stay, *lines],
         credited=[old for old in charged if old.detail.get("add_on") in back],
         portions=tuple(_portion(one, part, cycle) for one in (*go, *come)),
+        gone=gone,
     )
 
 
@@ -275,6 +279,8 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
         units=_units(move, part) - _units(move, cycle),
         decimals=proration.decimals_of(move.units),
         restated=move.want < move.have,
+        gone=max(Decimal(0), -_units(move, part)),
+        gone_of=str(Fraction(max(0, move.have - move.want), max(1, move.have))),
     )
 
 
@@ -289,21 +295,22 @@ def _whole_units(given: Given, moves: Sequence[Move], part: Fraction) -> Decimal
 
 def _demand_unspent(
     w: Work[SubscriptionFacts], plan: Plan, moves: Sequence[Move], part: Fraction
-) -> None:
-    """Raise UNITS_SPENT if units to be removed are used already."""
+) -> dict[str, Decimal]:
+    """Return the units to be removed, by meter. Error: UNITS_SPENT if some are used already."""
     alike = defaultdict[tuple[str, str], list[Move]](list)
     for one in moves:
         alike[one.key, one.meter].append(one)
     moved = defaultdict[str, Decimal](Decimal)
     for (key, meter), some in alike.items():
         moved[meter] += _whole_units(_given(w, plan, key, meter), some, part)
+    gone = {meter: -units for meter, units in moved.items() if units < 0}
     for known in w.facts.allowances:
-        gone = -moved[known.meter]
-        if gone > 0 and known.spent > known.included - gone:
+        if known.spent_of(gone.get(known.meter, Decimal(0))):
             raise Conflict(
                 "UNITS_SPENT",
                 f"units of {known.meter} are already spent; schedule the change for period_end",
             )
+    return gone
 
 
 def demand_offered(

@@ -338,14 +338,14 @@ def _with_add_ons(
         if kept is None:
             kept = add_ons.staying(w, plan, wanted.interval)
         billed = proration.current(w.rows, (items.ADD_ON,), at)
-        sale = Sale(add_ons.sell_anew(plan, kept, after, at), billed, ())
+        sale = Sale(add_ons.sell_anew(plan, kept, after, at), billed, (), {})
         return wanted.model_copy(update={"add_ons": kept}), sale
-    sale = Sale([], [], ())
+    sale = Sale([], [], (), {})
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
     own = portions.of_plan(w, plan, wanted.quantity, at, since)
     beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
-    told = {"portions": (*own, *sale.portions), "stay_beyond": beyond}
+    told = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
     return wanted.model_copy(update=told), sale
 
 

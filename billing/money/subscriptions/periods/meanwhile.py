@@ -1,15 +1,16 @@
-"""Use of a plan while a change of it waits for its payment. Pure.
+"""Use of a plan and its add-ons while a change of them waits for its payment. Pure.
 
-The change credits time that was unused when it was requested. Time used until the money came, or
-whose credits were spent, is billed as the change is applied, or left out of a note; its credits
-stay (docs/rules.md#subscriptions).
+The change credits what was unused when it was requested: time of the plan, and add-ons whose units
+it removes. What was used until the money came, or whose credits were spent, is billed as the change
+is applied, or left out of a note; its credits and units stay (docs/rules.md#subscriptions).
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from billing.matters.effects import Rows, Work
 from billing.money.invoices import transitions as invoices
@@ -24,7 +25,7 @@ from billing.money.subscriptions.periods import (
     proration,
     spans,
 )
-from billing.money.subscriptions.schemas import Note, SubscriptionChange, Terms
+from billing.money.subscriptions.schemas import Note, Portion, SubscriptionChange, Terms
 
 
 class Span(NamedTuple):
@@ -44,21 +45,37 @@ class Span(NamedTuple):
         return min(Fraction(1), used / credited) if credited else Fraction(0)
 
 
+class Used(NamedTuple):
+    """The part that counts as used of all that a change credits."""
+
+    span: Span | None
+    removed: Mapping[str, Portion]
+    """By add-on, the units that the change removes from the cycle."""
+    units: Mapping[str, Fraction]
+    """By meter, the used share of these units."""
+
+    def part(self, rows: Rows, line: InvoiceLine) -> Fraction:
+        """Return its share of a line's credit: of an add-on by its units, else by time."""
+        own = self.removed.get(line.detail.get("add_on", ""))
+        if own is not None:
+            return self.units.get(own.meter, Fraction(0)) * Fraction(own.gone_of)
+        return self.span.part(rows, line) if self.span is not None else Fraction(0)
+
+
 def settled(
     w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice
 ) -> tuple[Terms, list[Line]]:
     """Return the terms to apply, and the charges for use since they were requested.
 
-    Call it while the subscription still has its old plan.
+    Call it while the subscription still has its old plan and add-ons.
     """
     asked = change.new_terms
     terms = _of_this_cycle(w, asked, invoice)
-    used = _span(w, terms)
-    if used is not None:
-        terms = _less(w, terms, used)
+    used = _used(w, terms)
+    terms = _less(w, terms, used)
     if terms != asked:
         w.change(change, terms=terms.model_dump(mode="json"))
-    return terms, _lines(w, invoice, used) if used is not None else []
+    return terms, _lines(w, change, invoice, used)
 
 
 def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -> Terms:
@@ -79,10 +96,25 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.missing(w)}
     if asked.resets:
         return asked.model_copy(update=moved | {"credits_replaced": gone})
-    none = tuple(one.model_copy(update={"units": Decimal(0)}) for one in asked.portions)
+    zero = {"units": Decimal(0), "gone": Decimal(0)}
+    none = tuple(one.model_copy(update=zero) for one in asked.portions)
     told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
+    told |= {"units_gone": {}}
     told |= {"credits_before": cycles.cycle_credits(w, subscription)}
     return asked.model_copy(update=told | moved)
+
+
+def _used(w: Work[SubscriptionFacts], terms: Terms) -> Used:
+    removed = {one.add_on: one for one in terms.portions if one.add_on and one.gone}
+    gone = defaultdict[str, Decimal](Decimal)
+    for one in removed.values():
+        gone[one.meter] += one.gone
+    units = {}
+    for known in w.facts.allowances:
+        spent = known.spent_of(terms.units_gone.get(known.meter, Decimal(0)))
+        if spent:
+            units[known.meter] = min(Fraction(1), Fraction(spent) / Fraction(gone[known.meter]))
+    return Used(_span(w, terms), removed, units)
 
 
 def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
@@ -104,23 +136,34 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
     return spans.used_but(cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole)
 
 
-def _less(w: Work[SubscriptionFacts], terms: Terms, used: Span) -> Terms:
-    """Return the terms with lower notes, the old plan's credits of that time, and its units if its
-    cycle continues.
+def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
+    """Return the terms with lower notes, the old plan's credits of the used time, and, if its cycle
+    continues, its units of that time and the used ones of add-ons.
     """
-    kept = plan_credits.of_rest(w, used.start) - plan_credits.of_rest(w, used.end)
     notes = tuple(_lower(w, one, used) for one in terms.notes)
-    own = terms.portions
-    if not terms.resets:
-        own += portions.of_own(w, used.start, used.end)
-    fields = {"notes": notes, "portions": own, "credits": terms.credits + kept}
-    if terms.resets:
-        fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)
+    own = tuple(_with_used(one, used) for one in terms.portions)
+    fields: dict[str, Any] = {"notes": notes, "portions": own}
+    if used.span is not None:
+        _, start, end = used.span
+        kept = plan_credits.of_rest(w, start) - plan_credits.of_rest(w, end)
+        fields["credits"] = terms.credits + kept
+        if terms.resets:
+            fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)
+        else:
+            fields["portions"] += portions.of_own(w, start, end)
     return terms.model_copy(update=fields)
 
 
-def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Line]:
-    """Return charges for all that the change's invoice credited of that time."""
+def _with_used(one: Portion, used: Used) -> Portion:
+    """Return a portion with the removed units that are used after all."""
+    back = proration.units_share(one.gone, used.units.get(one.meter, Fraction(0)))
+    return one.model_copy(update={"units": one.units + back}) if back else one
+
+
+def _lines(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice, used: Used
+) -> list[Line]:
+    """Return charges for all that the change's invoice credited of what is used."""
     known = {str(one.id): one for one in w.rows.of(InvoiceLine)}
     found = []
     for credit in invoices.lines_of(w.rows, invoice.id):
@@ -128,31 +171,37 @@ def _lines(w: Work[SubscriptionFacts], invoice: Invoice, used: Span) -> list[Lin
         minor = proration.share(-credit.amount_minor, used.part(w.rows, source)) if source else 0
         if source is not None and minor > 0:
             words = f"Used while the change waited: {source.description}"
-            found.append(_line(w, words, minor, used))
+            bounds = change.created_at, source.period_end
+            if used.span is not None and source.detail.get("add_on") not in used.removed:
+                bounds = used.span.start, used.span.end
+            found.append(_line(w, words, minor, *bounds))
     return found
 
 
-def _line(w: Work[SubscriptionFacts], words: str, minor: int, used: Span) -> Line:
+def _line(
+    w: Work[SubscriptionFacts], words: str, minor: int, start: datetime, end: datetime | None
+) -> Line:
     plan = w.facts.plan_of(w.rows)
     return Line(
         kind=USED_MEANWHILE,
         description=words,
         unit_amount=Decimal(minor),
         amount_minor=minor,
-        period_start=used.start,
-        period_end=used.end,
+        period_start=start,
+        period_end=end,
         sold=plan.key,
         tax_category=plan.tax_category,
     )
 
 
-def _lower(w: Work[SubscriptionFacts], note: Note, used: Span) -> Note:
-    source = _plan_line(w, note.invoice_id)
-    part = used.part(w.rows, source) if source is not None else Fraction(0)
-    less = proration.share(note.amount_minor, part)
-    return note.model_copy(update={"amount_minor": note.amount_minor - less})
-
-
-def _plan_line(w: Work[SubscriptionFacts], invoice_id: UUID) -> InvoiceLine | None:
-    found = (one for one in invoices.lines_of(w.rows, invoice_id) if one.kind == items.PLAN)
-    return next(found, None)
+def _lower(w: Work[SubscriptionFacts], note: Note, used: Used) -> Note:
+    """Return the note without what is used of each line that it credits."""
+    sources = {one.position: one for one in invoices.lines_of(w.rows, note.invoice_id)}
+    left = []
+    for one in note.lines:
+        source, minor = sources.get(one["position"]), one["amount_minor"]
+        used_part = used.part(w.rows, source) if source is not None else Fraction(0)
+        left.append(one | {"amount_minor": minor - proration.share(minor, used_part)})
+    lines = tuple(one for one in left if one["amount_minor"])
+    amount_minor = sum(one["amount_minor"] for one in lines)
+    return note.model_copy(update={"amount_minor": amount_minor, "lines": lines})

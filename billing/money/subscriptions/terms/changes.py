@@ -24,7 +24,6 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import early, pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items, rollover, spans, true_ups
-from billing.money.subscriptions.periods.proration import ADD_ON_NOT_USED
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -176,10 +175,7 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
         announce(w, cycles.of(w), "plan_changed", **change.wanted)
     else:
         cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
-        terms = change.new_terms
-        items.choose(w, change.wanted, fewer_now=terms.fewer_now)
-        new_terms.give_back(w, change, terms, ADD_ON_NOT_USED)
-        cycles.follow(w)
+        new_terms.take_add_ons(w, change, invoice)
         announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
     return change
 

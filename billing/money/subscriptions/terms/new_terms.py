@@ -23,7 +23,7 @@ from billing.money.subscriptions.periods import (
     spans,
     true_ups,
 )
-from billing.money.subscriptions.periods.proration import NOT_USED
+from billing.money.subscriptions.periods.proration import ADD_ON_NOT_USED, NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 
@@ -49,6 +49,16 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         begun = before.current_period_start
         cycles.bill_usage(w, key, before=start, closing=closing, begun=begun, more=charges)
     elif charges:
+        cycles.bill(w, keys.used_meanwhile(change.id), charges)
+
+
+def take_add_ons(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
+    """Apply the add-ons that an invoice has charged, with their credits and the remaining notes."""
+    terms, charges = meanwhile.settled(w, change, invoice)
+    items.choose(w, change.wanted, fewer_now=terms.fewer_now)
+    give_back(w, change, terms, ADD_ON_NOT_USED)
+    cycles.follow(w)
+    if charges:
         cycles.bill(w, keys.used_meanwhile(change.id), charges)
 
 

@@ -111,12 +111,7 @@ def api_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
 
 
 def worker_spec(options: Options, ports: Ports, env: Mapping[str, str]) -> Spec:
-    """Return the worker's specification; ready when it asks for work.
-
-    In tests it can query the tax provider, for tests whose API has one set.
-    """
-    if options.profile == "test":
-        env = {**env, "BILLING_TAX_PROVIDER": "stripe"}
+    """Return the worker's specification; ready when it asks for work."""
     return Spec(
         name="worker",
         argv=(sys.executable, str(ROOT / "worker.py")),

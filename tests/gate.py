@@ -216,6 +216,7 @@ WHOLE: Final = (
     "tests/integration/arrears/test_prices_of_their_time.py",
     "tests/unit/api/test_tracing.py::test_without_a_collector_nothing_of_the_sdk_is_loaded",
     "tests/integration/operators/test_mistyped.py",
+    "tests/integration/operators/test_halted_acts.py",
     "tests/integration/changes/test_given_back_meanwhile.py",
     (
         "tests/integration/operators/test_left_events.py"

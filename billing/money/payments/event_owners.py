@@ -54,7 +54,8 @@ _FIND_NAMED: Final = Prepared(
 # any other was given to a payment or setup of ours, which keeps it. An event about a refund or
 # dispute belongs to the payment's reversal; one about money already booked adds nothing. While
 # a try of ours is under way nobody is woken: the try reports its result, or the sweeper if the try
-# dies. Rows are taken in order of their ids, so batches cannot deadlock.
+# dies. That of a halted matter is not under way. Rows are taken in order of their ids, so batches
+# cannot deadlock.
 _RECEIVE = Prepared(
     text(
         f"""
@@ -65,7 +66,8 @@ _RECEIVE = Prepared(
              reversal boolean, created_at timestamptz, fault text)
         ORDER BY event_id
     ), known AS (
-        SELECT n.*, pay.settled, pay.deciding, m.workflow_id, m.account_id
+        SELECT n.*, pay.settled, pay.deciding AND m.status <> 'halted' AS deciding,
+               m.workflow_id, m.account_id
         FROM input n
         LEFT JOIN LATERAL (
             SELECT CASE WHEN n.reversal THEN 'reversal/' || public_id('pay', p.id)

@@ -22,7 +22,7 @@ from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import wrong_field
 from billing.core.money import ZERO
-from billing.metering.usage import levels, logs, rules, store
+from billing.metering.usage import levels, logs, rules, sums
 
 router = new_router("usage")
 
@@ -174,9 +174,9 @@ async def read_usage_stats(
     whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        facets = (await connection.execute(store.by_facet(whose, days.start, days.end))).all()
+        facets = (await connection.execute(sums.by_facet(whose, days.start, days.end))).all()
         active = [
-            await connection.scalar(store.names(whose, who, days.start, days.end)) or 0
+            await connection.scalar(sums.names(whose, who, days.start, days.end)) or 0
             for who in ("u:", "o:")
         ]
     return _stats([tuple(row) for row in facets], active, days)
@@ -213,7 +213,7 @@ async def _sums_by_meter(
     connection: AsyncConnection, account_id: UUID, days: Days
 ) -> list[SumAnswer]:
     meters: defaultdict[str, list[Any]] = defaultdict(list)
-    query = store.buckets(account_id, "", "day", days.start, days.end)
+    query = sums.buckets(account_id, "", "day", days.start, days.end)
     for row in await connection.execute(query):
         meters[row.meter].append(row)
     events, spent = await logs.captured(connection, account_id, days.start, days.end)
@@ -254,23 +254,23 @@ async def _buckets(
 ) -> list[Any]:
     """Return an owner's counters; where they tell no services or hours apart, sums of records."""
     asked = call.account_id, owner, grain, days.start, days.end
-    read = partial(store.buckets, *asked)
+    read = partial(sums.buckets, *asked)
     rows: list[Any] = []
     if owner and grain == "hour":  # hours are counted for the whole account only
-        hours = store.buckets(call.account_id, "", grain, days.start, days.end)
+        hours = sums.buckets(call.account_id, "", grain, days.start, days.end)
         mixed = {row.meter for row in await connection.execute(hours)}
     elif service is None:
         return list(await connection.execute(read()))
     elif not owner and grain == "day":
         return list(await connection.execute(read(service=service)))
     else:
-        known = await store.services_of(connection, call.account_id, days.start, days.end)
+        known = await sums.services_of(connection, call.account_id, days.start, days.end)
         meters = [meter for meter, services in known.items() if service in services]
         counted = list(await connection.execute(read(meters=meters)))
         mixed = {row.meter for row in counted if len(known[row.meter]) > 1}
         rows = [row for row in counted if row.meter not in mixed]
     if mixed:
-        summed = store.buckets_of_records(*asked, meters=mixed, service=service)
+        summed = sums.buckets_of_records(*asked, meters=mixed, service=service)
         rows += await connection.execute(summed)
     return sorted(rows, key=lambda row: (-row.bucket.timestamp(), row.meter))
 

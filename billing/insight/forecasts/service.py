@@ -21,7 +21,7 @@ from billing.core.clock import now_by
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
-from billing.metering.usage import logs, store
+from billing.metering.usage import logs, store, sums
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
@@ -108,7 +108,7 @@ async def _lately(
     today = periods.to_wall(at, zone).date()
     begin = rules.midnight(today - timedelta(days=rules.HISTORY_DAYS), zone)
     end_of_days = rules.midnight(today, zone)
-    rows = await connection.execute(store.buckets(account_id, "", "day", begin, end_of_days))
+    rows = await connection.execute(sums.buckets(account_id, "", "day", begin, end_of_days))
     meters: defaultdict[str, Series] = defaultdict(dict)
     spent: defaultdict[date, Decimal] = defaultdict(Decimal)
     for row in rows:
@@ -118,7 +118,7 @@ async def _lately(
     captured = await connection.execute(logs.captured_by_day(account_id, zone, begin, end_of_days))
     for on, amount in captured:
         spent[on] += amount
-    used = await store.first_day(connection, account_id)
+    used = await sums.first_day(connection, account_id)
     captured_at = await logs.first_capture(connection, account_id)
     begun = [
         used and usage_rules.day_of(used, zone),

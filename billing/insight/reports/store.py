@@ -23,9 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.metering.usage import levels
+from billing.metering.usage import levels, sums
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage import store as usage_store
 from billing.metering.usage.tables import billing_records, usage_counters
 
 GroupBy = Literal["record", "day", "meter", "user", "organization", "operation", "model"]
@@ -82,8 +81,8 @@ def report(
         keys = (counter.owner, counter.meter)
         query = select(counter.owner.label(group_by), counter.meter)
     prefix = _PREFIXES.get(group_by)
-    whose = counter.owner == "" if prefix is None else usage_store.of_kind(prefix)
-    where = usage_store.counted(account_id, "day", start, end)
+    whose = counter.owner == "" if prefix is None else sums.of_kind(prefix)
+    where = sums.counted(account_id, "day", start, end)
     query = query.add_columns(*_sums(literal(1))).where(*where, whose).group_by(*keys)
     if prefix is None:
         return Report(query, keys)

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import BY_CREDITS, BY_PAID_CREDITS, CREDIT
 from billing.ledger.credits.tables import capture_logs
-from billing.metering.usage import months, store
+from billing.metering.usage import months, store, sums
 from billing.metering.usage.tables import billing_records
 
 METER: Final = "credits"
@@ -145,20 +145,20 @@ def largest(
     then by quantity, and then one row without a name for all others.
     """
     log = capture_logs.c
-    words = store.by_word(account_id, {"operation": "a:", "model": "m:"}[by], start, end)
+    words = sums.by_word(account_id, {"operation": "a:", "model": "m:"}[by], start, end)
     both = union_all(
         words,
         select(log[by], log.credits, literal(1), log.credits).where(
             log[by] != "", *_captured(account_id, start, end)
         ),
     ).subquery()
-    sums = [func.sum(both.c[name]).label(name) for name in ("quantity", "events", "credits")]
+    summed = [func.sum(both.c[name]).label(name) for name in ("quantity", "events", "credits")]
     order = (func.sum(both.c.credits).desc(), func.sum(both.c.quantity).desc(), both.c.name)
     place = func.row_number().over(order_by=order).label("place")
-    named = select(both.c.name, place, *sums).group_by(both.c.name).subquery()
+    named = select(both.c.name, place, *summed).group_by(both.c.name).subquery()
     row = func.least(named.c.place, MOST_NAMES + 1)
     name = func.min(named.c.name).filter(named.c.place <= MOST_NAMES).label("name")
-    totals = [func.sum(named.c[one.name]).label(one.name) for one in sums]
+    totals = [func.sum(named.c[one.name]).label(one.name) for one in summed]
     return select(name, *totals).group_by(row).order_by(row)
 
 

@@ -4,7 +4,7 @@ The decisions are in `payment_effects.py` and the folders `commands`, `periods`,
 `endings`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -13,34 +13,24 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.plans import store as catalog
-from billing.catalog.plans.rules import DEFAULT_CURRENCY, show_interval
-from billing.catalog.plans.schemas import Plan, Price
-from billing.core import clock, ids, periods
+from billing.core import ids, periods
 from billing.core.errors import Conflict, NotFound
-from billing.core.frozen import Frozen
-from billing.core.periods import Interval
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
 from billing.matters.schemas import Matter
 from billing.money.collecting.rules import FIRST_APPROVAL_WITHIN
-from billing.money.contracts import store as contract_store
-from billing.money.contracts.schemas import Contract
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.service import Redeeming
 from billing.money.invoices import usage_lines
-from billing.money.payment_methods import service as methods
-from billing.money.payment_methods.schemas import Method
-from billing.money.payments import card_rules
-from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
+from billing.money.payments.demands import demand_usable
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import payment_effects, store
+from billing.money.subscriptions import orders, payment_effects, store
 from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.commands.over_limits import over_limits
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import items, spans
+from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.previews import deciding, foreseeing
 from billing.money.subscriptions.previews.deciding import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
@@ -61,81 +51,6 @@ from billing.platform.decisions import service as decisions
 T = TypeVar("T")
 
 
-class ValidOrder(Frozen):
-    """A validated order: the plan version, its price, and the card to charge."""
-
-    wanted: NewSubscription
-    plan: Plan
-    price: Price
-    method: Method | None
-    contract: Contract | None
-
-
-async def offer(
-    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
-) -> ValidOrder:
-    """Validate an order without changing anything.
-
-    Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
-    PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a named card
-    that is barred.
-    """
-    await trial_store.lock(connection, account_id)
-    balance = await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
-    known = await contract_store.ahead(connection, account_id, at)
-    contract = next((one for one in known if one.holds_at(at)), None)
-    currency = wanted.currency or balance.currency
-    currency = currency or await _first_currency(connection, known, wanted)
-    agreements.demand_currency(known, currency)
-    # After the lock and in one statement, so that plan and price are of one version.
-    offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
-    if offered is None:
-        raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
-    plan, price = offered
-    items.demand_seats(plan, wanted.quantity)
-    agreed = contract and contract.terms.price_of(plan.key, wanted.interval, currency)
-    price = agreements.price(agreed, at) if agreed else price
-    wanted = agreements.wish(contract, wanted)
-    if price is None:
-        await _demand_sold_by(connection, plan, wanted.interval)
-    if price is None or balance.currency not in (None, currency):
-        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
-    demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
-    if price.amount_minor and wanted.collection == "charge":
-        demand_chargeable(currency)
-    if wanted.method_id is not None:
-        named = await methods.get(connection, wanted.method_id)
-        if wanted.collection == "charge":
-            card_rules.demand_able(named, currency)
-        method: Method | None = named
-    else:
-        method = None if wanted.pay_by_card else await methods.default(connection, account_id)
-    return ValidOrder(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
-
-
-async def _first_currency(
-    connection: AsyncConnection, known: Sequence[Contract], wanted: NewSubscription
-) -> str:
-    """Return the currency of an account that has none yet and does not name one."""
-    if not known:
-        return DEFAULT_CURRENCY
-    found = await catalog.offered_plan(connection, wanted.plan, DEFAULT_CURRENCY, wanted.interval)
-    agreed = found and known[0].terms.currency_of(found[0].key, wanted.interval)
-    return agreed or DEFAULT_CURRENCY
-
-
-async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
-    """Raise INTERVAL_NOT_OFFERED if the plan is not sold per this interval."""
-    known = await catalog.intervals(connection, plan.key)
-    if wanted not in known:
-        sold = ", ".join(show_interval(one) for one in known)
-        raise Conflict(
-            "INTERVAL_NOT_OFFERED",
-            f"plan {plan.key} is not sold at this interval; available: {sold}",
-        )
-
-
 async def start(
     connection: AsyncConnection,
     account: Account,
@@ -148,8 +63,8 @@ async def start(
     [C4].
 
     An incomplete predecessor must have ended. Errors: SUBSCRIPTION_EXISTS, INVALID_COUPON,
-    PAYMENT_OVERDUE for a trial, those of `offer`, and those of a saved card that must pay now but
-    may not be charged.
+    PAYMENT_OVERDUE for a trial, those of `orders.validate`, and those of a saved card that must pay
+    now but may not be charged.
     """
     begun = await _begin(connection, account, wanted, subscription_id, at)
     return matters.of_birth(begun[0])
@@ -178,7 +93,7 @@ async def _begin(
     *,
     dry_run: bool = False,
 ) -> tuple[Bear, Work[SubscriptionFacts]]:
-    terms = await offer(connection, account.id, wanted)
+    terms = await orders.validate(connection, account.id, wanted)
     await _refuse_second(connection, account.id)
     await credits.fix_currency(connection, account.id, terms.price.currency)
     ends = await _take_trial(connection, account, terms, at)
@@ -336,7 +251,7 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def _take_trial(
-    connection: AsyncConnection, account: Account, terms: ValidOrder, at: datetime
+    connection: AsyncConnection, account: Account, terms: orders.ValidOrder, at: datetime
 ) -> datetime | None:
     """Start the plan's trial and return its end; None without one, or if used before [D10]."""
     if not (terms.wanted.trial and terms.plan.trial_days):
@@ -352,7 +267,7 @@ async def _take_trial(
 
 def _row(
     account: Account,
-    terms: ValidOrder,
+    terms: orders.ValidOrder,
     subscription_id: UUID,
     trial_end: datetime | None,
     at: datetime,
@@ -391,7 +306,7 @@ def _first_payment_within(wanted: NewSubscription) -> timedelta:
     return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else INCOMPLETE_LIFETIME
 
 
-def _plan_item(terms: ValidOrder) -> dict[str, Any]:
+def _plan_item(terms: orders.ValidOrder) -> dict[str, Any]:
     return {
         "kind": "plan",
         "price_id": terms.price.id,

@@ -217,6 +217,17 @@ WHOLE: Final = (
     "tests/unit/api/test_tracing.py::test_without_a_collector_nothing_of_the_sdk_is_loaded",
     "tests/integration/operators/test_mistyped.py",
     "tests/integration/operators/test_halted_acts.py",
+    "tests/integration/usage/test_agreed_limits.py",
+    "tests/integration/usage/test_given_back.py",
+    "tests/integration/api/test_long_histories.py",
+    "tests/integration/catalog/test_open_currency.py",
+    "tests/integration/changes/test_pauses.py",
+    "tests/integration/changes/test_bound_previews.py",
+    "tests/integration/reversals/test_moved_money.py",
+    "tests/integration/payments/test_money_balance.py",
+    "tests/integration/arrears/test_paid_both_ways.py",
+    "tests/integration/arrears/test_use_of_its_plan.py",
+    "tests/integration/coupons/test_changes_with_coupons.py",
     "tests/integration/changes/test_given_back_meanwhile.py",
     (
         "tests/integration/operators/test_left_events.py"

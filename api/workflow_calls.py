@@ -21,10 +21,13 @@ from api.idempotency import Claim
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import sweeps
+from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from workflows import start
 
 WAIT: Final = timedelta(seconds=10)
+_PAYING: Final = frozenset(kind.name for kind in (SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE))
+"""The kinds of matters that have an invoice paid."""
 _logger = logging.getLogger("api.workflow_calls")
 
 
@@ -88,13 +91,15 @@ async def wait_until_all_done(call: Call, matters: Iterable[Matter]) -> None:
 
 
 async def free_halted(call: Call, *account_ids: UUID) -> None:
-    """Have halted matters of these accounts go on, before a payment is requested.
+    """Have halted matters of these accounts that pay an invoice go on, before a payment is
+    requested.
 
     A try that one of them left open would refuse every other (PAYMENT_PENDING).
     """
     async with call.database.tenant(*account_ids) as connection:
         halted = await sweeps.halted(connection, account_ids)
-    await asyncio.gather(*(_go_on(call, matter) for matter in halted))
+    paying = (matter for matter in halted if matter.kind in _PAYING)
+    await asyncio.gather(*(_go_on(call, matter) for matter in paying))
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:

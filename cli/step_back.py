@@ -25,6 +25,7 @@ class Unknown(NamedTuple):
 
 
 _OPEN: Final = "FROM subscriptions WHERE ended_at IS NULL AND"
+_BY_PERCENTAGE: Final = "model = 'percentage' AND (effective_to IS NULL OR effective_to > now())"
 _TAXED: Final = "SELECT subscription_id FROM invoices WHERE tax_minor > 0"
 UNKNOWN: Final = (
     Unknown(
@@ -48,7 +49,7 @@ UNKNOWN: Final = (
         f"{_OPEN} collection = 'send_invoice'",
     ),
     Unknown(
-        "open invoices that are sent", "it cannot read them",
+        "open invoices that are sent", "it charges their payers' cards",
         "FROM invoices WHERE status IN ('draft', 'open') AND collection = 'send_invoice'",
     ),
     Unknown(
@@ -79,8 +80,15 @@ UNKNOWN: Final = (
     ),
     Unknown(
         "prices by percentage", "it refuses uses of their products",
-        "FROM product_prices WHERE model = 'percentage'"
-        " AND (effective_to IS NULL OR effective_to > now())",
+        f"FROM product_prices WHERE {_BY_PERCENTAGE}",
+    ),
+    Unknown(
+        "agreed prices by percentage", "it refuses the account's uses of their products",
+        f"FROM price_overrides WHERE {_BY_PERCENTAGE}",
+    ),
+    Unknown(
+        "credits given back for voided uses", "it can neither list nor explain such entries",
+        "FROM credit_transactions WHERE kind = 'void'",
     ),
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from api.answers.schemas import Answer
 from billing.core.database import Database
+from billing.core.database_words import database_words
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.insight.health import service as health
@@ -73,7 +74,9 @@ class HealthChecks:
         async with self._locks.setdefault(name, asyncio.Lock()):
             known = self._known.get(name)
             if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
-                health = await _measure(stack, name)
+                health, why = await _measure(stack, name)
+                if why and (known is None or known[1].status == "healthy"):
+                    _logger.warning("%s does not answer: %s", name, why)
                 if name == "temporal":
                     health = self._patiently(health)
                 known = self._known[name] = (monotonic(), health)
@@ -106,18 +109,19 @@ async def _signs(database: Database) -> dict[str, SignState]:
         return {}
 
 
-async def _measure(stack: Stack, name: Part) -> PartHealth:
+async def _measure(stack: Stack, name: Part) -> tuple[PartHealth, str]:
+    """Return the state of a part, and why it is unhealthy."""
     ask = {"postgres": _postgres, "temporal": _temporal, "stripe": _stripe}[name]
     started = monotonic()
-    status: State = "healthy"
+    why = ""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await ask(stack)
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
     except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell) as error:
-        status = "unhealthy"
-        _logger.warning("%s does not answer: %s %s", name, type(error).__name__, error)
-    return PartHealth(status=status, milliseconds=round((monotonic() - started) * 1000))
+        why = database_words(error)
+    milliseconds = round((monotonic() - started) * 1000)
+    return PartHealth(status="unhealthy" if why else "healthy", milliseconds=milliseconds), why
 
 
 async def _postgres(stack: Stack) -> None:

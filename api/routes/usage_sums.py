@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Literal
@@ -83,6 +83,8 @@ class AggregationsAnswer(Page[BucketAnswer]):
     as_of: datetime
 
 
+MOST_OF_HOURS: Final = timedelta(days=31)
+"""Of a user or an organisation: no counter has their hours, so their records are read."""
 FEATURES: Final = "features"
 """The name, in sums by service, of uses that have no service but a feature."""
 
@@ -257,6 +259,9 @@ async def _buckets(
     read = partial(sums.buckets, *asked)
     rows: list[Any] = []
     if owner and grain == "hour":  # hours are counted for the whole account only
+        if days.last - days.first >= MOST_OF_HOURS:
+            words = f"hours of one are summed for {MOST_OF_HOURS.days} days at most"
+            raise wrong_field("start_date", words)
         hours = sums.buckets(call.account_id, "", grain, days.start, days.end)
         mixed = {row.meter for row in await connection.execute(hours)}
     elif service is None:

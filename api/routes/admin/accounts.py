@@ -121,7 +121,7 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
     """Create the account with this external id, or update it.
 
     A live Stripe key allows no test accounts. The platform headers, if sent, name the shop that the
-    account has before a change [A12].
+    account has before a change, of a new account that of the body [A12].
     """
     if body.is_test and call.settings.has_live_stripe:
         raise Conflict("TEST_ACCOUNT_ON_LIVE_KEY")

@@ -81,7 +81,7 @@ async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     if not is_halted:
         raise Conflict("MATTER_NOT_HALTED")
     await _record(call, matter)
-    await wait_until_done(call, matter)
+    await wait_until_done(call, matter.model_copy(update={"status": "open"}))
     return await _read(call, workflow_id)
 
 

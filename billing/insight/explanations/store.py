@@ -24,12 +24,13 @@ _LOTS: Final = text(
     SELECT l.id, l.kind, l.scope, l.priority, l.is_paid, e.expires_at, l.granted_seq, l.created_at,
            own.amount, p.amount_minor AS bought_minor, p.currency, p.credits AS bought_credits
     FROM credit_lots l
+    LEFT JOIN LATERAL (
+        SELECT b.was
+        FROM jsonb_array_elements(l.ends_before) WITH ORDINALITY AS b (was, place)
+        WHERE (b.was ->> 'seq')::bigint >= :seq ORDER BY b.place LIMIT 1) k ON true
     CROSS JOIN LATERAL (
-        SELECT coalesce((
-            SELECT (b.was ->> 'expires_at')::timestamptz
-            FROM jsonb_array_elements(l.ends_before) WITH ORDINALITY AS b (was, place)
-            WHERE (b.was ->> 'seq')::bigint >= :seq ORDER BY b.place LIMIT 1),
-            l.expires_at) AS expires_at) e
+        SELECT CASE WHEN k.was IS NULL THEN l.expires_at  -- its end has not been moved since
+                    ELSE (k.was ->> 'expires_at')::timestamptz END AS expires_at) e
     LEFT JOIN credit_transaction_lots own ON own.lot_id = l.id AND own.transaction_id = :id
     LEFT JOIN purchases p
            ON p.account_id = l.account_id AND l.grant_key = public_id('pur', p.id) || '/grant'

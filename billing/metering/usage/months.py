@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, any_, func, or_, select, text
+from sqlalchemy import ColumnElement, and_, any_, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import BillingError, Conflict, NotFound
@@ -48,6 +48,11 @@ async def make(connection: AsyncConnection, ahead: int = AHEAD) -> int:
 async def existing(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:
     """Return the ids whose event has a record, in this month or an earlier one."""
     return set(await connection.scalars(_RECORDED, {"ids": list(record_ids)}))
+
+
+async def are_away(connection: AsyncConnection) -> bool:
+    """Return True if any month is archived."""
+    return bool(await connection.scalar(select(exists().where(month_files.c.is_away))))
 
 
 async def here(connection: AsyncConnection, record_ids: Collection[UUID]) -> set[UUID]:

@@ -242,6 +242,8 @@ async def _credited_away(
     connection: AsyncConnection, invoice_id: UUID, positions: Collection[int]
 ) -> int:
     """Return what notes credited on these lines for voided uses whose months are archived."""
+    if not await months.are_away(connection):
+        return 0
     notes = await invoice_store.credit_notes_of(connection, invoice_id)
     by_use = {_use_of(one["fact_key"]): one["lines"] for one in notes}
     here = await months.here(connection, {one for one in by_use if one is not None})

@@ -2919,7 +2919,7 @@ export interface paths {
          * @description Create the account with this external id, or update it.
          *
          *     A live Stripe key allows no test accounts. The platform headers, if sent, name the shop that the
-         *     account has before a change.
+         *     account has before a change, of a new account that of the body.
          */
         post: operations["upsert_account"];
         delete?: never;

@@ -2929,6 +2929,8 @@ BEGIN
             -- Of uses whose month is archived the ledger alone knows.
             SELECT t.id FROM credit_transactions AS t
             WHERE t.account_id = p_account_id AND t.kind = 'void'
+                AND (t.at, t.seq) > (
+                    SELECT e.at, e.seq FROM credit_transactions AS e WHERE e.id = p_entry)
                 AND t.detail ->> 'transaction_id' = public_id('ctx', p_entry)
                 AND EXISTS (SELECT FROM month_files WHERE is_away)),
         p_amount, name || '/void', 'usage taken back', name, p_at);

@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import START
 from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
 from tests.integration.changes.test_replaced_credits import left_by_end
+from tests.integration.past_triggers import past_triggers
 from tests.integration.reversals.test_outside import disputed, until_credits
 from tests.integration.reversals.test_refunds import paid_for, refunded
 
@@ -97,6 +99,20 @@ async def test_a_refund_of_a_year_leaves_the_part_of_the_month_that_had_passed(
     await change(customer, interval="year")
     await refunded(customer, await paid_for(customer))
     assert await left_by_end(customer) == {RENEWAL: Decimal("161.290323")}
+
+
+async def test_credits_of_a_renewal_that_came_a_moment_early_are_those_of_its_cycle(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    early = (
+        "UPDATE credit_lots SET created_at = expires_at - interval '28 days 500 milliseconds'"
+        " WHERE account_id = %(me)s AND is_open"
+    )
+    await past_triggers(actors.stack, early, me=ids.decode(ids.ACCOUNT, customer.id))
+    await ended(customer)
+    assert await customer.credits() < 100, "those of the time that was left are gone"
 
 
 async def canceled(customer: Customer) -> None:

@@ -120,3 +120,5 @@ async def test_hours_of_a_user_and_an_organisation_are_summed_too(new_shop: NewS
     assert await hours(organization_id="o-1") == [("14:00:00Z", "4.00"), ("12:00:00Z", "2.00")]
     assert await hours(user_id="carl") == []
     assert await hours(user_id="ann", service_type="notification") == []
+    year = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
+    assert "31 days" in await refused(shop, grain="hour", user_id="ann", **year)

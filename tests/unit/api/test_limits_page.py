@@ -10,7 +10,7 @@ from api import date_range, idempotency, report_turns
 from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
-from api.routes import holds
+from api.routes import holds, usage_sums
 from api.routes.admin import bulk_acts, integrity, issuers, price_moves, wrong_prices
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
@@ -83,6 +83,7 @@ def rate(notation: str) -> str:
         ]),
         ("subscriptions of one `POST /admin/plans/{plan}/move-subscribers`", [price_moves.AT_ONCE]),
         ("days of a report", [date_range.MAX_DAYS]),
+        ("days of sums by hour of a user or an organisation", [usage_sums.MOST_OF_HOURS.days]),
         ("reports of one account under way, in one API process", [report_turns.OF_ONE]),
         ("reports of all accounts under way, in one API process", [report_turns.OF_ALL]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),

@@ -196,7 +196,8 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     coming = changes.coming(w, w.facts.at)
     changes.demand_a_day(pauses.begun_now(coming), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id, coming)
-    invoice = changes.begin(w, "resume", {}, invoice, paying, new_terms.of_now(coming))
+    terms = new_terms.of_now(coming).model_copy(update={"cycle_start": cycles.of(w).cycle_start})
+    invoice = changes.begin(w, "resume", {}, invoice, paying, terms)
     payment_effects.settle_change(w, invoice, paying, cycles.of(coming))
     return wake(w)
 

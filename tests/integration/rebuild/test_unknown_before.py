@@ -1,5 +1,7 @@
 """Rows that the release before does not know are counted before a step back to it."""
 
+import re
+
 import pytest
 
 from tests.integration.actors import Actors, wait_for
@@ -35,13 +37,13 @@ async def test_what_the_release_before_would_do_wrong_is_said_by_counts(actors: 
     await actors.operate("POST", path, why, status=200, account=voiding.id)
     code, said = await billing(actors, "step-back")
     assert code == 1, said
-    for words in (
-        "refunds and disputes under way (1): its rebuild",
-        "subscriptions that end at a date (1): it renews and charges them",
-        "pauses, plans, prices and add-ons to come (1): it renews",
-        "subscriptions that are sent invoices (1): it charges their cards",
-        "open invoices that are sent (1)",
-        "credits given back for voided uses (1): it can neither list nor explain",
-        "a step back to 0.1.0 is not safe",
+    for rows, then in (
+        ("refunds and disputes under way", "its rebuild"),
+        ("subscriptions that end at a date", "it renews and charges them"),
+        ("pauses, plans, prices and add-ons to come", "it renews"),
+        ("subscriptions that are sent invoices", "it charges their cards"),
+        ("open invoices that are sent", "it charges their payers' cards"),
+        ("credits given back for voided uses", "it can neither list nor explain"),
     ):
-        assert words in said, said
+        assert re.search(rf"{rows} \(\d+\): {then}", said), said
+    assert "a step back to 0.1.0 is not safe" in said, said

@@ -53,6 +53,7 @@ async def test_use_beyond_the_plan_while_a_change_waits_is_billed_and_can_be_tak
     recorded = await use(customer, "600")
     await customer.pay(asked)
     assert ("usage", 200) in await newest(customer, count=3)
+    await wait_for(lambda: charged(customer), "all is paid", lambda seen: len(seen) == 3)
     voided = await void(actors, recorded)
     assert voided["balance_cents"] == 200
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")

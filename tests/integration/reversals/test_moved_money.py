@@ -24,6 +24,15 @@ async def first_payment(customer: Customer) -> str:
     return str((await customer.rows(PAYMENTS))[0]["id"])
 
 
+async def taken(
+    actors: Actors, customer: Customer, payment: str, *, amount: int | None = None
+) -> None:
+    """The bank takes a payment, or an amount of it, in a dispute that is lost."""
+    opened = await actors.sandbox.dispute(payment, amount=amount)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+
+
 async def test_a_credit_of_a_charge_that_a_bank_took_is_not_given_back(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await change(customer, plan="enterprise")
@@ -53,9 +62,7 @@ async def test_a_chain_of_changes_gives_back_no_more_than_was_paid(actors: Actor
     customer = await begun(actors, "basic")
     await change(customer, plan="pro")
     await change(customer, plan="enterprise")
-    opened = await actors.sandbox.dispute(await first_payment(customer))
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, await first_payment(customer))
     await disputed(actors, customer, "lost")
     await customer.ask("POST", "/billing/subscription/cancel", CANCEL, status=200)
     assert await money(customer) == 49900 - 1900
@@ -65,9 +72,7 @@ async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Acto
     customer = await begun(actors, "enterprise")
     await change(customer, plan="pro", when="now")
     assert await money(customer) == 49900 - 4900
-    opened = await actors.sandbox.dispute(await first_payment(customer))
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, await first_payment(customer))
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await money(customer) == 0
@@ -84,9 +89,7 @@ async def test_a_period_that_began_with_money_of_the_one_before_ends_with_that(
     if then is not None:
         await customer.advance(to="2027-01-01T10:00:02Z")
         await change(customer, **then)
-    opened = await actors.sandbox.dispute(await first_payment(customer))
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, await first_payment(customer))
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await money(customer) == 0
@@ -98,9 +101,7 @@ async def test_a_period_goes_on_while_most_of_the_money_that_began_it_is_here(
     customer = await begun(actors, "enterprise")
     await customer.advance(to="2027-01-01T10:00:01Z")
     await change(customer, plan="pro", interval="year")
-    opened = await actors.sandbox.dispute(await first_payment(customer), amount=20000)
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, await first_payment(customer), amount=20000)
     await disputed(actors, customer, "lost")
     await customer.advance(days=32)
     assert (await customer.subscription())["status"] == "active"
@@ -113,9 +114,7 @@ async def test_a_plan_whose_charge_a_bank_took_ends_though_a_smaller_payment_sta
     customer = await begun(actors, "basic")
     await change(customer, plan="enterprise")
     _, upgrade = await customer.rows(PAYMENTS)
-    opened = await actors.sandbox.dispute(str(upgrade["id"]))
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, str(upgrade["id"]))
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
     assert await money(customer) == 0
@@ -143,9 +142,7 @@ async def test_a_bank_that_takes_the_use_of_last_month_ends_no_month_that_is_pai
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 1900 + 4000]
     _, renewal = await customer.rows(PAYMENTS)
-    opened = await actors.sandbox.dispute(str(renewal["id"]), amount=4000)
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await taken(actors, customer, str(renewal["id"]), amount=4000)
     await disputed(actors, customer, "lost")
     await customer.advance(days=1)
     assert (await customer.subscription())["status"] == "active"

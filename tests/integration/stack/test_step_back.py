@@ -5,6 +5,7 @@ is in it.
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import psycopg
 import pytest
@@ -16,6 +17,20 @@ from tests.integration.scratch import dsn, scratch_database
 SAID = "the database is at 9999, newer than this release: left as it is"
 
 
+def run(env: Mapping[str, str], program: str) -> str:
+    """Run a program on a database; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", *program.split()],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("program", ["cli.provision", "cli migrate"])
 def test_what_migrates_leaves_the_database_of_a_newer_release(
     stack: StackInfo, program: str
@@ -23,16 +38,8 @@ def test_what_migrates_leaves_the_database_of_a_newer_release(
     with scratch_database(stack) as env:
         with psycopg.connect(dsn(env["DATABASE_OWNER_URL"])) as owner:
             owner.execute("UPDATE alembic_version SET version_num = '9999'")
-        done = subprocess.run(
-            [sys.executable, "-m", *program.split()],
-            cwd=ROOT,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert SAID in done.stdout.splitlines()
+        said = run(env, program)
+        assert SAID in said.splitlines()
         with psycopg.connect(dsn(env["DATABASE_OWNER_URL"])) as owner:
             assert owner.execute("SELECT version_num FROM alembic_version").fetchall() == [
                 ("9999",)
@@ -41,13 +48,5 @@ def test_what_migrates_leaves_the_database_of_a_newer_release(
 
 def test_the_release_before_knows_every_row_of_a_fresh_database(stack: StackInfo) -> None:
     with scratch_database(stack) as env:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli", "step-back"],
-            cwd=ROOT,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0.1.0 knows every row that is in use" in done.stdout
+        said = run(env, "cli step-back")
+    assert "0.1.0 knows every row that is in use" in said

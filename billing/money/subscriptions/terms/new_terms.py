@@ -3,6 +3,7 @@
 Pure.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from billing.catalog.plans.schemas import Price
 from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, Line
 from billing.money.refunds.left import creditable
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
@@ -48,8 +49,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
         key = keys.usage_before(cycles.stem(cycles.of(w)), start)
         begun = before.current_period_start
         cycles.bill_usage(w, key, before=start, closing=closing, begun=begun, more=charges)
-    elif charges:
-        cycles.bill(w, keys.used_meanwhile(change.id), charges)
+    else:
+        _bill_used(w, change, charges)
 
 
 def take_add_ons(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
@@ -58,6 +59,13 @@ def take_add_ons(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice
     items.choose(w, change.wanted, fewer_now=terms.fewer_now)
     give_back(w, change, terms, ADD_ON_NOT_USED)
     cycles.follow(w)
+    _bill_used(w, change, charges)
+
+
+def _bill_used(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, charges: Sequence[Line]
+) -> None:
+    """Bill what was used of the former terms while the change waited for its payment."""
     if charges:
         cycles.bill(w, keys.used_meanwhile(change.id), charges)
 

@@ -53,7 +53,8 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
     """A credit note, to the customer of the invoice that it corrects."""
     issued = note.issued_on or note.created_at.date()
     amount = _money(note.amount_minor, note.currency)
-    tax = [_total("Of which tax", note.tax_minor, note.currency)] if note.tax_minor else []
+    net, tax = note.amount_minor - note.tax_minor, note.tax_minor
+    parts = [("Credited without tax", net), ("Tax", tax)] if tax else []
     return _document(
         snapshot,
         heading="Credit note",
@@ -66,7 +67,8 @@ def credit_note(note: CreditNote, of: Invoice, snapshot: dict[str, Any]) -> dict
             for one in note.lines
         ] or [_row(f"Part of invoice {of.number}", amount=amount)],
         notes=[{"caption": "Reason", "text": note.reason}],
-        totals=[*tax, _total("Credited", note.amount_minor, note.currency, strong=True)],
+        totals=[*(_total(name, minor, note.currency) for name, minor in parts),
+                _total("Credited", note.amount_minor, note.currency, strong=True)],
         taxes=_taxes_back(note),
     )  # fmt: skip
 
@@ -245,14 +247,22 @@ def _taxes(lines: Sequence[InvoiceLine], currency: str) -> list[dict[str, Any]]:
 
 
 def _taxes_back(note: CreditNote) -> list[dict[str, Any]]:
-    """A row per tax that a credit note gives back."""
+    """Return a row per tax that a credit note gives back, with its base if that is all the net."""
+    net = note.amount_minor - note.tax_minor
     return [
         _tax(
             one["name"], one["jurisdiction"], str(one["rate"]), one.get("reason") or "",
-            base="", amount=_money(one["amount_minor"], note.currency),
+            base=_money(net, note.currency) if _is_on_all(one, net, note) else "",
+            amount=_money(one["amount_minor"], note.currency),
         )
         for one in note.taxes
     ]  # fmt: skip
+
+
+def _is_on_all(tax: dict[str, Any], net_minor: int, note: CreditNote) -> bool:
+    """True if it is the only tax, and its rate of the whole net to the unit: nothing is exempt."""
+    asked = net_minor * Decimal(str(tax["rate"])) / 100
+    return len(note.taxes) == 1 and abs(asked - tax["amount_minor"]) <= 1
 
 
 def _tax(

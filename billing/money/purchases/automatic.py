@@ -60,6 +60,7 @@ async def buy(
     if not rules.fits(spent, total, kept.monthly_cap_minor):
         await top_ups.capped(
             connection, top_up, following, at,
+            asked={"amount_minor": total, "currency": currency},
             spent_cents=spent, cap_cents=kept.monthly_cap_minor,
         )  # fmt: skip
         return None, "capped"

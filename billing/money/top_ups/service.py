@@ -3,6 +3,7 @@
 The account's lock guards all of it; purchases buy the wanted credits.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -116,10 +117,15 @@ async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: 
 
 
 async def capped(
-    connection: AsyncConnection, top_up: TopUp, until: datetime, at: datetime, **facts: Any
-) -> None:
-    """End a top-up that would exceed the month's cap; pause until the next month."""
-    await _decide(connection, top_up, "capped", at, reason="the month's limit is reached")
+    connection: AsyncConnection, wanted: TopUp, until: datetime, at: datetime,
+    *, asked: Mapping[str, Any], **facts: Any,
+) -> None:  # fmt: skip
+    """End a top-up that would exceed the month's cap; pause until the next month.
+
+    `asked` are the top-up's columns about what it would have cost.
+    """
+    reason = "the month's limit is reached"
+    top_up = await _decide(connection, wanted, "capped", at, reason=reason, **asked)
     await _announce(connection, top_up, at, what="capped", until=_text(until), **facts)
     await pause(connection, top_up.account_id, until, at)
 

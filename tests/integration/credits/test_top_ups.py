@@ -308,6 +308,7 @@ async def test_a_month_costs_no_more_than_its_cap_and_the_next_one_buys_again(
     await customer.advance(days=21)
     listed = await until(customer, "completed", "capped")
     assert listed[1]["reason"] == "the month's limit is reached"
+    assert (listed[1]["amount_cents"], listed[1]["currency"]) == (999, "USD")
     await customer.advance(to="2027-02-01T00:00:00Z")
     listed = await until(customer, "completed", "capped", "completed")
     assert listed[2]["wanted_at"] == "2027-01-31T23:00:00Z", "midnight in Berlin"

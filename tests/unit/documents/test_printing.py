@@ -258,8 +258,14 @@ async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> N
     content = rules.credit_note(note, of, snapshot(4900))
     seen = text(await press.render(Printed(content=content)))
     for words in ("Credit note", "CN-000001", "INV-000001", "a bad month", "9.00 USD credited",
-                  "Of which tax 1.44 USD", "VAT, DE 19 % 1.44 USD"):  # fmt: skip
+                  "Credited without tax 7.56 USD", "Tax 1.44 USD", "Taxable amount",
+                  "VAT, DE 19 % 7.56 USD 1.44 USD"):  # fmt: skip
         assert words in seen
+    partly_taxed = note.model_copy(update={"amount_minor": 1900})
+    content = rules.credit_note(partly_taxed, of, snapshot(4900))
+    seen = text(await press.render(Printed(content=content)))
+    assert "VAT, DE 19 % 1.44 USD" in seen
+    assert "Taxable amount" not in seen, "its base is not known"
     content = rules.receipt(of, AT, [(AT, "Visa ending in 4242", 4900)], snapshot(4900))
     seen = text(await press.render(Printed(content=content)))
     for words in ("Receipt", "49.00 USD paid on 1 Jan 2027", "Visa ending in 4242", "INV-000001"):

@@ -35,6 +35,8 @@ DECLINED_OF: Final = 20
 FAILED_FEW: Final = 3
 """Fewer failed requests mean nothing."""
 FAILED_NAMED: Final = 3
+UNSENT_FEW: Final = 3
+"""So many events without a webhook are no accident."""
 UNCOUNTED: Final = "they could not be counted in time: the log of the API says why"
 ONLY_READS: Final = (
     "the database only reads: it is a standby, or default_transaction_read_only is on"
@@ -244,13 +246,19 @@ def _parking(figures: Figures) -> Sign:
 
 
 def _webhooks(figures: Figures) -> Sign:
-    """Check that each process accepted each provider's last delivery; else say who refused it.
+    """Check that each process accepted each provider's last delivery, and that Stripe delivers.
 
     What others took is no evidence: each process has its own copy of the secret.
     """
     refusing = liveness.refusing(figures.processes, figures.at)
     if refusing:
         return ill("webhooks", "; ".join(_refusal(*one, figures.at) for one in refusing))
+    unsent = figures.backlog("unsent")
+    if unsent.count >= UNSENT_FEW and unsent.oldest is not None and unsent.oldest > UNHEARD:
+        return ill(
+            "webhooks",
+            f"Stripe delivers none: the poll alone found its last {unsent.count} events",
+        )
     taken = liveness.last_taken(figures.processes)
     if not taken:
         return well("webhooks", "none came to the processes that run now")

@@ -52,6 +52,13 @@ _WAITING: Final = {
     "unmatched": "SELECT '', received_at, stripe_event_id FROM inbox WHERE status = 'unmatched'",
     "parked": "SELECT '', received_at, stripe_event_id || ' (' || type || ')'"
     " FROM inbox WHERE status = 'parked'",
+    # Of Stripe's: PayPal's cannot be asked for.
+    "unsent": "SELECT '', received_at, stripe_event_id FROM inbox"
+    " WHERE source = 'poll' AND deliveries = 1"
+    " AND received_at > statement_timestamp() - interval '30 minutes'"
+    " AND received_at > coalesce((SELECT max(received_at) FROM stripe_webhook_events"
+    "  WHERE source = 'webhook' AND starts_with(stripe_event_id, 'evt_')"
+    "  AND received_at > statement_timestamp() - interval '30 minutes'), '-infinity')",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"

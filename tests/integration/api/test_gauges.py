@@ -178,16 +178,17 @@ async def test_a_matter_at_rest_that_nobody_told_in_time_is_late(api: Api) -> No
 
 AN_EVENT = """
     INSERT INTO stripe_webhook_events (stripe_event_id, account_id, type, payload, status,
-           received_at)
-    VALUES ('evt_planted', :account, 'planted', '{{}}', '{status}', :at)"""
+           received_at, source)
+    VALUES ('evt_planted', :account, 'planted', '{{}}', '{status}', :at, '{source}')"""
 
 
 @pytest.mark.parametrize(
     ("what", "row"),
     [
-        ("events", AN_EVENT.format(status="received")),
-        ("unmatched", AN_EVENT.format(status="unmatched")),
-        ("parked", AN_EVENT.format(status="parked")),
+        ("events", AN_EVENT.format(status="received", source="webhook")),
+        ("unmatched", AN_EVENT.format(status="unmatched", source="webhook")),
+        ("parked", AN_EVENT.format(status="parked", source="webhook")),
+        ("unsent", AN_EVENT.format(status="handled", source="poll")),
     ],
     ids=lambda what: what if what.isalpha() else "",
 )
@@ -206,6 +207,25 @@ async def test_rows_of_test_accounts_raise_no_alarm(
         before = await count(connection)
         await connection.execute(text(row), planted)
         assert await count(connection) == before + (not is_test)
+        await connection.rollback()
+
+
+async def test_an_event_that_is_delivered_after_the_poll_found_it_was_sent(api: Api) -> None:
+    """And what came before the last webhook is of a time that has passed."""
+    found = {"account": None, "at": real_now()}
+    async with api.database.operator() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        before = (await store.look(connection)).backlog("unsent").count
+        await connection.execute(text(AN_EVENT.format(status="handled", source="poll")), found)
+        assert (await store.look(connection)).backlog("unsent").count == before + 1
+        delivered = "UPDATE stripe_webhook_events SET deliveries = 2 WHERE stripe_event_id = :id"
+        await connection.execute(text(delivered), {"id": "evt_planted"})
+        assert (await store.look(connection)).backlog("unsent").count == before
+        later = "UPDATE stripe_webhook_events SET source = 'webhook', received_at = :at"
+        where = " WHERE stripe_event_id = 'evt_planted'"
+        moved = {"at": real_now() + timedelta(seconds=1)}
+        await connection.execute(text(later + where), moved)
+        assert (await store.look(connection)).backlog("unsent").count == 0
         await connection.rollback()
 
 

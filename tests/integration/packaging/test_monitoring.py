@@ -293,6 +293,14 @@ def test_a_few_deliveries_that_are_refused_page_nobody(
     fired(tmp_path, "BillingWebhooksRefused", told, {"5m": False, "15m": fires}, labels=labels)
 
 
+@pytest.mark.parametrize(("unsent", "fires"), [("2x40", False), ("3x40", True)])
+def test_a_provider_that_delivers_nothing_is_an_operators_ticket(
+    tmp_path: Path, *, unsent: str, fires: bool
+) -> None:
+    told = {'billing_waiting{what="unsent", label=""}': unsent}
+    fired(tmp_path, "BillingWebhooksUnsent", told, {"4m": False, "15m": fires}, "3")
+
+
 def fired(
     folder: Path,
     name: str,

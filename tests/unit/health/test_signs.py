@@ -266,6 +266,18 @@ def test_a_process_that_is_gone_refuses_no_more_deliveries() -> None:
     assert "webhooks" not in ill(figures(gone, process(11, "api")))
 
 
+@pytest.mark.parametrize(("count", "seconds"), [(2, 600), (3, 119)])
+def test_a_few_events_without_a_webhook_and_young_ones_are_no_sign(
+    count: int, seconds: float
+) -> None:
+    assert ill(waiting("unsent", seconds, count)) == {}
+
+
+def test_events_that_the_poll_alone_finds_say_that_the_provider_delivers_none() -> None:
+    words = "Stripe delivers none: the poll alone found its last 3 events"
+    assert ill(waiting("unsent", 121, 3)) == {"webhooks": words}
+
+
 def fails(
     count: int, of: int, *, last: float = 5, good: float | None = None, route: str = "POST /buy"
 ) -> Failures:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
@@ -45,6 +45,21 @@ from billing.money.subscriptions.schemas import (
 )
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import agreements, changes, new_terms
+
+
+class Shape(NamedTuple):
+    """The time that a change of plan charges and credits."""
+
+    after: Subscription
+    """The subscription with the period and cycle that the new price is charged for."""
+    resets: bool
+    """True if a new period and cycle begin with the change."""
+    since: datetime
+    """The instant up to which the previous plan is charged."""
+    counts_use: bool
+    """True if earlier use counts as used time: in a new cycle, or if less of anything is included,
+    it would be free.
+    """
 
 
 def change(
@@ -241,31 +256,15 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
     subscription ends before its period does; PAYMENT_PENDING.
     """
-    subscription, plan, own = cycles.of(w), _plan(w, wanted), w.facts.plan_of(w.rows)
-    # Free plans count by calendar months, and a cycle of another length has a new anchor.
-    resets = (
-        wanted.interval != subscription.interval
-        or plan.allowance != own.allowance
-        or bool(wanted.amount_minor) != bool(subscription.amount_minor)
-    )
-    after = subscription
-    if resets:
-        after = spans.anew(subscription, at, wanted.interval, plan.allowance)
-        changes.demand_a_day(after)
-    else:
-        changes.demand_whole_rest(subscription)
-    words, since = _words(w, wanted), at
-    # In a new cycle, or if less of anything is included, earlier use would be free.
-    counts_use = resets or not portions.includes_as_much(w, plan, wanted.quantity)
-    if counts_use:
-        share = w.facts.used_share if resets else portions.used_share(w, plan, wanted.quantity)
-        since = spans.used_until(subscription, share, at)
-    wanted, sale = _with_add_ons(w, wanted, after, at, since, resets=resets)
+    subscription, plan, shown = cycles.of(w), _plan(w, wanted), _words(w, wanted)
+    shape = _shape(w, wanted, plan, at)
+    after, resets, since, counts_use = shape
+    wanted, sale = _with_add_ons(w, wanted, shape, at)
     billed = proration.current(w.rows, ("plan",), since)
     # Within a period add-ons go by their units, which are unspent.
     unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
-    part = spans.rest_of_period(after, at)
-    part = part if resets else proration.rest_of_price(w.rows, at, part)
+    by_calendar = spans.rest_of_period(after, at)
+    part = by_calendar if resets else proration.rest_of_price(w.rows, at, by_calendar)
     charge = _charge_line(after, plan, wanted, at, part)
     if wanted.price_id == subscription.price_id:
         charge = proration.keeping(charge, billed, since)
@@ -273,13 +272,40 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan, **fields)
     given = plan_credits.of_plan(after, plan, wanted.quantity, at)
-    told = _credits(w, given, since, resets=resets)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
-    told |= {"resets": resets, "notes": given_back, "gave_back_at": at if closes else None}
-    credited_since = since if counts_use else None
-    told |= {"cycle_start": subscription.cycle_start, "credited_since": credited_since}
-    terms = wanted.model_copy(update=told)
-    _have_paid(w, words, terms, [*lines, *charges], paying, **fields)
+    terms = wanted.model_copy(
+        update={
+            **_credits(w, given, since, resets=resets),
+            "resets": resets,
+            "notes": given_back,
+            "gave_back_at": at if closes else None,
+            "cycle_start": subscription.cycle_start,
+            "credited_since": since if counts_use else None,
+        }
+    )
+    _have_paid(w, shown, terms, [*lines, *charges], paying, **fields)
+
+
+def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Shape:
+    """Return the shape of a change at this instant. Error: SUBSCRIPTION_STATE."""
+    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    # Free plans count by calendar months, and a cycle of another length has a new anchor.
+    resets = (
+        wanted.interval != subscription.interval
+        or plan.allowance != own.allowance
+        or bool(wanted.amount_minor) != bool(subscription.amount_minor)
+    )
+    if resets:
+        after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+        changes.demand_a_day(after)
+        since = spans.used_until(subscription, w.facts.used_share, at)
+        return Shape(after, resets=True, since=since, counts_use=True)
+    changes.demand_whole_rest(subscription)
+    if portions.includes_as_much(w, plan, wanted.quantity):
+        return Shape(subscription, resets=False, since=at, counts_use=False)
+    share = portions.used_share(w, plan, wanted.quantity)
+    since = spans.used_until(subscription, share, at)
+    return Shape(subscription, resets=False, since=since, counts_use=True)
 
 
 def _have_paid(
@@ -320,33 +346,24 @@ def _credits(
 
 
 def _with_add_ons(
-    w: Work[SubscriptionFacts],
-    wanted: Terms,
-    after: Subscription,
-    at: datetime,
-    since: datetime,
-    *,
-    resets: bool,
+    w: Work[SubscriptionFacts], wanted: Terms, shape: Shape, at: datetime
 ) -> tuple[Terms, Sale]:
-    """Return the terms with all add-ons of a new period, or with the moves within this one.
-
-    The previous plan is charged until `since`.
-    """
+    """Return the terms with all add-ons of a new period, or with the moves within this one."""
     plan = _plan(w, wanted)
-    if resets:
+    if shape.resets:
         kept = wanted.add_ons
         if kept is None:
             kept = add_ons.staying(w, plan, wanted.interval)
         billed = proration.current(w.rows, (items.ADD_ON,), at)
-        sale = Sale(add_ons.sell_anew(plan, kept, after, at), billed, (), {})
+        sale = Sale(add_ons.sell_anew(plan, kept, shape.after, at), billed, (), {})
         return wanted.model_copy(update={"add_ons": kept}), sale
     sale = Sale([], [], (), {})
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
-    own = portions.of_plan(w, plan, wanted.quantity, at, since)
+    own = portions.of_plan(w, plan, wanted.quantity, at, shape.since)
     beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
-    told = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
-    return wanted.model_copy(update=told), sale
+    fields = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
+    return wanted.model_copy(update=fields), sale
 
 
 def _charge_line(

@@ -127,25 +127,37 @@ def begin(
         end = invoice.period_end
     # In the last two hours: half of the time left.
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
-    change = SubscriptionChange(
-        id=paying.change_id,
-        account_id=subscription.account_id,
-        subscription_id=subscription.id,
-        kind=kind,
-        wanted=wanted,
-        terms=terms.model_dump(mode="json") if terms is not None else {},
-        invoice_id=invoice.id,
-        status="pending",
-        expires_at=min(at + WAITS, last),
-        created_at=at,
-    )
-    w.add(change)
+    pays = {"invoice_id": invoice.id, "expires_at": min(at + WAITS, last)}
+    _write(w, paying.change_id, kind, wanted, terms, status="pending", **pays)
     money = {"amount_cents": invoice.amount_due_minor, "currency": subscription.currency}
     announce(w, subscription, "change_begun", kind=kind, wanted=wanted, **money)
     if invoices.is_collectable(invoice) and not by_transfer:
         flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     return invoice
+
+
+def _write(
+    w: Work[SubscriptionFacts],
+    change_id: UUID,
+    kind: ChangeKind,
+    wanted: dict[str, Any],
+    terms: Terms | None,
+    **fields: Any,
+) -> None:
+    """Write a change, with what only one that is charged or one that is scheduled has."""
+    subscription = cycles.of(w)
+    change = SubscriptionChange(
+        id=change_id,
+        account_id=subscription.account_id,
+        subscription_id=subscription.id,
+        kind=kind,
+        wanted=wanted,
+        terms=terms.model_dump(mode="json") if terms is not None else {},
+        created_at=w.facts.at,
+        **fields,
+    )
+    w.add(change)
 
 
 def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | None:
@@ -156,28 +168,37 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     w.change(change, status="applied", decided_at=w.facts.at)
     invoices.owe_tax_of_credited(w, invoice)
     confirm_coupon(w, invoice.period_start or w.facts.at)
-    if change.kind == "resume":
-        take_waiting(w, invoice.period_start or w.facts.at)
-        pauses.resume(w, invoice)
-        agreements.begin(w)
-    elif change.kind == "plan":
-        cancel_scheduled(w, OTHER_PLAN, "plan")
-        if "add_ons" in change.wanted:
-            cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
-        before, begins = cycles.of(w).price_id, invoice.period_start
-        if begins is not None:
-            agreements.pay(w, begins)
-        new_terms.begin(w, change, invoice)
-        if begins is not None:
-            agreements.begin(w)
-        drop_price_after(w, before)
-        follow_period(w)
-        announce(w, cycles.of(w), "plan_changed", **change.wanted)
-    else:
-        cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
-        new_terms.take_add_ons(w, change, invoice)
-        announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
+    _APPLY[change.kind](w, change, invoice)
     return change
+
+
+def _resume(w: Work[SubscriptionFacts], _: SubscriptionChange, invoice: Invoice) -> None:
+    take_waiting(w, invoice.period_start or w.facts.at)
+    pauses.resume(w, invoice)
+    agreements.begin(w)
+
+
+def _change_plan(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
+    cancel_scheduled(w, OTHER_PLAN, "plan")
+    if "add_ons" in change.wanted:
+        cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
+    before, begins = cycles.of(w).price_id, invoice.period_start
+    if begins is not None:
+        agreements.pay(w, begins)
+    new_terms.begin(w, change, invoice)
+    if begins is not None:
+        agreements.begin(w)
+    drop_price_after(w, before)
+    follow_period(w)
+    announce(w, cycles.of(w), "plan_changed", **change.wanted)
+
+
+def _change_add_ons(
+    w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice
+) -> None:
+    cancel_scheduled(w, OTHER_ADD_ONS, "add_ons")
+    new_terms.take_add_ons(w, change, invoice)
+    announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
 
 
 def scheduled(rows: Rows, kind: ChangeKind) -> SubscriptionChange | None:
@@ -204,18 +225,8 @@ def schedule(
             state=subscription.status,
         )
     cancel_scheduled(w, "another one was chosen", kind)
-    change = SubscriptionChange(
-        id=change_id,
-        account_id=subscription.account_id,
-        subscription_id=subscription.id,
-        kind=kind,
-        wanted=wanted,
-        terms=terms.model_dump(mode="json") if terms is not None else {},
-        status="scheduled",
-        effective_at=subscription.current_period_end,
-        created_at=w.facts.at,
-    )
-    w.add(change)
+    comes_at = subscription.current_period_end
+    _write(w, change_id, kind, wanted, terms, status="scheduled", effective_at=comes_at)
     _follow_seats(w)
     rollover.follow(w)  # a pause ends the rollover of credits
     currency = subscription.currency
@@ -377,3 +388,7 @@ def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED")
     return card_rules.demand_able(card, cycles.of(w).currency).id
+
+
+_APPLY: Final = {"resume": _resume, "plan": _change_plan, "add_ons": _change_add_ons}
+"""By kind, the effect of a change that was charged first."""

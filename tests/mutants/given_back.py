@@ -64,7 +64,7 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "a minimum vanishes with unpaid",
-        "billing/money/subscriptions/periods/cycles.py",
+        "billing/money/subscriptions/periods/invoicing.py",
         "        true_ups.put_off(w, closing)",
         "        pass",
         ("tests/integration/dunning/test_unpaid_minimum.py",),

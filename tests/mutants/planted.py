@@ -111,7 +111,7 @@ MUTANTS: Final = (
     Mutant(
         "a settled debt buys a period that nobody asked for",
         "billing/money/subscriptions/payment_effects.py",
-        'if subscription.status == "past_due" or cycles.is_billed(w):',
+        'if subscription.status == "past_due" or invoicing.is_billed(w):',
         "if subscription:",
         (f"{LIVES}/test_subscription_lives.py",),
     ),
@@ -147,7 +147,7 @@ MUTANTS: Final = (
     Mutant(
         "an ended subscription keeps its use to itself",
         "billing/money/subscriptions/payment_effects.py",
-        'final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)',
+        "final = invoicing.bill_usage(w, key, invoicing.END, closing=closing)",
         "final = None",
         (f"{LIVES}/test_subscription_lives.py",),
     ),
@@ -178,7 +178,7 @@ MUTANTS: Final = (
         "a settled debt buys a period beside what was asked",
         "billing/money/subscriptions/payment_effects.py",
         '        changes.begin_pause(w, "debt_settled")\n',
-        '        for draft in cycles.collected(w.rows, subscription, ("draft",)):\n'
+        '        for draft in invoicing.collected(w.rows, subscription, ("draft",)):\n'
         "            invoices.finalize(w, draft)\n"
         "        _activate(w)\n",
         WALK,

@@ -32,7 +32,7 @@ from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.periods import cycles, invoicing
 from billing.money.subscriptions.previews import deciding, tokens
 from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
@@ -213,7 +213,7 @@ def _pay(
     use_balance: bool,
     method_id: UUID | None,
 ) -> Foreseen:
-    for invoice in cycles.collected(w.rows, cycles.of(w), ("open",)):
+    for invoice in invoicing.collected(w.rows, cycles.of(w), ("open",)):
         if only is not None and invoice.id not in only:
             continue
         paid = invoices.receive(w, invoice, invoice.remaining_minor)

@@ -15,7 +15,7 @@ from billing.money.payments.schemas import Payment
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import early
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, granting, true_ups
+from billing.money.subscriptions.periods import cycles, granting, invoicing, true_ups
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.terms import changes
@@ -90,7 +90,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     subscription = cycles.of(w)
     if subscription.status not in ("past_due", "unpaid") or overdue(w) or _is_written_off(w):
         return
-    if subscription.status == "past_due" or cycles.is_billed(w):
+    if subscription.status == "past_due" or invoicing.is_billed(w):
         cycles.change(w, unpaid_at=None, unserved_since=None)
         _activate(w)
         granting.grant_unbilled_cycle(w)
@@ -108,7 +108,7 @@ def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
     since = subscription.unpaid_at
     if subscription.status != "unpaid" or since is None:
         return False
-    gone = {one.id for one in cycles.collected(w.rows, subscription, ("uncollectible",))}
+    gone = {one.id for one in invoicing.collected(w.rows, subscription, ("uncollectible",))}
     closed = (one.closed_at for one in w.rows.of(DunningCase) if one.invoice_id in gone)
     return any(at is not None and at >= since for at in closed)
 
@@ -164,12 +164,13 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
         end_reason=reason,
     )
     announce(w, ended, "canceled", reason=reason)
-    for draft in cycles.collected(w.rows, subscription, ("draft",)):
+    for draft in invoicing.collected(w.rows, subscription, ("draft",)):
         invoices.void(w, draft, reason)
     early.take_back_unserved(w, reason, as_of=as_of)
-    for owed in cycles.collected(w.rows, subscription, ("open",)):
+    for owed in invoicing.collected(w.rows, subscription, ("open",)):
         hand_to_collection(w, owed)
-    final = cycles.bill_usage(w, f"{cycles.stem(ended)}/final", debts=True, closing=closing)
+    key = f"{cycles.stem(ended)}/final"
+    final = invoicing.bill_usage(w, key, invoicing.END, closing=closing)
     if final is not None and final.status == "open":
         hand_to_collection(w, final)
     discounts.end(w)
@@ -179,7 +180,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
     """Write a supplementary invoice for use that arrived after the end, for Collection."""
     key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
-    invoice = cycles.bill_usage(w, key)
+    invoice = invoicing.bill_usage(w, key, invoicing.LATE)
     if invoice is not None and invoice.total_minor:
         kept = {"account_id": invoice.account_id, "currency": invoice.currency}
         w.do(Do(KEEP_CURRENCY, kept))
@@ -198,7 +199,7 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
     status = "canceled" if asked else "incomplete_expired"
     reason = "canceled by request" if asked else why
     announce(w, cycles.change(w, status=status, ended_at=at, end_reason=reason), status)
-    for invoice in cycles.collected(w.rows, subscription, ("draft",)):
+    for invoice in invoicing.collected(w.rows, subscription, ("draft",)):
         payments.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
     discounts.release(w)
@@ -224,5 +225,5 @@ def _activate(w: Work[SubscriptionFacts]) -> None:
 def overdue(w: Work[SubscriptionFacts]) -> bool:
     """True if an open invoice has failed to be collected."""
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
-    owed = cycles.collected(w.rows, cycles.of(w), ("open",))
+    owed = invoicing.collected(w.rows, cycles.of(w), ("open",))
     return any(one.id in failed for one in owed)

@@ -1,6 +1,6 @@
 """The steps of a subscription as decisions over its rows: periods, trial, collection. Pure.
 
-The effects of time are in `cycles.py`, those of payment in `payment_effects.py`.
+The effects of time are in the folder `periods`, those of payment in `payment_effects.py`.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import expiring_cards, payment_effects
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, granting, true_ups
+from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
 from billing.money.subscriptions.terms import agreements, changes
@@ -108,7 +108,7 @@ def close_commitment(w: Work[SubscriptionFacts]) -> None:
     """Bill the rest of a commitment that ends in a pause."""
     closing = true_ups.closing_commitment(w)
     key = keys.commitment(cycles.stem(cycles.of(w)), closing.end)
-    invoice = cycles.bill_usage(w, key, closing=closing)
+    invoice = invoicing.bill_usage(w, key, invoicing.LATE, closing=closing)
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 
 
@@ -117,7 +117,7 @@ def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
     if what it was is covered or voided since, so that the rest is below the threshold.
     """
     reached = _reaches_threshold(w)
-    invoice = cycles.bill_usage(w, step.key, early=True) if reached else None
+    invoice = invoicing.bill_usage(w, step.key, invoicing.EARLY) if reached else None
     for period in w.rows.of(CrossedPeriod):
         w.change(period, threshold_at=None)
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
@@ -174,7 +174,7 @@ def abandon(w: Work[SubscriptionFacts]) -> None:
     if cycles.of(w).status != "incomplete":
         w.result = cycles.of(w).status
         return
-    drafts = cycles.collected(w.rows, cycles.of(w), ("draft",))
+    drafts = invoicing.collected(w.rows, cycles.of(w), ("draft",))
     if _called_back(w, Owed(w.rows, drafts[0].id).live if drafts else None):
         w.result = payment_effects.end_incomplete(w)
 
@@ -249,10 +249,10 @@ def _react(w: Work[SubscriptionFacts], invoice_id: UUID, became: Collected | Non
 def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
     closing = true_ups.closing(w)
-    cycles.follow_zone(w)
+    renewals.follow_zone(w)
     changes.apply_scheduled(w)
     agreements.follow(w)
-    moved, invoice = cycles.renew(w, closing)
+    moved, invoice = renewals.renew(w, closing)
     if w.facts.credits_at_start and moved.status == "active":
         granting.grant_cycle(w)
     if invoice.status == "paid":

@@ -10,7 +10,7 @@ from billing.money.collecting import views
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.periods import invoicing
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import changes
@@ -28,7 +28,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
             pay_first=incomplete or (change is not None and invoice.id == change.draft_id),
             own_card=row.payment_method_id,
         )
-        for invoice in cycles.collected(rows, row)
+        for invoice in invoicing.collected(rows, row)
     )
     state = SubscriptionState(
         clock_at=facts.clock_at,

@@ -22,7 +22,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, netting, proration, spans
+from billing.money.subscriptions.periods import cycles, invoicing, items, netting, proration, spans
 from billing.money.subscriptions.schemas import (
     Item,
     Paying,
@@ -159,7 +159,7 @@ def _charge(
             "units_gone": sale.gone,
         }
     )
-    invoice = cycles.draft_change(w, paying.change_id, [*lines, *sale.lines], plan)
+    invoice = invoicing.draft_change(w, paying.change_id, [*lines, *sale.lines], plan)
     invoice = changes.begin(w, "add_ons", dict(wanted), invoice, paying, terms)
     payment_effects.settle_change(w, invoice, paying)
 

@@ -25,6 +25,7 @@ from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
+    invoicing,
     items,
     netting,
     plan_credits,
@@ -323,7 +324,7 @@ def _have_paid(
     own, begins = cycles.of(w), fields.get("period_start")
     if begins is not None:
         agreements.pay(w, begins)
-    invoice = cycles.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
+    invoice = invoicing.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
     invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
     if begins is not None and changes.pending(w.rows) is not None:

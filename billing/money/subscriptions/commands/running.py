@@ -18,7 +18,7 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import early, pauses, rest_refunds
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import agreed_limits, cycles, granting, spans
+from billing.money.subscriptions.periods import agreed_limits, cycles, granting, invoicing, spans
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -232,7 +232,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
 
     The money balance pays first, if it may; a debt on it is charged with what is too small alone.
     """
-    invoice = cycles.draft_period(w)
+    invoice = invoicing.draft_period(w)
     if use_balance:
         invoice = invoices.use_balance(w, invoice)
     invoice = invoices.whole_steps(w, invoices.bill_carried(w, invoice))

@@ -13,13 +13,13 @@ from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, proration, spans, true_ups
+from billing.money.subscriptions.periods import cycles, invoicing, items, proration, spans, true_ups
 from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 
 def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     """Pause until somebody resumes; drafts become void, because that time is not owed."""
-    for draft in cycles.collected(w.rows, cycles.of(w), ("draft",)):
+    for draft in invoicing.collected(w.rows, cycles.of(w), ("draft",)):
         invoices.void(w, draft, "no service in this period")
     paused = cycles.change(
         w, status="paused", pause_reason=reason, unpaid_at=None, unserved_since=None
@@ -50,7 +50,7 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
         _keep_until(w, cycles.of(w).current_period_end)
     # At one instant of a frozen clock a subscription may pause twice.
     key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
-    cycles.bill_usage(w, key, ends=True, closing=closing)
+    invoicing.bill_usage(w, key, invoicing.PAUSE, closing=closing)
 
 
 def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
@@ -66,14 +66,14 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     Another period may have begun at this instant, whose draft is void.
     """
     new, plan = begun_now(coming), coming.facts.plan_of(coming.rows)
-    lines = [cycles.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
-    fields = spans.fields(new)
-    invoice = cycles.invoice_of_change(coming, change_id, lines, plan, **fields)
+    lines = [invoicing.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
+    key, fields = invoicing.change_key(w, change_id), spans.fields(new)
+    invoice = invoicing.of_change(coming, key, lines, plan, **fields)
     if new.amount_minor and _is_for_nothing(invoice):
         part = spans.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]
-        invoice = cycles.invoice_of_change(coming, change_id, lines, plan, **fields)
+        invoice = invoicing.of_change(coming, key, lines, plan, **fields)
     return invoices.draft(w, invoice)
 
 

@@ -10,7 +10,7 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, rollover, spans
+from billing.money.subscriptions.periods import cycles, invoicing, items, rollover, spans
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
@@ -30,7 +30,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
         grant_unbilled_cycle(w)
     if subscription.status in SERVED_AND_BILLED:
         key = keys.usage_before(cycles.stem(subscription), start)
-        cycles.bill_usage(w, key, before=start)
+        invoicing.bill_usage(w, key, invoicing.CYCLE)
     return moved
 
 
@@ -59,7 +59,7 @@ def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
 
 def _is_owed(w: Work[SubscriptionFacts]) -> bool:
     """True while the plan of the current period is not paid: with the period, or a change in it."""
-    owed = cycles.collected(w.rows, cycles.of(w), OPEN_TO_MONEY)
+    owed = invoicing.collected(w.rows, cycles.of(w), OPEN_TO_MONEY)
     return any(
         _bills_period(w, one) or (one.status != "draft" and bills_plan(w, one)) for one in owed
     )
@@ -129,7 +129,7 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
             came.add(keys.change_grant(one.id))
     if any(one.origin in came for one in w.facts.lots):
         return False
-    gone = cycles.collected(w.rows, subscription, ("uncollectible",))
+    gone = invoicing.collected(w.rows, subscription, ("uncollectible",))
     return any(bills_plan(w, one) for one in gone)
 
 

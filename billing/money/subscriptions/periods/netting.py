@@ -18,7 +18,7 @@ from billing.money.invoices.notes import part_of
 from billing.money.invoices.schemas import PRORATION, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.periods import invoicing
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import Note
 
@@ -63,7 +63,7 @@ def _total(
     w: Work[SubscriptionFacts], sold: Plan, fields: Mapping[str, Any], lines: Sequence[Line]
 ) -> int:
     """Return the total of lines with discounts and tax; it may be negative."""
-    new = cycles.new_invoice(w, "", lines, sold, **fields)
+    new = invoicing.of_change(w, "", lines, sold, **fields)
     summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)
 

@@ -17,6 +17,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
     granting,
+    invoicing,
     items,
     meanwhile,
     plan_credits,
@@ -45,10 +46,9 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     _move_credits(w, change, terms)
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
-        start = cycles.of(w).cycle_start
-        key = keys.usage_before(cycles.stem(cycles.of(w)), start)
+        key = keys.usage_before(cycles.stem(before), cycles.of(w).cycle_start)
         begun = before.current_period_start
-        cycles.bill_usage(w, key, before=start, closing=closing, begun=begun, more=charges)
+        invoicing.bill_usage(w, key, invoicing.CYCLE, closing=closing, begun=begun, more=charges)
     else:
         _bill_used(w, change, charges)
 
@@ -67,7 +67,7 @@ def _bill_used(
 ) -> None:
     """Bill what was used of the former terms while the change waited for its payment."""
     if charges:
-        cycles.bill(w, keys.used_meanwhile(change.id), charges)
+        invoicing.bill(w, keys.used_meanwhile(change.id), charges)
 
 
 def of_now(w: Work[SubscriptionFacts]) -> Terms:

@@ -1,13 +1,14 @@
 """Orders of subscriptions: which plan, price and card they name, and whether they are sold."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.rules import DEFAULT_CURRENCY, show_interval
-from billing.catalog.plans.schemas import Plan, Price
+from billing.catalog.plans.schemas import OfferedPlan, Plan, Price
 from billing.core import clock
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
@@ -25,7 +26,7 @@ from billing.money.subscriptions.terms import agreements
 from billing.money.trials import store as trial_store
 
 
-class ValidOrder(Frozen):
+class Order(Frozen):
     """A validated order: the plan version, its price, and the card to charge."""
 
     wanted: NewSubscription
@@ -35,9 +36,7 @@ class ValidOrder(Frozen):
     contract: Contract | None
 
 
-async def validate(
-    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
-) -> ValidOrder:
+async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Order:
     """Lock the account and validate an order; write nothing.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
@@ -56,26 +55,62 @@ async def validate(
     offered = await catalog.offered_plan(connection, wanted.plan, currency, wanted.interval)
     if offered is None:
         raise NotFound("PLAN_NOT_FOUND", f"no plan {wanted.plan!r}")
-    plan, price = offered
+    plan = offered.plan
     items.demand_seats(plan, wanted.quantity)
-    agreed = contract and contract.terms.price_of(plan.key, wanted.interval, currency)
-    price = agreements.price(agreed, at) if agreed else price
+    price = await _price(connection, contract, offered, wanted.interval, currency, at)
+    if balance.currency not in (None, currency):
+        raise _not_in(currency, plan)
     wanted = agreements.wish(contract, wanted)
-    if price is None:
-        await _demand_sold_by(connection, plan, wanted.interval)
-    if price is None or balance.currency not in (None, currency):
-        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
     if price.amount_minor and wanted.collection == "charge":
         demand_chargeable(currency)
-    if wanted.method_id is not None:
-        named = await methods.get(connection, wanted.method_id)
-        if wanted.collection == "charge":
-            card_rules.demand_able(named, currency)
-        method: Method | None = named
-    else:
-        method = None if wanted.pay_by_card else await methods.default(connection, account_id)
-    return ValidOrder(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
+    method = await _card(connection, account_id, wanted, currency)
+    return Order(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
+
+
+async def _price(
+    connection: AsyncConnection,
+    contract: Contract | None,
+    offered: OfferedPlan,
+    interval: Interval,
+    currency: str,
+    at: datetime,
+) -> Price:
+    """Return the agreed price, else the one on sale. Errors: INTERVAL_NOT_OFFERED,
+    CURRENCY_MISMATCH.
+    """
+    plan, price = offered
+    agreed = contract.terms.price_of(plan.key, interval, currency) if contract is not None else None
+    if agreed is not None:
+        return agreements.price(agreed, at)
+    if price is not None:
+        return price
+    known = await catalog.intervals(connection, plan.key)
+    if interval in known:
+        raise _not_in(currency, plan)
+    sold = ", ".join(show_interval(one) for one in known)
+    raise Conflict(
+        "INTERVAL_NOT_OFFERED", f"plan {plan.key} is not sold at this interval; available: {sold}"
+    )
+
+
+def _not_in(currency: str, plan: Plan) -> Conflict:
+    return Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
+
+
+async def _card(
+    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription, currency: str
+) -> Method | None:
+    """Return the card to charge: the named one, else the default unless the client confirms one.
+
+    Errors: PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED, CURRENCY_NOT_CHARGED.
+    """
+    if wanted.method_id is None:
+        return None if wanted.pay_by_card else await methods.default(connection, account_id)
+    named = await methods.get(connection, wanted.method_id)
+    if wanted.collection == "charge":
+        card_rules.demand_able(named, currency)
+    return named
 
 
 async def _first_currency(
@@ -87,14 +122,3 @@ async def _first_currency(
     found = await catalog.offered_plan(connection, wanted.plan, DEFAULT_CURRENCY, wanted.interval)
     agreed = found and known[0].terms.currency_of(found[0].key, wanted.interval)
     return agreed or DEFAULT_CURRENCY
-
-
-async def _demand_sold_by(connection: AsyncConnection, plan: Plan, wanted: Interval) -> None:
-    """Raise INTERVAL_NOT_OFFERED if the plan is not sold per this interval."""
-    known = await catalog.intervals(connection, plan.key)
-    if wanted not in known:
-        sold = ", ".join(show_interval(one) for one in known)
-        raise Conflict(
-            "INTERVAL_NOT_OFFERED",
-            f"plan {plan.key} is not sold at this interval; available: {sold}",
-        )

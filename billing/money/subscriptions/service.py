@@ -93,18 +93,18 @@ async def _begin(
     *,
     dry_run: bool = False,
 ) -> tuple[Bear, Work[SubscriptionFacts]]:
-    terms = await orders.validate(connection, account.id, wanted)
+    order = await orders.validate(connection, account.id, wanted)
     await _refuse_second(connection, account.id)
-    await credits.fix_currency(connection, account.id, terms.price.currency)
-    ends = await _take_trial(connection, account, terms, at)
-    row = _row(account, terms, subscription_id, ends, at)
-    await store.add(connection, row, [_plan_item(terms)])
+    await credits.fix_currency(connection, account.id, order.price.currency)
+    ends = await _take_trial(connection, account, order, at)
+    row = _row(account, order, subscription_id, ends, at)
+    await store.add(connection, row, [_plan_item(order)])
     await _redeem(connection, account, row, wanted.coupon, at)
-    method_id = terms.method.id if terms.method else None
+    method_id = order.method.id if order.method else None
     verb = partial(running.begin, method_id=method_id, use_balance=wanted.use_balance)
     begun = await decisions.command(connection, ENGINE, subscription_id, verb, dry_run=dry_run)
-    if terms.method is not None and begun[1].rows.of(Payment):  # the card must pay now
-        await demand_usable(connection, terms.method, terms.price.currency, at)
+    if order.method is not None and begun[1].rows.of(Payment):  # the card must pay now
+        await demand_usable(connection, order.method, order.price.currency, at)
     return begun
 
 
@@ -222,8 +222,8 @@ async def _to_call_off(
             "scheduled": "a change of the price cannot be called off; cancel before it comes",
             "pending": "the change waits for its payment",
         }
-        told = words.get(found.status, f"the change is already {found.status}")
-        raise Conflict("CHANGE_NOT_SCHEDULED", told)
+        why = words.get(found.status, f"the change is already {found.status}")
+        raise Conflict("CHANGE_NOT_SCHEDULED", why)
     return found
 
 
@@ -251,12 +251,12 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def _take_trial(
-    connection: AsyncConnection, account: Account, terms: orders.ValidOrder, at: datetime
+    connection: AsyncConnection, account: Account, order: orders.Order, at: datetime
 ) -> datetime | None:
     """Start the plan's trial and return its end; None without one, or if used before [D10]."""
-    if not (terms.wanted.trial and terms.plan.trial_days):
+    if not (order.wanted.trial and order.plan.trial_days):
         return None
-    wall = periods.to_wall(at, account.zone) + timedelta(days=terms.plan.trial_days)
+    wall = periods.to_wall(at, account.zone) + timedelta(days=order.plan.trial_days)
     ends = periods.from_wall(wall, account.zone)
     taken = await trial_service.take(
         connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, Decimal(0),
@@ -267,36 +267,36 @@ async def _take_trial(
 
 def _row(
     account: Account,
-    terms: orders.ValidOrder,
+    order: orders.Order,
     subscription_id: UUID,
     trial_end: datetime | None,
     at: datetime,
 ) -> dict[str, Any]:
-    interval = terms.wanted.interval
+    interval = order.wanted.interval
     first = spans.first(
-        at, account.zone, interval, terms.wanted.billing_day, trial_end, terms.plan.allowance
+        at, account.zone, interval, order.wanted.billing_day, trial_end, order.plan.allowance
     )
     return {
         **first,
-        **agreements.born_with(terms.contract, terms.price, first, trial_end or at),
+        **agreements.born_with(order.contract, order.price, first, trial_end or at),
         "id": subscription_id,
         "account_id": account.id,
-        "plan_id": terms.plan.id,
-        "plan_key": terms.plan.key,
-        "price_id": terms.price.id,
-        "currency": terms.price.currency,
-        "amount_minor": terms.price.amount_minor * terms.wanted.quantity,
+        "plan_id": order.plan.id,
+        "plan_key": order.plan.key,
+        "price_id": order.price.id,
+        "currency": order.price.currency,
+        "amount_minor": order.price.amount_minor * order.wanted.quantity,
         "interval_unit": interval.unit,
         "interval_count": interval.count,
         "status": "trialing" if trial_end else "incomplete",
         "trial_end": trial_end,
-        "trial_end_behavior": terms.plan.trial_end_behavior,
-        "payment_method_id": terms.wanted.method_id,
-        "collection": terms.wanted.collection,
-        "days_until_due": terms.wanted.days_until_due,
-        "billing_threshold_minor": terms.plan.billing_threshold.get(terms.price.currency),
-        "incomplete_expires_at": None if trial_end else at + _first_payment_within(terms.wanted),
-        "minimum_minor": terms.price.minimum_minor,
+        "trial_end_behavior": order.plan.trial_end_behavior,
+        "payment_method_id": order.wanted.method_id,
+        "collection": order.wanted.collection,
+        "days_until_due": order.wanted.days_until_due,
+        "billing_threshold_minor": order.plan.billing_threshold.get(order.price.currency),
+        "incomplete_expires_at": None if trial_end else at + _first_payment_within(order.wanted),
+        "minimum_minor": order.price.minimum_minor,
         "created_at": at,
         "updated_at": at,
     }
@@ -306,11 +306,11 @@ def _first_payment_within(wanted: NewSubscription) -> timedelta:
     return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else INCOMPLETE_LIFETIME
 
 
-def _plan_item(terms: orders.ValidOrder) -> dict[str, Any]:
+def _plan_item(order: orders.Order) -> dict[str, Any]:
     return {
         "kind": "plan",
-        "price_id": terms.price.id,
-        "description": terms.plan.name,
-        "quantity": terms.wanted.quantity,
-        "amount_minor": terms.price.amount_minor,
+        "price_id": order.price.id,
+        "description": order.plan.name,
+        "quantity": order.wanted.quantity,
+        "amount_minor": order.price.amount_minor,
     }

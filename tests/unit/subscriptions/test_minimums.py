@@ -32,7 +32,7 @@ def extended(one: Subscription, days: int) -> Subscription:
 
 
 def changed(one: Subscription, on: datetime, minimum_minor: int) -> Subscription:
-    return one.model_copy(update=true_ups.held_from(one, on) | {"minimum_minor": minimum_minor})
+    return one.model_copy(update=true_ups.applied_from(one, on) | {"minimum_minor": minimum_minor})
 
 
 def least(one: Subscription) -> int:

@@ -87,16 +87,16 @@ def choose(
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
     ADD_ON_NOT_OFFERED, UNITS_SPENT, PAYMENT_PENDING; those of `changes.begin`.
     """
-    subscription, held = cycles.of(w), items.held(w)
+    subscription, owned = cycles.of(w), items.owned(w)
     reply = demand(subscription.status, "change_down")
     plan = w.facts.plan_of(w.rows)
-    demand_known(plan, wanted, held)
+    demand_known(plan, wanted, owned)
     fewer_now = when == "now"
-    if _is_so(held, wanted, fewer_now=fewer_now):
+    if _is_so(owned, wanted, fewer_now=fewer_now):
         changes.cancel_scheduled(w, "the add-ons stay as they are", "add_ons")
         return wake(w)
     more = [one.add_on for one in items.more(w, plan, wanted)]
-    moves = bool(more) or (fewer_now and _is_fewer(held, wanted))
+    moves = bool(more) or (fewer_now and _is_fewer(owned, wanted))
     later = when == "period_end" and reply == "yes" and subscription.status != "trialing"
     if moves and not later:
         reply = demand(subscription.status, "change_up")
@@ -116,19 +116,19 @@ def choose(
     return wake(w)
 
 
-def _is_so(held: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
+def _is_so(owned: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
     """True if these are the lasting add-ons already, and none must be reduced now."""
-    stay = {key: item.lasting for key, item in held.items() if item.lasting}
-    return wanted == stay and not (fewer_now and _is_fewer(held, wanted))
+    stay = {key: item.lasting for key, item in owned.items() if item.lasting}
+    return wanted == stay and not (fewer_now and _is_fewer(owned, wanted))
 
 
-def _is_fewer(held: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
-    return any(wanted.get(key, 0) < item.quantity for key, item in held.items())
+def _is_fewer(owned: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
+    return any(wanted.get(key, 0) < item.quantity for key, item in owned.items())
 
 
-def demand_known(plan: Plan, wanted: Mapping[str, int], held: Collection[str] = ()) -> None:
+def demand_known(plan: Plan, wanted: Mapping[str, int], owned: Collection[str] = ()) -> None:
     """Error: ADD_ON_NOT_FOUND."""
-    known = {one.key for one in plan.add_ons}.union(held)
+    known = {one.key for one in plan.add_ons}.union(owned)
     if unknown := sorted(wanted.keys() - known):
         raise NotFound("ADD_ON_NOT_FOUND", f"plan {plan.key} has no add-on {unknown[0]!r}")
 
@@ -208,7 +208,7 @@ def sell_anew(
 
 def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[str, int]:
     """Return the add-ons that another plan sells on the same terms, so that they stay."""
-    same = items.held_on_terms(w, plan.add_ons)
+    same = items.owned_on_terms(w, plan.add_ons)
     lasting = {key: item.lasting for key, item in same.items() if item.lasting}
     return items.sold(w, plan, interval, lasting)
 
@@ -229,7 +229,7 @@ def _going(
     """Return the add-ons to reduce, and those replaced by the same on other terms."""
     anew = {one.add_on.key for one in items.more(w, plan, wanted) if not one.have}
     found = []
-    for key, item in items.held(w).items():
+    for key, item in items.owned(w).items():
         want = 0 if key in anew else wanted.get(key, 0)
         if item.meter and item.units and want < item.quantity and (fewer_now or key in anew):
             found.append(
@@ -245,7 +245,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Give
     """Return the units of a meter that an add-on gives in the current cycle, as
     usage_add_on_units.sql counts them.
     """
-    subscription, item = cycles.of(w), items.held(w).get(key)
+    subscription, item = cycles.of(w), items.owned(w).get(key)
     cycle = spans.parts(subscription, plan.allowance).cycle
     parts = [(Decimal(0), 0)]
     if item and item.units and item.meter == meter:

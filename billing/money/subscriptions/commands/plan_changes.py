@@ -104,7 +104,7 @@ def change_plan(
         if terms.add_ons is not None:
             changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
         changes.demand_last_day(subscription, terms.interval)
-        changes.schedule(w, paying.change_id, "plan", _words(w, terms), terms)
+        changes.schedule(w, paying.change_id, "plan", _shown_terms(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
     else:
@@ -163,7 +163,7 @@ def _demand_sold(
 ) -> None:
     """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
     own = plan.id == cycles.of(w).plan_id
-    add_ons.demand_known(plan, wanted, items.held(w) if own else ())
+    add_ons.demand_known(plan, wanted, items.owned(w) if own else ())
     asked = [one for one in plan.add_ons if one.key in wanted]
     add_ons.demand_offered(w, plan, interval, asked)
 
@@ -213,7 +213,7 @@ def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:
     )
 
 
-def _words(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
+def _shown_terms(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
     """Return the requested terms, as callers see them."""
     return {
         "plan": _plan(w, terms).key,
@@ -248,7 +248,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
         items.choose(w, terms.add_ons, fewer_now=True)
     changes.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)
-    announce(w, cycles.of(w), "plan_changed", **_words(w, terms))
+    announce(w, cycles.of(w), "plan_changed", **_shown_terms(w, terms))
 
 
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
@@ -257,7 +257,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
     subscription ends before its period does; PAYMENT_PENDING.
     """
-    subscription, plan, shown = cycles.of(w), _plan(w, wanted), _words(w, wanted)
+    subscription, plan, shown = cycles.of(w), _plan(w, wanted), _shown_terms(w, wanted)
     shape = _shape(w, wanted, plan, at)
     after, resets, since, counts_use = shape
     wanted, sale = _with_add_ons(w, wanted, shape, at)

@@ -184,14 +184,14 @@ def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
-    terms, told = new_terms.at_price(w, price), changes.scheduled(w.rows, "price")
-    comes = new_terms.of_now(w) if told is None else told.new_terms
+    terms, scheduled = new_terms.at_price(w, price), changes.scheduled(w.rows, "price")
+    comes = new_terms.of_now(w) if scheduled is None else scheduled.new_terms
     if _is_equal(terms, comes):
         raise Conflict("PRICE_NOT_OFFERED")
     if _is_equal(terms, new_terms.of_now(w)):
         changes.cancel_scheduled(w, "the price stays as it is", "price")
         return wake(w)
-    changes.schedule(w, w.facts.new_id(), "price", changes.price_words(terms), terms)
+    changes.schedule(w, w.facts.new_id(), "price", changes.shown_price(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
 

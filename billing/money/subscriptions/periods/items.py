@@ -70,14 +70,14 @@ def next_period_price(rows: Rows, agreed_minor: int | None = None) -> int:
     )
 
 
-def held(w: Work[SubscriptionFacts]) -> dict[str, Item]:
+def owned(w: Work[SubscriptionFacts]) -> dict[str, Item]:
     """Return the subscription's add-ons, by key."""
     return {item.add_on: item for item in w.rows.of(Item) if item.add_on is not None}
 
 
 def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[More]:
     """Return the add-ons of which more is wanted than the subscription has on the plan's terms."""
-    have = {key: item.quantity for key, item in held_on_terms(w, plan.add_ons).items()}
+    have = {key: item.quantity for key, item in owned_on_terms(w, plan.add_ons).items()}
     return [
         More(one, have.get(one.key, 0), wanted[one.key])
         for one in plan.add_ons
@@ -85,13 +85,13 @@ def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> l
     ]
 
 
-def held_on_terms(w: Work[SubscriptionFacts], sold: Collection[AddOn]) -> dict[str, Item]:
+def owned_on_terms(w: Work[SubscriptionFacts], sold: Collection[AddOn]) -> dict[str, Item]:
     """Return the subscription's add-ons that are sold on the same terms, by key."""
     currency = w.rows.get(Subscription, w.facts.subscription_id).currency
     terms = {one.key: (one.meter, one.units, one.prices.get(currency)) for one in sold}
     return {
         key: item
-        for key, item in held(w).items()
+        for key, item in owned(w).items()
         if terms.get(key) == (item.meter, item.units, item.amount_minor)
     }
 
@@ -125,7 +125,7 @@ def choose(
     """
     found = more(w, w.facts.plan_of(w.rows), wanted)
     anew = {one.add_on.key for one in found if not one.have}
-    for key, item in held(w).items():
+    for key, item in owned(w).items():
         want = wanted.get(key, 0)
         if key in anew or (fewer_now and not want):
             w.remove(item)
@@ -139,8 +139,8 @@ def choose(
 
 def end_others(w: Work[SubscriptionFacts], sold: Collection[AddOn], *, at_once: bool) -> None:
     """End add-ons that are not sold on the same terms: with the period, or at once."""
-    staying = held_on_terms(w, sold)
-    for key, item in held(w).items():
+    staying = owned_on_terms(w, sold)
+    for key, item in owned(w).items():
         if key in staying:
             continue
         if at_once:
@@ -154,7 +154,7 @@ def keep(w: Work[SubscriptionFacts]) -> None:
 
     Add-ons no longer sold on these terms still end.
     """
-    for item in held_on_terms(w, w.facts.plan_of(w.rows).add_ons).values():
+    for item in owned_on_terms(w, w.facts.plan_of(w.rows).add_ons).values():
         w.change(item, next_quantity=None)
 
 
@@ -169,7 +169,7 @@ def turn(w: Work[SubscriptionFacts]) -> None:
 
 def _put(w: Work[SubscriptionFacts], add_on: AddOn, quantity: int) -> None:
     """Set the quantity of an add-on from now on."""
-    item = held(w).get(add_on.key)
+    item = owned(w).get(add_on.key)
     if item is not None:
         w.change(item, quantity=quantity, next_quantity=None)
         return

@@ -98,10 +98,14 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
         return asked.model_copy(update=moved | {"credits_replaced": gone})
     zero = {"units": Decimal(0), "gone": Decimal(0)}
     none = tuple(one.model_copy(update=zero) for one in asked.portions)
-    told = {"cycle_start": subscription.cycle_start, "portions": none, "stay_beyond": {}}
-    told |= {"units_gone": {}}
-    told |= {"credits_before": cycles.cycle_credits(w, subscription)}
-    return asked.model_copy(update=told | moved)
+    moved |= {
+        "cycle_start": subscription.cycle_start,
+        "portions": none,
+        "stay_beyond": {},
+        "units_gone": {},
+        "credits_before": cycles.cycle_credits(w, subscription),
+    }
+    return asked.model_copy(update=moved)
 
 
 def _used(w: Work[SubscriptionFacts], terms: Terms) -> Used:

@@ -107,16 +107,16 @@ def minimum_until(one: Subscription, until: datetime) -> int:
     until = min(until, one.served_until or until)
     if until <= one.current_period_start:
         return 0
-    since, before, _ = _held(one)
+    since, before, _ = _applied(one)
     part = _rest(one, since) - _rest(one, max(since, until))
     return before + round_exact((one.minimum_minor or 0) * part)
 
 
-def held_from(one: Subscription, at: datetime) -> dict[str, Any]:
+def applied_from(one: Subscription, at: datetime) -> dict[str, Any]:
     """Return the fields that apply another minimum from an instant of the current period on; the
     minimum of the time before stays owed.
     """
-    until, (_, _, share) = min(at, one.current_period_end), _held(one)
+    until, (_, _, share) = min(at, one.current_period_end), _applied(one)
     goes_on = share is not None and until < one.current_period_end
     return {
         "minimum_since": until,
@@ -131,7 +131,7 @@ def spread(one: Subscription) -> dict[str, Any]:
     """
     if one.status == "trialing":
         return {}
-    since, before, _ = _held(one)
+    since, before, _ = _applied(one)
     return {
         "minimum_since": since,
         "minimum_before_minor": before or None,
@@ -139,7 +139,7 @@ def spread(one: Subscription) -> dict[str, Any]:
     }
 
 
-def _held(one: Subscription) -> tuple[datetime, int, Fraction | None]:
+def _applied(one: Subscription) -> tuple[datetime, int, Fraction | None]:
     """Return since when the current period's minimum applies, and the minimum before that; if days
     were added, also the share of a whole minimum for the time since.
     """
@@ -153,7 +153,7 @@ def _held(one: Subscription) -> tuple[datetime, int, Fraction | None]:
 
 def _rest(one: Subscription, at: datetime) -> Fraction:
     """Return the share of a whole minimum for the time from `at` to the end of the period."""
-    since, _, share = _held(one)
+    since, _, share = _applied(one)
     if share is None:
         return spans.rest_of_period(one, at)
     return share * proration.rest(since, one.current_period_end, at)

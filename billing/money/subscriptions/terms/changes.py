@@ -244,8 +244,8 @@ def apply_scheduled(w: Work[SubscriptionFacts]) -> None:
     if price is not None:
         terms = price.new_terms
         new_terms.take_for_next_period(w, terms)
-        words = price_words(terms) | {"currency": cycles.of(w).currency}
-        announce(w, cycles.of(w), "price_changed", **words)
+        shown = shown_price(terms) | {"currency": cycles.of(w).currency}
+        announce(w, cycles.of(w), "price_changed", **shown)
     chosen = _take_scheduled(w, "add_ons")
     if chosen is not None:
         plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
@@ -279,7 +279,7 @@ def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
     _follow_seats(w)
 
 
-def price_words(terms: Terms) -> dict[str, Any]:
+def shown_price(terms: Terms) -> dict[str, Any]:
     """Return a price that comes, as callers see it."""
     return {"price_cents": terms.amount_minor}
 
@@ -295,8 +295,8 @@ def _follow_seats(w: Work[SubscriptionFacts]) -> None:
         # Another price that was chosen cancels the move.
         seats = wanted.quantity if wanted.price_id == cycles.of(w).price_id else seats
     terms = move.new_terms.model_copy(update={"quantity": seats})
-    if price_words(terms) != move.wanted:
-        w.change(move, terms=terms.model_dump(mode="json"), wanted=price_words(terms))
+    if shown_price(terms) != move.wanted:
+        w.change(move, terms=terms.model_dump(mode="json"), wanted=shown_price(terms))
 
 
 def pause(w: Work[SubscriptionFacts]) -> None:

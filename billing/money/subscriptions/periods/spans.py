@@ -184,18 +184,12 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
     wall = _later(s.current_period_end, s.zone, days)
     end = periods.from_wall(wall, s.zone)
     if s.status == "trialing":
-        moved = {"trial_end": end, **_anchor_later(s, wall, days)}
+        moved = {"trial_end": end, **_trial_anchor_later(s, wall, days)}
         cycle_end = _trial_cycle_end(s, allowance, end)
     else:
-        # If an end at a date has cut the period, its rest still comes and keeps its length.
-        whole_end = _later(_whole_period_end(s), s.zone, days)
-        anchor, number = periods.anchor_for(whole_end, s.interval)
-        moved = {"anchor_wall": anchor, "period_number": number - 1}
-        cycle_end = periods.from_wall(_later(s.cycle_end, s.zone, days), s.zone)
-        if s.cycle_end < s.current_period_end:
-            after = s.model_copy(update=moved | {"current_period_end": end})
-            anchor = _cycle_anchor(after, s.cycle_start)
-            cycle_end = _nearest(anchor, s.zone, allowance, cycle_end, least=s.cycle_end)
+        moved = _anchor_later(s, days)
+        after = s.model_copy(update=moved | {"current_period_end": end})
+        cycle_end = _cycle_end_later(s, after, allowance, days)
     return s.model_copy(
         update=moved | {"current_period_end": end, "cycle_end": min(end, cycle_end)}
     )
@@ -217,25 +211,58 @@ def _later(at: datetime, zone: str, days: int) -> datetime:
     return periods.to_wall(at, zone) + timedelta(days=days)
 
 
-def _anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
+def _anchor_later(s: Subscription, days: int) -> dict[str, Any]:
+    """Return the anchor of a period that now ends `days` later. If an end at a date has cut it, its
+    rest still comes and keeps its length.
+    """
+    whole_end = _later(_whole_period_end(s), s.zone, days)
+    anchor, number = periods.anchor_for(whole_end, s.interval)
+    return {"anchor_wall": anchor, "period_number": number - 1}
+
+
+def _cycle_end_later(
+    s: Subscription, after: Subscription, allowance: Interval, days: int
+) -> datetime:
+    """Return the end of the current cycle `days` later; within the period, the boundary nearest."""
+    later = periods.from_wall(_later(s.cycle_end, s.zone, days), s.zone)
+    if s.cycle_end >= s.current_period_end:
+        return later
+    anchor = _cycle_anchor(after, s.cycle_start)
+    return _nearest(anchor, s.zone, allowance, later, least=s.cycle_end)
+
+
+def _trial_anchor_later(s: Subscription, end: datetime, days: int) -> dict[str, Any]:
     """Return the anchor of a trial that now ends at this wall time, `days` later than before.
 
     A first period that a billing day cuts short ends `days` later, too. For days and weeks the
     anchor keeps that day of the month, for a later interval of months.
     """
-    of_days = s.interval.unit in ("day", "week")
-    every, anchor, (number, _) = s.interval, s.anchor_wall, next_period(s)
-    if of_days:
-        every = periods.MONTH
-        anchor, number = anchored(s.current_period_end, s.zone, every, anchor.day)
-    if periods.boundary(anchor, s.zone, every, number) == s.current_period_end:
+    begins, ends = _first_whole(s)
+    if begins == s.current_period_end:
         return {"anchor_wall": end, "period_number": -1}
-    first_end = _later(periods.boundary(anchor, s.zone, every, number + 1), s.zone, days)
-    if of_days:
+    first_end = _later(ends, s.zone, days)
+    if _is_of_days(s.interval):
         anchor, number = periods.anchor_of_days(first_end.day, end, s.interval)
         return {"anchor_wall": anchor, "period_number": number - 1}
     anchor, number = periods.anchor_for(first_end, s.interval)
     return {"anchor_wall": anchor, "period_number": number - 2}
+
+
+def _first_whole(s: Subscription) -> tuple[datetime, datetime]:
+    """Return start and end of the whole period, by a billing day, that follows a trial; for days
+    and weeks, those of the month.
+    """
+    if _is_of_days(s.interval):
+        every = periods.MONTH
+        anchor, number = anchored(s.current_period_end, s.zone, every, s.anchor_wall.day)
+    else:
+        every, anchor, (number, _) = s.interval, s.anchor_wall, next_period(s)
+    start, end = (periods.boundary(anchor, s.zone, every, n) for n in (number, number + 1))
+    return start, end
+
+
+def _is_of_days(interval: Interval) -> bool:
+    return interval.unit in ("day", "week")
 
 
 def _trial_cycle_end(s: Subscription, allowance: Interval, end: datetime) -> datetime:

@@ -15,6 +15,7 @@ from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.refunds.left import creditable
+from billing.money.reversals import booking
 from billing.money.subscriptions import payment_effects
 
 Destination = Literal["debt", "balance"]
@@ -121,7 +122,8 @@ def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
 
 
 def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
-    """Treat an invoice with nothing left to pay as paid."""
+    """Treat an invoice with nothing left to pay as paid; all money of a purchase may be back."""
+    booking.end_purchase(w, after)
     if after.status == "paid" and before.status != "paid":
         cases.close_case(w, after.id, "forgiven", reason)
         if _is_subscriptions(after):

@@ -54,7 +54,7 @@ def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     invoice = w.rows.get(Invoice, row.invoice_id)
     payment = w.rows.get(Payment, row.payment_id)
     count_refunded(w, payment, _reason(row))
-    _end_purchase(w, invoice)
+    end_purchase(w, invoice)
     if invoice.subscription_id is not None:
         # It may end, because the money of its period went back.
         w.do(Wake(SUBSCRIPTION.workflow_id(invoice.subscription_id)))
@@ -179,8 +179,12 @@ def _reason(row: Refund | Dispute) -> str:
     return row.reason if isinstance(row, Refund) else f"dispute lost: {row.reason}"
 
 
-def _end_purchase(w: Work[ReversalFacts], invoice: Invoice) -> None:
-    """Mark a purchase as `refunded` once all its money went back."""
+def end_purchase(w: Work[Any], invoice: Invoice) -> None:
+    """Mark a purchase as `refunded` once all its money went back: a part by a refund or dispute,
+    the rest by those or by credit notes.
+    """
+    if not any(one.booked_at for one in reversals(w.rows, invoice)):
+        return
     for purchase in w.rows.of(Purchase):
         if purchase.status == "completed" and _went_back(w.rows, invoice):
             w.change(purchase, status="refunded")

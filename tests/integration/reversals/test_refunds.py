@@ -4,6 +4,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_overage import RENEWAL, START, use
 from tests.integration.arrears.test_voids import void
@@ -94,16 +96,30 @@ async def test_a_pack_paid_in_two_parts_is_refunded_once_both_went_back(actors: 
         assert told == (status == "refunded")
 
 
-async def test_a_pack_paid_partly_by_the_balance_is_not_refunded_with_the_card_alone(
-    actors: Actors,
+@pytest.mark.parametrize("note_first", [False, True])
+async def test_a_pack_paid_partly_by_the_balance_is_refunded_once_both_parts_went_back(
+    actors: Actors, note_first: bool
 ) -> None:
     customer = await actors.customer()
     await adjust(customer, 400)
     bought = await customer.bought("small")
     payment = await paid_for(customer)
-    await refunded(customer, payment)
-    assert (await shown(customer, payment))[0]["status"] == "refunded"
+
+    async def by_card() -> None:
+        await refunded(customer, payment)
+        assert (await shown(customer, payment))[0]["status"] == "refunded"
+
+    async def by_note() -> None:
+        note = WHY | {"amount_cents": 400, "to": "balance"}
+        await commanded(customer, await newest(customer), "credit-note", note)
+
+    first, second = (by_note, by_card) if note_first else (by_card, by_note)
+    await first()
     assert (await customer.purchase(bought["purchase_id"]))["status"] == "completed"
+    await second()
+    assert (await customer.purchase(bought["purchase_id"]))["status"] == "refunded"
+    assert (await customer.published()).count("evt.billing.purchase.refunded") == 1
+    assert await balance(customer) == 400
 
 
 async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actors: Actors) -> None:

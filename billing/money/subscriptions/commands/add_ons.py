@@ -22,7 +22,15 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, invoicing, items, netting, proration, spans
+from billing.money.subscriptions.periods import (
+    cycles,
+    invoicing,
+    items,
+    kept_discounts,
+    netting,
+    proration,
+    spans,
+)
 from billing.money.subscriptions.schemas import (
     Item,
     Paying,
@@ -182,7 +190,7 @@ def sell(
     back = {one.key: [old for old in charged if old.detail.get("add_on") == one.key] for one in go}
     lines = [_line(cycles.of(w), one, price, at) for one in come]
     stay = [
-        proration.keeping(_line(cycles.of(w), one, price, at), back[one.key], at)
+        kept_discounts.keeping(_line(cycles.of(w), one, price, at), back[one.key], at)
         for one in go
         if one.want
     ]

@@ -27,6 +27,7 @@ from billing.money.subscriptions.periods import (
     cycles,
     invoicing,
     items,
+    kept_discounts,
     netting,
     plan_credits,
     portions,
@@ -268,7 +269,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     part = by_calendar if resets else proration.rest_of_price(w.rows, at, by_calendar)
     charge = _charge_line(after, plan, wanted, at, part)
     if wanted.price_id == subscription.price_id:
-        charge = proration.keeping(charge, billed, since)
+        charge = kept_discounts.keeping(charge, billed, since)
     charges = [charge, *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan, **fields)

@@ -4,7 +4,6 @@ A line is credited as it was charged, and never for more of its invoice than ear
 left (docs/rules.md#subscriptions).
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -14,7 +13,7 @@ from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
 from billing.core.errors import Conflict
-from billing.core.money import round_credits, round_exact, round_minor
+from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Remove, Rows
 from billing.money.invoices import bearing, giving_back, notes
 from billing.money.invoices.giving_back import Part
@@ -93,38 +92,6 @@ def rest_of_price(rows: Rows, at: datetime, by_calendar: Fraction) -> Fraction:
             charged = Fraction(line.detail.get("share", 1))
             return charged * rest(line.period_start, line.period_end, at)
     return by_calendar
-
-
-def keeping(line: Line, before: Sequence[InvoiceLine], at: datetime) -> Line:
-    """Return the line of another number of seats or of fewer of an add-on: those that stay keep the
-    discounts that they were charged `before`, and coupons are off those that are added.
-    """
-    charged, off = Fraction(0), defaultdict[str, Fraction](Fraction)
-    for old in before:
-        left = _rest_of(old, at)
-        charged += old.amount_minor * left
-        for one in old.discounts:
-            off[one["code"]] += one["amount_minor"] * left
-    if not charged:
-        return line
-    had = sum((Fraction(one.quantity) for one in before), Fraction(0))
-    stays = min(Fraction(1), had / Fraction(line.quantity))
-    part = stays * line.amount_minor / charged
-    kept, taken = list[dict[str, Any]](), Fraction(0)
-    for code, minor in off.items():
-        # Rounded together: several never take off more than all of the line.
-        own = round_exact(taken + minor * part) - round_exact(taken)
-        taken += minor * part
-        if own:
-            kept.append({"code": code, "amount_minor": own})
-    return line.model_copy(update={"kept": tuple(kept), "open_part": 1 - stays})
-
-
-def _rest_of(line: InvoiceLine, at: datetime) -> Fraction:
-    """Return the part of a line's time that is after `at`."""
-    if line.period_start is None or line.period_end is None:
-        return Fraction(0)
-    return rest(line.period_start, line.period_end, at)
 
 
 def credits_share(credits: Decimal, part: Fraction) -> Decimal:

@@ -25,6 +25,12 @@ def creditable(rows: Rows, invoice: Invoice) -> int:
     return sum(shares(rows, invoice, max(0, left - _unbacked(rows, invoice))).values())
 
 
+def taken_by_banks(rows: Rows, invoice: Invoice) -> int:
+    """Return what disputes took of an invoice: of its own payments, or of money that it credits."""
+    own = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
+    return sum(one.note_minor for one in own) + _unbacked(rows, invoice)
+
+
 def _unbacked(rows: Rows, invoice: Invoice) -> int:
     """Return the part of its credits for other invoices whose money disputes took, as our loss."""
     found = 0

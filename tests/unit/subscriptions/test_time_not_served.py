@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from billing.matters.effects import Rows
+from billing.money.disputes.schemas import Dispute, DisputeState
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.subscriptions.periods.proration import NOT_SERVED, unused
 
@@ -39,7 +40,18 @@ def noted(amount_minor: int, reason: str = NOT_SERVED) -> CreditNote:
     )  # fmt: skip
 
 
-def credited(day: int, *notes: CreditNote) -> list[tuple[int, int]]:
+def taken(amount_minor: int, state: DisputeState = "lost") -> Dispute:
+    """A dispute in which a bank took this much of the invoice's payment."""
+    at = None if state == "open" else START
+    return Dispute(
+        id=UUID(int=30), account_id=ME, payment_id=UUID(int=31), invoice_id=INVOICE,
+        stripe_dispute_id="dp", status=state, state=state, amount_minor=amount_minor,
+        note_minor=amount_minor, currency="EUR", reason="general", closed_at=at, created_at=START,
+        booked_at=at,
+    )  # fmt: skip
+
+
+def credited(day: int, *notes: CreditNote | Dispute) -> list[tuple[int, int]]:
     """The credits of an end on this day of a plan of 36.00 beside much use: amount and tax."""
     plan, use = charged(1, "plan", 3000), charged(2, "usage", USE_MINOR)
     net = plan.amount_minor + use.amount_minor
@@ -73,3 +85,24 @@ def test_what_is_left_of_a_line_behind_a_pause(
     day: int, notes: tuple[CreditNote, ...], expected: list[tuple[int, int]]
 ) -> None:
     assert credited(day, *notes) == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "amount_minor", "expected"),
+    [
+        # Banks take the money for use first: that is 600.00 here.
+        (15, 60_000, [(1800, 300)]),
+        (15, 60_900, [(1350, 225)]),
+        (0, 60_900, [(2700, 450)]),
+        (15, 63_600, []),
+    ],
+)
+def test_what_a_bank_took_of_the_price_is_not_given_back_of_the_unused_time(
+    day: int, amount_minor: int, expected: list[tuple[int, int]]
+) -> None:
+    note = noted(amount_minor, "dispute lost: general")
+    assert credited(day, taken(amount_minor), note) == expected
+
+
+def test_what_a_bank_gave_back_again_is_credited_like_any() -> None:
+    assert credited(15, taken(60_900, "won")) == [(1800, 300)]

@@ -17,8 +17,15 @@ from billing.core.money import round_credits, round_minor
 from billing.matters.effects import Remove, Rows
 from billing.money.invoices import bearing, giving_back, notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.schemas import CHARGED, CreditNote, Invoice, InvoiceLine, Line
-from billing.money.refunds.left import creditable
+from billing.money.invoices.schemas import (
+    CHARGED,
+    PRORATION,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    Line,
+)
+from billing.money.refunds.left import creditable, taken_by_banks
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 NOT_USED: Final = "time not used"
@@ -27,6 +34,8 @@ NOT_SERVED: Final = "time not served"
 """The reason of a note on an invoice that was still owed when its subscription ended."""
 ADD_ON_NOT_USED: Final = "add-on not used"
 """The reason of a note for add-ons alone."""
+TIMED: Final = ("plan", "add_on")
+"""Kinds of lines that charge time."""
 _MORE_DECIMALS: Final = 6
 
 
@@ -169,7 +178,7 @@ def unused(
     credited before.
 
     A pause has credited owed time up to its line's end: that is not credited again, out of what
-    else its invoice charged.
+    else its invoice charged. A bank that took a part of the price took it of all the time.
     """
     found, known = list[Credit](), dict[UUID, Part]()
     for line in lines:
@@ -179,7 +188,7 @@ def unused(
         left = known.get(invoice.id) or _left(rows, invoice)
         since = of_add_ons if of_add_ons and line.kind == "add_on" else at
         span = rest(line.period_start, line.period_end, since)
-        asked = giving_back.of_lines([line]).share(span)
+        asked = giving_back.of_lines([line]).share(span * _kept_part(rows, invoice))
         asked = asked.up_to(asked.total_minor - _not_served(rows, line))
         part = asked.within(left)
         if part.total_minor > 0:
@@ -187,6 +196,20 @@ def unused(
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
             found.append(Credit(line, part, invoice.status == "paid", less_tax))
     return found
+
+
+def _kept_part(rows: Rows, invoice: Invoice) -> Fraction:
+    """Return the part of a paid invoice's price for time that banks have left. They take first the
+    money for something else, as for use of the period before.
+    """
+    taken = taken_by_banks(rows, invoice) if invoice.status == "paid" else 0
+    if not taken:
+        return Fraction(1)
+    lines = (one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id)
+    charged = [one for one in lines if one.kind != PRORATION]
+    timed = sum(one.total_minor for one in charged if one.kind in TIMED)
+    others = sum(one.total_minor for one in charged) - timed
+    return 1 - Fraction(max(0, min(timed, taken - others)), max(1, timed))
 
 
 def to_credit(

@@ -287,18 +287,16 @@ def follow(
     if outcome.kind == "succeeded" and payment.settled_at is None:
         return book(w, payment)
     if before.status == "processing":
-        in_vain = outcome.kind in _LET_GO
-        if in_vain:
-            cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
-    elif outcome.kind == "action":
-        # The payer is absent, so the bank can ask nobody.
-        in_vain = attempt is not None and not answer.call.on_session
-    else:
-        in_vain = attempt is not None and outcome.kind == "declined"
-        if outcome.kind == "declined" and attempt is None:
-            attempt = _refused_by_payer(w, payment, asked)
-            in_vain = attempt is not None
-    return _declined(w, payment, attempt, outcome) if in_vain else None
+        if outcome.kind not in _LET_GO:
+            return None
+        cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
+        return _declined(w, payment, attempt, outcome)
+    failed = None
+    if outcome.kind == "declined":
+        failed = attempt or _refused_by_payer(w, payment, asked)
+    elif outcome.kind == "action" and not answer.call.on_session:
+        failed = attempt  # the payer is absent, so the bank can ask nobody
+    return _declined(w, payment, failed, outcome) if failed is not None else None
 
 
 def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:

@@ -173,15 +173,20 @@ def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
 
 def carry_rest(w: Work[Any], invoice: Invoice, *, part: str) -> Invoice:
     """Carry the owed amount that no card can be charged; with nothing left the invoice is paid."""
-    owed = invoice.remaining_minor
-    charge = collectable(owed, invoice.currency)
-    if charge == owed:
+    rest = invoice.remaining_minor
+    charge = collectable(rest, invoice.currency)
+    if charge == rest:
         return invoice
-    add_balance(w, invoice, "carried", charge - owed, part=part)
-    fields: dict[str, Any] = {"amount_due_minor": invoice.amount_due_minor - owed + charge}
+    fields = _carried(w, invoice, rest - charge, part)
     if not charge:
         fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "carried"}
     return w.change(invoice, **fields)
+
+
+def _carried(w: Work[Any], invoice: Invoice, amount_minor: int, part: str) -> dict[str, Any]:
+    """Carry an amount in the money balance; return the fields of the invoice without it."""
+    add_balance(w, invoice, "carried", -amount_minor, part=part)
+    return {"amount_due_minor": invoice.amount_due_minor - amount_minor}
 
 
 def is_collectable(invoice: Invoice) -> bool:
@@ -198,19 +203,19 @@ def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
     """
     paid = invoice.amount_paid_minor + paid_minor
     owed = invoice.amount_due_minor - invoice.amount_credited_minor
-    fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
     if paid > owed:
         add_balance(w, invoice, "overpaid", paid - owed)
-    elif paid < owed:
-        charge = collectable(owed - paid, invoice.currency)
-        if charge or invoice.status == "draft":
-            partly = w.change(invoice, **fields)
-            if charge:
-                partly = carry_rest(w, partly, part=f"-rest-{paid}")
-            announce(w, partly, "partly_paid", received_cents=paid_minor)
-            return partly
-        add_balance(w, invoice, "carried", paid - owed, part="-rest")
-        fields["amount_due_minor"] = invoice.amount_due_minor - (owed - paid)
+    rest = max(0, owed - paid)
+    charge = collectable(rest, invoice.currency)
+    if charge or (rest and invoice.status == "draft"):
+        partly = w.change(invoice, amount_paid_minor=paid)
+        if charge:
+            partly = carry_rest(w, partly, part=f"-rest-{paid}")
+        announce(w, partly, "partly_paid", received_cents=paid_minor)
+        return partly
+    fields: dict[str, Any] = {"amount_paid_minor": min(paid, owed)}
+    if rest:
+        fields |= _carried(w, invoice, rest, "-rest")
     fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "payment"}
     if invoice.finalized_at is None:
         return _number(w, invoice, **fields)

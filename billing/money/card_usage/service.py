@@ -103,9 +103,7 @@ async def offered(
     if is_too_large(asked, currency):
         return None
     together = asked + max(0, -await balances.money(connection, account_id, currency))
-    charged = collectable(asked, currency) or (
-        collectable(together, currency) and not is_too_large(together, currency)
-    )
+    charged = any(_is_chargeable(one, currency) for one in (asked, together))
     if not charged and not await _is_carried(connection, account_id):
         return None
     return CardCharge(line, method.id)
@@ -156,6 +154,11 @@ async def _with_tax(
     taxes = (await taxation(connection, account_id)).at(at)
     (summed,) = sum_lines((line,), taxation=taxes, currency=currency)
     return summed.total_minor
+
+
+def _is_chargeable(amount_minor: int, currency: str) -> bool:
+    """True if one charge of a card can be of this amount, or of its whole steps."""
+    return collectable(amount_minor, currency) > 0 and not is_too_large(amount_minor, currency)
 
 
 async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:

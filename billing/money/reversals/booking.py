@@ -109,26 +109,33 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     if _keeps(row):
         return {}
     invoice = w.rows.get(Invoice, row.invoice_id)
-    away = [one for one in reversals(w.rows, invoice) if _counts(one)]
+    rows = reversals(w.rows, invoice)
+    away = [one for one in rows if _counts(one)]
     reversed_minor = sum(one.note_minor for one in away if not _keeps(one))
-    lower = sum(one.note_minor for one in away if _keeps(one))
-    # A note of tax alone does not make the credits cheaper: the rest of the invoice paid for them.
-    # Nor does money that went back because the price was too high.
-    written = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
-    tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
+    price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     # A refund that failed, or a dispute that was won, after it was booked put its money on the
     # balance: its credits stay clawed back.
-    here = (one for one in reversals(w.rows, invoice) if not _counts(one))
+    here = (one for one in rows if not _counts(one))
     gone = _asked([one for one in here if isinstance(one, Refund) or one.booked_at is not None])
     due = {
         one.grant_key: to_take(
-            one.credits, reversed_minor, invoice.total_minor - tax_alone - lower,
-            before[one.grant_key], gone[one.grant_key],
+            one.credits, reversed_minor, price, before[one.grant_key], gone[one.grant_key]
         )
         for one in w.facts.granted
-    }  # fmt: skip
+    }
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
+
+
+def _price_of_credits(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
+    """Return the part of the invoice's total that its credits cost.
+
+    A note of tax alone does not make them cheaper: the rest of the invoice paid for them. Nor does
+    money that went back because the price was too high.
+    """
+    written = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
+    return invoice.total_minor - tax_alone - sum(one.note_minor for one in away if _keeps(one))
 
 
 def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:

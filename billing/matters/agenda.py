@@ -13,8 +13,6 @@ from pydantic import model_serializer as serializer
 
 from billing.core.frozen import Frozen
 
-FINAL_ACTION_GAP: Final = timedelta(hours=24)
-
 
 class Lean(Frozen):
     """The base of models sent through Temporal: histories omit fields at their defaults."""
@@ -100,11 +98,6 @@ def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> date
     A missed run happens at once; the runs after it never bunch up (docs/rules.md#time).
     """
     return max(planned, last_ran_at + gap)
-
-
-def final_action_due(planned: datetime, last_attempt_at: datetime) -> datetime:
-    """Return when a final action is due: at least 24 h after the last planned attempt that ran."""
-    return max(planned, last_attempt_at + FINAL_ACTION_GAP)
 
 
 class State(Lean):

@@ -9,8 +9,15 @@ from typing import Any, Final
 from pydantic import AwareDatetime
 
 from billing.core import keys
-from billing.matters.agenda import Lean, State, Step, final_action_due
-from billing.money.dunning.rules import UNDECIDED_IS_OVERDUE, Case, final_due, planned_at, slot_due
+from billing.matters.agenda import Lean, State, Step
+from billing.money.dunning.rules import (
+    UNDECIDED_IS_OVERDUE,
+    Case,
+    final_action_due,
+    final_due,
+    planned_at,
+    slot_due,
+)
 from billing.money.payments.rules import PAYERS_OWN, next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 

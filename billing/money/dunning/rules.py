@@ -11,9 +11,10 @@ from pydantic import AwareDatetime
 from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import periods
 from billing.core.frozen import Frozen
-from billing.matters.agenda import final_action_due, spaced_due
+from billing.matters.agenda import spaced_due
 
 MAX_EXTENSION_DAYS: Final = 90
+FINAL_ACTION_GAP: Final = timedelta(hours=24)
 UNDECIDED_IS_OVERDUE: Final = timedelta(days=14)
 """An invoice is overdue if its bank still decides this long after the due date."""
 
@@ -59,6 +60,11 @@ def final_due(case: Case) -> datetime:
     if case.ends_by_slots:
         tried_at = min(case.last_slot_ran_at, tried_at)
     return final_action_due(planned, tried_at)
+
+
+def final_action_due(planned: datetime, last_attempt_at: datetime) -> datetime:
+    """Return when a final action is due: at least 24 h after the last planned attempt that ran."""
+    return max(planned, last_attempt_at + FINAL_ACTION_GAP)
 
 
 def planned_at(case: Case, slot: int) -> datetime:

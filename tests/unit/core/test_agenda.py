@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.catalog.plans.schemas import DunningPolicy
-from billing.matters.agenda import FINAL_ACTION_GAP, Step, final_action_due, head
-from billing.money.dunning.rules import Case, final_due, slot_due
+from billing.matters.agenda import Step, head
+from billing.money.dunning.rules import (
+    FINAL_ACTION_GAP,
+    Case,
+    final_action_due,
+    final_due,
+    slot_due,
+)
 
 START: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 

@@ -30,6 +30,7 @@ from billing.money.invoice_requests import reverse_charge
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import card_setup, following, portal
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.card_setup import Cause
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payment_methods.schemas import PortalSession, Setup
@@ -181,7 +182,7 @@ class AccountActivities(AccountSteps):
             return await self.look(request.ref)
         method_id = ids.decode(ids.PAYMENT_METHOD, step.method or "")
         async with self.database.tenant(request.ref.account_id) as connection:
-            reference = await methods.removing(connection, method_id)
+            reference = await method_store.removing(connection, method_id)
             is_apart = await self.is_apart(connection, request.ref.account_id)
         if reference is not None and not is_apart:
             await self.provider.detach_method(reference)
@@ -218,7 +219,7 @@ class AccountActivities(AccountSteps):
         async with self.database.tenant(request.ref.account_id) as connection:
             subject = await inbox.subject_of(connection, event_id) or ""
             wanted = await card_setup.find_by_reference(connection, subject)
-            method = await methods.find_by_reference(connection, subject)
+            method = await method_store.find_by_reference(connection, subject)
             is_apart = await self.is_apart(connection, request.ref.account_id)
         outcome = await self._ask(wanted) if wanted else None
         card = await self._card(request.ref.subject_id, subject) if not wanted else None

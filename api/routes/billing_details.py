@@ -15,7 +15,7 @@ from api.routes.addresses import Line
 from api.routes.base import new_router
 from api.routes.invoices import CustomFieldAnswer, InvoiceAnswer
 from billing.core import clock, ids
-from billing.money.billing_details import service
+from billing.money.billing_details import service, store
 from billing.money.billing_details.schemas import BillingDetails, CustomField
 
 router = new_router("addresses")
@@ -79,7 +79,7 @@ class BillingDetailsAnswer(Answer):
 async def read_billing_details(call: MemberCall) -> BillingDetailsAnswer:
     """The texts of the account on its invoices."""
     async with call.transaction() as connection:
-        return BillingDetailsAnswer.of(await service.get(connection, call.account.id))
+        return BillingDetailsAnswer.of(await store.get(connection, call.account.id))
 
 
 @router.put(

@@ -38,7 +38,7 @@ from billing.money.invoice_requests import overdue
 from billing.money.invoice_requests.overdue import Foreseen
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Attempt
 from billing.money.subscriptions import store as subscriptions
@@ -150,7 +150,7 @@ async def pay_overdue(
     async with once.claim(call) as claim:
         if method_id := payment_method_row(body.payment_method_id):
             async with call.transaction() as connection:
-                await methods.get(connection, method_id)
+                await method_store.get(connection, method_id)
         if body.dry_run:
             return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call, claim)

@@ -30,6 +30,7 @@ from api.workflow_calls import notify, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments import store as payment_store
 from billing.money.subscriptions import store as subscriptions
@@ -99,7 +100,7 @@ async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodA
     """
     keys = (payment_methods.c.created_at, payment_methods.c.id)
     async with call.transaction() as connection:
-        query = methods.listing(call.account.id)
+        query = method_store.listing(call.account.id)
         return await paginate(connection, query, keys, paging, MethodAnswer.of)
 
 
@@ -110,7 +111,7 @@ async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodA
 async def read_payment_method(payment_method_id: str, call: MemberCall) -> MethodAnswer:
     """One stored method."""
     async with call.transaction() as connection:
-        return MethodAnswer.of(await methods.get(connection, _decode(payment_method_id)))
+        return MethodAnswer.of(await method_store.get(connection, _decode(payment_method_id)))
 
 
 @router.patch(
@@ -181,7 +182,7 @@ async def choose_default_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.choose(connection, method_id, at)
-            chosen = MethodAnswer.of(await methods.get(connection, method_id))
+            chosen = MethodAnswer.of(await method_store.get(connection, method_id))
             await claim.keep(connection, 200, chosen)
         await notify_changed(call, changed)
         return claim.answer(200, chosen)
@@ -206,7 +207,7 @@ async def choose_backup_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             changed = await methods.choose_backup(connection, method_id, at)
-            chosen = MethodAnswer.of(await methods.get(connection, method_id))
+            chosen = MethodAnswer.of(await method_store.get(connection, method_id))
             await claim.keep(connection, 200, chosen)
         await notify_changed(call, changed)
         return claim.answer(200, chosen)

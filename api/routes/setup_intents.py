@@ -21,7 +21,7 @@ from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import card_setup
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.schemas import Setup
 from billing.money.payments.pay_links import PayLinks
 
@@ -169,7 +169,7 @@ async def _answer_sync(call: AccountCall, claim: Claim, name: str) -> Response:
     setup = await _read_setup(call, name)
     if setup.payment_method_id is not None:
         async with call.transaction() as connection:
-            method = await methods.get(connection, setup.payment_method_id)
+            method = await method_store.get(connection, setup.payment_method_id)
         return claim.answer(201, MethodAnswer.of(method))
     if setup.asked_at is not None:
         return claim.answer(202, SetupAnswer.of_setup(setup, call.services.pay_links))

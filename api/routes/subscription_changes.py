@@ -42,7 +42,7 @@ from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.rules import PROVIDER_REFUSED
 from billing.money.subscriptions import coupons, service, store
@@ -324,7 +324,7 @@ async def _ask(
     await failpoint("api.claimed")
     async with call.transaction() as connection:
         if paying.method_id is not None:
-            await methods.get(connection, paying.method_id)
+            await method_store.get(connection, paying.method_id)
         known = await store.find_change(connection, claim.resource_id) if claim.resumed else None
         if known is not None:
             subject_id = known.subscription_id

@@ -1,31 +1,22 @@
-"""Billing details read and written, in the caller's transaction."""
+"""Billing details written, in the caller's transaction."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids
 from billing.ledger.credits import service as credits
 from billing.money.addresses import service as address_service
+from billing.money.billing_details import store
 from billing.money.billing_details.schemas import BillingDetails
-from billing.money.billing_details.tables import billing_details
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.platform.audit import service as audit
-
-
-async def get(connection: AsyncConnection, account_id: UUID) -> BillingDetails:
-    """Return the details of an account; empty ones if it has set none."""
-    query = select(billing_details).where(billing_details.c.account_id == account_id)
-    row = await prepared.find(connection, query)
-    return BillingDetails.model_validate(dict(row)) if row else BillingDetails()
 
 
 async def put(
@@ -36,12 +27,8 @@ async def put(
         # Removals take this lock, so the named address is not removed meanwhile.
         await credits.lock(connection, account_id)
         await address_service.get(connection, account_id, details.address_id)
-    before = await get(connection, account_id)
-    row = {**details.model_dump(), "updated_at": at}
-    new = insert(billing_details).values(account_id=account_id, **row)
-    await connection.execute(
-        new.on_conflict_do_update(index_elements=[billing_details.c.account_id], set_=row)
-    )
+    before = await store.get(connection, account_id)
+    await store.put(connection, account_id, {**details.model_dump(), "updated_at": at})
     changed = [name for name, value in details if getattr(before, name) != value]
     if changed:
         await audit.record(

@@ -20,7 +20,7 @@ from billing.metering.usage import store as records
 from billing.metering.usage import unpaid
 from billing.metering.usage.schemas import BillingRecord
 from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 
 
 def is_asked(record: BillingRecord, method: str | None) -> bool:
@@ -69,7 +69,7 @@ async def collect(
     The payer is not present, so the bank cannot ask for 3-D Secure. Expects the account's lock. The
     matter must be notified after the commit.
     """
-    if await methods.default(connection, account_id) is None:
+    if await method_store.default(connection, account_id) is None:
         await unpaid.no_card(connection, account_id, at)
         return None, "there is no card"
     found = await records.get_record(connection, account_id, record_id, lock=True)

@@ -31,7 +31,7 @@ from billing.money.invoices import balances, usage_lines
 from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import takes
 from billing.money.payments.demands import demand_usable, forbidden
 from billing.money.subscriptions import store as subscriptions
@@ -88,7 +88,7 @@ async def offered(
     must be a running subscription, whose next invoice carries it.
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
-    method = await methods.default(connection, account_id)
+    method = await method_store.default(connection, account_id)
     if method is None or amount_minor <= 0 or not chargeable(currency):
         return None
     if not takes(method, currency):
@@ -169,6 +169,6 @@ async def _is_carried(connection: AsyncConnection, account_id: UUID) -> bool:
 
 async def _refuse_card(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
     """Raise CARD_DECLINED if the only obstacle is a card that may not be tried."""
-    card = await methods.default(connection, account_id)
+    card = await method_store.default(connection, account_id)
     if card is not None and takes(card, currency):
         await demand_usable(connection, card, currency, await clock.now(connection, account_id))

@@ -20,7 +20,7 @@ from billing.money.dunning import store as cases
 from billing.money.invoice_requests import locks
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import is_debit
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
@@ -165,16 +165,16 @@ async def _own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | Non
     if own is None:
         return None
     tried = await payment_store.attempts_of(connection, invoice.id)
-    return None if is_refused_for_good(tried, await methods.get(connection, own)) else own
+    return None if is_refused_for_good(tried, await method_store.get(connection, own)) else own
 
 
 async def _usable(
     connection: AsyncConnection, invoice: Invoice, method_id: UUID | None, at: datetime
 ) -> Method:
     if method_id is not None:
-        method: Method | None = await methods.get(connection, method_id)
+        method: Method | None = await method_store.get(connection, method_id)
     else:
-        method = await methods.default(connection, invoice.account_id)
+        method = await method_store.default(connection, invoice.account_id)
     if method is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED")
     await demand_usable(connection, method, invoice.currency, at)
@@ -192,7 +192,7 @@ async def _demand_debits_left(connection: AsyncConnection, invoice: Invoice) -> 
     rows = await connection.execute(
         select(payment_methods).where(payment_methods.c.account_id == invoice.account_id)
     )
-    known = [methods.show(row) for row in rows.mappings()]
+    known = [method_store.show(row) for row in rows.mappings()]
     tried = await payment_store.attempts_of(connection, invoice.id)
     if card_rules.are_used_up(known, tried, len(case.terms.days)):
         raise card_rules.refusal("debits_returned")

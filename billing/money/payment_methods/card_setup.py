@@ -15,6 +15,7 @@ from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import SetupOutcome, setup_expires_at
 from billing.money.payment_methods.schemas import Setup
 from billing.money.payment_methods.tables import setup_intents
@@ -87,7 +88,7 @@ async def ask(
     await credits.lock(connection, setup.account_id)
     setup = await get(connection, setup.id)
     if setup.payment_method_id is not None:
-        method = await methods.get(connection, setup.payment_method_id)
+        method = await method_store.get(connection, setup.payment_method_id)
         wanted = make_default and not method.is_default
         return await methods.choose(connection, method.id, at) if wanted else []
     if setup.status in ("refused", "canceled"):

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.ledger.credits import service as credits
 from billing.matters.schemas import Matter
-from billing.money.payment_methods import service
+from billing.money.payment_methods import service, store
 from billing.money.payment_methods.rules import CardDetails
 
 
@@ -24,7 +24,7 @@ async def follow(
     they announce, may be another now.
     """
     await credits.lock(connection, account_id)
-    method = await service.ever_known(connection, reference)
+    method = await store.ever_known(connection, reference)
     if method is not None and method.status != "active":
         return []
     if card is not None:

@@ -8,17 +8,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
-from billing.core.errors import Conflict, NotFound
-from billing.core.prepared import Fields, Prepared, given
+from billing.core import ids
+from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.kinds import ACCOUNT, COLLECTORS, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
+from billing.money.payment_methods import store
 from billing.money.payment_methods.rules import (
     CardDetails,
     can_pay,
@@ -39,63 +39,8 @@ Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
 """A query about a method that a higher layer answers."""
 ChargedIn = Callable[[AsyncConnection, UUID], Awaitable[str | None]]
 """A query for the currency in which an account needs a card; None: it needs none."""
-_DETACH = Prepared(
-    update(payment_methods)
-    .where(payment_methods.c.id == given("method_id"))
-    .values(
-        status="detached",
-        is_default=False,
-        is_backup=False,
-        removed_at=func.coalesce(payment_methods.c.removed_at, given("at")),
-    )
-    .returning(payment_methods)
-)
-_ACTIVE = select(payment_methods).where(payment_methods.c.status == "active")
-_OF_ID = Prepared(_ACTIVE.where(payment_methods.c.id == given("method_id")))
-_DEFAULT = Prepared(
-    _ACTIVE.where(payment_methods.c.account_id == given("account_id"), payment_methods.c.is_default)
-)
-_OF_REFERENCE = Prepared(
-    select(payment_methods).where(payment_methods.c.stripe_payment_method_id == given("reference"))
-)
-
-
-async def get(connection: AsyncConnection, method_id: UUID) -> Method:
-    """One active method; PAYMENT_METHOD_NOT_FOUND."""
-    method = await find(connection, method_id)
-    if method is None:
-        raise NotFound("PAYMENT_METHOD_NOT_FOUND")
-    return method
-
-
-async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
-    """One active method."""
-    row = await _OF_ID.first(connection, method_id=method_id)
-    return show(row) if row else None
-
-
-async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:
-    """The account's default method."""
-    row = await _DEFAULT.first(connection, account_id=account_id)
-    return show(row) if row else None
-
-
-async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:
-    """The active method with this id at the provider."""
-    method = await ever_known(connection, reference)
-    return method if method is not None and method.status == "active" else None
-
-
-def listing(account_id: UUID) -> Select[Any]:
-    """Select the account's active methods; the caller orders and limits."""
-    return select(payment_methods).where(
-        payment_methods.c.account_id == account_id, payment_methods.c.status == "active"
-    )
-
-
-async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
-    """Overwrite fields of one method."""
-    return show(await prepared.change(connection, payment_methods, method_id, **fields))
+get, default = store.get, store.default
+"""Orders of subscriptions read them here."""
 
 
 async def save(
@@ -112,9 +57,8 @@ async def save(
     that its bank has reissued. Returns also the woken matters, to be notified after the commit.
     """
     await credits.lock(connection, account_id)
-    known = await ever_known(connection, card.stripe_payment_method_id)
-    rows = await connection.execute(listing(account_id))
-    methods = [show(dict(row)) for row in rows.mappings()]
+    known = await store.ever_known(connection, card.stripe_payment_method_id)
+    methods = await store.active(connection, account_id)
     same = of_card(methods, card)
     if known is not None and known.status != "active":
         return same or known, []  # what was detached can never be used again
@@ -128,7 +72,7 @@ async def save(
         make_default = make_default or method.is_default
     else:
         method = await _add(connection, account_id, card, at)
-        make_default = make_default or await default(connection, account_id) is None
+        make_default = make_default or await store.default(connection, account_id) is None
     if not make_default:
         return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
     return await _crown(connection, method, at), await _try(connection, account_id, at)
@@ -139,9 +83,9 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
 
     Returns the woken matters, to be notified after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
     """
-    account_id = (await get(connection, method_id)).account_id
+    account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    await _crown(connection, await get(connection, method_id), at)
+    await _crown(connection, await store.get(connection, method_id), at)
     return await _try(connection, account_id, at)
 
 
@@ -151,9 +95,9 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
     Returns the woken matters, to be notified after the commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IS_DEFAULT.
     """
-    account_id = (await get(connection, method_id)).account_id
+    account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    method = await get(connection, method_id)
+    method = await store.get(connection, method_id)
     if method.is_default:
         raise Conflict("PAYMENT_METHOD_IS_DEFAULT")
     if method.is_backup:
@@ -164,19 +108,19 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
         .values(is_backup=False)
     )
     await _record(
-        connection, await change(connection, method_id, is_backup=True), "backup_chosen", at
+        connection, await store.change(connection, method_id, is_backup=True), "backup_chosen", at
     )
     return await matters.wake_open(connection, account_id, COLLECTORS, at)
 
 
 async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> Method:
     """Stop using a method as the backup. Errors: PAYMENT_METHOD_NOT_FOUND."""
-    method = await get(connection, method_id)
+    method = await store.get(connection, method_id)
     await credits.lock(connection, method.account_id)
-    method = await get(connection, method_id)
+    method = await store.get(connection, method_id)
     if not method.is_backup:
         return method
-    ended = await change(connection, method_id, is_backup=False)
+    ended = await store.change(connection, method_id, is_backup=False)
     await _record(connection, ended, "backup_ended", at)
     return ended
 
@@ -185,10 +129,10 @@ async def rename(
     connection: AsyncConnection, method_id: UUID, label: str | None, at: datetime
 ) -> Method:
     """Set the owner's label for a method. Errors: PAYMENT_METHOD_NOT_FOUND."""
-    before = await get(connection, method_id)
+    before = await store.get(connection, method_id)
     if before.label == label:
         return before
-    renamed = await change(connection, method_id, label=label)
+    renamed = await store.change(connection, method_id, label=label)
     await _audit(connection, renamed, "renamed", at, label=label)
     return renamed
 
@@ -210,15 +154,15 @@ async def remove(
     commit.
     Errors: PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_IN_USE.
     """
-    account_id = (await get(connection, method_id)).account_id
+    account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    method = await get(connection, method_id)
+    method = await store.get(connection, method_id)
     if await is_in_use(connection, method.id):
         raise Conflict("PAYMENT_METHOD_IN_USE", "a payment with this method is in progress")
     currency = await charged_in(connection, account_id)
     if currency is not None:
         await _refuse_last(connection, method, currency)
-    await change(
+    await store.change(
         connection, method_id, status="removing", is_default=False, is_backup=False, removed_at=at
     )
     await _record(connection, method, "removed", at)
@@ -245,27 +189,15 @@ async def all_gone(connection: AsyncConnection, account_id: UUID, at: datetime) 
 
     Returns the woken matters, to be notified after the commit.
     """
-    for row in (await connection.execute(listing(account_id))).mappings():
-        method = show(dict(row))
+    for method in await store.active(connection, account_id):
         await _record(connection, method, "removed", at)
         await detached(connection, method.id, at)
     return await matters.wake_open(connection, account_id, COLLECTORS, at)
 
 
-async def removing(connection: AsyncConnection, method_id: UUID) -> str | None:
-    """The provider's id of a method that is still to be detached there."""
-    reference: str | None = await connection.scalar(
-        select(payment_methods.c.stripe_payment_method_id).where(
-            payment_methods.c.id == method_id, payment_methods.c.status == "removing"
-        )
-    )
-    return reference
-
-
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
     """Record that the provider has detached a method."""
-    row = await _DETACH.one(connection, method_id=method_id, at=at)
-    await _audit(connection, show(row), "detached", at)
+    await _audit(connection, await store.detach(connection, method_id, at), "detached", at)
 
 
 async def _hand_over(
@@ -274,7 +206,7 @@ async def _hand_over(
     """Replace a removed method as default by the named one, else by the rule of `successor`."""
     if successor_id is None:
         currency = (await credits.lock(connection, before.account_id)).currency
-        next_one = successor(before, await _newest_first(connection, before), currency)
+        next_one = successor(before, await store.others(connection, before), currency)
         successor_id = next_one.id if next_one is not None else None
     return await choose(connection, successor_id, at) if successor_id else []
 
@@ -296,15 +228,11 @@ async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> M
         )
         .values(is_default=False)
     )
-    chosen = await change(connection, method.id, is_default=True, is_backup=False, chosen_at=at)
+    chosen = await store.change(
+        connection, method.id, is_default=True, is_backup=False, chosen_at=at
+    )
     await _record(connection, chosen, "chosen", at)
     return chosen
-
-
-async def ever_known(connection: AsyncConnection, reference: str) -> Method | None:
-    """The method with this id at the provider, removed or not."""
-    row = await _OF_REFERENCE.first(connection, reference=reference)
-    return show(row) if row else None
 
 
 async def _add(
@@ -316,7 +244,7 @@ async def _add(
         "created_at": at,
         **card_given(card, at),
     }
-    method = show(await prepared.add(connection, payment_methods, row))
+    method = await store.add(connection, row)
     await _record(connection, method, "added", at)
     await matters.know(connection, ACCOUNT, account_id, account_id, at)
     return method
@@ -327,8 +255,8 @@ async def _replace(
 ) -> Method:
     """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, ids.new(), at)
-    renewed = await change(connection, method.id, **card_given(card, at))
-    await prepared.add(connection, payment_methods, before.model_dump())
+    renewed = await store.change(connection, method.id, **card_given(card, at))
+    await store.add(connection, before.model_dump())
     await _record(connection, renewed, "updated", at)
     return renewed
 
@@ -339,22 +267,14 @@ async def _refresh(
     """Update a card's metadata from the provider, such as the new expiry of a renewed card."""
     if not fields:
         return method
-    renewed = await change(connection, method.id, **fields)
+    renewed = await store.change(connection, method.id, **fields)
     await _record(connection, renewed, "updated", at)
     return renewed
 
 
-async def _newest_first(connection: AsyncConnection, method: Method) -> list[Method]:
-    """The account's other active methods, newest first."""
-    newest = (payment_methods.c.created_at.desc(), payment_methods.c.id.desc())
-    others = listing(method.account_id).where(payment_methods.c.id != method.id)
-    rows = await connection.execute(others.order_by(*newest))
-    return [show(dict(row)) for row in rows.mappings()]
-
-
 async def _refuse_last(connection: AsyncConnection, method: Method, currency: str) -> None:
     """Refuse to remove the last method that can pay, or the last one at all."""
-    others = await _newest_first(connection, method)
+    others = await store.others(connection, method)
     if can_pay(method, currency):
         others = [one for one in others if can_pay(one, currency)]
     if not others:
@@ -384,8 +304,3 @@ async def _audit(
         at=at,
         **{**card_facts(method), **detail},
     )
-
-
-def show(row: Fields) -> Method:
-    """A row as a method."""
-    return Method.model_validate(dict(row))

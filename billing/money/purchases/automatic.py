@@ -20,7 +20,7 @@ from billing.matters.schemas import Matter
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import can_pay
 from billing.money.purchases import service, store
 from billing.money.purchases.schemas import NewPurchase
@@ -97,7 +97,7 @@ async def _named(connection: AsyncConnection, kept: TopUpSettings, currency: str
     """Return the card chosen for top-ups if it is usable; None: the default pays."""
     if kept.payment_method_id is None:
         return None
-    card = await methods.find(connection, kept.payment_method_id)
+    card = await method_store.find(connection, kept.payment_method_id)
     return card.id if card is not None and can_pay(card, currency) else None
 
 

@@ -27,7 +27,7 @@ from billing.money.discounts.schemas import Discount
 from billing.money.discounts.service import Redeeming
 from billing.money.invoices import balances
 from billing.money.invoices.schemas import Invoice
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
 from billing.money.purchases import outcomes
@@ -102,9 +102,9 @@ async def _with_method(
 ) -> NewPurchase:
     """Set the named or the default card; refuse one that may not be tried."""
     if wanted.method_id is not None:
-        card: Method | None = await methods.get(connection, wanted.method_id)
+        card: Method | None = await method_store.get(connection, wanted.method_id)
     else:
-        card = await methods.default(connection, account.id)
+        card = await method_store.default(connection, account.id)
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED")
     if wanted.flow == "saved_card":

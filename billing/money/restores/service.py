@@ -13,6 +13,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import card_setup
 from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import event_owners
 from billing.money.payments import service as payment_service
@@ -117,7 +118,7 @@ async def is_lost_setup(connection: AsyncConnection, found: FoundObject) -> bool
 async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardDetails) -> bool:
     """Save again a card that its owner had saved; return False if it is known already."""
     account_id = await account_of(connection, found.metadata)
-    known = await methods.ever_known(connection, card.stripe_payment_method_id)
+    known = await method_store.ever_known(connection, card.stripe_payment_method_id)
     if account_id is None or known is not None:
         return False
     at = await clock.now(connection, account_id)

@@ -18,7 +18,7 @@ from billing.core.money import show_decimal
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Announce
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.top_ups import rules, store
 from billing.money.top_ups.rules import TopUpStatus
 from billing.money.top_ups.schemas import TopUp, TopUpSettings, WantedSettings
@@ -71,14 +71,14 @@ async def _with_card(
     """Demand a card to charge; settings that are off need none, and lose theirs if it is gone."""
     named = wanted.payment_method_id
     if named is None:
-        if wanted.is_enabled and await methods.default(connection, account_id) is None:
+        if wanted.is_enabled and await method_store.default(connection, account_id) is None:
             raise Conflict("PAYMENT_METHOD_REQUIRED")
         return wanted
     before = await store.settings(connection, account_id)
     is_kept = before is not None and before.payment_method_id == named
-    if not wanted.is_enabled and is_kept and await methods.find(connection, named) is None:
+    if not wanted.is_enabled and is_kept and await method_store.find(connection, named) is None:
         return wanted.model_copy(update={"payment_method_id": None})
-    await methods.get(connection, named)
+    await method_store.get(connection, named)
     return wanted
 
 

@@ -27,7 +27,7 @@ from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRe
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, told
 from gateways.stripe_objects import (
     card_details,
-    charge_told,
+    charge_of,
     checkout_session,
     dispute_outcome,
     intent_outcome,
@@ -165,7 +165,7 @@ class StripeGateway:
             page = await self._client.v1.charges.list_async(
                 {"payment_intent": intent_id, "limit": events.PAGE}
             )
-        return [charge_told(charge) for charge in page.data]
+        return [charge_of(charge) for charge in page.data]
 
     async def refund(self, request: RefundRequest) -> RefundOutcome:
         params: Any = {

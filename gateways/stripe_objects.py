@@ -148,7 +148,7 @@ def _decline(failure: stripe.StripeObject) -> Decline:
     )
 
 
-def charge_told(charge: stripe.Charge) -> Charge:
+def charge_of(charge: stripe.Charge) -> Charge:
     """Return one charge, with its decline if it failed."""
     outcome = charge.outcome
     return Charge(

@@ -242,7 +242,7 @@ class InvoiceDetail(InvoiceAnswer):
         made = await payment_store.listed_of_invoice(connection, invoice.id)
         tries = await payment_store.attempts_of(connection, invoice.id)
         notes = await store.credit_notes_of(connection, invoice.id)
-        printed = await snapshots.words(connection, invoice.id)
+        printed = await snapshots.printed(connection, invoice.id)
         return cls(
             **InvoiceAnswer.of(invoice).model_dump() | printed,
             line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],

@@ -45,7 +45,7 @@ async def reword(
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE.
     """
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     if invoice.status != "draft":
         raise wrong_status(invoice, "can no longer be edited")
     if not words:

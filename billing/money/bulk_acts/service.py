@@ -77,7 +77,7 @@ async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Bulk
     """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
     known = [one.invoice_id for one in await store.overdue_of(connection, found.id, order)]
-    await locks.hold_collectors(connection, found.account_id, known)
+    await locks.take_collectors(connection, found.account_id, known)
     # One of them may have been paid, and its recovery closed, before the locks.
     now = await store.overdue_of(connection, found.id, order)
     debts = [one for one in now if one.invoice_id in known]

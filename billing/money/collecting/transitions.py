@@ -326,7 +326,7 @@ def _refused_by_payer(
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
     """Book the payment's money on its invoice; money nobody asked for stays on the balance."""
-    payment = refunds.settle(w, payment)
+    payment = refunds.mark_booked(w, payment)
     invoice = Owed(w.rows, payment.invoice_id).invoice
     if not invoice.takes_money:
         _take_unasked(w, invoice, payment)

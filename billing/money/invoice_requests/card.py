@@ -58,7 +58,7 @@ async def retry_now(
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, PAYMENT_PENDING,
     PAYMENT_METHOD_NOT_FOUND, PAYMENT_METHOD_REQUIRED, CARD_DECLINED, CURRENCY_NOT_CHARGED.
     """
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     order = keys.pay_request(invoice_id, suffix)
     attempt = await commands.result_of(connection, order)
     if attempt is None:
@@ -89,7 +89,7 @@ async def offer_payers_own(
 
     Errors: as for `retry_now`, without those of methods.
     """
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     await locks.demand_owed(connection, invoice, by_card=True)
     if flow == "paypal":
         demand_taken(invoice.remaining_minor, invoice.currency)

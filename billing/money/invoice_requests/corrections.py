@@ -76,7 +76,7 @@ def credit(
         w, before, amount, reason, suffix,
         to_balance=to == "balance", lines=lines, was_served=not lines,
     )  # fmt: skip
-    _settle(w, before, after, reason)
+    _end_with_note(w, before, after, reason)
 
 
 def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
@@ -93,7 +93,7 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
     if part.total_minor < owed.total_minor and reserved(w.rows, before):
         return
     after = notes.credit_tax(w, before, part, reason, suffix)
-    _settle(w, before, after, reason)
+    _end_with_note(w, before, after, reason)
 
 
 def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
@@ -121,8 +121,8 @@ def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
     return invoice
 
 
-def _settle(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
-    """Treat an invoice with nothing left to pay as paid; all money of a purchase may be back."""
+def _end_with_note(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
+    """End what a note ends: a purchase whose money is all back, the collection of what is paid."""
     booking.end_purchase(w, after)
     if after.status == "paid" and before.status != "paid":
         cases.close_case(w, after.id, "forgiven", reason)

@@ -43,17 +43,17 @@ _FIRST_PAYMENTS: Final[dict[str, tuple[str, ...]]] = {
 """The statuses of what an invoice without a number pays first, by the status of the invoice."""
 
 
-async def hold(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+async def take(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
     """Lock an invoice, its collector and its account; return it.
 
     Errors: INVOICE_NOT_FOUND, UNAVAILABLE.
     """
     known = await invoice_store.get(connection, invoice_id)
-    await hold_collectors(connection, known.account_id, [invoice_id])
+    await take_collectors(connection, known.account_id, [invoice_id])
     return await invoice_store.lock(connection, invoice_id)
 
 
-async def hold_collectors(
+async def take_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
     """Lock the account and the collectors of many invoices, but not the invoices' own rows.
@@ -63,7 +63,7 @@ async def hold_collectors(
     found = [
         await collector(connection, await invoice_store.get(connection, one)) for one in invoice_ids
     ]
-    await _hold_all(connection, account_id, {(one.kind, one.subject_id) for one in found})
+    await _take_all(connection, account_id, {(one.kind, one.subject_id) for one in found})
     of = invoice_rows.c
     passed = select(of.id).where(
         of.id.in_(invoice_ids), of.workflow_id.not_in([one.workflow_id for one in found])
@@ -80,17 +80,17 @@ def passed_on() -> Unavailable:
     return Unavailable("UNAVAILABLE", "this invoice is being handed over; send the request again")
 
 
-async def _hold_all(
+async def _take_all(
     connection: AsyncConnection, account_id: UUID, subjects: Collection[tuple[str, UUID]]
 ) -> None:
     charges = {one for one in subjects if one[0] == CHARGE.name}
-    await _hold_rows(connection, set(subjects) - charges)
+    await _take_rows(connection, set(subjects) - charges)
     await trial_store.lock(connection, account_id)
     await credits.lock(connection, account_id)
-    await _hold_rows(connection, charges)
+    await _take_rows(connection, charges)
 
 
-async def _hold_rows(connection: AsyncConnection, subjects: Collection[tuple[str, UUID]]) -> None:
+async def _take_rows(connection: AsyncConnection, subjects: Collection[tuple[str, UUID]]) -> None:
     for kind, subject_id in sorted(subjects):
         rows = _ROWS[kind]
         await connection.execute(

@@ -44,7 +44,7 @@ async def call_back(connection: AsyncConnection, invoice_id: UUID, at: datetime)
 
     Errors: UNAVAILABLE.
     """
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     live = await payment_store.live(connection, invoice_id, lock=True)
     if live is None or live.status != "pending" or live.stripe_payment_intent_id is None:
         return []

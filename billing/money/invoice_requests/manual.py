@@ -71,7 +71,7 @@ async def submit(
     Errors: INVOICE_NOT_FOUND, INVOICE_ALREADY_PAID, INVOICE_STATE, CURRENCY_MISMATCH,
     PAYMENT_PENDING, PAYMENT_REFERENCE_USED, INVALID_COUPON.
     """
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     if invoice.status == "paid":
         raise Invalid("INVOICE_ALREADY_PAID", status=_PAID_STATUS)
     await locks.demand_owed(connection, invoice, by_card=False)
@@ -117,7 +117,7 @@ async def approve(
     PAYMENT_STATE, CURRENCY_MISMATCH, PAYMENT_REFERENCE_USED, FOUR_EYES; AMOUNT_REQUIRED if the
     amount is left out and the payer states more than is owed.
     """
-    invoice = await _held(connection, payment_id)
+    invoice = await _locked_invoice(connection, payment_id)
     done = await _decided(connection, payment_id, "completed", "refunded") if again else None
     if done is not None:
         return done, await locks.collector(connection, invoice)
@@ -163,7 +163,7 @@ async def reject(
     `again`: an earlier try of the same request may have done it. Errors: PAYMENT_NOT_FOUND,
     PAYMENT_STATE, FOUR_EYES.
     """
-    invoice = await _held(connection, payment_id)
+    invoice = await _locked_invoice(connection, payment_id)
     done = await _decided(connection, payment_id, "failed") if again else None
     if done is not None:
         return done, await locks.collector(connection, invoice)
@@ -187,9 +187,9 @@ async def reject(
     return rejected, await locks.wake(connection, invoice, at)
 
 
-async def _held(connection: AsyncConnection, payment_id: UUID) -> Invoice:
+async def _locked_invoice(connection: AsyncConnection, payment_id: UUID) -> Invoice:
     """Return the payment's invoice, under all locks of its collector."""
-    return await locks.hold(connection, (await store.get(connection, payment_id)).invoice_id)
+    return await locks.take(connection, (await store.get(connection, payment_id)).invoice_id)
 
 
 async def _decided(connection: AsyncConnection, payment_id: UUID, *statuses: str) -> Payment | None:

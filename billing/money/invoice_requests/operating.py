@@ -86,7 +86,7 @@ async def credit(
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
     """
     # What earlier notes have left of a line is read under the lock, as the sum is.
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     parts = await _lines(connection, invoice, lines, suffix)
     amount = amount_minor or sum(one["amount_minor"] for one in parts)
     verb = partial(
@@ -123,7 +123,7 @@ async def record_payment(
         raise NotAllowed(
             "FOUR_EYES", "submit this as a manual payment, which another person approves"
         )
-    invoice = await locks.hold(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     if await store.find(connection, payment_id) is not None:
         return await locks.wake(connection, invoice, at)
     await locks.demand_owed(connection, invoice, by_card=False)

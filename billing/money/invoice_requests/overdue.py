@@ -88,7 +88,7 @@ async def hold(
     Returns what is still owed under the locks. Errors: those of `owed`.
     """
     known = [one.id for one in await owed(connection, account_id, only)]
-    await locks.hold_collectors(connection, account_id, known)
+    await locks.take_collectors(connection, account_id, known)
     debts = await owed(connection, account_id, only)
     return [one.id for one in debts if one.id in known]
 
@@ -109,7 +109,7 @@ async def ask(
     """
     known = await asked_before(connection, account_id, suffix)
     if known:
-        await locks.hold_collectors(connection, account_id, known)
+        await locks.take_collectors(connection, account_id, known)
     else:
         known = await hold(connection, account_id, only)
     asked = [(one, await _try(connection, one, at, suffix, method_id)) for one in known]

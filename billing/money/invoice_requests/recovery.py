@@ -65,7 +65,7 @@ async def extend_once(
     reason: str = "",
 ) -> Matter:
     """Extend the case once per `suffix`: a repeated request adds no days."""
-    invoice = await locks.hold(connection, case.invoice_id)
+    invoice = await locks.take(connection, case.invoice_id)
     order = keys.command(ids.encode(ids.DUNNING_CASE, case.id), suffix)
     if await commands.result_of(connection, order) is not None:
         return await locks.collector(connection, invoice)

@@ -71,7 +71,7 @@ async def get(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any] |
     return found
 
 
-async def words(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]:
+async def printed(connection: AsyncConnection, invoice_id: UUID) -> dict[str, Any]:
     """Return the customer's texts on a numbered invoice; nothing for a draft."""
     content = await get(connection, invoice_id)
     if content is None:

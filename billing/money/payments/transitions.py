@@ -41,8 +41,8 @@ def asked_about(w: Work[Any], step: Step) -> Payment | None:
     """Return the payment that the answer or the step's event is about, if it is known here."""
     if w.facts.answer is not None:
         return w.rows.get(Payment, w.facts.answer.call.payment.id)
-    told = (one.about for one in w.rows.waiting_events if one.id == step.event)
-    return w.rows.find(Payment, next(told, None))
+    about = (one.about for one in w.rows.waiting_events if one.id == step.event)
+    return w.rows.find(Payment, next(about, None))
 
 
 def open_flow(

@@ -76,7 +76,7 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     was refunded. If it is too little for that, it goes to the money balance.
     """
     purchase = purchase_of(w)
-    payment = refunds.settle(w, payment)
+    payment = refunds.mark_booked(w, payment)
     if purchase.status in ("completed", "refunded"):
         invoice = w.rows.get(Invoice, purchase.invoice_id)
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)

@@ -94,7 +94,7 @@ def return_balance(
     return amount
 
 
-def settle(w: Work[Any], payment: Payment) -> Payment:
+def mark_booked(w: Work[Any], payment: Payment) -> Payment:
     """Mark the payment's money as booked; what went back of it before is booked next."""
     waiting = (one for one in all_reversals(w.rows) if one.is_reserved)
     if any(one.payment_id == payment.id for one in waiting):

@@ -31,7 +31,7 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     row = w.change(row, invoice_id=bill_of(w.rows, payment).id)
     books = _books(w, w.rows, row)
     free = w.rows.copy()
-    for one in _held(w.rows, row):
+    for one in _reserving(w.rows, row):
         free.take(Remove(type(one), one.id))
     roomy = _books(w, free, row)._replace(given_of_balance=books.given_of_balance)
     places, wanted = _places(books, row), _places(roomy, row).note_minor
@@ -114,7 +114,7 @@ def _places(books: Books, row: Refund | Dispute) -> Disputed:
     return Disputed(*parted(books, row.amount_minor), 0)
 
 
-def _held(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | InvoiceLine]:
+def _reserving(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | InvoiceLine]:
     """Return everything else that reserves room and may still free it."""
     credited = [one for one in rows.of(InvoiceLine) if one.kind == PRORATION]
     return [

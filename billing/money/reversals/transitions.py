@@ -129,8 +129,8 @@ def take_in(w: Work[ReversalFacts], taken: Taken) -> None:
             _follow(w, known, outcome)
         elif outcome.status != "failed":
             _follow(w, _found(w, outcome), outcome)
-    for told in taken.disputes:
-        disputing.follow(w, told)
+    for dispute in taken.disputes:
+        disputing.follow(w, dispute)
 
 
 def _known(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund | None:

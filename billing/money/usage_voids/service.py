@@ -205,7 +205,7 @@ async def _hold_charge(
     """
     known = await _charge(connection, account_id, record_id)
     if known is not None:  # its matter's lock comes before the account's
-        await locks.hold_collectors(connection, account_id, [known.invoice_id])
+        await locks.take_collectors(connection, account_id, [known.invoice_id])
     await credits.lock(connection, account_id)  # no charge is decided from here on
     # Other uses of its line may have been voided before the lock.
     charge = await _charge(connection, account_id, record_id)

@@ -39,7 +39,7 @@ class Early(Story):
         payment = w.change(
             self.rows.get(Payment, PAYMENT), status="succeeded", received_minor=PRICE, paid_at=AT
         )
-        refunds.settle(w, payment)
+        refunds.mark_booked(w, payment)
         paid = PRICE - to_balance
         invoice = w.change(
             self.rows.get(Invoice, INVOICE), status="paid", amount_paid_minor=paid,

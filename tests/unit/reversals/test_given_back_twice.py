@@ -51,7 +51,7 @@ class Unasked(Story):
         payment = w.change(
             self.rows.get(Payment, PAYMENT), status="succeeded", received_minor=PAID, paid_at=AT
         )
-        refunds.give_back(w, refunds.settle(w, payment), "nothing is given for it")
+        refunds.give_back(w, refunds.mark_booked(w, payment), "nothing is given for it")
         self.asked = [(one, "succeeded") for one in self.rows.of(Refund) if not one.asked_at]
         self.book()
 

@@ -132,7 +132,7 @@ DATED: Final = {
     "limits": ("limits_due", "limits", "begin or end an agreed limit"),
     "expire_credits": ("next_expiry", "expire", "let credits expire"),
 }
-"""Steps with only a date: its field, the stem of the key, and words."""
+"""Steps with only a date, listed after those of uses: its field, the stem of the key, and words."""
 _DATED_WORDS: Final = {
     "top_up_from": "no credits are bought before {}",
     "late_usage": "late use is invoiced on {}",
@@ -286,6 +286,7 @@ def _unpaid_steps(state: AccountState) -> list[Step]:
         words = "pay unpaid uses with credits"
         steps.append(Step(name="settle_uses", due=wish.asked_at, key=key, words=words))
     if state.unpaid_notice is not None:
+        # Not one of DATED: it comes before a card that is due at the same time.
         due = state.unpaid_notice
         key = f"{state.account}/unpaid-{_stamp(due)}"
         steps.append(Step(name="tell_unpaid", due=due, key=key, words="tell of unpaid uses"))

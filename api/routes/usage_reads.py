@@ -28,6 +28,7 @@ from api.user_scope import only_user, user_of
 from billing.core import clock, ids
 from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
+from billing.metering.quotas import bounds
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
 from billing.metering.quotas.schemas import Quota
@@ -272,7 +273,7 @@ def _plan_limits(
     period: Period, counters: dict[str, Counter], claimed: dict[str, Decimal]
 ) -> Iterator[LimitAnswer]:
     for meter in sorted(period.limits):
-        bound = quotas.plan_bound(period, meter, counters.get(meter), claimed)
+        bound = bounds.of_plan(period, meter, counters.get(meter), claimed)
         yield LimitAnswer.of(
             bound, meter=meter, owner="", window="cycle", remaining=bound.remaining
         )
@@ -280,7 +281,7 @@ def _plan_limits(
 
 def _quota_limit(quota: Quota, period: Period | None, at: datetime) -> LimitAnswer:
     zone, end = (period.zone, period.end_at) if period else ("UTC", at)
-    bound = quotas.bound_of(quota, zone, end, at)
+    bound = bounds.of_quota(quota, zone, end, at)
     return LimitAnswer.of(
         bound,
         meter=quota.meter,
@@ -329,6 +330,6 @@ def _meter(
         counter,
         included=limit.whole,
         used_before=limit.carried,
-        remaining=quotas.plan_bound(period, meter, counter, claimed).remaining,
+        remaining=bounds.of_plan(period, meter, counter, claimed).remaining,
         then=limit.then,
     )

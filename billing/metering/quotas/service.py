@@ -1,9 +1,10 @@
 """Check a use against every limit, with or without counting it at once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -19,14 +20,13 @@ from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
-from billing.metering.quotas import rules, store
+from billing.metering.quotas import bounds, rules, store
 from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, QuotaClaim
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
-from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
 
 
@@ -49,6 +49,21 @@ class Asked:
         return self.billing_method in (None, BY_PLAN)
 
 
+class _Place(NamedTuple):
+    """A use's instant, and the open or past period that counts it."""
+
+    account_id: UUID
+    now: datetime
+    at: datetime
+    period: Period | None
+    start: datetime
+    """That of the period, else of the month; of a past month without a period, `at`."""
+    end: datetime
+    zone: str
+    is_late: bool
+    """True before the open period: access, claims and budgets concern later uses."""
+
+
 async def check(
     connection: AsyncConnection, account_id: UUID, asked: Asked, used_at: datetime | None = None,
     *, is_claimed: bool = False,
@@ -62,38 +77,57 @@ async def check(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
         asked.operation,
     )  # fmt: skip
+    place = await _place(connection, account_id, used_at)
+    if not place.is_late and not is_claimed:
+        await _demand_plan(connection, place.period, meter, asked)
+    counters = await usage_store.cycle_counters(connection, account_id, "", place.start)
+    counter = counters.get(meter)
+    amount = _rise(asked.amount, counts, counter)
+    limits = await _bounds(connection, place, meter, asked, counter)
+    decision = rules.decide(meter, amount, limits, counter.quantity if counter else ZERO)
+    broken = None
+    if not place.is_late:
+        broken = await _broken_budget(connection, place, asked, decision, counter)
+    if not decision.allowed:
+        # A use at a fixed time stays in its window: waiting frees nothing for it.
+        hard = [] if used_at else [bound for bound in limits if bound.is_hard]
+        anew = asked.amount if counts in LEVELS else amount
+        decision = await _when(connection, account_id, decision, hard, anew, place.now)
+    return rules.over_budget(decision, *broken) if broken else decision
+
+
+async def _place(connection: AsyncConnection, account_id: UUID, used_at: datetime | None) -> _Place:
+    """Find the period that counts a use at an instant (None: the account's current time)."""
     account = await accounts.get(connection, account_id)
-    now, period, start = await _now(connection, account)
-    is_late = used_at is not None and used_at < start
-    if used_at is not None and is_late:
+    now, is_late = clock.now_by(account.clock_at), False
+    period = await usage_store.open_period(connection, account_id, now)
+    start = period.start_at if period else periods.month_of(now, account.zone)[0]
+    if used_at is not None and used_at < start:
+        is_late = True
         period = await usage_store.past_period(connection, account_id, used_at)
         start = period.start_at if period else used_at
     at = used_at or now
-    if not is_late and not is_claimed:
-        await _demand_plan(connection, period, meter, asked)
-    counter = (await usage_store.cycle_counters(connection, account_id, "", start)).get(meter)
-    amount = _rise(asked.amount, counts, counter)
     zone = period.zone if period else account.zone
-    quotas = await store.standing(
-        connection, account_id, zone=zone, period_start=start, at=at, now=now,
-        owners=_owners(asked), meter=meter,
-    )  # fmt: skip
     end = period.end_at if period else periods.month_of(at, zone)[1]
-    bounds = [bound_of(quota, zone, end, at) for quota in quotas]
-    used = counter.quantity if counter else ZERO
+    return _Place(account_id, now, at, period, start, end, zone, is_late)
+
+
+async def _bounds(
+    connection: AsyncConnection, place: _Place, meter: str, asked: Asked, counter: Counter | None
+) -> list[Bound]:
+    """Return the limits on a use: the quotas of its owners, then the plan's."""
+    quotas = await store.standing(
+        connection, place.account_id, zone=place.zone, period_start=place.start, at=place.at,
+        now=place.now, owners=_owners(asked), meter=meter,
+    )  # fmt: skip
+    found = [bounds.of_quota(quota, place.zone, place.end, place.at) for quota in quotas]
+    period = place.period
     if period is not None and meter in period.limits and asked.is_by_plan:
-        claimed = {} if is_late else await usage.claimed(connection, account_id, period, at)
-        bounds.append(plan_bound(period, meter, counter, claimed))
-    decision = rules.decide(meter, amount, bounds, used)
-    broken = None
-    if not is_late:
-        broken = await _broken_budget(connection, account_id, asked, decision, period, counter, at)
-    if not decision.allowed:
-        # A use at a fixed time stays in its window: waiting frees nothing for it.
-        hard = [] if used_at else [bound for bound in bounds if bound.is_hard]
-        anew = asked.amount if counts in LEVELS else amount
-        decision = await _when(connection, account_id, decision, hard, anew, now)
-    return rules.over_budget(decision, *broken) if broken else decision
+        claimed = dict[str, Decimal]()
+        if not place.is_late:
+            claimed = await usage.claimed(connection, place.account_id, period, place.at)
+        found.append(bounds.of_plan(period, meter, counter, claimed))
+    return found
 
 
 async def _when(
@@ -253,22 +287,6 @@ async def standing(
     )
 
 
-def bound_of(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bound:
-    """Return a quota as one of the limits on a use at an instant."""
-    end = rules.window_end(
-        quota.window_kind, quota.window_start, quota.span_seconds, zone, period_end, at
-    )
-    return Bound(
-        source="quota",
-        limit=quota.limit_amount,
-        used=quota.used,
-        is_hard=quota.is_hard,
-        resets_at=end,
-        quota_id=quota.id,
-        soft_percent=min(quota.alert_percents, default=80),
-    )
-
-
 async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:
     await audit.record(
         connection,
@@ -294,20 +312,6 @@ async def _consumed(database: Database, account_id: UUID, wish: QuotaClaim) -> b
         return False
 
 
-def plan_bound(
-    period: Period, meter: str, counter: Counter | None, claimed: Mapping[str, Decimal]
-) -> Bound:
-    """Return the plan's limit on a meter as one of the limits on a use."""
-    limit = period.limits[meter]
-    return Bound(
-        source="plan",
-        limit=limit.whole,
-        used=limit.carried + limit.used(counter) + claimed.get(meter, ZERO),
-        is_hard=limit.is_hard,
-        resets_at=period.end_at,
-    )
-
-
 async def _demand_plan(
     connection: AsyncConnection, period: Period | None, meter: str, asked: Asked
 ) -> None:
@@ -324,16 +328,15 @@ async def _demand_plan(
 
 async def _broken_budget(
     connection: AsyncConnection,
-    account_id: UUID,
+    place: _Place,
     asked: Asked,
     decision: Decision,
-    period: Period | None,
     counter: Counter | None,
-    at: datetime,
 ) -> tuple[Bound, datetime | None] | None:
     """Return the blocking budget that the use would exceed, paid as it is asked for, and
     when the same use passes all budgets (None: never).
     """
+    account_id, period, at = place.account_id, place.period, place.at
     known = await budgets.blocking(connection, account_id)
     if not known:
         return None
@@ -371,12 +374,3 @@ def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
     if counts == "count":
         return Decimal(1)
     return max(ZERO, amount - (counter.maximum if counter else ZERO))
-
-
-async def _now(
-    connection: AsyncConnection, account: Account
-) -> tuple[datetime, Period | None, datetime]:
-    """Return (the account's current time, its open period, the start of that or of the month)."""
-    at = clock.now_by(account.clock_at)
-    period = await usage_store.open_period(connection, account.id, at)
-    return at, period, period.start_at if period else periods.month_of(at, account.zone)[0]

@@ -21,7 +21,7 @@ OPERATORS: Final = (
     ),
     Mutant(
         "the poll asks for its last hours alone",
-        "activities/sweeper.py",
+        "activities/polling.py",
         'known["poll"]',
         "now",
         ("tests/integration/workflows/test_poll.py",),

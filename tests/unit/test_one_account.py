@@ -30,9 +30,14 @@ ACROSS: Final = {
 }
 """Unique over all accounts."""
 LOOKING_AT_ALL: Final = {
+    "activities/housekeeping.py",
+    "activities/leftovers.py",
+    "activities/missing_runs.py",
     "activities/paged_scan.py",
+    "activities/polling.py",
     "activities/resting.py",
     "activities/sweeper.py",
+    "activities/usage_sync.py",
     "api/dependencies.py",
     "api/monitoring/gauges.py",
     "api/idempotency.py",

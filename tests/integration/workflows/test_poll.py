@@ -9,12 +9,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import (
-    EVENTS_KEPT,
-    FIRST_BACK,
-    POLL_BACK,
-    SweeperActivities,
-)
+from activities.polling import EVENTS_KEPT, FIRST_BACK, POLL_BACK
+from activities.sweeper import SweeperActivities
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs

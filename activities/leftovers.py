@@ -1,0 +1,156 @@
+"""The job `sweep`: what crashes and lost notifications left behind, once a minute."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from activities import missing_runs, resting, telling
+from activities.paged_scan import each_apart
+from activities.signs_of_life import heartbeating
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.core.database_errors import database_is_away
+from billing.matters import sweeps
+from billing.matters.schemas import Matter
+from billing.money.payments import event_owners
+from billing.money.subscriptions import thresholds
+from billing.platform.accounts import store as accounts
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.schemas import Waiting
+from workflows import start, visibility
+from workflows.attributes import HALTED
+from workflows.policies import POLICIES
+
+PARK_AFTER: Final = timedelta(hours=24)
+T = TypeVar("T")
+Found = Callable[[AsyncConnection], Awaitable[Sequence[T]]]
+_logger = logging.getLogger("activities.leftovers")
+
+
+@heartbeating()
+async def wake(database: Database, client: Client, limit: int) -> dict[str, int]:
+    """Wake matters that were never started or notified, that rest, or are halted without a run
+    or with something else to do; handle overdue steps, thresholds, events and clock walks. No
+    part waits for another.
+    """
+    now = real_now()
+    left, late = now - POLICIES.left_behind, now - POLICIES.overdue
+    return await each_apart(
+        {
+            # First: nothing else starts what rests.
+            "rested": lambda: resting.wake(database, client, limit),
+            "left_behind": lambda: _nudge(
+                database, client, lambda c: sweeps.left_behind(c, left, limit)
+            ),
+            "halted_left_behind": lambda: _nudge(
+                database, client, lambda c: sweeps.halted_left_behind(c, left, limit)
+            ),
+            "overdue": lambda: _hurry(database, client, late, limit),
+            "thresholds": lambda: _nudge(database, client, lambda c: thresholds.waiting(c, limit)),
+            "walks": lambda: _walk(database, client),
+            "halted": lambda: _begin_halted(database, client, limit),
+            "echoes": lambda: _handle_echoes(database, left, limit),
+            "strays": lambda: _dispatch_each(
+                database, client, lambda c: inbox.unmatched(c, left, now, limit)
+            ),
+            "events": lambda: _dispatch_each(
+                database, client, lambda c: inbox.waiting(c, left, limit)
+            ),
+        }
+    )
+
+
+async def _nudge(database: Database, client: Client, page: Found[Matter]) -> int:
+    async with database.operator() as connection:
+        found = await page(connection)
+    return await telling.nudge(client, found)
+
+
+async def _hurry(database: Database, client: Client, due_before: datetime, limit: int) -> int:
+    """Wake overdue matters. Of these, free the halted ones: the register has a halted matter as
+    open only if the database was away as it halted.
+    """
+    async with database.operator() as connection:
+        found = await sweeps.overdue(connection, due_before, limit)
+    names = [matter.workflow_id for matter in found]
+    halted = await telling.tried(visibility.halted_among(client, names)) or ()
+    return await telling.nudge(
+        client,
+        (
+            one.model_copy(update={"status": HALTED}) if one.workflow_id in halted else one
+            for one in found
+        ),
+    )
+
+
+async def _walk(database: Database, client: Client) -> int:
+    """Start the walks whose requests failed to start them; nothing else does."""
+    async with database.operator() as connection:
+        walking = await accounts.advancing(connection)
+    return await telling.call_each(
+        partial(start.walk, client, account_id, is_new=False) for account_id in walking
+    )
+
+
+async def _handle_echoes(database: Database, received_before: datetime, limit: int) -> int:
+    async with database.operator() as connection:
+        return await event_owners.handle_echoes(connection, received_before, limit)
+
+
+async def _dispatch_each(database: Database, client: Client, page: Found[Waiting]) -> int:
+    """Notify the owners of leftover events; return how many.
+
+    An event whose owner's row is locked waits for the next run, with all others of this owner.
+    """
+    async with database.operator() as connection:
+        found = await page(connection)
+    stuck, notified = set[str](), 0
+    for event in found:
+        if event.workflow_id in stuck:
+            continue
+        try:
+            notified += await telling.tried(_dispatch(database, client, event)) or 0
+        except SQLAlchemyError as error:
+            if database_is_away(error):
+                raise
+            _logger.exception("event %s could not be dispatched", event.event_id)
+            stuck |= {event.workflow_id} if event.workflow_id else set()
+    return notified
+
+
+async def _dispatch(database: Database, client: Client, event: Waiting) -> int:
+    """Notify the event's owner; park an event that has no owner after a day."""
+    async with database.operator() as connection:
+        try:
+            owner = await event_owners.find_owner(connection, event)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            await inbox.park(connection, event.event_id, f"unreadable: {error!r}"[:200])
+            return 0
+        if owner is None:
+            if event.received_at < real_now() - PARK_AFTER:
+                await inbox.park(connection, event.event_id, "no owner within 24 h")
+            return 0
+    await start.notify_event(client, owner, event.event_id)
+    return 1
+
+
+async def _begin_halted(database: Database, client: Client, limit: int) -> int:
+    """Restart halted matters whose run was terminated, from their rows. Return how many.
+
+    Other halted matters retry by themselves.
+    """
+    after, asked = "", 0
+    while True:
+        async with database.operator() as connection:
+            found = await sweeps.halted_page(connection, after, limit)
+        missing = await telling.tried(missing_runs.without_run(client, found))
+        if not found or missing is None:
+            return asked
+        asked += await telling.begin(client, missing)
+        after = found[-1].workflow_id

@@ -15,13 +15,13 @@ from temporalio.exceptions import ActivityError, FailureError
 from workflows.commands import key_of
 from workflows.failures import end_if_canceled, is_final, reason_of, refusal_of
 from workflows.halts import note_halt
+from workflows.showing import Shown
 
 with workflow.unsafe.imports_passed_through():
     from billing.matters.agenda import State, Step, head
     from billing.matters.kinds import KINDS
     from billing.matters.schemas import LOOK
     from billing.platform.provider_inbox.rules import CHECK
-    from workflows.attributes import BILLING_STATUS, HALTED, PLAN, updates
     from workflows.contracts import (
         Command,
         CommandRequest,
@@ -51,9 +51,9 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.init
     def __init__(self, ref: MatterRef) -> None:
-        info = workflow.info()
+        workflow_id = workflow.info().workflow_id
         self.ref = ref.model_copy(
-            update={"head": None, "waits_for": None, "workflow_id": info.workflow_id}
+            update={"head": None, "waits_for": None, "workflow_id": workflow_id}
         )
         self._takes_at_once = not ref.workflow_id
         self._born_with, self._waits_for = ref.head, ref.waits_for
@@ -67,11 +67,7 @@ class MatterWorkflow(Generic[S]):
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halted: str | None = None
         self._resumed = self._draining = False
-        attributes = info.typed_search_attributes  # as the starter has set them
-        self._shown: tuple[str | None, str | None] | None = (
-            attributes.get(BILLING_STATUS),
-            attributes.get(PLAN),
-        )
+        self._shown = Shown()
 
     @staticmethod
     def plan(state: Any) -> list[Step]:
@@ -261,57 +257,63 @@ class MatterWorkflow(Generic[S]):
             await self._begin_turn()
 
     async def _run(self, activity: str, argument: Contract, words: str) -> None:
-        """Run one activity and keep its result, the newest state of the rows.
-
-        A step that was put off is tried once.
+        """Run one activity and keep its result, the newest state of the rows, unless its step is
+        put off.
         """
-        seen, name, state = self._asked, f"{self.kind}.{activity}", None
+        seen = self._asked
+        state = await self._try(f"{self.kind}.{activity}", argument, words)
+        if state is None:
+            return
+        self.state, self._seen = state, seen
+        if self._failed:
+            done = argument.step.key if isinstance(argument, StepRequest) else None
+            self._failed.keep({step.key for step in self.plan(state)} - {done})
+        self._show()
+
+    async def _try(self, activity: str, argument: Contract, words: str) -> S | None:
+        """Return the state that an activity returns; None if its step is put off.
+
+        The first try is at once, the others are an activity's, which operators see; a step that was
+        put off is tried once. Commands are not tried at once: the next task may run them in another
+        sequence, or their sender may send them again.
+        """
         step = argument.step if isinstance(argument, StepRequest) else None
         again = step is not None and step.key in self._failed
         if self._takes_at_once and not again and not isinstance(argument, CommandRequest):
-            state = await self._at_once(name, argument, words)
-            if state is None and step is not None:
-                if step.key in self._failed:
-                    return
+            try:
+                return await self._at_once(activity, argument, words)
+            except FailureError as error:
+                end_if_canceled(error)
+                if isinstance(argument, StepRequest) and self._steps_are_independent():
+                    await self._put_off(argument, words, error)
+                    return None
+                workflow.set_current_details(f"**tried again** {words}: {reason_of(error)}")
+                if not is_final(error):
+                    await asyncio.sleep(POLICIES.first_retry.total_seconds())
+            if step is not None:
                 argument = argument.model_copy(update={"tried": 1})
-        self.state = state or await workflow.execute_activity(
-            name,
+        state: S = await workflow.execute_activity(
+            activity,
             argument,
             result_type=self.state_type,
             start_to_close_timeout=POLICIES.step_timeout,
             retry_policy=POLICIES.once if again else POLICIES.round,
             summary=words,
         )
-        self._seen = seen
-        if self._failed:
-            self._failed.keep({one.key for one in self.plan(self.state)} - {step and step.key})
-        self._show()
+        return state
 
-    async def _at_once(self, activity: str, argument: Contract, words: str) -> S | None:
-        """Try a step as a local activity, which costs one event instead of six.
-
-        Return None if that failed; the retries are an activity's, which operators see. A lost task
-        loses the record of its try, but the rows show that a step was done. Commands are excluded:
-        the next task may run them in another sequence, or their sender may send them again.
+    async def _at_once(self, activity: str, argument: Contract, words: str) -> S:
+        """Try a step as a local activity, which costs one event instead of six. A lost task loses
+        the record of its try, but the rows show that a step was done.
         """
-        try:
-            state: S = await workflow.execute_local_activity(
-                activity,
-                argument,
-                result_type=self.state_type,
-                start_to_close_timeout=POLICIES.step_timeout,
-                retry_policy=POLICIES.once,
-                summary=words,
-            )
-        except FailureError as error:
-            end_if_canceled(error)
-            if isinstance(argument, StepRequest) and self._steps_are_independent():
-                await self._put_off(argument, words, error)
-                return None
-            workflow.set_current_details(f"**tried again** {words}: {reason_of(error)}")
-            if not is_final(error):
-                await asyncio.sleep(POLICIES.first_retry.total_seconds())
-            return None
+        state: S = await workflow.execute_local_activity(
+            activity,
+            argument,
+            result_type=self.state_type,
+            start_to_close_timeout=POLICIES.step_timeout,
+            retry_policy=POLICIES.once,
+            summary=words,
+        )
         return state
 
     async def _put_off(self, failed: StepRequest, words: str, error: FailureError) -> None:
@@ -336,17 +338,13 @@ class MatterWorkflow(Generic[S]):
     # -- visibility --------------------------------------------------------------------------
 
     def _show(self) -> None:
-        """Set the details after every read; set search attributes only if the status changes."""
+        """Show the newest state after every read, unless the matter is halted."""
         if self.state is None or self._halted:
             return
         if not self._failed:
             workflow.set_current_details(self.state.words)
-        shown = (self.state.status, self.state.plan)
-        if shown == self._shown:
-            return
-        before, step = self._shown and self._shown[1], self._head()
-        workflow.upsert_search_attributes(updates(self.state, before, step.due if step else None))
-        self._shown = shown
+        step = self._head()
+        self._shown.state(self.state, step.due if step else None)
 
     def _standing(self, *, settled: bool) -> MatterStatus:
         return MatterStatus(
@@ -376,12 +374,11 @@ class MatterWorkflow(Generic[S]):
         """Show that the matter is halted, in Temporal and in the register."""
         self._halted, self._resumed = reason, False
         self.ref = self.ref.model_copy(update={"halted": True})
-        workflow.set_current_details(f"**halted** {reason}")
-        workflow.upsert_search_attributes([BILLING_STATUS.value_set(HALTED)])
+        self._shown.halt(reason)
         await note_halt(self.ref, reason)
 
     async def _go_on(self) -> None:
-        self._halted, self._shown = None, None
+        self._halted = None
         self.ref = self.ref.model_copy(update={"halted": False})
         await note_halt(self.ref, None)
 

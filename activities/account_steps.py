@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities import telling
+from activities import notifying
 from activities.dependencies import Dependencies, measure_lateness, now_of
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
@@ -91,7 +91,7 @@ class AccountSteps:
                 await self._finish(connection, request, state, did.result)
         if did.woken:
             await failpoint(f"{request.step.name}.before_notify")
-            await telling.nudge(activity.client(), did.woken)
+            await notifying.nudge(activity.client(), did.woken)
         await failpoint(f"{request.step.name}.done")
         return state
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities import telling
+from activities import notifying
 from activities.dependencies import Dependencies
 from activities.tries import harmless
 from billing.core import clock, ids
@@ -128,5 +128,5 @@ class Customers:
             ids.encode(ids.ACCOUNT, account_id),
         )
         if activity.in_activity():
-            await telling.nudge(activity.client(), [*woken, *told])
+            await notifying.nudge(activity.client(), [*woken, *told])
         return True

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities import dunning_commands, telling
+from activities import dunning_commands, notifying
 from activities.dependencies import Dependencies, measure_lateness
 from activities.provider_calls import AnyCall, ProviderCalls
 from billing.core import keys
@@ -67,8 +67,8 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
-            await telling.bear(activity.client(), done.born)
-            await telling.nudge(activity.client(), done.woken)
+            await notifying.bear(activity.client(), done.born)
+            await notifying.nudge(activity.client(), done.woken)
             if done.begun is not None:
                 await self._done(request.step, done)
                 request = request.model_copy(update={"step": done.begun})

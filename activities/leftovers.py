@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from activities import missing_runs, resting, telling
+from activities import missing_runs, notifying, resting
 from activities.paged_scan import each_apart
 from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
@@ -69,7 +69,7 @@ async def wake(database: Database, client: Client, limit: int) -> dict[str, int]
 async def _nudge(database: Database, client: Client, page: Found[Matter]) -> int:
     async with database.operator() as connection:
         found = await page(connection)
-    return await telling.nudge(client, found)
+    return await notifying.nudge(client, found)
 
 
 async def _hurry(database: Database, client: Client, due_before: datetime, limit: int) -> int:
@@ -79,8 +79,8 @@ async def _hurry(database: Database, client: Client, due_before: datetime, limit
     async with database.operator() as connection:
         found = await sweeps.overdue(connection, due_before, limit)
     names = [matter.workflow_id for matter in found]
-    halted = await telling.tried(visibility.halted_among(client, names)) or ()
-    return await telling.nudge(
+    halted = await notifying.tried(visibility.halted_among(client, names)) or ()
+    return await notifying.nudge(
         client,
         (
             one.model_copy(update={"status": HALTED}) if one.workflow_id in halted else one
@@ -93,7 +93,7 @@ async def _walk(database: Database, client: Client) -> int:
     """Start the walks whose requests failed to start them; nothing else does."""
     async with database.operator() as connection:
         walking = await accounts.advancing(connection)
-    return await telling.call_each(
+    return await notifying.call_each(
         partial(start.walk, client, account_id, is_new=False) for account_id in walking
     )
 
@@ -115,7 +115,7 @@ async def _dispatch_each(database: Database, client: Client, page: Found[Waiting
         if event.workflow_id in stuck:
             continue
         try:
-            notified += await telling.tried(_dispatch(database, client, event)) or 0
+            notified += await notifying.tried(_dispatch(database, client, event)) or 0
         except SQLAlchemyError as error:
             if database_is_away(error):
                 raise
@@ -149,8 +149,8 @@ async def _begin_halted(database: Database, client: Client, limit: int) -> int:
     while True:
         async with database.operator() as connection:
             found = await sweeps.halted_page(connection, after, limit)
-        missing = await telling.tried(missing_runs.without_run(client, found))
+        missing = await notifying.tried(missing_runs.without_run(client, found))
         if not found or missing is None:
             return asked
-        asked += await telling.begin(client, missing)
+        asked += await notifying.begin(client, missing)
         after = found[-1].workflow_id

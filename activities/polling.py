@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.exc import DataError
 from temporalio.client import Client
 
-from activities import telling
+from activities import notifying
 from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
 from billing.core.database import Database
@@ -63,7 +63,7 @@ async def _take_in(database: Database, client: Client, page: Sequence[ProviderEv
         for event, owner in zip(page, owners, strict=True)
         if owner is not None
     ]
-    await telling.call_each(missed)
+    await notifying.call_each(missed)
     return len(missed)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from temporalio.client import Client
 
-from activities import telling
+from activities import notifying
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
@@ -24,7 +24,7 @@ WAKES_FOR: Final = POLICIES.sweep_every * 3 / 4
 PATIENCE: Final = timedelta(seconds=2)
 """The wait for a batch to be handled, so that a stuck matter does not delay others for long."""
 LOOK_SECONDS: Final = 0.1
-AT_ONCE: Final = telling.TOLD_AT_ONCE
+AT_ONCE: Final = notifying.AT_ONCE
 """Matters that are notified and not handled yet."""
 
 
@@ -43,7 +43,7 @@ async def wake(database: Database, client: Client, page: int) -> int:
             return notified
         for first in range(0, len(fresh), AT_ONCE):
             few = fresh[first : first + AT_ONCE]
-            taken = await telling.nudge(client, few)
+            taken = await notifying.nudge(client, few)
             if not taken:
                 return notified  # Temporal is unavailable: the next run tries again
             notified += taken

@@ -68,8 +68,8 @@ class Services:
         self.pulse = Pulse(
             self.database,
             "api",
-            self.deliveries.told,
-            failures=self.failures.told,
+            self.deliveries.counts,
+            failures=self.failures.counts,
             agreed=agreed(self.settings),
         )
         self.barrier = Barrier(self.database)

@@ -165,7 +165,7 @@ class PayPalGateway:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._token = None  # it may have been revoked early
             answer = await self._send(method, path, body, key)
-        return _told(answer)
+        return _json(answer)
 
     async def _send(
         self, method: str, path: str, body: Json | None, key: str | None
@@ -186,7 +186,7 @@ class PayPalGateway:
             self.refuses_key = answer.status_code == HTTPStatus.UNAUTHORIZED
             if self.refuses_key:
                 raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
-            given = _told(answer)
+            given = _json(answer)
             self._token = str(given["access_token"])
             self._token_until = monotonic() + float(given["expires_in"]) - TOKEN_MARGIN_SECONDS
         return self._token
@@ -200,7 +200,7 @@ class PayPalGateway:
             raise Unavailable(SILENT, f"no answer from PayPal: {type(error).__name__}") from error
 
 
-def _told(answer: httpx2.Response) -> Json:
+def _json(answer: httpx2.Response) -> Json:
     """Return an answer's JSON. Errors: Refusal, Unavailable, by its status."""
     status = answer.status_code
     if status == HTTPStatus.CONFLICT:

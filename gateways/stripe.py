@@ -24,7 +24,7 @@ from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways import events
 from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRequest, RefundRequest
-from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, told
+from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, translated
 from gateways.stripe_objects import (
     card_details,
     charge_of,
@@ -47,7 +47,7 @@ class StripeGateway:
     ) -> None:
         """Connect to `base`, the sandbox's address, or to Stripe itself if it is None."""
         stripe.enable_telemetry = False
-        self._http = _TellingClient(timeout=timeout_seconds)
+        self._http = _LoggingClient(timeout=timeout_seconds)
         self._client = StripeClient(
             key,
             http_client=self._http,
@@ -68,7 +68,7 @@ class StripeGateway:
         return self._client
 
     async def create_customer(self, account_id: UUID, key: str, metadata: dict[str, str]) -> str:
-        async with told():
+        async with translated():
             customer = await self._client.v1.customers.create_async(
                 {
                     "description": ids.encode(ids.ACCOUNT, account_id),
@@ -94,7 +94,7 @@ class StripeGateway:
         }
         if request.save_card:
             params["setup_future_usage"] = "off_session"
-        async with told():
+        async with translated():
             intent = await self._client.v1.payment_intents.create_async(
                 params, {"idempotency_key": request.key}
             )
@@ -111,7 +111,7 @@ class StripeGateway:
             # a new mandate even if one is on file.
             params["setup_future_usage"] = ""
         try:
-            async with told():
+            async with translated():
                 return intent_outcome(
                     await self._client.v1.payment_intents.confirm_async(
                         intent_id, params, {"idempotency_key": key}
@@ -129,20 +129,20 @@ class StripeGateway:
     async def keep_next_card(self, intent_id: str) -> None:
         keep: Any = {"setup_future_usage": "off_session"}
         try:
-            async with told():
+            async with translated():
                 await self._client.v1.payment_intents.update_async(intent_id, keep)
         except ProviderFailure as refusal:
             # The intent was decided meanwhile, or its next card pays without being saved.
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
-        async with told():
+        async with translated():
             return intent_outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
 
     async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
         made: Any = {"gte": int(since.timestamp())}
         asked: Any = {"customer": customer_id, "created": made, "limit": events.PAGE}
-        async with told():
+        async with translated():
             page = await self._client.v1.payment_intents.list_async(asked)
             async for intent in page.auto_paging_iter():
                 if intent.metadata.to_dict().get("payment") == payment:
@@ -151,7 +151,7 @@ class StripeGateway:
 
     async def cancel_intent(self, intent_id: str, key: str) -> Outcome:
         try:
-            async with told():
+            async with translated():
                 return intent_outcome(
                     await self._client.v1.payment_intents.cancel_async(
                         intent_id, {}, {"idempotency_key": key}
@@ -161,7 +161,7 @@ class StripeGateway:
             return await self.retrieve_intent(intent_id)
 
     async def charges(self, intent_id: str) -> list[Charge]:
-        async with told():
+        async with translated():
             page = await self._client.v1.charges.list_async(
                 {"payment_intent": intent_id, "limit": events.PAGE}
             )
@@ -173,7 +173,7 @@ class StripeGateway:
             "amount": to_provider(request.amount_minor, request.currency),
             "metadata": request.metadata,
         }
-        async with told():
+        async with translated():
             made = await self._client.v1.refunds.create_async(
                 params, {"idempotency_key": request.key}
             )
@@ -181,7 +181,7 @@ class StripeGateway:
 
     async def taken_back(self, intent_id: str) -> Taken:
         asked: Any = {"payment_intent": intent_id, "limit": events.PAGE}
-        async with told():
+        async with translated():
             refunds = await self._client.v1.refunds.list_async(asked)
             made = [refund_outcome(one) async for one in refunds.auto_paging_iter()]
             disputes = await self._client.v1.disputes.list_async(asked)
@@ -189,7 +189,7 @@ class StripeGateway:
         return Taken(refunds=tuple(reversed(made)), disputes=tuple(reversed(raised)))
 
     async def intent_card(self, intent_id: str) -> CardDetails | None:
-        async with told():
+        async with translated():
             intent = await self._client.v1.payment_intents.retrieve_async(
                 intent_id, {"expand": ["payment_method"]}
             )
@@ -220,21 +220,21 @@ class StripeGateway:
                 "description": request.description,
             },
         }
-        async with told():
+        async with translated():
             session = await self._client.v1.checkout.sessions.create_async(
                 params, {"idempotency_key": request.key}
             )
         return checkout_session(session)
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
-        async with told():
+        async with translated():
             return checkout_session(
                 await self._client.v1.checkout.sessions.retrieve_async(session_id)
             )
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
         try:
-            async with told():
+            async with translated():
                 return checkout_session(
                     await self._client.v1.checkout.sessions.expire_async(
                         session_id, {}, {"idempotency_key": key}
@@ -247,7 +247,7 @@ class StripeGateway:
     async def create_setup_intent(
         self, customer_id: str, key: str, metadata: dict[str, str]
     ) -> SetupOutcome:
-        async with told():
+        async with translated():
             intent = await self._client.v1.setup_intents.create_async(
                 {
                     "customer": customer_id,
@@ -260,7 +260,7 @@ class StripeGateway:
         return setup_outcome(intent)
 
     async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        async with told():
+        async with translated():
             return setup_outcome(
                 await self._client.v1.setup_intents.retrieve_async(
                     setup_intent_id, {"expand": ["payment_method"]}
@@ -268,14 +268,14 @@ class StripeGateway:
             )
 
     async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
-        async with told():
+        async with translated():
             session = await self._client.v1.billing_portal.sessions.create_async(
                 {"customer": customer_id, "return_url": return_url}, {"idempotency_key": key}
             )
         return session.url
 
     async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
-        async with told():
+        async with translated():
             cards = self._client.v1.customers.payment_methods
             return card_details(await cards.retrieve_async(customer_id, payment_method))
 
@@ -286,7 +286,7 @@ class StripeGateway:
 
     async def detach_method(self, payment_method: str) -> None:
         try:
-            async with told():
+            async with translated():
                 await self._client.v1.payment_methods.detach_async(payment_method)
         except ProviderFailure as error:
             if error.code != "PROVIDER_REFUSED":
@@ -305,7 +305,7 @@ class StripeGateway:
         }
         if asked.behind is not None:
             params["starting_after"] = asked.behind
-        async with told():
+        async with translated():
             try:
                 # As JSON: the SDK's object of an event costs ten times as much as the event's text.
                 page = await self._client.raw_request_async("get", "/v1/events", **params)
@@ -313,10 +313,10 @@ class StripeGateway:
                 if error.http_status == HTTPStatus.OK:
                     raise events.Unreadable from error
                 raise
-        told_of: Any = page.data
-        listed = told_of["data"]
+        body: Any = page.data
+        listed = body["data"]
         found = [one for event in listed for one in events.readable(event["id"], event)]
-        return events.Listed(found, listed[-1]["id"] if listed else None, told_of["has_more"])
+        return events.Listed(found, listed[-1]["id"] if listed else None, body["has_more"])
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
@@ -325,7 +325,7 @@ class StripeGateway:
 async def _if_known(asked: Awaitable[T]) -> T | None:
     """Return Stripe's object; None if our key knows no such object."""
     try:
-        async with told():
+        async with translated():
             return await asked
     except Refusal as refused:
         if refused.said != "resource_missing":
@@ -342,7 +342,7 @@ def check_version(wanted: str | None) -> None:
         )
 
 
-class _TellingClient(stripe.AIOHTTPClient):
+class _LoggingClient(stripe.AIOHTTPClient):
     """An HTTP client that logs each call with Stripe's request id."""
 
     refuses_key = False
@@ -350,17 +350,17 @@ class _TellingClient(stripe.AIOHTTPClient):
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        told: dict[str, Any] = {"idempotency": headers.get("Idempotency-Key")}
+        facts: dict[str, Any] = {"idempotency": headers.get("Idempotency-Key")}
         started, status = perf_counter(), 0
         try:
             answer = await super().request_async(method, url, headers, post_data)
-            status, told["stripe_request"] = answer[1], answer[2].get("Request-Id")
+            status, facts["stripe_request"] = answer[1], answer[2].get("Request-Id")
             self.refuses_key = status == HTTPStatus.UNAUTHORIZED
             return answer
         except (TimeoutError, aiohttp.ClientError) as cut:
             # The SDK translates errors up to the headers, but not while the body is read.
             self._handle_request_error(cut)
         finally:
-            told["milliseconds"] = round((perf_counter() - started) * 1000)
+            facts["milliseconds"] = round((perf_counter() - started) * 1000)
             path = urlsplit(url).path
-            _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=told)
+            _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=facts)

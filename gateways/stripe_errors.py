@@ -43,7 +43,7 @@ class AlreadyDecided(Refusal):
 
 
 @asynccontextmanager
-async def told() -> AsyncIterator[None]:
+async def translated() -> AsyncIterator[None]:
     """Turn the SDK's exceptions into what they prove: declined, refused, or unknown."""
     try:
         yield

@@ -8,7 +8,7 @@ from stripe import StripeClient
 
 from billing.core.currencies import from_provider
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage
-from gateways.stripe_errors import told
+from gateways.stripe_errors import translated
 from gateways.stripe_objects import checkout_session, intent_outcome
 
 PAGE: Final = 100
@@ -22,14 +22,14 @@ class StripeHistory:
 
     async def intents(self, since: datetime) -> list[FoundIntent]:
         """Return PaymentIntents. Errors: Unavailable."""
-        async with told():
+        async with translated():
             page = await self._client.v1.payment_intents.list_async(_since(since))
             return [_intent(one) async for one in page.auto_paging_iter()]
 
     async def open_pages(self, since: datetime) -> list[FoundPage]:
         """Return hosted pages on which somebody may still pay. Errors: Unavailable."""
         asked = _since(since) | {"status": "open"}
-        async with told():
+        async with translated():
             page = await self._client.v1.checkout.sessions.list_async(asked)
             return [
                 FoundPage(page=checkout_session(one), metadata=_metadata(one))
@@ -38,13 +38,13 @@ class StripeHistory:
 
     async def customers(self, since: datetime) -> list[FoundObject]:
         """Return customers. Errors: Unavailable."""
-        async with told():
+        async with translated():
             page = await self._client.v1.customers.list_async(_since(since))
             return [_object(one) async for one in page.auto_paging_iter()]
 
     async def saved(self, since: datetime) -> list[FoundObject]:
         """Return SetupIntents that saved a card. Errors: Unavailable."""
-        async with told():
+        async with translated():
             page = await self._client.v1.setup_intents.list_async(_since(since))
             made = [one async for one in page.auto_paging_iter()]
         return [_object(one) for one in made if one.status == "succeeded"]

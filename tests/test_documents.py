@@ -93,6 +93,9 @@ RETIRED: Final = (
     word("usage_known", "usage_existing_ids"),
     word("usage_words", "the names of what it returns"),
     word("credit_(?:enter|book|take|unhold|end_lot)", "credit_open, _post, _deduct"),
+    Retired(r"with told\(\)", "translated"),
+    word("TellingClient", "LoggingClient"),
+    Retired(r"\btelling\.(?:nudge|bear|begin|tried|call_each)", "notifying"),
 )
 
 

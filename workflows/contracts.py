@@ -131,15 +131,15 @@ class SweepReport(Contract):
     counts: dict[str, int] = Field(default_factory=dict)
 
 
-def step_of(told: tuple[Any, ...], subject: str) -> Step | None:
+def step_of(event: tuple[Any, ...], subject: str) -> Step | None:
     """Return the step that a signal names; None if it names none or is unreadable.
 
     Senders of 0.1.0 name the step itself, later ones the event to check.
     """
-    if len(told) != 1:
+    if len(event) != 1:
         return None
     with contextlib.suppress(ValueError):
-        return event_step(subject, WaitingEvent.model_validate(told[0]))
+        return event_step(subject, WaitingEvent.model_validate(event[0]))
     with contextlib.suppress(ValueError):
-        return Step.model_validate(told[0])
+        return Step.model_validate(event[0])
     return None

@@ -79,10 +79,10 @@ class MatterWorkflow(Generic[S]):
     # Anybody with the Temporal UI can send this signal, and a handler that rejects its arguments
     # fails every task of the workflow. For updates the SDK and their validators check arguments.
     @workflow.signal(description="Rows of this matter changed; the argument is an event that came")
-    def changed(self, *told: Any) -> None:
+    def changed(self, *event: Any) -> None:
         """Read the rows again, or check the given event at once."""
         self._asked += 1
-        self._next_step = self._look_at(step_of(told, self.ref.subject)) or self._next_step
+        self._next_step = self._look_at(step_of(event, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
@@ -179,8 +179,8 @@ class MatterWorkflow(Generic[S]):
 
     async def _catch_up(self) -> None:
         """Do the step that a signal named, unless it waits for its next try; else read the rows."""
-        told, self._next_step = self._next_step, None
-        await (self._do(told) if told and told.key not in self._failed else self._look())
+        named, self._next_step = self._next_step, None
+        await (self._do(named) if named and named.key not in self._failed else self._look())
 
     async def _waited(self) -> Step | None:
         """Wait for a rebuilt run's next step and return it; None: read the rows at once."""

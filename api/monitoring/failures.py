@@ -46,7 +46,7 @@ class FailureCount:
         elif name in self._failed_at:
             self._good_at[name] = real_now()
 
-    def told(self) -> tuple[Failures, ...]:
+    def counts(self) -> tuple[Failures, ...]:
         """Return the routes with failures, the worst first."""
         self._forget()
         answered: Counter[str] = Counter()

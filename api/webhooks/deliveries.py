@@ -43,7 +43,7 @@ class DeliveryCount:
             raise
         self._count(provider, TAKEN)
 
-    def told(self) -> tuple[Deliveries, ...]:
+    def counts(self) -> tuple[Deliveries, ...]:
         """Return every count."""
         return tuple(self._known.values())
 

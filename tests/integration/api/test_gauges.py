@@ -260,7 +260,7 @@ async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:
         for _ in range(2):
             answer = await client.post("/api/v1/webhooks/stripe", json={}, headers=signed)
             assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
-    (told,) = app.state.services.deliveries.told()
+    (told,) = app.state.services.deliveries.counts()
     assert (told.provider, told.outcome, told.count) == ("stripe", "INVALID_SIGNATURE", 2)
 
     async def known() -> int:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import resting, telling
+from activities import notifying, resting
 from billing.matters import sweeps
 from billing.matters.schemas import Matter, of_account
 from workflows import start
@@ -85,7 +85,7 @@ async def test_it_goes_on_with_the_next_page(worker: Worker) -> None:
 @pytest.mark.parametrize("worker", [{"many": 2 * PAGE}], indirect=True)
 async def test_some_are_told_at_once_and_no_more_wait_to_be_looked_at(worker: Worker) -> None:
     await worker.wake()
-    assert 1 < worker.most_calls <= telling.TOLD_AT_ONCE
+    assert 1 < worker.most_calls <= notifying.AT_ONCE
     assert worker.most_waiting <= resting.AT_ONCE
 
 

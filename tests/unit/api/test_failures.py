@@ -42,15 +42,15 @@ def test_only_routes_that_failed_somebody_are_told_for_five_minutes(clock: list[
     for status, code in ((200, None), (503, "UNAVAILABLE"), (500, "INTERNAL"), (409, "SUCH")):
         count.note("POST", "/api/v1/billing/purchases", status, code)
     count.note("GET", "/api/v1/billing/plans", 200, None)
-    (told,) = count.told()
+    (told,) = count.counts()
     assert (told.route, told.answered, told.failed) == (ROUTE, 4, 2)
     assert told.codes == {"UNAVAILABLE": 1, "INTERNAL": 1}
     assert told.good_at is not None
     assert told.good_at >= told.failed_at
     clock[0] += 280
-    assert count.told() == (told,)
+    assert count.counts() == (told,)
     clock[0] += 30
-    assert count.told() == ()
+    assert count.counts() == ()
 
 
 @pytest.mark.usefixtures("clock")
@@ -58,7 +58,7 @@ def test_health_and_parking_fail_nobody() -> None:
     count = FailureCount()
     count.note("GET", "/health", 503, None)
     count.note("POST", "/api/v1/billing/purchases", 503, "BILLING_PARKED")
-    assert count.told() == ()
+    assert count.counts() == ()
 
 
 async def test_an_answer_of_503_is_counted_by_its_code(
@@ -73,7 +73,7 @@ async def test_an_answer_of_503_is_counted_by_its_code(
     app.router.routes.extend(router.routes)
     assert (await client.post("/api/v1/break")).status_code == 503
     services: Services = app.state.services
-    (told,) = services.failures.told()
+    (told,) = services.failures.counts()
     assert (told.route, told.codes) == ("POST /api/v1/break", {"DATABASE_UNAVAILABLE": 1})
 
 
@@ -167,7 +167,7 @@ async def test_a_delivery_that_fails_is_counted_by_the_code_of_its_answer(
     before = REGISTRY.get_sample_value(name, labels) or 0
     with pytest.raises(type(error)), services.deliveries.counting("stripe"):
         raise error
-    (told,) = services.deliveries.told()
+    (told,) = services.deliveries.counts()
     assert (told.outcome, told.count) == (code, 1)
     assert code_of(error) == code
     assert REGISTRY.get_sample_value(name, labels) == before + 1
@@ -191,7 +191,7 @@ async def test_what_anybody_can_post_is_counted_as_a_strangers(
         "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signature}
     )
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SIGNATURE")
-    (told,) = app.state.services.deliveries.told()
+    (told,) = app.state.services.deliveries.counts()
     assert told.outcome == outcome
 
 
@@ -203,7 +203,7 @@ async def test_a_signed_delivery_out_of_its_time_is_the_providers_own(
     await client.post(
         "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signature}
     )
-    (told,) = app.state.services.deliveries.told()
+    (told,) = app.state.services.deliveries.counts()
     assert told.outcome == "INVALID_SIGNATURE", "our clock may be wrong"
 
 

@@ -15,10 +15,10 @@ from temporalio.service import RPCError
 from billing.matters.schemas import Matter
 from workflows import start
 
-TOLD_AT_ONCE: Final = 16
+AT_ONCE: Final = 16
 """Concurrent calls to Temporal, so that it is not flooded."""
 T = TypeVar("T")
-_logger = logging.getLogger("activities.telling")
+_logger = logging.getLogger("activities.notifying")
 
 
 async def tried(call: Awaitable[T]) -> T | None:
@@ -32,7 +32,7 @@ async def tried(call: Awaitable[T]) -> T | None:
 
 async def call_each(calls: Iterable[Callable[[], Awaitable[object]]]) -> int:
     """Make these calls, some at a time; return how many succeeded."""
-    gate = asyncio.Semaphore(TOLD_AT_ONCE)
+    gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(call: Callable[[], Awaitable[object]]) -> bool:
         async with gate:

@@ -18,8 +18,8 @@ from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.billing_interceptor import BillingInterceptor
 from activities.dependencies import Dependencies
-from activities.interceptor import BillingInterceptor
 from activities.registry import build_activities
 from billing.core import garbage, logs
 from billing.core.connections import slots

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities.account_steps import AccountSteps, Did
+from activities.account_base import AccountBase, Did
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
 from activities.tries import doubting_a_key, harmless
@@ -44,7 +44,7 @@ from workflows.contracts import CommandRequest, MatterRef, StepRequest
 _logger = logging.getLogger("activities.accounts")
 
 
-class AccountActivities(AccountSteps):
+class AccountActivities(AccountBase):
     """The activities of an account: credits, cards, automatic top-ups, limits and late invoices."""
 
     def __init__(self, dependencies: Dependencies) -> None:

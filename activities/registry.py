@@ -11,8 +11,8 @@ from activities.clock import ClockActivities
 from activities.collections import CollectionActivities
 from activities.decisions import DecidingActivities
 from activities.dependencies import Dependencies
+from activities.matter_notes import MatterNoteActivities
 from activities.purchases import PurchaseActivities
-from activities.register import RegisterActivities
 from activities.reversals import ReversalActivities
 from activities.subscriptions import SubscriptionActivities
 from activities.sweeper import SweeperActivities
@@ -25,7 +25,7 @@ def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
     owners = [
         AccountActivities(dependencies),
         TaxActivities(dependencies),
-        RegisterActivities(dependencies),
+        MatterNoteActivities(dependencies),
         ClockActivities(dependencies, client),
         SweeperActivities(dependencies, client),
     ]

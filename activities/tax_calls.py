@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
-from activities.account_steps import AccountSteps
+from activities.account_base import AccountBase
 from activities.dependencies import Dependencies
 from billing.matters.agenda import Step
 from billing.money.account_agenda.rules import AccountState
@@ -15,7 +15,7 @@ from billing.money.taxation.schemas import VatAnswer
 from workflows.contracts import StepRequest
 
 
-class TaxActivities(AccountSteps):
+class TaxActivities(AccountBase):
     """The tax activities of an account; each queries without a lock and records the answer."""
 
     def __init__(self, dependencies: Dependencies) -> None:

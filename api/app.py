@@ -24,7 +24,7 @@ from api.edge.overdue import OverdueMiddleware
 from api.edge.request_limits import RequestLimitMiddleware
 from api.identity.auth import open_verifier
 from api.identity.jwks import Jwks, refreshed
-from api.identity.rates import RateLimits
+from api.identity.rate_leases import CallerRates
 from api.identity.tenants import Tenants
 from api.monitoring import metrics, replica
 from api.monitoring.gauges import gauging
@@ -101,7 +101,7 @@ def _services(settings: Settings, database: Database | None, temporal: Client | 
         database=database,
         verifier=open_verifier(settings, keys),
         tenants=Tenants(database),
-        rates=RateLimits(settings, database),
+        rates=CallerRates(settings, database),
         inbox=Inbox(database),
         hold_batcher=HoldBatcher(database),
         prices=_prices(settings, database, tracing),

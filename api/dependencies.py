@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api.identity.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
-from api.identity.rate_limits import may_move_money
+from api.identity.request_windows import may_move_money
 from api.identity.tenants import Tenant, is_on_platform
 from api.requests.unknown_parameters import refuse_unknown
 from api.services import Services

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 from uuid import UUID
 
-from api.identity.rate_limits import RateLimited
+from api.identity.request_windows import RateLimited
 from billing.core.errors import Unavailable
 
 OF_ONE: Final = 10

@@ -11,7 +11,7 @@ from api.batching.hold_batcher import HoldBatcher
 from api.batching.usage_batcher import UsageBatcher
 from api.identity.auth import Verifier
 from api.identity.jwks import Jwks
-from api.identity.rates import RateLimits
+from api.identity.rate_leases import CallerRates
 from api.identity.tenants import Tenants
 from api.monitoring.failures import FailureCount
 from api.monitoring.health_checks import HealthChecks
@@ -41,7 +41,7 @@ class Services:
     database: Database
     verifier: Verifier
     tenants: Tenants
-    rates: RateLimits
+    rates: CallerRates
     inbox: Inbox
     hold_batcher: HoldBatcher
     prices: Prices

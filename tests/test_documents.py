@@ -96,6 +96,7 @@ RETIRED: Final = (
     Retired(r"with told\(\)", "translated"),
     word("TellingClient", "LoggingClient"),
     Retired(r"\btelling\.(?:nudge|bear|begin|tried|call_each)", "notifying"),
+    word("RegisterActivities|AccountSteps|RateLimits", "MatterNote-, AccountBase, CallerRates"),
 )
 
 

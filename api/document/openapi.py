@@ -22,7 +22,7 @@ from api.dependencies import (
     TenantGate,
 )
 from api.document import accepted_answers, examples, schema_names
-from api.identity.rate_limits import may_move_money
+from api.identity.request_windows import may_move_money
 from api.requests.fastapi_internals import dependency_calls
 
 STATIC: Final = Path(__file__).parent / "static"

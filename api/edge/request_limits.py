@@ -12,7 +12,7 @@ from msgspec.json import decode, encode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answers import problems
-from api.identity.rate_limits import HEADERS
+from api.identity.request_windows import HEADERS
 from api.requests.fast_route import BODY
 from api.requests.json_members import Repeated, each_once
 from api.requests.unknown_parameters import repeated

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram, start_http_server
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.identity.rate_limits import READS, class_of
+from api.identity.request_windows import READS, class_of
 from api.monitoring.failures import FailureCount, code_in
 from billing.core.error_codes import CODES
 from billing.core.settings import Settings

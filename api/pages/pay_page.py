@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse
 
 from api.dependencies import AccountCall
 from api.identity.auth import BILLING, Caller
-from api.identity.rate_limits import RateClass
+from api.identity.request_windows import RateClass
 from api.pages.html_pages import page
 from api.routes.invoices import next_action_of, offer
 from api.routes.setup_intents import setup_action

@@ -106,7 +106,7 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a worker whose clock is behind finds ended credits alive",
-        "activities/account_steps.py",
+        "activities/account_base.py",
         "max(now_of(state), step.due)",
         "now_of(state)",
         ("tests/integration/credits/test_expiry_steps.py",),

@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.interceptor import BillingInterceptor
+from activities.billing_interceptor import BillingInterceptor
 from billing.core import ids
 from billing.core.errors import Unavailable
 from billing.matters.agenda import Step

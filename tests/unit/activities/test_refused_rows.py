@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
-from activities.interceptor import BillingInterceptor
+from activities.billing_interceptor import BillingInterceptor
 from billing.platform.parking.service import Barrier
 
 

@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from api.app import create_app
 from api.edge.request_limits import RequestLimitMiddleware, json_fault
-from api.identity.rate_limits import RateLimit, RateLimited, class_of, may_move_money
+from api.identity.request_windows import RateLimit, RateLimited, class_of, may_move_money
 from tests.unit.api.conftest import lonely_settings
 from tests.unit.api.forging import signed
 
@@ -134,7 +134,7 @@ class Clock:
 
 def test_a_moving_window_lets_exactly_its_share_through(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("api.identity.rate_limits.monotonic", clock)
+    monkeypatch.setattr("api.identity.request_windows.monotonic", clock)
     rate = RateLimit("5/minute")
     for _ in range(5):
         rate.hit("a")

@@ -19,7 +19,7 @@ from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.identity.auth import SERVICE, Caller
-from api.identity.rate_limits import (
+from api.identity.request_windows import (
     HEADERS,
     WATCHED_CALLERS,
     RateClass,
@@ -102,7 +102,7 @@ class RateLeases:
         return True
 
 
-class RateLimits:
+class CallerRates:
     """The rate of each class, from settings; addresses and fresh reads are counted per process."""
 
     def __init__(self, settings: Settings, database: Database) -> None:

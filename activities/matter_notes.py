@@ -9,7 +9,7 @@ from billing.platform.audit import service as audit
 from workflows.contracts import HaltRequest
 
 
-class RegisterActivities:
+class MatterNoteActivities:
     """The activity that records halts."""
 
     def __init__(self, dependencies: Dependencies) -> None:

@@ -35,7 +35,7 @@ class Did(NamedTuple):
     woken: Sequence[Matter] = ()
 
 
-class AccountSteps:
+class AccountBase:
     """Steps of an account, each in one transaction, at most once and only while planned."""
 
     def __init__(self, dependencies: Dependencies) -> None:

@@ -59,7 +59,7 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     items.demand_seats(plan, wanted.quantity)
     price = await _price(connection, contract, offered, wanted.interval, currency, at)
     if balance.currency not in (None, currency):
-        raise _not_in(currency, plan)
+        raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
     wanted = agreements.wish(contract, wanted)
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
     if price.amount_minor and wanted.collection == "charge":
@@ -87,15 +87,11 @@ async def _price(
         return price
     known = await catalog.intervals(connection, plan.key)
     if interval in known:
-        raise _not_in(currency, plan)
+        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
     sold = ", ".join(show_interval(one) for one in known)
     raise Conflict(
         "INTERVAL_NOT_OFFERED", f"plan {plan.key} is not sold at this interval; available: {sold}"
     )
-
-
-def _not_in(currency: str, plan: Plan) -> Conflict:
-    return Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no such price in {currency}")
 
 
 async def _card(

@@ -97,6 +97,9 @@ async def test_a_payment_that_was_started_or_money_on_the_balance_fixes_the_curr
     await adjust(given, 500)
     await given.ask("POST", CANCEL, {"at": "now"}, status=200)
     assert [await currency_of(one) for one in (begun, given)] == ["USD", "USD"]
+    wish = {"plan": "basic", "currency": "EUR"}
+    refused = await given.refused("CURRENCY_MISMATCH", "POST", "/billing/subscription", wish)
+    assert refused["detail"] == "the account pays in USD", "basic is sold in both"
 
 
 async def test_a_pack_that_nobody_paid_leaves_the_currency_open(actors: Actors) -> None:

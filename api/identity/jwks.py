@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx2
 import jwt
 
+from api.certificates import trusted
 from billing.core.background import in_background
 from billing.core.errors import Unavailable
 
@@ -79,8 +80,9 @@ class Jwks:
 
     async def _fetch(self) -> list[dict[str, Any]]:
         async with httpx2.AsyncClient(
-            timeout=FETCH_TIMEOUT_SECONDS, transport=self._transport, trust_env=False
-        ) as client:
+            timeout=FETCH_TIMEOUT_SECONDS, transport=self._transport, trust_env=False,
+            verify=trusted(),
+        ) as client:  # fmt: skip
             response = await client.get(self._url)
         response.raise_for_status()
         if len(response.content) > MAX_BYTES:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api.answers.schemas import Answer
+from api.certificates import trusted
 from billing.core.database import Database
 from billing.core.database_words import database_words
 from billing.core.errors import Unavailable
@@ -141,7 +142,9 @@ async def _temporal(stack: Stack) -> None:
 async def ask_stripe(settings: Settings) -> None:
     """Check that Stripe responds and accepts our key. Errors: StripeUnwell with the reason."""
     key = settings.stripe_secret_key.get_secret_value()
-    async with httpx2.AsyncClient(trust_env=False, timeout=CHECK_SECONDS) as client:
+    async with httpx2.AsyncClient(
+        trust_env=False, timeout=CHECK_SECONDS, verify=trusted()
+    ) as client:
         try:
             answer = await client.get(
                 f"{settings.stripe_api_base or STRIPE}/v1/events?limit=1",

@@ -312,7 +312,7 @@ def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) 
 
 def _have_paid(
     w: Work[SubscriptionFacts],
-    words: dict[str, Any],
+    shown: dict[str, Any],
     terms: Terms,
     lines: Sequence[Line],
     paying: Paying,
@@ -326,7 +326,7 @@ def _have_paid(
     if begins is not None:
         agreements.pay(w, begins)
     invoice = invoicing.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
-    invoice = changes.begin(w, "plan", words, invoice, paying, terms=terms)
+    invoice = changes.begin(w, "plan", shown, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
     if begins is not None and changes.pending(w.rows) is not None:
         cycles.change(w, collection=own.collection, days_until_due=own.days_until_due)

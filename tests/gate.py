@@ -93,6 +93,7 @@ WHOLE: Final = (
     "tests/integration/usage/test_tiered_prices.py",
     "tests/integration/reversals/test_outside.py",
     "tests/integration/reversals/test_credits_of_others.py",
+    "tests/integration/reversals/test_disputed_cards.py",
     "tests/integration/changes/test_golden_changes.py",
     "tests/integration/walk/test_walk.py",
     "tests/integration/payments/test_pay_page_in_browser.py",

@@ -79,7 +79,8 @@ class MethodAnswer(Answer):
     is_default: bool
     is_backup: bool
     barred_at: datetime | None = Field(
-        description="Since when its bank forbids further charges: it is never tried again"
+        description="Since when its bank forbids further charges, or a payment by it is disputed"
+        " as fraud: it is not tried"
     )
     created_at: datetime
 

@@ -91,7 +91,9 @@ class TopUpAnswer(Answer):
 
 
 class AutoTopUpAnswer(Answer):
-    """The settings; `stopped_at` is set after three failures, until they are written again."""
+    """The settings; `stopped_at` is set after three failures, or with a dispute of a payment, until
+    they are written again.
+    """
 
     is_enabled: bool = False
     threshold: Credits | None = None

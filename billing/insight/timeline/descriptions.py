@@ -84,7 +84,7 @@ _CHANGES: Final[dict[str, str]] = {
     "top_up.completed": "credits were bought by themselves",
     "top_up.failed": "credits could not be bought by themselves: {reason}",
     "top_up.settings_written": "what is bought by itself was set",
-    "top_up.stopped": "after {failures} failures no more credits are bought by themselves",
+    "top_up.stopped": "no more credits are bought by themselves: {reason}",
     "usage.failed": "a single use was not paid",
     "usage.retried": "a single use is to be paid again",
     "usage.settled": "a single use was paid",

@@ -33,6 +33,11 @@ from billing.metering.usage.tables import (
 )
 
 _OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
+_OPEN_AGAIN: Final = text(
+    "SELECT usage_open_period(:account_id, greatest(CAST(:at AS timestamptz), ("
+    " SELECT p.start_at FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id"
+    " WHERE b.account_id = :account_id)))"
+)
 _DUE_PERIOD: Final = Prepared(
     text(
         "SELECT start_at, end_at, zone, subscription_id, currency, limits, no_entitlement,"
@@ -113,6 +118,11 @@ async def _begun_period(
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Update the open period to the subscription's current terms; takes the account's lock."""
     await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+
+
+async def follow_again(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
+    """Update the open period to what bounds its use now, also if it was begun a moment early."""
+    await connection.execute(_OPEN_AGAIN, {"account_id": account_id, "at": at})
 
 
 async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:

@@ -1,11 +1,13 @@
 """Disputes as rows; amounts in ISO minor units."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import AwareDatetime
 
 from billing.money.invoices.schemas import ReversalClaim
 
+FRAUD: Final = "fraudulent"
+"""The reason of a dispute whose payer says that somebody else used the card."""
 DisputeState = Literal["inquiry", "open", "won", "lost", "closed"]
 
 

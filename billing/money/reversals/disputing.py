@@ -1,7 +1,8 @@
 """Disputes: the payer's bank inquires, takes the money, and returns or keeps it. Pure.
 
 An open dispute claws back the credits; a dispute that is won returns money and credits. One that is
-won after it was booked as lost returns only the money, which is then the customer's.
+won after it was booked as lost returns only the money, which is then the customer's. Any dispute
+stops automatic top-ups, and one for fraud bars its card.
 """
 
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from billing.core import ids, keys
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
-from billing.money.disputes.schemas import Dispute, DisputeState
+from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
 from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
@@ -21,6 +22,14 @@ from billing.money.reversals.facts import ReversalFacts
 
 GIVE_BACK: Final = "return_clawback"
 """The verb that returns credits that a dispute had clawed back."""
+STOP: Final = "stop_top_ups"
+"""The verb that stops automatic top-ups until their owner switches them on again."""
+BAR: Final = "bar_card"
+"""The verb that bars the card that paid."""
+FREE: Final = "free_card"
+"""The verb that frees a card that was barred by disputes alone."""
+BOUND: Final = "bound_use"
+"""The verb that has the limits of use follow what banks took back for use."""
 WON: Final = "dispute_won"
 """Kind of the balance entry for money that a bank had taken and returned."""
 _STATES: Final[dict[str, DisputeState]] = {
@@ -111,7 +120,18 @@ def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) 
         )
     )
     _announce(w, row, "opened")
+    w.do(Do(STOP, {"account_id": row.account_id, "reason": f"disputed: {row.reason}"}))
+    _judge(w, row)
     return row
+
+
+def _judge(w: Work[ReversalFacts], row: Dispute) -> None:
+    """Bar the card of a dispute for fraud; free it once the bank has not taken the money."""
+    if row.reason == FRAUD:
+        # One in another currency is closed here, though its bank has the money.
+        is_over = row.state in ("won", "closed") and row.status != "lost"
+        since = {} if is_over else {"since": row.created_at}
+        w.do(Do(FREE if is_over else BAR, {"payment_id": row.payment_id, **since}))
 
 
 def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
@@ -125,13 +145,20 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
     if state == "lost" and before == "inquiry":
         _take(w, w.change(row, state="open"))
         row = w.rows.get(Dispute, row.id)
-    row = w.change(row, state=state, closed_at=w.facts.at)
+    row = _close(w, row, state)
     if state == "lost":
         if w.rows.get(Payment, row.payment_id).settled_at is not None:
             booking.book(w, row)
         _announce(w, row, state)
     else:
         _announce(w, row, state, balance_cents=_return(w, row) if before == "open" else 0)
+
+
+def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute:
+    row = w.change(row, state=state, closed_at=w.facts.at)
+    _judge(w, row)
+    w.do(Do(BOUND, {"account_id": row.account_id}))
+    return row
 
 
 def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
@@ -148,7 +175,7 @@ def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: Di
     row = w.change(row, status=status)
     if state != "won":
         return
-    row = w.change(row, state=state, closed_at=w.facts.at)
+    row = _close(w, row, state)
     kept = _return(w, row) if row.booked_at is None else _keep(w, row)
     _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 

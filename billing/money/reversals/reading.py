@@ -18,16 +18,19 @@ from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Rows
 from billing.matters.kinds import REVERSAL
+from billing.metering.usage import store as usage_store
+from billing.money.disputes import cards
 from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.writing import NUMBERING
 from billing.money.payments import reading
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.reversals.booking import CLAWBACK
-from billing.money.reversals.disputing import GIVE_BACK
+from billing.money.reversals.disputing import BAR, BOUND, FREE, GIVE_BACK, STOP
 from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
+from billing.money.top_ups import service as top_ups
 from billing.platform.decisions.service import Engine, Read, now_facts
 
 _LOCK_PURCHASE = Prepared(
@@ -158,5 +161,13 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
 ENGINE: Final = Engine(
     rules=RULES,
     read=read,
-    verbs={**NUMBERING, CLAWBACK: credits.clawback, GIVE_BACK: credits.return_clawback},
+    verbs={
+        **NUMBERING,
+        CLAWBACK: credits.clawback,
+        GIVE_BACK: credits.return_clawback,
+        BOUND: usage_store.follow_again,
+        STOP: top_ups.stop,
+        BAR: cards.bar,
+        FREE: cards.free,
+    },
 )

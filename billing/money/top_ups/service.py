@@ -116,6 +116,21 @@ async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: 
     await _announce(connection, top_up, at, what="stopped", failures=failures)
 
 
+async def stop(connection: AsyncConnection, *, account_id: UUID, reason: str, at: datetime) -> None:
+    """Buy nothing more until the settings are written again, and notify the account; once. The
+    account's lock is held.
+    """
+    kept = await store.settings(connection, account_id)
+    if kept is None or not kept.active:
+        return
+    await store.change_settings(connection, account_id, stopped_at=at)
+    await store.change_balance(connection, account_id, below=None)
+    facts = dict.fromkeys(("top_up_id", "purchase_id", "amount_cents", "currency"))
+    facts |= {"pack": kept.pack, "reason": reason, "failures": kept.failures}
+    subject = ids.encode(ids.ACCOUNT, account_id)
+    await outbox.announce(connection, Announce(account_id, "top_up.stopped", subject, facts), at)
+
+
 async def capped(
     connection: AsyncConnection, wanted: TopUp, until: datetime, at: datetime,
     *, asked: Mapping[str, Any], **facts: Any,

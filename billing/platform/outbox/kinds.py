@@ -62,12 +62,14 @@ FAMILIES: Final = (
              "top_up_id pack purchase_id amount_cents currency reason failures? again_at?"),
         Kind("capped", "one more would exceed the month's limit",
              "top_up_id pack purchase_id amount_cents currency reason until spent_cents cap_cents"),
-        Kind("stopped", "the third failure: top-ups stop until the settings are saved again",
+        Kind("stopped", "the third failure, or a payment was disputed: top-ups stop until the"
+             " settings are saved again",
              "top_up_id pack purchase_id amount_cents currency reason failures"),
-    ), {"purchase_id": Field("id", "its purchase, if one was made", "pur" + TAIL, True),
+    ), {"top_up_id": Field("id", "the top-up; null: a payment was disputed", "top" + TAIL, True),
+        "purchase_id": Field("id", "its purchase, if one was made", "pur" + TAIL, True),
         "amount_cents": Field("money", "the price of the pack", 999, True),
         "currency": Field("text", "ISO 4217", "EUR", True),
-        "reason": Field("text", "why nothing was bought", "CARD_DECLINED", True)}),
+        "reason": Field("text", "why nothing was bought, or no more is", "CARD_DECLINED", True)}),
     Family("trial", "Trials of credits", "trial_id credits expires_at", (
         Kind("started", "the account took its trial"),
         Kind("expired", "it ended; its unspent credits expired", "expired"),
@@ -102,7 +104,8 @@ FAMILIES: Final = (
         Kind("chosen", "it is the new default"),
         Kind("backup_chosen", "it became the backup, charged if the default is refused for good"),
         Kind("backup_ended", "it is no longer the backup"),
-        Kind("barred", "its bank forbids further charges: it is never tried again"),
+        Kind("barred", "its bank forbids further charges, or a payment with it was disputed as"
+             " fraud: it is not tried again"),
         Kind("removed", "it was detached"),
         Kind("expiring", "it expires before the next renewal: 30 days ahead, once per expiry",
              "exp_month exp_year subscription_id plan renews_at price_cents currency"),
@@ -128,8 +131,8 @@ FAMILIES: Final = (
         Kind("opened", "the payer's bank inquires about a payment, or withdraws it"),
         Kind("escalated", "an inquiry became a dispute: the money is withdrawn"),
         Kind("evidence_due", "the evidence is due soon: sent three days and one day ahead"),
-        Kind("won", "the money was returned, `balance_cents` of it to the money balance; if the"
-             " dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
+        Kind("won", "the money was returned, `balance_cents` of it stay on the money balance; if"
+             " the dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
         Kind("lost", "the bank keeps the money"),
         Kind("closed", "it ended without a verdict, or is not booked here: `status` says how",
              "balance_cents"),

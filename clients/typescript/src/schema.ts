@@ -4094,7 +4094,8 @@ export interface components {
         };
         /**
          * AutoTopUpAnswer
-         * @description The settings; `stopped_at` is set after three failures, until they are written again.
+         * @description The settings; `stopped_at` is set after three failures, or with a dispute of a payment, until
+         *     they are written again.
          */
         AutoTopUpAnswer: {
             /**
@@ -7539,7 +7540,7 @@ export interface components {
             is_backup: boolean;
             /**
              * Barred At
-             * @description Since when its bank forbids further charges: it is never tried again
+             * @description Since when its bank forbids further charges, or a payment by it is disputed as fraud: it is not tried
              */
             barred_at: string | null;
             /**

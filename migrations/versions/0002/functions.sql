@@ -5604,6 +5604,25 @@ AS $$
             AND amount_paid_minor + balance_applied_minor > 0)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(least(d.taken, l.used)), 0)
+    FROM (
+        SELECT invoice_id, sum(amount_minor) AS taken
+        FROM disputes
+        WHERE account_id = p_account_id AND state = 'lost'
+            AND closed_at > coalesce(
+                (SELECT clock_at FROM accounts WHERE id = p_account_id), clock_timestamp())
+                - interval '1 year'
+        GROUP BY invoice_id) AS d
+    CROSS JOIN LATERAL (
+        SELECT sum(amount_minor - discount_minor + tax_minor - tax_included_minor) AS used
+        FROM invoice_lines
+        WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
+$$;
+
 CREATE OR REPLACE FUNCTION usage_overdue_accounts(p_accounts uuid[]) RETURNS uuid[]
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -5662,8 +5681,9 @@ BEGIN
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
-            ELSE s.status END AS overage_as
+        CASE WHEN s.status = 'active'
+            AND (usage_lost_to_banks(p_account_id) > 0 OR NOT usage_is_paid_for(s.id))
+            THEN 'trialing' ELSE s.status END AS overage_as
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     WHERE s.account_id = p_account_id
@@ -5729,6 +5749,7 @@ DECLARE
     since timestamptz := '-infinity';
     overdue_since timestamptz;
     is_paid_for boolean;
+    taken numeric := usage_lost_to_banks(p_account_id);
     unit numeric;
     limits jsonb;
 BEGIN
@@ -5755,7 +5776,7 @@ BEGIN
         OR sub.status IN ('paused', 'canceled') AND EXISTS (
             SELECT FROM invoices
             WHERE subscription_id = sub.id AND status IN ('open', 'uncollectible'));
-    owes := coalesce(owes, false);
+    owes := coalesce(owes, false) OR taken > 0;
     IF sub.status = 'past_due' THEN
         since := coalesce(overdue_since, sub.cycle_start);
     ELSIF sub.status = 'active' AND is_paid_for THEN
@@ -5767,6 +5788,7 @@ BEGIN
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
                 AND f.method = 'subscription_included'
                 AND c.bucket > since - interval '1 day'), 0)
+        + taken / unit
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,

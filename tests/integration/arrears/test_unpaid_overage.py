@@ -3,6 +3,8 @@
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_overage import RENEWAL, START, use
 from tests.integration.catalog.test_open_currency import currency_of
+from tests.integration.reversals.test_outside import disputed
+from tests.integration.reversals.test_refunds import paid_for
 
 TOO_MUCH = "5501"
 """Beyond the 500 AI responses of basic: 100.02 USD."""
@@ -82,4 +84,44 @@ async def test_who_pays_after_a_trial_is_bounded_no_more(actors: Actors) -> None
     assert (await use(customer, "5500"))["total_cost"] == "100.00"
     await customer.advance(days=15)
     assert (await customer.subscription())["status"] == "active"
+    assert (await use(customer, "50500"))["total_cost"] == "1000.00"
+
+
+async def test_overage_whose_money_a_bank_took_back_counts_until_the_bank_returns_it(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "4500")
+    await customer.advance(to=RENEWAL)
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general", amount=8000)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    assert (await customer.subscription())["status"] == "active"
+
+    assert (await refused(customer, "1501"))["unpaid"] == "80.00"
+    assert (await use(customer, "1500"))["total_cost"] == "20.00"
+    await refused(customer, "1")
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert (await refused(customer, "1501"))["unpaid"] == "80.00"
+
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    assert (await use(customer, "50500"))["total_cost"] == "1000.00"
+
+
+async def test_overage_is_not_bounded_by_what_a_bank_took_a_year_ago(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "5500")
+    await customer.advance(to=RENEWAL)
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general", amount=10_000)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+    await refused(customer, "501")
+    await customer.advance(to="2028-02-02T10:00:00Z")
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"

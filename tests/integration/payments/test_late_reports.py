@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.coupons.test_coupons import coupon, redeemed
 from tests.integration.payments.manual_payments import SUBMIT, balance, decide, submit
 
@@ -94,6 +95,9 @@ async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> Non
     assert (shown["currency"], shown["balance_cents"]) == ("USD", 0)
     await customer.advance(days=31)
     assert [one["amount"] for one in await customer.effects()] == [1900, 1900]
+    await customer.top_up()
+    paid = await customer.ask("POST", "/usage/record", CHARGED, key=str(uuid4()), status=201)
+    assert (paid["billing_status"], paid["currency"]) == ("completed", "USD")
 
 
 async def test_too_little_that_comes_late_leaves_the_coupon_to_others(actors: Actors) -> None:

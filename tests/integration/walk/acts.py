@@ -217,7 +217,8 @@ class Acts(PayPalActs, OfficeActs):
         sandbox = self.customer.actors.sandbox
         for intent in await self._intents():
             if await self._charged(intent):
-                told = await sandbox.dispute(intent, inquiry=outcome is None)
+                # After one for fraud nothing is charged to the card by itself.
+                told = await sandbox.dispute(intent, "general", inquiry=outcome is None)
                 if told.status == 200 and outcome is not None:
                     await sandbox.finish_dispute(str(told.body["id"]), outcome)
                 return _of_outcome(told, {"intent": intent, "outcome": outcome})

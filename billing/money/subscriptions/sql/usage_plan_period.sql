@@ -1,7 +1,8 @@
 -- The plan that an account has at `p_at`, and the cycle that holds it: the subscription's, begun
 -- here where its own step has not begun it yet, so that no use falls between periods; else the
 -- calendar month. `no_entitlement`: why it gives nothing. A trial's add-ons wait for its end. One
--- for which no money came yet gives overage as a trial does: usage_unpaid says up to how much.
+-- for which no money came yet, or whose use a bank took money back for, gives overage as a trial
+-- does: usage_unpaid says up to how much.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes
 -- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
@@ -23,8 +24,9 @@ BEGIN
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        CASE WHEN s.status = 'active' AND NOT usage_is_paid_for(s.id) THEN 'trialing'
-            ELSE s.status END AS overage_as
+        CASE WHEN s.status = 'active'
+            AND (usage_lost_to_banks(p_account_id) > 0 OR NOT usage_is_paid_for(s.id))
+            THEN 'trialing' ELSE s.status END AS overage_as
     INTO sub
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     WHERE s.account_id = p_account_id

@@ -5,7 +5,8 @@
 -- its trial, while it is past due or unpaid, as long as no money ever came for it
 -- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while one of another
 -- subscription is overdue. Of one that is paid for only what came after the invoice that is overdue
--- counts.
+-- counts. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
+-- owes.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
@@ -17,6 +18,7 @@ DECLARE
     since timestamptz := '-infinity';
     overdue_since timestamptz;
     is_paid_for boolean;
+    taken numeric := usage_lost_to_banks(p_account_id);
     unit numeric;
     limits jsonb;
 BEGIN
@@ -43,7 +45,7 @@ BEGIN
         OR sub.status IN ('paused', 'canceled') AND EXISTS (
             SELECT FROM invoices
             WHERE subscription_id = sub.id AND status IN ('open', 'uncollectible'));
-    owes := coalesce(owes, false);
+    owes := coalesce(owes, false) OR taken > 0;
     IF sub.status = 'past_due' THEN
         since := coalesce(overdue_since, sub.cycle_start);
     ELSIF sub.status = 'active' AND is_paid_for THEN
@@ -55,6 +57,7 @@ BEGIN
             + coalesce(sum(c.overage_total) FILTER (WHERE owes AND f.status = 'pending'
                 AND f.method = 'subscription_included'
                 AND c.bucket > since - interval '1 day'), 0)
+        + taken / unit
     INTO unpaid
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,

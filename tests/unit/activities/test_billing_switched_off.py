@@ -13,7 +13,7 @@ from activities.subscriptions import SubscriptionActivities
 from billing.core import ids
 from billing.core.errors import Unavailable
 from billing.money.payment_methods import card_setup, following
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payments.calls import Call, What
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store as inbox
@@ -140,7 +140,7 @@ async def test_an_event_about_a_card_that_a_live_key_may_not_read_leaves_it(
         (made, "still_due", answers(step)), (made, "once", once),
         (inbox, "subject_of", answers("pm_1")), (inbox, "mark_looked", answers(None, "looked")),
         (card_setup, "find_by_reference", answers(setup)),
-        (methods, "find_by_reference", answers(SimpleNamespace())),
+        (method_store, "find_by_reference", answers(SimpleNamespace())),
         (card_setup, "record", answers([], "recorded")),
         (following, "follow", answers([], "followed")),
     ):  # fmt: skip

@@ -14,7 +14,7 @@ from billing.insight.integrity.rules import JOB as AUDIT
 from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
 from billing.platform.processes.agreement import agreed
-from billing.platform.processes.schemas import Deliveries, Failures, Pool, Process
+from billing.platform.processes.schemas import Failures, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
 from cli.doctor import CHECKS
 from devstack.options import ROOT
@@ -229,53 +229,6 @@ def test_the_schema_is_the_releases_or_a_newer_one(
 ) -> None:
     sign = rules.schema(found, migrations)
     assert (sign.words, sign.state) == (words, state)
-
-
-def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
-    """Deliveries of Stripe with this outcome, the last so many seconds ago."""
-    last = NOW - timedelta(seconds=seconds)
-    return Deliveries(provider="stripe", outcome=outcome, count=count, last_at=last)
-
-
-@pytest.mark.parametrize(
-    ("deliveries", "is_ill"),
-    [
-        ((told("INVALID_SIGNATURE", 60),), True),
-        ((told("INVALID_SIGNATURE", 60), told("taken", 90)), True),
-        ((told("INVALID_SIGNATURE", 60), told("taken", 30)), False),
-        ((told("INVALID_SIGNATURE", 3_601),), False),
-        ((told("stranger", 60),), False),
-    ],
-)
-def test_deliveries_are_ill_while_a_process_refuses_the_last_ones(
-    deliveries: tuple[Deliveries, ...], is_ill: bool
-) -> None:
-    """What another process takes hides nothing: each has its own secret."""
-    one = process(10, "api", figures=Own(deliveries=deliveries))
-    other = process(11, "api", figures=Own(deliveries=(told("taken", 1),)))
-    found = ill(figures(one, other))
-    assert ("webhooks" in found) is is_ill, found
-    if is_ill:
-        assert found["webhooks"].startswith(
-            "api 10 on one refused 1 of stripe as INVALID_SIGNATURE"
-        )
-
-
-def test_a_process_that_is_gone_refuses_no_more_deliveries() -> None:
-    gone = process(10, "api", seen=31, figures=Own(deliveries=(told("INVALID_SIGNATURE", 60),)))
-    assert "webhooks" not in ill(figures(gone, process(11, "api")))
-
-
-@pytest.mark.parametrize(("count", "seconds"), [(2, 600), (3, 119)])
-def test_a_few_events_without_a_webhook_and_young_ones_are_no_sign(
-    count: int, seconds: float
-) -> None:
-    assert ill(waiting("unsent", seconds, count)) == {}
-
-
-def test_events_that_the_poll_alone_finds_say_that_the_provider_delivers_none() -> None:
-    words = "Stripe delivers none: the poll alone found its last 3 events"
-    assert ill(waiting("unsent", 121, 3)) == {"webhooks": words}
 
 
 def fails(

@@ -39,8 +39,6 @@ Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
 """A query about a method that a higher layer answers."""
 ChargedIn = Callable[[AsyncConnection, UUID], Awaitable[str | None]]
 """A query for the currency in which an account needs a card; None: it needs none."""
-get, default = store.get, store.default
-"""Orders of subscriptions read them here."""
 
 
 async def save(

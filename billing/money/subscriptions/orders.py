@@ -16,7 +16,7 @@ from billing.core.periods import Interval
 from billing.ledger.credits import service as credits
 from billing.money.contracts import store as contract_store
 from billing.money.contracts.schemas import Contract
-from billing.money.payment_methods import service as methods
+from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_rules
 from billing.money.payments.demands import demand_chargeable, demand_price
@@ -102,8 +102,8 @@ async def _card(
     Errors: PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED, CURRENCY_NOT_CHARGED.
     """
     if wanted.method_id is None:
-        return None if wanted.pay_by_card else await methods.default(connection, account_id)
-    named = await methods.get(connection, wanted.method_id)
+        return None if wanted.pay_by_card else await method_store.default(connection, account_id)
+    named = await method_store.get(connection, wanted.method_id)
     if wanted.collection == "charge":
         card_rules.demand_able(named, currency)
     return named

@@ -165,9 +165,9 @@ QUERIES: Final[dict[str, str]] = {
         JOIN (SELECT account_id, currency FROM invoices
               WHERE status NOT IN ('draft', 'void') AND total_minor > 0
                 AND fact_key NOT LIKE '%/invoice-late'
-              UNION SELECT account_id, currency FROM payments p
-              WHERE NOT EXISTS (
-                  SELECT FROM ended e WHERE e.id = p.invoice_id AND e.at <= p.created_at)
+              UNION SELECT account_id, currency FROM payments
+              WHERE status NOT IN ('failed', 'canceled')
+                AND invoice_id NOT IN (SELECT id FROM ended)
               UNION SELECT account_id, currency FROM subscriptions
               WHERE status NOT IN ('canceled', 'incomplete_expired')
               UNION SELECT account_id, currency FROM balance_entries m

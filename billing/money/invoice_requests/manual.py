@@ -180,6 +180,7 @@ async def reject(
         closed_at=at,
     )
     await late_payments.reject(connection, invoice, at)
+    await account_currency.leave(connection, account_id=invoice.account_id, at=at)
     await announce(
         connection, rejected, "rejected", at,
         reference=rejected.transaction_reference, reason=reason,

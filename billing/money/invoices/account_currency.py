@@ -13,14 +13,15 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core.prepared import Prepared
 from billing.ledger.credits import service as credits
 
-# It is fixed by an open subscription, a started payment, money on an invoice that was sent or paid,
-# a waiting purchase, money on its balance, or enabled top-ups.
+# It is fixed by an open subscription, a payment that brought money or may bring it, money on an
+# invoice that was sent or paid, a waiting purchase, money on its balance, or enabled top-ups.
 _IS_FIXED: Final = Prepared(
     text(
         """
     SELECT EXISTS (SELECT FROM subscriptions
                    WHERE account_id = :account_id AND status = ANY (:open))
-        OR EXISTS (SELECT FROM payments WHERE account_id = :account_id)
+        OR EXISTS (SELECT FROM payments WHERE account_id = :account_id
+                   AND status NOT IN ('failed', 'canceled'))
         OR EXISTS (SELECT FROM invoices WHERE account_id = :account_id AND total_minor > 0
                    AND status NOT IN ('draft', 'void'))
         OR EXISTS (SELECT FROM invoices WHERE account_id = :account_id AND status = 'draft'

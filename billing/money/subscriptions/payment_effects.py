@@ -11,7 +11,6 @@ from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
-from billing.money.payments.schemas import Payment
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import early
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -174,7 +173,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     if final is not None and final.status == "open":
         hand_to_collection(w, final)
     discounts.end(w)
-    _leave_currency(w)
+    leave_currency(w)
 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
@@ -203,16 +202,16 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
         payments.close_submissions(w, invoice.id)
         invoices.void(w, invoice, status)
     discounts.release(w)
-    _leave_currency(w)
+    leave_currency(w)
     return status
 
 
-def _leave_currency(w: Work[SubscriptionFacts]) -> None:
-    """Unset the account's currency if no payment was started and no invoice had money in it; the
-    verb keeps it if anything else of the account fixes it.
+def leave_currency(w: Work[SubscriptionFacts]) -> None:
+    """Unset the account's currency if no invoice of the subscription had money in it; the verb
+    keeps it if anything else of the account fixes it.
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
-    if not w.rows.of(Payment) and not any(one.total_minor for one in asked):
+    if not any(one.total_minor for one in asked):
         w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": cycles.of(w).account_id}))
 
 

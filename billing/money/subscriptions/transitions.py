@@ -25,7 +25,7 @@ from billing.money.subscriptions import expiring_cards, payment_effects
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
-from billing.money.subscriptions.rules import agenda
+from billing.money.subscriptions.rules import ENDED, agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
 from billing.money.subscriptions.terms import agreements, changes
 from billing.money.subscriptions.views import view
@@ -222,6 +222,8 @@ def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
         _end_unasked(w, invoice_id)
     if w.result == "unreached":
         changes.refuse(w, invoice_id, "unreached")
+    if cycles.of(w).status in ENDED:
+        payment_effects.leave_currency(w)
 
 
 def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:

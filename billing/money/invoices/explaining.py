@@ -21,7 +21,7 @@ def explain_apart(line: InvoiceLine, currency: str) -> str | None:
         least, spent = (detail[name] for name in ("least_minor", "spent_minor"))
         return f"at least {show_money(least, currency)}, less {show_money(spent, currency)} spent"
     if "share" in detail:
-        return f"{show_money(detail['of_minor'], currency)} x {detail['share']} of the period"
+        return _part(line, currency)
     if "of_minor" in detail:
         return f"not used of {show_money(detail['of_minor'], currency)}"
     if "tiers" in detail:
@@ -35,8 +35,22 @@ def _sum(line: InvoiceLine, currency: str) -> str:
     apart = explain_apart(line, currency)
     if apart is not None:
         return apart
+    return _times(line, currency)
+
+
+def _times(line: InvoiceLine, currency: str) -> str:
     unit = line.unit_amount.scaleb(-exponent(currency))
     return f"{show_decimal(line.quantity)} x {show_decimal(unit)}"
+
+
+def _part(line: InvoiceLine, currency: str) -> str | None:
+    """Return the price of a whole period and the part of it that is charged; None if it is all."""
+    whole_minor, share = line.detail["of_minor"], line.detail["share"]
+    several = line.quantity != 1 and line.quantity * line.unit_amount == whole_minor
+    if share == "1" and line.quantity * line.unit_amount == line.amount_minor:
+        return None
+    whole = _times(line, currency) if several else show_money(whole_minor, currency)
+    return f"{whole} x {share} of the period"
 
 
 def _tiers(detail: dict[str, Any], currency: str) -> str:

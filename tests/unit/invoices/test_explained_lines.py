@@ -37,6 +37,14 @@ def line(amount: int, quantity: str = "1", unit: str = "0", **fields: Any) -> In
             line(1000, detail={"of_minor": 2000, "share": "1/2"}),
             "20.00 USD x 1/2 of the period = 10.00 USD",
         ),
+        (
+            line(51980, "2", "25990", detail={"of_minor": 51980, "share": "1"}),
+            "2.00 x 259.90 = 519.80 USD",
+        ),
+        (
+            line(25990, "2", "25990", detail={"of_minor": 51980, "share": "1/2"}),
+            "2.00 x 259.90 x 1/2 of the period = 259.90 USD",
+        ),
         (line(-950, detail={"of_minor": 1900}), "not used of 19.00 USD = -9.50 USD"),
         (
             line(980, detail={"least_minor": 2500, "spent_minor": 1520}),

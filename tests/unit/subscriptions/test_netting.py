@@ -1,8 +1,10 @@
 """Time not used, set off against a change, brings its invoice to nothing, and never below."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,11 +19,12 @@ from billing.money.invoices.giving_back import of_lines
 from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import netting
-from billing.money.subscriptions.periods.proration import Credit
+from billing.money.subscriptions.periods import cycles, netting
+from billing.money.subscriptions.periods.proration import Credit, noted
 from tests.searching import examples
 
 OWED = UUID(int=1)
+BEGAN = datetime(2027, 9, 20, tzinfo=UTC)
 
 
 def taxed(*percent: str) -> Taxation:
@@ -55,7 +58,30 @@ def left_of(net_minor: int, part: Fraction, taxation: Taxation) -> Credit:
         quantity=Decimal(1), unit_amount=Decimal(net_minor), amount_minor=net_minor,
         taxes=list(summed.taxes), tax_minor=summed.tax_minor,
     )  # fmt: skip
-    return Credit(line, of_lines([line]).share(part), is_paid=True)
+    return Credit(line, of_lines([line]).share(part), is_paid=True, since=BEGAN)
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        (
+            datetime(2028, 3, 15, tzinfo=UTC),
+            "Big, 20 Sep 2027 to 20 Sep 2028: 15 Mar 2028 to 20 Sep 2028",
+        ),
+        (BEGAN, "Big, 20 Sep 2027 to 20 Sep 2028"),
+        (datetime(2027, 1, 1, tzinfo=UTC), "Big, 20 Sep 2027 to 20 Sep 2028"),
+    ],
+)
+def test_a_note_names_the_days_that_it_credits(since: datetime, words: str) -> None:
+    whole = left_of(1000, Fraction(1), taxed("5"))
+    line = whole.line.model_copy(
+        update={
+            "description": "Big, 20 Sep 2027 to 20 Sep 2028", "period_start": BEGAN,
+            "period_end": datetime(2028, 9, 20, tzinfo=UTC),
+        }
+    )  # fmt: skip
+    part = noted(whole._replace(line=line, since=since), 500, "UTC")
+    assert part == {"position": 1, "description": words, "amount_minor": 500}
 
 
 def net(
@@ -67,13 +93,14 @@ def net(
         return total(lines, taxation)
 
     monkeypatch.setattr(netting, "_total", summed)
+    monkeypatch.setattr(cycles, "of", lambda _: SimpleNamespace(zone="UTC"))
     nothing, plan = cast("Work[SubscriptionFacts]", None), cast("Plan", None)
     lines, notes = netting.net(nothing, [credit], charges, plan)
     return lines, sum(one.amount_minor for one in notes)
 
 
 @pytest.mark.parametrize(
-    ("percent", "credit", "net_minor", "lines", "noted", "left"),
+    ("percent", "credit", "net_minor", "lines", "written", "left"),
     [
         # 1191 and twice 60 are 1311: with a line of 1192 the taxes would be of -1.
         (("5", "5"), (1965, 2104), 1191, [-1191], 793, 0),
@@ -87,14 +114,14 @@ def test_a_cent_of_each_tax_may_be_too_much(
     credit: tuple[int, int],
     net_minor: int,
     lines: list[int],
-    noted: int,
+    written: int,
     left: int,
 ) -> None:
     taxes, (was, total_minor) = taxed(*percent), credit
     known = left_of(was, Fraction(1), taxes)
     part = known.part.up_to(total_minor)
     found, more = net(monkeypatch, known._replace(part=part), [charge(net_minor)], taxes)
-    assert ([one.amount_minor for one in found], more) == (lines, noted)
+    assert ([one.amount_minor for one in found], more) == (lines, written)
     assert total([*found, charge(net_minor)], taxes) == left
 
 
@@ -121,9 +148,9 @@ def test_an_invoice_is_never_below_nothing_and_has_no_line_of_nothing(
     credit = left_of(was, Fraction(part, 1000), taxes)
     charges = [charge(net_minor)]
     with pytest.MonkeyPatch.context() as patch:
-        lines, noted = net(patch, credit, charges, taxes)
+        lines, written = net(patch, credit, charges, taxes)
     whole = total([*lines, *charges], taxes)
     assert whole >= 0
     assert all(total([one], taxes) < 0 for one in lines)
     # What is charged less what is given back, to a cent for each tax.
-    assert abs(total(charges, taxes) - whole + noted - credit.total_minor) <= max(1, len(percent))
+    assert abs(total(charges, taxes) - whole + written - credit.total_minor) <= max(1, len(percent))

@@ -42,9 +42,8 @@ def take_back_unserved(
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
         amount = amount if paid_too else min(amount, billed.remaining_minor)
-        noted = notes.credit_note(
-            w, billed, amount, proration.NOT_SERVED, "unserved", lines=proration.parts(unserved)
-        )
+        lines = proration.parts(unserved, cycles.of(w).zone)
+        noted = notes.credit_note(w, billed, amount, proration.NOT_SERVED, "unserved", lines=lines)
         if noted != billed and not paid_too:
             _take_unpaid_credits(w, billed, reason)
         if noted.status == "paid":
@@ -64,7 +63,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None 
     for invoice_id, unused in rest.items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unused)
-        lines = proration.parts(unused)
+        lines = proration.parts(unused, subscription.zone)
         notes.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
     if rest or owed:
         fewer = plan_credits.of_rest(w, since)

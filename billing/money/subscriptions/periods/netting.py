@@ -14,11 +14,10 @@ from uuid import UUID
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
-from billing.money.invoices.notes import part_of
 from billing.money.invoices.schemas import PRORATION, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import invoicing
+from billing.money.subscriptions.periods import invoicing, proration
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import Note
 
@@ -50,7 +49,7 @@ def net(
             lines.append(line)
         left = credit.total_minor - max(0, gives)
         if left > 0 and (gives <= 0 or drawn < credit.total_minor):
-            notes[credit.line.invoice_id].append(part_of(credit.line, left))
+            notes[credit.line.invoice_id].append(proration.noted(credit, left, cycles.of(w).zone))
     return lines, tuple(_note(one, parts) for one, parts in notes.items())
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from billing.catalog.rating.rules import EXACT
 from billing.core.errors import Conflict
 from billing.core.money import round_credits, round_minor
+from billing.core.periods import spoken_span
 from billing.matters.effects import Remove, Rows
 from billing.money.invoices import bearing, giving_back, notes
 from billing.money.invoices.giving_back import Part
@@ -47,6 +48,8 @@ class Credit(NamedTuple):
     """With its discount and tax."""
     is_paid: bool
     """False if its invoice is still owed: then a credit note lowers what is owed."""
+    since: datetime
+    """The instant from which its time is credited."""
     less_tax: bool = False
     """True if some of its tax was credited before."""
 
@@ -194,7 +197,7 @@ def unused(
         if part.total_minor > 0:
             known[invoice.id] = left.without(part)
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
-            found.append(Credit(line, part, invoice.status == "paid", less_tax))
+            found.append(Credit(line, part, invoice.status == "paid", since, less_tax))
     return found
 
 
@@ -235,9 +238,20 @@ def _sum(credits: Sequence[Credit]) -> int:
     return sum(one.total_minor for one in credits)
 
 
-def parts(given_back: Sequence[Credit]) -> tuple[dict[str, Any], ...]:
+def parts(given_back: Sequence[Credit], zone: str) -> tuple[dict[str, Any], ...]:
     """Return the credited parts of lines, as a note on their invoice lists them."""
-    return tuple(notes.part_of(one.line, one.total_minor) for one in given_back)
+    return tuple(noted(one, one.total_minor, zone) for one in given_back)
+
+
+def noted(credit: Credit, amount_minor: int, zone: str) -> dict[str, Any]:
+    """Return so much of a credited part as a note lists it, with the days that are credited."""
+    line, part = credit.line, notes.part_of(credit.line, amount_minor)
+    if line.period_start is None or line.period_end is None:
+        return part
+    days = spoken_span(max(credit.since, line.period_start), line.period_end, zone)
+    if line.description.endswith(days):
+        return part
+    return part | {"description": f"{line.description}: {days}"}
 
 
 def _not_served(rows: Rows, line: InvoiceLine) -> int:

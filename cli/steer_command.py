@@ -65,9 +65,8 @@ def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
                 typer.echo(line)
     money = ", ".join(show_money(minor, currency) for currency, minor in sorted(sums.items()))
     would = "would be steered" if dry_run else "steered"
-    typer.echo(
-        f"{number - refused} {would}, {refused} refused; overdue of them: {money or 'nothing'}"
-    )
+    owed = "overdue of them" if dry_run else "overdue of them before"
+    typer.echo(f"{number - refused} {would}, {refused} refused; {owed}: {money or 'nothing'}")
 
 
 def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Iterator[Json]:

@@ -132,3 +132,27 @@ def test_what_is_only_stored_is_told_instead_of_read() -> None:
     with pytest.raises(StackError, match="repeat it"):
         content(httpx2.Response(202, json={"status": "accepted", "detail": "repeat it"}))
     assert content(httpx2.Response(202, json={"status": "ready"})) == {"status": "ready"}
+
+
+def test_what_was_overdue_is_no_more_said_to_be_once_it_is_steered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    invoice = {
+        "invoice_id": "inv_1", "invoice_number": "A-1", "amount_cents": 4900, "status": "paid",
+        "dunning_status": "recovered", "next_step": None, "next_at": None, "result": "succeeded",
+    }  # fmt: skip
+    one = {
+        "subscription_id": "sub_1", "account_id": "acc_1", "currency": "USD", "refused": None,
+        "status": "active", "effective_at": None, "is_repeated": False, "invoices": [invoice],
+    }  # fmt: skip
+
+    def answered(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
+        page = {"data": [one], "pagination": {"next_cursor": None}}
+        return httpx2.Response(200, json=page, request=request)
+
+    monkeypatch.setattr(httpx2.Client, "send", answered)
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    done = CliRunner().invoke(app, ["steer", "retry", "--reason", "a wish"])
+    assert done.stdout.splitlines()[-1] == (
+        "1 steered, 0 refused; overdue of them before: 49.00 USD"
+    )

@@ -19,6 +19,7 @@ from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, placing, restoring
 from billing.money.reversals.facts import ReversalFacts
+from billing.money.reversals.rules import REMIND_BEFORE
 
 GIVE_BACK: Final = "return_clawback"
 """The verb that returns credits that a dispute had clawed back."""
@@ -77,10 +78,17 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
 
 
 def remind(w: Work[ReversalFacts], step: Step) -> None:
-    """Remind operators that the evidence is due soon."""
+    """Remind operators that the evidence is due soon. Of reminders that are due together, one is
+    sent; none once the deadline is over.
+    """
     found = (one for one in w.rows.of(Dispute) if one.closed_at is None)
     row = next(one for one in found if keys.reminder(_name(one), one.reminders + 1) == step.key)
-    reminded = w.change(row, reminders=row.reminders + 1)
+    due, at = row.evidence_due_at, w.facts.at
+    reminders = sum(due is not None and at >= due - ahead for ahead in REMIND_BEFORE)
+    reminded = w.change(row, reminders=max(reminders, row.reminders + 1))
+    if due is not None and at >= due:
+        w.result = "too late"
+        return
     _announce(w, reminded, "evidence_due")
     w.result = "reminded"
 

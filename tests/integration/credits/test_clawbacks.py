@@ -99,7 +99,9 @@ async def test_a_held_part_that_is_captured_is_lost(account: CreditAccount) -> N
     await account.grant("100", key=key)
     hold = await account.hold("60")
     await claw(account, key, "100")
-    await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(45))
+    for is_repeat in (False, True):
+        done = await account.do(holding.capture, hold_id=hold.hold_id, amount=Decimal(45))
+        assert (done.balance, done.replayed) == (0, is_repeat)
     assert await lot(account, key) == decimals(0, 55, 0, 45)
     assert (await account.books()).balance == 0
 

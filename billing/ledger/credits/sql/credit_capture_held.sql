@@ -35,8 +35,16 @@ BEGIN
         SET status = 'captured', captured = answer.captured, resolved_at = as_of
         WHERE h.id = p_item.hold_id;
     END IF;
-    SELECT t.id, t.balance_after INTO answer.transaction_id, answer.balance
+    SELECT t.id INTO answer.transaction_id
     FROM credit_transactions AS t WHERE t.key = posting.key;
+    -- What is released may be clawed back or expire at once: the balance is that after all of it.
+    SELECT t.balance_after INTO answer.balance
+    FROM credit_transactions AS t
+    WHERE t.account_id = p_item.account_id AND t.key = ANY (posting.key || ARRAY(
+        SELECT public_id('hld', p.hold_id) || '/' || public_id('lot', p.lot_id) || e.entry
+        FROM credit_hold_lots AS p CROSS JOIN (VALUES ('/clawback'), ('/expire')) AS e(entry)
+        WHERE p.hold_id = p_item.hold_id))
+    ORDER BY t.seq DESC LIMIT 1;
     PERFORM set_config('app.accounts', shown, true);
     RETURN answer;
 END;

@@ -90,6 +90,7 @@ WHOLE: Final = (
     "tests/integration/faults/test_provider_faults.py",
     "tests/integration/dunning/test_final_actions.py",
     "tests/integration/arrears/test_voids.py",
+    "tests/integration/coupons/test_nothing_renews_nothing.py",
     "tests/integration/usage/test_tiered_prices.py",
     "tests/integration/reversals/test_outside.py",
     "tests/integration/reversals/test_credits_of_others.py",

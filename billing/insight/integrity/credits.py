@@ -100,9 +100,8 @@ QUERIES: Final[dict[str, str]] = {
         JOIN plans p ON p.id = s.plan_id
         -- The line of the plan says what was sold; the subscription may have another plan since.
         LEFT JOIN LATERAL (
-            SELECT (l.detail ->> 'credits')::numeric AS credits, l.unit_amount, r.key
+            SELECT (l.detail ->> 'credits')::numeric AS credits, l.unit_amount
             FROM invoice_lines l
-            LEFT JOIN prices r ON r.kind = 'plan' AND r.id = (l.detail ->> 'price')::uuid
             WHERE l.invoice_id = i.id AND l.kind = 'plan' ORDER BY credits DESC LIMIT 1) n ON true
         WHERE i.status = 'paid' AND i.settlement <> 'forgiven'
           -- A change of plan grants its own.
@@ -122,10 +121,10 @@ QUERIES: Final[dict[str, str]] = {
               WHERE l.account_id = i.account_id
                 AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
                     || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                -- A plan without a price grants once per month, whichever subscription it is.
+                -- Plans without a price grant once per month, whichever plan or change it is.
                 OR coalesce(n.unit_amount, s.amount_minor) = 0 AND l.created_at <= i.paid_at
-                    AND starts_with(l.grant_key, public_id('acc', s.account_id) || '/'
-                        || coalesce(n.key, s.plan_key) || '-')))
+                    AND l.kind = 'plan' AND (starts_with(l.grant_key, 'chg_')
+                        OR starts_with(l.grant_key, public_id('acc', s.account_id) || '/'))))
         UNION ALL
         -- The later cycles of a longer period wait for its invoice; those that have ended are past.
         SELECT l.account_id, public_id('lot', l.id)

@@ -35,7 +35,7 @@ async def begun(actors: Actors, credits: int = 100, cap: int | None = 30, **more
     return customer
 
 
-async def spend(customer: Customer, amount: int) -> None:
+async def spend(customer: Customer, amount: int | Decimal) -> None:
     """Credits go, in burn order."""
     body = {"account_id": customer.id, "amount": str(-amount), "reason": "a test"}
     await customer.actors.operate("POST", "/admin/credits/adjust", body, key=str(uuid4()))

@@ -9,11 +9,18 @@ from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.invoices.sums import sum_lines
+from billing.money.invoices.schemas import Invoice, Line
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, invoicing, items, proration, spans, true_ups
+from billing.money.subscriptions.periods import (
+    cycles,
+    for_nothing,
+    invoicing,
+    items,
+    proration,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 
@@ -69,19 +76,12 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     lines = [invoicing.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
     key, fields = invoicing.change_key(w, change_id), spans.fields(new)
     invoice = invoicing.of_change(coming, key, lines, plan, **fields)
-    if new.amount_minor and _is_for_nothing(invoice):
+    if new.amount_minor and for_nothing.costs_nothing(invoice):
         part = spans.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]
         invoice = invoicing.of_change(coming, key, lines, plan, **fields)
     return invoices.draft(w, invoice)
-
-
-def _is_for_nothing(invoice: NewInvoice) -> bool:
-    """True if coupons take all of the plan's price."""
-    summed = sum_lines(invoice.lines, invoice.discounts, currency=invoice.currency)
-    plan = [one for one in summed if one.line.kind == items.PLAN]
-    return all(one.line.amount_minor <= one.discount_minor for one in plan)
 
 
 def _with_credits(line: Line, amount: Decimal) -> Line:

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.core import keys, periods
@@ -10,11 +9,15 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, invoicing, items, rollover, spans
+from billing.money.subscriptions.periods import (
+    cycles,
+    for_nothing,
+    invoicing,
+    items,
+    rollover,
+    spans,
+)
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
-
-CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
-"""The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
 
 
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
@@ -86,6 +89,10 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
     if not subscription.amount_minor and start == subscription.cycle_start:
         # The end at a date that cuts the cycle may be taken back; its rest has no grant of its own.
         end = subscription.cycle_whole_end or end
+    if not subscription.amount_minor:
+        amount = for_nothing.left_in_month(w, plan.allowance, start, amount)
+        if not amount:
+            return
     lot = {
         "account_id": subscription.account_id,
         "amount": amount,
@@ -155,7 +162,5 @@ def grant_key(subscription: Subscription, allowance: periods.Interval, start: da
     if subscription.amount_minor:
         return keys.cycle_grant(subscription.id, start)
     zone = subscription.zone
-    number = periods.index_at(CALENDAR, zone, allowance, start)
-    month = periods.boundary(CALENDAR, zone, allowance, number)
-    day = periods.to_wall(month, zone).date()
+    day = periods.to_wall(for_nothing.month_of(allowance, zone, start), zone).date()
     return keys.free_grant(subscription.account_id, subscription.plan_key, day)

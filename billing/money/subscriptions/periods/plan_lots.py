@@ -61,6 +61,28 @@ LOTS: Final = f"""
 what another subscription has paid for, or a period before a resumption. Lots of a cycle that a
 change has cut count too: the change granted that much less.
 """
+FREE_GRANTS: Final = """
+    SELECT jsonb_build_object(
+        'grant_key', x.grant_key, 'amount', (x.amount - x.clawed)::text, 'at', x.created_at)
+    FROM credit_lots x
+    WHERE x.account_id = s.account_id AND x.kind = 'plan'
+      AND x.created_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz)) - interval '1 year'
+      AND (starts_with(x.grant_key, public_id('acc', s.account_id) || '/') OR EXISTS (
+          SELECT FROM subscription_changes c
+          WHERE c.account_id = s.account_id AND c.kind = 'plan' AND c.status = 'applied'
+            AND (c.terms ->> 'unit_minor')::bigint = 0
+            AND starts_with(x.grant_key, public_id('chg', c.id) || '/')))
+"""
+"""Credits that plans without a price granted, by their cycles or by a change, as
+`free_parts.FreeGrant`.
+"""
+FREE_PARTS: Final = """
+    SELECT x.terms -> 'free' FROM subscription_changes x
+    WHERE x.subscription_id = s.id AND x.kind = 'plan' AND x.status = 'applied'
+      AND x.invoice_id IS NOT NULL
+    ORDER BY x.decided_at DESC, x.id DESC LIMIT 1
+"""
+"""The record of parts that cost nothing, by the newest change of plan."""
 KEEPS: Final = """
     EXISTS (SELECT FROM credit_lots x
             WHERE x.account_id = s.account_id AND x.is_open AND x.kept_from IS NOT NULL)"""

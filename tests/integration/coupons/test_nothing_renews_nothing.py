@@ -1,0 +1,182 @@
+"""Plans sold for nothing renew nothing: neither the credits nor the units of their month."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.test_contracts import agree
+from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.coupons.test_coupons import CLOCK, coupon
+from tests.integration.credits.test_rollover import spend
+
+FREE: dict[str, Any] = {"percent": "100", "duration": "forever"}
+NOW = {"at": "now"}
+
+
+async def sold(actors: Actors, credits: int, dollars: int, **more: Any) -> str:
+    """A plan with these credits, and ten times as many answers, at this price a month."""
+    key = f"n{credits}-{uuid4().hex[:8]}"
+    limit = {"meter": "ai_responses", "included": str(credits * 10), "then": "block"}
+    prices = {"month": {"USD": dollars * 100}, "year": {"USD": dollars * 1000}}
+    terms = {
+        "family": "nothing", "name": "N", "limits": [limit], "monthly_credits": str(credits),
+        "prices": prices,
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", terms | more)
+    return key
+
+
+async def beginning(actors: Actors, plan: str, **more: Any) -> Customer:
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.save_card()
+    await customer.subscribe(plan, **more)
+    await customer.until_subscription("active")
+    return customer
+
+
+async def use_up(customer: Customer) -> None:
+    """Spend all credits, and use all answers, that there are."""
+    there = await customer.credits()
+    if there:
+        await spend(customer, there)
+    seen = (await customer.ask("GET", "/usage/current"))["meters"]["ai_responses"]
+    left = Decimal(seen["remaining"])
+    if left:
+        body = {"feature_type": "ai_responses", "usage_amount": str(left)}
+        await customer.ask("POST", "/usage/record", body, status=201)
+
+
+async def had(customer: Customer) -> tuple[int, int]:
+    """Credits granted, and answers used: to whole ones, for some seconds have passed."""
+    (row,) = await customer.rows(
+        "SELECT (SELECT sum(amount - clawed) FROM credit_lots"
+        " WHERE account_id = %(me)s) AS credits,"
+        " (SELECT sum(usage_amount) FROM usage_records WHERE account_id = %(me)s) AS answers"
+    )
+    return round(row["credits"]), round(row["answers"])
+
+
+async def trip(customer: Customer, second: int, **wish: Any) -> None:
+    await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
+    await change(customer, when="now", **wish)
+    await use_up(customer)
+
+
+@pytest.mark.parametrize("way", ["goes on", "by the year", "paused"])
+async def test_a_plan_that_goes_up_and_down_under_a_coupon_brings_one_month(
+    actors: Actors, way: str
+) -> None:
+    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
+    customer = await beginning(actors, low, coupon=await coupon(actors, **FREE))
+    await use_up(customer)
+    for second in range(1, 5):
+        await trip(customer, second, plan=(low, high)[second % 2])
+    assert await had(customer) == (300, 3000)
+    if way == "by the year":
+        await trip(customer, 5, interval="year")
+    elif way == "paused":
+        await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
+        await customer.advance(to="2027-01-01T10:00:05Z")
+        await customer.ask("POST", f"{PATH}/resume", status=200)
+    await trip(customer, 6, plan=high)
+    assert await had(customer) == (300, 3000)
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert await customer.credits() == 300, "the next month has its own"
+
+
+async def test_seats_that_come_and_go_under_a_coupon_bring_one_month(actors: Actors) -> None:
+    seats = {"least": 1, "most": 20, "credits": True, "limits": True}
+    plan = await sold(actors, 10, 10, seats=seats)
+    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    await use_up(customer)
+    for second, number in enumerate((20, 1, 20, 1, 20), start=1):
+        await trip(customer, second, quantity=number)
+    assert await had(customer) == (200, 2000)
+
+
+async def test_another_interval_for_nothing_brings_the_month_once(actors: Actors) -> None:
+    plan = await sold(actors, 100, 10)
+    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    await use_up(customer)
+    for second, interval in enumerate(("year", "month", "year"), start=1):
+        await trip(customer, second, interval=interval)
+    assert await had(customer) == (100, 1000)
+
+
+async def test_a_coupon_for_one_plan_renews_nothing_beside_a_paid_one(actors: Actors) -> None:
+    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
+    customer = await beginning(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
+    await use_up(customer)
+    for second in range(1, 5):
+        await trip(customer, second, plan=(high, low)[second % 2])
+    paid = sum(one["amount"] for one in await customer.effects()) / 1000
+    assert (paid, await money(customer)) == (2, 0), "what was used is not given back"
+    assert await had(customer) == (300 + 200, 3000 + 2000)
+
+
+async def test_a_coupon_gives_back_no_paid_time_whose_credits_are_spent(actors: Actors) -> None:
+    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
+    customer = await beginning(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
+    await use_up(customer)
+    await customer.advance(to="2027-01-01T10:00:01Z")
+    await change(customer, when="now", plan=low)
+    await spend(customer, await customer.credits())
+    await customer.refused("CREDITS_SPENT", "PUT", PATH, {"plan": high, "when": "now"})
+
+
+async def test_free_plans_bring_their_credits_once_a_month(actors: Actors) -> None:
+    small, same = [await sold(actors, 50, 0) for _ in range(2)]
+    customer = await beginning(actors, small)
+    await use_up(customer)
+    await customer.advance(to="2027-01-01T11:00:00Z")
+    for wish in ({"plan": same}, {"plan": small}, {"interval": "year"}):
+        await change(customer, when="now", **wish)
+    assert await had(customer) == (50, 500)
+    for day, interval in ((2, "month"), (9, "year"), (19, "month")):
+        await customer.advance(to=f"2027-01-{day:02}T11:00:00Z")
+        await change(customer, when="now", interval=interval)
+    assert await had(customer) == (50, 500), "no share of the time that has passed either"
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+async def test_a_larger_plan_without_a_price_brings_once_what_it_has_more(
+    actors: Actors, agreed: bool
+) -> None:
+    small, large = [await sold(actors, many, 10 * agreed) for many in (50, 200)]
+    customer = await actors.customer_on_clock(CLOCK)
+    if agreed:
+        price = {"interval": "month", "currency": "USD", "amount_cents": 0}
+        await agree(customer, prices=[price | {"plan": plan} for plan in (small, large)])
+    await customer.subscribe(small)
+    await use_up(customer)
+    for second in range(1, 6):
+        await trip(customer, second, plan=(small, large)[second % 2])
+    assert await had(customer) == (200, 2000)
+
+
+async def test_another_free_subscription_brings_only_what_it_has_more(actors: Actors) -> None:
+    small, same, large = [await sold(actors, many, 0) for many in (50, 50, 200)]
+    customer = await beginning(actors, small)
+    for second, (plan, granted) in enumerate(((same, 50), (large, 200), (small, 200)), start=1):
+        await use_up(customer)
+        await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+        await customer.advance(to=f"2027-01-01T10:00:0{second}Z")
+        await customer.subscribe(plan)
+        assert (await had(customer))[0] == granted
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    assert await customer.credits() == 50
+
+
+@pytest.mark.parametrize("day", [1, 20])
+async def test_a_free_plan_after_a_paid_one_brings_its_month_once(actors: Actors, day: int) -> None:
+    small, dear = await sold(actors, 50, 0), await sold(actors, 100, 10)
+    customer = await beginning(actors, small)
+    await use_up(customer)
+    await trip(customer, 1, plan=dear)
+    granted, _ = await had(customer)
+    await customer.advance(to=f"2027-01-{day:02}T10:00:02Z")
+    await change(customer, when="now", plan=small)
+    assert (await had(customer))[0] == granted

@@ -17,7 +17,7 @@ from billing.matters.effects import Work
 from billing.money.invoices.schemas import PRORATION, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import invoicing, proration
+from billing.money.subscriptions.periods import cycles, invoicing, proration
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import Note
 

@@ -1,4 +1,4 @@
-"""Scheduled safety nets: matters left by a crash, missed notifications and overdue steps.
+"""The scheduled jobs by name: safety nets, looks at the books, and housekeeping.
 
 Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
 """

@@ -96,6 +96,8 @@ RETIRED: Final = (
     Retired(r"with told\(\)", "translated"),
     word("TellingClient", "LoggingClient"),
     Retired(r"\btelling\.(?:nudge|bear|begin|tried|call_each)", "notifying"),
+    word("ValidOrder|held_on_terms|held_from|price_words", "Order, owned_on_terms, shown_price"),
+    word("hold_collectors|charge_told|plan_bound", "take_collectors, charge_of, of_plan"),
     word("RegisterActivities|AccountSteps|RateLimits", "MatterNote-, AccountBase, CallerRates"),
 )
 

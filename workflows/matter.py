@@ -343,8 +343,9 @@ class MatterWorkflow(Generic[S]):
             return
         if not self._failed:
             workflow.set_current_details(self.state.words)
-        step = self._head()
-        self._shown.state(self.state, step.due if step else None)
+        if self._shown.differs_from(self.state):
+            step = self._head()
+            self._shown.state(self.state, step.due if step else None)
 
     def _standing(self, *, settled: bool) -> MatterStatus:
         return MatterStatus(

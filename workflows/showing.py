@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 class Shown:
-    """The status and plan that the search attributes have; they are set only if one changes."""
+    """The status and plan that the search attributes have, which are set only if one changes."""
 
     def __init__(self) -> None:
         attributes = workflow.info().typed_search_attributes  # as the starter has set them
@@ -19,13 +19,15 @@ class Shown:
             attributes.get(PLAN),
         )
 
+    def differs_from(self, state: State) -> bool:
+        """True if operators do not see this state's status and plan yet."""
+        return self._last != (state.status, state.plan)
+
     def state(self, state: State, due: datetime | None) -> None:
         """Show a state whose next step is due at an instant (None: it has none)."""
-        now = (state.status, state.plan)
-        if now != self._last:
-            plan_before = self._last and self._last[1]
-            workflow.upsert_search_attributes(updates(state, plan_before, due))
-            self._last = now
+        plan_before = self._last and self._last[1]
+        workflow.upsert_search_attributes(updates(state, plan_before, due))
+        self._last = (state.status, state.plan)
 
     def halt(self, reason: str) -> None:
         """Show that the matter is halted; the next state is shown whatever it is."""

@@ -180,7 +180,7 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
         only = invoice_rows(body.invoice_ids)
         known = await _has_asked(connection, call.account.id, claim)
         if body.preview_token is not None and not known:
-            await overdue.hold(connection, call.account.id, only)
+            await overdue.lock_owed(connection, call.account.id, only)
             only = await _demand_as_previewed(call, connection, body, body.preview_token)
         asked = await overdue.ask(
             connection,

@@ -92,14 +92,6 @@ def due_head(plan: Iterable[Step], step: Step, now: datetime) -> Step | None:
     return first
 
 
-def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
-    """The due date of a repeated step: its own date, or `gap` after the last run, if later.
-
-    A missed run happens at once; the runs after it never bunch up (docs/rules.md#time).
-    """
-    return max(planned, last_ran_at + gap)
-
-
 class State(Lean):
     """The state of one matter, read from its rows: its agenda and its words follow from it."""
 

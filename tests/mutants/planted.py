@@ -218,7 +218,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "missed dunning slots run in a burst",
-        "billing/matters/agenda.py",
+        "billing/money/dunning/rules.py",
         "return max(planned, last_ran_at + gap)",
         "return planned",
         (f"{STORIES}/test_outages.py", "-k", "eight_days"),

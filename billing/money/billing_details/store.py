@@ -1,4 +1,4 @@
-"""Every query on billing details."""
+"""Queries on billing details."""
 
 from typing import Any
 from uuid import UUID

@@ -11,7 +11,6 @@ from pydantic import AwareDatetime
 from billing.catalog.plans.schemas import DunningPolicy
 from billing.core import periods
 from billing.core.frozen import Frozen
-from billing.matters.agenda import spaced_due
 
 MAX_EXTENSION_DAYS: Final = 90
 FINAL_ACTION_GAP: Final = timedelta(hours=24)
@@ -60,6 +59,14 @@ def final_due(case: Case) -> datetime:
     if case.ends_by_slots:
         tried_at = min(case.last_slot_ran_at, tried_at)
     return final_action_due(planned, tried_at)
+
+
+def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
+    """The due date of a repeated step: its own date, or `gap` after the last run, if later.
+
+    A missed run happens at once; the runs after it never bunch up (docs/rules.md#time).
+    """
+    return max(planned, last_ran_at + gap)
 
 
 def final_action_due(planned: datetime, last_attempt_at: datetime) -> datetime:

@@ -80,7 +80,7 @@ async def owed(
     return found
 
 
-async def hold(
+async def lock_owed(
     connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
 ) -> list[UUID]:
     """Lock the account and the collectors of what is `owed`: nothing of it changes meanwhile.
@@ -111,7 +111,7 @@ async def ask(
     if known:
         await locks.take_collectors(connection, account_id, known)
     else:
-        known = await hold(connection, account_id, only)
+        known = await lock_owed(connection, account_id, only)
     asked = [(one, await _try(connection, one, at, suffix, method_id)) for one in known]
     return [(invoice_id, request) for invoice_id, request in asked if request is not None]
 

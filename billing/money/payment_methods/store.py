@@ -1,4 +1,4 @@
-"""Every query on stored payment methods."""
+"""Queries on stored payment methods."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -163,7 +163,7 @@ async def void(
     Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for a record that is
     no use, a level's reading, or a use whose card is being charged.
     """
-    charge = await _hold_charge(connection, account_id, record_id)
+    charge = await _lock_charge(connection, account_id, record_id)
     returned = await _returned(connection, charge) if charge else None
     row = await _VOID.one(
         connection, account_id=account_id, record_id=record_id,
@@ -196,7 +196,7 @@ def _detail(reason: str, returned: Returned | None) -> dict[str, Any]:
     return {"reason": reason, "currency": invoice.currency, "invoice_id": named} | owed
 
 
-async def _hold_charge(
+async def _lock_charge(
     connection: AsyncConnection, account_id: UUID, record_id: UUID
 ) -> UseCharge | None:
     """Lock the account and what collects the charge of a use; return the charge.

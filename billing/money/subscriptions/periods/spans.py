@@ -187,7 +187,7 @@ def extended(subscription: Subscription, days: int, allowance: Interval) -> Subs
         moved = {"trial_end": end, **_trial_anchor_later(s, wall, days)}
         cycle_end = _trial_cycle_end(s, allowance, end)
     else:
-        moved = _anchor_later(s, days)
+        moved = _whole_anchor_later(s, days)
         after = s.model_copy(update=moved | {"current_period_end": end})
         cycle_end = _cycle_end_later(s, after, allowance, days)
     return s.model_copy(
@@ -211,7 +211,7 @@ def _later(at: datetime, zone: str, days: int) -> datetime:
     return periods.to_wall(at, zone) + timedelta(days=days)
 
 
-def _anchor_later(s: Subscription, days: int) -> dict[str, Any]:
+def _whole_anchor_later(s: Subscription, days: int) -> dict[str, Any]:
     """Return the anchor of a period that now ends `days` later. If an end at a date has cut it, its
     rest still comes and keeps its length.
     """

@@ -127,8 +127,10 @@ def begin(
         end = invoice.period_end
     # In the last two hours: half of the time left.
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
-    pays = {"invoice_id": invoice.id, "expires_at": min(at + WAITS, last)}
-    _write(w, paying.change_id, kind, wanted, terms, status="pending", **pays)
+    _write(
+        w, paying.change_id, kind, wanted, terms,
+        status="pending", invoice_id=invoice.id, expires_at=min(at + WAITS, last),
+    )  # fmt: skip
     money = {"amount_cents": invoice.amount_due_minor, "currency": subscription.currency}
     announce(w, subscription, "change_begun", kind=kind, wanted=wanted, **money)
     if invoices.is_collectable(invoice) and not by_transfer:
@@ -138,14 +140,11 @@ def begin(
 
 
 def _write(
-    w: Work[SubscriptionFacts],
-    change_id: UUID,
-    kind: ChangeKind,
-    wanted: dict[str, Any],
-    terms: Terms | None,
-    **fields: Any,
-) -> None:
-    """Write a change, with what only one that is charged or one that is scheduled has."""
+    w: Work[SubscriptionFacts], change_id: UUID, kind: ChangeKind, wanted: dict[str, Any],
+    terms: Terms | None, *, status: ChangeStatus, invoice_id: UUID | None = None,
+    expires_at: datetime | None = None, effective_at: datetime | None = None,
+) -> None:  # fmt: skip
+    """Write a change: one that is charged has an invoice, one that is scheduled its instant."""
     subscription = cycles.of(w)
     change = SubscriptionChange(
         id=change_id,
@@ -155,7 +154,10 @@ def _write(
         wanted=wanted,
         terms=terms.model_dump(mode="json") if terms is not None else {},
         created_at=w.facts.at,
-        **fields,
+        status=status,
+        invoice_id=invoice_id,
+        expires_at=expires_at,
+        effective_at=effective_at,
     )
     w.add(change)
 

@@ -136,11 +136,6 @@ def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
     return _apply(w, draft, applied)
 
 
-def pay_by_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
-    """Pay a draft from money that has just come to the balance for it, whatever else is owed."""
-    return _apply(w, draft, draft.total_minor)
-
-
 def bill_carried(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
     """Add the carried debt to a draft that is too small for a card, if one can be charged both: so
     small amounts are not carried without end. If the draft is voided, the debt is carried again.

@@ -22,8 +22,6 @@ from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts
 
 CLAWBACK: Final = "clawback"
-RESTORED: Final = "restored"
-"""The kind of the line that sells again what a lost dispute had taken; ends its invoice's key."""
 
 
 def subject_of(row: Refund | Dispute) -> str:
@@ -177,9 +175,7 @@ def _went_back(rows: Rows, invoice: Invoice) -> bool:
 
     Of its total something may be left that nobody paid: the odd part of a card's step.
     """
-    names = {f"{subject_of(one)}/{RESTORED}" for one in reversals(rows, invoice)}
-    sold = [invoice, *(one for one in rows.of(Invoice) if one.fact_key in names)]
-    if not any(left(rows, one).total_minor for one in sold):
+    if not left(rows, invoice).total_minor:
         return True
     settled = (one for one in rows.of(Payment) if one.settled_at is not None)
     found = {one.status for one in settled if bill_of(rows, one).id == invoice.id}

@@ -1,8 +1,8 @@
 """Disputes: the payer's bank inquires, takes the money, and returns or keeps it. Pure.
 
 An open dispute claws back the credits; a dispute that is won returns money and credits. One that is
-won after it was booked as lost gives back what the loss took (`restoring`). Any dispute stops
-automatic top-ups, and one for fraud bars its card.
+won after it was booked as lost returns only the money, which is then the customer's. Any dispute
+stops automatic top-ups, and one for fraud bars its card.
 """
 
 from typing import Any, Final
@@ -17,7 +17,7 @@ from billing.money.refunds import transitions as refunds
 from billing.money.refunds.left import bill_of
 from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals import booking, placing, restoring
+from billing.money.reversals import booking, placing
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import REMIND_BEFORE
 
@@ -184,7 +184,7 @@ def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: Di
     if state != "won":
         return
     row = _close(w, row, state)
-    kept = _return(w, row) if row.booked_at is None else _restore(w, row)
+    kept = _return(w, row) if row.booked_at is None else _keep(w, row)
     _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 
 
@@ -211,9 +211,8 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
             booking.move_balance(w, row, -taken, "refunded", of)
 
 
-def _restore(w: Work[ReversalFacts], row: Dispute) -> int:
-    """Give back what the loss took: what was sold with its credits, or of a subscription that has
-    ended the money for the time that was not served. Return what stays on the money balance.
+def _keep(w: Work[ReversalFacts], row: Dispute) -> int:
+    """Keep the credit note and the clawback; return the money, which the customer gets as balance.
 
     The loss that we recorded is reversed.
     """
@@ -221,10 +220,6 @@ def _restore(w: Work[ReversalFacts], row: Dispute) -> int:
     booking.move_balance(w, row, kept, WON)
     row = w.change(row, loss_minor=0)
     booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
-    kept -= restoring.sell_again(w, row)
-    if w.facts.ended_at is None:
-        _return_credits(w, row)
-        w.change(row, credits=[])  # so none of them is away any more
     refunds.look_again(w, but=row.payment_id)
     return kept
 
@@ -233,12 +228,6 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> int:
     """Return the credits, and to the money balance its part, which is the answer."""
     booking.move_balance(w, row, row.balance_minor, WON)
     w.change(row, loss_minor=0)
-    _return_credits(w, row)
-    refunds.look_again(w, but=row.payment_id)
-    return row.balance_minor
-
-
-def _return_credits(w: Work[ReversalFacts], row: Dispute) -> None:
     for number, taken in enumerate(row.credits, start=1):
         returned = {
             "account_id": row.account_id,
@@ -248,6 +237,8 @@ def _return_credits(w: Work[ReversalFacts], row: Dispute) -> None:
             "subject": _name(row),
         }
         w.do(Do(GIVE_BACK, returned))
+    refunds.look_again(w, but=row.payment_id)
+    return row.balance_minor
 
 
 def _name(row: Dispute) -> str:

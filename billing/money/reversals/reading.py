@@ -27,7 +27,7 @@ from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.reversals.booking import CLAWBACK
 from billing.money.reversals.disputing import BAR, BOUND, FREE, GIVE_BACK, STOP
-from billing.money.reversals.facts import WENT_BACK, Granted, ReversalFacts
+from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.top_ups import service as top_ups
@@ -59,10 +59,6 @@ _INVOICES = """
         SELECT p.invoice_id FROM payments p WHERE p.id = :subject_id
         UNION SELECT u.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
               JOIN purchases u ON u.id = o.purchase_id WHERE p.id = :subject_id
-        -- What was sold again after a dispute of it.
-        UNION SELECT r.id FROM disputes d JOIN invoices r
-              ON r.fact_key = public_id('dsp', d.id) || '/restored'
-              WHERE d.payment_id = :subject_id
         UNION SELECT l.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
               JOIN invoices c ON c.subscription_id = o.subscription_id
               JOIN invoice_lines l ON l.invoice_id = c.id
@@ -116,8 +112,6 @@ _READ = Prepared(
         f"""
     WITH mine AS MATERIALIZED ({_INVOICES})
     SELECT a.clock_at, a.is_test,
-           (SELECT s.ended_at FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
-            WHERE i.id = p.invoice_id AND s.end_reason = '{WENT_BACK}') AS ended_at,
            ARRAY(SELECT to_jsonb(u) || jsonb_build_object('credits', u.credits::text)
                  FROM purchases u JOIN mine m ON m.purchase_id = u.id AND m.id = p.invoice_id)
                AS purchases,
@@ -159,7 +153,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
         payment_id=wanted.subject_id,
         taxation=shown(row["taxation"]),
         granted=tuple(Granted.model_validate(one) for one in row["granted"]),
-        ended_at=row["ended_at"],
         clock_at=row["clock_at"],
     )
     return rows, facts

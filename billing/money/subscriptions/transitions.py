@@ -20,7 +20,6 @@ from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.reversals.facts import WENT_BACK
 from billing.money.subscriptions import expiring_cards, payment_effects
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -32,6 +31,7 @@ from billing.money.subscriptions.views import view
 
 _WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}
 _AT_A_DATE: Final = "canceled at the date that was asked for"
+_WENT_BACK: Final = "its payment went back"
 
 
 def transition(w: Work[SubscriptionFacts], step: Step) -> None:
@@ -61,7 +61,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 def _why(w: Work[SubscriptionFacts], step: Step) -> str:
     """Return the reason of an end."""
     if step.name == "end" and w.facts.period_is_lost:
-        return WENT_BACK
+        return _WENT_BACK
     at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
     return _AT_A_DATE if at_a_date else _WHY[step.name]
 

@@ -46,7 +46,6 @@ class Story:
         self.made: dict[str, RefundOutcome] = {}
         self.disputes: dict[str, DisputeOutcome] = {}
         self.lot = {"left": CREDITS, "asked": Decimal(0)}
-        self.clawed: dict[str, Decimal] = {}
         self.asked: list[tuple[Refund, str]] = []
         self.upgrades: list[tuple[UUID, int]] = []
         self.credited = 0
@@ -102,9 +101,15 @@ class Story:
                     self.announced.append(action)
                 case Do("clawback", taken):
                     self.lot["asked"] += taken["amount"]
-                    self.clawed[taken["key"]] = taken["amount"]
                 case Do("return_clawback", back):
-                    self.lot["asked"] -= self.clawed[back["clawback_key"]]
+                    clawback = back["clawback_key"]
+                    row = next(
+                        one for one in self.rows.of(Dispute)
+                        if clawback.startswith(ids.encode(ids.DISPUTE, one.id))
+                    )  # fmt: skip
+                    names = (f"{ids.encode(ids.DISPUTE, row.id)}/clawback-{n}" for n in count(1))
+                    taken = dict(zip(names, row.credits, strict=False))[clawback]
+                    self.lot["asked"] -= Decimal(taken["amount"])
 
     @property
     def room(self) -> int:

@@ -190,7 +190,7 @@ def end_purchase(w: Work[Any], invoice: Invoice) -> None:
     """Mark a purchase as `refunded` once all its money went back: a part by a refund or dispute,
     the rest by those or by credit notes.
     """
-    if not any(one.booked_at for one in reversals(w.rows, invoice)):
+    if not any(one.booked_at and one.takes_room for one in reversals(w.rows, invoice)):
         return
     for purchase in w.rows.of(Purchase):
         if purchase.status == "completed" and _went_back(w.rows, invoice):

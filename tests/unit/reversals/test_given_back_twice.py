@@ -1,18 +1,21 @@
 """Money for which nothing was given, and that went back in the dashboard or to a bank as well."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from billing.matters.agenda import Step
 from billing.money.disputes.schemas import Dispute
+from billing.money.invoice_requests import corrections
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
+from billing.money.purchases.schemas import Purchase
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import transitions
 from billing.money.reversals.views import booked_key, unbooked
-from tests.unit.reversals.story import AT, INVOICE, PAYMENT, Story, act
+from tests.unit.reversals.story import AT, CREDITS, INVOICE, ME, PAYMENT, Story, act
 
 PAID = 1000
 WAYS: list[tuple[tuple[Any, ...], ...]] = [
@@ -129,3 +132,23 @@ def test_a_dispute_decides_on_money_that_the_provider_cannot_refund(end: str, ke
     assert story.kept == 0
     story.go(("decide", end))
     assert story.kept == kept
+
+
+@pytest.mark.parametrize(("fate", "ends"), [("succeeded", "refunded"), ("failed", "completed")])
+def test_a_pack_whose_refund_failed_is_not_refunded_by_a_note_for_the_rest(
+    fate: str, ends: str
+) -> None:
+    story = Story(999, 0)
+    pack = Purchase(
+        id=UUID(int=6), account_id=ME, pack="small", pack_name="Small", credits=CREDITS,
+        amount_minor=999, currency="EUR", platform="stripe", flow="saved_card",
+        status="completed", invoice_id=INVOICE, created_at=AT, expires_at=AT,
+    )  # fmt: skip
+    story.work().add(pack)
+    for what in (("dashboard", 500), ("hear",), ("settle", fate), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    corrections.credit(
+        story.work(), INVOICE, amount=499, lines=(), reason="goodwill", to="balance", suffix="rest"
+    )
+    assert story.rows.get(Purchase, pack.id).status == ends

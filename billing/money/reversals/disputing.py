@@ -61,6 +61,9 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
     """
     known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
     state = _state(w, outcome, outcome.currency if known is None else known.currency)
+    if _STATES.get(outcome.status) == state == "closed" and outcome.is_withdrawn:
+        # It is in another currency, and its row tells only by the status who has the money.
+        outcome = outcome.model_copy(update={"status": "lost"})
     if known is None:
         known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
         _take(w, known)
@@ -171,17 +174,20 @@ def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute
 
 def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
     """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all. Of
-    one that was closed, and had taken nothing, the provider may take the money later.
+    one that was closed, and had taken nothing, the provider may take the money later. One in
+    another currency is closed either way, and tells by its status who has the money.
     """
     if (row.state, state) == ("closed", "lost") and not row.note_minor + row.balance_minor:
         row = w.change(row, status=status, state="open", closed_at=None)
         _take(w, row)
         _move(w, w.rows.get(Dispute, row.id), state)
         return
-    if row.state != "lost" or row.status == status:
+    if row.status == status or row.state not in ("lost", state):
         return
     row = w.change(row, status=status)
-    if state != "won":
+    if row.state == "closed":
+        _judge(w, row)
+    if (row.state, state) != ("lost", "won"):
         return
     row = _close(w, row, state)
     kept = _return(w, row) if row.booked_at is None else _keep(w, row)

@@ -14,10 +14,10 @@ from billing.money.payment_methods.rules import card_facts
 from billing.money.payment_methods.schemas import Method
 from billing.platform.outbox import service as outbox
 
-# A card that was saved twice is one card.
+# A card that was saved twice is one card, also if it was removed in between.
 _CARD: Final = """
     FROM payments p JOIN payment_methods c ON c.id = p.payment_method_id
-    WHERE p.id = :payment_id AND m.account_id = p.account_id AND m.status = 'active'
+    WHERE p.id = :payment_id AND m.account_id = p.account_id
       AND (m.id = c.id OR m.fingerprint = c.fingerprint)
 """
 _DISPUTES: Final = f"""
@@ -65,6 +65,8 @@ async def free(connection: AsyncConnection, *, payment_id: UUID, at: datetime) -
 
 
 async def _announce(connection: AsyncConnection, card: Method, what: str, at: datetime) -> None:
+    if card.status != "active":
+        return
     facts = card_facts(card)
     subject = facts["payment_method_id"]
     event = Announce(card.account_id, f"payment_method.{what}", subject, facts)

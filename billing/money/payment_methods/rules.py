@@ -84,6 +84,14 @@ def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
     return max(same, key=lambda one: (one.one_card is not None, one.is_default), default=None)
 
 
+def barred_since(methods: Iterable[Method], card: CardDetails) -> datetime | None:
+    """Return when the card was barred, by what is known of all its methods, active or removed."""
+    if card.fingerprint is None:
+        return None
+    same = (one.barred_at for one in methods if one.fingerprint == card.fingerprint)
+    return min((at for at in same if at is not None), default=None)
+
+
 def card_given(card: CardDetails, at: datetime) -> dict[str, Any]:
     """Fields of a method whose card was given at `at`, for the first time or again.
 
@@ -110,9 +118,9 @@ def card_updated(
     if is_reissued(method, card):
         fields["chosen_at"] = at
     if method.fingerprint not in (None, card.fingerprint):
-        same = of_card((one for one in methods if one.id != method.id), card)
-        fields["one_card"] = card.fingerprint if same is None else None
-        fields["barred_at"] = same.barred_at if same is not None else None
+        others = [one for one in methods if one.id != method.id]
+        fields["one_card"] = card.fingerprint if of_card(others, card) is None else None
+        fields["barred_at"] = barred_since(others, card)
     return {name: value for name, value in fields.items() if getattr(method, name) != value}
 
 

@@ -21,6 +21,7 @@ from billing.metering.usage import unpaid
 from billing.money.payment_methods import store
 from billing.money.payment_methods.rules import (
     CardDetails,
+    barred_since,
     can_pay,
     card_facts,
     card_given,
@@ -56,7 +57,7 @@ async def save(
     """
     await credits.lock(connection, account_id)
     known = await store.ever_known(connection, card.stripe_payment_method_id)
-    methods = await store.active(connection, account_id)
+    methods = await store.ever_of(connection, account_id)
     same = of_card(methods, card)
     if known is not None and known.status != "active":
         return same or known, []  # what was detached can never be used again
@@ -69,7 +70,7 @@ async def save(
         method = await _replace(connection, same, card, at)
         make_default = make_default or method.is_default
     else:
-        method = await _add(connection, account_id, card, at)
+        method = await _add(connection, account_id, card, barred_since(methods, card), at)
         make_default = make_default or await store.default(connection, account_id) is None
     if not make_default:
         return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
@@ -234,12 +235,17 @@ async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> M
 
 
 async def _add(
-    connection: AsyncConnection, account_id: UUID, card: CardDetails, at: datetime
+    connection: AsyncConnection,
+    account_id: UUID,
+    card: CardDetails,
+    barred_at: datetime | None,
+    at: datetime,
 ) -> Method:
     row = {
         "id": ids.new(),
         "account_id": account_id,
         "created_at": at,
+        "barred_at": barred_at,
         **card_given(card, at),
     }
     method = await store.add(connection, row)

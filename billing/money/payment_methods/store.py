@@ -90,6 +90,12 @@ async def active(connection: AsyncConnection, account_id: UUID) -> list[Method]:
     return [show(dict(row)) for row in rows.mappings()]
 
 
+async def ever_of(connection: AsyncConnection, account_id: UUID) -> list[Method]:
+    """The account's methods, removed or not."""
+    query = select(payment_methods).where(payment_methods.c.account_id == account_id)
+    return [show(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
 async def others(connection: AsyncConnection, method: Method) -> list[Method]:
     """The account's other active methods, newest first."""
     newest = (payment_methods.c.created_at.desc(), payment_methods.c.id.desc())

@@ -7,6 +7,7 @@ from billing.matters.effects import Do, WakeOpen, Watch, Work
 from billing.matters.kinds import COLLECTORS
 from billing.money.payment_methods.rules import (
     CardDetails,
+    barred_since,
     card_given,
     card_updated,
     is_reissued,
@@ -47,6 +48,7 @@ def _add_card(w: Work[Any], account_id: UUID, card: CardDetails) -> Method:
             id=w.facts.new_id(),
             account_id=account_id,
             created_at=w.facts.at,
+            barred_at=barred_since(w.rows.of(Method), card),
             **card_given(card, w.facts.at),
         )
     )

@@ -3,6 +3,7 @@
 from tests.integration.actors import Actors, Customer
 from tests.integration.credits.test_top_ups import AUTO, give, spend, until, wants
 from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.payment_methods.conftest import METHODS
 from tests.integration.payments.test_card_rules import PACK, PURCHASES, declined, tries
 from tests.integration.reversals.test_outside import disputed, until_credits
 from tests.integration.reversals.test_refunds import paid_for
@@ -62,6 +63,29 @@ async def test_a_card_of_a_fraud_is_not_charged_again_unless_the_dispute_is_won(
     await disputed(actors, customer, "won")
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     await until_credits(customer, "200")
+
+
+async def test_a_card_of_a_fraud_that_is_removed_and_saved_again_is_the_same_card(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.buy("small", "saved_card")
+    opened = await dispute(customer)
+    [card] = (await customer.ask("GET", METHODS))["data"]
+    await customer.ask("DELETE", f"{METHODS}/{card['id']}", {"confirm": "DELETE"}, status=200)
+    await customer.save_card()
+
+    refused = await declined(customer, PURCHASES, PACK)
+
+    assert (refused["decline_code"], await tries(customer)) == ("card_barred", 1)
+    await actors.sandbox.finish_dispute(opened, "won")
+    await disputed(actors, customer, "won")
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+    [now] = (await customer.ask("GET", METHODS))["data"]
+    await customer.ask("DELETE", f"{METHODS}/{now['id']}", {"confirm": "DELETE"}, status=200)
+    await customer.save_card()
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
 
 
 async def test_a_card_stays_barred_while_one_of_its_frauds_is_not_won(actors: Actors) -> None:

@@ -120,6 +120,15 @@ def test_a_removed_card_and_one_without_a_fingerprint_are_methods_of_their_own()
         assert w.rows.get(Method, before.id) == before
 
 
+def test_a_card_that_was_barred_stays_so_after_it_was_removed() -> None:
+    before = NOW - timedelta(days=3)
+    w = work(method(1, "f", status="detached", barred_at=before), method(2, "f", status="removing"))
+    kept_cards.keep_card(w, ACCOUNT, given("f"), make_default=True)
+    other = CardDetails(stripe_payment_method_id="pm_other", fingerprint="other")
+    kept_cards.keep_card(w, ACCOUNT, other, make_default=False)
+    assert [one.barred_at for one in payments.cards(w.rows)] == [before, None]
+
+
 def test_the_id_of_before_brings_no_card_back() -> None:
     w = work(method(1, "f", status="detached"))
     kept_cards.keep_card(

@@ -21,7 +21,7 @@ OF_THE_SUM: Final = frozenset({"amount_too_large", "amount_not_charged"})
 """Reasons that apply to every card; a bank transfer may still pay."""
 Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
 WORDS: Final[dict[Untried, str]] = {
-    "card_barred": "the bank forbids further charges to this card: use another",
+    "card_barred": "its bank, or a dispute for fraud, forbids charges to this card: use another",
     "too_many_attempts": "the card was declined too often lately: use another",
     "debits_returned": "too many debits of this invoice failed: pay it by card",
 }
@@ -74,7 +74,8 @@ def not_charged(currency: str) -> Conflict:
 
 
 def demand_able(card: Method, currency: str) -> Method:
-    """Return the card, unless its bank has barred it or it is a bank account in another currency.
+    """Return the card, unless its bank or a dispute for fraud has barred it, or it is a bank
+    account in another currency.
 
     Errors: CARD_DECLINED; CURRENCY_NOT_CHARGED.
     """

@@ -1,5 +1,6 @@
 """Owed time that a pause has credited is no part of what an end credits of the same line."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,10 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from billing.core.errors import Conflict
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute, DisputeState
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
-from billing.money.subscriptions.periods.proration import NOT_SERVED, unused
+from billing.money.subscriptions.periods.proration import NOT_SERVED, Credit, to_credit, unused
 
 ME, INVOICE = UUID(int=1), UUID(int=2)
 START = datetime(2027, 4, 1, tzinfo=UTC)
@@ -51,7 +53,9 @@ def taken(amount_minor: int, state: DisputeState = "lost") -> Dispute:
     )  # fmt: skip
 
 
-def credited(day: int, *notes: CreditNote | Dispute) -> list[tuple[int, int]]:
+def credited(
+    day: int, *notes: CreditNote | Dispute, by: Callable[..., list[Credit]] = unused
+) -> list[tuple[int, int]]:
     """The credits of an end on this day of a plan of 36.00 beside much use: amount and tax."""
     plan, use = charged(1, "plan", 3000), charged(2, "usage", USE_MINOR)
     net = plan.amount_minor + use.amount_minor
@@ -63,7 +67,7 @@ def credited(day: int, *notes: CreditNote | Dispute) -> list[tuple[int, int]]:
         subtotal_minor=net, tax_minor=total - net, finalized_at=START, created_at=START, **paid,
     )  # fmt: skip
     rows = Rows([invoice, plan, use, *notes])
-    found = unused(rows, [plan], START + timedelta(days=day))
+    found = by(rows, [plan], START + timedelta(days=day))
     return [(one.total_minor, sum(one.part.taxes.values())) for one in found]
 
 
@@ -106,3 +110,9 @@ def test_what_a_bank_took_of_the_price_is_not_given_back_of_the_unused_time(
 
 def test_what_a_bank_gave_back_again_is_credited_like_any() -> None:
     assert credited(15, taken(60_900, "won")) == [(1800, 300)]
+
+
+def test_time_that_a_dispute_holds_a_part_of_is_not_credited_on_request() -> None:
+    with pytest.raises(Conflict):
+        credited(15, taken(60_900, "open"), by=to_credit)
+    assert credited(15, taken(60_000, "open"), by=to_credit) == [(1800, 300)]

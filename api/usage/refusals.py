@@ -104,9 +104,10 @@ async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     return Invalid("USAGE_TOO_LARGE", TOO_DEAR)
 
 
-async def _unpaid(_: Recorded, use: Use, call: AccountCall) -> BillingError:
+async def _unpaid(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    by_card = done.method == BY_CARD
     async with call.transaction() as connection:
-        known = await exposure.of_account(connection, call.account.id, use.at)
+        known = await exposure.of_account(connection, call.account.id, use.at, by_card=by_card)
     limit, unpaid = show_decimal(known.unpaid_limit), show_decimal(known.unpaid)
     return PaymentRequired(
         "UNPAID_LIMIT",

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _UNPAID: Final = text(
     "SELECT unpaid, unpaid_limit, currency"
-    " FROM usage_unpaid(:account_id, coalesce(CAST(:at AS timestamptz), 'infinity'))"
+    " FROM usage_unpaid(:account_id, coalesce(CAST(:at AS timestamptz), 'infinity'), :by_card)"
 )
 
 
@@ -25,8 +25,11 @@ class Exposure:
 
 
 async def of_account(
-    connection: AsyncConnection, account_id: UUID, at: datetime | None = None
+    connection: AsyncConnection, account_id: UUID, at: datetime | None = None, *, by_card: bool
 ) -> Exposure:
-    """Return uses deferred or with failed payment, and owed overage, as a use of `at` sees them."""
-    row = (await connection.execute(_UNPAID, {"account_id": account_id, "at": at})).one()
+    """Return uses deferred or with failed payment, owed overage and, for a use that no card pays at
+    once, what banks took back, as a use of `at` sees them.
+    """
+    named = {"account_id": account_id, "at": at, "by_card": by_card}
+    row = (await connection.execute(_UNPAID, named)).one()
     return Exposure(row.unpaid, row.unpaid_limit, row.currency)

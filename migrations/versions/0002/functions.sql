@@ -3304,7 +3304,8 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_may_defer(p_account_id uuid, p_amount numeric) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT u.unpaid + p_amount <= u.unpaid_limit FROM usage_unpaid(p_account_id, 'infinity') AS u
+    SELECT u.unpaid + p_amount <= u.unpaid_limit
+    FROM usage_unpaid(p_account_id, 'infinity', false) AS u
 $$;
 
 CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
@@ -4772,7 +4773,7 @@ BEGIN
         GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
-        known := usage_unpaid(one.account_id, one.at);
+        known := usage_unpaid(one.account_id, one.at, one.method = 'payment_charge');
         IF (known.owes OR one.method = 'payment_charge')
             AND (known.unpaid >= known.unpaid_limit OR one.method = 'subscription_included'
                 AND known.unpaid + one.amount > known.unpaid_limit)
@@ -4780,7 +4781,7 @@ BEGIN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';
             END LOOP;
-        ELSIF one.capped_at IS NOT NULL AND NOT known.owes THEN
+        ELSIF one.capped_at IS NOT NULL AND NOT known.owes AND one.method <> 'payment_charge' THEN
             PERFORM usage_open_period(one.account_id, one.capped_at);
         END IF;
         PERFORM set_config('app.accounts', shown, true);
@@ -5747,7 +5748,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_unpaid(
-    p_account_id uuid, p_at timestamptz,
+    p_account_id uuid, p_at timestamptz, p_is_paid_at_once boolean,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
@@ -5757,7 +5758,7 @@ DECLARE
     since timestamptz := '-infinity';
     overdue_since timestamptz;
     is_paid_for boolean;
-    taken numeric := usage_lost_to_banks(p_account_id);
+    taken numeric := CASE WHEN p_is_paid_at_once THEN 0 ELSE usage_lost_to_banks(p_account_id) END;
     unit numeric;
     limits jsonb;
 BEGIN

@@ -125,3 +125,27 @@ async def test_overage_is_not_bounded_by_what_a_bank_took_a_year_ago(actors: Act
     await refused(customer, "501")
     await customer.advance(to="2028-02-02T10:00:00Z")
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"
+
+
+async def test_a_use_that_a_card_pays_at_once_is_not_bounded_by_what_a_bank_took(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+
+    async def by_card(units: str) -> Json:
+        body = {"product_id": "gpt-4", "usage_amount": units, "billing_method": "payment_charge"}
+        body |= {"event_id": f"by-card-{units}"}
+        return await customer.ask("POST", "/usage/record", body, status=201)
+
+    assert (await by_card("60000"))["total_cost"] == "120.00"
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general")
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
+    await disputed(actors, customer, "lost")
+
+    assert (await by_card("5000"))["total_cost"] == "10.00"
+    later = {"product_id": "gpt-4", "usage_amount": "1", "on_insufficient": "defer"}
+    told = await customer.refused("UNPAID_LIMIT", "POST", "/usage/record", later)
+    assert told["unpaid"] == "120.00"

@@ -96,7 +96,7 @@ async def test_what_holds_by_default_is_so_in_sql_as_in_python_and_in_the_catalo
     shop = await new_shop()
     ((currency, limit),) = await shop.rows(
         "SELECT currency_by_default(), unpaid_limit"
-        " FROM usage_unpaid(CAST(:id AS uuid), 'infinity')"
+        " FROM usage_unpaid(CAST(:id AS uuid), 'infinity', false)"
     )
     assert currency == DEFAULT_CURRENCY
     said = " ".join((PlanSpec.model_fields["unpaid_limit"].description or "").split())

@@ -6,9 +6,9 @@
 -- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while one of another
 -- subscription is overdue. Of one that is paid for only what came after the invoice that is overdue
 -- counts. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
--- owes.
+-- owes; but not for a use that a card pays at once (`p_is_paid_at_once`), which is no credit.
 CREATE OR REPLACE FUNCTION usage_unpaid(
-    p_account_id uuid, p_at timestamptz,
+    p_account_id uuid, p_at timestamptz, p_is_paid_at_once boolean,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
@@ -18,7 +18,7 @@ DECLARE
     since timestamptz := '-infinity';
     overdue_since timestamptz;
     is_paid_for boolean;
-    taken numeric := usage_lost_to_banks(p_account_id);
+    taken numeric := CASE WHEN p_is_paid_at_once THEN 0 ELSE usage_lost_to_banks(p_account_id) END;
     unit numeric;
     limits jsonb;
 BEGIN

@@ -1,8 +1,9 @@
 -- Refuse what would take an account beyond what it may leave unpaid (usage_unpaid): use beyond the
 -- plan in a trial, before any money came or while an invoice is overdue (`capped`), late use beyond
 -- the plan of a subscription that owes, and another try of a card. What is put off is refused where
--- that is decided (usage_pay_records). The first use after the money came finds that nothing is
--- capped any more, and lets the open period say so: those after it are not looked at.
+-- that is decided (usage_pay_records). The first use after the money came, unless a card pays it at
+-- once, finds that nothing is capped any more, and lets the open period say so: those after it are
+-- not looked at.
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -36,7 +37,7 @@ BEGIN
         GROUP BY r.account_id, r.billing_method, at
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
-        known := usage_unpaid(one.account_id, one.at);
+        known := usage_unpaid(one.account_id, one.at, one.method = 'payment_charge');
         IF (known.owes OR one.method = 'payment_charge')
             AND (known.unpaid >= known.unpaid_limit OR one.method = 'subscription_included'
                 AND known.unpaid + one.amount > known.unpaid_limit)
@@ -44,7 +45,7 @@ BEGIN
             FOREACH i IN ARRAY one.members LOOP
                 p_records[i].failure := 'UNPAID_LIMIT';
             END LOOP;
-        ELSIF one.capped_at IS NOT NULL AND NOT known.owes THEN
+        ELSIF one.capped_at IS NOT NULL AND NOT known.owes AND one.method <> 'payment_charge' THEN
             PERFORM usage_open_period(one.account_id, one.capped_at);
         END IF;
         PERFORM set_config('app.accounts', shown, true);

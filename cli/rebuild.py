@@ -22,6 +22,7 @@ from billing.insight.integrity import store as integrity_store
 from billing.matters import sweeps
 from billing.matters.schemas import Matter, Planned
 from billing.platform.accounts import store as accounts
+from billing.platform.parking import store as parkings
 from cli.errors import StackError
 from workflows import pollers, start, visibility
 from workflows.client import connect
@@ -42,6 +43,8 @@ PAUSES: Final = (1, 2, 4, 8)
 """Seconds to wait before Temporal is asked again."""
 PATIENCE_SECONDS: Final = 60.0
 """For a batch to begin, and for a worker that asks for work."""
+QUIET_SECONDS: Final = 2.0
+"""If the queues are as short for so long, what has not begun waits for something of its own."""
 LOOK_SECONDS: Final = 0.02
 OUT_OF_BREATH: Final = frozenset(
     {
@@ -72,17 +75,22 @@ class Rebuilt:
     seconds: float
     late: tuple[str, ...]
     """Started workflows that have not read their rows yet."""
+    is_parked: bool
+    """True if billing is parked: what is due begins when that ends."""
 
     @property
     def words(self) -> str:
         """A line that sums up the rebuild."""
         made = f"{len(self.schedules)} schedules made" if self.schedules else "schedules in place"
         rate = f" ({self.started / self.seconds:.0f} a second)" if self.started else ""
-        late = f"not begun yet: {', '.join(self.late[:3])}" if self.late else ""
+        began = (
+            "what is due waits for billing unpark" if self.is_parked else "all have begun or sleep"
+        )
+        late = f"not begun yet: {', '.join(self.late[:3])}" if self.late else began
         return (
             f"{self.open_matters} open matters: {self.started} missing and started, "
             f"{self.found} found running; {self.walks} clocks walk on; {made}; "
-            f"{late or 'all have begun or sleep'} after {self.seconds:.0f} s{rate}"
+            f"{late} after {self.seconds:.0f} s{rate}"
         )
 
 
@@ -93,6 +101,7 @@ class _Rebuilding:
     database: Database
     client: Client
     rate: float
+    is_parked: bool
     found: int = 0
     started: int = 0
     looking: list[str] = field(default_factory=list)
@@ -129,21 +138,27 @@ class _Rebuilding:
 
         started = sum(await asyncio.gather(*map(one, batch)))
         self.started, self.found = self.started + started, self.found + len(batch) - started
-        self.looking += looking
+        if not self.is_parked:
+            self.looking += looking
 
     async def drain(self, slack: int) -> None:
         """Wait until at most `slack` workflows have not begun, and the queues are as short.
 
-        Live work goes first: while it waits, nothing more is started.
+        Live work goes first: while it waits, nothing more is started. A workflow whose step fails,
+        because Stripe is away, delays no other.
         """
         deadline = monotonic() + PATIENCE_SECONDS
+        quiet_until = monotonic() + QUIET_SECONDS
         while True:
             waiting = await patiently(lambda: pollers.backlog(self.client))
             async with self.database.operator() as connection:
                 self.looking = await sweeps.unlooked(connection, self.looking)
-            if waiting <= max(slack, SLACK) and len(self.looking) <= slack:
+            is_quiet = waiting <= max(slack, SLACK)
+            if is_quiet and len(self.looking) <= slack:
                 return
-            if monotonic() > deadline:
+            if not is_quiet:
+                quiet_until = monotonic() + QUIET_SECONDS
+            if monotonic() > min(deadline, quiet_until):
                 self.late, self.looking = [*self.late, *self.looking], []
                 return
             await asyncio.sleep(LOOK_SECONDS)
@@ -159,7 +174,9 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
         client = await connect(settings)
         schedules = await ensure_schedules(client)
         await need_workers(client)
-        job = _Rebuilding(database, client, rate)
+        async with database.operator() as connection:
+            is_parked = await parkings.current(connection) is not None
+        job = _Rebuilding(database, client, rate, is_parked)
         await _go_through(job, progress)
         async with database.operator() as connection:
             walking = await accounts.advancing(connection)
@@ -174,6 +191,7 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
             schedules=tuple(schedules),
             seconds=monotonic() - begun,
             late=tuple(late),
+            is_parked=is_parked,
         )
     finally:
         await database.close()

@@ -1,5 +1,8 @@
 """A rebuild of many matters does not end at one slow answer, nor says "done" too early."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -7,12 +10,22 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.matters import sweeps
 from cli import rebuild
 from cli.errors import StackError
 from workflows import pollers
 from workflows.pollers import Polled
 
 NOBODY = cast(Client, None)
+
+
+class _Rows:
+    """A database whose rows the test answers for."""
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[None]:
+        yield
 
 
 @pytest.fixture
@@ -61,9 +74,31 @@ async def test_without_a_worker_nothing_is_started(monkeypatch: pytest.MonkeyPat
 
 def test_what_has_not_begun_is_named() -> None:
     said = rebuild.Rebuilt(
-        open_matters=5, found=1, started=4, walks=0, schedules=(), seconds=2.0, late=("trial/a",)
-    )
+        open_matters=5, found=1, started=4, walks=0, schedules=(), seconds=2.0, late=("trial/a",),
+        is_parked=False,
+    )  # fmt: skip
     assert said.words == (
         "5 open matters: 4 missing and started, 1 found running; 0 clocks walk on;"
         " schedules in place; not begun yet: trial/a after 2 s (2 a second)"
     )
+
+
+async def test_matters_whose_steps_fail_delay_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for Stripe, say: with nothing in the queues the next ones are started."""
+    waiting = [9, 9, 9, 0]
+
+    async def backlog(_: Client) -> int:
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    async def unlooked(_: Any, names: list[str]) -> list[str]:
+        return list(names)
+
+    monkeypatch.setattr(rebuild, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(pollers, "backlog", backlog)
+    monkeypatch.setattr(sweeps, "unlooked", unlooked)
+    failing = [f"purchase/{number}" for number in range(rebuild.SLACK + 1)]
+    job = rebuild._Rebuilding(
+        cast(Database, _Rows()), NOBODY, 30, is_parked=False, looking=[*failing]
+    )
+    await asyncio.wait_for(job.drain(rebuild.SLACK), 5)
+    assert (job.late, job.looking, waiting) == (failing, [], [0]), "live work went first"

@@ -8,6 +8,23 @@ from typing import Final
 from billing.money.subscriptions.periods.period_paid import PERIOD_WENT_BACK, paid_invoices
 
 _PERIOD_PAID: Final = paid_invoices("s.id", "s.current_period_start")
+
+
+def _free_grant(cycle_start: str) -> str:
+    """Return the condition that a lot `l` is of a plan without a price of the subscription `s`, and
+    counts for a cycle of its plan `p`: such plans grant once per month, whichever plan, change or
+    subscription it is.
+    """
+    return f"""(
+        l.kind = 'plan'
+        AND l.created_at > {cycle_start} - (p.allowance_count || ' ' || p.allowance_unit)::interval
+        AND (starts_with(l.grant_key, public_id('acc', s.account_id) || '/') OR EXISTS (
+            SELECT 1 FROM subscription_changes g
+            WHERE g.account_id = s.account_id AND g.kind = 'plan'
+              AND (g.terms ->> 'unit_minor')::bigint = 0
+              AND starts_with(l.grant_key, public_id('chg', g.id) || '/'))))"""  # noqa: S608
+
+
 QUERIES: Final[dict[str, str]] = {
     "credits_never_negative": """
         SELECT account_id, public_id('acc', account_id) AS subject
@@ -121,10 +138,8 @@ QUERIES: Final[dict[str, str]] = {
               WHERE l.account_id = i.account_id
                 AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
                     || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                -- Plans without a price grant once per month, whichever plan or change it is.
                 OR coalesce(n.unit_amount, s.amount_minor) = 0 AND l.created_at <= i.paid_at
-                    AND l.kind = 'plan' AND (starts_with(l.grant_key, 'chg_')
-                        OR starts_with(l.grant_key, public_id('acc', s.account_id) || '/'))))
+                    AND {_free_grant("i.cycle_start")}))
         UNION ALL
         -- The later cycles of a longer period wait for its invoice; those that have ended are past.
         SELECT l.account_id, public_id('lot', l.id)
@@ -162,8 +177,7 @@ QUERIES: Final[dict[str, str]] = {
               WHERE l.account_id = s.account_id
                 AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
                     || to_char(s.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-                OR s.amount_minor = 0 AND l.expires_at > s.cycle_start AND starts_with(
-                    l.grant_key, public_id('acc', s.account_id) || '/' || s.plan_key || '-')))
+                OR s.amount_minor = 0 AND {_free_grant("s.cycle_start")}))
         UNION ALL
         SELECT account_id, min(public_id('lot', id))
         FROM credit_lots l

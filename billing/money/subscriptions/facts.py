@@ -17,7 +17,7 @@ from billing.matters.effects import Rows
 from billing.money.collecting.transitions import CollectFacts
 from billing.money.contracts.schemas import Contract
 from billing.money.invoices.arrears import Arrear
-from billing.money.subscriptions.free_parts import FreeGrant, FreeParts
+from billing.money.subscriptions.free_grants import FreeGrant
 from billing.money.subscriptions.schemas import Offered, Subscription
 
 
@@ -123,8 +123,6 @@ class SubscriptionFacts(CollectFacts):
     """The plan's credits that are left, if the decision may take some back."""
     free_grants: tuple[FreeGrant, ...] = ()
     """Credits that plans without a price granted within a year."""
-    free_parts: FreeParts = field(default_factory=FreeParts)
-    """The record of them by the newest change of plan."""
     keeps: bool = False
     """True if the account has credits that roll over, whichever plan granted them."""
     allowances: tuple[Allowance, ...] = ()

@@ -38,11 +38,11 @@ from billing.money.payments.writing import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.subscriptions import store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts
-from billing.money.subscriptions.free_parts import FreeGrant, FreeParts
+from billing.money.subscriptions.free_grants import FreeGrant
 from billing.money.subscriptions.payment_effects import KEEP_CURRENCY
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
-from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, FREE_PARTS, KEEPS, LOTS
+from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
 from billing.money.subscriptions.rules import (
     BILLING_STEPS,
@@ -194,8 +194,7 @@ _READ = f"""
                         OR pl.key = coalesce(CAST(:plan AS text), s.plan_key))) AS offers,
            ARRAY({LOTS} AND (:giving_back OR {_CHANGES})
                  ORDER BY x.expires_at, x.granted_seq) AS lots,
-           ARRAY({FREE_GRANTS} AND :deciding) AS free_grants,
-           CASE WHEN :deciding THEN ({FREE_PARTS}) END AS free_parts,
+           ARRAY({FREE_GRANTS}) AS free_grants,
            :deciding AND {KEEPS} AS keeps,
            {_ALLOWANCES} AS allowances,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
@@ -339,7 +338,6 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         offers=offers,
         lots=tuple(map(PlanLot.model_validate, row["lots"])),
         free_grants=tuple(map(FreeGrant.model_validate, row["free_grants"])),
-        free_parts=FreeParts.model_validate(row["free_parts"] or {}),
         keeps=row["keeps"],
         allowances=tuple(map(Allowance.model_validate, row["allowances"])),
         used_share=Decimal(row["used_share"]),

@@ -12,7 +12,6 @@ from billing.core.frozen import Frozen
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
 from billing.money.contracts.schemas import EarlyEnd
-from billing.money.subscriptions.free_parts import FreeParts
 from billing.money.subscriptions.states import State
 
 Collection = Literal["charge", "send_invoice"]
@@ -347,7 +346,6 @@ class Terms(Frozen):
     """The instant from which time is credited, if use until the change applies counts as used;
     None: such use does not count.
     """
-    free: FreeParts = FreeParts()
 
     @property
     def amount_minor(self) -> int:

@@ -42,9 +42,13 @@ async def use_up(customer: Customer) -> None:
     there = await customer.credits()
     if there:
         await spend(customer, there)
+    await use_answers(customer)
+
+
+async def use_answers(customer: Customer) -> None:
     seen = (await customer.ask("GET", "/usage/current"))["meters"]["ai_responses"]
     left = Decimal(seen["remaining"])
-    if left:
+    if left > 0:
         body = {"feature_type": "ai_responses", "usage_amount": str(left)}
         await customer.ask("POST", "/usage/record", body, status=201)
 
@@ -60,41 +64,68 @@ async def had(customer: Customer) -> tuple[int, int]:
 
 
 async def trip(customer: Customer, second: int, **wish: Any) -> None:
-    await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
-    await change(customer, when="now", **wish)
+    await step(customer, second, **wish)
     await use_up(customer)
 
 
+async def step(customer: Customer, second: int, **wish: Any) -> None:
+    await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
+    await change(customer, when="now", **wish)
+
+
+async def is_refused(customer: Customer, **wish: Any) -> None:
+    await customer.refused("CREDITS_SPENT", "PUT", PATH, wish | {"when": "now"})
+
+
 @pytest.mark.parametrize("way", ["goes on", "by the year", "paused"])
-async def test_a_plan_that_goes_up_and_down_under_a_coupon_brings_one_month(
+async def test_a_plan_under_a_coupon_brings_one_month_and_goes_down_unspent(
     actors: Actors, way: str
 ) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
     customer = await beginning(actors, low, coupon=await coupon(actors, **FREE))
     await use_up(customer)
-    for second in range(1, 5):
-        await trip(customer, second, plan=(low, high)[second % 2])
+    await trip(customer, 1, plan=high)
     assert await had(customer) == (300, 3000)
+    await is_refused(customer, plan=low)
     if way == "by the year":
         await trip(customer, 5, interval="year")
     elif way == "paused":
         await customer.ask("POST", f"{PATH}/pause", NOW, status=200)
         await customer.advance(to="2027-01-01T10:00:05Z")
         await customer.ask("POST", f"{PATH}/resume", status=200)
-    await trip(customer, 6, plan=high)
+        await use_up(customer)
     assert await had(customer) == (300, 3000)
+    await is_refused(customer, plan=low)
     await customer.advance(to="2027-02-01T11:00:00Z")
     assert await customer.credits() == 300, "the next month has its own"
 
 
-async def test_seats_that_come_and_go_under_a_coupon_bring_one_month(actors: Actors) -> None:
+@pytest.mark.parametrize("only_high", [False, True])
+async def test_used_units_of_a_plan_under_a_coupon_come_once(
+    actors: Actors, only_high: bool
+) -> None:
+    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
+    more = {"sold": [high]} if only_high else {}
+    customer = await beginning(actors, high, coupon=await coupon(actors, **FREE, **more))
+    await use_answers(customer)
+    for second in range(1, 5):
+        await step(customer, second, plan=(high, low)[second % 2])
+        await use_answers(customer)
+    assert await had(customer) == (300, 3000)
+    paid = sum(one["amount"] for one in await customer.effects())
+    assert paid == await money(customer) == (1000 if only_high else 0)
+
+
+async def test_seats_that_come_under_a_coupon_go_unspent(actors: Actors) -> None:
     seats = {"least": 1, "most": 20, "credits": True, "limits": True}
     plan = await sold(actors, 10, 10, seats=seats)
     customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    for second, number in enumerate((20, 1, 20), start=1):
+        await step(customer, second, quantity=number)
+        await use_answers(customer)
     await use_up(customer)
-    for second, number in enumerate((20, 1, 20, 1, 20), start=1):
-        await trip(customer, second, quantity=number)
     assert await had(customer) == (200, 2000)
+    await is_refused(customer, quantity=1)
 
 
 async def test_another_interval_for_nothing_brings_the_month_once(actors: Actors) -> None:
@@ -106,25 +137,21 @@ async def test_another_interval_for_nothing_brings_the_month_once(actors: Actors
     assert await had(customer) == (100, 1000)
 
 
-async def test_a_coupon_for_one_plan_renews_nothing_beside_a_paid_one(actors: Actors) -> None:
+async def test_a_plan_under_a_coupon_goes_unspent_for_a_paid_one(actors: Actors) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
     customer = await beginning(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
     await use_up(customer)
-    for second in range(1, 5):
-        await trip(customer, second, plan=(high, low)[second % 2])
-    paid = sum(one["amount"] for one in await customer.effects()) / 1000
-    assert (paid, await money(customer)) == (2, 0), "what was used is not given back"
-    assert await had(customer) == (300 + 200, 3000 + 2000)
+    await is_refused(customer, plan=low)
 
 
-async def test_a_coupon_gives_back_no_paid_time_whose_credits_are_spent(actors: Actors) -> None:
-    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
-    customer = await beginning(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
-    await use_up(customer)
-    await customer.advance(to="2027-01-01T10:00:01Z")
-    await change(customer, when="now", plan=low)
-    await spend(customer, await customer.credits())
-    await customer.refused("CREDITS_SPENT", "PUT", PATH, {"plan": high, "when": "now"})
+async def test_paid_time_that_was_used_keeps_its_credits_before_a_free_plan(
+    actors: Actors,
+) -> None:
+    dear, free = await sold(actors, 300, 30), await sold(actors, 50, 0)
+    customer = await beginning(actors, dear)
+    await use_answers(customer)
+    await step(customer, 1, plan=free)
+    assert (await money(customer), (await had(customer))[0]) == (0, 350)
 
 
 async def test_free_plans_bring_their_credits_once_a_month(actors: Actors) -> None:
@@ -152,9 +179,21 @@ async def test_a_larger_plan_without_a_price_brings_once_what_it_has_more(
         await agree(customer, prices=[price | {"plan": plan} for plan in (small, large)])
     await customer.subscribe(small)
     await use_up(customer)
-    for second in range(1, 6):
-        await trip(customer, second, plan=(small, large)[second % 2])
+    await trip(customer, 1, plan=large)
     assert await had(customer) == (200, 2000)
+    await is_refused(customer, plan=small)
+
+
+async def test_credits_of_a_change_for_nothing_count_for_its_own_cycle(actors: Actors) -> None:
+    small, large = await sold(actors, 1000, 10), await sold(actors, 2000, 20)
+    customer = await actors.customer_on_clock("2027-01-20T10:00:00Z")
+    price = {"interval": "month", "currency": "USD", "amount_cents": 0}
+    await agree(customer, prices=[price | {"plan": plan} for plan in (small, large)])
+    await customer.subscribe(small)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    await change(customer, when="now", plan=large)
+    await customer.advance(to="2027-02-20T11:00:00Z")
+    assert await customer.credits() == 2000
 
 
 async def test_another_free_subscription_brings_only_what_it_has_more(actors: Actors) -> None:
@@ -177,6 +216,7 @@ async def test_a_free_plan_after_a_paid_one_brings_its_month_once(actors: Actors
     await use_up(customer)
     await trip(customer, 1, plan=dear)
     granted, _ = await had(customer)
+    assert granted == 50 + 100, "a price buys all credits, after spent ones that cost nothing"
     await customer.advance(to=f"2027-01-{day:02}T10:00:02Z")
     await change(customer, when="now", plan=small)
     assert (await had(customer))[0] == granted

@@ -7,28 +7,28 @@ unused part of the old one. A downgrade comes with the next period, unless it is
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict, NotFound
-from billing.core.periods import Interval
+from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import add_ons, shapes
+from billing.money.subscriptions.commands import add_ons
 from billing.money.subscriptions.commands.add_ons import Sale
 from billing.money.subscriptions.commands.running import wake
-from billing.money.subscriptions.commands.shapes import Shape
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.free_parts import FreeParts
 from billing.money.subscriptions.periods import (
     cycles,
     for_nothing,
     invoicing,
     items,
+    kept_discounts,
     netting,
     plan_credits,
     portions,
@@ -48,6 +48,23 @@ from billing.money.subscriptions.schemas import (
 )
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import agreements, changes, new_terms
+
+
+class Shape(NamedTuple):
+    """The time that a change of plan charges and credits."""
+
+    after: Subscription
+    """The subscription with the period and cycle that the new price is charged for."""
+    resets: bool
+    """True if a new period and cycle begin with the change."""
+    since: datetime
+    """The instant up to which the previous plan is charged."""
+    kept_until: datetime
+    """The instant up to which its credits and units stay: they go at once if it cost nothing."""
+    counts_use: bool
+    """True if earlier use counts as used time: in a new cycle, or if less of anything is included,
+    it would be free.
+    """
 
 
 def change(
@@ -245,21 +262,24 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     subscription ends before its period does; PAYMENT_PENDING.
     """
     subscription, plan, shown = cycles.of(w), _plan(w, wanted), _shown_terms(w, wanted)
-    shape = shapes.of(w, wanted, plan, at)
-    after, resets, since, counts_use, charge, _ = shape
-    free, of_credits = _credits(w, plan, wanted, shape, at)
-    wanted, sale = _with_add_ons(w, wanted, shape, at, free)
+    shape = _shape(w, wanted, plan, at)
+    after, resets, since, _, counts_use = shape
+    wanted, sale = _with_add_ons(w, wanted, shape, at)
+    billed = proration.current(w.rows, ("plan",), since)
     # Within a period add-ons go by their units, which are unspent.
-    billed = [*proration.current(w.rows, ("plan",), since), *sale.credited]
-    unused = proration.to_credit(w.rows, billed, since, since if resets else at)
+    unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
+    by_calendar = spans.rest_of_period(after, at)
+    part = by_calendar if resets else proration.rest_of_price(w.rows, at, by_calendar)
+    charge = _charge_line(after, plan, wanted, at, part)
+    if wanted.price_id == subscription.price_id:
+        charge = kept_discounts.keeping(charge, billed, since)
     charges = [charge, *sale.lines]
     fields = spans.fields(after) if resets else {}
     lines, given_back = netting.net(w, unused, charges, plan, **fields)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     terms = wanted.model_copy(
         update={
-            **of_credits,
-            "free": free,
+            **_credits(w, plan, wanted, shape, at),
             "resets": resets,
             "notes": given_back,
             "gave_back_at": at if closes else None,
@@ -268,6 +288,31 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         }
     )
     _have_paid(w, shown, terms, [*lines, *charges], paying, **fields)
+
+
+def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Shape:
+    """Return the shape of a change at this instant. Error: SUBSCRIPTION_STATE."""
+    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    was_free = for_nothing.is_free(w, at)
+    # Free plans count by calendar months, and a cycle of another length has a new anchor.
+    resets = (
+        wanted.interval != subscription.interval
+        or plan.allowance != own.allowance
+        or bool(wanted.amount_minor) != bool(subscription.amount_minor)
+    )
+    if resets:
+        after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+        changes.demand_a_day(after)
+        since = spans.used_until(subscription, w.facts.used_share, at)
+        kept_until = at if was_free else since
+        return Shape(after, resets=True, since=since, kept_until=kept_until, counts_use=True)
+    changes.demand_whole_rest(subscription)
+    if portions.includes_as_much(w, plan, wanted.quantity):
+        return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
+    share = portions.used_share(w, plan, wanted.quantity)
+    since = spans.used_until(subscription, share, at)
+    kept_until = at if was_free else since
+    return Shape(subscription, resets=False, since=since, kept_until=kept_until, counts_use=True)
 
 
 def _have_paid(
@@ -294,37 +339,26 @@ def _have_paid(
 
 def _credits(
     w: Work[SubscriptionFacts], plan: Plan, wanted: Terms, shape: Shape, at: datetime
-) -> tuple[FreeParts, dict[str, Any]]:
-    """Return what free parts have given after the change, and the terms of credits: those that it
-    gives, less those of the rest. Error: CREDITS_SPENT.
-    """
-    after, since = shape.after, shape.since
-    rest, gone = plan_credits.of_rest(w, since), plan_credits.that_go(w, since)
-    given, kept = plan_credits.of_plan(after, plan, wanted.quantity, at), Decimal(0)
-    if since > at:
-        kept = plan_credits.that_go(w, at) - gone
-    sold = for_nothing.RestSold(
-        after, plan, wanted.quantity, at, since, resets=shape.resets, is_free=shape.is_free
-    )
-    free = for_nothing.after_change(w, sold, given, kept)
-    if shape.is_free:
-        given = free.credits.anew
-    plan_credits.demand(w, gone - given)
-    more = given - gone
+) -> dict[str, Any]:
+    """Return the terms of credits: the plan's, less those of the rest. Error: CREDITS_SPENT."""
+    rest = plan_credits.of_rest(w, shape.kept_until)
+    missed = rest - plan_credits.that_go(w, shape.kept_until)
+    gone = plan_credits.deducted(w, wanted, shape.kept_until)
+    given = plan_credits.of_plan(shape.after, plan, wanted.quantity, at)
     if not wanted.amount_minor:
-        whole = items.seats_credits(plan, wanted.quantity)
-        more = min(more, for_nothing.left_in_month(w, plan.allowance, at, whole))
-    return free, {
-        "credits": more,
+        given = plan_credits.lowered(w, shape.after, plan, wanted, given, gone)
+    plan_credits.demand(w, gone - given)
+    return {
+        "credits": given - gone,
         "credits_replaced": gone if shape.resets else Decimal(0),
-        "credits_missed": rest - gone,
+        "credits_missed": missed,
         "credits_refunded": plan_credits.missing(w),
         "credits_before": cycles.cycle_credits(w, cycles.of(w)),
     }
 
 
 def _with_add_ons(
-    w: Work[SubscriptionFacts], wanted: Terms, shape: Shape, at: datetime, free: FreeParts
+    w: Work[SubscriptionFacts], wanted: Terms, shape: Shape, at: datetime
 ) -> tuple[Terms, Sale]:
     """Return the terms with all add-ons of a new period, or with the moves within this one."""
     plan = _plan(w, wanted)
@@ -338,7 +372,29 @@ def _with_add_ons(
     sale = Sale([], [], (), {})
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
-    own = portions.of_plan(w, plan, wanted.quantity, at, shape.since, free)
+    own = portions.of_plan(w, plan, wanted.quantity, at, shape.kept_until)
     beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
     fields = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
     return wanted.model_copy(update=fields), sale
+
+
+def _charge_line(
+    after: Subscription, plan: Plan, terms: Terms, at: datetime, part: Fraction
+) -> Line:
+    """Return the line that charges the new price for the rest of its period."""
+    until = after.current_period_end
+    span = spoken_span(at, until, after.zone)
+    return Line(
+        kind="plan",
+        description=f"{plan.name}, {span}",
+        quantity=Decimal(terms.quantity),
+        unit_amount=Decimal(terms.unit_minor),
+        amount_minor=proration.share(terms.amount_minor, part),
+        period_start=at,
+        period_end=until,
+        detail={
+            "price": str(terms.price_id),
+            "of_minor": terms.amount_minor,
+            "share": str(part),
+        },
+    )

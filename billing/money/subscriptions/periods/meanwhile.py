@@ -17,7 +17,6 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.free_parts import Given
 from billing.money.subscriptions.periods import (
     cycles,
     items,
@@ -93,11 +92,8 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     if asked.resets and invoice.period_start is not None:
         after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
-    gone = plan_credits.that_go(w, subscription.cycle_start)
+    gone = plan_credits.deducted(w, asked, subscription.cycle_start)
     moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.missing(w)}
-    # What was given for nothing in the cycle before counts no more.
-    anew = Given(anew=given if asked.free.is_free else Decimal(0))
-    moved["free"] = asked.free.model_copy(update={"credits": anew, "units": {}})
     if asked.resets:
         return asked.model_copy(update=moved | {"credits_replaced": gone})
     zero = {"units": Decimal(0), "gone": Decimal(0)}
@@ -154,13 +150,11 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
     if used.span is not None:
         _, start, end = used.span
         kept = plan_credits.of_rest(w, start) - plan_credits.of_rest(w, end)
-        units = {} if terms.resets else portions.own_units(w, start, end)
-        fields["free"] = terms.free.keep(kept, units)
-        lost, lost_units = terms.free.lost(fields["free"])
-        fields["credits"] = terms.credits + kept - lost
-        fields["portions"] += portions.of_own(units, lost_units)
+        fields["credits"] = terms.credits + kept
         if terms.resets:
             fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)
+        else:
+            fields["portions"] += portions.of_own(w, start, end)
     return terms.model_copy(update=fields)
 
 

@@ -13,8 +13,15 @@ from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, granting, items, proration, spans
-from billing.money.subscriptions.schemas import Subscription
+from billing.money.subscriptions.periods import (
+    cycles,
+    for_nothing,
+    granting,
+    items,
+    proration,
+    spans,
+)
+from billing.money.subscriptions.schemas import Subscription, Terms
 
 
 def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
@@ -49,6 +56,33 @@ def that_go(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     their invoice was given up.
     """
     return Decimal(0) if granting.are_given_up(w) else of_rest(w, at)
+
+
+def deducted(w: Work[SubscriptionFacts], wanted: Terms, at: datetime) -> Decimal:
+    """Return the credits of the rest that a change deducts. A plan with a price brings all its own
+    after one without, so only those of that which are there go.
+    """
+    gone = that_go(w, at)
+    if wanted.amount_minor and not cycles.of(w).amount_minor:
+        return min(gone, unspent(w))
+    return gone
+
+
+def lowered(
+    w: Work[SubscriptionFacts],
+    after: Subscription,
+    plan: Plan,
+    wanted: Terms,
+    given: Decimal,
+    gone: Decimal,
+) -> Decimal:
+    """Return the credits `given` by a change to a plan without a price, where so many are `gone`:
+    no more than is left in the calendar month of its cycle.
+    """
+    whole = items.seats_credits(plan, wanted.quantity)
+    left = for_nothing.left_in_month(w, plan.allowance, after.cycle_start, whole)
+    # Those of another plan without a price count in the month already.
+    return min(given, left if cycles.of(w).amount_minor else left + gone)
 
 
 def unspent(w: Work[SubscriptionFacts]) -> Decimal:

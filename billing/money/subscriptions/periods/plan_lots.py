@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from billing.core import keys
 from billing.matters.agenda import CLOCK_SKEW
 
 # A renewal may be decided, and grant its credits, this long before its cycle starts.
@@ -61,28 +62,29 @@ LOTS: Final = f"""
 what another subscription has paid for, or a period before a resumption. Lots of a cycle that a
 change has cut count too: the change granted that much less.
 """
-FREE_GRANTS: Final = """
+_A_YEAR_AGO: Final = "coalesce(a.clock_at, CAST(:real_at AS timestamptz)) - interval '1 year'"
+FREE_GRANTS: Final = f"""
     SELECT jsonb_build_object(
-        'grant_key', x.grant_key, 'amount', (x.amount - x.clawed)::text, 'at', x.created_at)
-    FROM credit_lots x
-    WHERE x.account_id = s.account_id AND x.kind = 'plan'
-      AND x.created_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz)) - interval '1 year'
-      AND (starts_with(x.grant_key, public_id('acc', s.account_id) || '/') OR EXISTS (
-          SELECT FROM subscription_changes c
-          WHERE c.account_id = s.account_id AND c.kind = 'plan' AND c.status = 'applied'
-            AND (c.terms ->> 'unit_minor')::bigint = 0
-            AND starts_with(x.grant_key, public_id('chg', c.id) || '/')))
-"""
+        'grant_key', x.grant_key, 'amount', (x.amount - x.clawed)::text, 'at', x.at)
+    FROM (
+        SELECT l.grant_key, l.amount, l.clawed, l.created_at AS at
+        FROM credit_lots l
+        WHERE l.account_id = s.account_id AND l.kind = 'plan' AND l.created_at > {_A_YEAR_AGO}
+          AND starts_with(l.grant_key, public_id('acc', s.account_id) || '/')
+        UNION ALL
+        SELECT l.grant_key, l.amount, l.clawed, coalesce(
+            CASE WHEN NOT (c.terms ->> 'resets')::boolean
+                 THEN (c.terms ->> 'cycle_start')::timestamptz END, l.created_at)
+        FROM subscription_changes c
+        JOIN credit_lots l ON l.account_id = c.account_id AND l.grant_key IN (
+            public_id('chg', c.id) || '/grant', public_id('chg', c.id) || '/grant{keys.NOT_KEPT}')
+        WHERE c.account_id = s.account_id AND c.kind = 'plan' AND c.status = 'applied'
+          AND c.decided_at > {_A_YEAR_AGO} AND (c.terms ->> 'unit_minor')::bigint = 0) x
+    WHERE :deciding
+"""  # noqa: S608 - put together from constants
 """Credits that plans without a price granted, by their cycles or by a change, as
-`free_parts.FreeGrant`.
+`free_grants.FreeGrant`.
 """
-FREE_PARTS: Final = """
-    SELECT x.terms -> 'free' FROM subscription_changes x
-    WHERE x.subscription_id = s.id AND x.kind = 'plan' AND x.status = 'applied'
-      AND x.invoice_id IS NOT NULL
-    ORDER BY x.decided_at DESC, x.id DESC LIMIT 1
-"""
-"""The record of parts that cost nothing, by the newest change of plan."""
 KEEPS: Final = """
     EXISTS (SELECT FROM credit_lots x
             WHERE x.account_id = s.account_id AND x.is_open AND x.kept_from IS NOT NULL)"""

@@ -1,6 +1,5 @@
 """Units of a cycle after a change of plan or seats: the old ones for the time before it. Pure."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Final
@@ -9,7 +8,6 @@ from billing.catalog.plans.schemas import Plan
 from billing.catalog.rating.rules import EXACT
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.free_parts import FreeParts
 from billing.money.subscriptions.periods import cycles, items, proration, spans
 from billing.money.subscriptions.schemas import Portion
 
@@ -18,40 +16,29 @@ _LEVEL_STEP: Final = Decimal("0.000001")
 
 
 def of_plan(
-    w: Work[SubscriptionFacts],
-    plan: Plan,
-    quantity: int,
-    at: datetime,
-    since: datetime,
-    free: FreeParts,
+    w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime, since: datetime
 ) -> tuple[Portion, ...]:
     """Return corrections of the new plan's whole units: the difference for the part elapsed at
-    `at`, and the old plan's units from then until `since`, because it is charged until then. Of a
-    plan that costs nothing only what `free` parts have not given yet.
+    `at`, and the old plan's units from then until `since`, because it is charged until then.
     """
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     cycle = spans.parts(subscription, own.allowance).cycle
-    rest = spans.rest_of_cycle(subscription, own.allowance, at)
-    passed = cycle - rest
+    passed = cycle - spans.rest_of_cycle(subscription, own.allowance, at)
     before, after = included(own, items.plan_item(w).quantity), included(plan, quantity)
-    more = own_units(w, at, since)
+    more = _own_units(w, at, since)
     found = []
     # A meter that the new plan does not limit may be limited by a later one of this cycle.
     for meter in before | after:
         less = before.get(meter, Decimal(0)) - after.get(meter, Decimal(0))
-        units = proration.units_share(less, passed) + more.get(meter, Decimal(0))
-        if free.is_free and meter in after:
-            units -= proration.units_share(after[meter], rest) - free.units[meter].anew
-        found.append(Portion(meter=meter, units=units))
+        beside = proration.units_share(less, passed)
+        found.append(Portion(meter=meter, units=beside + more.get(meter, Decimal(0))))
     return tuple(one for one in found if one.units)
 
 
-def of_own(units: Mapping[str, Decimal], lost: Mapping[str, Decimal]) -> tuple[Portion, ...]:
-    """Return units to add to the new plan's: the old plan's, of a time that it still bills, less
-    those that the new one does not give any more for that.
-    """
-    more = {meter: n - lost.get(meter, Decimal(0)) for meter, n in units.items()}
-    return tuple(Portion(meter=meter, units=n) for meter, n in more.items() if n)
+def of_own(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> tuple[Portion, ...]:
+    """Return units to add to the new plan's: the old plan's, of a time that it still bills."""
+    billed = _own_units(w, start, end).items()
+    return tuple(Portion(meter=meter, units=n) for meter, n in billed if n)
 
 
 def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> bool:
@@ -117,7 +104,7 @@ def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
     return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
 
 
-def own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
+def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
     """Return the own plan's units for that part of the cycle, by meter."""
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     left = spans.rest_of_cycle(subscription, own.allowance, start)

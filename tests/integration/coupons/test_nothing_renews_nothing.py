@@ -73,6 +73,11 @@ async def step(customer: Customer, second: int, **wish: Any) -> None:
     await change(customer, when="now", **wish)
 
 
+async def has_clean_books(customer: Customer) -> bool:
+    report = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    return bool(report["ok"])
+
+
 async def is_refused(customer: Customer, **wish: Any) -> None:
     await customer.refused("CREDITS_SPENT", "PUT", PATH, wish | {"when": "now"})
 
@@ -194,6 +199,7 @@ async def test_credits_of_a_change_for_nothing_count_for_its_own_cycle(actors: A
     await change(customer, when="now", plan=large)
     await customer.advance(to="2027-02-20T11:00:00Z")
     assert await customer.credits() == 2000
+    assert await has_clean_books(customer)
 
 
 async def test_another_free_subscription_brings_only_what_it_has_more(actors: Actors) -> None:
@@ -205,6 +211,7 @@ async def test_another_free_subscription_brings_only_what_it_has_more(actors: Ac
         await customer.advance(to=f"2027-01-01T10:00:0{second}Z")
         await customer.subscribe(plan)
         assert (await had(customer))[0] == granted
+        assert await has_clean_books(customer)
     await customer.advance(to="2027-02-02T10:00:00Z")
     assert await customer.credits() == 50
 

@@ -17,6 +17,17 @@ async def refused(customer: Customer, amount: str, at: str | None = None) -> Jso
     return await customer.refused("UNPAID_LIMIT", "POST", "/usage/record", body | more)
 
 
+async def taken_back(actors: Actors, customer: Customer, *, amount: int | None = None) -> str:
+    """A bank takes the last payment, or an amount of it, in a dispute that is lost; its id."""
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general", amount=amount)
+    await disputed(actors, customer, "open")
+    dispute: str = opened.body["id"]
+    await actors.sandbox.finish_dispute(dispute, "lost")
+    await disputed(actors, customer, "lost")
+    return dispute
+
+
 async def test_late_overage_of_a_trial_that_nobody_paid_ends_at_the_unpaid_limit(
     actors: Actors,
 ) -> None:
@@ -94,11 +105,7 @@ async def test_overage_whose_money_a_bank_took_back_counts_until_the_bank_return
     await customer.subscribed("basic")
     await use(customer, "4500")
     await customer.advance(to=RENEWAL)
-    intent = (await paid_for(customer))["stripe_payment_intent_id"]
-    opened = await actors.sandbox.dispute(intent, "general", amount=8000)
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
-    await disputed(actors, customer, "lost")
+    dispute = await taken_back(actors, customer, amount=8000)
     assert (await customer.subscription())["status"] == "active"
 
     assert (await refused(customer, "1501"))["unpaid"] == "80.00"
@@ -107,7 +114,7 @@ async def test_overage_whose_money_a_bank_took_back_counts_until_the_bank_return
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert (await refused(customer, "1501"))["unpaid"] == "80.00"
 
-    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await actors.sandbox.finish_dispute(dispute, "won")
     await disputed(actors, customer, "won")
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"
 
@@ -117,11 +124,7 @@ async def test_overage_is_not_bounded_by_what_a_bank_took_a_year_ago(actors: Act
     await customer.subscribed("basic")
     await use(customer, "5500")
     await customer.advance(to=RENEWAL)
-    intent = (await paid_for(customer))["stripe_payment_intent_id"]
-    opened = await actors.sandbox.dispute(intent, "general", amount=10_000)
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
-    await disputed(actors, customer, "lost")
+    await taken_back(actors, customer, amount=10_000)
     await refused(customer, "501")
     await customer.advance(to="2028-02-02T10:00:00Z")
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"
@@ -139,11 +142,7 @@ async def test_a_use_that_a_card_pays_at_once_is_not_bounded_by_what_a_bank_took
         return await customer.ask("POST", "/usage/record", body, status=201)
 
     assert (await by_card("60000"))["total_cost"] == "120.00"
-    intent = (await paid_for(customer))["stripe_payment_intent_id"]
-    opened = await actors.sandbox.dispute(intent, "general")
-    await disputed(actors, customer, "open")
-    await actors.sandbox.finish_dispute(opened.body["id"], "lost")
-    await disputed(actors, customer, "lost")
+    await taken_back(actors, customer)
 
     assert (await by_card("5000"))["total_cost"] == "10.00"
     later = {"product_id": "gpt-4", "usage_amount": "1", "on_insufficient": "defer"}

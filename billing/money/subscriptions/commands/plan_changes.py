@@ -293,7 +293,6 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
 def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Shape:
     """Return the shape of a change at this instant. Error: SUBSCRIPTION_STATE."""
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
-    was_free = for_nothing.is_free(w, at)
     # Free plans count by calendar months, and a cycle of another length has a new anchor.
     resets = (
         wanted.interval != subscription.interval
@@ -301,18 +300,17 @@ def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) 
         or bool(wanted.amount_minor) != bool(subscription.amount_minor)
     )
     if resets:
+        share = w.facts.used_share
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
         changes.demand_a_day(after)
-        since = spans.used_until(subscription, w.facts.used_share, at)
-        kept_until = at if was_free else since
-        return Shape(after, resets=True, since=since, kept_until=kept_until, counts_use=True)
-    changes.demand_whole_rest(subscription)
-    if portions.includes_as_much(w, plan, wanted.quantity):
-        return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
-    share = portions.used_share(w, plan, wanted.quantity)
+    else:
+        changes.demand_whole_rest(subscription)
+        if portions.includes_as_much(w, plan, wanted.quantity):
+            return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
+        after, share = subscription, portions.used_share(w, plan, wanted.quantity)
     since = spans.used_until(subscription, share, at)
-    kept_until = at if was_free else since
-    return Shape(subscription, resets=False, since=since, kept_until=kept_until, counts_use=True)
+    kept_until = at if for_nothing.is_free(w, at) else since
+    return Shape(after, resets=resets, since=since, kept_until=kept_until, counts_use=True)
 
 
 def _have_paid(

@@ -11,6 +11,7 @@ from benchmarks import (
     growth,
     importing,
     invoicing,
+    jobs,
     mixed,
     months,
     peer,
@@ -52,6 +53,7 @@ async def run(group: str) -> int:
             await rounds.measure(ground, report)
         async with open_ground(large=Fill(100_000, accounts=100_000)) as ground:
             await rounds.measure_sync(ground, report)
+            await jobs.measure(ground, report)
         async with open_bench() as bench:
             await rebuilding.measure(bench, report)
         async with open_ground(large=Fill(10_000), buffers=months.BUFFERS) as ground:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
@@ -12,13 +13,20 @@ from activities.sweeper import SweeperActivities
 from benchmarks.ground import Ground, Site
 from benchmarks.harness import ROUNDS, Report
 from benchmarks.loads import PAID, Loads
-from billing.core.database import open_database
+from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.insight.rounds import store as rounds
 from workflows.contracts import SweepRequest
 
 TURNS: Final = ROUNDS + 2
-Job = Callable[[], Awaitable[dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A schedule's job on one of the databases; `run` returns the counts of one pass."""
+
+    run: Callable[[], Awaitable[dict[str, int]]]
+    database: Database
 
 
 async def measure(ground: Ground, report: Report) -> None:
@@ -42,15 +50,15 @@ async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...
     rounds.MARGIN = type(margin)()  # type: ignore[misc]
     try:
         async with (
-            _job(ground, ground.small, name) as small,
-            _job(ground, ground.large, name) as large,
+            open_job(ground, ground.small, name) as small,
+            open_job(ground, ground.large, name) as large,
         ):
             for turn in range(TURNS):
                 pair = []
                 for site, job in ((ground.small, small), (ground.large, large)):
                     await Loads(ground, site).few(PAID)
                     began = perf_counter()
-                    counts = await job()
+                    counts = await job.run()
                     pair.append((perf_counter() - began, counts["accounts"]))
                 # The first turns warm up, and include the checks made once a day.
                 if turn >= TURNS - ROUNDS:
@@ -61,7 +69,7 @@ async def _turns(ground: Ground, name: str) -> list[tuple[tuple[float, int], ...
 
 
 @asynccontextmanager
-async def _job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
+async def open_job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
     """Open the schedule's activity, on one of the databases."""
     client: Any = None  # these jobs notify no workflow
     settings = Settings.model_validate(
@@ -80,7 +88,7 @@ async def _job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
         assert not report.counts.get("unseen"), report.counts
         return dict(report.counts)
 
-    yield once
+    yield Job(once, database)
     await database.close()
 
 

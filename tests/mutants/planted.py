@@ -139,7 +139,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "time is given back after its allowance was used",
-        "billing/money/subscriptions/periods/spans.py",
+        "billing/money/subscriptions/periods/shares.py",
         "return max(at, min(end,",
         "return min(at, min(end,",
         ("tests/unit/worked/test_worked.py",),

@@ -20,7 +20,7 @@ from billing.core.periods import MONTH
 from billing.matters.effects import Rows, Work
 from billing.money.subscriptions.commands import add_ons
 from billing.money.subscriptions.facts import Allowance
-from billing.money.subscriptions.periods import proration, spans
+from billing.money.subscriptions.periods import proration, shares
 from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
 from devstack.stack import StackInfo
 from tests.searching import examples
@@ -99,7 +99,7 @@ def test_a_short_cycle_includes_the_part_of_the_rules(
         database, Rows([row]), "SELECT usage_own_limits(%s, NULL, %s, %s)",
         limits, row.id, row.cycle_start,
     )  # fmt: skip
-    share = proration.units_share(included, spans.parts(row, MONTH).cycle)
+    share = proration.units_share(included, shares.of_cycle(row, MONTH))
     step = Decimal(1).scaleb(-proration.decimals_of(included))
     assert Decimal(limit["included"]) == share.quantize(step, ROUND_HALF_UP)
 

@@ -24,7 +24,7 @@ from billing.core.periods import (
 )
 from billing.metering.quotas.rules import window_end
 from billing.money.subscriptions import store as subscriptions
-from billing.money.subscriptions.periods import spans
+from billing.money.subscriptions.periods import shares, spans
 from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.schemas import Subscription
 from devstack.stack import StackInfo
@@ -232,7 +232,7 @@ async def _cycles(
             row = _next_cycle(row, allowance)
             counted = await connection.execute(NEXT, {"id": row.id, "at": row.cycle_start})
             until, part = counted.one()
-            by_rules = spans.parts(row, allowance).cycle
+            by_rules = shares.of_cycle(row, allowance)
             assert until == row.cycle_end
             assert float(part) == pytest.approx(float(by_rules))
             found.append((f"{to_wall(until, row.zone):%m-%d}", by_rules))

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH, Interval
-from billing.money.subscriptions.periods import spans
+from billing.money.subscriptions.periods import added_days, spans
 from billing.money.subscriptions.schemas import Commitment, Subscription
 from billing.money.subscriptions.terms import agreements
 
@@ -34,7 +34,7 @@ def sold(begins: datetime, ends_at: datetime, trial_end: datetime | None = None)
 
 
 def extended(one: Subscription, days: int) -> Subscription:
-    later = spans.extended(one, days, MONTH)
+    later = added_days.extended(one, days, MONTH)
     return later.model_copy(update=agreements.extended(one, later, days))
 
 

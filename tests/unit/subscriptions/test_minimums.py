@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH
-from billing.money.subscriptions.periods import spans, true_ups
+from billing.money.subscriptions.periods import added_days, spans, true_ups
 from billing.money.subscriptions.schemas import Subscription
 
 
@@ -27,7 +27,7 @@ def sold(begins: datetime, billing_day: int | None = None, **more: Any) -> Subsc
 
 
 def extended(one: Subscription, days: int) -> Subscription:
-    later = spans.extended(one, days, MONTH)
+    later = added_days.extended(one, days, MONTH)
     return later.model_copy(update=true_ups.spread(one))
 
 

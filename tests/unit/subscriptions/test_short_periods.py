@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.periods import MONTH, Interval, boundary
-from billing.money.subscriptions.periods import spans
+from billing.money.subscriptions.periods import added_days, shares, spans
 from billing.money.subscriptions.schemas import Subscription
 
 WEEK: Final = Interval(unit="week")
@@ -49,10 +49,15 @@ def test_a_period_that_begins_on_the_last_day_before_its_billing_day_is_whole_wi
     period = short(begins, billing_day, **first | {"interval_unit": interval.unit})
     found = []
     for _ in ends:
-        assert spans.parts(period, MONTH) == spans.Parts(Fraction(1), Fraction(1))
+        assert _parts(period, MONTH) == (Fraction(1), Fraction(1))
         found.append(period.cycle_end)
         period = _next_cycle(period)
     assert found == [at(*one) for one in ends]
+
+
+def _parts(s: Subscription, allowance: Interval) -> tuple[Fraction, Fraction]:
+    """The parts of a whole period and of a whole cycle that the current ones are."""
+    return shares.rest_of_period(s, s.current_period_start), shares.of_cycle(s, allowance)
 
 
 def _next_cycle(s: Subscription) -> Subscription:
@@ -75,7 +80,7 @@ def test_a_cycle_that_an_end_cuts_is_a_part_of_the_one_that_is_counted_from_the_
 
 def test_days_that_are_given_leave_the_cycles_of_a_short_period_whole() -> None:
     first = short(at(2, 10), 21, cycle_end=at(2, 17))
-    later = spans.extended(first, 3, WEEK)
+    later = added_days.extended(first, 3, WEEK)
     assert (later.current_period_end, later.cycle_end) == (at(2, 24), at(2, 17))
     assert spans.cycle_end(later, WEEK, at(2, 17), later.current_period_end) == at(2, 24)
 
@@ -88,12 +93,12 @@ def test_days_that_are_given_to_a_period_that_an_end_had_cut_leave_its_rest() ->
         cycle_end=cut, period_number=1, cycle_whole_end=at(3, 1),
         anchor_wall=datetime(2027, 1, 1, 10),  # noqa: DTZ001
     )  # fmt: skip
-    later = spans.extended(piece, 3, MONTH)
+    later = added_days.extended(piece, 3, MONTH)
     assert (later.current_period_end, later.cycle_end) == (at(2, 13), at(2, 13))
     assert spans.cut_cycle(piece, later, MONTH)["cycle_whole_end"] == at(3, 4)
     assert spans.next_period(later) == (later.period_number, at(3, 4))
     rest = _next_cycle(later)
-    assert spans.parts(rest, MONTH) == spans.Parts(Fraction(19, 28), Fraction(19, 28))
+    assert _parts(rest, MONTH) == (Fraction(19, 28), Fraction(19, 28))
     assert _next_cycle(rest).current_period_end == at(4, 4)
 
 
@@ -108,8 +113,8 @@ def test_days_that_are_given_in_a_trial_move_its_billing_day_through_weeks(
         at(1, 25), billing_day, status="trialing", trial_end=ends, current_period_end=ends,
         cycle_end=at(2, 1), anchor_wall=anchor, period_number=number - 1,
     )  # fmt: skip
-    assert spans.next_period(spans.extended(trial, 3, WEEK))[1] == first_end
-    weeks = spans.extended(_counted_by(trial, WEEK), 3, WEEK)
+    assert spans.next_period(added_days.extended(trial, 3, WEEK))[1] == first_end
+    weeks = added_days.extended(_counted_by(trial, WEEK), 3, WEEK)
     assert spans.next_period(weeks)[1] == at(2, 18), "a whole week"
     assert spans.next_period(_counted_by(weeks, MONTH))[1] == first_end
 
@@ -123,8 +128,8 @@ def test_a_period_from_the_second_of_a_repeated_hour_is_whole_with_its_cycle() -
     begins, zone = datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Europe/Berlin"
     first = short(begins, 25, **spans.first(begins, zone, MONTH, None, None, MONTH))
     for period, allowance in ((first, MONTH), (spans.anew(first, begins, YEAR, WEEK), WEEK)):
-        assert spans.parts(period, allowance) == spans.Parts(Fraction(1), Fraction(1))
+        assert _parts(period, allowance) == (Fraction(1), Fraction(1))
     cut = first.model_copy(update={"current_period_end": datetime(2026, 11, 10, 2, tzinfo=UTC)})
     whole = int((first.current_period_end - begins).total_seconds())
     left = int((cut.current_period_end - begins).total_seconds())
-    assert spans.rest_of_period(cut, begins) == Fraction(left, whole)
+    assert shares.rest_of_period(cut, begins) == Fraction(left, whole)

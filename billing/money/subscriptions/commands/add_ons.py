@@ -29,7 +29,7 @@ from billing.money.subscriptions.periods import (
     kept_discounts,
     netting,
     proration,
-    spans,
+    shares,
 )
 from billing.money.subscriptions.schemas import (
     Item,
@@ -181,8 +181,8 @@ def sell(
     fewer_now: bool,
 ) -> Sale:
     """Return the moves to these add-ons, for the rest of the period. Error: UNITS_SPENT."""
-    part = spans.rest_of_period(cycles.of(w), at)
-    cycle = spans.parts(cycles.of(w), plan.allowance).cycle
+    part = shares.rest_of_period(cycles.of(w), at)
+    cycle = shares.of_cycle(cycles.of(w), plan.allowance)
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
     gone = _demand_unspent(w, plan, [*come, *go], part)
     price = proration.rest_of_price(w.rows, at, part)
@@ -206,7 +206,7 @@ def sell_anew(
     plan: Plan, wanted: Mapping[str, int], after: Subscription, at: datetime
 ) -> list[Line]:
     """Return the charges of add-ons for a period that begins with a change."""
-    currency, part = after.currency, spans.rest_of_period(after, at)
+    currency, part = after.currency, shares.rest_of_period(after, at)
     return [
         _line(after, _to(one, currency, 0, wanted[one.key]), part, at)
         for one in plan.add_ons
@@ -254,7 +254,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Give
     usage_add_on_units.sql counts them.
     """
     subscription, item = cycles.of(w), items.owned(w).get(key)
-    cycle = spans.parts(subscription, plan.allowance).cycle
+    cycle = shares.of_cycle(subscription, plan.allowance)
     parts = [(Decimal(0), 0)]
     if item and item.units and item.meter == meter:
         whole = proration.units_share(item.units * item.quantity, cycle)

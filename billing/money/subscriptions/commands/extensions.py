@@ -7,7 +7,7 @@ from billing.matters.effects import Work
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, spans, true_ups
+from billing.money.subscriptions.periods import added_days, cycles, true_ups
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import agreements, changes
@@ -31,7 +31,7 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
             state=subscription.status,
         )
     changes.demand_none(w.rows)
-    extended = spans.extended(subscription, days, w.facts.plan_of(w.rows).allowance)
+    extended = added_days.extended(subscription, days, w.facts.plan_of(w.rows).allowance)
     fields = {name: getattr(extended, name) for name in _MOVED}
     fields |= true_ups.spread(subscription) | agreements.extended(subscription, extended, days)
     moved = cycles.change(w, **fields)

@@ -33,6 +33,7 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     portions,
     proration,
+    shares,
     spans,
 )
 from billing.money.subscriptions.previews import deciding, tokens
@@ -268,7 +269,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     billed = proration.current(w.rows, ("plan",), since)
     # Within a period add-ons go by their units, which are unspent.
     unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
-    by_calendar = spans.rest_of_period(after, at)
+    by_calendar = shares.rest_of_period(after, at)
     part = by_calendar if resets else proration.rest_of_price(w.rows, at, by_calendar)
     charge = _charge_line(after, plan, wanted, at, part)
     if wanted.price_id == subscription.price_id:
@@ -308,7 +309,7 @@ def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) 
         if portions.includes_as_much(w, plan, wanted.quantity):
             return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
         after, share = subscription, portions.used_share(w, plan, wanted.quantity)
-    since = spans.used_until(subscription, share, at)
+    since = shares.used_until(subscription, share, at)
     kept_until = at if for_nothing.is_free(w, at) else since
     return Shape(after, resets=resets, since=since, kept_until=kept_until, counts_use=True)
 

@@ -19,7 +19,7 @@ from billing.money.subscriptions.periods import (
     items,
     plan_credits,
     proration,
-    spans,
+    shares,
 )
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import SubscriptionChange
@@ -79,7 +79,7 @@ def _since(w: Work[SubscriptionFacts], at: datetime) -> datetime:
     served = subscription.served_until
     if served is not None and served < subscription.cycle_start:
         return served  # the cycle's use is included already
-    return spans.used_until(subscription, w.facts.used_share, served or at)
+    return shares.used_until(subscription, w.facts.used_share, served or at)
 
 
 def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> datetime:
@@ -119,7 +119,7 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
             left += granting.credits_billed(w, invoice)  # granted with the payment
     part = Fraction(left) / Fraction(items.credits_of(w))
-    return spans.used_but(subscription, plan.allowance, part)
+    return shares.left_at_most(subscription, plan.allowance, part)
 
 
 def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:

@@ -18,6 +18,7 @@ from billing.money.subscriptions.periods import (
     invoicing,
     items,
     proration,
+    shares,
     spans,
     true_ups,
 )
@@ -77,7 +78,7 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     key, fields = invoicing.change_key(w, change_id), spans.fields(new)
     invoice = invoicing.of_change(coming, key, lines, plan, **fields)
     if new.amount_minor and for_nothing.costs_nothing(invoice):
-        part = spans.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
+        part = shares.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]
         invoice = invoicing.of_change(coming, key, lines, plan, **fields)

@@ -7,7 +7,14 @@ from typing import Any, Final
 from billing.core import ids
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import agreed_limits, items, proration, rollover, spans
+from billing.money.subscriptions.periods import (
+    agreed_limits,
+    items,
+    proration,
+    rollover,
+    shares,
+    spans,
+)
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
@@ -53,7 +60,7 @@ def _served(
     served = changed.served_until
     if served is None or before.cycle_start > served:
         return changed
-    used = spans.used_until(before, w.facts.used_share, served)
+    used = shares.used_until(before, w.facts.used_share, served)
     return w.change(changed, unserved_since=used) if used > served else changed
 
 
@@ -81,7 +88,7 @@ def cycle_credits(w: Work[SubscriptionFacts], subscription: Subscription) -> Dec
     """
     if not subscription.amount_minor:
         return items.credits_of(w)
-    part = spans.parts(subscription, w.facts.plan_of(w.rows).allowance).cycle
+    part = shares.of_cycle(subscription, w.facts.plan_of(w.rows).allowance)
     return proration.credits_share(items.credits_of(w), part)
 
 

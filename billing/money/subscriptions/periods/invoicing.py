@@ -19,7 +19,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import payment_reference
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, proration, spans, true_ups
+from billing.money.subscriptions.periods import cycles, proration, shares, spans, true_ups
 from billing.money.subscriptions.schemas import Item, Subscription
 
 
@@ -217,7 +217,7 @@ def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
 def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) -> Line:
     """Return the line that bills an item for the subscription's period."""
     start, end = subscription.current_period_start, subscription.current_period_end
-    part, whole_minor = spans.rest_of_period(subscription, start), item.amount_minor * item.lasting
+    part, whole_minor = shares.rest_of_period(subscription, start), item.amount_minor * item.lasting
     given: dict[str, Any] = {
         "price": str(item.price_id),
         "credits": show_decimal(cycles.cycle_credits(w, subscription)),

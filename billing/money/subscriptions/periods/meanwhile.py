@@ -23,6 +23,7 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     portions,
     proration,
+    shares,
     spans,
 )
 from billing.money.subscriptions.schemas import Note, Portion, SubscriptionChange, Terms
@@ -126,7 +127,7 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
     if credited is None:
         return None
     start = max(credited, subscription.cycle_start)
-    used = spans.used_until(subscription, w.facts.used_share, start)
+    used = shares.used_until(subscription, w.facts.used_share, start)
     end = max(used, _spent_until(w, terms, start))
     return Span(credited, start, end) if end > start else None
 
@@ -137,7 +138,9 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
     if not whole or plan_credits.are_there(w, -terms.credits):
         return start
     left = plan_credits.unspent(w) + terms.credits + plan_credits.of_rest(w, start)
-    return spans.used_but(cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole)
+    return shares.left_at_most(
+        cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole
+    )
 
 
 def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:

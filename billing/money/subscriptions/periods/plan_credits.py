@@ -19,14 +19,14 @@ from billing.money.subscriptions.periods import (
     granting,
     items,
     proration,
-    spans,
+    shares,
 )
 from billing.money.subscriptions.schemas import Subscription, Terms
 
 
 def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime) -> Decimal:
     """Return a plan's credits for the rest of a subscription's cycle, from an instant on."""
-    part = spans.rest_of_cycle(subscription, plan.allowance, at)
+    part = shares.rest_of_cycle(subscription, plan.allowance, at)
     return proration.credits_share(items.seats_credits(plan, quantity), part)
 
 
@@ -47,7 +47,7 @@ def missing(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
 
 def of_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Return the credits for the rest of the cycle, less what a refund or dispute took."""
-    rest = spans.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
+    rest = shares.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
     return proration.credits_share(items.credits_of(w), rest * kept_part(w))
 
 

@@ -8,7 +8,7 @@ from billing.catalog.plans.schemas import Plan
 from billing.catalog.rating.rules import EXACT
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, proration, spans
+from billing.money.subscriptions.periods import cycles, items, proration, shares
 from billing.money.subscriptions.schemas import Portion
 
 _LEVEL_STEP: Final = Decimal("0.000001")
@@ -22,8 +22,8 @@ def of_plan(
     `at`, and the old plan's units from then until `since`, because it is charged until then.
     """
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
-    cycle = spans.parts(subscription, own.allowance).cycle
-    passed = cycle - spans.rest_of_cycle(subscription, own.allowance, at)
+    cycle = shares.of_cycle(subscription, own.allowance)
+    passed = cycle - shares.rest_of_cycle(subscription, own.allowance, at)
     before, after = included(own, items.plan_item(w).quantity), included(plan, quantity)
     more = _own_units(w, at, since)
     found = []
@@ -107,8 +107,8 @@ def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
 def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
     """Return the own plan's units for that part of the cycle, by meter."""
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
-    left = spans.rest_of_cycle(subscription, own.allowance, start)
-    part = left - spans.rest_of_cycle(subscription, own.allowance, end)
+    left = shares.rest_of_cycle(subscription, own.allowance, start)
+    part = left - shares.rest_of_cycle(subscription, own.allowance, end)
     whole = included(own, items.plan_item(w).quantity)
     return {meter: proration.units_share(units, part) for meter, units in whole.items()}
 

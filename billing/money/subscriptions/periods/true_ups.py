@@ -26,7 +26,7 @@ from billing.money.invoices.schemas import (
 )
 from billing.money.invoices.sums import COMMITMENT, MINIMUM, after_discounts
 from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
-from billing.money.subscriptions.periods import proration, spans
+from billing.money.subscriptions.periods import proration, shares
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -155,7 +155,7 @@ def _rest(one: Subscription, at: datetime) -> Fraction:
     """Return the share of a whole minimum for the time from `at` to the end of the period."""
     since, _, share = _applied(one)
     if share is None:
-        return spans.rest_of_period(one, at)
+        return shares.rest_of_period(one, at)
     return share * proration.rest(since, one.current_period_end, at)
 
 

@@ -1,5 +1,5 @@
 -- The part of a whole cycle that a subscription's cycle from `p_start` is: one, but for a short
--- one. The same rule as periods/spans.py of money/subscriptions; a test holds this one to it. The
+-- one. The same rule as periods/shares.py of money/subscriptions; a test holds this one to it. The
 -- first cycle of a trial is a whole one. A billing day cuts the last cycle before it, and no other.
 -- Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_cycle_part(p_subscription_id uuid, p_start timestamptz)

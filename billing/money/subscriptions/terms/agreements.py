@@ -18,7 +18,7 @@ from billing.money.contracts.schemas import (
     ContractTerms,
 )
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, spans
+from billing.money.subscriptions.periods import added_days, cycles, items, spans
 from billing.money.subscriptions.schemas import (
     Commitment,
     NewSubscription,
@@ -147,7 +147,7 @@ def extended(before: Subscription, after: Subscription, days: int) -> dict[str, 
     moved = agreed.model_copy(
         update={
             "since": after.current_period_end if begins_later else agreed.since,
-            "ends_at": spans.agreed_end(before, after, agreed.ends_at, days),
+            "ends_at": added_days.agreed_end(before, after, agreed.ends_at, days),
         }
     )
     return {"commitment": moved.model_dump(mode="json")}

@@ -114,8 +114,8 @@ GIVEN_BACK: Final = (
     Mutant(
         "use of a trial that pauses is not billed",
         "billing/money/subscriptions/transitions.py",
-        '        changes.begin_pause(w, "trial_ended")\n        pauses.bill_use(w, None)\n',
-        '        changes.begin_pause(w, "trial_ended")\n',
+        '        scheduling.begin_pause(w, "trial_ended")\n        pauses.bill_use(w, None)\n',
+        '        scheduling.begin_pause(w, "trial_ended")\n',
         ("tests/integration/workflows/test_trial_ends.py", "-k", "billed_with_the_pause"),
     ),
 )

@@ -177,7 +177,7 @@ MUTANTS: Final = (
     Mutant(
         "a settled debt buys a period beside what was asked",
         "billing/money/subscriptions/payment_effects.py",
-        '        changes.begin_pause(w, "debt_settled")\n',
+        '        scheduling.begin_pause(w, "debt_settled")\n',
         '        for draft in invoicing.collected(w.rows, subscription, ("draft",)):\n'
         "            invoices.finalize(w, draft)\n"
         "        _activate(w)\n",

@@ -38,7 +38,7 @@ from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import scheduling
 from billing.platform.decisions import service as decisions
 
 
@@ -230,7 +230,7 @@ def _pay(
 
 def _offered(w: Work[SubscriptionFacts], *, use_balance: bool) -> Invoice:
     """Return the invoice that would start the subscription again."""
-    draft = pauses.draft(w, w.facts.new_id(), changes.coming(w, w.facts.at))
+    draft = pauses.draft(w, w.facts.new_id(), scheduling.coming(w, w.facts.at))
     if use_balance:
         draft = invoices.use_balance(w, draft)
     return invoices.whole_steps(w, invoices.bill_carried(w, draft))

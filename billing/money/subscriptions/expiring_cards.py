@@ -11,7 +11,7 @@ from billing.money.payments import transitions as payments
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items
 from billing.money.subscriptions.rules import ExpiringCard
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import scheduling
 
 AHEAD: Final = timedelta(days=30)
 
@@ -65,4 +65,4 @@ def _charges(renewal: Work[SubscriptionFacts]) -> bool:
 
 def _renewal(w: Work[SubscriptionFacts]) -> Work[SubscriptionFacts]:
     """Return the rows that the next period begins with, after what is scheduled and agreed."""
-    return changes.coming(w, cycles.of(w).current_period_end)
+    return scheduling.coming(w, cycles.of(w).current_period_end)

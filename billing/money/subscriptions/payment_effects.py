@@ -17,7 +17,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, granting, invoicing, true_ups
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import changes, scheduling
 from billing.money.trials import transitions as trials
 
 KEEP_CURRENCY: Final = "keep_currency"
@@ -98,7 +98,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     else:
         changes.drop_pending(w, "the period is over")
         true_ups.put_off(w, true_ups.closing(w))  # its renewal may not have come yet
-        changes.begin_pause(w, "debt_settled")
+        scheduling.begin_pause(w, "debt_settled")
 
 
 def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
@@ -152,7 +152,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     invoices stay so. A final invoice bills overage and carried debts [C5].
     """
     changes.drop_pending(w, reason)
-    changes.cancel_scheduled(w, reason)
+    scheduling.cancel(w, reason)
     closing = true_ups.closing(w, "an end", as_of)
     subscription, at = cycles.of(w), w.facts.at
     ended = cycles.change(

@@ -57,7 +57,7 @@ from billing.money.subscriptions.schemas import (
     Subscription,
     SubscriptionChange,
 )
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import change_rows
 from billing.money.subscriptions.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.trials.schemas import Trial
@@ -310,7 +310,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Subscri
 def _may_bill_now(rows: Rows) -> bool:
     """True if any step may bill usage: a payment may end `unpaid`, or pay for another plan."""
     (subscription,) = rows.of(Subscription)
-    waits = changes.pending(rows)
+    waits = change_rows.pending(rows)
     return subscription.status == "unpaid" or (waits is not None and waits.kind == "plan")
 
 

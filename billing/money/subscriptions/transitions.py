@@ -26,7 +26,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
 from billing.money.subscriptions.rules import ENDED, agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
-from billing.money.subscriptions.terms import agreements, changes
+from billing.money.subscriptions.terms import agreements, change_rows, changes, scheduling
 from billing.money.subscriptions.views import view
 
 _WHY: Final = {"end": "canceled at period end", "end_unpaid": "unpaid for too long"}
@@ -74,13 +74,13 @@ def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
 
 def end_trial(w: Work[SubscriptionFacts]) -> None:
     """Begin the first paid period; without a usable card, do what the plan says for that case."""
-    changes.apply_scheduled(w)
+    scheduling.apply(w)
     subscription = cycles.of(w)
     if _has_card(w) or not agreements.needs_card(w) or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
         agreements.leave(w)
-        changes.begin_pause(w, "trial_ended")
+        scheduling.begin_pause(w, "trial_ended")
         pauses.bill_use(w, None)
         w.result = "paused"
     else:
@@ -100,7 +100,7 @@ def _has_card(w: Work[SubscriptionFacts]) -> bool:
 def pause(w: Work[SubscriptionFacts]) -> None:
     """Begin the pause scheduled for the end of the period, and credit owed time not served."""
     changes.drop_pending(w, "the period is over")
-    changes.pause(w)
+    scheduling.pause(w)
     w.result = "paused"
 
 
@@ -163,7 +163,7 @@ def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
 
 def _change_is_too_late(w: Work[SubscriptionFacts]) -> bool:
     """True if the new period that the change would pay is over."""
-    change = changes.pending(w.rows)
+    change = change_rows.pending(w.rows)
     draft = w.rows.find(Invoice, change.invoice_id) if change is not None else None
     ends = draft.period_end if draft is not None else None
     return ends is not None and w.facts.at >= ends
@@ -181,11 +181,11 @@ def abandon(w: Work[SubscriptionFacts]) -> None:
 
 def end_change(w: Work[SubscriptionFacts]) -> None:
     """Drop a change that was not paid in time; money that came anyway applies it."""
-    change = changes.pending(w.rows)
+    change = change_rows.pending(w.rows)
     if change is None:
         raise LookupError("no change waits for its payment")
     if _called_back(w, Owed(w.rows, change.draft_id).live):
-        if changes.pending(w.rows) is not None:
+        if change_rows.pending(w.rows) is not None:
             changes.drop(w, change, "expired", "not paid in time")
         w.result = "expired"
 
@@ -252,7 +252,7 @@ def _next_period(w: Work[SubscriptionFacts]) -> str:
     changes.drop_pending(w, "the period is over")
     closing = true_ups.closing(w)
     renewals.follow_zone(w)
-    changes.apply_scheduled(w)
+    scheduling.apply(w)
     agreements.follow(w)
     moved, invoice = renewals.renew(w, closing)
     if w.facts.credits_at_start and moved.status == "active":

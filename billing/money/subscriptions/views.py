@@ -13,14 +13,14 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import invoicing
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import change_rows
 
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
     """The state of the subscription, for its workflow."""
     row = rows.get(Subscription, facts.subscription_id)
     crossed = _crossed(rows, row)
-    change, incomplete = changes.pending(rows), row.status == "incomplete"
+    change, incomplete = change_rows.pending(rows), row.status == "incomplete"
     owed = (
         views.collecting(
             rows,
@@ -43,7 +43,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         cancel_at_period_end=row.cancel_at_period_end,
         cancel_at=row.cancel_at,
         went_back=facts.period_is_lost,
-        pauses=changes.scheduled(rows, "pause") is not None,
+        pauses=change_rows.scheduled(rows, "pause") is not None,
         commitment_ends_at=row.committed.ends_at if row.committed is not None else None,
         unpaid_until=_unpaid_until(row, facts.plan_of(rows)),
         threshold_at=crossed.threshold_at if crossed is not None else None,

@@ -8,7 +8,7 @@ import pytest
 
 from billing.money.subscriptions.commands import price_moves, running
 from billing.money.subscriptions.schemas import SubscriptionChange
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import change_rows
 from tests.unit.worked.player import Player
 
 HALF = "2027-06-16T00:00:00Z"
@@ -36,7 +36,7 @@ def told_of_another_price() -> Player:
 
 
 def move_of(player: Player) -> SubscriptionChange | None:
-    return changes.scheduled(player.rows, "price")
+    return change_rows.scheduled(player.rows, "price")
 
 
 def seats(quantity: int, when: str) -> Act:
@@ -45,7 +45,7 @@ def seats(quantity: int, when: str) -> Act:
 
 
 def as_it_is(player: Player) -> None:
-    chosen = changes.scheduled(player.rows, "plan")
+    chosen = change_rows.scheduled(player.rows, "plan")
     assert chosen is not None
     player.do(lambda w: running.call_off(w, change_id=chosen.id))
 

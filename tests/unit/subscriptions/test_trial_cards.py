@@ -12,7 +12,7 @@ from billing.money.payments.card_rules import MAX_ATTEMPTS_PER_CARD
 from billing.money.subscriptions import expiring_cards
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
-from billing.money.subscriptions.terms import changes, new_terms
+from billing.money.subscriptions.terms import new_terms, scheduling
 from billing.money.subscriptions.transitions import end_trial
 from billing.money.subscriptions.views import view
 from tests.unit.lives.subscriptions import SubscriptionLife
@@ -112,7 +112,7 @@ def test_a_card_that_ends_is_told_of_at_the_price_scheduled_or_agreed_for_the_re
     ends_before_its_charge(life)
     w = Work(life.rows, life.facts(life.rows))
     dearer = new_terms.of_now(w).model_copy(update={"price_id": life.new_id(), "unit_minor": 5900})
-    changes.schedule(w, life.new_id(), "price", {"price_cents": 5900}, dearer)
+    scheduling.schedule(w, life.new_id(), "price", {"price_cents": 5900}, dearer)
     facts = life.facts(life.rows)
     assert notices(life, facts) == [5900]
     assert notices(life, replace(facts, contracts=(agreed(life, 3000),))) == [3000]

@@ -40,7 +40,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import changes, new_terms
+from billing.money.subscriptions.terms import change_rows, changes, end_dates, new_terms, scheduling
 
 
 class Move(NamedTuple):
@@ -101,7 +101,7 @@ def choose(
     demand_known(plan, wanted, owned)
     fewer_now = when == "now"
     if _is_so(owned, wanted, fewer_now=fewer_now):
-        changes.cancel_scheduled(w, "the add-ons stay as they are", "add_ons")
+        scheduling.cancel(w, "the add-ons stay as they are", "add_ons")
         return wake(w)
     more = [one.add_on for one in items.more(w, plan, wanted)]
     moves = bool(more) or (fewer_now and _is_fewer(owned, wanted))
@@ -109,14 +109,14 @@ def choose(
     if moves and not later:
         reply = demand(subscription.status, "change_up")
     demand_offered(w, plan, subscription.interval, more)
-    changes.demand_none(w.rows)
+    change_rows.demand_none(w.rows)
     if more and later:
         items.keep(w)
-        changes.schedule(w, paying.change_id, "add_ons", dict(wanted))
+        scheduling.schedule(w, paying.change_id, "add_ons", dict(wanted))
     elif moves and reply == "yes" and subscription.status != "trialing":
         _charge(w, wanted, paying, as_of or w.facts.at, fewer_now=fewer_now)
     else:
-        changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
+        scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
         items.choose(w, wanted, fewer_now=fewer_now)
         cycles.follow(w)
         pauses.forfeit_cycle(w)
@@ -153,7 +153,7 @@ def _charge(
 
     Errors: SUBSCRIPTION_STATE if the subscription ends before its period does; PAYMENT_PENDING.
     """
-    changes.demand_whole_rest(cycles.of(w))
+    end_dates.demand_whole_rest(cycles.of(w))
     plan = w.facts.plan_of(w.rows)
     sale = sell(w, plan, wanted, at, fewer_now=fewer_now)
     unused = proration.to_credit(w.rows, sale.credited, at)

@@ -10,7 +10,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import added_days, cycles, true_ups
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import agreements, changes
+from billing.money.subscriptions.terms import agreements, change_rows, scheduling
 
 _MOVED = (
     "current_period_end", "cycle_end", "trial_end", "anchor_wall", "period_number",
@@ -30,12 +30,12 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
             "the subscription ends at a date; reactivate it first",
             state=subscription.status,
         )
-    changes.demand_none(w.rows)
+    change_rows.demand_none(w.rows)
     extended = added_days.extended(subscription, days, w.facts.plan_of(w.rows).allowance)
     fields = {name: getattr(extended, name) for name in _MOVED}
     fields |= true_ups.spread(subscription) | agreements.extended(subscription, extended, days)
     moved = cycles.change(w, **fields)
-    changes.follow_period(w)
+    scheduling.follow_period(w)
     w.add(
         SubscriptionChange(
             id=change_id,

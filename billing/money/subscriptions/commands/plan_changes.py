@@ -48,7 +48,14 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import agreements, changes, new_terms
+from billing.money.subscriptions.terms import (
+    agreements,
+    change_rows,
+    changes,
+    end_dates,
+    new_terms,
+    scheduling,
+)
 
 
 class Shape(NamedTuple):
@@ -80,7 +87,7 @@ def change(
         change_plan(w, wish, paying, as_of)
     else:
         add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
-    if changes.pending(w.rows) is None:
+    if change_rows.pending(w.rows) is None:
         begun = w.rows.find(SubscriptionChange, paying.change_id)
         comes_at = begun.effective_at if begun is not None else None
         changes.confirm_coupon(w, comes_at or w.facts.at)
@@ -100,16 +107,16 @@ def change_plan(
     at_once = _is_up(subscription, terms) or _is_tried_too(w, terms)
     when: When = wish.when or ("now" if at_once else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
-    changes.demand_none(w.rows)
+    change_rows.demand_none(w.rows)
     if _is_same(w, terms):
-        changes.cancel_scheduled(w, "the subscription stays as it is", "plan")
+        scheduling.cancel(w, "the subscription stays as it is", "plan")
         if wish.add_ons is not None:
             add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
     elif when == "period_end" and reply != "later":
         if terms.add_ons is not None:
-            changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
-        changes.demand_last_day(subscription, terms.interval)
-        changes.schedule(w, paying.change_id, "plan", _shown_terms(w, terms), terms)
+            scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
+        end_dates.demand_last_day(subscription, terms.interval)
+        scheduling.schedule(w, paying.change_id, "plan", _shown_terms(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
     else:
@@ -242,16 +249,16 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
         raise Conflict(
             "TRIAL_NOT_OFFERED", f"plan {plan.key} has no trial; schedule the change for period_end"
         )
-    changes.cancel_scheduled(w, changes.OTHER_PLAN, "plan")
+    scheduling.cancel(w, scheduling.OTHER_PLAN, "plan")
     fields = dict[str, Any]()
     if in_trial:
-        changes.demand_last_day(subscription, terms.interval)
+        end_dates.demand_last_day(subscription, terms.interval)
         fields = spans.after_this(subscription, terms.interval)
     new_terms.take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
-        changes.cancel_scheduled(w, changes.OTHER_ADD_ONS, "add_ons")
+        scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
         items.choose(w, terms.add_ons, fewer_now=True)
-    changes.drop_price_after(w, subscription.price_id)
+    scheduling.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)
     announce(w, cycles.of(w), "plan_changed", **_shown_terms(w, terms))
 
@@ -303,9 +310,9 @@ def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) 
     if resets:
         share = w.facts.used_share
         after = spans.anew(subscription, at, wanted.interval, plan.allowance)
-        changes.demand_a_day(after)
+        end_dates.demand_a_day(after)
     else:
-        changes.demand_whole_rest(subscription)
+        end_dates.demand_whole_rest(subscription)
         if portions.includes_as_much(w, plan, wanted.quantity):
             return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
         after, share = subscription, portions.used_share(w, plan, wanted.quantity)
@@ -332,7 +339,7 @@ def _have_paid(
     invoice = invoicing.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
     invoice = changes.begin(w, "plan", shown, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
-    if begins is not None and changes.pending(w.rows) is not None:
+    if begins is not None and change_rows.pending(w.rows) is not None:
         cycles.change(w, collection=own.collection, days_until_due=own.days_until_due)
 
 

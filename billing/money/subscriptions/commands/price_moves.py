@@ -25,7 +25,12 @@ from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import agreements, changes, new_terms
+from billing.money.subscriptions.terms import (
+    agreements,
+    change_rows,
+    new_terms,
+    scheduling,
+)
 
 HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
 WALKED: Final = 10_000
@@ -153,10 +158,10 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
     """
     if cycles.of(w).status != "unpaid":  # the wrong price may be why it is
         demand(cycles.of(w).status, "change_down")
-    changes.demand_no_resumption(w.rows)
-    if wrong in (cycles.of(w).price_id, _price_of(changes.scheduled(w.rows, "price"))):
+    change_rows.demand_no_resumption(w.rows)
+    if wrong in (cycles.of(w).price_id, _price_of(change_rows.scheduled(w.rows, "price"))):
         return _schedule(w, reason)
-    change = changes.scheduled(w.rows, "plan")
+    change = change_rows.scheduled(w.rows, "plan")
     if change is None or _price_of(change) != wrong:
         raise Conflict("PRICE_NOT_OFFERED")
     chosen = change.new_terms
@@ -175,7 +180,7 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other amount is on sale.
     """
     demand(cycles.of(w).status, "change_down")
-    changes.demand_no_resumption(w.rows)
+    change_rows.demand_no_resumption(w.rows)
     return _schedule(w, reason)
 
 
@@ -184,14 +189,14 @@ def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
-    terms, scheduled = new_terms.at_price(w, price), changes.scheduled(w.rows, "price")
+    terms, scheduled = new_terms.at_price(w, price), change_rows.scheduled(w.rows, "price")
     comes = new_terms.of_now(w) if scheduled is None else scheduled.new_terms
     if _is_equal(terms, comes):
         raise Conflict("PRICE_NOT_OFFERED")
     if _is_equal(terms, new_terms.of_now(w)):
-        changes.cancel_scheduled(w, "the price stays as it is", "price")
+        scheduling.cancel(w, "the price stays as it is", "price")
         return wake(w)
-    changes.schedule(w, w.facts.new_id(), "price", changes.shown_price(terms), terms)
+    scheduling.schedule(w, w.facts.new_id(), "price", scheduling.shown_price(terms), terms)
     _give_notice(w, new_terms.of_now(w), terms, subscription.current_period_end, reason)
     return wake(w)
 

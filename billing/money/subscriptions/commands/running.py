@@ -30,7 +30,7 @@ from billing.money.subscriptions.schemas import (
     When,
 )
 from billing.money.subscriptions.states import demand
-from billing.money.subscriptions.terms import changes, new_terms
+from billing.money.subscriptions.terms import change_rows, changes, end_dates, new_terms, scheduling
 from billing.money.subscriptions.views import view
 
 
@@ -129,12 +129,12 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
     )
-    if (coming := changes.scheduled(w.rows, "plan")) is not None:
+    if (coming := change_rows.scheduled(w.rows, "plan")) is not None:
         interval = coming.new_terms.interval
-        changes.demand_last_day(changed, interval, "end it at another date")
+        end_dates.demand_last_day(changed, interval, "end it at another date")
     changes.drop_pending(w, "an end was asked for")
     gone: tuple[ChangeKind, ...] = ("plan", "add_ons") if changed.ends_with_period else ()
-    changes.cancel_scheduled(w, "an end was asked for", "pause", *gone)
+    scheduling.cancel(w, "an end was asked for", "pause", *gone)
     if date is None:
         announce(w, changed, "cancel_scheduled")
     else:
@@ -174,11 +174,11 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
             state=subscription.status,
         )
     if when == "period_end":
-        if changes.scheduled(w.rows, "pause") is None:
-            changes.schedule(w, w.facts.new_id(), "pause", {})
+        if change_rows.scheduled(w.rows, "pause") is None:
+            scheduling.schedule(w, w.facts.new_id(), "pause", {})
         return wake(w)
-    changes.demand_none(w.rows)
-    changes.pause(w)
+    change_rows.demand_none(w.rows)
+    scheduling.pause(w)
     return wake(w)
 
 
@@ -191,10 +191,10 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     demand(cycles.of(w).status, "resume")
     if payment_effects.overdue(w):
         raise Conflict("PAYMENT_OVERDUE", state="paused")
-    changes.demand_none(w.rows)
+    change_rows.demand_none(w.rows)
     pauses.demand_next_second(w)
-    coming = changes.coming(w, w.facts.at)
-    changes.demand_a_day(pauses.begun_now(coming), "resume it on another day")
+    coming = scheduling.coming(w, w.facts.at)
+    end_dates.demand_a_day(pauses.begun_now(coming), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id, coming)
     terms = new_terms.of_now(coming).model_copy(update={"cycle_start": cycles.of(w).cycle_start})
     invoice = changes.begin(w, "resume", {}, invoice, paying, terms)
@@ -206,8 +206,8 @@ def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
     """Cancel a scheduled change; one that was canceled before stays so. Error: CHANGE_PENDING."""
     change = w.rows.find(SubscriptionChange, change_id)
     if change is not None:
-        changes.demand_no_resumption(w.rows)
-        changes.cancel_scheduled(w, "called off", change.kind)
+        change_rows.demand_no_resumption(w.rows)
+        scheduling.cancel(w, "called off", change.kind)
     return wake(w)
 
 

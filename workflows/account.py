@@ -37,7 +37,7 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
         def is_over() -> bool:
             # Its look or its own step fails, if it is halted.
             tried = self._rest_done >= ticket or not self._failed
-            return self._draining or (self._halted is not None and tried)
+            return self._draining or (bool(self._halt) and tried)
 
         await workflow.wait_condition(lambda: is_done() or is_over())
-        return Settled(settled=is_done(), halted=None if is_done() else self._halted)
+        return Settled(settled=is_done(), halted=None if is_done() else self._halt.reason)

@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, FailureError
 
 from workflows.commands import key_of
 from workflows.failures import end_if_canceled, is_final, reason_of, refusal_of
-from workflows.halts import note_halt
+from workflows.halts import Halt
 from workflows.showing import Shown
 
 with workflow.unsafe.imports_passed_through():
@@ -65,8 +65,8 @@ class MatterWorkflow(Generic[S]):
         self._next_step: Step | None = None
         self._failed = FailedSteps()  # where steps are independent
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
-        self._halted: str | None = None
-        self._resumed = self._draining = False
+        self._halt = Halt()
+        self._draining = False
         self._shown = Shown()
 
     @staticmethod
@@ -105,14 +105,14 @@ class MatterWorkflow(Generic[S]):
         self._asked += 1
         ticket = self._asked
         await workflow.wait_condition(
-            lambda: self._quiet >= ticket or self._halted is not None or self._draining
+            lambda: self._quiet >= ticket or bool(self._halt) or self._draining
         )
-        return self._standing(settled=self._quiet >= ticket and self._halted is None)
+        return self._standing(settled=self._quiet >= ticket and not self._halt)
 
     @workflow.update(description="Try the halted step again now")
     async def resume(self) -> MatterStatus:
         """Retry a halted step now instead of within the hour."""
-        self._resumed = True
+        self._halt.is_resumed = True
         if self._failed:
             self._failed.hurry()
             self._asked += 1
@@ -120,7 +120,7 @@ class MatterWorkflow(Generic[S]):
 
     @resume.validator
     def _only_when_halted(self) -> None:
-        if self._halted is None:
+        if not self._halt:
             raise ValueError("this matter is not halted")
 
     @workflow.query(description="Where this customer stands")
@@ -172,8 +172,8 @@ class MatterWorkflow(Generic[S]):
                 done = None if step.key in self._failed else step
 
     async def _begin_turn(self) -> None:
-        if self._halted and not self._failed.halt():
-            await self._go_on()
+        if self._halt and not self._failed.halt():
+            self.ref = await self._halt.end(self.ref)
         if workflow.info().is_continue_as_new_suggested():
             await self._renew_run()
 
@@ -320,8 +320,8 @@ class MatterWorkflow(Generic[S]):
         """Leave a failed step for its next try; the matter halts at the end of a round of tries."""
         reason = f"{words}: {reason_of(error)}"
         if self._failed.add(failed.step.key, workflow.now(), is_final=is_final(error)):
-            await self._halt(reason)
-        elif not self._halted:
+            self.ref = await self._halt.begin(self.ref, reason, self._shown)
+        elif not self._halt:
             workflow.set_current_details(f"**tried again** {reason}")
 
     async def _run_command(self) -> None:
@@ -339,7 +339,7 @@ class MatterWorkflow(Generic[S]):
 
     def _show(self) -> None:
         """Show the newest state after every read, unless the matter is halted."""
-        if self.state is None or self._halted:
+        if self.state is None or self._halt:
             return
         if not self._failed:
             workflow.set_current_details(self.state.words)
@@ -350,7 +350,7 @@ class MatterWorkflow(Generic[S]):
     def _standing(self, *, settled: bool) -> MatterStatus:
         return MatterStatus(
             settled=settled,
-            halted=self._halted,
+            halted=self._halt.reason,
             status=self.state.status if self.state else "",
             words=self.state.words if self.state else "",
         )
@@ -362,32 +362,21 @@ class MatterWorkflow(Generic[S]):
         independent, before = self._steps_are_independent(), self._seen
         if independent and workflow.patched("a-halt-outlasts-earlier-requests"):
             before = self._asked  # what was asked for before it was tried for a round
-        await self._halt(reason)
+        self.ref = await self._halt.begin(self.ref, reason, self._shown)
 
         def goes_on() -> bool:
-            return self._resumed or bool(self._commands) or (independent and self._asked > before)
+            asked = independent and self._asked > before
+            return self._halt.is_resumed or bool(self._commands) or asked
 
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(goes_on, timeout=POLICIES.halt_pause)
-        await self._go_on()
-
-    async def _halt(self, reason: str) -> None:
-        """Show that the matter is halted, in Temporal and in the register."""
-        self._halted, self._resumed = reason, False
-        self.ref = self.ref.model_copy(update={"halted": True})
-        self._shown.halt(reason)
-        await note_halt(self.ref, reason)
-
-    async def _go_on(self) -> None:
-        self._halted = None
-        self.ref = self.ref.model_copy(update={"halted": False})
-        await note_halt(self.ref, None)
+        self.ref = await self._halt.end(self.ref)
 
     async def _renew_run(self) -> None:
         """Continue as new, after running the commands and ending the waiting handlers."""
         self._draining = True
-        if self._halted:
-            await self._go_on()
+        if self._halt:
+            self.ref = await self._halt.end(self.ref)
         while not workflow.all_handlers_finished():
             if self._commands:
                 await self._run_command()

@@ -97,7 +97,7 @@ class MatterWorkflow(Generic[S]):
         if named is None:
             return None
         is_look = named.name == CHECK and named.event is not None
-        if is_look and KINDS[self.kind].told_of_events:
+        if is_look and KINDS[self.kind].handles_events:
             return named
         return None if workflow.patched("signals-call-for-looks-alone") else named
 

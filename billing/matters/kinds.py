@@ -30,7 +30,7 @@ class MatterKind:
     """Its workflow runs only while something is due this soon; the sweeper starts it in time."""
     born_anew: bool = False
     """A birth may find the matter already there; it is then woken."""
-    told_of_events: bool = True
+    handles_events: bool = True
     """The provider's events may concern it: it has a step that handles them."""
     sleeps: bool = False
     """Rebuilt far ahead of its next step, it sleeps until then; a bare signal does not wake it."""
@@ -51,7 +51,7 @@ class MatterKind:
 
 
 TRIAL: Final = MatterKind(
-    "trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", told_of_events=False, sleeps=True
+    "trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", handles_events=False, sleeps=True
 )
 SUBSCRIPTION: Final = MatterKind(
     "subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND, sleeps=True

@@ -13,7 +13,7 @@ from api.dependencies import AdminCall, account_filter
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
-from billing.money.payments import event_owners
+from billing.money.payments import event_commands
 from billing.platform.provider_inbox import store
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 
@@ -81,7 +81,7 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventA
     """Have the event's matter handle it again; nothing happens twice."""
     await need_temporal(call)
     async with call.database.operator() as connection:
-        matter = await event_owners.replay(connection, event_id)
+        matter = await event_commands.replay(connection, event_id)
         await call.refuse_other_shop(matter.account_id)
     await wait_until_done(call, matter)
     async with call.database.operator() as connection:
@@ -98,6 +98,6 @@ async def dismiss_webhook_event(
 ) -> ProviderEventAnswer:
     """Dismiss an event without a matter for good: it is `ignored`, with the reason."""
     async with call.database.operator() as connection:
-        await event_owners.dismiss(connection, event_id, body.reason)
+        await event_commands.dismiss(connection, event_id, body.reason)
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()
     return ProviderEventAnswer.of(row)

@@ -23,7 +23,7 @@ from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
-from billing.money.payments import event_owners, store
+from billing.money.payments import event_commands, store
 from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
 
@@ -88,7 +88,7 @@ class CheckedAnswer(DecidedAnswer):
     async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:
         """Return the payment with the time of the answer."""
         found = await DecidedAnswer.read(connection, payment_id)
-        asked_at = await event_owners.answered_at(connection, payment_id)
+        asked_at = await event_commands.answered_at(connection, payment_id)
         return cls(**found.model_dump(), asked_at=asked_at)
 
 
@@ -163,7 +163,7 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
         payment = await store.get(connection, row_id(ids.PAYMENT, payment_id))
     await call.refuse_other_shop(payment.account_id)
     async with call.database.operator() as connection:
-        matter = await event_owners.ask(connection, payment.id, clock.real_now())
+        matter = await event_commands.order_check(connection, payment.id, clock.real_now())
     if matter is not None:
         await wait_until_done(call, matter)
     async with call.database.operator() as connection:

@@ -8,20 +8,16 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, ids, prepared
-from billing.core.errors import Conflict, NotFound
-from billing.core.prepared import Fields, Prepared
+from billing.core.prepared import Prepared
 from billing.matters import store as matters
 from billing.matters.kinds import KINDS, REVERSAL
 from billing.matters.schemas import Matter
-from billing.money.invoices import store as invoice_store
 from billing.money.payments import store
 from billing.money.payments.reading import ABOUT
-from billing.platform.audit import service as audit
 from billing.platform.provider_inbox import paypal
 from billing.platform.provider_inbox.rules import ASKED_FOR
 from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
@@ -37,16 +33,18 @@ ACTED_ON: Final = PAYMENT_EVENTS | paypal.EVENTS
 """Event types that a matter acts on."""
 _REVERSALS: Final = REVERSAL_EVENTS | paypal.REVERSALS
 
-_TOLD: Final = ", ".join(f"'{kind.name}'" for kind in KINDS.values() if kind.told_of_events)
+_KINDS_WITH_EVENTS: Final = ", ".join(
+    f"'{kind.name}'" for kind in KINDS.values() if kind.handles_events
+)
 # The matter named in an object's metadata, if its kind handles events and the customer matches.
-_NAMED: Final = f"""
+_NAMED_MATTER: Final = f"""
     SELECT m.workflow_id FROM matters m JOIN accounts a ON a.id = m.account_id
     WHERE m.workflow_id = {{matter}}
-      AND m.kind IN ({_TOLD})
+      AND m.kind IN ({_KINDS_WITH_EVENTS})
       AND ({{customer}} IS NULL OR a.stripe_customer_id = {{customer}})
 """  # noqa: S608 - put together from constants
-_FIND_NAMED: Final = Prepared(
-    text(_NAMED.format(matter=":matter", customer="CAST(:customer AS text)"))
+_FIND_NAMED_MATTER: Final = Prepared(
+    text(_NAMED_MATTER.format(matter=":matter", customer="CAST(:customer AS text)"))
 )
 # Many events in one statement. The owner is the matter that now collects the payment's invoice,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
@@ -81,7 +79,7 @@ _RECEIVE = Prepared(
                OR p.stripe_checkout_session_id = n.object
             LIMIT 1) pay ON true
         LEFT JOIN matters m ON m.workflow_id = coalesce(pay.workflow_id,
-            ({_NAMED.format(matter="n.matter", customer="n.customer")}),
+            ({_NAMED_MATTER.format(matter="n.matter", customer="n.customer")}),
             (SELECT 'account/' || public_id('acc', account_id) FROM payment_methods
              WHERE stripe_payment_method_id = n.object AND n.added_to IS NULL),
             (SELECT 'account/' || public_id('acc', v.account_id)
@@ -136,18 +134,6 @@ _BEAR_REVERSALS = Prepared(
     ON CONFLICT (workflow_id) DO NOTHING
     """
     )
-)
-# One row per payment: each further request replays it and so causes another check.
-_ASK = text(
-    """
-    INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
-        payload, source, received_at)
-    VALUES (:event_id, :account_id, :workflow_id, :type, :object_id, '{}', 'operator', :at)
-    ON CONFLICT (stripe_event_id) DO UPDATE
-    SET status = 'received', replays = stripe_webhook_events.replays + 1, dispatched_at = NULL,
-        workflow_id = excluded.workflow_id, object_id = excluded.object_id,
-        received_at = excluded.received_at
-    """
 )
 # Events about booked money add nothing (see `_RECEIVE`), except refunds, disputes and checks that
 # were ordered. Events of a try under way may be committed a moment too late for the try to see
@@ -213,11 +199,18 @@ async def receive(
     ]
     intents = [one.intent_id for one in found if one.type in _REVERSALS and one.intent_id]
     if intents:
-        await _BEAR_REVERSALS.run(connection, intents=intents, at=at)
+        await bear_reversals(connection, intents, at)
     stored = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
     owners = {row["stripe_event_id"]: matters.show(row) for row in stored}
     # Of copies in one batch only the first notifies a matter.
     return [owners.pop(event.event_id, None) for event in found]
+
+
+async def bear_reversals(
+    connection: AsyncConnection, intents: Sequence[str | None], at: datetime
+) -> None:
+    """Write the reversal matter of each of these intents' payments that has none yet."""
+    await _BEAR_REVERSALS.run(connection, intents=intents, at=at)
 
 
 async def handle_echoes(connection: AsyncConnection, received_before: datetime, limit: int) -> int:
@@ -235,7 +228,7 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
         payment = await store.find_intent(connection, known.intent_id, known.object_id)
         workflow_id = payment.workflow_id if payment else await _named(connection, known)
         if payment is not None and known.type in _REVERSALS:
-            await _BEAR_REVERSALS.run(connection, intents=[known.intent_id], at=event.received_at)
+            await bear_reversals(connection, [known.intent_id], event.received_at)
             workflow_id = REVERSAL.workflow_id(payment.id)
         owner = await matters.find(connection, workflow_id) if workflow_id else None
         if owner is not None:
@@ -259,7 +252,7 @@ async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | No
 
 async def _named(connection: AsyncConnection, event: ProviderEvent) -> str | None:
     asked = {"matter": event.workflow_id, "customer": event.customer_id}
-    found: str | None = await _FIND_NAMED.scalar(connection, **asked)
+    found: str | None = await _FIND_NAMED_MATTER.scalar(connection, **asked)
     return found
 
 
@@ -275,120 +268,3 @@ async def move(
     await connection.execute(
         _MOVE, {"invoice_id": invoice_id, "before": before, "workflow_id": workflow_id}
     )
-
-
-async def dismiss(connection: AsyncConnection, event_id: str, reason: str) -> None:
-    """Ignore an event without owner, with the reason; it can still be replayed.
-
-    Errors: WEBHOOK_NOT_FOUND, WEBHOOK_HAS_OWNER.
-    """
-    row = await _locked(connection, event_id)
-    if row["status"] not in ("unmatched", "parked"):
-        raise Conflict(
-            "WEBHOOK_HAS_OWNER",
-            f"this event is {row['status']}; only unmatched events can be dismissed",
-        )
-    await connection.execute(
-        update(inbox)
-        .where(inbox.c.stripe_event_id == event_id)
-        .values(status="ignored", error=reason)
-    )
-    await audit.record(
-        connection,
-        account_id=row["account_id"],
-        action="webhook.dismissed",
-        subject=event_id,
-        at=clock.real_now(),
-        reason=reason,
-    )
-
-
-async def replay(connection: AsyncConnection, event_id: str) -> Matter:
-    """Have an event handled again; return its matter, to be notified after the commit.
-
-    An event without owner is matched again. Nothing is done twice: the matter queries the object's
-    current status. Errors: WEBHOOK_NOT_FOUND, WEBHOOK_UNMATCHED, WEBHOOK_EMPTIED.
-    """
-    row = await _locked(connection, event_id)
-    if row["type"] not in ACTED_ON:
-        raise Conflict("WEBHOOK_UNMATCHED", f"no matter handles events of type {row['type']}")
-    if row["emptied_at"] is not None:
-        raise Conflict(
-            "WEBHOOK_EMPTIED",
-            f"this event's payload was deleted on {row['emptied_at']:%Y-%m-%d}; check its payment"
-            " instead",
-        )
-    await connection.execute(
-        update(inbox)
-        .where(inbox.c.stripe_event_id == event_id)
-        .values(status="received", error=None, replays=inbox.c.replays + 1)
-    )
-    owner = await find_owner(connection, Waiting.model_validate({**row, "event_id": event_id}))
-    if owner is None:
-        raise Conflict("WEBHOOK_UNMATCHED")
-    await audit.record(
-        connection,
-        account_id=owner.account_id,
-        action="webhook.replayed",
-        subject=event_id,
-        at=await clock.now(connection, owner.account_id),
-        type=row["type"],
-        before=row["status"],
-    )
-    return owner
-
-
-async def ask(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Matter | None:
-    """Order a status check of a payment; return the matter that makes it, to be notified after the
-    commit: the one that collects it, or once its money is booked the one of what went back.
-
-    Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE.
-    """
-    payment = await store.get(connection, payment_id)
-    if not payment.opened:
-        raise Conflict("PAYMENT_STATE", "this payment was never opened at the provider")
-    workflow_id = (await invoice_store.get(connection, payment.invoice_id)).workflow_id
-    if payment.settled_at is not None:
-        await _BEAR_REVERSALS.run(connection, intents=[payment.stripe_payment_intent_id], at=at)
-        workflow_id = REVERSAL.workflow_id(payment.id)
-    owner = await matters.find(connection, workflow_id)
-    if owner is None:
-        return None
-    row = {
-        "event_id": check_id(payment_id), "account_id": payment.account_id, "type": ASKED_FOR,
-        "workflow_id": owner.workflow_id, "at": at,
-        "object_id": payment.stripe_checkout_session_id or payment.stripe_payment_intent_id,
-    }  # fmt: skip
-    await connection.execute(_ASK, row)
-    await matters.wake(connection, owner.workflow_id, at)
-    await audit.record(
-        connection,
-        account_id=payment.account_id,
-        action="payment.check_ordered",
-        subject=ids.encode(ids.PAYMENT, payment_id),
-        at=await clock.now(connection, payment.account_id),
-    )
-    return owner
-
-
-async def answered_at(connection: AsyncConnection, payment_id: UUID) -> datetime | None:
-    """Return when the last ordered check was answered; None while it is open."""
-    found: datetime | None = await connection.scalar(
-        select(inbox.c.dispatched_at).where(
-            inbox.c.stripe_event_id == check_id(payment_id), inbox.c.status == "handled"
-        )
-    )
-    return found
-
-
-def check_id(payment_id: UUID) -> str:
-    """Return the event id that stands for ordered checks of a payment."""
-    return f"check-{ids.encode(ids.PAYMENT, payment_id)}"
-
-
-async def _locked(connection: AsyncConnection, event_id: str) -> Fields:
-    query = select(inbox).where(inbox.c.stripe_event_id == event_id)
-    row = await prepared.find(connection, query.with_for_update())
-    if row is None:
-        raise NotFound("WEBHOOK_NOT_FOUND")
-    return row

@@ -15,7 +15,7 @@ from billing.money.payment_methods import card_setup
 from billing.money.payment_methods import service as methods
 from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.rules import CardDetails
-from billing.money.payments import event_owners
+from billing.money.payments import event_commands
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import LIVE
@@ -188,7 +188,7 @@ async def _ask(connection: AsyncConnection, found: FoundIntent, at: datetime) ->
             connection, payment.id,
             stripe_payment_intent_id=found.intent_id, client_secret=found.outcome.client_secret,
         )  # fmt: skip
-    await event_owners.ask(connection, payment.id, at)
+    await event_commands.order_check(connection, payment.id, at)
 
 
 async def _invoice(connection: AsyncConnection, metadata: dict[str, str]) -> Invoice | None:

@@ -95,4 +95,4 @@ def test_steps_and_activities_are_the_same_names(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PLANS)
 def test_only_who_can_look_into_an_event_is_told_of_one(kind: str) -> None:
-    assert KINDS[kind].told_of_events == (f"{kind}.{CHECK}" in activities(kind))
+    assert KINDS[kind].handles_events == (f"{kind}.{CHECK}" in activities(kind))

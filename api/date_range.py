@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.schemas import Instant
-from api.dependencies import ReadCall
+from api.calls import ReadCall
 from billing.core import periods
 from billing.core.clock import now_by
 from billing.core.errors import wrong_field

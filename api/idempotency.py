@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api import committed
 from api.answers import problems
-from api.dependencies import Call
+from api.calls import Call
 from api.requests.exact_json import by_value, exact
 from api.requests.fastapi_internals import amount_names
 from billing.core import ids

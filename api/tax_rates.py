@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import Call
+from api.calls import Call
 from api.workflow_calls import wait_until_done
 from billing.core import ids
 from billing.matters.schemas import Matter

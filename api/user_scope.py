@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import Call, ReadCall
+from api.calls import Call, ReadCall
 from api.identity.auth import MEMBER
 from billing.core import clock
 from billing.core.errors import NotFound

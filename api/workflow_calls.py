@@ -16,7 +16,7 @@ from uuid import UUID
 from temporalio.service import RPCError
 
 from api import committed
-from api.dependencies import AccountCall, Call
+from api.calls import AccountCall, Call
 from api.idempotency import Claim
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint

@@ -13,17 +13,11 @@ from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 from api.answers.problems import MEDIA_TYPE, responses
-from api.dependencies import (
-    ACCOUNT_HEADER,
-    PLATFORM_HEADER,
-    SHOP_HEADER,
-    EveryGate,
-    OperatorGate,
-    TenantGate,
-)
 from api.document import accepted_answers, examples, schema_names
+from api.gates import ACCOUNT_HEADER, EveryGate, OperatorGate, TenantGate
 from api.identity.request_windows import may_move_money
 from api.requests.fastapi_internals import dependency_calls
+from api.shop_headers import PLATFORM_HEADER, SHOP_HEADER
 
 STATIC: Final = Path(__file__).parent / "static"
 _CSP: Final = (

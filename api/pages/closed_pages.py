@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.answers import problems
-from api.dependencies import OperatorGate
+from api.gates import OperatorGate
 from api.identity.auth import SERVICE
 from api.routes.base import PREFIX
 from billing.core.errors import BillingError

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from api.dependencies import AccountCall
+from api.calls import AccountCall
 from api.identity.auth import BILLING, Caller
 from api.identity.request_windows import RateClass
 from api.pages.html_pages import page

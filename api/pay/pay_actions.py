@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
-from api.dependencies import AccountCall
+from api.calls import AccountCall
 from billing.catalog.payment_kinds import store as payment_kinds
 from billing.core.clock import real_now
 from billing.core.errors import Conflict

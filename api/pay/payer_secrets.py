@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, TypeVar
 
-from api.dependencies import ALLOWED, Call
+from api.calls import Call
+from api.gates import ALLOWED
 from api.identity.auth import BILLING
 from api.pay.pay_actions import NextAction
 

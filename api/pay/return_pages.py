@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from api.dependencies import Call
+from api.calls import Call
 from billing.core.errors import wrong_field
 
 

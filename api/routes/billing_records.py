@@ -13,17 +13,9 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import TransactionId, encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, OneWord, Text
+from api.calls import AccountCall, UseCall
 from api.date_range import MaybeMoment, moments
-from api.dependencies import (
-    AccountCall,
-    BillingUse,
-    Fresh,
-    MemberCall,
-    MemberRead,
-    MemberUse,
-    RecordCall,
-    UseCall,
-)
+from api.dependencies import BillingUse, Fresh, MemberCall, MemberRead, MemberUse, RecordCall
 from api.idempotency import Claim, OptionalKey
 from api.identity.auth import SERVICE
 from api.requests.card_numbers import FreeText

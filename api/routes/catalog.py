@@ -12,7 +12,8 @@ from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.public_ids import encoded
 from api.answers.schemas import Answer, Credits, Currency
-from api.dependencies import MemberRead, ReadCall
+from api.calls import ReadCall
+from api.dependencies import MemberRead
 from api.routes.base import new_router
 from billing.catalog.plans import rules, store
 from billing.catalog.plans.rules import DEFAULT_CURRENCY

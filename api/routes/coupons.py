@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
 from api.answers.schemas import Body
-from api.dependencies import AccountCall, BillingCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.requests.coupon_codes import WrittenCode
 from api.requests.dry_runs import undone

@@ -11,7 +11,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, encoded, row_id
 from api.answers.schemas import Answer, Credits
-from api.dependencies import Call, MemberCall
+from api.calls import Call
+from api.dependencies import MemberCall
 from api.routes.base import new_router
 from api.routes.invoice_documents import Known, Pdf, answers, download
 from api.user_scope import is_member, readable_invoice

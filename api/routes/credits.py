@@ -11,7 +11,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import LotId, TransactionId, encoded, row_id
 from api.answers.schemas import Answer, Credits
-from api.dependencies import AccountCall, MemberCall, MemberRead
+from api.calls import AccountCall
+from api.dependencies import MemberCall, MemberRead
 from api.routes.base import new_router
 from api.user_scope import only_user, others_spends
 from billing.core import clock, ids

@@ -12,7 +12,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, Instant, Text, optional_body
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import LedgerKey, encoded_answer
 from api.requests.card_numbers import FreeText
 from api.requests.fast_route import fast

@@ -7,7 +7,8 @@ from fastapi import Header, Response
 
 from api.answers.problems import responses
 from api.answers.public_ids import row_id
-from api.dependencies import AccountCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import MemberCall
 from api.routes.base import new_router
 from api.user_scope import is_member, readable_invoice
 from billing.core import ids

@@ -24,7 +24,8 @@ from api.answers.public_ids import (
     row_id,
 )
 from api.answers.schemas import Answer, Body, Credits, Total, Url, optional_body
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, RequiredKey
 from api.pay.pay_actions import NextAction, demand_offered, with_page
 from api.pay.payer_secrets import for_caller

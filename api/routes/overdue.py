@@ -21,7 +21,8 @@ from api.answers.public_ids import (
     payment_method_row,
 )
 from api.answers.schemas import Answer, Body, UseBalance, optional_body
-from api.dependencies import AccountCall, BillingCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction
 from api.routes.base import new_router

@@ -8,7 +8,8 @@ from pydantic import Field
 from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.schemas import Answer, CountryCode, Currency
-from api.dependencies import AccountCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import MemberCall
 from api.pay.pay_actions import offers_paypal
 from api.routes.base import new_router
 from billing.catalog.payment_kinds import store as payment_kinds

@@ -21,7 +21,8 @@ from api.answers.public_ids import (
     row_id,
 )
 from api.answers.schemas import Answer, Body, Text, optional_body
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
 from api.requests.typed_words import TYPED_DEFAULT, TYPED_DELETE, ConfirmDefault, ConfirmDelete

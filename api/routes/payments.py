@@ -19,7 +19,8 @@ from api.answers.public_ids import (
     row_id,
 )
 from api.answers.schemas import Answer, Body, Currency, PositiveMinor
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.identity.auth import ADMIN
 from api.pay.pay_actions import demand_offered

@@ -8,7 +8,8 @@ from pydantic import Field
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import encoded
 from api.answers.schemas import Answer, Body, Url, optional_body
-from api.dependencies import AccountCall, BillingCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.return_pages import check_return
 from api.routes.base import new_router

@@ -26,7 +26,8 @@ from api.answers.schemas import (
     UseBalance,
     optional_body,
 )
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction, demand_offered, with_page
 from api.pay.payer_secrets import for_caller

@@ -10,7 +10,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
-from api.dependencies import AdminCall, MemberUse, account_filter, account_named
+from api.calls import account_filter, account_named
+from api.dependencies import AdminCall, MemberUse
 from api.routes.base import new_router
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType

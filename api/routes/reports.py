@@ -10,8 +10,9 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api.answers.problems import responses
+from api.calls import ReadCall
 from api.date_range import Days, MaybeDay, span
-from api.dependencies import Fresh, MemberRead, ReadCall
+from api.dependencies import Fresh, MemberRead
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids

@@ -9,7 +9,8 @@ from pydantic import Field, StrictBool, StringConstraints
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import PaymentMethodId, encoded
 from api.answers.schemas import Answer, Body
-from api.dependencies import AccountCall, BillingCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction, with_page
 from api.requests.typed_words import TYPED_DEFAULT, ConfirmDefault

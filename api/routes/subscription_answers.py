@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.answers.schemas import Answer, Credits
-from api.dependencies import Call
+from api.calls import Call
 from api.pay.pay_actions import NextAction
 from api.routes.invoices import next_action_of
 from billing.catalog.plans import rules

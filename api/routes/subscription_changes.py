@@ -15,7 +15,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import payment_method_row, row_id
 from api.answers.schemas import Body, CatalogName, optional_body
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.requests.coupon_codes import CouponCode
 from api.requests.dry_runs import undone

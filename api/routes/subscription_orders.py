@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fastapi import Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall
+from api.calls import AccountCall
 from api.idempotency import Claim, Once
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.workflow_calls import ensure_started, wait_until_done

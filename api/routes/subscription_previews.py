@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
-from api.dependencies import AccountCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import MemberCall
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.invoices import LineAnswer

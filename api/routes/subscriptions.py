@@ -20,7 +20,8 @@ from api.answers.schemas import (
     Instant,
     optional_body,
 )
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
 from api.identity.auth import OPERATORS
 from api.pay.payer_secrets import for_caller

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.pagination import Page, PageRequest, Pagination, Paging, paginate_merged
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Credits
-from api.dependencies import AdminCall, Call, MemberCall, account_named
+from api.calls import Call, account_named
+from api.dependencies import AdminCall, MemberCall
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids

@@ -16,7 +16,8 @@ from api.answers.public_ids import (
     payment_method_row,
 )
 from api.answers.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.routes.base import new_router
 from api.workflow_calls import notify
 from billing.core import clock, ids

@@ -10,7 +10,8 @@ from pydantic import Field
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import encoded
 from api.answers.schemas import Answer, Credits
-from api.dependencies import AccountCall, BillingCall, MemberCall
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, notify

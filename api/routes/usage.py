@@ -9,7 +9,9 @@ from pydantic import TypeAdapter
 
 from api.answers.problems import JSON, responses
 from api.answers.schemas import Answer, Credits
-from api.dependencies import AccountCall, Call, MemberUse, OperatorGate, gate_headers
+from api.calls import AccountCall, Call
+from api.dependencies import MemberUse
+from api.gates import OperatorGate, gate_headers
 from api.idempotency import KeyHeader, encoded_answer, valid_key
 from api.identity.auth import MEMBER
 from api.requests.fast_route import fast, reading

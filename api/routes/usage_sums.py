@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.pagination import Page, whole
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord, Total
+from api.calls import EveryCall, ReadCall
 from api.date_range import Days, MaybeDay, span
-from api.dependencies import EveryCall, EveryRead, Fresh, MemberRead, ReadCall
+from api.dependencies import EveryRead, Fresh, MemberRead
 from api.routes.base import new_router
 from api.user_scope import user_of
 from billing.catalog.rating.schemas import CREDIT

@@ -9,10 +9,11 @@ import msgspec
 
 from api.answers.problem_codes import is_temporary
 from api.batching.usage_batcher import record_last
-from api.dependencies import AccountCall, Call, check_platform
+from api.calls import AccountCall, Call
 from api.identity.auth import SERVICE
 from api.identity.tenants import Tenant
 from api.pricing import Wanted
+from api.shop_headers import check_platform
 from api.usage import dated_uses, use_times
 from api.usage.batch_parser import Fault
 from api.usage.body import Kinds, UseRow, use_of

@@ -19,8 +19,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from api.answers.public_ids import row_id
 from api.answers.schemas import MAX_MINOR, Body, Credits, Instant, Text
-from api.dependencies import ALLOWED, Call
+from api.calls import Call
 from api.edge.request_limits import JSON_DEPTH
+from api.gates import ALLOWED
 from api.identity.auth import BILLING
 from api.requests.exact_json import plain, shortest
 from api.user_scope import own_event_key, user_of

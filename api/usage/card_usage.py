@@ -11,7 +11,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import ALLOWED, AccountCall, Call
+from api.calls import AccountCall, Call
+from api.gates import ALLOWED
 from api.idempotency import Claim, Once, missing_key
 from api.identity.auth import BILLING
 from api.usage import dated_uses

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.batching.usage_batcher import HOLDS_AT_ONCE, record_last
-from api.dependencies import AccountCall, Call
+from api.calls import AccountCall, Call
 from api.usage import use_times
 from billing.core.errors import Invalid
 from billing.ledger.credits import service as credits

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.batching.usage_batcher import HOLDS_AT_ONCE, RETRIED
-from api.dependencies import Call
+from api.calls import Call
 from api.requests.dry_runs import undone
 from api.usage.card_usage import check_payer, of_each_account
 from billing.catalog.rating.schemas import BY_CARD

@@ -5,7 +5,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Final
 
-from api.dependencies import AccountCall
+from api.calls import AccountCall
 from billing.catalog.rating.rules import TOO_DEAR
 from billing.catalog.rating.schemas import BY_CARD, BY_PAID_CREDITS
 from billing.core import clock, ids

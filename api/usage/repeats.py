@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import Call
+from api.calls import Call
 from api.user_scope import event_key
 from billing.metering.usage import months
 

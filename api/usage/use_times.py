@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.dependencies import AccountCall
+from api.calls import AccountCall
 from api.usage.repeats import sent_again
 from api.user_scope import only_user
 from billing.core import clock

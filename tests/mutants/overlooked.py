@@ -47,7 +47,7 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a service's use for another shop's account passes",
-        "api/dependencies.py",
+        "api/calls.py",
         "        await check_platform(self.sent, [account], self.services)\n"
         "        return AccountCall",
         "        return AccountCall",

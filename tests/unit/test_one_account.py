@@ -38,7 +38,7 @@ LOOKING_AT_ALL: Final = {
     "activities/resting.py",
     "activities/sweeper.py",
     "activities/usage_sync.py",
-    "api/dependencies.py",
+    "api/calls.py",
     "api/monitoring/gauges.py",
     "api/idempotency.py",
     "api/pricing.py",

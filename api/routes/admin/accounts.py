@@ -10,10 +10,11 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, Body, CountryCode, Instant, Text, Zone
-from api.dependencies import ServiceCall, check_shop
+from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
+from api.shop_headers import check_shop
 from api.tax_rates import until_asked, want_rates
 from billing.catalog.products.schemas import Name
 from billing.core.clock import now_by

@@ -10,8 +10,9 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, OneWord
+from api.calls import account_named
 from api.date_range import MaybeMoment, bounds
-from api.dependencies import AdminCall, account_named
+from api.dependencies import AdminCall
 from api.routes.base import new_router
 from billing.platform.audit import store
 from billing.platform.audit.tables import billing_audit

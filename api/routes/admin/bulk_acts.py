@@ -18,7 +18,8 @@ from api.answers.public_ids import (
     row_id,
 )
 from api.answers.schemas import Answer, Body, CatalogName, Currency, Instant, Minor
-from api.dependencies import AdminCall, Call, account_named
+from api.calls import Call, account_named
+from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if

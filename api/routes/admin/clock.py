@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from api.answers.problems import KEYED, responses
 from api.answers.schemas import Answer, Body, Instant
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import logged_if_away, need_temporal

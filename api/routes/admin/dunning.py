@@ -20,7 +20,8 @@ from api.answers.public_ids import (
     row_id,
 )
 from api.answers.schemas import Body, OneWord, optional_body
-from api.dependencies import AdminCall, Call, account_filter
+from api.calls import Call, account_filter
+from api.dependencies import AdminCall
 from api.idempotency import Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router

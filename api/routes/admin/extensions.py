@@ -10,7 +10,8 @@ from pydantic import Field
 
 from api.answers.problems import KEYED, responses
 from api.answers.schemas import Body
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.idempotency import Claim, OptionalKey
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone

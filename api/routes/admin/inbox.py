@@ -9,7 +9,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, Body, OneWord
-from api.dependencies import AdminCall, account_filter
+from api.calls import account_filter
+from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done

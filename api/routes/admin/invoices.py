@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
 from api.answers.schemas import Body, Currency, PositiveMinor, Text
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router

@@ -11,7 +11,8 @@ from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.public_ids import encoded
 from api.answers.schemas import Answer, Body, CountryCode, KeyPath
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.routes.addresses import Line
 from api.routes.base import new_router
 from billing.core import clock, ids

@@ -13,7 +13,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded
 from api.answers.schemas import Answer, Body, Credits, Instant, KeyPath
-from api.dependencies import AdminCall, account_named
+from api.calls import account_named
+from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit

@@ -13,7 +13,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
 from api.answers.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
-from api.dependencies import AdminCall, account_filter
+from api.calls import account_filter
+from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
 from api.routes.subscription_answers import interval_name

@@ -7,7 +7,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, OneWord
-from api.dependencies import AdminCall, Call, account_filter
+from api.calls import Call, account_filter
+from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock

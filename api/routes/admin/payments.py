@@ -13,7 +13,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
 from api.answers.schemas import Body, Currency, OneWord, PositiveMinor, optional_body
-from api.dependencies import AdminCall, Call, account_filter
+from api.calls import Call, account_filter
+from api.dependencies import AdminCall
 from api.idempotency import Once, OptionalKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router

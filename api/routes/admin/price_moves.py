@@ -13,7 +13,8 @@ from api.answers.pagination import MAX_CURSOR_CHARS, decode_cursor, encode_curso
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, SubscriptionId
 from api.answers.schemas import Answer, Body, KeyPath
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun

@@ -17,7 +17,8 @@ from api.answers.pagination import Page, Paging, as_page, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded
 from api.answers.schemas import Answer, Body, KeyPath, OneWord, Text
-from api.dependencies import AdminCall, account_filter, account_named
+from api.calls import account_filter, account_named
+from api.dependencies import AdminCall
 from api.routes.admin.catalog import AllowLarge, ChangesAnswer, demand_small
 from api.routes.base import new_router
 from billing.catalog.plans import service

@@ -10,7 +10,8 @@ from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded, row_id
 from api.answers.schemas import Answer, Body, OneWord, PositiveMinor
-from api.dependencies import AdminCall, Call, account_filter
+from api.calls import Call, account_filter
+from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.routes.admin.invoices import Reference
 from api.routes.base import new_router

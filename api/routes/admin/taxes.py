@@ -9,7 +9,8 @@ from pydantic import Field
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Body, Credits
-from api.dependencies import AdminCall, account_named
+from api.calls import account_named
+from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.routes.admin.catalog import ChangesAnswer
 from api.routes.base import new_router

@@ -11,7 +11,8 @@ from api.answers.pagination import Page, PageRequest, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
 from api.answers.schemas import Answer, Body, Currency, KeyPath
-from api.dependencies import AdminCall, Call
+from api.calls import Call
+from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if

@@ -15,8 +15,8 @@ import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 
-from api.dependencies import EveryGate, OperatorGate, ReadGate, RecordGate, TenantGate
 from api.document.openapi import api_routes
+from api.gates import EveryGate, OperatorGate, ReadGate, RecordGate, TenantGate
 from api.requests.fastapi_internals import dependency_calls
 from billing.core import ids
 from billing.core.database import metadata

@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api import workflow_calls
 from api.answers.problems import UNAVAILABLE
-from api.dependencies import Call
+from api.calls import Call
 from api.idempotency import OptionalKey
 from api.routes.base import new_router
 from billing.core.error_codes import CODES

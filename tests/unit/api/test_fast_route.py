@@ -14,7 +14,8 @@ from starlette.types import Scope
 from api.answers.problems import JSON, install
 from api.answers.schemas import Body, Credits, optional_body
 from api.app import create_app
-from api.dependencies import AccountCall, BillingCall, MemberCall, MemberUse
+from api.calls import AccountCall
+from api.dependencies import BillingCall, MemberCall, MemberUse
 from api.document.openapi import api_routes
 from api.edge.request_limits import RequestLimitMiddleware
 from api.requests import fast_route

@@ -15,8 +15,8 @@ from fastapi.routing import APIRoute
 
 from api.answers.problem_codes import NOT_OF_A_ROUTE, is_temporary
 from api.app import create_app
-from api.dependencies import EveryGate, OperatorGate, TenantGate
 from api.document.openapi import api_routes
+from api.gates import EveryGate, OperatorGate, TenantGate
 from api.requests.fastapi_internals import dependency_calls
 from api.routes.base import PREFIX
 from billing.core.error_codes import CODES

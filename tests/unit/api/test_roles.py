@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from api.dependencies import OperatorGate, TenantGate
 from api.document.openapi import api_routes
+from api.gates import OperatorGate, TenantGate
 from api.requests.fastapi_internals import dependency_calls
 from api.routes.base import PREFIX
 from tests.api_document import APP

@@ -21,9 +21,8 @@ from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.matters.effects import Work
 from billing.money.subscriptions import coupons, service, store
-from billing.money.subscriptions.commands import plan_changes
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.previews import deciding, tokens
+from billing.money.subscriptions.previews import deciding, keeping, tokens
 from billing.money.subscriptions.previews.deciding import Preview, Upcoming, Written
 from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import PlanWish
@@ -197,7 +196,7 @@ def keep(
 ) -> None:
     """Act exactly as previewed. Errors: PREVIEW_EXPIRED."""
     promise = tokens.read(token, call.services.settings.pay_link_secrets, real_now())
-    plan_changes.keep(promise, w, act, binding)
+    keeping.keep(promise, w, act, binding)
 
 
 @router.get(

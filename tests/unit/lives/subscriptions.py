@@ -29,7 +29,7 @@ from billing.money.payments.schemas import Attempt, Payment
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.commands import plan_changes, running
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.previews import deciding
+from billing.money.subscriptions.previews import deciding, keeping
 from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import (
     Item,
@@ -258,9 +258,7 @@ class SubscriptionLife(Life):
         promise = Promise(subscription_id=self.subscription_id, as_of=self.now, digest=seen.digest)
         before = len(self.rows.of(Invoice))
         self.ask_of_it(
-            lambda w: plan_changes.keep(
-                promise, w, lambda as_of: verb(w, paying=paying, as_of=as_of)
-            ),
+            lambda w: keeping.keep(promise, w, lambda as_of: verb(w, paying=paying, as_of=as_of)),
             expected=("PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "PAYMENT_METHOD_NOT_FOUND"),
         )
         self.wish = None

@@ -4,21 +4,20 @@ An upgrade is charged first and counts at once: the new price for the rest of th
 unused part of the old one. A downgrade comes with the next period, unless it is wanted now.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
-from billing.core.errors import Conflict, NotFound
-from billing.core.periods import Interval, spoken_span
+from billing.core.errors import Conflict
+from billing.core.periods import spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.commands import add_ons
+from billing.money.subscriptions.commands import add_ons, chosen_terms
 from billing.money.subscriptions.commands.add_ons import Sale
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.endings import pauses
@@ -36,10 +35,7 @@ from billing.money.subscriptions.periods import (
     shares,
     spans,
 )
-from billing.money.subscriptions.previews import deciding, tokens
-from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.schemas import (
-    Offered,
     Paying,
     PlanWish,
     Subscription,
@@ -103,12 +99,12 @@ def change_plan(
     INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING,
     TRIAL_NOT_OFFERED, CREDITS_SPENT, PAYMENT_PENDING; those of `add_ons.choose`.
     """
-    subscription, terms = cycles.of(w), _terms(w, wish)
-    at_once = _is_up(subscription, terms) or _is_tried_too(w, terms)
+    subscription, terms = cycles.of(w), chosen_terms.asked_for(w, wish)
+    at_once = chosen_terms.is_up(subscription, terms) or chosen_terms.goes_on_in_trial(w, terms)
     when: When = wish.when or ("now" if at_once else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
     change_rows.demand_none(w.rows)
-    if _is_same(w, terms):
+    if chosen_terms.is_same(w, terms):
         scheduling.cancel(w, "the subscription stays as it is", "plan")
         if wish.add_ons is not None:
             add_ons.choose(w, wish.add_ons, paying, as_of, when=wish.when)
@@ -116,7 +112,7 @@ def change_plan(
         if terms.add_ons is not None:
             scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
         end_dates.demand_last_day(subscription, terms.interval)
-        scheduling.schedule(w, paying.change_id, "plan", _shown_terms(w, terms), terms)
+        scheduling.schedule(w, paying.change_id, "plan", chosen_terms.shown(w, terms), terms)
     elif subscription.status in ("trialing", "paused"):
         _swap(w, terms)
     else:
@@ -124,126 +120,12 @@ def change_plan(
     return wake(w)
 
 
-def keep(
-    promise: Promise,
-    w: Work[SubscriptionFacts],
-    act: Callable[[datetime], object],
-    digest: Callable[[Work[SubscriptionFacts]], bytes] = deciding.digest_of,
-) -> None:
-    """Do an act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
-    subscription, as_of = cycles.of(w), promise.as_of
-    is_old = not timedelta() <= w.facts.at - as_of < tokens.LIFETIME
-    if promise.subscription_id != subscription.id or is_old:
-        raise tokens.expired()
-    act(as_of)
-    if digest(w) != promise.digest:
-        raise tokens.expired()
-
-
-def _terms(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
-    """Return the requested terms; terms that the wish does not name stay as they were sold."""
-    subscription, seats = cycles.of(w), items.plan_item(w)
-    interval = wish.interval or subscription.interval
-    plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
-    unit_minor = seats.amount_minor
-    minimum_minor = subscription.minimum_minor
-    if _names_another(w, wish) or interval != subscription.interval:
-        offered = _offered(w, interval)
-        if offered.price is None:
-            raise RuntimeError("an offer that is chosen has a price")
-        plan, price_id, unit_minor = offered.plan, offered.price.id, offered.price.amount_minor
-        minimum_minor = offered.price.minimum_minor
-    # A plan without seats is sold once, so the wish need not say so.
-    quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
-    items.demand_seats(plan, quantity)
-    if wish.add_ons is not None:
-        _demand_sold(w, plan, interval, wish.add_ons)
-    return Terms(
-        plan_id=plan.id,
-        price_id=price_id,
-        unit_minor=unit_minor,
-        interval=interval,
-        quantity=quantity,
-        minimum_minor=minimum_minor,
-        add_ons=wish.add_ons,
-        fewer_now=wish.when == "now",
-    )
-
-
-def _demand_sold(
-    w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
-) -> None:
-    """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
-    own = plan.id == cycles.of(w).plan_id
-    add_ons.demand_known(plan, wanted, items.owned(w) if own else ())
-    asked = [one for one in plan.add_ons if one.key in wanted]
-    add_ons.demand_offered(w, plan, interval, asked)
-
-
-def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
-    """True if the wish names a plan, by key or id, that is not the subscription's own."""
-    own, offers = w.facts.plan_of(w.rows).key, w.facts.offers
-    return wish.plan not in (None, own) and not (offers and offers[0].plan.key == own)
-
-
-def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
-    """Return the requested plan, with its price per interval."""
-    offers, currency = w.facts.offers, cycles.of(w).currency
-    if not offers:
-        raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
-    plan = offers[0].plan
-    sold = {one.price.interval: one for one in offers if one.price is not None}
-    sold |= agreements.offers(w, plan)
-    if not sold:
-        raise Conflict("CURRENCY_MISMATCH", f"plan {plan.key} has no price in {currency}")
-    if interval not in sold:
-        known = ", ".join(sorted(show_interval(one) for one in sold if one is not None))
-        raise Conflict(
-            "INTERVAL_NOT_OFFERED",
-            f"plan {plan.key} is not sold at this interval; available: {known}",
-        )
-    return sold[interval]
-
-
-def _is_up(subscription: Subscription, terms: Terms) -> bool:
-    """True for a longer interval, or for the same interval at a price that is not lower."""
-    before, after = subscription.interval.average_days, terms.interval.average_days
-    return (after, terms.amount_minor) >= (before, subscription.amount_minor)
-
-
-def _is_tried_too(w: Work[SubscriptionFacts], terms: Terms) -> bool:
-    """True in a trial for a plan that has one: the trial goes on with it."""
-    return cycles.of(w).status == "trialing" and _plan(w, terms).trial_days > 0
-
-
-def _is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:
-    subscription = cycles.of(w)
-    return (subscription.plan_id, subscription.price_id, items.plan_item(w).quantity) == (
-        terms.plan_id,
-        terms.price_id,
-        terms.quantity,
-    )
-
-
-def _shown_terms(w: Work[SubscriptionFacts], terms: Terms) -> dict[str, Any]:
-    """Return the requested terms, as callers see them."""
-    return {
-        "plan": _plan(w, terms).key,
-        "interval": show_interval(terms.interval),
-        "quantity": terms.quantity,
-    } | ({"add_ons": terms.add_ons} if terms.add_ons is not None else {})
-
-
-def _plan(w: Work[SubscriptionFacts], terms: Terms) -> Plan:
-    return w.facts.plans[terms.plan_id]
-
-
 def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
     """Change the terms within a trial, which keeps its end, or a pause; nothing is charged.
 
     Errors: TRIAL_NOT_OFFERED for a plan that is sold without a trial.
     """
-    plan, subscription = _plan(w, terms), cycles.of(w)
+    plan, subscription = chosen_terms.plan_of(w, terms), cycles.of(w)
     in_trial = subscription.status == "trialing"
     if in_trial and not plan.trial_days:
         raise Conflict(
@@ -260,7 +142,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
         items.choose(w, terms.add_ons, fewer_now=True)
     scheduling.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)
-    announce(w, cycles.of(w), "plan_changed", **_shown_terms(w, terms))
+    announce(w, cycles.of(w), "plan_changed", **chosen_terms.shown(w, terms))
 
 
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
@@ -269,7 +151,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
     subscription ends before its period does; PAYMENT_PENDING.
     """
-    subscription, plan, shown = cycles.of(w), _plan(w, wanted), _shown_terms(w, wanted)
+    subscription, plan = cycles.of(w), chosen_terms.plan_of(w, wanted)
+    shown = chosen_terms.shown(w, wanted)
     shape = _shape(w, wanted, plan, at)
     after, resets, since, _, counts_use = shape
     wanted, sale = _with_add_ons(w, wanted, shape, at)
@@ -336,7 +219,8 @@ def _have_paid(
     own, begins = cycles.of(w), fields.get("period_start")
     if begins is not None:
         agreements.pay(w, begins)
-    invoice = invoicing.draft_change(w, paying.change_id, lines, _plan(w, terms), **fields)
+    plan = chosen_terms.plan_of(w, terms)
+    invoice = invoicing.draft_change(w, paying.change_id, lines, plan, **fields)
     invoice = changes.begin(w, "plan", shown, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
     if begins is not None and change_rows.pending(w.rows) is not None:
@@ -367,7 +251,7 @@ def _with_add_ons(
     w: Work[SubscriptionFacts], wanted: Terms, shape: Shape, at: datetime
 ) -> tuple[Terms, Sale]:
     """Return the terms with all add-ons of a new period, or with the moves within this one."""
-    plan = _plan(w, wanted)
+    plan = chosen_terms.plan_of(w, wanted)
     if shape.resets:
         kept = wanted.add_ons
         if kept is None:

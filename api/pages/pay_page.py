@@ -18,7 +18,8 @@ from api.calls import AccountCall
 from api.identity.auth import BILLING, Caller
 from api.identity.request_windows import RateClass
 from api.pages.html_pages import page
-from api.routes.invoices import next_action_of, offer
+from api.routes.invoice_answers import next_action_of
+from api.routes.invoices import offer
 from api.routes.setup_intents import setup_action
 from api.services import Services
 from api.workflow_calls import need_temporal

@@ -13,7 +13,7 @@ from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.addresses import Line
 from api.routes.base import new_router
-from api.routes.invoices import CustomFieldAnswer, InvoiceAnswer
+from api.routes.invoice_answers import CustomFieldAnswer, InvoiceAnswer
 from billing.core import clock, ids
 from billing.money.billing_details import service, store
 from billing.money.billing_details.schemas import BillingDetails, CustomField

@@ -7,30 +7,29 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import Field, StrictBool
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import refusal
 from api.answers.problems import KEYED, responses
-from api.answers.public_ids import (
-    InvoiceId,
-    InvoiceName,
-    PaymentMethodName,
-    SubscriptionId,
-    invoice_rows,
-    payment_method_row,
-)
-from api.answers.schemas import Answer, Body, UseBalance, optional_body
+from api.answers.public_ids import invoice_rows, payment_method_row
+from api.answers.schemas import optional_body
 from api.calls import AccountCall
 from api.dependencies import BillingCall
 from api.idempotency import Claim, OptionalKey
 from api.pay.pay_actions import NextAction
 from api.routes.base import new_router
-from api.routes.invoices import next_action_of
+from api.routes.invoice_answers import next_action_of
+from api.routes.overdue_bodies import (
+    OverdueAnswer,
+    OwedPart,
+    PayOverdueBody,
+    ResumptionPart,
+    StandingPart,
+    resumption_part,
+)
 from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PaidVerb, charge
-from api.routes.subscription_previews import PreviewToken
 from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
@@ -52,75 +51,6 @@ from billing.money.subscriptions.schemas import Paying
 router = new_router("invoices")
 _Try = tuple[UUID, Attempt | None]
 """An invoice, and its requested attempt."""
-
-
-class PayOverdueBody(Body):
-    """The invoices and the card, by default all open ones and the saved card.
-
-    `dry_run` only previews. With the `preview_token` of a dry run exactly the previewed amounts are
-    charged, or nothing. `use_balance` applies to the invoice that resumes the subscription: open
-    invoices used the balance when they got their numbers.
-    """
-
-    invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
-    payment_method_id: PaymentMethodName | None = None
-    resume: StrictBool = False
-    use_balance: UseBalance = True
-    preview_token: PreviewToken = None
-    dry_run: StrictBool = False
-
-
-class OwedPart(Answer):
-    """An invoice that was open; `amount_cents` is the amount charged, else the amount owed."""
-
-    invoice_id: InvoiceId = Field(validation_alias="id")
-    invoice_number: str | None = Field(validation_alias="number")
-    status: str
-    amount_cents: int = Field(validation_alias="remaining_minor")
-    currency: str
-
-
-class StandingPart(Answer):
-    """The subscription as it stands afterwards."""
-
-    subscription_id: SubscriptionId = Field(validation_alias="id")
-    status: str
-    pause_reason: str | None
-    current_period_start: datetime
-    current_period_end: datetime
-    cancel_at_period_end: bool
-
-
-class ResumptionPart(Answer):
-    """The invoice that resumes a paused subscription, and its new period.
-
-    `invoice_id` is null while it is not written; `amount_cents` is its amount due.
-    """
-
-    invoice_id: InvoiceId | None
-    amount_cents: int = Field(validation_alias="amount_due_minor")
-    currency: str
-    period_start: datetime
-    period_end: datetime
-
-
-class OverdueAnswer(Answer):
-    """The paid invoices, the subscription afterwards, and the cost of resuming it.
-
-    With `resume` the `resumption` is what resumed it, and `charged_cents` includes its charge;
-    otherwise it is what resuming would cost. It is null if nothing is paused.
-    """
-
-    dry_run: bool
-    charged_cents: int
-    invoices: list[OwedPart]
-    subscription: StandingPart | None
-    resumption: ResumptionPart | None
-    next_action: NextAction = Field(examples=[{"type": "none"}])
-    preview_token: str | None = None
-    expires_at: datetime | None = Field(
-        None, description="When the token expires, in real time even if the account has a clock"
-    )
 
 
 @router.post(
@@ -308,15 +238,11 @@ async def _resumption(
     if change is None:
         foreseen = await overdue.foresee(connection, call.account.id, use_balance=body.use_balance)
         offered = foreseen.resumption
-        return (_resumption_part(offered, None) if offered else None), 0
+        return (resumption_part(offered, None) if offered else None), 0
     invoice = await invoice_store.get(connection, change.draft_id)
     tries = await payment_store.attempts_of(connection, invoice.id)
     received = [await _received(connection, one) for one in tries]
-    return _resumption_part(invoice, invoice.id), sum(received)
-
-
-def _resumption_part(invoice: Invoice, written: UUID | None) -> ResumptionPart:
-    return ResumptionPart.of(invoice, invoice_id=written)
+    return resumption_part(invoice, invoice.id), sum(received)
 
 
 async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int:
@@ -396,6 +322,6 @@ async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
         charged_cents=sum(one.remaining_minor for one in owed) + foreseen.charged_minor,
         invoices=[OwedPart.of(one, remaining_minor=one.remaining_minor) for one in owed],
         subscription=StandingPart.of(foreseen.subscription) if foreseen.subscription else None,
-        resumption=_resumption_part(coming, None) if coming else None,
+        resumption=resumption_part(coming, None) if coming else None,
         next_action={"type": "none"},
     )

@@ -11,7 +11,7 @@ from api.answers.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethod
 from api.answers.schemas import Answer, Credits
 from api.calls import Call
 from api.pay.pay_actions import NextAction
-from api.routes.invoices import next_action_of
+from api.routes.invoice_answers import next_action_of
 from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
 from billing.core.periods import Interval

@@ -14,7 +14,7 @@ from api.calls import AccountCall
 from api.dependencies import MemberCall
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
-from api.routes.invoices import LineAnswer
+from api.routes.invoice_answers import LineAnswer
 from billing.catalog.rating.schemas import Then
 from billing.core import ids
 from billing.core.clock import real_now

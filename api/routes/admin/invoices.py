@@ -17,7 +17,7 @@ from api.dependencies import AdminCall
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
-from api.routes.invoices import InvoiceDetail
+from api.routes.invoice_answers import InvoiceDetail
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.matters.schemas import Matter

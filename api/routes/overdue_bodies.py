@@ -1,0 +1,86 @@
+"""The body and the answer of a payment of everything overdue."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StrictBool
+
+from api.answers.public_ids import InvoiceId, InvoiceName, PaymentMethodName, SubscriptionId
+from api.answers.schemas import Answer, Body, UseBalance
+from api.pay.pay_actions import NextAction
+from api.routes.subscription_previews import PreviewToken
+from billing.money.invoices.schemas import Invoice
+
+
+class PayOverdueBody(Body):
+    """The invoices and the card, by default all open ones and the saved card.
+
+    `dry_run` only previews. With the `preview_token` of a dry run exactly the previewed amounts are
+    charged, or nothing. `use_balance` applies to the invoice that resumes the subscription: open
+    invoices used the balance when they got their numbers.
+    """
+
+    invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
+    payment_method_id: PaymentMethodName | None = None
+    resume: StrictBool = False
+    use_balance: UseBalance = True
+    preview_token: PreviewToken = None
+    dry_run: StrictBool = False
+
+
+class OwedPart(Answer):
+    """An invoice that was open; `amount_cents` is the amount charged, else the amount owed."""
+
+    invoice_id: InvoiceId = Field(validation_alias="id")
+    invoice_number: str | None = Field(validation_alias="number")
+    status: str
+    amount_cents: int = Field(validation_alias="remaining_minor")
+    currency: str
+
+
+class StandingPart(Answer):
+    """The subscription as it stands afterwards."""
+
+    subscription_id: SubscriptionId = Field(validation_alias="id")
+    status: str
+    pause_reason: str | None
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+
+
+class ResumptionPart(Answer):
+    """The invoice that resumes a paused subscription, and its new period.
+
+    `invoice_id` is null while it is not written; `amount_cents` is its amount due.
+    """
+
+    invoice_id: InvoiceId | None
+    amount_cents: int = Field(validation_alias="amount_due_minor")
+    currency: str
+    period_start: datetime
+    period_end: datetime
+
+
+class OverdueAnswer(Answer):
+    """The paid invoices, the subscription afterwards, and the cost of resuming it.
+
+    With `resume` the `resumption` is what resumed it, and `charged_cents` includes its charge;
+    otherwise it is what resuming would cost. It is null if nothing is paused.
+    """
+
+    dry_run: bool
+    charged_cents: int
+    invoices: list[OwedPart]
+    subscription: StandingPart | None
+    resumption: ResumptionPart | None
+    next_action: NextAction = Field(examples=[{"type": "none"}])
+    preview_token: str | None = None
+    expires_at: datetime | None = Field(
+        None, description="When the token expires, in real time even if the account has a clock"
+    )
+
+
+def resumption_part(invoice: Invoice, written: UUID | None) -> ResumptionPart:
+    return ResumptionPart.of(invoice, invoice_id=written)

@@ -165,8 +165,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     if wanted.price_id == subscription.price_id:
         charge = kept_discounts.keeping(charge, billed, since)
     charges = [charge, *sale.lines]
-    fields = spans.fields(after) if resets else {}
-    lines, given_back = netting.net(w, unused, charges, plan, **fields)
+    begun = after if resets else None
+    lines, given_back = netting.net(w, unused, charges, plan, begun)
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     terms = wanted.model_copy(
         update={
@@ -178,7 +178,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
             "credited_since": since if counts_use else None,
         }
     )
-    _have_paid(w, shown, terms, [*lines, *charges], paying, **fields)
+    _have_paid(w, shown, terms, [*lines, *charges], paying, begun)
 
 
 def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Shape:
@@ -210,20 +210,20 @@ def _have_paid(
     terms: Terms,
     lines: Sequence[Line],
     paying: Paying,
-    **fields: Any,
+    begun: Subscription | None,
 ) -> None:
-    """Have the change paid; a new period is paid as the contract of its start says.
+    """Have the change paid; a new period (`begun`) is paid as the contract of its start says.
 
     Until it is paid, the subscription keeps its own way of payment.
     """
-    own, begins = cycles.of(w), fields.get("period_start")
-    if begins is not None:
-        agreements.pay(w, begins)
+    own = cycles.of(w)
+    if begun is not None:
+        agreements.pay(w, begun.current_period_start)
     plan = chosen_terms.plan_of(w, terms)
-    invoice = invoicing.draft_change(w, paying.change_id, lines, plan, **fields)
+    invoice = invoicing.draft_change(w, paying.change_id, lines, plan, begun)
     invoice = changes.begin(w, "plan", shown, invoice, paying, terms=terms)
     payment_effects.settle_change(w, invoice, paying)
-    if begins is not None and change_rows.pending(w.rows) is not None:
+    if begun is not None and change_rows.pending(w.rows) is not None:
         cycles.change(w, collection=own.collection, days_until_due=own.days_until_due)
 
 

@@ -75,13 +75,13 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     """
     new, plan = begun_now(coming), coming.facts.plan_of(coming.rows)
     lines = [invoicing.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
-    key, fields = invoicing.change_key(w, change_id), spans.fields(new)
-    invoice = invoicing.of_change(coming, key, lines, plan, **fields)
+    key = invoicing.change_key(w, change_id)
+    invoice = invoicing.of_change(coming, key, lines, plan, new)
     if new.amount_minor and for_nothing.costs_nothing(invoice):
         part = shares.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]
-        invoice = invoicing.of_change(coming, key, lines, plan, **fields)
+        invoice = invoicing.of_change(coming, key, lines, plan, new)
     return invoices.draft(w, invoice)
 
 

@@ -114,10 +114,14 @@ def bill(w: Work[SubscriptionFacts], key: str, lines: Sequence[Line]) -> Invoice
 
 
 def draft_change(
-    w: Work[SubscriptionFacts], change_id: UUID, lines: Sequence[Line], sold: Plan, **fields: Any
+    w: Work[SubscriptionFacts],
+    change_id: UUID,
+    lines: Sequence[Line],
+    sold: Plan,
+    begun: Subscription | None = None,
 ) -> Invoice:
     """Draft the invoice to be paid before a change is applied; only the change refers to it."""
-    return invoices.draft(w, of_change(w, change_key(w, change_id), lines, sold, **fields))
+    return invoices.draft(w, of_change(w, change_key(w, change_id), lines, sold, begun))
 
 
 def change_key(w: Work[SubscriptionFacts], change_id: UUID) -> str:
@@ -126,16 +130,20 @@ def change_key(w: Work[SubscriptionFacts], change_id: UUID) -> str:
 
 
 def of_change(
-    w: Work[SubscriptionFacts], key: str, lines: Sequence[Line], sold: Plan, **fields: Any
+    w: Work[SubscriptionFacts],
+    key: str,
+    lines: Sequence[Line],
+    sold: Plan,
+    begun: Subscription | None = None,
 ) -> NewInvoice:
-    """Return the invoice of a change to a plan, to draft; its `fields` name the new period, if one
-    begins with the change.
+    """Return the invoice of a change to a plan, to draft: that of the period that begins with the
+    change, if one has `begun`, else one beside the current period.
     """
-    if "period_start" in fields:
-        return _of_period(w, key, lines, sold, **fields)
-    begun = cycles.of(w).current_period_start
-    off = discounts.beside_period(w.rows, begun=begun, of_change=True)
-    return _new(w, key, lines, sold, off, **fields)
+    if begun is not None:
+        return _of_period(w, key, lines, sold, **spans.fields(begun))
+    start = cycles.of(w).current_period_start
+    off = discounts.beside_period(w.rows, begun=start, of_change=True)
+    return _new(w, key, lines, sold, off)
 
 
 def _of_period(

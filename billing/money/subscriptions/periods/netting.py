@@ -5,7 +5,7 @@ the invoice that charged it (docs/rules.md#subscriptions).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, invoicing, proration
 from billing.money.subscriptions.periods.proration import Credit
-from billing.money.subscriptions.schemas import Note
+from billing.money.subscriptions.schemas import Note, Subscription
 
 
 def net(
@@ -27,13 +27,13 @@ def net(
     unused: Sequence[Credit],
     charges: Sequence[Line],
     sold: Plan,
-    **fields: Any,
+    begun: Subscription | None = None,
 ) -> tuple[list[Line], tuple[Note, ...]]:
     """Return credit lines, up to the amount charged, and notes for the rest.
 
-    `sold` is the plan that the invoice with these `fields` charges.
+    `sold` is the plan that the invoice charges; `begun` has the period that begins with the change.
     """
-    total = partial(_total, w, sold, fields)
+    total = partial(_total, w, sold, begun)
     lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
     for credit in unused:
         asked = total([*lines, *charges])
@@ -59,10 +59,10 @@ def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:
 
 
 def _total(
-    w: Work[SubscriptionFacts], sold: Plan, fields: Mapping[str, Any], lines: Sequence[Line]
+    w: Work[SubscriptionFacts], sold: Plan, begun: Subscription | None, lines: Sequence[Line]
 ) -> int:
     """Return the total of lines with discounts and tax; it may be negative."""
-    new = invoicing.of_change(w, "", lines, sold, **fields)
+    new = invoicing.of_change(w, "", lines, sold, begun)
     summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)
 

@@ -73,7 +73,7 @@ class Prices:
         """True when a product service is configured."""
         return self._source is not None
 
-    async def need(self, tenant: Tenant, product: str | None, service: str | None = None) -> None:
+    async def need(self, tenant: Tenant, product: str | None, service: str | None) -> None:
         """Fetch a product's price unless a recent one is known.
 
         Errors: PRODUCT_PRICING_NOT_FOUND; METER_NOT_FOUND; PRICING_UNAVAILABLE when the service

@@ -5,7 +5,6 @@ Every method returns when its effect is complete: killed means reaped, started m
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,14 +37,12 @@ class StackControl:
         """Return the state, pid and number of deaths of each child."""
         return await self._order(status={})
 
-    async def kill(
-        self, child: ChildName, *, signal_number: int = signal.SIGKILL, hold: bool = False
-    ) -> Statuses:
-        """Send a signal; after KILL, TERM and INT wait until the child has ended.
+    async def kill(self, child: ChildName, *, hold: bool = False) -> Statuses:
+        """Send SIGKILL, and wait until the child has ended.
 
         The supervisor restarts it within 0.2 to 5 s; with `hold`, only `start` does.
         """
-        return await self._order(kill=child, signal=int(signal_number), hold=hold)
+        return await self._order(kill=child, hold=hold)
 
     async def stop(self, child: ChildName) -> Statuses:
         """Stop a child properly and keep it down until `start`."""

@@ -5,7 +5,6 @@ One line of JSON in, one line out; `devstack.control.StackControl` is the client
 
 import asyncio
 import json
-import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,8 +75,7 @@ class Orders:
         """Do nothing: the order only asks for the state."""
 
     async def _kill(self, order: Order) -> None:
-        number = int(order.get("signal", signal.SIGKILL))
-        await self._child(order, "kill").kill(number, hold=bool(order.get("hold", False)))
+        await self._child(order, "kill").kill(hold=bool(order.get("hold", False)))
 
     async def _stop(self, order: Order) -> None:
         await self._child(order, "stop").stop()

@@ -94,13 +94,12 @@ class Child:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.ready.wait(), PROBE_SECONDS)
 
-    async def kill(self, number: int, *, hold: bool) -> None:
-        """Send a signal and wait until it has ended; `hold` keeps it down until `resume`."""
+    async def kill(self, *, hold: bool) -> None:
+        """Send SIGKILL and wait until it has ended; `hold` keeps it down until `resume`."""
         if hold:
             self._wanted.clear()
-        self._signal(number)
-        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-            await self._gone.wait()
+        self._signal(signal.SIGKILL)
+        await self._gone.wait()
 
     async def stop(self) -> None:
         """Stop it by its own stop signal, then SIGKILL; it stays down until `resume`."""

@@ -6,12 +6,15 @@ Each shape reads one value and raises the 400 that Stripe would answer; unknown 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sandbox import problems
 from sandbox.shapes import Json
 
 Read = Callable[[Any, str], Any]
+METADATA_KEYS: Final = 50
+METADATA_KEY_LENGTH: Final = 40
+METADATA_VALUE_LENGTH: Final = 500
 
 
 @dataclass(frozen=True)
@@ -151,21 +154,22 @@ def list_of(shape: Shape, most: int = 100) -> Shape:
     return Shape(read, takes="list", fields=shape.fields, choices=shape.choices)
 
 
-def mapping(keys: int = 50, key_length: int = 40, value_length: int = 500) -> Shape:
+def mapping() -> Shape:
     """Metadata: free keys, string values within Stripe's limits."""
 
     def read(raw: Any, name: str) -> Json:
         if not isinstance(raw, dict):
             raise problems.invalid("Invalid object", name)
-        if len(raw) > keys:
-            raise problems.invalid(f"Metadata has at most {keys} keys.", name)
+        if len(raw) > METADATA_KEYS:
+            raise problems.invalid(f"Metadata has at most {METADATA_KEYS} keys.", name)
         for key, value in raw.items():
             if not isinstance(value, str):
                 message = f"Metadata values must be strings, but for key '{key}' you passed a map."
                 raise problems.invalid(message, name)
-            if len(key) > key_length or len(value) > value_length:
+            if len(key) > METADATA_KEY_LENGTH or len(value) > METADATA_VALUE_LENGTH:
                 message = (
-                    f"Metadata keys have at most {key_length} characters, values {value_length}."
+                    f"Metadata keys have at most {METADATA_KEY_LENGTH} characters, values"
+                    f" {METADATA_VALUE_LENGTH}."
                 )
                 raise problems.invalid(message, f"{name}[{key}]")
         return dict(raw)

@@ -153,6 +153,6 @@ def account_refused() -> ApiError:
     )
 
 
-def server_error(message: str = "An error occurred while processing your request.") -> ApiError:
+def server_error() -> ApiError:
     """A failure on the sandbox's side."""
-    return ApiError(500, message, type="api_error")
+    return ApiError(500, "An error occurred while processing your request.", type="api_error")

@@ -183,7 +183,7 @@ class SharedSecrets:
         return self._keys, "HS256"
 
 
-def open_verifier(settings: Settings, keys: Keys | None = None) -> Verifier:
+def open_verifier(settings: Settings, keys: Keys | None) -> Verifier:
     """Return the verifier for these settings; `keys` is the JWKS cache when there is one."""
     if keys is None:
         if not settings.jwt_secrets:

@@ -195,7 +195,7 @@ async def ask(
 
 
 async def changed_invoices(
-    connection: AsyncConnection, accounts: Sequence[UUID], opening: Opening | None = None
+    connection: AsyncConnection, accounts: Sequence[UUID], opening: Opening | None
 ) -> list[Broken]:
     """Find numbered invoices whose content has changed since issue, by account; with an opening,
     only those numbered since.

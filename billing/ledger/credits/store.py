@@ -217,7 +217,7 @@ async def overviews(
     return found
 
 
-def transactions(account_id: UUID, kind: str | None = None) -> Select[Any]:
+def transactions(account_id: UUID, kind: str | None) -> Select[Any]:
     """The ledger of an account, to be ordered by (`at`, `seq`)."""
     query = select(credit_transactions).where(credit_transactions.c.account_id == account_id)
     return query if kind is None else query.where(credit_transactions.c.kind == _literal(kind))

@@ -83,7 +83,7 @@ async def offer_payers_own(
     invoice_id: UUID,
     flow: PayersOwn,
     at: datetime,
-    return_url: str | None = None,
+    return_url: str | None,
 ) -> Matter:
     """Let the payer complete the payment in the browser; the matter opens it if necessary.
 

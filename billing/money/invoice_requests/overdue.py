@@ -81,7 +81,7 @@ async def owed(
 
 
 async def lock_owed(
-    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None = None
+    connection: AsyncConnection, account_id: UUID, only: Collection[UUID] | None
 ) -> list[UUID]:
     """Lock the account and the collectors of what is `owed`: nothing of it changes meanwhile.
 

@@ -141,7 +141,7 @@ async def learn(
     invoice: Invoice,
     question: Callable[[Work[Any], UUID], T],
     *,
-    beside: Collection[UUID] = (),
+    beside: Collection[UUID],
 ) -> T:
     """Answer a question about the invoice from the rows that a command would read."""
     owner = await locks.collector(connection, invoice)

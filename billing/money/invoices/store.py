@@ -211,7 +211,7 @@ async def credit_notes_of(connection: AsyncConnection, invoice_id: UUID) -> list
 
 
 def credit_notes_listing(
-    account_id: UUID, invoice_id: UUID | None = None, *, for_member: bool = False
+    account_id: UUID, invoice_id: UUID | None = None, *, for_member: bool
 ) -> Select[Any]:
     """Select the account's credit notes, or those of one invoice; the caller sorts and limits. A
     member gets none that credits a single use.

@@ -119,7 +119,7 @@ def to_take(
     reversed_minor: int,
     total_minor: int,
     asked_before: Decimal,
-    gone: Decimal = Decimal(0),
+    gone: Decimal,
 ) -> Decimal:
     """Return the credits of one grant to claw back, after `reversed_minor` of its price went back.
 

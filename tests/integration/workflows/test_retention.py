@@ -53,8 +53,8 @@ async def verified(actors: Actors, customer: Customer) -> None:
     assert report["ok"], [check for check in report["checks"] if check["violations"]]
 
 
-async def aged(customer: Customer, until: int, days: int = 31) -> None:
-    await customer.rows(AGE_EVENTS + "RETURNING 1", days=days, until=until)
+async def aged(customer: Customer, until: int) -> None:
+    await customer.rows(AGE_EVENTS + "RETURNING 1", days=31, until=until)
 
 
 async def first_number(customer: Customer) -> int:

@@ -62,12 +62,12 @@ class Client:
         self.reader, self.writer = reader, writer
         self.since = monotonic()
 
-    async def trickle(self, data: bytes, pause: float = 0.05) -> None:
+    async def trickle(self, data: bytes) -> None:
         for at in range(len(data)):
             if self.reader.at_eof() or self.writer.is_closing():
                 return
             self.writer.write(data[at : at + 1])
-            await asyncio.sleep(pause)
+            await asyncio.sleep(0.05)
 
     async def rest(self) -> tuple[bytes, float]:
         """All that comes until the server closes, and when that was.

@@ -272,7 +272,7 @@ async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> N
         assert words in seen
 
 
-def receipt_of(applied: int = 0, **fields: Any) -> dict[str, Any]:
+def receipt_of(applied: int, **fields: Any) -> dict[str, Any]:
     """The receipt of an invoice of 49.00."""
     of = invoice(line(1), paid_at=AT, balance_applied_minor=applied, **fields)
     kept = snapshot(of.amount_due_minor, balance_applied_minor=applied)

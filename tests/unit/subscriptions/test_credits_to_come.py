@@ -42,8 +42,9 @@ def renewed(interval: str = "month", step: str = "renews") -> Player:
     return player
 
 
-def by_the_second(plan: str, passed: Fraction = Fraction(1, 31)) -> Decimal:
+def by_the_second(plan: str) -> Decimal:
     """The credits of pro for the time that has passed, and of the other plan for the rest."""
+    passed = Fraction(1, 31)
     exact = CREDITS["pro"] * passed + CREDITS[plan] * (1 - passed)
     return Decimal(round_exact(exact * 10**6)) / 10**6
 

@@ -134,7 +134,7 @@ def _is_fewer(owned: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
     return any(wanted.get(key, 0) < item.quantity for key, item in owned.items())
 
 
-def demand_known(plan: Plan, wanted: Mapping[str, int], owned: Collection[str] = ()) -> None:
+def demand_known(plan: Plan, wanted: Mapping[str, int], owned: Collection[str]) -> None:
     """Error: ADD_ON_NOT_FOUND."""
     known = {one.key for one in plan.add_ons}.union(owned)
     if unknown := sorted(wanted.keys() - known):

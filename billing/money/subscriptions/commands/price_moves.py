@@ -115,7 +115,7 @@ async def to_move(
     most: int,
     *,
     price_id: UUID | None = None,
-    after: UUID | None = None,
+    after: UUID | None,
 ) -> list[Move]:
     """Find subscribers of the plan who neither have its current price, in whatever version, nor
     were notified of it, or only those who have `price_id`, though paused or unpaid, or were

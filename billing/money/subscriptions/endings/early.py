@@ -50,7 +50,7 @@ def take_back_unserved(
             cases.close_case(w, noted.id, "canceled", reason)
 
 
-def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
+def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None) -> None:
     """Credit all unused time, paid or not, and claw back its credits; `as_of` is the instant of a
     preview. Errors: CREDITS_SPENT, PAYMENT_PENDING.
     """

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from tests.integration.actors import Actors, wait_for
-from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
+from tests.integration.arrears.deferred_uses import grant, put_off, until
 from tests.integration.workflows.test_at_once import failing
 from tests.replay.cast import START, Story, live, on_clock, subscribed
 

@@ -25,10 +25,10 @@ from billing.money.subscriptions import service
 from billing.money.subscriptions.previews import tokens
 from tests.integration.actors import Customer, Json
 from tests.integration.api_app import Api
-from tests.integration.arrears.test_overage import charged
 from tests.integration.arrears.test_single_charges import CHARGED
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.coupons.coupons_made import coupon
 from tests.integration.lost_answers import lose_answer
+from tests.integration.money_seen import charged
 
 PATH = "/billing/subscription"
 ADDRESS: Json = {"line1": "1 Main St", "city": "Springfield", "country": "US"}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.coupons.coupons_made import coupon
 
 EXAMPLES: Final[dict[str, list[Json]]] = json.loads(
     Path(__file__).with_name("source_examples.json").read_text()

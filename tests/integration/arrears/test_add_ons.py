@@ -5,29 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.actors import Actors, wait_for
+from tests.integration.arrears.chosen_add_ons import SUBSCRIPTION, choose, included
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
-
-SUBSCRIPTION = "/billing/subscription"
-
-
-async def choose(customer: Customer, **wanted: int) -> Any:
-    """Have these add-ons and no others."""
-    add_ons = [
-        {"add_on": key.replace("_", "-"), "quantity": count} for key, count in wanted.items()
-    ]
-    return await customer.ask("PUT", SUBSCRIPTION, {"add_ons": add_ons}, status=200)
-
-
-async def included(customer: Customer) -> tuple[str, str]:
-    """Included AI answers, as usage is rated and as entitlements say."""
-    (row,) = await customer.rows(
-        "SELECT p.limits -> 'ai_responses' ->> 'included' AS included FROM usage_periods p"
-        " JOIN credit_balances b ON b.period_id = p.id WHERE b.account_id = %(me)s"
-    )
-    shown = await customer.ask("GET", "/billing/entitlements/ai_responses")
-    return row["included"], shown["limit"]["included"]
 
 
 async def test_an_add_on_gives_more_from_now_on_and_is_charged_at_once(actors: Actors) -> None:

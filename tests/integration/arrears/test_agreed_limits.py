@@ -3,8 +3,9 @@
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_add_ons import choose, included
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.arrears.chosen_add_ons import choose, included
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 

@@ -1,7 +1,8 @@
 """A use whose card said no, charged anew: once for each key, whatever became of the answer."""
 
 from tests.integration.actors import Actors
-from tests.integration.arrears.test_single_charges import CHARGED, charged, use
+from tests.integration.arrears.test_single_charges import CHARGED, use
+from tests.integration.money_seen import charged
 
 
 async def test_a_request_to_charge_a_use_anew_asks_its_card_once_per_key(actors: Actors) -> None:

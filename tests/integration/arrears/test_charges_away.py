@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from billing.core import ids
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.test_single_charges import use
-from tests.integration.invoices.test_operating import commanded
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.waiting import wait_for
 
 TAKEN = """

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import RENEWAL, START, use
+from tests.integration.arrears.overage_uses import RENEWAL, START, use
 
 SENDERS = 8
 REFUSED = "refused"

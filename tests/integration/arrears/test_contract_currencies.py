@@ -3,8 +3,8 @@
 import pytest
 
 from tests.integration.actors import Actors, Json
-from tests.integration.arrears.test_contracts import PRICE, agree
-from tests.integration.arrears.test_overage import RENEWAL, START
+from tests.integration.arrears.contract_terms import PRICE, agree
+from tests.integration.arrears.overage_uses import RENEWAL, START
 
 PATH = "/billing/subscription"
 EUROS = PRICE | {"currency": "EUR"}

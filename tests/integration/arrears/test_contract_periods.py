@@ -3,9 +3,10 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Json
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_contracts import PRICE, agree, coming
-from tests.integration.arrears.test_overage import START, charged
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.contract_terms import PRICE, agree, coming
+from tests.integration.arrears.overage_uses import START
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 PATH = "/billing/subscription"

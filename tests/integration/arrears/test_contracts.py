@@ -3,25 +3,11 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, use
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.contract_terms import PRICE, agree, coming
+from tests.integration.arrears.overage_uses import RENEWAL, START, use
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
-
-PRICE: Json = {
-    "plan": "basic", "interval": "month", "currency": "USD", "amount_cents": 1500,
-    "minimum_cents": 2500,
-}  # fmt: skip
-
-
-async def agree(customer: Customer, **body: object) -> Json:
-    path = f"/admin/accounts/{customer.id}/contract"
-    return await customer.actors.operate("PUT", path, body, status=200)
-
-
-async def coming(customer: Customer) -> list[tuple[str, int]]:
-    """Kinds and cents of the lines that the end of the period writes."""
-    shown = await customer.ask("GET", "/billing/subscription/upcoming")
-    return [(one["kind"], one["amount"]) for one in shown["invoice"]["lines"]]
 
 
 async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> None:

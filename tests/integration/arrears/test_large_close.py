@@ -13,7 +13,7 @@ import psutil
 
 from billing.insight.integrity import service as integrity
 from tests.integration.actors import API, Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import RENEWAL, START, lines, use
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, use
 from tests.integration.faults.rows import open_operator
 from tests.integration.recomputed_sums import differences
 

@@ -3,14 +3,15 @@
 from typing import Final
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_contracts import agree, minimum
-from tests.integration.arrears.test_overage import use
-from tests.integration.changes.test_plan_changes import money
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.overage_uses import use
+from tests.integration.arrears.test_contracts import minimum
 from tests.integration.dunning.dunning_setup import owed, steer
-from tests.integration.invoices.test_operating import commanded
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money
 from tests.integration.recomputed_sums import differences
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 START: Final = "2027-04-01T10:00:00Z"
 SECOND: Final = "2027-05-01T10:00:00Z"

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_overage import START, use
+from tests.integration.arrears.overage_uses import START, use
 from tests.integration.arrears.test_unpaid_overage import TOO_MUCH, refused
 
 

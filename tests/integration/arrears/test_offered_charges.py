@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_unpaid_uses import grant
-from tests.integration.taxes.test_taxes import collect, moved_to
+from tests.integration.arrears.deferred_uses import grant
+from tests.integration.taxes.taxed_addresses import collect, moved_to
 
 CARD = "payment_charge"
 

@@ -1,48 +1,12 @@
 """Use beyond the plan becomes money: from the record to the line, to the cent, on the engine."""
 
 from datetime import date
-from typing import Any
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json
-
-START = "2027-01-01T10:00:00Z"
-RENEWAL = "2027-02-01T10:00:00Z"
-
-
-async def use(customer: Customer, amount: str, at: str | None = None, **more: Any) -> Json:
-    """Answers of AI, which the plan basic includes 500 of and sells at 0.02 beyond."""
-    body = {"feature_type": "ai_responses", "usage_amount": amount} | more
-    return await customer.ask(
-        "POST", "/usage/record", body | ({"occurred_at": at} if at else {}), status=201
-    )
-
-
-async def lines(customer: Customer, kind: str = "usage") -> list[tuple[date, str, float, int]]:
-    """Issue day of the invoice, meter, units and cents of every line, oldest first."""
-    rows = await customer.rows(
-        "SELECT i.issued_on, l.detail ->> 'meter' AS meter, l.quantity, l.amount_minor"
-        " FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id"
-        " WHERE l.account_id = %(me)s AND l.kind = %(kind)s"
-        " ORDER BY i.created_at, i.id, l.position",
-        kind=kind,
-    )
-    return [(r["issued_on"], r["meter"], float(r["quantity"]), r["amount_minor"]) for r in rows]
-
-
-async def charged(customer: Customer) -> list[int]:
-    """Amounts that the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await customer.effects()]
-
-
-async def records(customer: Customer) -> list[tuple[str, str, str]]:
-    """Kind, status and amount of the records that cost money, oldest first."""
-    rows = await customer.rows(
-        "SELECT kind, billing_status, total_amount FROM billing_records"
-        " WHERE account_id = %(me)s AND currency <> 'CREDIT' ORDER BY created_at, id"
-    )
-    return [(r["kind"], r["billing_status"], f"{r['total_amount'].normalize():f}") for r in rows]
+from tests.integration.actors import Actors
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
+from tests.integration.money_seen import charged
 
 
 async def test_a_renewal_charges_what_was_used_beyond_the_plan(actors: Actors) -> None:

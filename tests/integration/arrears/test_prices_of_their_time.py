@@ -5,11 +5,12 @@ from typing import Final
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.deferred_uses import in_order
+from tests.integration.arrears.overage_uses import RENEWAL, lines, use
 from tests.integration.arrears.test_agreed_limits import agree
-from tests.integration.arrears.test_overage import RENEWAL, charged, lines, use
 from tests.integration.arrears.test_tiered_overage import subscribed, usage_lines
-from tests.integration.arrears.test_unpaid_uses import in_order
 from tests.integration.arrears.test_voids import owed, void
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 PLAIN: Final = "0.02"

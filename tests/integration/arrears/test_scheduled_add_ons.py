@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.integration.actors import Actors
-from tests.integration.arrears.test_add_ons import SUBSCRIPTION, choose
-from tests.integration.arrears.test_overage import START
+from tests.integration.arrears.chosen_add_ons import SUBSCRIPTION, choose
+from tests.integration.arrears.overage_uses import START
 
 
 @pytest.mark.parametrize(

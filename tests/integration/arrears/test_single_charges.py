@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import API, Actors, Customer, Json
-from tests.integration.invoices.test_operating import commanded
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import charged
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.waiting import wait_for
 
@@ -19,11 +20,6 @@ async def use(customer: Customer, amount: str = "1000", **more: Any) -> Json:
     """A use of gpt-4, which costs 0.002 USD a unit, to be paid by card."""
     body = CHARGED | {"usage_amount": amount, "event_id": str(uuid4())}
     return await customer.ask("POST", "/usage/record", body | more, status=201)
-
-
-async def charged(customer: Customer) -> list[int]:
-    """Amounts that the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await customer.effects()]
 
 
 async def test_a_saved_card_pays_a_use_at_once(actors: Actors) -> None:

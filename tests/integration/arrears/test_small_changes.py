@@ -5,7 +5,8 @@ pay both, so that nobody has more and more of a plan on credit.
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import START, charged
+from tests.integration.arrears.overage_uses import START
+from tests.integration.money_seen import charged
 
 PATH = "/billing/subscription"
 

@@ -11,11 +11,12 @@ from sqlalchemy import TextClause, text
 
 from billing.core.money import EXPONENTS, exponent
 from tests.integration.actors import Actors, Customer, instant, wait_for
-from tests.integration.arrears.test_add_ons import choose
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.overage_uses import RENEWAL, START, records, use
 from tests.integration.arrears.test_close_races import send, until
 from tests.integration.arrears.test_large_close import pour
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, records, use
 from tests.integration.faults.rows import open_operator
+from tests.integration.money_seen import charged
 
 # A use crossed a threshold of 10.00 while the matter was down.
 MISSED: Final = """

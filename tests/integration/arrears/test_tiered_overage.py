@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
 from tests.integration.arrears.test_agreed_limits import agree
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
 from tests.integration.arrears.test_thresholds import billed, threshold, tick
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 from tests.unit.golden.cases import cases
 

@@ -1,10 +1,10 @@
 """Use beyond the plan that nobody will pay is bounded by the plan's unpaid limit: 100.00 USD."""
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import RENEWAL, START, use
+from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.catalog.test_open_currency import currency_of
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for
 
 TOO_MUCH = "5501"
 """Beyond the 500 AI responses of basic: 100.02 USD."""

@@ -1,23 +1,15 @@
 """Uses that were put off, or whose card failed, are settled by the account's own matter."""
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import API, Actors, Customer, Json
-from tests.integration.waiting import wait_for
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.deferred_uses import LATER, grant, in_order, put_off, until
 
 START: Final = "2027-01-01T10:00:00Z"
-LATER: Final = {"product_id": "gpt-4", "on_insufficient": "defer"}
-
-
-async def put_off(customer: Customer, amount: str) -> str:
-    """A use of gpt-4, 0.002 credits or USD a unit, to be paid later: its record's path."""
-    done = await customer.ask("POST", "/usage/record", LATER | {"usage_amount": amount}, status=201)
-    assert done["billing_status"] == "pending"
-    return f"/billing/records/{done['billing_id']}"
 
 
 async def declined(customer: Customer, amount: str = "1000") -> str:
@@ -33,31 +25,10 @@ async def status(customer: Customer, path: str) -> str:
     return str((await customer.ask("GET", path))["billing_status"])
 
 
-async def until(customer: Customer, path: str, wanted: str) -> Json:
-    return await wait_for(
-        lambda: customer.ask("GET", path), f"{path} is {wanted}",
-        lambda seen: seen["billing_status"] == wanted,
-    )  # fmt: skip
-
-
-async def grant(customer: Customer, credits: str, **more: Any) -> None:
-    body = {"account_id": customer.id, "amount": credits, "reason": "test"} | more
-    headers = customer.actors.headers("*", "admin", str(uuid4()))
-    answer = await customer.actors.client.post(
-        f"{API}/admin/credits/adjust", json=body, headers=headers
-    )
-    assert answer.is_success, answer.text
-
-
 async def unpaid(customer: Customer) -> Json:
     """The most that may be left unpaid, asked for by a use that is too much."""
     body = LATER | {"usage_amount": "1000000"}
     return await customer.refused("UNPAID_LIMIT", "POST", "/usage/record", body)
-
-
-async def in_order(customer: Customer) -> None:
-    account = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert account["ok"], account
 
 
 async def test_credits_that_are_bought_pay_what_was_put_off(actors: Actors) -> None:

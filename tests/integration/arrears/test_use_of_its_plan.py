@@ -3,11 +3,11 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_contracts import PRICE, agree, coming
-from tests.integration.arrears.test_overage import RENEWAL, START, use
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.arrears.contract_terms import PRICE, agree, coming
+from tests.integration.arrears.overage_uses import RENEWAL, START, use
+from tests.integration.coupons.coupons_made import coupon
 from tests.integration.recomputed_sums import differences
-from tests.integration.taxes.test_taxes import collect, moved_to
+from tests.integration.taxes.taxed_addresses import collect, moved_to
 
 PATH = "/billing/subscription"
 LATE = "2027-01-31T12:00:00Z"

@@ -7,11 +7,12 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import RENEWAL, START, charged, lines, records, use
+from tests.integration.arrears.deferred_uses import grant, in_order, put_off, until
+from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
-from tests.integration.arrears.test_unpaid_uses import grant, in_order, put_off, until
 from tests.integration.locked import held, waiting
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 from tests.integration.usage.archived import archived
 

@@ -4,10 +4,11 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.overage_uses import use
 from tests.integration.arrears.test_minimum_and_money_back import begun as minimum_begun
-from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import PATH, begun, money
-from tests.integration.invoices.test_operating import commanded, newest
+from tests.integration.changes.chosen_plans import PATH, begun
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import charged, money, newest_invoice
 from tests.integration.payments.test_money_balance import adjust
 
 DRY = "?dry_run=true"
@@ -109,9 +110,9 @@ async def test_nor_is_it_used_where_an_invoice_is_sent(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.subscribe_by_transfer("basic", days_until_due=30)
     paper = {"amount_cents": 1900, "reference": f"TRX-{uuid4().hex[:10]}"}
-    await commanded(customer, await newest(customer), "record-payment", paper)
+    await commanded(customer, await newest_invoice(customer), "record-payment", paper)
     await adjust(customer, 500)
     await customer.ask("PUT", PATH, {"plan": "pro", "use_balance": False}, status=200)
-    sent = await newest(customer)
+    sent = await newest_invoice(customer)
     assert (sent["status"], sent["balance_applied"]) == ("open", 0)
     assert await money(customer) == 500

@@ -6,19 +6,13 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Json
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_overage import START, charged, use
-from tests.integration.changes.test_plan_changes import (
-    LATER,
-    PATH,
-    RENEWAL,
-    begun,
-    change,
-    money,
-)
-from tests.integration.coupons.test_coupons import coupon
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.overage_uses import START, use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change
+from tests.integration.coupons.coupons_made import coupon
+from tests.integration.money_seen import charged, money
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 NOW = {"at": "now", "refund": "credit"}
 PERIOD = """

@@ -4,9 +4,10 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import begun, change, money
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import begun, change
+from tests.integration.money_seen import charged, money
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 IN_JANUARY = "2027-01-01T12:00:00Z"
 

@@ -6,10 +6,11 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_unpaid_uses import grant
+from tests.integration.arrears.deferred_uses import grant
+from tests.integration.changes.chosen_plans import begun
 from tests.integration.changes.test_given_back import IN_JANUARY, dated
-from tests.integration.changes.test_plan_changes import begun, money
 from tests.integration.locked import held, waiting
+from tests.integration.money_seen import money
 
 NOW: Json = {"at": "now", "refund": "credit"}
 

@@ -7,14 +7,15 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_contracts import agree
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import PATH, change, lines
 from tests.integration.changes.test_endings import NOW
-from tests.integration.changes.test_plan_changes import PATH, change, lines, money
 from tests.integration.changes.test_previews import preview
+from tests.integration.money_seen import charged, money
 from tests.integration.recomputed_sums import differences
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 BEGUN = "2027-03-17T12:00:00Z"
 # Of the 40 days until 26 April 25 are left.

@@ -6,8 +6,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.changes.test_plan_changes import change, lines
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.changes.chosen_plans import change, lines
+from tests.integration.coupons.coupons_made import coupon
 from tests.unit.golden.drawn import drawn
 
 SEATS: Final = {"least": 1, "most": 100}

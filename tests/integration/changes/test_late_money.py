@@ -3,7 +3,8 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import START, charged
+from tests.integration.arrears.overage_uses import START
+from tests.integration.money_seen import charged
 from tests.integration.payments.test_bank_debits import save_account, settle
 
 PATH = "/billing/subscription"

@@ -1,8 +1,9 @@
 """A level that a plan held is paid for, also where the plan gives way to a smaller one."""
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_overage import RENEWAL, charged, use
-from tests.integration.changes.test_plan_changes import LATER, begun, change, money
+from tests.integration.arrears.overage_uses import RENEWAL, use
+from tests.integration.changes.chosen_plans import LATER, begun, change
+from tests.integration.money_seen import charged, money
 from tests.integration.recomputed_sums import differences
 
 

@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.overage_uses import use
 from tests.integration.changes.test_given_days import extend
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 START = "2027-01-10T10:00:00Z"

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.changes.test_plan_changes import PATH, begun, change, money
-from tests.integration.invoices.test_operating import commanded
+from tests.integration.changes.chosen_plans import PATH, begun, change
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money
 
 UP = "2027-01-08T10:00:00Z"
 END = "2027-01-15T10:00:00Z"

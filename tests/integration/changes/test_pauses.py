@@ -1,8 +1,9 @@
 """A pause by request: at period end or now, and the new period after it."""
 
 from tests.integration.actors import Actors
-from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, lines, money
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, lines
+from tests.integration.money_seen import charged, money
 from tests.integration.recomputed_sums import differences
 
 NOW = {"at": "now"}

@@ -6,9 +6,10 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_overage import START, charged, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.overage_uses import START, use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 LIMITS = "/billing/entitlements"

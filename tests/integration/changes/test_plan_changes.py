@@ -1,53 +1,14 @@
 """Another plan: up is charged first and counts at once, down comes with the next period."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_add_ons import choose, included
-from tests.integration.arrears.test_overage import START, charged, records, use
-
-PATH = "/billing/subscription"
-# Of the 31 days from 1 January to 1 February 21 are left.
-LATER = "2027-01-11T10:00:00Z"
-RENEWAL = "2027-02-01T10:00:00Z"
-
-
-async def change(customer: Customer, **wanted: Any) -> Any:
-    return await customer.ask("PUT", PATH, wanted, status=200)
-
-
-async def lines(customer: Customer) -> list[list[tuple[str, int]]]:
-    """Kind and cents of every line, by invoice, oldest first."""
-    rows = await customer.rows(
-        "SELECT i.id, l.kind, l.amount_minor FROM invoices i JOIN invoice_lines l"
-        " ON l.invoice_id = i.id WHERE i.account_id = %(me)s ORDER BY i.id, l.position"
-    )
-    found: dict[Any, list[tuple[str, int]]] = {}
-    for row in rows:
-        found.setdefault(row["id"], []).append((row["kind"], row["amount_minor"]))
-    return list(found.values())
-
-
-async def told(customer: Customer, what: str) -> list[Json]:
-    """The data of each event of the subscription of this type, in order."""
-    rows = await customer.rows(
-        "SELECT data FROM events WHERE account_id = %(me)s AND type = %(type)s ORDER BY seq",
-        type=f"evt.billing.subscription.{what}",
-    )
-    return [row["data"] for row in rows]
-
-
-async def money(customer: Customer) -> int:
-    return int((await customer.ask("GET", "/billing/balance"))["balance_cents"])
-
-
-async def begun(actors: Actors, plan: str = "basic", **more: Any) -> Customer:
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed(plan, **more)
-    return customer
+from tests.integration.actors import Actors, Json, wait_for
+from tests.integration.arrears.chosen_add_ons import choose, included
+from tests.integration.arrears.overage_uses import START, records, use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change, lines, told
+from tests.integration.money_seen import charged, money
 
 
 async def test_up_charges_the_rest_of_the_period_and_counts_at_once(actors: Actors) -> None:

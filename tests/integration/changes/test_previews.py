@@ -6,18 +6,11 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import API, Actors, Customer
-from tests.integration.arrears.test_contracts import PRICE, agree
-from tests.integration.arrears.test_overage import START, charged, use
-from tests.integration.changes.test_plan_changes import (
-    LATER,
-    PATH,
-    RENEWAL,
-    begun,
-    change,
-    lines,
-    money,
-)
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.arrears.contract_terms import PRICE, agree
+from tests.integration.arrears.overage_uses import START, use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change, lines
+from tests.integration.coupons.coupons_made import coupon
+from tests.integration.money_seen import charged, money
 
 TABLES = ("invoices", "subscription_changes", "payments", "events", "billing_audit", "steps")
 

@@ -8,9 +8,10 @@ from api.routes.admin import price_moves as route
 from billing.money.subscriptions.commands import price_moves
 from tests.integration.actors import API, Actors
 from tests.integration.api_app import Api
-from tests.integration.arrears.test_contracts import agree
-from tests.integration.arrears.test_overage import START, charged
-from tests.integration.changes.test_plan_changes import PATH, RENEWAL, begun
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.overage_uses import START
+from tests.integration.changes.chosen_plans import PATH, RENEWAL, begun
+from tests.integration.money_seen import charged
 
 TERMS: Any = {
     "name": "Mover", "family": "move", "description": "A plan whose price rises",

@@ -5,13 +5,14 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_overage import START, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, begun, change, money
-from tests.integration.invoices.test_operating import commanded, newest
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.overage_uses import START, use
+from tests.integration.changes.chosen_plans import LATER, PATH, begun, change
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money, newest_invoice
 from tests.integration.payments.test_money_balance import adjust
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for, refunded, shown
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for, refunded, shown
 
 NOW = {"at": "now", "refund": "refund"}
 HALF = "2027-01-16T22:00:00Z"
@@ -127,7 +128,7 @@ async def test_money_that_came_by_transfer_stays_on_the_money_balance(actors: Ac
     customer = await actors.customer_on_clock(START)
     await customer.subscribe_by_transfer("pro")
     paper = {"amount_cents": 4900, "reference": f"TRX-{uuid4().hex[:10]}"}
-    await commanded(customer, await newest(customer), "record-payment", paper)
+    await commanded(customer, await newest_invoice(customer), "record-payment", paper)
     assert (await ended(customer))["given_back"] == given(4900, 0)
     assert await money(customer) == 4900
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.changes.test_plan_changes import LATER, RENEWAL, begun, change
+from tests.integration.changes.chosen_plans import LATER, RENEWAL, begun, change
 from tests.integration.credits.test_rollover import spend
 from tests.integration.credits.test_rollover_lives import broken
 from tests.integration.recomputed_sums import differences

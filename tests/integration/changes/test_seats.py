@@ -6,10 +6,11 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_overage import START, charged, records, use
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, lines, money
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.overage_uses import START, records, use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, change, lines
+from tests.integration.money_seen import charged, money
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 
 async def team(actors: Actors, answers: str = "500", **seats: object) -> str:

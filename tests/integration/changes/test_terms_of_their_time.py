@@ -3,10 +3,11 @@
 from typing import Final
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_overage import charged, use
-from tests.integration.changes.test_plan_changes import LATER, RENEWAL, begun, change
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import LATER, RENEWAL, begun, change
 from tests.integration.dunning.dunning_setup import overdue
 from tests.integration.dunning.test_unpaid_days import UNPAID
+from tests.integration.money_seen import charged
 from tests.integration.recomputed_sums import differences
 
 BEFORE: Final = "2027-01-11T09:00:00Z"

@@ -7,9 +7,10 @@ import pytest
 
 from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.changes.test_plan_changes import PATH, change, money
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.changes.chosen_plans import PATH, change
 from tests.integration.credits.test_top_ups import spend
+from tests.integration.money_seen import money
 from tests.integration.payments.test_transfers import approved, sent
 
 START = "2027-04-01T10:00:00Z"

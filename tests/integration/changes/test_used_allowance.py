@@ -6,18 +6,11 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change, lines
 from tests.integration.changes.test_endings import NOW
-from tests.integration.changes.test_plan_changes import (
-    LATER,
-    PATH,
-    RENEWAL,
-    begun,
-    change,
-    lines,
-    money,
-)
+from tests.integration.money_seen import charged, money
 from tests.integration.recomputed_sums import differences
 
 

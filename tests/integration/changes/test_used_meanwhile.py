@@ -6,12 +6,13 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_add_ons import included
-from tests.integration.arrears.test_contracts import agree
-from tests.integration.arrears.test_overage import charged, use
+from tests.integration.arrears.chosen_add_ons import included
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.overage_uses import use
 from tests.integration.arrears.test_voids import void
+from tests.integration.changes.chosen_plans import PATH, begun, lines
 from tests.integration.changes.test_endings import NOW
-from tests.integration.changes.test_plan_changes import PATH, begun, lines, money
+from tests.integration.money_seen import charged, money
 from tests.integration.recomputed_sums import differences
 
 YEAR = {"interval": "year", "payment_method": "card"}

@@ -9,8 +9,9 @@ import pytest
 from api.routes.admin import wrong_prices
 from tests.integration.actors import API, Actors, Json
 from tests.integration.api_app import Api
-from tests.integration.arrears.test_overage import START, charged
-from tests.integration.changes.test_plan_changes import RENEWAL, begun, change, money
+from tests.integration.arrears.overage_uses import START
+from tests.integration.changes.chosen_plans import RENEWAL, begun, change
+from tests.integration.money_seen import charged, money
 from tests.integration.stack.test_commands import billing
 
 TERMS: Any = {

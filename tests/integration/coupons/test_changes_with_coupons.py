@@ -6,11 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 from tests.integration.actors import Actors
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_overage import use
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, change, money
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, change
 from tests.integration.changes.test_seats import seated, team
-from tests.integration.coupons.test_coupons import CLOCK, COUPON, coupon, invoices
+from tests.integration.coupons.coupons_made import CLOCK, COUPON, coupon
+from tests.integration.coupons.test_coupons import invoices
+from tests.integration.money_seen import money
 
 
 async def test_seats_that_stay_keep_the_discount_of_their_change(actors: Actors) -> None:

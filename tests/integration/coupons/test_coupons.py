@@ -1,32 +1,14 @@
 """Coupons: what they take off purchases and subscriptions, and who may redeem one [L1, L2, B9]."""
 
 import asyncio
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from billing.catalog.coupons import store as coupons
 from billing.core.database import Database
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.arrears.test_overage import use
-
-Json = dict[str, Any]
-CLOCK = "2027-01-01T10:00:00Z"
-COUPON = "/billing/subscription/coupon"
-
-
-async def coupon(actors: Actors, **terms: Any) -> str:
-    code = f"C{uuid4().hex[:10].upper()}"
-    body = {"code": code, "name": "A coupon"} | terms
-    made = await actors.operate("POST", "/admin/coupons", body, status=201)
-    assert made["redeemed"] == 0
-    return code
-
-
-async def redeemed(actors: Actors, code: str) -> int:
-    found = (await actors.operate("GET", "/admin/coupons?limit=100"))["data"]
-    return int(next(one["redeemed"] for one in found if one["code"] == code))
+from tests.integration.arrears.overage_uses import use
+from tests.integration.coupons.coupons_made import CLOCK, COUPON, coupon, redeemed
 
 
 async def refused(customer: Customer, reason: str, code: str, pack: str = "small") -> None:

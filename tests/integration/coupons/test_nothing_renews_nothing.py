@@ -7,10 +7,11 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_contracts import agree
-from tests.integration.changes.test_plan_changes import PATH, change, money
-from tests.integration.coupons.test_coupons import CLOCK, coupon
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.coupons.coupons_made import CLOCK, coupon
 from tests.integration.credits.test_rollover import spend
+from tests.integration.money_seen import money
 
 FREE: dict[str, Any] = {"percent": "100", "duration": "forever"}
 NOW = {"at": "now"}

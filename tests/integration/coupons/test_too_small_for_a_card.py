@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors
-from tests.integration.coupons.test_coupons import coupon, redeemed
+from tests.integration.coupons.coupons_made import coupon, redeemed
 
 WRITTEN: Final = (
     "SELECT (SELECT count(*) FROM purchases WHERE account_id = %(me)s)"

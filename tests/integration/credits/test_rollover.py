@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 PATH: Final = "/billing/subscription"
 MARCH: Final = "2027-03-01T10:00:00Z"

@@ -13,17 +13,9 @@ from billing.ledger.credits.tables import credit_lots
 from tests.integration.actors import Actors, Customer
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
-from tests.integration.credits.test_rollover import (
-    APRIL,
-    MARCH,
-    PATH,
-    begun,
-    plan,
-    rolled,
-    spend,
-)
+from tests.integration.credits.test_rollover import APRIL, MARCH, PATH, begun, plan, rolled, spend
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 
 async def give_week(customer: Customer) -> None:

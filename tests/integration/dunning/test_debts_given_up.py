@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_overage import use
+from tests.integration.arrears.overage_uses import use
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.dunning.dunning_setup import START, owed
 from tests.integration.payments.test_transfers import approved, sent

@@ -6,7 +6,9 @@ import pytest
 
 from tests.integration.actors import Actors, Customer
 from tests.integration.dunning.dunning_setup import START, case, owed
-from tests.integration.invoices.test_operating import balance, commanded, money
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.invoices.test_operating import from_outside
+from tests.integration.money_seen import charged, money
 
 HOUR_LATER = "2027-02-01T11:00:00Z"
 
@@ -30,11 +32,6 @@ async def dinars(actors: Actors) -> str:
     return key
 
 
-async def charged(customer: Customer) -> list[int]:
-    """Amounts that the card was charged, in order."""
-    return [effect["amount"] for effect in await customer.effects()]
-
-
 async def canceled(customer: Customer) -> tuple[str, str | None]:
     """Status and settlement of the renewal's invoice after a cancel."""
     (debt,) = [one["id"] for one in await customer.invoices() if one["status"] == "open"]
@@ -47,7 +44,7 @@ async def canceled(customer: Customer) -> tuple[str, str | None]:
 async def test_a_cancel_soon_after_a_decline_leaves_nothing_to_charge(actors: Actors) -> None:
     customer = await declined(actors)
     assert await canceled(customer) == ("paid", "carried")
-    assert await balance(customer) == -3, "an hour of 28 days of 19.00"
+    assert await money(customer) == -3, "an hour of 28 days of 19.00"
     assert (await case(customer))["status"] == "canceled"
     await customer.script("succeed", then="last")
     await customer.advance(days=20)
@@ -61,7 +58,7 @@ async def test_a_note_that_leaves_little_settles_the_debt(actors: Actors, at: st
     await customer.advance(to=at)
     note = {"amount_cents": 1870, "reason": "goodwill"}
     await commanded(customer, await owed(customer), "credit-note", note)
-    assert await balance(customer) == -30
+    assert await money(customer) == -30
     await customer.script("succeed", then="last")
     await customer.advance(to="2027-02-20T10:00:00Z")
     assert (await customer.subscription())["status"] == "active"
@@ -73,7 +70,7 @@ async def test_what_a_note_leaves_is_asked_for_in_whole_steps(actors: Actors) ->
     customer = await declined(actors, await dinars(actors), currency="KWD")
     await customer.advance(to="2027-02-04T10:30:00Z")
     assert await canceled(customer) == ("open", None)
-    assert await balance(customer) == -4
+    assert await money(customer) == -4
     await customer.script("succeed", then="last")
     await customer.advance(days=10)
     assert await charged(customer) == [3_000, 320], "of 0.324 for three days and half an hour"
@@ -87,10 +84,10 @@ async def test_what_a_payment_in_part_leaves_is_asked_for_in_whole_steps(
     debt = await owed(customer)
     if given_up:
         await commanded(customer, debt, "mark-uncollectible", {"reason": "in vain"})
-    await commanded(customer, debt, "record-payment", money(1_333))
+    await commanded(customer, debt, "record-payment", from_outside(1_333))
     await customer.script("succeed", then="last")
     path = f"/billing/invoices/{debt['invoice_id']}/pay"
     card = {"payment_method": "saved_card"}
     paid = await customer.ask("POST", path, card, key=str(uuid4()), status=200)
     assert paid["status"] == "paid"
-    assert (await charged(customer), await balance(customer)) == ([3_000, 1_660], -7)
+    assert (await charged(customer), await money(customer)) == ([3_000, 1_660], -7)

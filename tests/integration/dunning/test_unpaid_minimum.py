@@ -5,7 +5,8 @@ from typing import Final
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_contracts import agree, minimum
+from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.test_contracts import minimum
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
 from tests.integration.recomputed_sums import differences
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sandbox.control import Json
 from tests.integration.actors import API, Actors
 from tests.integration.faults.flows import Flow, NotYet, insist
-from tests.integration.reversals.test_refunds import WHY, paid_for, shown
+from tests.integration.reversals.refunds_made import WHY, paid_for, shown
 from tests.integration.waiting import body_of
 
 DISPUTE = "charge.dispute"

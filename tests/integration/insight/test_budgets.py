@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import hold
+from tests.integration.usage.holds_made import hold
 
 NOW = datetime(2027, 1, 30, 12, tzinfo=UTC)
 CHAT: dict[str, Any] = {"feature_type": "chat_messages"}

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.holds_made import HOLDS, hold
+from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_agreed_limits import agree
-from tests.integration.usage.test_held import HOLDS, hold
-from tests.integration.usage.test_limits import move_clock
 
 # A Saturday, ten days before the month ends.
 NOW = datetime(2027, 5, 22, tzinfo=UTC)

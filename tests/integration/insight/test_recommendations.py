@@ -14,8 +14,8 @@ from billing.money.discounts.schemas import Discount
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.schemas import Commitment
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.test_held import HOLDS, hold
-from tests.integration.usage.test_limits import move_clock
+from tests.integration.usage.holds_made import HOLDS, hold
+from tests.integration.usage.shops_on_plans import move_clock
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
 

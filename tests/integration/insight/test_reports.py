@@ -13,7 +13,7 @@ from billing.core import periods
 from billing.insight.reports import store
 from tests.integration.api_app import ACCOUNTS
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import move_clock
+from tests.integration.usage.shops_on_plans import move_clock
 
 NOW = datetime(2027, 3, 1, 1, tzinfo=UTC)
 

@@ -23,7 +23,7 @@ from tests.integration.actors import Actors, Customer
 from tests.integration.credits import holding
 from tests.integration.integrity.test_integrity import A_USE, BEYOND, MINE
 from tests.integration.integrity.test_integrity import DAMAGE as ALL_DAMAGE
-from tests.integration.reversals.test_refunds import refunded as send_back
+from tests.integration.reversals.refunds_made import refunded as send_back
 
 LARGE: Final = 1
 AN_ENTRY: Final = f"(SELECT id FROM credit_transactions WHERE {MINE} ORDER BY seq DESC LIMIT 1)"

@@ -3,10 +3,10 @@
 import re
 
 from tests.integration.actors import Actors
-from tests.integration.arrears.test_add_ons import choose
-from tests.integration.arrears.test_contracts import PRICE, agree
-from tests.integration.arrears.test_overage import use
-from tests.integration.changes.test_plan_changes import change
+from tests.integration.arrears.chosen_add_ons import choose
+from tests.integration.arrears.contract_terms import PRICE, agree
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import change
 
 BEGINS = "2027-01-31T23:30:00Z"
 """The 1st of February in Kolkata."""

@@ -8,43 +8,20 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import use
+from tests.integration.arrears.overage_uses import use
 from tests.integration.arrears.test_voids import basic
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.locked import held, waiting
 from tests.integration.lost_answers import lose_answer
+from tests.integration.money_seen import money, newest_invoice
 from tests.integration.stack.test_commands import billing
 
 WHY = {"reason": "never ordered"}
 
 
-async def commanded(
-    customer: Customer, invoice: Json, verb: str, body: Json, *, key: str = "", status: int = 200
-) -> Json:
-    """An operator's command on an invoice, by default with a key of its own."""
-    answer = await customer.actors.client.post(
-        f"/api/v1/admin/invoices/{invoice['invoice_id']}/{verb}",
-        json=body,
-        headers=customer.actors.headers("*", "admin", key or str(uuid4())),
-    )
-    assert answer.status_code == status, answer.text
-    found: Json = answer.json()
-    return found
-
-
-async def balance(customer: Customer) -> int:
-    """The customer's money with us."""
-    return int((await customer.ask("GET", "/billing/balance"))["balance_cents"])
-
-
-async def newest(customer: Customer) -> Json:
-    """The newest invoice, whole."""
-    (first, *_) = (await customer.ask("GET", "/billing/invoices"))["data"]
-    return await customer.ask("GET", f"/billing/invoices/{first['invoice_id']}")
-
-
-def money(amount: int, **more: Any) -> Json:
+def from_outside(amount: int, **more: Any) -> Json:
     """Money from outside."""
     return {"amount_cents": amount, "reference": f"TRX-{uuid4().hex[:10]}"} | more
 
@@ -78,20 +55,20 @@ async def test_an_act_for_another_shop_is_refused(actors: Actors) -> None:
         answer = await actors.client.request(method, url, json=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "PLATFORM_MISMATCH"), path
     assert await actors.operate("DELETE", f"/admin/quotas/{quota['quota_id']}") == quota
-    assert (await newest(customer))["status"] == "open"
+    assert (await newest_invoice(customer))["status"] == "open"
 
 
 async def test_a_void_invoice_is_taken_back_whole_and_asked_of_nobody(actors: Actors) -> None:
     customer = await overdue(actors)
     debt = await owed(customer)
-    await commanded(customer, debt, "record-payment", money(1000))
+    await commanded(customer, debt, "record-payment", from_outside(1000))
     key = str(uuid4())
     voided = await commanded(customer, debt, "void", WHY, key=key)
     assert (voided["status"], voided["amount_remaining"]) == ("void", 0)
     assert voided["invoice_number"] == debt["invoice_number"]
     [note] = voided["credit_notes"]
     assert (note["amount"], note["reason"]) == (4900, "never ordered")
-    assert await balance(customer) == 1000
+    assert await money(customer) == 1000
     assert voided["dunning"]["status"] == "canceled"
     assert (await customer.subscription())["status"] == "active"
     assert await commanded(customer, debt, "void", WHY, key=key) == voided
@@ -115,10 +92,10 @@ async def test_a_void_invoice_gives_back_what_was_carried_to_it(actors: Actors) 
     assert answer.status_code == 201
     await customer.script("insufficient_funds", then="last")
     await customer.advance(days=31)
-    debt = await newest(customer)
+    debt = await newest_invoice(customer)
     assert (debt["total"], debt["amount_due"]) == (4900, 5200)
     await commanded(customer, debt, "void", WHY)
-    assert await balance(customer) == -300
+    assert await money(customer) == -300
 
 
 async def test_a_given_up_invoice_can_still_be_paid_from_outside(actors: Actors) -> None:
@@ -130,7 +107,10 @@ async def test_a_given_up_invoice_can_still_be_paid_from_outside(actors: Actors)
     again = await commanded(customer, debt, "mark-uncollectible", WHY, status=409)
     assert again["code"] == "INVOICE_STATE"
     paid = await commanded(
-        customer, debt, "record-payment", money(4900, received_on="2027-01-31", reference="TRX-1")
+        customer,
+        debt,
+        "record-payment",
+        from_outside(4900, received_on="2027-01-31", reference="TRX-1"),
     )
     assert (paid["status"], paid["amount_paid"]) == ("paid", 4900)
     receipt, _ = await fetched(customer, f"/billing/invoices/{debt['invoice_id']}/receipt")
@@ -141,16 +121,18 @@ async def test_money_from_outside_is_booked_and_dunning_notices_at_once(actors: 
     customer = await overdue(actors)
     debt = await owed(customer)
     key = str(uuid4())
-    partly = await commanded(customer, debt, "record-payment", money(1900), key=key)
+    partly = await commanded(customer, debt, "record-payment", from_outside(1900), key=key)
     assert (partly["status"], partly["amount_remaining"]) == ("open", 3000)
     assert partly["dunning"]["status"] == "open"
-    assert await commanded(customer, debt, "record-payment", money(1900), key=key, status=422)
-    paid = await commanded(customer, debt, "record-payment", money(3500))
+    assert await commanded(
+        customer, debt, "record-payment", from_outside(1900), key=key, status=422
+    )
+    paid = await commanded(customer, debt, "record-payment", from_outside(3500))
     assert (paid["status"], paid["amount_paid"]) == ("paid", 4900)
     assert paid["dunning"]["status"] == "recovered"
     assert (await customer.subscription())["status"] == "active"
-    assert await balance(customer) == 500
-    refused = await commanded(customer, debt, "record-payment", money(1), status=409)
+    assert await money(customer) == 500
+    refused = await commanded(customer, debt, "record-payment", from_outside(1), status=409)
     assert refused["code"] == "INVOICE_ALREADY_PAID"
 
 
@@ -158,17 +140,17 @@ async def test_odd_money_from_outside_is_refused(actors: Actors) -> None:
     customer = await overdue(actors)
     debt = await owed(customer)
     for body, code, status in (
-        (money(100, currency="EUR"), "CURRENCY_MISMATCH", 409),
-        (money(100, received_on="2027-02-02"), "INVALID_DATE", 422),
-        (money(0), "VALIDATION_FAILED", 422),
-        (money(100, reference="4242 4242 4242 4242"), "VALIDATION_FAILED", 422),
+        (from_outside(100, currency="EUR"), "CURRENCY_MISMATCH", 409),
+        (from_outside(100, received_on="2027-02-02"), "INVALID_DATE", 422),
+        (from_outside(0), "VALIDATION_FAILED", 422),
+        (from_outside(100, reference="4242 4242 4242 4242"), "VALIDATION_FAILED", 422),
     ):
         refused = await commanded(customer, debt, "record-payment", body, status=status)
         assert refused["code"] == code
         assert refused.get("currency") == ("USD" if code == "CURRENCY_MISMATCH" else None)
-    await commanded(customer, debt, "record-payment", money(100, reference="TWICE"))
+    await commanded(customer, debt, "record-payment", from_outside(100, reference="TWICE"))
     refused = await commanded(
-        customer, debt, "record-payment", money(100, reference="TWICE"), status=409
+        customer, debt, "record-payment", from_outside(100, reference="TWICE"), status=409
     )
     assert refused["code"] == "PAYMENT_REFERENCE_USED"
     assert (await owed(customer))["amount_paid"] == 100
@@ -178,10 +160,10 @@ async def test_money_that_came_today_is_recorded_where_today_has_begun(actors: A
     customer = await overdue(actors, zone="Asia/Tokyo")
     await customer.advance(to="2027-02-01T23:00:00Z")
     debt = await owed(customer)
-    late = money(100, received_on="2027-02-03")
+    late = from_outside(100, received_on="2027-02-03")
     refused = await commanded(customer, debt, "record-payment", late, status=422)
     assert refused["code"] == "INVALID_DATE"
-    await commanded(customer, debt, "record-payment", money(100, received_on="2027-02-02"))
+    await commanded(customer, debt, "record-payment", from_outside(100, received_on="2027-02-02"))
 
 
 async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors) -> None:
@@ -192,14 +174,14 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
     less = await commanded(customer, debt, "credit-note", body, key=key)
     assert await commanded(customer, debt, "credit-note", body, key=key) == less
     assert (less["amount_remaining"], less["status"]) == (4000, "open")
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
     kept_money: Json = {"amount_cents": 500, "reason": "sorry", "to": "balance"}
     refused = await commanded(customer, debt, "credit-note", kept_money, status=409)
     assert (refused["code"], refused["left_cents"]) == ("CREDIT_NOTE_TOO_LARGE", 0)
-    await commanded(customer, debt, "record-payment", money(500))
+    await commanded(customer, debt, "record-payment", from_outside(500))
     kept = await commanded(customer, debt, "credit-note", kept_money)
     assert kept["amount_remaining"] == 3500
-    assert await balance(customer) == 500
+    assert await money(customer) == 500
     line = {"position": 1, "amount_cents": 3400}
     rest = await commanded(customer, debt, "credit-note", {"lines": [line], "reason": "most of it"})
     assert (rest["amount_remaining"], rest["status"]) == (100, "open")
@@ -239,23 +221,23 @@ async def test_a_credit_note_over_all_that_was_not_answered_is_written_once(
 async def test_a_paid_invoice_is_credited_to_the_money_balance(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.subscribed("pro")
-    paid = await newest(customer)
+    paid = await newest_invoice(customer)
     credited = await commanded(
         customer, paid, "credit-note", {"amount_cents": 700, "reason": "an outage"}
     )
     assert (credited["status"], credited["amount_credited"]) == ("paid", 0)
-    assert await balance(customer) == 700
+    assert await money(customer) == 700
     refused = await commanded(customer, paid, "void", WHY, status=409)
     assert refused["code"] == "INVOICE_STATE"
     await customer.advance(days=31)
-    assert (await newest(customer))["balance_applied"] == 700
+    assert (await newest_invoice(customer))["balance_applied"] == 700
 
 
 async def test_two_notes_at_once_do_not_credit_one_line_twice(actors: Actors) -> None:
     customer = await basic(actors)
     await use(customer, "600")
     await customer.advance(days=31)
-    paid = await newest(customer)
+    paid = await newest_invoice(customer)
     assert [one["total"] for one in paid["line_items"]] == [1900, 200]
     body = {"lines": [{"position": 2, "amount_cents": 200}], "reason": "an outage"}
     path = f"/api/v1/admin/invoices/{paid['invoice_id']}/credit-note"
@@ -270,7 +252,7 @@ async def test_two_notes_at_once_do_not_credit_one_line_twice(actors: Actors) ->
         await waiting(customer, 2)
     refused = [answer.get("code") for answer in await asyncio.gather(*notes)]
     assert sorted(refused, key=str) == ["INVALID_AMOUNT", None]
-    assert await balance(customer) == 200
+    assert await money(customer) == 200
 
 
 async def test_an_invoice_of_a_pack_is_credited_to_the_balance(customer: Customer) -> None:
@@ -290,4 +272,4 @@ async def test_the_command_line_gives_the_same_commands(actors: Actors) -> None:
         done = await asyncio.to_thread(billing, actors.stack, *words)
         assert done.returncode == 0, done.stderr + done.stdout
         assert "paid, 0 minor units of USD to be paid" in done.stdout
-    assert (await newest(customer))["amount_credited"] == 4900
+    assert (await newest_invoice(customer))["amount_credited"] == 4900

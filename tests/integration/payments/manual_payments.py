@@ -28,12 +28,3 @@ async def decide(customer: Customer, payment: Json, verb: str, **fields: Any) ->
 async def invoice_of(customer: Customer, name: str) -> Json:
     """One invoice as its payer sees it."""
     return await customer.ask("GET", f"/billing/invoices/{name}", status=200)
-
-
-async def balance(customer: Customer) -> int:
-    """The customer's money with us, in minor units."""
-    rows = await customer.rows(
-        "SELECT coalesce(sum(amount_minor), 0)::bigint AS sum FROM balance_entries"
-        " WHERE account_id = %(me)s"
-    )
-    return int(rows[0]["sum"])

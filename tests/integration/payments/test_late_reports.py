@@ -4,8 +4,9 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_single_charges import CHARGED
-from tests.integration.coupons.test_coupons import coupon, redeemed
-from tests.integration.payments.manual_payments import SUBMIT, balance, decide, submit
+from tests.integration.coupons.coupons_made import coupon, redeemed
+from tests.integration.money_seen import money
+from tests.integration.payments.manual_payments import SUBMIT, decide, submit
 
 
 def report(invoice: str) -> Json:
@@ -90,7 +91,7 @@ async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> Non
     back = {"amount_cents": 100, "reason": "too little", "reference": "back"}
     path = f"/admin/payments/{came['payment_id']}/refund"
     await actors.operate("POST", path, back, key=str(uuid4()))
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
     shown = await customer.ask("GET", "/billing/balance")
     assert (shown["currency"], shown["balance_cents"]) == ("USD", 0)
     await customer.advance(days=31)

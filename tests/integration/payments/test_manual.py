@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
 from tests.integration.lost_answers import lose_answer
-from tests.integration.payments.manual_payments import SUBMIT, balance, decide, invoice_of, submit
+from tests.integration.money_seen import money
+from tests.integration.payments.manual_payments import SUBMIT, decide, invoice_of, submit
 from tests.integration.waiting import Unexpected
 
 
@@ -186,7 +187,7 @@ async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) ->
     await decide(customer, third, "approve", amount_minor=599)
     assert await customer.credits() == 100
     assert (await invoice_of(customer, begun["invoice_id"]))["amount_paid"] == 999
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_more_than_is_owed_is_kept_for_the_customer(customer: Customer) -> None:
@@ -194,7 +195,7 @@ async def test_more_than_is_owed_is_kept_for_the_customer(customer: Customer) ->
     payment = await submit(customer, begun["invoice_id"])
     await decide(customer, payment, "approve", amount_minor=1500)
     assert await customer.credits() == 100
-    assert await balance(customer) == 501
+    assert await money(customer) == 501
 
 
 async def test_a_payer_who_states_too_much_is_not_believed(customer: Customer) -> None:
@@ -204,7 +205,7 @@ async def test_a_payer_who_states_too_much_is_not_believed(customer: Customer) -
         await decide(customer, payment, "approve")
     await decide(customer, payment, "approve", amount_minor=999)
     assert await customer.credits() == 100
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors: Actors) -> None:
@@ -215,7 +216,7 @@ async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors:
     await customer.advance(days=14)
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert (await invoice_of(customer, begun["invoice_id"]))["status"] == "void"
-    assert await balance(customer) == 400
+    assert await money(customer) == 400
 
 
 async def test_a_transfer_that_nobody_reported_in_time_can_still_be_recorded(
@@ -231,7 +232,7 @@ async def test_a_transfer_that_nobody_reported_in_time_can_still_be_recorded(
     await actors.operate("POST", path, came, key=str(uuid4()), status=200)
     bought = await customer.until_purchase(begun["purchase_id"], "completed")
     assert await customer.credits() == 100
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
     assert (await invoice_of(customer, bought["invoice_id"]))["status"] == "paid"
     again = await actors.operate(
         "POST", path, came | {"reference": "TRX-2"}, key=str(uuid4()), status=409
@@ -242,7 +243,7 @@ async def test_a_transfer_that_nobody_reported_in_time_can_still_be_recorded(
     await decide(customer, payment, "approve", amount_minor=400)
     assert (await customer.purchase(second["purchase_id"]))["status"] == "expired"
     assert await customer.credits() == 100
-    assert await balance(customer) == 400
+    assert await money(customer) == 400
 
 
 async def test_a_first_payment_that_comes_after_its_time_is_kept(actors: Actors) -> None:
@@ -253,7 +254,7 @@ async def test_a_first_payment_that_comes_after_its_time_is_kept(actors: Actors)
     path = f"/admin/invoices/{begun['latest_invoice_id']}/record-payment"
     came = {"amount_cents": 1900, "reference": "TRX-late"}
     await actors.operate("POST", path, came, key=str(uuid4()), status=200)
-    await wait_for(lambda: balance(customer), "it is on the money balance", lambda n: n == 1900)
+    await wait_for(lambda: money(customer), "it is on the money balance", lambda n: n == 1900)
 
 
 async def test_a_purchase_does_not_expire_while_an_operator_decides(actors: Actors) -> None:
@@ -373,4 +374,4 @@ async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
     said: dict[str, Json] = {"approve": {"amount_minor": 999}, "reject": {"reason": "no"}}
     await decide(customer, payment, verb, **said[verb])
     assert await customer.credits() == 100, "granted once"
-    assert await balance(customer) == (999 if verb == "approve" else 0)
+    assert await money(customer) == (999 if verb == "approve" else 0)

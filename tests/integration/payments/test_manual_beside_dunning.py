@@ -2,7 +2,8 @@
 
 from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.dunning_setup import attempts, case, overdue, owed, tried
-from tests.integration.payments.manual_payments import balance, decide, invoice_of, submit
+from tests.integration.money_seen import money
+from tests.integration.payments.manual_payments import decide, invoice_of, submit
 
 
 async def test_while_an_operator_decides_no_card_is_tried(actors: Actors) -> None:
@@ -86,12 +87,12 @@ async def test_a_rest_that_no_card_can_be_charged_is_carried(actors: Actors) -> 
     payment = await submit(customer, (await owed(customer))["invoice_id"])
     decided = await decide(customer, payment, "approve", amount_minor=4880)
     assert (decided["invoice_status"], decided["amount_remaining"]) == ("paid", 0)
-    assert await balance(customer) == -20
+    assert await money(customer) == -20
     assert (await customer.subscription())["status"] == "active"
     await customer.script("succeed", then="last")
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert [effect["amount"] for effect in await customer.effects()] == [4900, 4920]
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_a_transfer_is_a_way_out_of_unpaid(actors: Actors) -> None:

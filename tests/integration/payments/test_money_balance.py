@@ -4,7 +4,7 @@ from functools import partial
 from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_unpaid_uses import in_order
+from tests.integration.arrears.deferred_uses import in_order
 
 BALANCE = "/billing/balance"
 

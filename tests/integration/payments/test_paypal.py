@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_documents import receipt_of
-from tests.integration.invoices.test_operating import balance, commanded, money
+from tests.integration.invoices.test_operating import from_outside
+from tests.integration.money_seen import money
 
 BACK = "https://shop.example/back"
 
@@ -140,13 +142,13 @@ async def test_an_order_of_a_purchase_that_is_paid_otherwise_is_never_captured(
     begun, order = await begun_by_paypal(customer)
     (found,) = await customer.invoices()
     invoice = {"invoice_id": ids.encode(ids.INVOICE, found["id"])}
-    await commanded(customer, invoice, "record-payment", money(999))
+    await commanded(customer, invoice, "record-payment", from_outside(999))
     await customer.until_purchase(begun["purchase_id"], "completed")
     await customer.actors.sandbox.paypal_approve(order)
     await customer.until_handled("CHECKOUT.ORDER.APPROVED")
     (told,) = await customer.actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
     assert "captures" not in told["purchase_units"][0].get("payments", {})
-    assert (len(await customer.grants()), await balance(customer)) == (1, 0)
+    assert (len(await customer.grants()), await money(customer)) == (1, 0)
     open_ends = "SELECT id FROM payments WHERE account_id = %(me)s AND closed_at IS NULL"
     assert await customer.rows(open_ends) == [], "the order is called back"
 

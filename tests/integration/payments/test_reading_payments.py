@@ -3,7 +3,7 @@
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.dunning.dunning_setup import overdue
 from tests.integration.payments.manual_payments import invoice_of, submit
-from tests.integration.reversals.test_refunds import refunded
+from tests.integration.reversals.refunds_made import refunded
 
 LIST = "/billing/payments"
 

@@ -4,10 +4,10 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.actors import Actors
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.coupons.coupons_made import coupon
 from tests.integration.dunning.dunning_setup import owed
 from tests.integration.payments.manual_payments import decide, invoice_of, submit
-from tests.integration.taxes.test_taxes import collect, moved_to
+from tests.integration.taxes.taxed_addresses import collect, moved_to
 
 CENTS = 120_000_900
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import case, overdue, owed
-from tests.integration.payments.manual_payments import balance
+from tests.integration.money_seen import money
 from tests.integration.payments.test_paypal import order_of
 
 PRICE: Final = 4900
@@ -99,7 +99,7 @@ class Debtor:
         paid = await customer.ask("GET", f"/billing/invoices/{self.invoice}")
         assert (paid["amount_paid"], paid["amount_remaining"]) == (PRICE, 0)
         came = await self.came()
-        assert came - await balance(customer) == PRICE, "each cent is on the invoice or kept"
+        assert came - await money(customer) == PRICE, "each cent is on the invoice or kept"
 
     async def came(self) -> int:
         """Money that came since, less what went back: by the providers, and by operators."""

@@ -2,24 +2,14 @@
 
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors
+from tests.integration.money_seen import charged, money
+from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.test_moved_money import first_payment
-from tests.integration.reversals.test_outside import disputed
 
 START = "2027-01-01T10:00:00Z"
 KWD = {"KWD": {"amount_minor": 10_005}}
 """Stripe takes dinars in tens of fils."""
-
-
-async def charged(customer: Customer) -> list[int]:
-    """Amounts that the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await customer.effects()]
-
-
-async def balance(customer: Customer) -> int:
-    """The account's money balance."""
-    shown = await customer.ask("GET", "/billing/balance", status=200)
-    return int(shown["balance_cents"])
 
 
 async def pack_on_sale(actors: Actors) -> str:
@@ -36,9 +26,9 @@ async def test_a_first_payment_is_in_whole_steps_as_a_renewal_is(actors: Actors)
     await actors.operate("PUT", f"/admin/plans/{key}", body)
     customer = await actors.customer_on_clock(START)
     await customer.subscribed(key, currency="KWD")
-    assert (await charged(customer), await balance(customer)) == ([10_000], -5)
+    assert (await charged(customer), await money(customer)) == ([10_000], -5)
     await customer.advance(days=31)
-    assert (await charged(customer), await balance(customer)) == ([10_000, 10_010], 0)
+    assert (await charged(customer), await money(customer)) == ([10_000, 10_010], 0)
     due = [(one["total_minor"], one["amount_due_minor"]) for one in await customer.invoices()]
     assert due == [(10_005, 10_000), (10_005, 10_010)]
 
@@ -60,14 +50,14 @@ async def test_a_pack_is_charged_in_whole_steps(actors: Actors) -> None:
     pack = await pack_on_sale(actors)
     customer = await actors.customer_on_clock(START)
     begun = await customer.buy(pack, currency="KWD")
-    assert await balance(customer) == -5
+    assert await money(customer) == -5
     await customer.advance(days=2)
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
-    assert await balance(customer) == 0, "what was carried of a void draft is not owed"
+    assert await money(customer) == 0, "what was carried of a void draft is not owed"
     await customer.save_card()
     bought = await customer.buy(pack, "saved_card", currency="KWD")
     assert bought["status"] == "completed"
-    assert (await charged(customer), await balance(customer)) == ([10_000], -5)
+    assert (await charged(customer), await money(customer)) == ([10_000], -5)
 
 
 async def test_a_use_is_charged_in_whole_steps(actors: Actors) -> None:
@@ -83,4 +73,4 @@ async def test_a_use_is_charged_in_whole_steps(actors: Actors) -> None:
     use = {"product_id": product, "usage_amount": "1", "billing_method": "payment_charge"}
     done = await customer.ask("POST", "/usage/record", use | {"event_id": "one"}, status=201)
     assert (done["billing_status"], done["total_cost"]) == ("completed", "1.001")
-    assert (await charged(customer), await balance(customer)) == ([10_000, 1_000], -5 - 1)
+    assert (await charged(customer), await money(customer)) == ([10_000, 1_000], -5 - 1)

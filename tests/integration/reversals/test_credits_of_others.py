@@ -10,12 +10,12 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import START
-from tests.integration.changes.test_plan_changes import LATER, PATH, RENEWAL, begun, change
+from tests.integration.arrears.overage_uses import START
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change
 from tests.integration.changes.test_replaced_credits import left_by_end
 from tests.integration.past_triggers import past_triggers
-from tests.integration.reversals.test_outside import disputed, until_credits
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.reversals.outside_events import disputed, until_credits
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 FIFTH = "2027-01-05T10:00:00Z"
 PAUSE = {"at": "now"}

@@ -5,8 +5,8 @@ from tests.integration.credits.test_top_ups import AUTO, give, spend, until, wan
 from tests.integration.dunning.dunning_setup import RENEWAL, START
 from tests.integration.payment_methods.conftest import METHODS
 from tests.integration.payments.test_card_rules import PACK, PURCHASES, declined, tries
-from tests.integration.reversals.test_outside import disputed, until_credits
-from tests.integration.reversals.test_refunds import paid_for
+from tests.integration.reversals.outside_events import disputed, until_credits
+from tests.integration.reversals.refunds_made import paid_for
 
 
 async def dispute(customer: Customer, reason: str = "fraudulent") -> str:

@@ -3,12 +3,13 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import RENEWAL, charged, use
-from tests.integration.changes.test_plan_changes import begun, change, money
+from tests.integration.arrears.overage_uses import RENEWAL, use
+from tests.integration.changes.chosen_plans import begun, change
 from tests.integration.dunning.dunning_setup import overdue, owed
-from tests.integration.invoices.test_operating import commanded
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for, refunded
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import charged, money
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 CANCEL = {"at": "now", "refund": "credit"}
 

@@ -2,37 +2,19 @@
 
 import json
 from datetime import timedelta
-from decimal import Decimal
 
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
-from tests.integration.arrears.test_overage import use
-from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
-from tests.integration.changes.test_plan_changes import begun, change
-from tests.integration.invoices.test_operating import balance
+from tests.integration.arrears.deferred_uses import in_order, put_off, until
+from tests.integration.arrears.overage_uses import use
+from tests.integration.changes.chosen_plans import begun, change
+from tests.integration.money_seen import money
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
-from tests.integration.reversals.test_refunds import WHY, paid_for, refunded, shown
-
-
-async def until_credits(customer: Customer, expected: str) -> None:
-    """The balance of credits comes to this."""
-    await wait_for(
-        customer.credits, f"{expected} credits", lambda found: found == Decimal(expected)
-    )
-
-
-async def disputed(actors: Actors, customer: Customer, state: str) -> Json:
-    """The customer's one dispute, once it has this state."""
-
-    async def newest() -> Json:
-        path = f"/admin/disputes?account_id={customer.id}"
-        found = (await actors.operate("GET", path))["data"]
-        return dict(found[0]) if found else {"state": None}
-
-    return await wait_for(newest, f"a dispute is {state}", lambda seen: seen["state"] == state)
+from tests.integration.reversals.outside_events import disputed, until_credits
+from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown
 
 
 async def test_refunds_made_in_the_dashboard_are_booked_once_whatever_the_order(
@@ -71,15 +53,14 @@ async def test_a_refund_found_while_a_change_waits_is_a_note_once_that_is_droppe
     assert (await change(customer, plan="enterprise"))["pending_change"]
     await actors.sandbox.refund(payment["stripe_payment_intent_id"], 4000)
 
-    async def money() -> int:
-        return await balance(customer)
-
-    await wait_for(money, "the change holds its room", lambda cents: cents == -4000)
+    await wait_for(
+        lambda: money(customer), "the change holds its room", lambda cents: cents == -4000
+    )
     assert await customer.credits() == 500
     await actors.sandbox.refund(payment["stripe_payment_intent_id"], 900)
     await customer.until_subscription("canceled")
     await until_credits(customer, "0")
-    assert await money() == 0, "no later invoice charges what was given back"
+    assert await money(customer) == 0, "no later invoice charges what was given back"
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 4900)
     assert sum(note["amount"] for note in invoice["credit_notes"]) == 4900
@@ -150,7 +131,7 @@ async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_no
         (333, WHY["reason"]), (666, "dispute lost: product_not_received"),
     ]  # fmt: skip
     assert await customer.credits() == 0
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_a_dispute_that_stripe_resolves_is_lost_and_one_that_it_blocks_took_nothing(
@@ -186,7 +167,7 @@ async def test_a_period_whose_payment_is_lost_is_not_served_any_more(actors: Act
 
     ended = await customer.until_subscription("canceled")
     assert ended["end_reason"] == "its payment went back"
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
     totals = [one["total"] for one in (await customer.ask("GET", "/billing/invoices"))["data"]]
     assert totals == [150, 49000], "use beyond the plan has a final invoice"
     assert await customer.credits() == 0
@@ -223,7 +204,7 @@ async def test_a_refund_that_is_seen_before_the_grant_cancels_the_grant(actors: 
         lambda seen: seen["status"] == "refunded",
     )
     assert payment["amount_refunded"] == 999
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_a_dispute_that_is_seen_before_the_grant_takes_the_credits(actors: Actors) -> None:
@@ -312,12 +293,12 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     await disputed(actors, customer, "lost")
-    assert await customer.credits() == await balance(customer) == 0
+    assert await customer.credits() == await money(customer) == 0
     won = await actors.sandbox.finish_dispute(opened.body["id"], "won")
     assert (won.status, len(won.body["balance_transactions"])) == (200, 2)
     await disputed(actors, customer, "won")
     assert await customer.credits() == 0
-    assert await balance(customer) == 999
+    assert await money(customer) == 999
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
     assert [note["amount"] for note in invoice["credit_notes"]] == [999]

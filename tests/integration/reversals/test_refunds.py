@@ -1,49 +1,19 @@
 """Money goes back to its payer: by an operator's word, or made at the provider."""
 
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.test_overage import RENEWAL, START, use
+from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.arrears.test_voids import void
-from tests.integration.invoices.test_operating import balance, commanded, newest
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money, newest_invoice
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
+from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown
 from tests.integration.stack.test_commands import billing
-
-WHY = {"reason": "asked for by the customer"}
-
-
-async def paid_for(customer: Customer) -> Json:
-    """The newest payment that brought money."""
-    payments = (await customer.ask("GET", "/billing/payments"))["data"]
-    found: Json = next(one for one in payments if one["amount_received"])
-    return found
-
-
-async def refunded(
-    customer: Customer, payment: Json, amount: int | None = None, *, key: str = "",
-    status: int = 200, **more: Any,
-) -> Json:  # fmt: skip
-    """An operator's refund, by default with a key of its own."""
-    body = WHY | more | ({"amount_cents": amount} if amount is not None else {})
-    answer = await customer.actors.client.post(
-        f"/api/v1/admin/payments/{payment['payment_id']}/refund",
-        json=body,
-        headers=customer.actors.headers("*", "admin", key or str(uuid4())),
-    )
-    assert answer.status_code == status, answer.text
-    found: Json = answer.json()
-    return found
-
-
-async def shown(customer: Customer, payment: Json) -> tuple[Json, Json]:
-    """The payment and its invoice as the customer sees them."""
-    now = await customer.ask("GET", f"/billing/payments/{payment['payment_id']}")
-    return now, await customer.ask("GET", f"/billing/invoices/{payment['invoice_id']}")
 
 
 async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors) -> None:
@@ -111,7 +81,7 @@ async def test_a_pack_paid_partly_by_the_balance_is_refunded_once_both_parts_wen
 
     async def by_note() -> None:
         note = WHY | {"amount_cents": 400, "to": "balance"}
-        await commanded(customer, await newest(customer), "credit-note", note)
+        await commanded(customer, await newest_invoice(customer), "credit-note", note)
 
     first, second = (by_note, by_card) if note_first else (by_card, by_note)
     await first()
@@ -119,28 +89,28 @@ async def test_a_pack_paid_partly_by_the_balance_is_refunded_once_both_parts_wen
     await second()
     assert (await customer.purchase(bought["purchase_id"]))["status"] == "refunded"
     assert (await customer.published()).count("evt.billing.purchase.refunded") == 1
-    assert await balance(customer) == 400
+    assert await money(customer) == 400
 
 
 async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.subscribe_by_transfer("pro")
-    invoice = await newest(customer)
+    invoice = await newest_invoice(customer)
     paper = {"amount_cents": 5400, "reference": f"TRX-{uuid4().hex[:10]}"}
     await commanded(customer, invoice, "record-payment", paper)
-    assert await balance(customer) == 500
+    assert await money(customer) == 500
     payment, granted = await paid_for(customer), await customer.credits()
     spare = await refunded(customer, payment, 500, reference="OUT-1")
     assert (spare["way"], spare["credited"], spare["from_balance"]) == ("outside", 0, 500)
-    assert (await balance(customer), await customer.credits()) == (0, granted)
+    assert (await money(customer), await customer.credits()) == (0, granted)
     half = await refunded(customer, payment, 2450, to="balance")
-    assert (half["way"], half["credited"], await balance(customer)) == ("balance", 2450, 2450)
+    assert (half["way"], half["credited"], await money(customer)) == ("balance", 2450, 2450)
     assert await customer.credits() == granted / 2
     refused = await refunded(customer, payment, 2451, to="balance", status=409)
     assert refused["left_cents"] == 2450
     goodwill = {"amount_cents": 2450, "reason": "goodwill", "to": "balance"}
     await commanded(customer, invoice, "credit-note", goodwill)
-    assert await balance(customer) == 4900
+    assert await money(customer) == 4900
     rest = await refunded(customer, payment)
     assert (rest["amount"], rest["credited"], rest["from_balance"]) == (2450, 0, 2450)
     seen, invoice = await shown(customer, payment)
@@ -165,16 +135,13 @@ async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back
     late = await refunded(customer, payment, 399)
     assert late["status"] in ("succeeded", "failed"), "the bank sends it back a moment later"
 
-    async def money() -> int:
-        return await balance(customer)
-
-    await wait_for(money, "the money came back", lambda cents: cents == 399)
+    await wait_for(lambda: money(customer), "the money came back", lambda cents: cents == 399)
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
     assert [note["amount"] for note in invoice["credit_notes"]] == [399]
     again = await refunded(customer, payment, 399)
     assert (again["status"], again["credited"], again["from_balance"]) == ("succeeded", 0, 399)
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_a_part_goes_back_once_where_stripe_keeps_a_failure_under_its_key(
@@ -229,7 +196,7 @@ async def test_what_was_refunded_does_not_come_back_with_a_use(actors: Actors) -
     assert (done["balance_cents"], done["credited_cents"], done["billing_status"]) == (
         0, 0, "refunded",
     )  # fmt: skip
-    assert await balance(customer) == 0
+    assert await money(customer) == 0
 
 
 async def test_what_came_back_with_a_use_is_refunded_once(actors: Actors) -> None:
@@ -239,4 +206,4 @@ async def test_what_came_back_with_a_use_is_refunded_once(actors: Actors) -> Non
     assert [note["amount"] for note in invoice["credit_notes"]] == [200]
     back = await refunded(customer, payment)
     assert (back["amount"], back["credited"], back["from_balance"]) == (2100, 1900, 200)
-    assert await balance(customer) == 0
+    assert await money(customer) == 0

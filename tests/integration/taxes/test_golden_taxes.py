@@ -9,9 +9,10 @@ from typing import Final
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.coupons.test_coupons import coupon
-from tests.integration.reversals.test_refunds import paid_for, refunded
-from tests.integration.taxes.test_taxes import collect, moved_to, newest_invoice
+from tests.integration.coupons.coupons_made import coupon
+from tests.integration.money_seen import newest_invoice
+from tests.integration.reversals.refunds_made import paid_for, refunded
+from tests.integration.taxes.taxed_addresses import collect, moved_to
 from tests.unit.golden.drawn import drawn
 
 # Where nobody else lives in these tests.

@@ -12,7 +12,8 @@ from billing.core.database import open_database
 from cli.ask_taxes import ask_taxes
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
-from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
+from tests.integration.money_seen import newest_invoice
+from tests.integration.taxes.taxed_addresses import CLOCK, collect, moved_to
 from workflows.client import connect
 
 Json = dict[str, Any]

@@ -2,26 +2,11 @@
 
 from typing import Any
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors
+from tests.integration.money_seen import newest_invoice
+from tests.integration.taxes.taxed_addresses import ADDRESS, CLOCK, collect, moved_to
 
 Json = dict[str, Any]
-CLOCK = "2027-01-01T10:00:00Z"
-ADDRESS = {"line1": "Am Hof 1", "city": "Wien", "country": "AT"}
-
-
-async def collect(actors: Actors, key: str, name: str, **terms: Any) -> None:
-    await actors.operate("PUT", f"/admin/taxes/{key}", {"name": name} | terms, status=200)
-
-
-async def moved_to(customer: Customer, **address: Any) -> None:
-    body = ADDRESS | address | {"is_default": True}
-    await customer.ask("POST", "/billing/addresses", body, status=201)
-
-
-async def newest_invoice(customer: Customer) -> Json:
-    shown = await customer.ask("GET", "/billing/invoices?limit=1", status=200)
-    path = f"/billing/invoices/{shown['data'][0]['invoice_id']}"
-    return await customer.ask("GET", path, status=200)
 
 
 async def test_tax_is_added_to_a_purchase_and_to_each_renewal(actors: Actors) -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.changes.test_plan_changes import change
+from tests.integration.changes.chosen_plans import change
 from tests.integration.invoices.test_documents import fetched, text_of
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for
-from tests.integration.taxes.test_taxes import CLOCK, collect, moved_to, newest_invoice
+from tests.integration.money_seen import newest_invoice
+from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.refunds_made import paid_for
+from tests.integration.taxes.taxed_addresses import CLOCK, collect, moved_to
 
 Json = dict[str, Any]
 KNOWN = "ATU13585627"

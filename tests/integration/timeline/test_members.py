@@ -3,8 +3,8 @@
 from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json
-from tests.integration.arrears.test_unpaid_uses import grant, put_off, until
-from tests.integration.reversals.test_refunds import refunded
+from tests.integration.arrears.deferred_uses import grant, put_off, until
+from tests.integration.reversals.refunds_made import refunded
 from tests.integration.waiting import body_of, wait_for
 
 PATH = "/billing/timeline?limit=100&upcoming=100"

@@ -2,7 +2,7 @@
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.dunning.dunning_setup import owed
-from tests.integration.invoices.test_operating import commanded
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.workflows.test_trial_ends import TRIAL_END, on_trial
 
 

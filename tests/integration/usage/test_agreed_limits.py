@@ -12,7 +12,7 @@ from billing.core import clock, ids
 from devstack.options import ROOT
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import move_clock
+from tests.integration.usage.shops_on_plans import move_clock
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: dict[str, Any] = {"feature_type": "ai_responses"}

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.shops_on_plans import move_clock, on_plan
 from tests.integration.usage.test_agreed_limits import agree
-from tests.integration.usage.test_limits import move_clock, on_plan
 
 AI: dict[str, Any] = {"feature_type": "ai_responses"}
 GPT: dict[str, Any] = {"product_id": "gpt-4"}

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import hold, state
+from tests.integration.usage.holds_made import hold, state
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}
 WORDS = (

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.actors import Actors
 from tests.integration.arrears.test_offered_charges import CARD, sell
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.test_held import hold
+from tests.integration.usage.holds_made import hold
 
 TABLES: Final = (
     "billing_quotas", "billing_records", "capture_logs", "credit_balances", "credit_holds",

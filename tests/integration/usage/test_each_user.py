@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
-from tests.integration.usage.test_limits import NOW, move_clock
 from tests.integration.usage.test_quota_times import frozen, use
 from tests.integration.usage.test_voids import void
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import HOLDS, hold
+from tests.integration.usage.holds_made import HOLDS, hold
 
 
 async def explained(shop: Shop, transaction_id: str) -> Any:

@@ -6,19 +6,7 @@ from uuid import uuid4
 
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
-
-HOLDS = "/billing/credits/holds"
-
-
-async def hold(shop: Shop, amount: str = "5", **more: Any) -> str:
-    answer = await shop.post(HOLDS, {"amount": amount} | more)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["hold_id"])
-
-
-async def state(shop: Shop, hold_id: str) -> tuple[str, str]:
-    shown = await shop.get(f"{HOLDS}/{hold_id}")
-    return shown["status"], shown["captured"]
+from tests.integration.usage.holds_made import HOLDS, hold, state
 
 
 async def balance_and_held(shop: Shop) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from billing.core.database import open_database
 from billing.core.errors import Unavailable
 from billing.metering.usage.schemas import Use, UseKind
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import hold
+from tests.integration.usage.holds_made import hold
 from tests.integration.waiting import wait_for
 
 USE = {"product_id": "gpt-4", "usage_amount": "1000"}

@@ -9,7 +9,7 @@ import pytest
 from billing.catalog.plans.rules import BUILT_IN_COSTS
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import hold
+from tests.integration.usage.holds_made import hold
 from tests.integration.usage.test_rights import shop_in
 
 NO_PLAN_LIMITS: Final[dict[str, Any]] = {"service_type": "agent_execution"}

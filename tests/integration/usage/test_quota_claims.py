@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
-from tests.integration.usage.test_limits import NOW, move_clock
 
 ASSESSED: dict[str, Any] = {"feature_type": "assessments"}
 ANN, BOB = CHAT | {"user_id": "ann"}, CHAT | {"user_id": "bob"}

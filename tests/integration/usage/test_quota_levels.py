@@ -6,7 +6,7 @@ import pytest
 
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import NOW
+from tests.integration.usage.shops_on_plans import NOW
 
 STORAGE: dict[str, Any] = {"service_type": "storage_minio"}
 LEVEL: dict[str, Any] = {"feature_type": "storage_gb"}

@@ -6,8 +6,8 @@ from typing import Any
 import httpx2
 
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock
 from tests.integration.usage.test_claims import claim
-from tests.integration.usage.test_limits import CHAT, NOW, move_clock
 from tests.integration.usage.test_voids import void
 
 UPLOADS: dict[str, Any] = {"feature_type": "document_uploads"}

@@ -9,7 +9,7 @@ import pytest
 from billing.core import ids
 from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_held import hold
+from tests.integration.usage.holds_made import hold
 
 GPT = {"product_id": "gpt-4", "usage_amount": "1000"}
 

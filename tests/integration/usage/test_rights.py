@@ -16,8 +16,8 @@ from billing.metering.usage.schemas import Use, UseKind
 from billing.money.subscriptions import entitlements
 from billing.money.subscriptions.states import State
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_agreed_limits import agree, move, strict
-from tests.integration.usage.test_limits import move_clock
 
 NOW: Final = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: Final[dict[str, Any]] = {"feature_type": "ai_responses"}

@@ -7,8 +7,8 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_agreed_limits import move, strict
-from tests.integration.usage.test_limits import NOW, move_clock
 
 MOST: Final = "1000000000"
 BEYOND: Final = "1000000000.000000000001"

@@ -8,7 +8,7 @@ from billing.catalog.products.changes import MeterChange
 from billing.catalog.products.spec import MeterSpec
 from billing.core.clock import real_now
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import NOW, move_clock
+from tests.integration.usage.shops_on_plans import NOW, move_clock
 
 
 async def sums(shop: Shop, **query: str) -> dict[str, str]:

@@ -9,8 +9,8 @@ from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.spec import PlanSpec
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_agreed_limits import agree, move, strict
-from tests.integration.usage.test_limits import move_clock
 
 NOW: Final = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: Final[dict[str, Any]] = {"feature_type": "ai_responses"}

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.test_limits import CHAT, NOW, move_clock
+from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock
 
 ROLES = ("member", "billing", "service", "admin")
 

@@ -17,8 +17,9 @@ from tests.integration.actors import Actors
 from tests.integration.arrears.test_offered_charges import CARD, sell
 from tests.integration.usage.archived import archived
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.holds_made import hold
 from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
-from tests.integration.usage.test_held import balance_and_held, hold
+from tests.integration.usage.test_held import balance_and_held
 from tests.integration.usage.test_tiered_prices import sell as sell_in
 
 WHY: Final = {"reason": "sent twice by mistake"}

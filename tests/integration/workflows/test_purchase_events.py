@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
-from tests.integration.invoices.test_operating import balance
+from tests.integration.money_seen import money
 from tests.integration.workflows.test_purchases import proven_once
 
 
@@ -153,7 +153,7 @@ async def test_late_money_that_the_balance_no_longer_completes_is_kept(customer:
     assert [one["received_minor"] for one in found] == [599]
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert [invoice["status"] for invoice in await customer.invoices()] == ["void"]
-    assert await balance(customer) == 599
+    assert await money(customer) == 599
     assert "evt.billing.payment.kept" in await customer.published()
 
 

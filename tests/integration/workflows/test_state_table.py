@@ -9,7 +9,7 @@ import pytest
 
 from billing.money.subscriptions.states import ROUTES, TABLE, Command, State, takes
 from tests.integration.actors import Actors, Customer
-from tests.integration.coupons.test_coupons import coupon
+from tests.integration.coupons.coupons_made import coupon
 from tests.integration.dunning.dunning_setup import RENEWAL, START
 
 PATH: Final = "/billing/subscription"

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from tests.integration.actors import Actors, Customer, instant, intent_of
+from tests.integration.money_seen import charged
 
 START = "2027-01-01T10:00:00Z"
 
@@ -16,11 +17,6 @@ async def issued(customer: Customer) -> list[tuple[date, int, str]]:
         for invoice in await customer.invoices()
         if invoice["number"] is not None
     ]
-
-
-async def charged(customer: Customer) -> list[int]:
-    """Amounts that the sandbox took from the card, in order."""
-    return [effect["amount"] for effect in await customer.effects()]
 
 
 async def test_seventy_five_days_bring_invoices_of_day_14_45_and_73(actors: Actors) -> None:

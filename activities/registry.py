@@ -14,8 +14,8 @@ from activities.dependencies import Dependencies
 from activities.matter_notes import MatterNoteActivities
 from activities.purchases import PurchaseActivities
 from activities.reversals import ReversalActivities
+from activities.scheduled_jobs import ScheduledJobs
 from activities.subscriptions import SubscriptionActivities
-from activities.sweeper import SweeperActivities
 from activities.tax_calls import TaxActivities
 from activities.trials import TrialActivities
 
@@ -27,7 +27,7 @@ def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
         TaxActivities(dependencies),
         MatterNoteActivities(dependencies),
         ClockActivities(dependencies, client),
-        SweeperActivities(dependencies, client),
+        ScheduledJobs(dependencies, client),
     ]
     deciding: list[DecidingActivities[Any]] = [
         TrialActivities(dependencies),

@@ -9,7 +9,7 @@ from typing import Any, Final
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from benchmarks.ground import Ground, Site
 from benchmarks.harness import ROUNDS, Report
 from benchmarks.loads import PAID, Loads
@@ -79,9 +79,7 @@ async def open_job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
         }
     )
     database = open_database(settings)
-    job = SweeperActivities(
-        Dependencies(database=database, provider=client, settings=settings), client
-    )
+    job = ScheduledJobs(Dependencies(database=database, provider=client, settings=settings), client)
 
     async def once() -> dict[str, int]:
         report = await ActivityEnvironment().run(job.sweep, SweepRequest(name=name))

@@ -25,7 +25,7 @@ from cli.servers import use_database
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 T = TypeVar("T")
-TOLD_SECONDS: Final = 10.0
+PROGRESS_SECONDS: Final = 10.0
 RATE: Final = 30.0
 """Starts per second of a rebuild, by default."""
 
@@ -175,7 +175,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     def tell(count: int, total: int) -> None:
         nonlocal last
         bar.update(task, completed=count, total=total)
-        if not console.is_terminal and monotonic() - last > TOLD_SECONDS:
+        if not console.is_terminal and monotonic() - last > PROGRESS_SECONDS:
             typer.echo(f"{count} of {total} {what}")
             last = monotonic()
 

@@ -15,8 +15,8 @@ from api.user_scope import only_user
 from billing.core import clock
 from billing.core.errors import Invalid
 from billing.metering.usage.schemas import Use
-from billing.money.subscriptions.periods import given_back
-from billing.money.subscriptions.periods.given_back import Span
+from billing.money.subscriptions.periods import credited_spans
+from billing.money.subscriptions.periods.credited_spans import Span
 
 TOO_OLD: Final = "EVENT_TOO_OLD"
 SLOW_CLOCK: Final = timedelta(minutes=5)
@@ -48,7 +48,7 @@ async def too_old_here(
     recent = None
     if only_user(call) is not None:
         recent = await _now(call, connection) - SLOW_CLOCK
-    spans = await given_back.spans_after(connection, call.account.id, first)
+    spans = await credited_spans.spans_after(connection, call.account.id, first)
     found = {
         place: reason
         for place, at in dated

@@ -9,18 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Update,
-    and_,
-    case,
-    false,
-    func,
-    literal,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, Update, and_, case, false, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, prepared
@@ -102,7 +91,7 @@ def of_birth(born: Bear) -> Matter:
     )
 
 
-async def know(
+async def write_idle(
     connection: AsyncConnection, kind: MatterKind, account_id: UUID, subject_id: UUID, at: datetime
 ) -> None:
     """Write a matter's row for others to wake; nothing of it is due, and no workflow runs."""

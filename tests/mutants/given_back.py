@@ -8,7 +8,7 @@ _WORKED: Final = ("tests/unit/worked/test_worked.py", "-k", "worked_out_by_hand"
 GIVEN_BACK: Final = (
     Mutant(
         "credits that came unpaid are spent for nothing",
-        "billing/money/subscriptions/endings/early.py",
+        "billing/money/subscriptions/endings/unserved_time.py",
         "_since(w, at) if paid_too else spent_until(w, at)",
         "_since(w, at)",
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
@@ -29,7 +29,7 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "an unpaid subscription owes all of its period",
-        "billing/money/subscriptions/endings/early.py",
+        "billing/money/subscriptions/endings/unserved_time.py",
         "return at if came_unpaid and items.credits_of(w) else used",
         "return at",
         ("tests/integration/dunning/test_unpaid_days.py", "-k", "whenever_it_comes"),

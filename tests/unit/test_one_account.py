@@ -36,7 +36,7 @@ LOOKING_AT_ALL: Final = {
     "activities/paged_scan.py",
     "activities/polling.py",
     "activities/resting.py",
-    "activities/sweeper.py",
+    "activities/scheduled_jobs.py",
     "activities/usage_sync.py",
     "api/calls.py",
     "api/monitoring/gauges.py",

@@ -38,8 +38,8 @@ class Refused:
 
 Collected = Literal["paid", "unpaid", "given_up"] | Refused
 # Outcomes of a payment that the bank was deciding on which mean that it brought no money.
-_LET_GO: Final = ("declined", "canceled", "waiting", "action")
-_UNSAID: Final = {"action": "authentication_required", "canceled": "canceled"}
+_BROUGHT_NO_MONEY: Final = ("declined", "canceled", "waiting", "action")
+_DEFAULT_REASONS: Final = {"action": "authentication_required", "canceled": "canceled"}
 """The reason of a failed try if the bank gave none."""
 _APPROVAL_ENDED: Final = {
     "failure_code": "approval_ended",
@@ -230,7 +230,7 @@ def retire(w: Work[CollectFacts], owed: Owed) -> Collected | None:
     gone, became = called_back(w, owed.live)
     if w.call is not None:
         return None
-    payments.make_way(w, owed)
+    payments.send_waiting_to_approval(w, owed)
     if gone:
         w.result = "canceled"
     return became
@@ -287,7 +287,7 @@ def follow(
     if outcome.kind == "succeeded" and payment.settled_at is None:
         return book(w, payment)
     if before.status == "processing":
-        if outcome.kind not in _LET_GO:
+        if outcome.kind not in _BROUGHT_NO_MONEY:
             return None
         cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
         return _declined(w, payment, attempt, outcome)
@@ -386,5 +386,7 @@ def _declined(
     w: Work[CollectFacts], payment: Payment, attempt: Attempt | None, outcome: Outcome
 ) -> Collected | None:
     decline, slot = outcome.decline, attempt.slot if attempt is not None else None
-    reason = decline.reason if decline is not None else _UNSAID.get(outcome.kind, "declined")
+    reason = (
+        decline.reason if decline is not None else _DEFAULT_REASONS.get(outcome.kind, "declined")
+    )
     return fail(w, Owed(w.rows, payment.invoice_id), slot, reason, true_attempt=True)

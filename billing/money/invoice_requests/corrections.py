@@ -14,7 +14,7 @@ from billing.money.invoices.bearing import reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments
-from billing.money.refunds.left import creditable
+from billing.money.refunds.remaining import creditable
 from billing.money.reversals import booking
 from billing.money.subscriptions import payment_effects
 

@@ -114,7 +114,7 @@ async def collector(connection: AsyncConnection, invoice: Invoice) -> Matter:
     if matter is None and invoice.workflow_id.startswith(f"{CHARGE.name}/"):
         _, _, use = invoice.workflow_id.partition("/")
         use_id = ids.decode(ids.BILLING_RECORD, use)
-        await matters.know(connection, CHARGE, invoice.account_id, use_id, invoice.created_at)
+        await matters.write_idle(connection, CHARGE, invoice.account_id, use_id, invoice.created_at)
         matter = await matters.find(connection, invoice.workflow_id)
     if matter is None:
         raise RuntimeError(f"invoice {invoice.id} has no collector")

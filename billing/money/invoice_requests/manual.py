@@ -19,7 +19,7 @@ from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.schemas import DECIDABLE, LIVE, Payment
-from billing.money.payments.service import announce, make_way
+from billing.money.payments.service import announce, send_waiting_to_approval
 from billing.money.purchases import late_payments
 from billing.money.purchases import store as purchases
 
@@ -97,7 +97,7 @@ async def submit(
             "created_at": at,
         },
     )
-    payment = await make_way(connection, invoice_id, at) or payment
+    payment = await send_waiting_to_approval(connection, invoice_id, at) or payment
     return payment, await locks.wake(connection, invoice, at)
 
 

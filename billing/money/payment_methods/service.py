@@ -74,7 +74,7 @@ async def save(
         make_default = make_default or await store.default(connection, account_id) is None
     if not make_default:
         return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
-    return await _crown(connection, method, at), await _try(connection, account_id, at)
+    return await _make_default(connection, method, at), await _try(connection, account_id, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -84,7 +84,7 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
     """
     account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    await _crown(connection, await store.get(connection, method_id), at)
+    await _make_default(connection, await store.get(connection, method_id), at)
     return await _try(connection, account_id, at)
 
 
@@ -216,7 +216,7 @@ async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> l
     return [*woken, *await unpaid.another_card(connection, account_id, at)]
 
 
-async def _crown(connection: AsyncConnection, method: Method, at: datetime) -> Method:
+async def _make_default(connection: AsyncConnection, method: Method, at: datetime) -> Method:
     """Make a method the one default from `at` on; under the account's lock."""
     await connection.execute(
         update(payment_methods)
@@ -250,7 +250,7 @@ async def _add(
     }
     method = await store.add(connection, row)
     await _record(connection, method, "added", at)
-    await matters.know(connection, ACCOUNT, account_id, account_id, at)
+    await matters.write_idle(connection, ACCOUNT, account_id, account_id, at)
     return method
 
 

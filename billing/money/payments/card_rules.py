@@ -73,7 +73,7 @@ def not_charged(currency: str) -> Conflict:
     return Conflict("CURRENCY_NOT_CHARGED", f"this bank account cannot be charged in {currency}")
 
 
-def demand_able(card: Method, currency: str) -> Method:
+def demand_fits(card: Method, currency: str) -> Method:
     """Return the card, unless its bank or a dispute for fraud has barred it, or it is a bank
     account in another currency.
 

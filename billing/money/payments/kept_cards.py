@@ -37,7 +37,7 @@ def keep_card(w: Work[Any], account_id: UUID, card: CardDetails, *, make_default
         is_new = known.is_default and is_reissued(known, card)
         known = _refresh(w, known, card_updated(known, w.rows.of(Method), card, w.facts.at))
     if make_default and not known.is_default:
-        _crown(w, known)
+        _make_default(w, known)
     elif is_new:
         _try(w, account_id)
 
@@ -75,7 +75,7 @@ def _replace(w: Work[Any], method: Method, card: CardDetails) -> Method:
     return renewed
 
 
-def _crown(w: Work[Any], method: Method) -> None:
+def _make_default(w: Work[Any], method: Method) -> None:
     """Make this method the default; overdue invoices and unpaid uses are tried at once."""
     for other in w.rows.of(Method):
         if other.is_default and other.id != method.id:

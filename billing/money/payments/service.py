@@ -56,7 +56,9 @@ async def record_session(
     )
 
 
-async def make_way(connection: AsyncConnection, invoice_id: UUID, at: datetime) -> Payment | None:
+async def send_waiting_to_approval(
+    connection: AsyncConnection, invoice_id: UUID, at: datetime
+) -> Payment | None:
     """Send a manual payment to approval once the card's flow it waited for has ended."""
     undecided = await store.undecided(connection, invoice_id)
     waiting = next((one for one in undecided if one.waits_for_its_turn), None)

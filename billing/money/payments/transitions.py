@@ -153,7 +153,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
     if changed.status in FINAL_PAYMENT:
-        make_way(w, owed)
+        send_waiting_to_approval(w, owed)
     return changed
 
 
@@ -227,7 +227,7 @@ def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payme
     closed = w.change(payment, status=status, closed_at=w.facts.at)
     if payment.status == "pending_approval":
         announce(w, closed, status, failure_code=closed.failure_code)
-    make_way(w, Owed(w.rows, payment.invoice_id))
+    send_waiting_to_approval(w, Owed(w.rows, payment.invoice_id))
     return closed
 
 
@@ -241,12 +241,12 @@ def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
 def close_flows(w: Work[Any], invoice_id: UUID) -> None:
     """Cancel every payment of this invoice that may still bring money."""
     owed = Owed(w.rows, invoice_id)
-    make_way(w, owed)
+    send_waiting_to_approval(w, owed)
     while owed.live is not None:
         close_unpaid(w, owed.live, "canceled")
 
 
-def make_way(w: Work[Any], owed: Owed) -> Payment | None:
+def send_waiting_to_approval(w: Work[Any], owed: Owed) -> Payment | None:
     """Send a manual payment to approval once the card's flow it waited for has ended."""
     waiting = owed.submission
     if waiting is None or owed.live is not None:

@@ -147,7 +147,7 @@ def retire(w: Work[PurchaseFacts]) -> None:
     payment, outcome = called
     if payment is not None:
         _follow(w, payment, outcome, saved_card=False)
-    payments.make_way(w, Owed(w.rows, purchase_of(w).invoice_id))
+    payments.send_waiting_to_approval(w, Owed(w.rows, purchase_of(w).invoice_id))
     if outcome.kind in ("canceled", "succeeded"):
         w.result = outcome.kind
 

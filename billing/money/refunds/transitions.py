@@ -10,7 +10,7 @@ from billing.matters.kinds import REVERSAL
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.left import all_reversals, bill_of, books_of
+from billing.money.refunds.remaining import all_reversals, bill_of, books_of
 from billing.money.refunds.rules import Books, left_minor, parted
 from billing.money.refunds.schemas import Refund, Way
 

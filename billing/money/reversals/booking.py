@@ -16,7 +16,7 @@ from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
-from billing.money.refunds.left import all_reversals, bill_of, reversals
+from billing.money.refunds.remaining import all_reversals, bill_of, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts

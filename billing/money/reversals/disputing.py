@@ -14,7 +14,7 @@ from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
 from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.left import bill_of
+from billing.money.refunds.remaining import bill_of
 from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, placing
@@ -69,7 +69,7 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         _take(w, known)
         known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
-        _hear_after_all(w, known, outcome.status, state)
+        _follow_lost(w, known, outcome.status, state)
         return
     before = known
     if (known.status, known.evidence_due_at) != (outcome.status, outcome.evidence_due_at):
@@ -132,11 +132,11 @@ def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) 
     )
     _announce(w, row, "opened")
     w.do(Do(STOP, {"account_id": row.account_id, "reason": f"disputed: {row.reason}"}))
-    _judge(w, row)
+    _bar_or_free_card(w, row)
     return row
 
 
-def _judge(w: Work[ReversalFacts], row: Dispute) -> None:
+def _bar_or_free_card(w: Work[ReversalFacts], row: Dispute) -> None:
     """Bar the card of a dispute for fraud; free it once the bank has not taken the money."""
     if row.reason == FRAUD:
         # One in another currency is closed here, though its bank has the money.
@@ -167,12 +167,12 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
 
 def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute:
     row = w.change(row, state=state, closed_at=w.facts.at)
-    _judge(w, row)
+    _bar_or_free_card(w, row)
     w.do(Do(BOUND, {"account_id": row.account_id}))
     return row
 
 
-def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
+def _follow_lost(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
     """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all. Of
     one that was closed, and had taken nothing, the provider may take the money later. One in
     another currency is closed either way, and tells by its status who has the money.
@@ -186,7 +186,7 @@ def _hear_after_all(w: Work[ReversalFacts], row: Dispute, status: str, state: Di
         return
     row = w.change(row, status=status)
     if row.state == "closed":
-        _judge(w, row)
+        _bar_or_free_card(w, row)
     if (row.state, state) != ("lost", "won"):
         return
     row = _close(w, row, state)

@@ -11,7 +11,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.left import all_reversals, bill_of, books_of
+from billing.money.refunds.remaining import all_reversals, bill_of, books_of
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking

@@ -17,7 +17,7 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
-from billing.money.refunds.left import bill_of
+from billing.money.refunds.remaining import bill_of
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, disputing, placing

@@ -105,7 +105,7 @@ async def _card(
         return None if wanted.pay_by_card else await method_store.default(connection, account_id)
     named = await method_store.get(connection, wanted.method_id)
     if wanted.collection == "charge":
-        card_rules.demand_able(named, currency)
+        card_rules.demand_fits(named, currency)
     return named
 
 

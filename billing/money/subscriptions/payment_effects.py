@@ -12,7 +12,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.endings import early
+from billing.money.subscriptions.endings import unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, granting, invoicing, true_ups
 from billing.money.subscriptions.rules import ENDED
@@ -140,7 +140,7 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
         w,
         status="unpaid",
         unpaid_at=subscription.unpaid_at or w.facts.at,
-        unserved_since=subscription.served_until or early.spent_until(w),
+        unserved_since=subscription.served_until or unserved_time.spent_until(w),
     )
     announce(w, unpaid, "unpaid")
 
@@ -165,7 +165,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     announce(w, ended, "canceled", reason=reason)
     for draft in invoicing.collected(w.rows, subscription, ("draft",)):
         invoices.void(w, draft, reason)
-    early.take_back_unserved(w, reason, as_of=as_of)
+    unserved_time.take_back_unserved(w, reason, as_of=as_of)
     for owed in invoicing.collected(w.rows, subscription, ("open",)):
         hand_to_collection(w, owed)
     key = f"{cycles.stem(ended)}/final"

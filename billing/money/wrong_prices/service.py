@@ -22,7 +22,7 @@ from billing.money.invoices.giving_back import crediting
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.left import reversals as taken_back
+from billing.money.refunds.remaining import reversals as taken_back
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import service as reversals
 from billing.money.reversals.service import Wanted

@@ -203,6 +203,6 @@ async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: dateti
 async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> None:
     if effect.due is None:
         account_id = effect.account_id
-        await matters.know(connection, ACCOUNT, account_id, account_id, at)
+        await matters.write_idle(connection, ACCOUNT, account_id, account_id, at)
     else:
         await matters.ensure_account(connection, effect.account_id, due=effect.due, at=at)

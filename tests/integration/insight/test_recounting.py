@@ -9,7 +9,7 @@ from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.catalog.products import store as products
 from billing.catalog.products.changes import MeterChange
 from billing.catalog.products.spec import MeterSpec
@@ -222,7 +222,7 @@ async def sync(shop: Shop, page: int) -> SweepReport:
     dependencies = Dependencies(
         database=shop.api.database, provider=client, settings=stack_settings(shop.api.stack)
     )
-    job = SweeperActivities(dependencies, client)
+    job = ScheduledJobs(dependencies, client)
     return await ActivityEnvironment().run(job.sweep, SweepRequest(name="usage-sync", limit=page))
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.integrity import hourly, runs, service, store
@@ -41,9 +41,7 @@ def run(actors: Actors, database: Database) -> Any:
     """The activity as the schedule runs it: so many accounts at a time, from where it stood."""
     client: Any = None  # these jobs tell no workflow
     settings = stack_settings(actors.stack)
-    job = SweeperActivities(
-        Dependencies(database=database, provider=client, settings=settings), client
-    )
+    job = ScheduledJobs(Dependencies(database=database, provider=client, settings=settings), client)
 
     async def once(name: str, page: int = 500, place: Sequence[Any] = ()) -> dict[str, int]:
         environment = ActivityEnvironment()

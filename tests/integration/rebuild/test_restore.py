@@ -13,7 +13,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core import ids
 from billing.core.database import open_database
 from devstack.binaries import postgres_bin
@@ -216,7 +216,7 @@ async def poll(actors: Actors) -> None:
     database = open_database(settings)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
     parts = Dependencies(database=database, provider=gateway, settings=settings)
-    job = SweeperActivities(parts, actors.temporal)
+    job = ScheduledJobs(parts, actors.temporal)
     await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
     await gateway.close()
     await database.close()

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core.database import open_database
 from billing.matters.store import show
 from cli import rebuild as rebuilding
@@ -188,7 +188,7 @@ async def test_the_daily_job_starts_what_is_missing_and_leaves_alone_what_runs(
     runs = {name: await run_of(actors, name) for name in (first, second)}
     await lost(actors, min(first, second))
     database, provider = open_database(stack_settings(actors.stack)), cast(Any, None)
-    job = SweeperActivities(
+    job = ScheduledJobs(
         Dependencies(database=database, provider=provider, settings=stack_settings(actors.stack)),
         actors.temporal,
     )

@@ -15,7 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import paged_scan, signs_of_life
 from activities.dependencies import Dependencies
 from activities.paged_scan import Undone
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.insight.health import store as health
@@ -63,9 +63,7 @@ class Asked:
 async def housekeeping(actors: Actors, database: Database) -> dict[str, int]:
     client: Any = None  # this job tells no workflow
     settings = stack_settings(actors.stack)
-    job = SweeperActivities(
-        Dependencies(database=database, provider=client, settings=settings), client
-    )
+    job = ScheduledJobs(Dependencies(database=database, provider=client, settings=settings), client)
     report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
     return dict(report.counts)
 

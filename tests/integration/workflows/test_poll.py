@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
 from activities.polling import EVENTS_KEPT, FIRST_BACK, POLL_BACK
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
@@ -62,7 +62,7 @@ class Poll:
             database=self._database, provider=provider, settings=self._settings
         )
         client: Any = None  # nothing is found, so no workflow is told
-        job = SweeperActivities(dependencies, client)
+        job = ScheduledJobs(dependencies, client)
         await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
 
     async def _looked_until(self, _: Any) -> dict[str, datetime]:

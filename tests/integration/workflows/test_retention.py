@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from temporalio.testing import ActivityEnvironment
 
 from activities.dependencies import Dependencies
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
@@ -43,7 +43,7 @@ async def housekeeping(actors: Actors, database: Database, **settings: Any) -> d
     dependencies = Dependencies(
         database=database, provider=client, settings=stack_settings(actors.stack, **settings)
     )
-    job = SweeperActivities(dependencies, client)
+    job = ScheduledJobs(dependencies, client)
     report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
     return dict(report.counts)
 

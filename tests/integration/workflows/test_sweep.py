@@ -13,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import resting
 from activities.dependencies import Dependencies
 from activities.paged_scan import Undone
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
@@ -55,18 +55,18 @@ async def locked(actors: Actors, name: str) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def job(actors: Actors, database: Database) -> AsyncIterator[SweeperActivities]:
+async def job(actors: Actors, database: Database) -> AsyncIterator[ScheduledJobs]:
     """The sweep, which the stack's own schedule leaves alone meanwhile."""
     schedule = actors.temporal.get_schedule_handle("billing-sweep")
     await schedule.pause()
     settings, provider = stack_settings(actors.stack), cast(Any, None)
-    yield SweeperActivities(
+    yield ScheduledJobs(
         Dependencies(database=database, provider=provider, settings=settings), actors.temporal
     )
     await schedule.unpause()
 
 
-async def swept(job: SweeperActivities) -> SweepReport:
+async def swept(job: ScheduledJobs) -> SweepReport:
     return await ActivityEnvironment().run(job.sweep, SweepRequest(name="sweep"))
 
 
@@ -76,7 +76,7 @@ async def still_rests(database: Database, name: str) -> bool:
 
 
 async def test_a_locked_row_holds_up_no_other_customer(
-    actors: Actors, database: Database, job: SweeperActivities, caplog: pytest.LogCaptureFixture
+    actors: Actors, database: Database, job: ScheduledJobs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The oldest event ended each run: nothing that rested began, and no later event was told."""
     (busy, owner), (other, name) = await at_rest(actors), await at_rest(actors)
@@ -98,7 +98,7 @@ async def test_a_locked_row_holds_up_no_other_customer(
 
 
 async def test_a_part_that_fails_ends_no_other_and_has_the_sweep_tried_again(
-    actors: Actors, database: Database, job: SweeperActivities, monkeypatch: pytest.MonkeyPatch
+    actors: Actors, database: Database, job: ScheduledJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def slow(*_: Any) -> Any:
         raise OperationalError("a statement", None, psycopg.errors.QueryCanceled("timeout"))
@@ -114,7 +114,7 @@ async def test_a_part_that_fails_ends_no_other_and_has_the_sweep_tried_again(
 
 
 async def test_without_a_database_the_sweep_fails_at_once(
-    job: SweeperActivities, monkeypatch: pytest.MonkeyPatch
+    job: ScheduledJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> Any:
         raise OperationalError("a statement", None, psycopg.OperationalError("no connection"))

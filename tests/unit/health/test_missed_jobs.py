@@ -3,7 +3,7 @@
 from datetime import timedelta
 from unittest.mock import Mock
 
-from activities.sweeper import SweeperActivities
+from activities.scheduled_jobs import ScheduledJobs
 from billing.insight.health import rules
 from billing.insight.integrity.rules import JOB as AUDIT
 from tests.unit.health.test_signs import NOW, figures, ill, process
@@ -50,5 +50,5 @@ def test_the_hourly_audit_is_ill_when_it_is_tried_and_never_ends_well() -> None:
 
 
 def test_each_scheduled_job_is_one_that_a_worker_does_and_that_is_missed() -> None:
-    done = SweeperActivities(Mock(), Mock()).jobs
+    done = ScheduledJobs(Mock(), Mock()).jobs
     assert JOBS.keys() == done.keys() == {*rules.JOBS_LATE, AUDIT} >= PASSES | NETS

@@ -231,7 +231,7 @@ class Life:
         if self.invoice.status != "open" or busy:
             return
         payments.open_flow(w, owed, "manual", None)
-        payments.make_way(w, owed)
+        payments.send_waiting_to_approval(w, owed)
 
     def approve(self) -> None:
         for one in self.rows.of(Payment):

@@ -190,7 +190,7 @@ class Buying:
         busy = owed.live is not None and owed.live.status == "processing"
         if self.purchase.status == "pending" and not by_hand and not busy:
             payments.open_flow(w, owed, "manual", None)
-            payments.make_way(w, owed)
+            payments.send_waiting_to_approval(w, owed)
 
     def approve(self) -> None:
         """An operator sees the money, all of it or not, perhaps after the purchase has ended."""

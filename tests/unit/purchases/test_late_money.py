@@ -18,7 +18,7 @@ from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
-from billing.money.refunds.left import books_of
+from billing.money.refunds.remaining import books_of
 from billing.money.refunds.rules import RefundOutcome, Taken, left_minor
 from billing.money.reversals import transitions as reversals
 from billing.money.reversals.facts import ReversalFacts

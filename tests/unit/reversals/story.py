@@ -17,7 +17,7 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, In
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundAnswer, RefundCall
-from billing.money.refunds.left import creditable
+from billing.money.refunds.remaining import creditable
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import placing, transitions

@@ -10,7 +10,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.left import creditable
+from billing.money.refunds.remaining import creditable
 from billing.money.reversals import transitions
 from billing.money.reversals.views import booked_key, unbooked
 from tests.unit.reversals.story import AT, CREDITS, INVOICE, PAYMENT, Story, act

@@ -24,7 +24,7 @@ from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
-    for_nothing,
+    free_time,
     invoicing,
     items,
     kept_discounts,
@@ -54,7 +54,7 @@ from billing.money.subscriptions.terms import (
 )
 
 
-class Shape(NamedTuple):
+class Timing(NamedTuple):
     """The time that a change of plan charges and credits."""
 
     after: Subscription
@@ -153,9 +153,9 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     """
     subscription, plan = cycles.of(w), chosen_terms.plan_of(w, wanted)
     shown = chosen_terms.shown(w, wanted)
-    shape = _shape(w, wanted, plan, at)
-    after, resets, since, _, counts_use = shape
-    wanted, sale = _with_add_ons(w, wanted, shape, at)
+    timing = _timing(w, wanted, plan, at)
+    after, resets, since, _, counts_use = timing
+    wanted, sale = _with_add_ons(w, wanted, timing, at)
     billed = proration.current(w.rows, ("plan",), since)
     # Within a period add-ons go by their units, which are unspent.
     unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
@@ -170,7 +170,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
     terms = wanted.model_copy(
         update={
-            **_credits(w, plan, wanted, shape, at),
+            **_credits(w, plan, wanted, timing, at),
             "resets": resets,
             "notes": given_back,
             "gave_back_at": at if closes else None,
@@ -181,8 +181,8 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     _have_paid(w, shown, terms, [*lines, *charges], paying, begun)
 
 
-def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Shape:
-    """Return the shape of a change at this instant. Error: SUBSCRIPTION_STATE."""
+def _timing(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Timing:
+    """Return the timing of a change at this instant. Error: SUBSCRIPTION_STATE."""
     subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
     # Free plans count by calendar months, and a cycle of another length has a new anchor.
     resets = (
@@ -197,11 +197,11 @@ def _shape(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) 
     else:
         end_dates.demand_whole_rest(subscription)
         if portions.includes_as_much(w, plan, wanted.quantity):
-            return Shape(subscription, resets=False, since=at, kept_until=at, counts_use=False)
+            return Timing(subscription, resets=False, since=at, kept_until=at, counts_use=False)
         after, share = subscription, portions.used_share(w, plan, wanted.quantity)
     since = shares.used_until(subscription, share, at)
-    kept_until = at if for_nothing.is_free(w, at) else since
-    return Shape(after, resets=resets, since=since, kept_until=kept_until, counts_use=True)
+    kept_until = at if free_time.is_free(w, at) else since
+    return Timing(after, resets=resets, since=since, kept_until=kept_until, counts_use=True)
 
 
 def _have_paid(
@@ -228,41 +228,41 @@ def _have_paid(
 
 
 def _credits(
-    w: Work[SubscriptionFacts], plan: Plan, wanted: Terms, shape: Shape, at: datetime
+    w: Work[SubscriptionFacts], plan: Plan, wanted: Terms, timing: Timing, at: datetime
 ) -> dict[str, Any]:
     """Return the terms of credits: the plan's, less those of the rest. Error: CREDITS_SPENT."""
-    rest = plan_credits.of_rest(w, shape.kept_until)
-    missed = rest - plan_credits.that_go(w, shape.kept_until)
-    gone = plan_credits.deducted(w, wanted, shape.kept_until)
-    given = plan_credits.of_plan(shape.after, plan, wanted.quantity, at)
+    rest = plan_credits.for_rest(w, timing.kept_until)
+    missed = rest - plan_credits.granted_for_rest(w, timing.kept_until)
+    gone = plan_credits.deducted(w, wanted, timing.kept_until)
+    given = plan_credits.of_plan(timing.after, plan, wanted.quantity, at)
     if not wanted.amount_minor:
-        given = plan_credits.lowered(w, shape.after, plan, wanted, given, gone)
+        given = plan_credits.at_most_of_month(w, timing.after, plan, wanted, given, gone)
     plan_credits.demand(w, gone - given)
     return {
         "credits": given - gone,
-        "credits_replaced": gone if shape.resets else Decimal(0),
+        "credits_replaced": gone if timing.resets else Decimal(0),
         "credits_missed": missed,
-        "credits_refunded": plan_credits.missing(w),
+        "credits_refunded": plan_credits.refunded(w),
         "credits_before": cycles.cycle_credits(w, cycles.of(w)),
     }
 
 
 def _with_add_ons(
-    w: Work[SubscriptionFacts], wanted: Terms, shape: Shape, at: datetime
+    w: Work[SubscriptionFacts], wanted: Terms, timing: Timing, at: datetime
 ) -> tuple[Terms, Sale]:
     """Return the terms with all add-ons of a new period, or with the moves within this one."""
     plan = chosen_terms.plan_of(w, wanted)
-    if shape.resets:
+    if timing.resets:
         kept = wanted.add_ons
         if kept is None:
             kept = add_ons.staying(w, plan, wanted.interval)
         billed = proration.current(w.rows, (items.ADD_ON,), at)
-        sale = Sale(add_ons.sell_anew(plan, kept, shape.after, at), billed, (), {})
+        sale = Sale(add_ons.sell_anew(plan, kept, timing.after, at), billed, (), {})
         return wanted.model_copy(update={"add_ons": kept}), sale
     sale = Sale([], [], (), {})
     if wanted.add_ons is not None:
         sale = add_ons.sell(w, plan, wanted.add_ons, at, fewer_now=wanted.fewer_now)
-    own = portions.of_plan(w, plan, wanted.quantity, at, shape.kept_until)
+    own = portions.of_plan(w, plan, wanted.quantity, at, timing.kept_until)
     beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
     fields = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
     return wanted.model_copy(update=fields), sale

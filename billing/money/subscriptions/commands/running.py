@@ -16,7 +16,7 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.endings import early, pauses, rest_refunds
+from billing.money.subscriptions.endings import pauses, rest_refunds, unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import agreed_limits, cycles, granting, invoicing, spans
 from billing.money.subscriptions.rules import agenda
@@ -108,7 +108,7 @@ def _end_now(w: Work[SubscriptionFacts], rest: Rest, as_of: datetime | None) -> 
         # Its draft credits the rest too, so it must be void first.
         changes.drop_pending(w, reason)
         before = len(w.effects)
-        early.credit_rest(w, reason, as_of)
+        unserved_time.credit_rest(w, reason, as_of)
         credited = rest_refunds.credited_since(w, before)
     payment_effects.end(w, reason, as_of)
     if rest == "refund":
@@ -220,7 +220,7 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
     card = payments.default_card(w.rows)
     if method_id is not None:
         named = payments.named_card(w.rows, method_id)
-        card = card_rules.demand_able(named, cycles.of(w).currency)
+        card = card_rules.demand_fits(named, cycles.of(w).currency)
     if card is not None:
         w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")

@@ -14,7 +14,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
-    for_nothing,
+    free_time,
     invoicing,
     items,
     proration,
@@ -77,7 +77,7 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     lines = [invoicing.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
     key = invoicing.change_key(w, change_id)
     invoice = invoicing.of_change(coming, key, lines, plan, new)
-    if new.amount_minor and for_nothing.costs_nothing(invoice):
+    if new.amount_minor and free_time.costs_nothing(invoice):
         part = shares.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]

@@ -9,14 +9,7 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import (
-    cycles,
-    for_nothing,
-    invoicing,
-    items,
-    rollover,
-    spans,
-)
+from billing.money.subscriptions.periods import cycles, free_time, invoicing, items, rollover, spans
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 
@@ -90,7 +83,7 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         # The end at a date that cuts the cycle may be taken back; its rest has no grant of its own.
         end = subscription.cycle_whole_end or end
     if not subscription.amount_minor:
-        amount = for_nothing.left_in_month(w, plan.allowance, start, amount)
+        amount = free_time.left_in_month(w, plan.allowance, start, amount)
         if not amount:
             return
     lot = {
@@ -162,5 +155,5 @@ def grant_key(subscription: Subscription, allowance: periods.Interval, start: da
     if subscription.amount_minor:
         return keys.cycle_grant(subscription.id, start)
     zone = subscription.zone
-    day = periods.to_wall(for_nothing.month_of(allowance, zone, start), zone).date()
+    day = periods.to_wall(free_time.month_of(allowance, zone, start), zone).date()
     return keys.free_grant(subscription.account_id, subscription.plan_key, day)

@@ -23,8 +23,8 @@ from billing.money.subscriptions.periods import cycles, proration, shares, spans
 from billing.money.subscriptions.schemas import Item, Subscription
 
 
-class Which(NamedTuple):
-    """The usage that an invoice bills, and whether it is written without any."""
+class UsageToBill(NamedTuple):
+    """The usage that an invoice beside the periods bills, and whether it is written without any."""
 
     closed: bool = False
     """Only that of cycles before the current one."""
@@ -36,12 +36,16 @@ class Which(NamedTuple):
     """Also without usage, if a card can be charged for the debt on the money balance."""
 
 
-CYCLE: Final = Which(closed=True)
-EARLY: Final = Which(early=True)
-PAUSE: Final = Which(stops=True)
-END: Final = Which(debts=True)
-LATE: Final = Which()
-"""As a cycle begins; when a threshold is reached; at a pause; at the end; after either."""
+CYCLE: Final = UsageToBill(closed=True)
+"""As a cycle begins: usage of the cycles before it."""
+EARLY: Final = UsageToBill(early=True)
+"""At a billing threshold: also usage of the current cycle so far."""
+PAUSE: Final = UsageToBill(stops=True)
+"""As a pause begins: all usage until then."""
+END: Final = UsageToBill(debts=True)
+"""At the end of the subscription: all usage, with the debt on the money balance."""
+LATE: Final = UsageToBill()
+"""After a pause or the end: uses that came late."""
 
 
 def collected(rows: Rows, s: Subscription, only: Sequence[str] | None = None) -> list[Invoice]:
@@ -89,7 +93,7 @@ def draft_period(
 def bill_usage(
     w: Work[SubscriptionFacts],
     key: str,
-    which: Which,
+    which: UsageToBill,
     *,
     closing: true_ups.Closing | None = None,
     begun: datetime | None = None,
@@ -198,7 +202,7 @@ def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
     return invoices.finalize(w, draft, days_until_due=cycles.of(w).days_until_due or 0)
 
 
-def _usage(w: Work[SubscriptionFacts], which: Which) -> tuple[Line, ...]:
+def _usage(w: Work[SubscriptionFacts], which: UsageToBill) -> tuple[Line, ...]:
     before = cycles.of(w).cycle_start if which.closed else None
     cut = w.facts.at if which.stops else cycles.usage_cut(w)
     return arrears.lines(w.rows, w.facts.usage, before=before, early=which.early, cut=cut)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from billing.money.invoices.schemas import PRORATION
-from billing.money.refunds.left import KEPT
+from billing.money.refunds.remaining import KEPT
 
 _AMOUNT: Final = "l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor"
 _PAID: Final = f"""

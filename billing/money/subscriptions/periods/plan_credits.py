@@ -15,7 +15,7 @@ from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
-    for_nothing,
+    free_time,
     granting,
     items,
     proration,
@@ -32,7 +32,7 @@ def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime)
 
 def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
     """Return the part of the cycle's credits that no refund or dispute took since a change of plan
-    last set them. What is left of a cycle that a change has cut had a price of its own.
+    last set them. Lots of a cycle that a change has cut short do not count: they were paid apart.
     """
     own = [one for one in w.facts.lots if not one.is_cut]
     kept = sum((one.kept for one in own), Decimal(0))
@@ -40,35 +40,38 @@ def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
     return Fraction(kept) / Fraction(kept + gone) if gone else Fraction(1)
 
 
-def missing(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
-    """Return the refunded credits, by grant, that a change which deducts `that_go` makes up for."""
+def refunded(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
+    """Return the credits, by grant, that refunds and disputes took: a change that deducts those
+    `granted_for_rest` makes up for them.
+    """
     return {one.grant_key: one.missing for one in w.facts.lots if one.missing}
 
 
-def of_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
+def for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Return the credits for the rest of the cycle, less what a refund or dispute took."""
     rest = shares.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
     return proration.credits_share(items.credits_of(w), rest * kept_part(w))
 
 
-def that_go(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
-    """Return the credits of the rest that a change deducts; none if they were never granted and
-    their invoice was given up.
+def granted_for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
+    """Return the credits for the rest of the cycle; none if they were never granted and their
+    invoice was given up.
     """
-    return Decimal(0) if granting.are_given_up(w) else of_rest(w, at)
+    return Decimal(0) if granting.are_given_up(w) else for_rest(w, at)
 
 
 def deducted(w: Work[SubscriptionFacts], wanted: Terms, at: datetime) -> Decimal:
-    """Return the credits of the rest that a change deducts. A plan with a price brings all its own
-    after one without, so only those of that which are there go.
+    """Return the credits for the rest of the cycle that a change deducts from those that it brings.
+
+    From a free plan to one with a price only the unspent ones are deducted.
     """
-    gone = that_go(w, at)
+    gone = granted_for_rest(w, at)
     if wanted.amount_minor and not cycles.of(w).amount_minor:
         return min(gone, unspent(w))
     return gone
 
 
-def lowered(
+def at_most_of_month(
     w: Work[SubscriptionFacts],
     after: Subscription,
     plan: Plan,
@@ -76,11 +79,11 @@ def lowered(
     given: Decimal,
     gone: Decimal,
 ) -> Decimal:
-    """Return the credits `given` by a change to a plan without a price, where so many are `gone`:
-    no more than is left in the calendar month of its cycle.
+    """Return how many of the credits that a change brings (`given`) a plan without a price may
+    grant: as many as free plans have left in the calendar month. `gone` are those it deducts.
     """
     whole = items.seats_credits(plan, wanted.quantity)
-    left = for_nothing.left_in_month(w, plan.allowance, after.cycle_start, whole)
+    left = free_time.left_in_month(w, plan.allowance, after.cycle_start, whole)
     # Those of another plan without a price count in the month already.
     return min(given, left if cycles.of(w).amount_minor else left + gone)
 
@@ -90,15 +93,15 @@ def unspent(w: Work[SubscriptionFacts]) -> Decimal:
     return sum((one.unspent for one in w.facts.lots), Decimal(0))
 
 
-def are_there(w: Work[SubscriptionFacts], amount: Decimal) -> bool:
-    """True if that many can be clawed back, or if no credit still there was spent."""
+def can_be_clawed_back(w: Work[SubscriptionFacts], amount: Decimal) -> bool:
+    """True if that many can be clawed back, or if none of the granted credits was spent."""
     kept = sum((one.kept for one in w.facts.lots), Decimal(0))
     return min(amount, kept) <= unspent(w)
 
 
 def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
     """Raise CREDITS_SPENT if that many cannot be clawed back."""
-    if not are_there(w, amount):
+    if not can_be_clawed_back(w, amount):
         raise Conflict("CREDITS_SPENT")
 
 

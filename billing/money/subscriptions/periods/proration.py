@@ -26,7 +26,7 @@ from billing.money.invoices.schemas import (
     InvoiceLine,
     Line,
 )
-from billing.money.refunds.left import creditable, taken_by_banks
+from billing.money.refunds.remaining import creditable, taken_by_banks
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 NOT_USED: Final = "time not used"

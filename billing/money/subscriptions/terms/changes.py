@@ -164,7 +164,7 @@ def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
         card = payments.named_card(w.rows, paying.method_id)
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED")
-    return card_rules.demand_able(card, cycles.of(w).currency).id
+    return card_rules.demand_fits(card, cycles.of(w).currency).id
 
 
 _APPLY: Final = {"resume": _resume, "plan": _change_plan, "add_ons": _change_add_ons}

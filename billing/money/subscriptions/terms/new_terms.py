@@ -12,18 +12,18 @@ from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice, Line
-from billing.money.refunds.left import creditable
+from billing.money.refunds.remaining import creditable
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
     granting,
     invoicing,
     items,
-    meanwhile,
     plan_credits,
     rollover,
     spans,
     true_ups,
+    used_while_waiting,
 )
 from billing.money.subscriptions.periods.proration import ADD_ON_NOT_USED, NOT_USED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -35,7 +35,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     If a new period begins with them, the use of the previous cycle is billed now.
     """
     before = cycles.of(w)
-    terms, charges = meanwhile.settled(w, change, invoice)
+    terms, charges = used_while_waiting.settled(w, change, invoice)
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
     fields = (
@@ -57,7 +57,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
 def take_add_ons(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
     """Apply the add-ons that an invoice has charged, with their credits and the remaining notes."""
-    terms, charges = meanwhile.settled(w, change, invoice)
+    terms, charges = used_while_waiting.settled(w, change, invoice)
     items.choose(w, change.wanted, fewer_now=terms.fewer_now)
     give_back(w, change, terms, ADD_ON_NOT_USED)
     cycles.follow(w)

@@ -11,15 +11,10 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.discounts import transitions as discounts
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.endings import early, pauses
+from billing.money.subscriptions.endings import pauses, unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items, rollover, true_ups
-from billing.money.subscriptions.schemas import (
-    ChangeKind,
-    PauseReason,
-    SubscriptionChange,
-    Terms,
-)
+from billing.money.subscriptions.schemas import ChangeKind, PauseReason, SubscriptionChange, Terms
 from billing.money.subscriptions.terms import agreements, change_rows, new_terms
 
 OTHER_PLAN: Final = "another plan was chosen"
@@ -121,7 +116,7 @@ def _follow_seats(w: Work[SubscriptionFacts]) -> None:
 
 def pause(w: Work[SubscriptionFacts]) -> None:
     """Begin the requested pause: credit owed time not served, bill use until now."""
-    early.take_back_unserved(w, "paused")
+    unserved_time.take_back_unserved(w, "paused")
     closing = true_ups.closing(w, "a pause")
     begin_pause(w, "requested")
     pauses.bill_use(w, closing)

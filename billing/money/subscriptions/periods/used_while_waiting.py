@@ -94,7 +94,7 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
         after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
     gone = plan_credits.deducted(w, asked, subscription.cycle_start)
-    moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.missing(w)}
+    moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.refunded(w)}
     if asked.resets:
         return asked.model_copy(update=moved | {"credits_replaced": gone})
     zero = {"units": Decimal(0), "gone": Decimal(0)}
@@ -135,9 +135,9 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
     """Return the instant from which no more credits would have to be clawed back than are left."""
     whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
-    if not whole or plan_credits.are_there(w, -terms.credits):
+    if not whole or plan_credits.can_be_clawed_back(w, -terms.credits):
         return start
-    left = plan_credits.unspent(w) + terms.credits + plan_credits.of_rest(w, start)
+    left = plan_credits.unspent(w) + terms.credits + plan_credits.for_rest(w, start)
     return shares.left_at_most(
         cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole
     )
@@ -152,7 +152,7 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
     fields: dict[str, Any] = {"notes": notes, "portions": own}
     if used.span is not None:
         _, start, end = used.span
-        kept = plan_credits.of_rest(w, start) - plan_credits.of_rest(w, end)
+        kept = plan_credits.for_rest(w, start) - plan_credits.for_rest(w, end)
         fields["credits"] = terms.credits + kept
         if terms.resets:
             fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)

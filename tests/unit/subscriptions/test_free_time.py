@@ -11,7 +11,7 @@ from billing.core.periods import MONTH
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import PlanLot
 from billing.money.subscriptions.free_grants import FreeGrant
-from billing.money.subscriptions.periods import for_nothing
+from billing.money.subscriptions.periods import free_time
 from billing.money.subscriptions.schemas import SubscriptionChange
 from tests.unit.worked.player import Player, instant
 
@@ -100,7 +100,7 @@ def test_a_change_within_a_cycle_counts_for_the_month_of_that() -> None:
     w = Work(player.rows, replace(player.facts(), free_grants=grants))
     for month, left in ((1, Decimal("274.2")), (2, 2000)):
         at = instant(f"2027-0{month}-20T10:00:00Z")
-        assert for_nothing.left_in_month(w, MONTH, at, Decimal(2000)) == left
+        assert free_time.left_in_month(w, MONTH, at, Decimal(2000)) == left
 
 
 def test_credits_that_came_for_nothing_this_month_do_not_come_after_a_paid_plan() -> None:

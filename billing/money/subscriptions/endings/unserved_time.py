@@ -66,7 +66,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
         lines = proration.parts(unused, subscription.zone)
         notes.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
     if rest or owed:
-        fewer = plan_credits.of_rest(w, since)
+        fewer = plan_credits.for_rest(w, since)
         plan_credits.demand(w, fewer)
         plan_credits.take(w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n))
 

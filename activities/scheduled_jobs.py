@@ -15,7 +15,7 @@ from billing.platform.jobs import store as jobs
 from workflows.contracts import SweepReport, SweepRequest
 
 
-class SweeperActivities:
+class ScheduledJobs:
     """The jobs of the schedules, by name; each gets the size of its pages."""
 
     def __init__(self, dependencies: Dependencies, client: Client) -> None:

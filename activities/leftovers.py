@@ -35,9 +35,11 @@ _logger = logging.getLogger("activities.leftovers")
 
 @heartbeating()
 async def wake(database: Database, client: Client, limit: int) -> dict[str, int]:
-    """Wake matters that were never started or notified, that rest, or are halted without a run
-    or with something else to do; handle overdue steps, thresholds, events and clock walks. No
-    part waits for another.
+    """Wake the matters that need it: never started or notified, resting, overdue, or halted without
+    a run or with something else to do. Also handle leftover events, billing thresholds and clock
+    walks.
+
+    No part waits for another.
     """
     now = real_now()
     left, late = now - POLICIES.left_behind, now - POLICIES.overdue
@@ -73,8 +75,8 @@ async def _nudge(database: Database, client: Client, page: Found[Matter]) -> int
 
 
 async def _hurry(database: Database, client: Client, due_before: datetime, limit: int) -> int:
-    """Wake overdue matters. Of these, free the halted ones: the register has a halted matter as
-    open only if the database was away as it halted.
+    """Wake overdue matters, and free those that are halted in Temporal: the register does not know
+    of the halt if the database was away as it began.
     """
     async with database.operator() as connection:
         found = await sweeps.overdue(connection, due_before, limit)

@@ -22,8 +22,9 @@ def of_period(rows: Rows, part: Fraction) -> tuple[Discount, ...]:
 
 
 def _for_part(one: Discount, part: Fraction) -> Discount:
-    """Return the discount of a part of a period: that of an amount for ever has its share, or the
-    pieces of a period would have it each. One for a number of periods ends with them.
+    """Return the discount for a part of a period: an amount that applies forever has its share,
+    because otherwise each piece of a cut period would have all of it. An amount for a number of
+    periods is taken in full.
     """
     if one.amount_minor is None or one.periods_left is not None:
         return one
@@ -33,12 +34,13 @@ def _for_part(one: Discount, part: Fraction) -> Discount:
 def beside_period(
     rows: Rows, *, begun: datetime, of_change: bool, until: datetime | None = None
 ) -> tuple[Discount, ...]:
-    """Return the discounts of an invoice beside that of a period that has `begun`: percentages,
-    also one that the period's invoice has used up, or that applied `until` the subscription ended.
+    """Return the discounts of an invoice beside that of the period that has `begun`: percentages
+    that applied as it began, also if the period's invoice has used them up, or if they ended with
+    the subscription (`until`).
 
-    One redeemed since applies from the next period on, and to the change it came with. While that
-    change waits for its money the coupon is only reserved, and may be released: it reduces the
-    invoice `of_change`, and no other.
+    A coupon redeemed since then applies from the next period on. One redeemed with a change also
+    reduces the invoice `of_change`; until the change is paid it is only reserved, so it reduces no
+    other.
     """
     known = (
         one
@@ -87,8 +89,8 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
 
 
 def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
-    """Activate a reserved discount: its payment came, on an invoice without the discount, or none
-    is needed. That of a change discounts use of cycles from then on.
+    """Activate a reserved discount: the payment it waited for came, or none is needed. A coupon of
+    a change discounts use only in cycles that begin at `use_since` or later.
     """
     for one in w.rows.of(Discount):
         if one.status == "reserved":
@@ -96,7 +98,7 @@ def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
 
 
 def put_off(w: Work[Any], since: datetime, until: datetime) -> None:
-    """Have the discounts of a change move with the instant at which it comes."""
+    """Move the start of a scheduled change's discounts together with the change."""
     for one in w.rows.of(Discount):
         if one.use_since == since:
             w.change(one, use_since=until)

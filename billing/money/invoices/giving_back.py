@@ -45,7 +45,9 @@ class Part(NamedTuple):
         return Part(round_exact(self.net_minor * of_it) + _added(taxes), taxes)
 
     def within(self, left: "Part") -> "Part":
-        """Return as much as is `left`, in this part's proportion; of a tax with less left, that."""
+        """Return as much of this part as is `left`, in this part's proportion of price and taxes;
+        if less is left of a tax than its proportion, all that is left of it.
+        """
         ended = dict[Rate, int]()
         while True:
             part = self._besides(ended).up_to(left.total_minor - _added(ended))
@@ -88,7 +90,8 @@ def of_lines(lines: Sequence[InvoiceLine]) -> Part:
 def left(rows: Rows, invoice: Invoice) -> Part:
     """Return the part of an invoice that no note and no line of another invoice has credited yet.
 
-    Its own credits of another invoice were money too, and their tax belongs to that one.
+    Lines of this invoice that credit another one count as money that paid it: they do not lower its
+    part, and their tax belongs to the other invoice.
     """
     notes = [one for one in rows.of(CreditNote) if is_of(one, invoice)]
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]

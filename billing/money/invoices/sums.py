@@ -108,7 +108,9 @@ def _discounted(
 
 
 def _with(off: list[dict[str, Any]], code: str, part: int) -> list[dict[str, Any]]:
-    """Return a line's discounts with one more; what stays may have the same."""
+    """Return a line's discounts with one more part of a coupon; seats that keep their discounts may
+    have a part of the same one already.
+    """
     kept = sum(one["amount_minor"] for one in off if one["code"] == code)
     others = [one for one in off if one["code"] != code]
     return [*others, {"code": code, "amount_minor": kept + part}]

@@ -98,7 +98,7 @@ async def replay(connection: AsyncConnection, event_id: str) -> Matter:
 
 async def order_check(connection: AsyncConnection, payment_id: UUID, at: datetime) -> Matter | None:
     """Order a status check of a payment; return the matter that makes it, to be notified after the
-    commit: the one that collects it, or once its money is booked the one of what went back.
+    commit. That is the matter that collects the payment or, once its money is booked, its reversal.
 
     Errors: PAYMENT_NOT_FOUND, PAYMENT_STATE.
     """

@@ -82,8 +82,8 @@ class Owed:
         return last if last is not None and last.status == "action" else None
 
     def answered_by_payer(self, payment_id: UUID, outcome: Outcome) -> Attempt | None:
-        """The try that its payer was asked to confirm, if this is its end: with the card that it
-        names it was paid, or it was declined.
+        """The try that its payer was asked to confirm, if this outcome ends it: it was declined, or
+        paid with the card that the try names.
         """
         asked = self.asks_payer(payment_id)
         if asked is None or outcome.kind != "succeeded":

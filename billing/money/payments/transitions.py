@@ -84,8 +84,8 @@ def begin_attempt(
 
 
 def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: str) -> None:
-    """Record that a due try was skipped, why, and how much was owed then: it has no payment that
-    says so.
+    """Record that a due try was skipped, with the reason and the sum owed then, which no payment
+    says.
     """
     w.add(
         Attempt(

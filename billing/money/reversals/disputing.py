@@ -56,8 +56,8 @@ comparable, so nothing is booked by guess.
 
 
 def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
-    """Follow the provider's status of a dispute; an ended one stays so, but for money that moves
-    after all.
+    """Follow the provider's status of a dispute. One that has ended changes only if its money moves
+    later.
     """
     known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
     state = _state(w, outcome, outcome.currency if known is None else known.currency)
@@ -69,7 +69,7 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         _take(w, known)
         known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
-        _follow_lost(w, known, outcome.status, state)
+        _follow_ended(w, known, outcome.status, state)
         return
     before = known
     if (known.status, known.evidence_due_at) != (outcome.status, outcome.evidence_due_at):
@@ -172,10 +172,10 @@ def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute
     return row
 
 
-def _follow_lost(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
-    """Follow a lost dispute: it may be appealed, which changes nothing, and be won after all. Of
-    one that was closed, and had taken nothing, the provider may take the money later. One in
-    another currency is closed either way, and tells by its status who has the money.
+def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: DisputeState) -> None:
+    """Follow a dispute that has ended. A lost one may be appealed, which changes nothing, and may
+    be won later. For one that was closed without taking money, the provider may take it later. One
+    in another currency is always `closed`: only its status tells who has the money.
     """
     if (row.state, state) == ("closed", "lost") and not row.note_minor + row.balance_minor:
         row = w.change(row, status=status, state="open", closed_at=None)
@@ -202,8 +202,8 @@ def _take(w: Work[ReversalFacts], row: Dispute) -> None:
 
 
 def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
-    """Give the money of a failed refund to disputes that found too little, less what the customer
-    owes us by now.
+    """Give the money of a failed refund, which stays with us, to disputes of the payment that are
+    partly our loss; less what the customer owes us by now.
     """
     of = f"-{ids.encode(ids.REFUND, refund.id)}"
     for row in w.rows.of(Dispute):
@@ -218,9 +218,8 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
 
 
 def _keep(w: Work[ReversalFacts], row: Dispute) -> int:
-    """Keep the credit note and the clawback; return the money, which the customer gets as balance.
-
-    The loss that we recorded is reversed.
+    """Book a lost dispute that was won later: the credit note and the clawback stay, the money
+    returns to the customer's balance, and our loss is reversed.
     """
     kept = row.balance_minor + row.note_minor
     booking.move_balance(w, row, kept, WON)

@@ -19,10 +19,12 @@ from billing.money.reversals.facts import ReversalFacts
 
 
 def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
-    """Place a refund or dispute; note what it could take of room reserved for something else.
+    """Place a refund or dispute in the books: on its invoice and on the money balance. Also note
+    how much more a credit note could take of room that is reserved for something else
+    (`wanted_minor`).
 
-    Money balance that may come free is left to its owner. Before its payment is booked, a dispute
-    only wants a place: the books do not know the money yet.
+    Room on the money balance is never waited for. Before its payment is booked, a dispute is only
+    noted: the books do not know the money yet.
     """
     payment = w.rows.get(Payment, row.payment_id)
     if payment.settled_at is None:
@@ -55,7 +57,9 @@ def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
 
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Credit what found no room before and claw back its credits; the customer then owes less."""
+    """Write the credit note that found no room before, and claw back its credits. What the note
+    credits, the customer no longer owes.
+    """
     row = _take(w, row) if row.is_placed else place(w, row)
     booking.take_credits(w, row)
     if row.booked_at is not None:
@@ -78,7 +82,9 @@ def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
 
 
 def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
-    """True if there is room for it now, or if credits of its note must still be clawed back."""
+    """True if a credit note that found no room before has some now, or if credits of its note must
+    still be clawed back.
+    """
     if not row.wanted_minor or not row.takes_room:
         return False
     if not row.is_placed:

@@ -14,9 +14,8 @@ from billing.money.subscriptions.schemas import SubscriptionChange
 def over_limits(
     w: Work[SubscriptionFacts], change: SubscriptionChange | None
 ) -> tuple[OverLimit, ...]:
-    """Return the meters of the own plan that are over the limits of the plan that comes.
-
-    A limit that was agreed with the account stands whichever plan it has.
+    """Return the meters that the current plan limits and of which the cycle used more than the next
+    plan includes. A limit agreed with the account applies under every plan.
     """
     if change is None or change.kind != "plan":
         return ()

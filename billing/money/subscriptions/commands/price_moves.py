@@ -1,8 +1,8 @@
 """Moves subscribers of an old price to the current one, with notice, at their next period.
 
-An operator requests it; the customer keeps the old price until then, and may cancel before. Of a
-wrong price also those move who are paused or unpaid, and those who chose the plan at it for a later
-period.
+An operator requests it; the customer keeps the old price until then, and may cancel before. If the
+old price was published by mistake, subscribers who are paused or unpaid move too, and so do those
+who chose the plan at that price for a later period.
 """
 
 from datetime import datetime
@@ -117,11 +117,11 @@ async def to_move(
     price_id: UUID | None = None,
     after: UUID | None,
 ) -> list[Move]:
-    """Find subscribers of the plan who neither have its current price, in whatever version, nor
-    were notified of it, or only those who have `price_id`, though paused or unpaid, or were
-    notified of it: by id, behind `after`.
+    """Find up to `most` subscribers to move, by id, after the id `after`.
 
-    Needs a connection that may see every account's.
+    Without `price_id`: those whose price is not the plan's current amount and who were not notified
+    of it. With `price_id`: only those who have this price or were notified of it, even if they are
+    paused or unpaid. Needs a connection that may see every account's.
     """
     found: list[Move] = []
     place: UUID | None = after or UUID(int=0)
@@ -138,8 +138,8 @@ async def to_move(
 async def to_undo(
     connection: AsyncConnection, wrong: Price, most: int, after: UUID | None
 ) -> list[Move]:
-    """Find those who have the wrong price, were notified of it, or chose it for a later period
-    where the current one is lower: by id, behind `after`.
+    """Find up to `most` subscribers who have the wrong price, were notified of it, or chose it for
+    a later period although the current one is lower; by id, after the id `after`.
 
     Needs a connection that may see every account's.
     """

@@ -68,10 +68,11 @@ def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
 
 
 def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[SubscriptionFacts]) -> Invoice:
-    """Draft the invoice of a new period from now, by the rows that it is to begin with, `coming`:
-    with a key of its own and no usage.
+    """Draft the invoice of the new period that a resumption begins now: with a key of its own and
+    no usage. `coming` has the rows that the period begins with.
 
-    Another period may have begun at this instant, whose draft is void.
+    The key is the change's, because another period may have begun at this instant, whose draft is
+    void.
     """
     new, plan = begun_now(coming), coming.facts.plan_of(coming.rows)
     lines = [invoicing.line_of(coming, item, new) for item in coming.rows.of(Item) if item.lasting]
@@ -86,8 +87,8 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
 
 
 def _with_credits(line: Line, amount: Decimal) -> Line:
-    """Return the line, with that many credits if it is the plan's: those of the cycle that was
-    paused stay until its end, and come anew only for a price.
+    """Return the line; if it is the plan's, it brings that many credits. Those of the paused cycle
+    stay until its end, so a period that costs nothing brings none for that time.
     """
     if line.kind != items.PLAN:
         return line

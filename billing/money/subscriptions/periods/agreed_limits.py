@@ -14,8 +14,8 @@ ALIGN_LIMITS: Final = "align_limits"
 
 
 def align(w: Work[SubscriptionFacts], before: Subscription | None, now: Subscription) -> None:
-    """Move limits that begin or end later, if the periods are not counted as `before`: by another
-    anchor, or for the first time.
+    """Move the limits of contracts that begin or end later to the ends of periods, if these are now
+    counted otherwise than `before`: from another anchor, or for the first time.
     """
     if now.status not in SERVED:
         return
@@ -42,8 +42,9 @@ def _instants(w: Work[SubscriptionFacts]) -> list[datetime]:
 
 
 def _period_from(s: Subscription, at: datetime, *, begun: bool) -> datetime:
-    """Return the start of the first period at or after an instant, as far back as the current one;
-    only one that has just `begun` is known to be sold later than what was agreed at its start.
+    """Return the start of the first period at or after an instant, but not before the current one.
+
+    Only a period that has just `begun` is known to be sold after what was agreed at its start.
     """
     start, end = s.current_period_start, s.current_period_end
     if at < start or (at == start and begun):

@@ -56,7 +56,9 @@ def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscr
 def _served(
     w: Work[SubscriptionFacts], before: Subscription, changed: Subscription
 ) -> Subscription:
-    """While `unpaid`, count late uses of the cycle as served, until that cycle is over."""
+    """While `unpaid`, late uses move the instant from which the cycle was not served, until it is
+    over.
+    """
     served = changed.served_until
     if served is None or before.cycle_start > served:
         return changed

@@ -1,4 +1,4 @@
-"""Time that is sold for nothing renews nothing: by a coupon, or of a plan without a price. Pure.
+"""Time sold for nothing, by a plan without a price or by a coupon: it renews no allowance. Pure.
 
 A change of plan takes back all that is left of it, used or not, and a plan without a price brings
 only the credits that such plans have not granted in the calendar month (docs/rules.md#catalog).
@@ -55,7 +55,9 @@ def month_of(allowance: Interval, zone: str, at: datetime) -> datetime:
 
 
 def _is_since(grant: FreeGrant, begins: datetime, zone: str) -> bool:
-    """True if a grant is of a span that begins then or later: a renewal grants a moment early."""
+    """True if a grant is for a span that begins then or later, by the day in its key: a renewal
+    grants a moment before the span begins. The grant of a change counts by its time.
+    """
     if grant.day is None:
         return grant.at >= begins
     return grant.day >= periods.to_wall(begins, zone).date()

@@ -33,7 +33,8 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     """Grant the plan's credits of the current cycle, once per cycle start; they end with the cycle.
 
-    A change of plan within the cycle grants its own: these are those that the cycle began with.
+    They are those that the cycle began with, whatever changes of plan came later in it: each change
+    grants its own.
     """
     subscription = cycles.of(w)
     began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
@@ -134,7 +135,7 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
 
 
 def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Decimal) -> Decimal:
-    """Return a cycle's credits, less those that changes in it took off before they were granted."""
+    """Return a cycle's credits, less those that changes deducted before they were granted."""
     return max(Decimal(0), whole - sum(one.credits_missed for one in _changes_in(w, start)))
 
 

@@ -107,7 +107,9 @@ def sold(
 
 
 def standing(items: Sequence[Item], subscription: Subscription) -> list[Item]:
-    """Return the add-ons as they count now: those of a trial begin with the period after it."""
+    """Return the add-ons with the quantities that count now: in a trial none, because they begin
+    with the period after it.
+    """
     add_ons = [item for item in items if item.add_on is not None]
     if subscription.status != "trialing":
         return add_ons

@@ -33,8 +33,8 @@ class Pieces(NamedTuple):
 
 
 def keeping(line: Line, before: Sequence[InvoiceLine], at: datetime) -> Line:
-    """Return the line of another number of seats or of fewer of an add-on: those that stay keep the
-    discounts that they were charged `before`, and coupons are off those that are added.
+    """Return the line that charges another number of seats, or fewer of an add-on. The pieces that
+    stay keep the discounts that they were charged with `before`; coupons apply only to those added.
     """
     charged = sum((one.amount_minor * _rest_of(one, at) for one in before), Fraction(0))
     had = sum((Fraction(one.quantity) for one in before), Fraction(0))
@@ -62,8 +62,8 @@ def keeping(line: Line, before: Sequence[InvoiceLine], at: datetime) -> Line:
 
 
 def _rounded(kept: Iterable[Pieces]) -> list[dict[str, Any]]:
-    """Return them as a line's detail has them, rounded together: several discounts never take off
-    more than all of the line.
+    """Return the pieces as a line's detail has them. Their discounts are rounded together, so that
+    they never take off more than all of the line.
     """
     found, taken = list[dict[str, Any]](), Fraction(0)
     for one in kept:

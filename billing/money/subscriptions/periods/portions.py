@@ -1,4 +1,6 @@
-"""Units of a cycle after a change of plan or seats: the old ones for the time before it. Pure."""
+"""Corrections of a cycle's included units after a change of plan or seats, for the time before it.
+Pure.
+"""
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -36,7 +38,7 @@ def of_plan(
 
 
 def of_own(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> tuple[Portion, ...]:
-    """Return units to add to the new plan's: the old plan's, of a time that it still bills."""
+    """Return the old plan's units for time that it still bills, to add to the new plan's."""
     billed = _own_units(w, start, end).items()
     return tuple(Portion(meter=meter, units=n) for meter, n in billed if n)
 
@@ -72,8 +74,8 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
 def stay_beyond(
     w: Work[SubscriptionFacts], plan: Plan, quantity: int, at: datetime
 ) -> dict[str, Decimal]:
-    """Return units of levels that the plan would include, but that were beyond the subscription's
-    own plan in the elapsed part of the cycle: for that part they stay so.
+    """Return the units of levels that were beyond the old plan in the elapsed part of the cycle,
+    and that the new plan would include: for that part they stay beyond it.
     """
     own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = included(plan, quantity), {}

@@ -80,11 +80,11 @@ def settled(
 
 
 def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -> Terms:
-    """Return the terms for a cycle of the period that has begun since they were requested.
+    """Return the terms for the cycle that runs now, if it began after they were requested.
 
-    The new price is charged for all of that cycle, the old one for nothing: so all credits of the
-    new plan are granted, and all that the cycle began with are clawed back. Units of the add-ons
-    and the plan in the previous cycle were billed with that.
+    The new price is charged for all of that cycle, and the old one for none of it. So all credits
+    of the new plan are granted, and all that the cycle began with are clawed back. Corrections of
+    units do not apply: they were for the previous cycle, which has been billed.
     """
     subscription, plan = cycles.of(w), w.facts.plans[asked.plan_id]
     if asked.cycle_start in (None, subscription.cycle_start):
@@ -133,7 +133,9 @@ def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
 
 
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:
-    """Return the instant from which no more credits would have to be clawed back than are left."""
+    """Return the instant up to which time counts as used because its credits were spent: for the
+    time after it, no more credits must be clawed back than are left.
+    """
     whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
     if not whole or plan_credits.can_be_clawed_back(w, -terms.credits):
         return start
@@ -144,8 +146,8 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
 
 
 def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
-    """Return the terms with lower notes, the old plan's credits of the used time, and, if its cycle
-    continues, its units of that time and the used ones of add-ons.
+    """Return the terms with lower notes, and with the old plan's credits for the used time. If its
+    cycle continues, also with the old plan's units for that time and the used units of add-ons.
     """
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = tuple(_with_used(one, used) for one in terms.portions)

@@ -99,6 +99,15 @@ RETIRED: Final = (
     word("ValidOrder|held_on_terms|held_from|price_words", "Order, owned_on_terms, shown_price"),
     word("hold_collectors|charge_told|plan_bound", "take_collectors, charge_of, of_plan"),
     word("RegisterActivities|AccountSteps|RateLimits", "MatterNote-, AccountBase, CallerRates"),
+    word("account_steps|rate_limits", "account_base, request_windows"),
+    Retired(r"\bactivities[./](?:interceptor|register)\b", "billing_interceptor, matter_notes"),
+    Retired(r"\bactivities[./]telling\b", "notifying"),
+    Retired(r"\bidentity[./]rates\b", "rate_leases"),
+    Retired(r"\bpayments[./]methods\b", "payment_methods"),
+    word("usage_batch_parser|usage_refusals|preview_tokens", "usage/, previews/tokens"),
+    word("budget_used|quota_roll_windows", "budget_spent, quota_open_windows"),
+    word("usage_dues_fast|usage_goes_on_since", "usage_charges_fast, usage_carried_since"),
+    word("usage_terms_without_plan", "usage_terms_before_order"),
 )
 
 

@@ -13,6 +13,7 @@ from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.locked import held, waiting
 from tests.integration.money_seen import charged
+from tests.integration.on_sale import Sell
 from tests.integration.recomputed_sums import differences
 from tests.integration.usage.archived import archived
 
@@ -151,13 +152,12 @@ async def test_uses_that_are_taken_back_at_once_return_their_line(actors: Actors
     await in_order(customer)
 
 
-async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(actors: Actors) -> None:
+async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(
+    actors: Actors, sell: Sell
+) -> None:
     customer = await basic(actors)
-    product = f"answers-{uuid4().hex[:12]}"
-    terms = {"name": "Answers", "meter": "ai_responses", "service_type": "mcp_service",
-             "prices": {"CREDIT": {"unit_price": "1", "free_units": "10"}}}  # fmt: skip
-    await actors.operate("PUT", f"/admin/products/{product}", terms)
-    named = {"product_id": product}
+    prices = {"CREDIT": {"unit_price": "1", "free_units": "10"}}
+    named = {"product_id": await sell("ai_responses", prices)}
     in_credits = named | {"billing_method": "credit_consumption"}
     await use(customer, "500")
     wrong = await use(customer, "50", **named)

@@ -11,30 +11,30 @@ from tests.integration.changes.chosen_plans import begun
 from tests.integration.changes.test_given_back import IN_JANUARY, dated
 from tests.integration.locked import held, waiting
 from tests.integration.money_seen import money
+from tests.integration.on_sale import Sell
 
 NOW: Json = {"at": "now", "refund": "credit"}
 
 
-async def paid_by(customer: Customer, way: str) -> Json:
+async def paid_by(customer: Customer, way: str, sell: Sell) -> Json:
     """The fields of a use whose rest beyond the allowance a hold or a card would pay."""
     if way == "hold":
         await grant(customer, "1")
         held = await customer.ask("POST", "/billing/credits/holds", {"amount": "1"}, status=201)
         return {"hold_id": held["hold_id"]}
     if way == "card":
-        product = f"tool-{uuid4().hex[:12]}"
-        named = {"name": "Tool", "meter": "ai_responses", "service_type": "mcp_service"}
-        body = named | {"prices": {"USD": "0.02"}}
-        await customer.actors.operate("PUT", f"/admin/products/{product}", body)
+        product = await sell("ai_responses", {"USD": "0.02"})
         return {"product_id": product, "billing_method": "payment_charge"}
     return {}
 
 
 @pytest.mark.parametrize("way", ["", "hold", "card"])
 @pytest.mark.parametrize("path", ["/usage/record", "/usage/batch"])
-async def test_a_use_behind_an_end_is_refused(actors: Actors, path: str, way: str) -> None:
+async def test_a_use_behind_an_end_is_refused(
+    actors: Actors, sell: Sell, path: str, way: str
+) -> None:
     customer = await begun(actors)
-    paid = await paid_by(customer, way)
+    paid = await paid_by(customer, way, sell)
     await customer.advance(days=1)
     use = dated(IN_JANUARY, "500", event_id=str(uuid4())) | paid
     body = use if path.endswith("record") else {"events": [use]}

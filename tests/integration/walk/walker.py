@@ -24,7 +24,7 @@ SELECT (SELECT count(*) FROM matters m WHERE m.account_id = a.id AND m.status = 
 FROM accounts a WHERE a.id = %(me)s
 """
 TEAM_TERMS: Final[Json] = {
-    "family": "app",
+    "family": "team",
     "name": "Team",
     "monthly_credits": "40",
     "trial_days": 40,

@@ -8,15 +8,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
 
+# The time is read after the row's lock: so a window that begins later was begun by a clock that has
+# been set back since, and is over. Else its caller would wait until the old time comes again.
 _LEASE = Prepared(
     text(
         """
     INSERT INTO rate_windows AS w (name, began_at, taken)
     VALUES (:name, clock_timestamp(), :block)
     ON CONFLICT (name) DO UPDATE SET (began_at, taken) = (
-        SELECT CASE WHEN goes_on THEN w.began_at ELSE excluded.began_at END,
+        SELECT CASE WHEN goes_on THEN w.began_at ELSE t.now END,
             CASE WHEN goes_on THEN w.taken ELSE 0 END + excluded.taken
-        FROM (SELECT w.began_at + CAST(:span AS interval) > excluded.began_at) s(goes_on))
+        FROM (SELECT clock_timestamp()) t(now), LATERAL (
+            SELECT w.began_at <= t.now AND t.now < w.began_at + CAST(:span AS interval)
+        ) s(goes_on))
     RETURNING taken, extract(epoch FROM began_at + CAST(:span AS interval) - clock_timestamp())
         AS seconds
     """

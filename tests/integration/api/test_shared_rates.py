@@ -160,3 +160,23 @@ async def test_a_window_that_is_over_gives_all_again_and_is_forgotten(api: Api) 
         assert await store.purge(connection, timedelta(0), last) == (0, None)
         assert not await connection.scalar(text("SELECT count(*) FROM rate_windows"))
         await connection.rollback()
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_out(
+    api: Api, two: list[httpx2.AsyncClient]
+) -> None:
+    """A window that a wrong clock began would end only when time has come so far again."""
+    mine = api.token((await api.new_account())["id"], ["member"], f"early-{uuid4()}")
+    names = text("SELECT name FROM rate_windows")
+    async with api.database.operator() as connection:
+        before = set(await connection.scalars(names))
+    assert (await two[0].get(READ, headers=mine)).status_code == 200
+    async with api.database.operator() as connection:
+        begun = set(await connection.scalars(names)) - before
+        ahead = "began_at = clock_timestamp() + interval '1 hour', taken = 1000"
+        await connection.execute(
+            text(f"UPDATE rate_windows SET {ahead} WHERE name = ANY(:begun)"), {"begun": [*begun]}
+        )
+    answer = await two[1].get(READ, headers=mine)
+    assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (200, "119")
+    assert int(answer.headers["RateLimit-Reset"]) <= 60

@@ -1,16 +1,19 @@
 """Postgres and Temporal are compared page by page, both ways."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
+from billing.core import ids
 from billing.core.database import Database, open_database
 from billing.insight.integrity.schemas import Finding
+from billing.matters.schemas import Matter
 from cli import workflow_check
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.rebuild.test_waiting_rows import lost, rebuild, subscribed
-from workflows import visibility
+from workflows import start, visibility
 
 
 @pytest.fixture
@@ -77,3 +80,24 @@ async def test_one_that_was_just_woken_is_no_news(actors: Actors, database: Data
     missing, _ = await found(database, actors)
     assert missing.ok
     await rebuild(actors)
+
+
+async def test_a_run_whose_rows_a_restore_lost_halts_and_is_named_until_it_is_terminated(
+    actors: Actors, database: Database
+) -> None:
+    await rebuild(actors)
+    subject = uuid4()
+    name = f"subscription/{ids.encode(ids.SUBSCRIPTION, subject)}"
+    unknown = Matter(workflow_id=name, account_id=uuid4(), kind="subscription", subject_id=subject)
+    assert await start.begin(actors.temporal, unknown)
+
+    async def halted() -> bool:
+        return bool(await visibility.halted_among(actors.temporal, [name]))
+
+    await wait_for(halted, "it halts")
+    _, stray = await found(database, actors)
+    assert (stray.violations, stray.examples) == (1, (name,))
+    await rebuild(actors)
+    assert await halted(), "what a rebuild does not know it leaves alone"
+    await lost(actors, name)
+    assert [one.ok for one in await found(database, actors)] == [True, True]

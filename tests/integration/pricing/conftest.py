@@ -23,7 +23,7 @@ from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import Shop
 from workflows.client import connect
 
-TIMEOUT_SECONDS = 0.5
+TIMEOUT_SECONDS = 30.0
 FRESH_SECONDS = 60.0
 
 
@@ -68,13 +68,15 @@ class Priced:
     api: Api
     service: ProductService
     seconds: float = 0
+    timeout_seconds: float = TIMEOUT_SECONDS
+    """After which `forget` has it give the service up."""
 
     def forget(self) -> None:
         """As after a restart of the process."""
         services = self.api.app.state.services
         services.prices = Prices(
             services.database,
-            HttpPrices(self.service.url, TIMEOUT_SECONDS),
+            HttpPrices(self.service.url, self.timeout_seconds),
             fresh_seconds=FRESH_SECONDS,
             stale=timedelta(days=1),
             time=lambda: self.seconds,

@@ -149,15 +149,15 @@ async def test_while_it_is_slow_or_away_the_last_price_serves(priced: Priced) ->
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS
     assert await cost(shop, product) == "1.00"
-    priced.service.slow_seconds = 1
+    priced.service.slow_seconds, priced.timeout_seconds = 1, 0.5
+    priced.forget()
+    assert await cost(shop, product) == "1.00", "also after a restart"
     priced.seconds += FRESH_SECONDS
     assert await cost(shop, product) == "1.00"
     asked = priced.service.asked.total()
     refused = await asyncio.gather(*(shop.record(status=503, product_id=named()) for _ in range(5)))
     assert {one["code"] for one in refused} == {"PRICING_UNAVAILABLE"}
     assert priced.service.asked.total() == asked, "nobody waits for it again at once"
-    priced.forget()
-    assert await cost(shop, product) == "1.00", "also after a restart"
     await _age(shop, product, timedelta(days=2))
     priced.forget()
     await shop.record("1", status=503, product_id=product)

@@ -123,16 +123,19 @@ async def test_an_old_event_of_the_provider_is_emptied_and_still_known(
 
 @pytest.mark.parametrize("status", ["received", "unmatched", "parked"])
 async def test_an_event_that_waits_keeps_what_it_says(
-    actors: Actors, customer: Customer, database: Database, status: str
+    customer: Customer, database: Database, status: str
 ) -> None:
+    """In a transaction that is undone: the sweep would look into it, and then it waits no more."""
     event = await of_purchase(customer)
-    change = "UPDATE stripe_webhook_events SET status = %(s)s WHERE stripe_event_id = %(id)s"
-    try:
-        await customer.rows(f"{change} RETURNING 1", s=status, id=event["id"])
-        await housekeeping(actors, database)
-        assert (await stored(customer, event))["payload"] == event["payload"]
-    finally:
-        await customer.rows(f"{change} RETURNING 1", s="handled", id=event["id"])
+    waits = "UPDATE stripe_webhook_events SET status = :s WHERE stripe_event_id = :id"
+    kept = "SELECT payload FROM stripe_webhook_events WHERE stripe_event_id = :id"
+    async with database.operator() as connection:
+        for now, payload in ((status, event["payload"]), ("handled", {})):
+            await connection.execute(text(waits), {"s": now, "id": event["id"]})
+            while await inbox.empty(connection, real_now() - timedelta(days=90)):
+                pass
+            assert await connection.scalar(text(kept), {"id": event["id"]}) == payload
+        await connection.rollback()
 
 
 async def test_who_was_away_longer_than_events_are_kept_is_told_where_to_go_on(

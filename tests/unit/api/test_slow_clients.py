@@ -26,6 +26,7 @@ from tests.unit.api.conftest import lonely_settings
 HEAD = b"POST /api/v1/webhooks/stripe HTTP/1.1\r\nhost: api\r\ncontent-length: 40\r\n"
 WHOLE = b"GET /api/v1/meta/features HTTP/1.1\r\nhost: api\r\n\r\n"
 HEADER_TIME, BODY_TIME = 0.5, 1.0
+PATIENCE = 60.0
 
 
 class Hasty(ImpatientProtocol):
@@ -37,9 +38,11 @@ class Hasty(ImpatientProtocol):
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[int]:
+async def serving(
+    app: FastAPI, settings: Settings, protocol: type[ImpatientProtocol] = Hasty
+) -> AsyncIterator[int]:
     config = server_config(app, settings)
-    config.http, config.port, config.lifespan = Hasty, 0, "off"
+    config.http, config.port, config.lifespan = protocol, 0, "off"
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells it by an attribute
@@ -55,19 +58,38 @@ async def port(app: FastAPI) -> AsyncIterator[int]:
         yield listening
 
 
+@pytest.fixture
+async def patient(app: FastAPI) -> AsyncIterator[int]:
+    """A port for what is decided by bytes and not by time, however slow the machine is."""
+    async with serving(app, lonely_settings(), ImpatientProtocol) as listening:
+        yield listening
+
+
 class Client:
-    """One socket."""
+    """One socket, opened at an instant."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.since = monotonic()
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, since: float
+    ) -> None:
+        self.reader, self.writer, self.since = reader, writer, since
 
-    async def trickle(self, data: bytes) -> None:
-        for at in range(len(data)):
-            if self.reader.at_eof() or self.writer.is_closing():
-                return
-            self.writer.write(data[at : at + 1])
-            await asyncio.sleep(0.05)
+    async def trickle(self, data: bytes) -> tuple[bytes, float]:
+        """As `rest`, while data goes out byte by byte: the server closes before it has come.
+
+        Its bytes take at least twice as long as the server may wait for all, on any machine.
+        """
+        unsent = list(data)
+
+        async def send() -> None:
+            while unsent and not self.reader.at_eof():
+                self.writer.write(bytes([unsent.pop(0)]))
+                await asyncio.sleep(2 * BODY_TIME / len(data))
+
+        sending = asyncio.create_task(send())
+        seen, after = await self.rest()
+        sending.cancel()
+        assert unsent, "it closed only when nothing more came"
+        return seen, after
 
     async def rest(self) -> tuple[bytes, float]:
         """All that comes until the server closes, and when that was.
@@ -76,7 +98,7 @@ class Client:
         """
         seen = b""
         with suppress(ConnectionResetError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while part := await self.reader.read(65_536):
                     seen += part
         self.writer.close()
@@ -85,9 +107,10 @@ class Client:
 
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Client]:
+    since = monotonic()  # before the server's clock begins
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Client(reader, writer)
+        yield Client(reader, writer, since)
     finally:
         writer.close()
 
@@ -102,18 +125,16 @@ def test_the_patience_is_what_the_rules_say() -> None:
 async def test_a_connection_without_a_byte_is_closed(port: int) -> None:
     async with connected(port) as client:
         seen, after = await client.rest()
-    assert (seen, HEADER_TIME <= after < HEADER_TIME + 0.5) == (b"", True)
+    assert (seen, after >= HEADER_TIME) == (b"", True)
 
 
 async def test_a_header_that_trickles_is_refused(port: int) -> None:
     async with connected(port) as client:
-        trickling = asyncio.create_task(client.trickle(HEAD))
-        seen, after = await client.rest()
-        trickling.cancel()
+        seen, after = await client.trickle(HEAD)
     assert seen.startswith(b"HTTP/1.1 408 Request Timeout\r\n"), seen
     assert b'"code":"REQUEST_TIMEOUT"' in seen
     assert b"connection: close" in seen
-    assert HEADER_TIME <= after < HEADER_TIME + 0.7
+    assert after >= HEADER_TIME
 
 
 FILLED = b"GET /health HTTP/1.1\r\nhost: api\r\na: "
@@ -129,21 +150,21 @@ FILLED = b"GET /health HTTP/1.1\r\nhost: api\r\na: "
     ],
     ids=["a field without an end", "a path without an end", "ever more fields", "whole at once"],
 )
-async def test_a_long_header_is_refused_at_once(port: int, header: bytes) -> None:
-    async with connected(port) as client:
+async def test_a_long_header_is_refused_at_once(patient: int, header: bytes) -> None:
+    async with connected(patient) as client:
         client.writer.write(header)
-        seen, after = await client.rest()
+        seen, _ = await client.rest()
+    # In time, or else it would be 408.
     assert seen.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n"), seen
     assert b'"code":"HEADER_TOO_LARGE"' in seen
     assert seen.count(b"HTTP/1.1") == 1
-    assert after < HEADER_TIME
 
 
-async def test_a_header_of_the_largest_size_is_served_again_and_again(port: int) -> None:
+async def test_a_header_of_the_largest_size_is_served_again_and_again(patient: int) -> None:
     header = FILLED.replace(b"health", b"api/v1/meta/features")
     header += b"x" * (HEADER_BYTES - len(header) - 4) + b"\r\n\r\n"
     assert len(header) == HEADER_BYTES
-    async with connected(port) as client:
+    async with connected(patient) as client:
         for _ in range(2):
             client.writer.write(header)
             head = await client.reader.readuntil(b"\r\n\r\n")
@@ -152,10 +173,10 @@ async def test_a_header_of_the_largest_size_is_served_again_and_again(port: int)
             await client.reader.readexactly(length)
 
 
-async def test_a_body_refused_by_its_length_is_taken_and_dropped(port: int) -> None:
+async def test_a_body_refused_by_its_length_is_taken_and_dropped(patient: int) -> None:
     """Closing on bytes that nobody reads would reset the connection, and lose the answer."""
     size = REQUEST_BYTES + 1_000_000
-    async with connected(port) as client:
+    async with connected(patient) as client:
         client.writer.write(HEAD.replace(b"40", b"%d" % size) + b"\r\n")
         head = await client.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 413 ")
@@ -166,16 +187,20 @@ async def test_a_body_refused_by_its_length_is_taken_and_dropped(port: int) -> N
 
 
 async def test_a_long_header_behind_another_request_is_no_answer_to_that(app: FastAPI) -> None:
+    begun, closed = asyncio.Event(), asyncio.Event()
+
     async def slowly() -> dict[str, bool]:
-        await asyncio.sleep(HEADER_TIME)
+        begun.set()
+        await closed.wait()
         return {"done": True}
 
     app.add_api_route("/slow", slowly)
     async with serving(app, lonely_settings()) as port, connected(port) as client:
         client.writer.write(b"GET /slow HTTP/1.1\r\nhost: api\r\n\r\n")
-        await asyncio.sleep(0.05)
+        await begun.wait()
         client.writer.write(FILLED + b"x" * HEADER_BYTES)
         seen, _ = await client.rest()
+        closed.set()
     assert seen == b""
 
 
@@ -188,17 +213,16 @@ async def test_a_long_header_behind_another_request_is_no_answer_to_that(app: Fa
     ],
     ids=["ever more fields", "a field without an end", "an extension without an end"],
 )
-async def test_what_surrounds_a_body_has_an_end(port: int, status: bytes, rest: bytes) -> None:
-    async with connected(port) as client:
+async def test_what_surrounds_a_body_has_an_end(patient: int, status: bytes, rest: bytes) -> None:
+    async with connected(patient) as client:
         client.writer.write(HEAD.replace(b"content-length: 40", b"transfer-encoding: chunked"))
         client.writer.write(b"\r\n" + rest)
-        seen, after = await client.rest()
+        seen, _ = await client.rest()
     assert seen.startswith(b"HTTP/1.1 " + status), seen
-    assert after < BODY_TIME
 
 
-async def test_what_is_not_http_is_refused(port: int) -> None:
-    async with connected(port) as client:
+async def test_what_is_not_http_is_refused(patient: int) -> None:
+    async with connected(patient) as client:
         client.writer.write(b"\0\r\n\r\n")
         seen, _ = await client.rest()
     assert seen.startswith(b"HTTP/1.1 400 "), seen
@@ -207,22 +231,18 @@ async def test_what_is_not_http_is_refused(port: int) -> None:
 async def test_a_body_that_trickles_is_refused(port: int) -> None:
     async with connected(port) as client:
         client.writer.write(HEAD + b"\r\n")
-        trickling = asyncio.create_task(client.trickle(b" " * 39))
-        seen, after = await client.rest()
-        trickling.cancel()
+        seen, after = await client.trickle(b" " * 39)
     assert seen.startswith(b"HTTP/1.1 408 "), seen
-    assert BODY_TIME <= after < BODY_TIME + 0.7
+    assert after >= BODY_TIME
 
 
 async def test_a_body_that_nobody_reads_is_not_waited_for(port: int) -> None:
     async with connected(port) as client:
         client.writer.write(WHOLE.replace(b"\r\n\r\n", b"\r\ncontent-length: 40\r\n\r\n"))
-        trickling = asyncio.create_task(client.trickle(b" " * 39))
-        seen, after = await client.rest()
-        trickling.cancel()
+        seen, after = await client.trickle(b" " * 39)
     assert seen.startswith(b"HTTP/1.1 200 "), seen
     assert seen.count(b"HTTP/1.1") == 1
-    assert BODY_TIME <= after < BODY_TIME + 0.7
+    assert after >= BODY_TIME
 
 
 async def test_bytes_between_requests_do_not_hold_a_connection(port: int) -> None:
@@ -230,10 +250,8 @@ async def test_bytes_between_requests_do_not_hold_a_connection(port: int) -> Non
         client.writer.write(WHOLE)
         await client.reader.readuntil(b"\r\n\r\n")
         client.since = monotonic()
-        trickling = asyncio.create_task(client.trickle(b"\r\n" * 20))
-        _, after = await client.rest()
-        trickling.cancel()
-    assert HEADER_TIME <= after < HEADER_TIME + 0.7
+        _, after = await client.trickle(b"\r\n" * 20)
+    assert after >= HEADER_TIME
 
 
 async def test_an_idle_connection_is_kept_between_requests(port: int) -> None:

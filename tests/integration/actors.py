@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -217,12 +218,16 @@ class Customer:
 
     async def save_card(self, card: str = "pm_card_visa", **fields: Any) -> Json:
         """Save a card as the default one, as a browser and the API do it together."""
-        begun = await self.ask("POST", "/billing/payment-methods/setup-intent", fields, status=201)
+        begun = await self._decided("/billing/payment-methods/setup-intent", fields)
         reference = begun["provider_reference"]
         assert (await self.actors.sandbox.confirm_as_client(reference, card)).status == 200
-        return await self.ask(
-            "POST", "/billing/payment-methods", {"setup_intent_id": reference}, status=201
-        )
+        return await self._decided("/billing/payment-methods", {"setup_intent_id": reference})
+
+    async def _decided(self, path: str, body: Json) -> Json:
+        """Create something; while the answer is 202, ask again with the same key."""
+        key, what = str(uuid4()), f"POST {path} is decided"
+        ask = partial(self.call, "POST", path, body, key=key)
+        return body_of(await wait_for(ask, what, lambda seen: seen.status_code != 202), 201)
 
     async def subscribed(self, plan: str = "pro", card: str = "pm_card_visa", **more: Any) -> Json:
         """An active subscription, paid by a card that is kept for the renewals."""

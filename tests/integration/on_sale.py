@@ -1,6 +1,8 @@
-"""Products that are sold while a story needs them."""
+"""Products that are sold while a story needs them, and changes of the catalog by many stories."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 from uuid import uuid4
 
 import pytest
@@ -8,6 +10,17 @@ import pytest
 from tests.integration.actors import Actors, Json
 
 Sell = Callable[[str, Json], Awaitable[str]]
+_TURN: Final = asyncio.Lock()
+
+
+async def put_in_turn(actors: Actors, path: str, body: Json) -> None:
+    """Change the catalog after all others who do so here.
+
+    Such changes wait for each other in Postgres, where many of them would wait for longer than a
+    statement may take, and be answered 503.
+    """
+    async with _TURN:
+        await actors.operate("PUT", path, body)
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.changes.chosen_plans import change, lines
+from tests.integration.changes.test_plan_changes import change, lines
 from tests.integration.coupons.coupons_made import coupon
+from tests.integration.coupons.test_coupons import coupon
+from tests.integration.on_sale import put_in_turn
 from tests.unit.golden.drawn import drawn
 
 SEATS: Final = {"least": 1, "most": 100}
@@ -24,7 +27,7 @@ async def on_sale(actors: Actors, every: str, unit_minor: int) -> str:
         "name": "Golden", "family": "golden", "allowance": every, "seats": SEATS,
         "prices": {every: {"USD": {"amount_minor": unit_minor}}},
     }  # fmt: skip
-    await actors.operate("PUT", f"/admin/plans/{key}", body)
+    await put_in_turn(actors, f"/admin/plans/{key}", body)
     return key
 
 

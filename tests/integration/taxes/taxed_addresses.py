@@ -3,13 +3,14 @@
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.on_sale import put_in_turn
 
 CLOCK = "2027-01-01T10:00:00Z"
 ADDRESS = {"line1": "Am Hof 1", "city": "Wien", "country": "AT"}
 
 
 async def collect(actors: Actors, key: str, name: str, **terms: Any) -> None:
-    await actors.operate("PUT", f"/admin/taxes/{key}", {"name": name} | terms, status=200)
+    await put_in_turn(actors, f"/admin/taxes/{key}", {"name": name} | terms)
 
 
 async def moved_to(customer: Customer, **address: Any) -> None:

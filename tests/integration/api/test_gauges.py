@@ -85,6 +85,8 @@ async def plan_of(api: Api, said: str, **sample: object) -> str:
         await superuser.execute(text(MANY), {"account": ids.decode(ids.ACCOUNT, account["id"])})
         await superuser.execute(text("SET LOCAL enable_seqscan = off"))
         await superuser.execute(text("SET LOCAL enable_sort = off"))
+        # It would read all that is here in the order of accounts, where that is fresh and little.
+        await superuser.execute(text("SET LOCAL enable_mergejoin = off"))
         plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {said}"), sample))
         await superuser.rollback()
     await engine.dispose()

@@ -4,7 +4,8 @@ import asyncio
 from typing import Final
 
 from tests.integration.actors import Actors, wait_for
-from tests.integration.arrears.deferred_uses import grant, put_off, until
+from tests.integration.arrears.deferred_uses import put_off, until
+from tests.integration.operator_acts import give
 from tests.integration.workflows.test_at_once import failing
 from tests.replay.cast import START, Story, live, on_clock, subscribed
 
@@ -44,7 +45,7 @@ async def account_settles_uses(actors: Actors) -> str:
     """Credits that are granted pay a use that was put off."""
     customer = await on_clock(actors)
     path = await put_off(customer, "1000")
-    await grant(customer, "3")
+    await give(customer, "3")
     await until(customer, path, "completed")
     return f"account/{customer.id}"
 
@@ -71,7 +72,7 @@ async def account_does_others_first(actors: Actors) -> str:
 
     await wait_for(tried_again, "the setup is tried again")
     path = await put_off(customer, "1000")
-    await grant(customer, "3")
+    await give(customer, "3")
     await until(customer, path, "completed")
     await actors.sandbox.clear("faults", away)
     assert (await saving).status_code in {201, 202}

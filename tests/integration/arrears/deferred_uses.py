@@ -1,9 +1,8 @@
 """Uses that are paid later, and credits that come to pay them."""
 
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
-from tests.integration.actors import API, Customer, Json
+from tests.integration.actors import Customer, Json
 from tests.integration.waiting import wait_for
 
 LATER: Final = {"product_id": "gpt-4", "on_insufficient": "defer"}
@@ -21,15 +20,6 @@ async def until(customer: Customer, path: str, wanted: str) -> Json:
         lambda: customer.ask("GET", path), f"{path} is {wanted}",
         lambda seen: seen["billing_status"] == wanted,
     )  # fmt: skip
-
-
-async def grant(customer: Customer, credits: str, **more: Any) -> None:
-    body = {"account_id": customer.id, "amount": credits, "reason": "test"} | more
-    headers = customer.actors.headers("*", "admin", str(uuid4()))
-    answer = await customer.actors.client.post(
-        f"{API}/admin/credits/adjust", json=body, headers=headers
-    )
-    assert answer.is_success, answer.text
 
 
 async def in_order(customer: Customer) -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.arrears.deferred_uses import grant
+from tests.integration.operator_acts import give
 from tests.integration.taxes.taxed_addresses import collect, moved_to
 
 CARD = "payment_charge"
@@ -127,7 +127,7 @@ async def test_a_card_that_is_suggested_is_quoted_what_it_would_pay(actors: Acto
     same = (quoted["total_cost"], quoted["unit_price"], quoted["currency"])
     assert same == ("1.50", "0.50", "USD")
     assert [one["amount"] for one in await customer.effects()] == [150]
-    await grant(customer, "6")
+    await give(customer, "6")
     quoted = await agree(customer, product, "3")
     assert quoted["suggested_billing_method"] == "credit_consumption"
     assert (quoted["total_cost"], quoted["currency"]) == ("6.00", "CREDIT")

@@ -9,8 +9,9 @@ from tests.integration.arrears.deferred_uses import in_order
 from tests.integration.arrears.overage_uses import RENEWAL, lines, use
 from tests.integration.arrears.test_agreed_limits import agree
 from tests.integration.arrears.test_tiered_overage import subscribed, usage_lines
-from tests.integration.arrears.test_voids import owed, void
+from tests.integration.arrears.test_voids import owed
 from tests.integration.money_seen import charged
+from tests.integration.operator_acts import void
 from tests.integration.recomputed_sums import differences
 
 PLAIN: Final = "0.02"

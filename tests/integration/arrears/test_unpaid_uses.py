@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import LATER, grant, in_order, put_off, until
+from tests.integration.arrears.deferred_uses import LATER, in_order, put_off, until
+from tests.integration.operator_acts import give
 
 START: Final = "2027-01-01T10:00:00Z"
 
@@ -49,13 +50,13 @@ async def test_the_oldest_are_paid_first_as_far_as_credits_go(actors: Actors) ->
     for hour, amount in enumerate(("10000", "15000", "5000", "2000"), 11):  # 20, 30, 10, 4 credits
         uses.append(await put_off(customer, amount))
         await customer.advance(to=f"2027-01-01T{hour}:00:00Z")
-    await grant(customer, "25")
+    await give(customer, "25")
     await until(customer, uses[-1], "completed")
     assert [await status(customer, path) for path in uses] == [
         "completed", "pending", "pending", "completed",
     ]  # fmt: skip
     assert await customer.credits() == 1
-    await grant(customer, "45")
+    await give(customer, "45")
     await until(customer, uses[2], "completed")
     assert [await status(customer, path) for path in uses] == ["completed"] * 4
     assert await customer.credits() == 6
@@ -73,7 +74,7 @@ async def test_credits_that_a_hold_gives_back_pay_too(
     actors: Actors, how: str, body: Json, left: int
 ) -> None:
     customer = await actors.customer()
-    await grant(customer, "5")
+    await give(customer, "5")
     wanted = {"amount": "4", "reason": "chat"}
     hold = await customer.ask("POST", "/billing/credits/holds", wanted, status=201)
     path = await put_off(customer, "1000")
@@ -91,7 +92,7 @@ async def test_a_use_of_bought_credits_alone_waits_for_such_and_keeps_nobody_wai
     done = await customer.ask("POST", "/usage/record", body, status=201)
     await customer.advance(to="2027-01-01T11:00:00Z")
     other = await put_off(customer, "1000")
-    await grant(customer, "5")
+    await give(customer, "5")
     await until(customer, other, "completed")
     path = f"/billing/records/{done['billing_id']}"
     assert await status(customer, path) == "pending"
@@ -160,7 +161,7 @@ async def test_a_card_that_declines_is_tried_once_and_credits_still_pay(actors: 
     assert await status(customer, second) == "failed"
     assert len(await customer.effects("charge.failed")) == 2
     await in_order(customer)
-    await grant(customer, "2")
+    await give(customer, "2")
     await until(customer, first, "completed")
     assert (await customer.ask("GET", first))["billing_method"] == "credit_consumption"
     assert await status(customer, second) == "failed"
@@ -200,7 +201,7 @@ async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
     first, second, third = [await declined(customer, amount) for amount in ("1000", "2000", "500")]
     assert (await unpaid(customer))["unpaid"] == "7.00"
     await in_order(customer)
-    await grant(customer, "3.5")  # of 2, 4 and 1
+    await give(customer, "3.5")  # of 2, 4 and 1
     await until(customer, third, "completed")
     paid = await customer.ask("GET", first)
     assert [paid[name] for name in ("billing_status", "billing_method", "currency")] == [
@@ -217,7 +218,7 @@ async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
     kept = await customer.ask("GET", second)
     assert (kept["billing_method"], kept["total_amount"]) == ("payment_charge", "4.00")
     await in_order(customer)
-    await grant(customer, "4")
+    await give(customer, "4")
     await until(customer, second, "completed")
     assert (await unpaid(customer))["unpaid"] == "0"
     await in_order(customer)
@@ -250,6 +251,6 @@ async def test_a_card_pays_what_was_put_off_when_it_is_asked_to(actors: Actors) 
     settled = await customer.ask(*process, key="with one")
     assert (settled["billing_status"], settled["billing_method"]) == ("completed", "payment_charge")
     assert [one["amount"] for one in await customer.effects()] == [200]
-    await grant(customer, "5")
+    await give(customer, "5")
     assert await customer.credits() == 5
     await in_order(customer)

@@ -7,22 +7,16 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import grant, in_order, put_off, until
+from tests.integration.arrears.deferred_uses import in_order, put_off, until
 from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.locked import held, waiting
 from tests.integration.money_seen import charged
 from tests.integration.on_sale import Sell
+from tests.integration.operator_acts import WHY, give, void
 from tests.integration.recomputed_sums import differences
 from tests.integration.usage.archived import archived
-
-WHY = {"reason": "counted twice"}
-
-
-async def void(actors: Actors, record: Json) -> Json:
-    path = f"/billing/records/{record['billing_id']}/void"
-    return await actors.operate("POST", path, WHY, status=200)
 
 
 async def basic(actors: Actors) -> Customer:
@@ -208,7 +202,7 @@ async def test_after_a_void_the_rest_costs_what_so_many_units_cost(
 
 async def test_credits_of_a_void_pay_what_was_put_off(actors: Actors) -> None:
     customer = await actors.customer()
-    await grant(customer, "3")
+    await give(customer, "3")
     wrong = await customer.ask(
         "POST", "/usage/record", {"product_id": "gpt-4", "usage_amount": "1500"}, status=201
     )

@@ -1,8 +1,10 @@
 """Applying a catalog: only the difference, new versions for new customers, nothing sold changes."""
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,11 +12,21 @@ from billing.catalog.plans import loader, service, store
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PlanSpec
 from billing.catalog.plans.tables import prices
 from billing.core.clock import real_now
+from billing.core.database import Database
 from billing.core.periods import MONTH, Interval
+from billing.core.prepared import driver_of
 from billing.money.subscriptions.entitlements import sold
 from tests.integration.catalog.subscribing import subscribe
 
 YEAR = Interval(unit="year")
+
+
+@pytest.fixture
+async def scratch(database: Database) -> AsyncIterator[AsyncConnection]:
+    """An operator's transaction that is rolled back: whole catalogs may be applied in it."""
+    async with database.operator() as connection:
+        yield connection
+        await driver_of(connection).rollback()
 
 
 def with_plan(key: str, **more: Any) -> CatalogSpec:

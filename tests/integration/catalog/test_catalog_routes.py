@@ -17,6 +17,22 @@ ENTITLEMENTS = "/api/v1/billing/entitlements"
 ADMIN = "/api/v1/admin"
 
 
+@pytest.fixture
+def plan_body() -> dict[str, Any]:
+    """A plan as an operator sends it."""
+    return {
+        "family": "test",
+        "name": "Test plan",
+        "features": {"export": True, "seats": 3},
+        "limits": [
+            {"meter": "api_calls", "included": "1000", "then": "overage", "prices": {"USD": "0.01"}}
+        ],
+        "trial_days": 7,
+        "monthly_credits": "250",
+        "prices": {"month": {"USD": {"amount_minor": 1200}, "JPY": {"amount_minor": 1500}}},
+    }
+
+
 async def member(api: Api) -> tuple[Any, dict[str, str]]:
     """A fresh account's id and the headers of one of its members."""
     made = await api.new_account()

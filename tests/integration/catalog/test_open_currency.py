@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.coupons.coupons_made import coupon
-from tests.integration.credits.test_hold_routes import give
+from tests.integration.operator_acts import give
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.waiting import wait_for

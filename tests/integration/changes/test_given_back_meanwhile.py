@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import grant
 from tests.integration.changes.chosen_plans import begun
 from tests.integration.changes.test_given_back import IN_JANUARY, dated
 from tests.integration.locked import held, waiting
 from tests.integration.money_seen import money
 from tests.integration.on_sale import Sell
+from tests.integration.operator_acts import give
 
 NOW: Json = {"at": "now", "refund": "credit"}
 
@@ -19,7 +19,7 @@ NOW: Json = {"at": "now", "refund": "credit"}
 async def paid_by(customer: Customer, way: str, sell: Sell) -> Json:
     """The fields of a use whose rest beyond the allowance a hold or a card would pay."""
     if way == "hold":
-        await grant(customer, "1")
+        await give(customer, "1")
         held = await customer.ask("POST", "/billing/credits/holds", {"amount": "1"}, status=201)
         return {"hold_id": held["hold_id"]}
     if way == "card":

@@ -9,10 +9,10 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.contract_terms import agree
 from tests.integration.arrears.overage_uses import use
-from tests.integration.arrears.test_voids import void
 from tests.integration.changes.chosen_plans import PATH, begun, lines
 from tests.integration.changes.test_endings import NOW
 from tests.integration.money_seen import charged, money
+from tests.integration.operator_acts import void
 from tests.integration.recomputed_sums import differences
 
 YEAR = {"interval": "year", "payment_method": "card"}

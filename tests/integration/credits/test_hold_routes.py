@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import httpx2
 import pytest
@@ -18,6 +17,7 @@ from tests.integration.api_app import Api
 from tests.integration.credits import holding
 from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
+from tests.integration.operator_acts import give
 
 HOLDS = "/billing/credits/holds"
 LATER = "2027-01-01T11:00:00Z"
@@ -30,15 +30,6 @@ async def funded(
     customer = await actors.customer(**fields)
     await give(customer, amount, is_paid=is_paid)
     return customer
-
-
-async def give(customer: Customer, amount: str, **more: Any) -> None:
-    body = {"account_id": customer.id, "amount": amount, "reason": "test"} | more
-    headers = customer.actors.headers("*", "admin", str(uuid4()))
-    answer = await customer.actors.client.post(
-        "/api/v1/admin/credits/adjust", json=body, headers=headers
-    )
-    assert answer.status_code == 201, answer.text
 
 
 async def held(customer: Customer, amount: str, **more: Any) -> Any:

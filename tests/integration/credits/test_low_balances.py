@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.credits.test_hold_routes import funded, give, held
+from tests.integration.credits.test_hold_routes import funded, held
+from tests.integration.operator_acts import give
 
 PATH = "/billing/credits/low-balance"
 LOW, EMPTY = "evt.billing.credits.low", "evt.billing.credits.empty"

@@ -6,7 +6,8 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer
-from tests.integration.credits.test_top_ups import AUTO, give, spend, until, wants
+from tests.integration.credits.test_top_ups import AUTO, spend, until, wants
+from tests.integration.operator_acts import give
 
 
 @pytest.mark.parametrize("what", ["removed", "barred"])

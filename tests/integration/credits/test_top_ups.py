@@ -9,20 +9,12 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.operator_acts import give
 from tests.integration.past_triggers import past_triggers
 
 AUTO = "/billing/credits/auto-top-up"
 TOP_UPS = "/billing/credits/top-ups"
 START = "2027-01-10T10:00:00Z"
-
-
-async def give(customer: Customer, amount: str, **more: Any) -> None:
-    body = {"account_id": customer.id, "amount": amount, "reason": "test"} | more
-    headers = customer.actors.headers("*", "admin", str(uuid4()))
-    answer = await customer.actors.client.post(
-        "/api/v1/admin/credits/adjust", json=body, headers=headers
-    )
-    assert answer.status_code == 201, answer.text
 
 
 async def spend(customer: Customer, amount: str) -> None:

@@ -23,6 +23,7 @@ from tests.integration.actors import Actors, Customer
 from tests.integration.credits import holding
 from tests.integration.integrity.test_integrity import A_USE, BEYOND, MINE
 from tests.integration.integrity.test_integrity import DAMAGE as ALL_DAMAGE
+from tests.integration.operator_acts import void
 from tests.integration.reversals.refunds_made import refunded as send_back
 
 LARGE: Final = 1
@@ -142,11 +143,6 @@ async def busy(actors: Actors, database: Database) -> Customer:
     await use(customer, feature_type="ai_responses", usage_amount="1")
     await spend(database, customer.uuid)
     return customer
-
-
-async def void(actors: Actors, record: dict[str, Any]) -> None:
-    path = f"/billing/records/{record['billing_id']}/void"
-    await actors.operate("POST", path, {"reason": "sent twice"}, status=200)
 
 
 async def test_whatever_comes_in_a_life_is_well_by_what_came_since(

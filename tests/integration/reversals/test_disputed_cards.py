@@ -1,8 +1,9 @@
 """A disputed card is not charged by itself: no top-up follows, and none at all after a fraud."""
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.credits.test_top_ups import AUTO, give, spend, until, wants
+from tests.integration.credits.test_top_ups import AUTO, spend, until, wants
 from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.operator_acts import give
 from tests.integration.payment_methods.conftest import METHODS
 from tests.integration.payments.test_card_rules import PACK, PURCHASES, declined, tries
 from tests.integration.reversals.outside_events import disputed, until_credits

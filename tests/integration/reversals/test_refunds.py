@@ -7,9 +7,9 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.overage_uses import RENEWAL, START, use
-from tests.integration.arrears.test_voids import void
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
+from tests.integration.operator_acts import void
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown

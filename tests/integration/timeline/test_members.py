@@ -3,7 +3,8 @@
 from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import grant, put_off, until
+from tests.integration.arrears.deferred_uses import put_off, until
+from tests.integration.operator_acts import give
 from tests.integration.reversals.refunds_made import refunded
 from tests.integration.waiting import body_of, wait_for
 
@@ -38,7 +39,7 @@ async def test_a_member_sees_nothing_of_anybodys_single_uses(actors: Actors) -> 
     customer = await actors.customer()
     await customer.save_card()
     settled = await put_off(customer, "1000")
-    await grant(customer, "2")
+    await give(customer, "2")
     await until(customer, settled, "completed")
     use = await charged(customer)
     await void(actors, customer, use)
@@ -117,7 +118,7 @@ async def test_a_member_finds_no_money_that_paid_a_single_use(actors: Actors) ->
 
 async def test_a_member_reads_roles_and_staff_reads_names(actors: Actors) -> None:
     customer = await actors.customer()
-    await grant(customer, "2")
+    await give(customer, "2")
     causes: dict[str, Json] = {}
     for role in ("billing", "member"):
         shown = (await seen(customer, role))["past"]

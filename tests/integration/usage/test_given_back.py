@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from billing.ledger.credits import service as credits
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.credits.test_top_ups import give
+from tests.integration.operator_acts import give
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_voids import WHY, books_agree, void

@@ -1,0 +1,24 @@
+"""Acts of an operator on a customer that many tests need."""
+
+from typing import Any
+from uuid import uuid4
+
+from tests.integration.actors import Actors, Customer, Json
+
+WHY = {"reason": "counted twice"}
+
+
+async def give(customer: Customer, amount: str, **more: Any) -> None:
+    """Give the customer credits."""
+    body = {"account_id": customer.id, "amount": amount, "reason": "test"} | more
+    headers = customer.actors.headers("*", "admin", str(uuid4()))
+    answer = await customer.actors.client.post(
+        "/api/v1/admin/credits/adjust", json=body, headers=headers
+    )
+    assert answer.status_code == 201, answer.text
+
+
+async def void(actors: Actors, record: Json) -> Json:
+    """Void the record of a use."""
+    path = f"/billing/records/{record['billing_id']}/void"
+    return await actors.operate("POST", path, WHY, status=200)

@@ -14,7 +14,7 @@ from billing.insight.timeline.step_words import Before, Shown, show
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import Change, Do, Effect, Rows
-from billing.money.collecting.transitions import CollectFacts
+from billing.money.collecting.facts import CollectFacts
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.schemas import LIVE, Attempt, Payment

@@ -15,14 +15,9 @@ from billing.metering.usage.schemas import Status
 from billing.money.card_usage.rules import ChargeState, agenda
 from billing.money.card_usage.schemas import ChargedUse
 from billing.money.collecting import views
-from billing.money.collecting.transitions import (
-    Collected,
-    CollectFacts,
-    Refused,
-    called_back,
-    collect,
-    invoice_of,
-)
+from billing.money.collecting.facts import Collected, CollectFacts, Refused
+from billing.money.collecting.outcomes import called_back
+from billing.money.collecting.transitions import collect, invoice_of
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.payments import transitions as payments

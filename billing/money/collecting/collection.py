@@ -9,8 +9,9 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
 from billing.money.collecting import views
+from billing.money.collecting.facts import CollectFacts
 from billing.money.collecting.rules import CollectionState, collection_agenda
-from billing.money.collecting.transitions import CollectFacts, collect, give_up
+from billing.money.collecting.transitions import collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 

@@ -14,7 +14,7 @@ from billing.core import keys
 from billing.core.frozen import Frozen
 from billing.core.money import round_exact
 from billing.matters.effects import Rows
-from billing.money.collecting.transitions import CollectFacts
+from billing.money.collecting.facts import CollectFacts
 from billing.money.contracts.schemas import Contract
 from billing.money.invoices.arrears import Arrear
 from billing.money.subscriptions.free_grants import FreeGrant

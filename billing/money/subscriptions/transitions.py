@@ -12,7 +12,9 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
 from billing.money.collecting import transitions as collecting
-from billing.money.collecting.transitions import Collected, Refused, collect, invoice_of
+from billing.money.collecting.facts import Collected, Refused
+from billing.money.collecting.outcomes import called_back
+from billing.money.collecting.transitions import collect, invoice_of
 from billing.money.dunning import cases
 from billing.money.invoices import arrears
 from billing.money.invoices.schemas import Invoice
@@ -192,7 +194,7 @@ def end_change(w: Work[SubscriptionFacts]) -> None:
 
 def _called_back(w: Work[SubscriptionFacts], live: Payment | None) -> bool:
     """True if a payment cannot succeed any more; money that came anyway takes effect."""
-    gone, became = collecting.called_back(w, live)
+    gone, became = called_back(w, live)
     if w.facts.answer is not None:
         _react(w, w.facts.answer.call.payment.invoice_id, became)
     return gone

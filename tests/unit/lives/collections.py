@@ -15,7 +15,7 @@ from billing.matters.agenda import Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
 from billing.money.collecting.collection import RULES, CollectionFacts, terms
-from billing.money.collecting.transitions import CollectFacts
+from billing.money.collecting.facts import CollectFacts
 from billing.money.dunning.rules import FINAL_ACTION_GAP
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import BalanceEntry, Invoice

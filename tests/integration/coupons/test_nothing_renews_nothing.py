@@ -228,3 +228,46 @@ async def test_a_free_plan_after_a_paid_one_brings_its_month_once(actors: Actors
     await customer.advance(to=f"2027-01-{day:02}T10:00:02Z")
     await change(customer, when="now", plan=small)
     assert (await had(customer))[0] == granted
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_the_units_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew(
+    actors: Actors, goes_on: bool
+) -> None:
+    plan = await sold(actors, 310, 10)
+    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    for day, interval in ((2, "year"), (4, "month" if goes_on else "year")):
+        await use_answers(customer)
+        await end_in_a_day(customer, day, interval=interval)
+        await customer.ask("POST", f"{PATH}/reactivate", status=200)
+        if not goes_on:
+            await change(customer, when="period_end", interval="month")
+        await customer.advance(to=f"2027-01-{day + 1:02}T11:00:00Z")
+    await use_answers(customer)
+    assert (await had(customer))[1] == 3100
+    await customer.advance(to="2027-02-05T11:00:00Z")
+    await use_answers(customer)
+    assert (await had(customer))[1] == 2 * 3100, "the next month has its own"
+
+
+async def end_in_a_day(customer: Customer, day: int, **wish: Any) -> None:
+    """Begin a new period that the end cuts to a day."""
+    await customer.advance(to=f"2027-01-{day:02}T10:00:00Z")
+    end = {"cancel_at": f"2027-01-{day + 1:02}T10:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", end, status=200)
+    await change(customer, when="now", **wish)
+
+
+async def test_credits_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew(
+    actors: Actors,
+) -> None:
+    plan = await sold(actors, 310, 10)
+    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    await end_in_a_day(customer, 2, interval="year")
+    await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to="2027-01-03T11:00:00Z")
+    assert round(await customer.credits()) == 310
+    await spend(customer, await customer.credits())
+    end = {"cancel_at": "2027-01-05T10:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", end, status=200)
+    await is_refused(customer, interval="month")

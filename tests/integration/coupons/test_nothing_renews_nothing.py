@@ -6,10 +6,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.contract_terms import agree
+from tests.integration.arrears.test_contracts import agree
 from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.changes.test_plan_changes import PATH, change, money
 from tests.integration.coupons.coupons_made import CLOCK, coupon
+from tests.integration.coupons.test_coupons import CLOCK, coupon
 from tests.integration.credits.test_rollover import spend
 from tests.integration.money_seen import money
 
@@ -271,3 +274,24 @@ async def test_credits_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew(
     end = {"cancel_at": "2027-01-05T10:00:00Z"}
     await customer.ask("POST", f"{PATH}/cancel", end, status=200)
     await is_refused(customer, interval="month")
+
+
+async def test_what_a_plan_for_nothing_gives_while_its_change_waits_comes_once(
+    actors: Actors,
+) -> None:
+    low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
+    customer = await beginning(actors, low, coupon=await coupon(actors, sold=[low], **FREE))
+    for second in (1, 3):
+        await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
+        wish = {"plan": high, "interval": "year", "payment_method": "card", "use_balance": False}
+        asked = await change(customer, when="now", **wish)
+        await use_up(customer)
+        await customer.pay(asked)
+        await until_plan(customer, high)
+        assert (await had(customer))[0] == 300
+        await step(customer, second + 1, plan=low, interval="month")
+        assert ((await had(customer))[0], await money(customer)) == (100, (second + 1) * 15000)
+
+
+async def until_plan(customer: Customer, plan: str) -> None:
+    await wait_for(customer.subscription, f"it is {plan}", lambda seen: seen["plan"]["key"] == plan)

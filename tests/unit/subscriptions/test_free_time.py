@@ -27,11 +27,13 @@ def begun(plan: str, kept: int, unspent: int, **more: Any) -> Player:
             "none": {"month": 0},
             "low": {"month": 1000, "year": 10000},
             "high": {"month": 3000, "year": 30000},
+            "small": {"year": 5000},
         },
         "terms": {
             "none": {"credits": 50, "calls": 500},
             "low": {"credits": 100, "calls": 1000},
             "high": {"credits": 300, "calls": 3000},
+            "small": {"credits": 50, "calls": 500},
         },
         "start": {"at": FIRST, "plan": plan, "interval": "month"},
     }
@@ -110,3 +112,26 @@ def test_credits_that_came_for_nothing_this_month_do_not_come_after_a_paid_plan(
     player.facts = lambda: replace(facts(), free_grants=(spent,))  # type: ignore[method-assign]
     assert goes(player, used="0", plan="none") == -100
     assert player.balance == 1000
+
+
+@pytest.mark.parametrize("wish", [{"interval": "year"}, {"plan": "small", "interval": "year"}])
+@pytest.mark.parametrize("used", ["0", "1"])
+def test_what_is_used_under_a_coupon_while_a_change_waits_is_taken_back_too(
+    used: str, wish: dict[str, Any]
+) -> None:
+    player = begun("low", 100, 100, coupons=[FREE | {"sold": ["low"], "kinds": ["plan"]}])
+    player.ask({"at": FIRST, "change": {"plan": "high", "when": "now"} | wish})
+    player.used_share = Decimal(used)
+    player.lots = (PlanLot(grant_key="cycle", unspent=Decimal(0), kept=Decimal(100)),)
+    assert player.paid(FIRST) == {"high": 200, "small": 0}[wish.get("plan", "high")]
+
+
+@pytest.mark.parametrize("used", ["0", "1"])
+def test_credits_of_a_free_plan_that_are_spent_while_a_change_waits_are_no_part_of_its_price(
+    used: str,
+) -> None:
+    player = begun("none", 50, 50)
+    player.ask({"at": FIRST, "change": {"plan": "low", "when": "now"}})
+    player.used_share = Decimal(used)
+    player.lots = (PlanLot(grant_key="cycle", unspent=Decimal(20), kept=Decimal(50)),)
+    assert player.paid(FIRST) == 100 - 20

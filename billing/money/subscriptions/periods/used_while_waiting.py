@@ -2,7 +2,8 @@
 
 The change credits what was unused when it was requested: time of the plan, and add-ons whose units
 it removes. What was used until the money came, or whose credits were spent, is billed as the change
-is applied, or left out of a note; its credits and units stay (docs/rules.md#subscriptions).
+is applied, or left out of a note; its credits and units stay (docs/rules.md#subscriptions). Those
+of a plan that costs nothing do not.
 """
 
 from collections import defaultdict
@@ -12,13 +13,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from billing.matters.effects import Rows, Work
+from billing.matters.effects import Remove, Rows, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
+    for_nothing,
     items,
     plan_credits,
     portions,
@@ -54,6 +56,8 @@ class Used(NamedTuple):
     """By add-on, the units that the change removes from the cycle."""
     units: Mapping[str, Fraction]
     """By meter, the used share of these units."""
+    was_free: bool
+    """True if the plan of before costs nothing: no credits and units of it stay."""
 
     def part(self, rows: Rows, line: InvoiceLine) -> Fraction:
         """Return its share of a line's credit: of an add-on by its units, else by time."""
@@ -72,7 +76,7 @@ def settled(
     """
     asked = change.new_terms
     terms = _of_this_cycle(w, asked, invoice)
-    used = _used(w, terms)
+    used = _used(w, terms, was_free=_was_free(w, change, invoice))
     terms = _less(w, terms, used)
     if terms != asked:
         w.change(change, terms=terms.model_dump(mode="json"))
@@ -109,7 +113,14 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     return asked.model_copy(update=moved)
 
 
-def _used(w: Work[SubscriptionFacts], terms: Terms) -> Used:
+def _was_free(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> bool:
+    """True if the plan of before costs nothing; the change's own invoice charges the new one."""
+    before = w.rows.copy()
+    before.take(Remove(Invoice, invoice.id))
+    return for_nothing.is_free(Work(before, w.facts), change.created_at)
+
+
+def _used(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Used:
     removed = {one.add_on: one for one in terms.portions if one.add_on and one.gone}
     gone = defaultdict[str, Decimal](Decimal)
     for one in removed.values():
@@ -119,16 +130,16 @@ def _used(w: Work[SubscriptionFacts], terms: Terms) -> Used:
         spent = known.spent_of(terms.units_gone.get(known.meter, Decimal(0)))
         if spent:
             units[known.meter] = min(Fraction(1), Fraction(spent) / Fraction(gone[known.meter]))
-    return Used(_span(w, terms), removed, units)
+    return Used(_span(w, terms, was_free=was_free), removed, units, was_free)
 
 
-def _span(w: Work[SubscriptionFacts], terms: Terms) -> Span | None:
+def _span(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Span | None:
     subscription, credited = cycles.of(w), terms.credited_since
     if credited is None:
         return None
     start = max(credited, subscription.cycle_start)
     used = shares.used_until(subscription, w.facts.used_share, start)
-    end = max(used, _spent_until(w, terms, start))
+    end = used if was_free else max(used, _spent_until(w, terms, start))
     return Span(credited, start, end) if end > start else None
 
 
@@ -151,16 +162,28 @@ def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
     """
     notes = tuple(_lower(w, one, used) for one in terms.notes)
     own = tuple(_with_used(one, used) for one in terms.portions)
-    fields: dict[str, Any] = {"notes": notes, "portions": own}
-    if used.span is not None:
-        _, start, end = used.span
-        kept = plan_credits.for_rest(w, start) - plan_credits.for_rest(w, end)
-        fields["credits"] = terms.credits + kept
-        if terms.resets:
-            fields["credits_replaced"] = max(Decimal(0), terms.credits_replaced - kept)
-        else:
-            fields["portions"] += portions.of_own(w, start, end)
+    kept = _kept_credits(w, terms, used)
+    if used.span is not None and not used.was_free and not terms.resets:
+        own += portions.of_own(w, used.span.start, used.span.end)
+    fields: dict[str, Any] = {
+        "notes": notes,
+        "portions": own,
+        "credits": terms.credits + kept,
+        "credits_replaced": max(Decimal(0), terms.credits_replaced - kept),
+    }
     return terms.model_copy(update=fields)
+
+
+def _kept_credits(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Decimal:
+    """Return the old plan's credits that stay: those of used time. One without a price keeps the
+    spent ones, as before the change: a price buys all credits of the new plan.
+    """
+    if not cycles.of(w).amount_minor:
+        spent = terms.credits_replaced - plan_credits.unspent(w)
+        return max(Decimal(0), spent) if terms.amount_minor else Decimal(0)
+    if used.span is None or used.was_free:
+        return Decimal(0)
+    return plan_credits.of_rest(w, used.span.start) - plan_credits.of_rest(w, used.span.end)
 
 
 def _with_used(one: Portion, used: Used) -> Portion:

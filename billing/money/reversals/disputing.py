@@ -2,7 +2,8 @@
 
 An open dispute claws back the credits; a dispute that is won returns money and credits. One that is
 won after it was booked as lost returns only the money, which is then the customer's. Any dispute
-stops automatic top-ups, and one for fraud bars its card.
+stops automatic top-ups, again once the bank takes the money and once it keeps it, and one for fraud
+bars its card.
 """
 
 from typing import Any, Final
@@ -77,7 +78,7 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
     if state != known.state:
         _move(w, known, state)
     elif _only_asks(before.status) and not _only_asks(outcome.status):
-        _announce(w, known, "escalated")
+        _escalate(w, known)
 
 
 def remind(w: Work[ReversalFacts], step: Step) -> None:
@@ -131,16 +132,25 @@ def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) 
         )
     )
     _announce(w, row, "opened")
-    w.do(Do(STOP, {"account_id": row.account_id, "reason": f"disputed: {row.reason}"}))
-    _bar_or_free_card(w, row)
+    _protect(w, row)
     return row
 
 
-def _bar_or_free_card(w: Work[ReversalFacts], row: Dispute) -> None:
-    """Bar the card of a dispute for fraud; free it once the bank has not taken the money."""
+def _escalate(w: Work[ReversalFacts], row: Dispute) -> None:
+    """Announce that the bank no longer only asks."""
+    _announce(w, row, "escalated")
+    _protect(w, row)
+
+
+def _protect(w: Work[ReversalFacts], row: Dispute) -> None:
+    """Stop top-ups, and bar the card of a dispute for fraud; free it once the bank has not taken
+    the money.
+    """
+    # One in another currency is closed here, though its bank has the money.
+    is_over = row.state in ("won", "closed") and row.status != "lost"
+    if not is_over:
+        w.do(Do(STOP, {"account_id": row.account_id, "reason": f"disputed: {row.reason}"}))
     if row.reason == FRAUD:
-        # One in another currency is closed here, though its bank has the money.
-        is_over = row.state in ("won", "closed") and row.status != "lost"
         since = {} if is_over else {"since": row.created_at}
         w.do(Do(FREE if is_over else BAR, {"payment_id": row.payment_id, **since}))
 
@@ -150,7 +160,7 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
         return  # a late answer: the bank has taken the money already
     if state == "open":
         _take(w, w.change(row, state="open"))
-        _announce(w, row, "escalated")
+        _escalate(w, row)
         return
     before = row.state
     if state == "lost" and before == "inquiry":
@@ -167,7 +177,7 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
 
 def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute:
     row = w.change(row, state=state, closed_at=w.facts.at)
-    _bar_or_free_card(w, row)
+    _protect(w, row)
     w.do(Do(BOUND, {"account_id": row.account_id}))
     return row
 
@@ -186,7 +196,7 @@ def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: Disp
         return
     row = w.change(row, status=status)
     if row.state == "closed":
-        _bar_or_free_card(w, row)
+        _protect(w, row)
     if (row.state, state) != ("lost", "won"):
         return
     row = _close(w, row, state)

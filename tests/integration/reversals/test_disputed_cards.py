@@ -28,7 +28,7 @@ async def test_top_ups_stop_with_a_dispute_until_they_are_switched_on_again(
     await spend(customer, "21")
     await until(customer, "completed")
 
-    await dispute(customer, "product_not_received")
+    opened = await dispute(customer, "product_not_received")
 
     await until_credits(customer, "9")
     await spend(customer, "1")
@@ -46,6 +46,12 @@ async def test_top_ups_stop_with_a_dispute_until_they_are_switched_on_again(
 
     await until(customer, "completed", "completed")
     await until_credits(customer, "108")
+    assert (await customer.ask("GET", AUTO))["stopped_at"] is None
+
+    await actors.sandbox.finish_dispute(opened, "lost")
+
+    await disputed(actors, customer, "lost")
+    assert (await customer.ask("GET", AUTO))["stopped_at"] is not None, "the bank keeps its money"
 
 
 async def test_a_card_of_a_fraud_is_not_charged_again_unless_the_dispute_is_won(

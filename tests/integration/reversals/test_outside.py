@@ -10,8 +10,13 @@ from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.arrears.deferred_uses import in_order, put_off, until
 from tests.integration.arrears.overage_uses import use
+from tests.integration.arrears.test_overage import use
+from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
 from tests.integration.changes.chosen_plans import begun, change
+from tests.integration.changes.test_plan_changes import begun, change
+from tests.integration.invoices.test_operating import balance
 from tests.integration.money_seen import money
+from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
 from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown
@@ -306,6 +311,37 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
     [event] = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute.won"))["data"]
     assert event["data"]["balance_cents"] == 999, "it says where the money is"
+    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
+    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+
+
+async def test_a_pack_paid_twice_of_which_a_bank_took_one_and_returned_it_is_half_there(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    pack = await customer.buy("small")
+    whose = await customer.stripe_customer()
+    await actors.sandbox.webhooks("hold", customer=whose, types=["payment_intent.*"])
+    poll = await actors.sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
+    await customer.pay(pack)
+    by_hand = await submit(customer, pack["invoice_id"], amount=500)
+    await actors.sandbox.clear("faults", poll)
+    await actors.sandbox.release(customer=whose)
+    await customer.until_purchase(pack["purchase_id"], "completed")
+    await decide(customer, by_hand, "approve", amount_minor=500)
+    opened = await actors.sandbox.dispute(intent_of(pack), "product_not_received")
+    for verdict in ("lost", "won"):
+        await actors.sandbox.finish_dispute(opened.body["id"], verdict)
+        await disputed(actors, customer, verdict)
+        assert await balance(customer) == (999 if verdict == "won" else 0)
+        assert await customer.credits() == Decimal("50.05005")
+        assert (await customer.purchase(pack["purchase_id"]))["status"] == "completed"
+    seen, invoice = await shown(customer, by_hand)
+    assert (seen["status"], seen["amount_refunded"]) == ("completed", 0)
+    assert (invoice["status"], [one["amount"] for one in invoice["credit_notes"]]) == (
+        "paid",
+        [499],
+    )
     report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
     assert report["ok"], [one for one in report["checks"] if not one["ok"]]
 

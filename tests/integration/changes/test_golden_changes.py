@@ -7,9 +7,7 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.changes.chosen_plans import change, lines
-from tests.integration.changes.test_plan_changes import change, lines
 from tests.integration.coupons.coupons_made import coupon
-from tests.integration.coupons.test_coupons import coupon
 from tests.integration.on_sale import put_in_turn
 from tests.unit.golden.drawn import drawn
 

@@ -8,11 +8,8 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.contract_terms import agree
-from tests.integration.arrears.test_contracts import agree
 from tests.integration.changes.chosen_plans import PATH, change
-from tests.integration.changes.test_plan_changes import PATH, change, money
 from tests.integration.coupons.coupons_made import CLOCK, coupon
-from tests.integration.coupons.test_coupons import CLOCK, coupon
 from tests.integration.credits.test_rollover import spend
 from tests.integration.money_seen import money
 

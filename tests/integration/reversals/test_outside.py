@@ -10,10 +10,8 @@ from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.arrears.deferred_uses import in_order, put_off, until
 from tests.integration.arrears.overage_uses import use
-from tests.integration.arrears.test_overage import use
-from tests.integration.arrears.test_unpaid_uses import in_order, put_off, until
 from tests.integration.changes.chosen_plans import begun, change
-from tests.integration.changes.test_plan_changes import begun, change
+from tests.integration.credits.test_top_ups import spend
 from tests.integration.invoices.test_operating import balance
 from tests.integration.money_seen import money
 from tests.integration.payments.manual_payments import decide, submit
@@ -295,6 +293,7 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     customer = await actors.customer()
     await customer.bought("small")
     payment = await paid_for(customer)
+    await spend(customer, "40")
     opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     await disputed(actors, customer, "lost")
@@ -303,7 +302,7 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert (won.status, len(won.body["balance_transactions"])) == (200, 2)
     await disputed(actors, customer, "won")
     assert await customer.credits() == 0
-    assert await money(customer) == 999
+    assert await money(customer) == 999, "also for what was spent"
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
     assert [note["amount"] for note in invoice["credit_notes"]] == [999]

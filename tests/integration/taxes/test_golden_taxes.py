@@ -10,13 +10,10 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.coupons.coupons_made import coupon
-from tests.integration.coupons.test_coupons import coupon
 from tests.integration.money_seen import newest_invoice
 from tests.integration.on_sale import put_in_turn
 from tests.integration.reversals.refunds_made import paid_for, refunded
-from tests.integration.reversals.test_refunds import paid_for, refunded
 from tests.integration.taxes.taxed_addresses import collect, moved_to
-from tests.integration.taxes.test_taxes import collect, moved_to, newest_invoice
 from tests.unit.golden.drawn import drawn
 
 # Where nobody else lives in these tests.

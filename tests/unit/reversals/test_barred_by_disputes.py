@@ -19,12 +19,18 @@ def judged(story: Story, status: str, *, is_withdrawn: bool = False) -> list[str
 
 
 def told(
-    story: Story, status: str, currency: str, reason: str = "fraudulent", **more: bool
+    story: Story,
+    status: str,
+    currency: str,
+    reason: str = "fraudulent",
+    *,
+    is_withdrawn: bool = False,
 ) -> list[str]:
     """The verbs that follow what the provider tells of the dispute."""
     heard = DisputeOutcome(
-        dispute_id="dp_1", status=status, amount_minor=999, currency=currency, reason=reason, **more
-    )
+        dispute_id="dp_1", status=status, amount_minor=999, currency=currency, reason=reason,
+        is_withdrawn=is_withdrawn,
+    )  # fmt: skip
     w = story.work()
     transitions.take_in(w, Taken(refunds=(), disputes=(heard,)))
     story.follow(w.effects)

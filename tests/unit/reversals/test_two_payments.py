@@ -18,7 +18,10 @@ from billing.money.reversals import transitions
 from tests.unit.reversals.story import AT, CREDITS, INVOICE, ME, PAYMENT, Story
 
 BY_HAND: Final = UUID(int=7)
-BOTH: Final[dict[str, Any]] = {"account_id": ME, "currency": "EUR", "flow": "card"}
+PACK: Final[dict[str, Any]] = {
+    "account_id": ME, "currency": "EUR", "flow": "card", "pack": "small", "pack_name": "Small",
+    "platform": "stripe", "status": "completed", "created_at": AT, "expires_at": AT,
+}  # fmt: skip
 
 
 def paid_twice(overpaid: int) -> Story:
@@ -31,13 +34,7 @@ def paid_twice(overpaid: int) -> Story:
     )
     other = {"id": BY_HAND, "flow": "manual", "status": "completed", "intent_key": "h"}
     w.add(card.model_copy(update=other | {"amount_minor": 500, "received_minor": 500}))
-    pack = {"pack": "small", "pack_name": "Small", "platform": "stripe", "status": "completed"}
-    w.add(
-        Purchase(
-            id=UUID(int=8), credits=CREDITS, amount_minor=999, invoice_id=INVOICE,
-            created_at=AT, expires_at=AT, **pack, **BOTH,
-        )
-    )  # fmt: skip
+    w.add(Purchase(id=UUID(int=8), credits=CREDITS, amount_minor=999, invoice_id=INVOICE, **PACK))
     return story
 
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 
 from billing.core.clock import real_now
 from billing.core.database import Database
@@ -12,7 +13,6 @@ from tests.integration.arrears.deferred_uses import in_order, put_off, until
 from tests.integration.arrears.overage_uses import use
 from tests.integration.changes.chosen_plans import begun, change
 from tests.integration.credits.test_top_ups import spend
-from tests.integration.invoices.test_operating import balance
 from tests.integration.money_seen import money
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
@@ -332,7 +332,7 @@ async def test_a_pack_paid_twice_of_which_a_bank_took_one_and_returned_it_is_hal
     for verdict in ("lost", "won"):
         await actors.sandbox.finish_dispute(opened.body["id"], verdict)
         await disputed(actors, customer, verdict)
-        assert await balance(customer) == (999 if verdict == "won" else 0)
+        assert await money(customer) == (999 if verdict == "won" else 0)
         assert await customer.credits() == Decimal("50.05005")
         assert (await customer.purchase(pack["purchase_id"]))["status"] == "completed"
     seen, invoice = await shown(customer, by_hand)

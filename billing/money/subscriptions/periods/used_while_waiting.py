@@ -183,7 +183,7 @@ def _kept_credits(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Decim
         return max(Decimal(0), spent) if terms.amount_minor else Decimal(0)
     if used.span is None or used.was_free:
         return Decimal(0)
-    return plan_credits.of_rest(w, used.span.start) - plan_credits.of_rest(w, used.span.end)
+    return plan_credits.for_rest(w, used.span.start) - plan_credits.of_rest(w, used.span.end)
 
 
 def _with_used(one: Portion, used: Used) -> Portion:

@@ -20,7 +20,7 @@ from billing.money.invoices.sums import USED_MEANWHILE
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import (
     cycles,
-    for_nothing,
+    free_time,
     items,
     plan_credits,
     portions,
@@ -117,7 +117,7 @@ def _was_free(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: I
     """True if the plan of before costs nothing; the change's own invoice charges the new one."""
     before = w.rows.copy()
     before.take(Remove(Invoice, invoice.id))
-    return for_nothing.is_free(Work(before, w.facts), change.created_at)
+    return free_time.is_free(Work(before, w.facts), change.created_at)
 
 
 def _used(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Used:
@@ -183,7 +183,7 @@ def _kept_credits(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Decim
         return max(Decimal(0), spent) if terms.amount_minor else Decimal(0)
     if used.span is None or used.was_free:
         return Decimal(0)
-    return plan_credits.for_rest(w, used.span.start) - plan_credits.of_rest(w, used.span.end)
+    return plan_credits.for_rest(w, used.span.start) - plan_credits.for_rest(w, used.span.end)
 
 
 def _with_used(one: Portion, used: Used) -> Portion:

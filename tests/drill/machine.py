@@ -14,7 +14,7 @@ import httpx2
 
 from api.app import create_app
 from billing.core.database import open_database
-from cli import doctor
+from cli import doctor_checks
 from cli.errors import StackError
 from devstack.launch import launch, stop
 from devstack.options import Options
@@ -22,18 +22,18 @@ from tests.integration.actors import API, Actors
 from tests.integration.api_app import stack_settings
 from workflows.client import connect
 
-DISK_LEFT: Final = doctor.DISK_LEFT
+DISK_LEFT: Final = doctor_checks.DISK_LEFT
 SETTING: Final = "STACK_POSTGRES_PORT"
 
 
 async def fill_disk(actors: Actors) -> None:
     """The doctor's limit is raised: nobody fills a disk for a drill."""
-    doctor.DISK_LEFT = 1.0  # type: ignore[misc]
+    doctor_checks.DISK_LEFT = 1.0  # type: ignore[misc]
 
 
 async def make_room(actors: Actors) -> None:
     """There is room again."""
-    doctor.DISK_LEFT = DISK_LEFT  # type: ignore[misc]
+    doctor_checks.DISK_LEFT = DISK_LEFT  # type: ignore[misc]
 
 
 class PortTaken:

@@ -13,7 +13,7 @@ from billing.core.secret_files import SUFFIX
 from billing.core.settings import Settings
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.__main__ import app
-from cli.doctor import Patient, disk
+from cli.doctor_checks import Patient, disk
 from devstack.options import ROOT
 
 PAGE: Final = (ROOT / "docs" / "deploy.md").read_text()

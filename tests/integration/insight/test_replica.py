@@ -15,7 +15,7 @@ from api.monitoring import replica as watch
 from billing.core import database as opening
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
-from cli.doctor import Patient, replica
+from cli.doctor_checks import Patient, replica
 from tests.integration.actors import wait_for
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.usage.conftest import V1, NewShop

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from cli.doctor import Patient, products
+from cli.doctor_checks import Patient, products
 from tests.integration.pricing.conftest import ProductService
 
 

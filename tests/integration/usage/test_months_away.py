@@ -21,22 +21,13 @@ from billing.insight.integrity import service as integrity
 from billing.insight.integrity import store
 from billing.metering.usage import counter_rebuild
 from billing.metering.usage.tables import billing_records
-from cli import doctor, month_files, month_parquet, months
+from cli import doctor_checks, month_files, month_parquet, months
 from cli.errors import StackError
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from tests.integration.scratch import scratch_database
 from tests.integration.usage.conftest import V1
-from tests.integration.usage.month_site import (
-    BEYOND,
-    CLAIM,
-    FILE,
-    HOLD,
-    NAME,
-    PERIOD,
-    Site,
-    opened,
-)
+from tests.integration.usage.month_site import BEYOND, CLAIM, FILE, HOLD, NAME, PERIOD, Site, opened
 from tests.integration.usage.test_voids import void
 
 
@@ -261,7 +252,7 @@ async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
 ) -> None:
     async def told() -> tuple[str, str]:
         patient: Any = SimpleNamespace(database=site.api.database)
-        (sign,) = await doctor.walls(patient)
+        (sign,) = await doctor_checks.walls(patient)
         (line,) = (one[-1] for one in months.listing(site.settings) if one[0] == NAME)
         return sign.state, line.rpartition("; ")[2]
 

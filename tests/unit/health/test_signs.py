@@ -16,7 +16,7 @@ from billing.platform.parking.schemas import Parking
 from billing.platform.processes.agreement import agreed
 from billing.platform.processes.schemas import Failures, Pool, Process
 from billing.platform.processes.schemas import Figures as Own
-from cli.doctor import CHECKS
+from cli.doctor_checks import CHECKS
 from devstack.options import ROOT
 from tests.test_documents import anchors
 

@@ -10,20 +10,14 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.pagination import (
-    Page,
-    PageRequest,
-    Paging,
-    as_page,
-    paginate,
-    paginate_merged,
-)
+from api.answers.pagination import Page, PageRequest, Paging, as_page, paginate, paginate_merged
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.date_range import MaybeMoment, moments
 from api.dependencies import Fresh, MemberRead
 from api.routes.base import new_router
-from api.routes.billing_records import KEYS, RatedAnswer
+from api.routes.billing_record_bodies import RatedAnswer
+from api.routes.billing_records import KEYS
 from api.user_scope import only_user, user_of
 from billing.core import clock, ids
 from billing.core.money import ZERO

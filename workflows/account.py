@@ -27,16 +27,16 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
         """Return once no step whose key begins with `stem` is due, though others may fail; or once
         such a step failed while the matter is halted, or the run ends.
         """
-        self._asked += 1
-        ticket = self._asked
+        self._requests += 1
+        ticket = self._requests
 
         def is_done() -> bool:
-            rest_done = self._rest_done >= ticket and not self._failed.has_any(stem)
-            return rest_done or self._quiet >= ticket
+            rest_done = self._rest_done_for >= ticket and not self._failed.has_any(stem)
+            return rest_done or self._quiet_for >= ticket
 
         def is_over() -> bool:
             # Its look or its own step fails, if it is halted.
-            tried = self._rest_done >= ticket or not self._failed
+            tried = self._rest_done_for >= ticket or not self._failed
             return self._draining or (bool(self._halt) and tried)
 
         await workflow.wait_condition(lambda: is_done() or is_over())

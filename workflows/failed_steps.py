@@ -73,13 +73,13 @@ class FailedSteps:
         first = self._first()
         return None if first is None else self._failures[first].again_at
 
-    def come(self) -> None:
+    def release_first(self) -> None:
         """Have the first waiting step tried: its time has come."""
         first = self._first()
         if first is not None:
             self._failures[first] = replace(self._failures[first], is_ready=True)
 
-    def halt(self) -> bool:
+    def has_ended_round(self) -> bool:
         """True if a step waits after the end of its round."""
         return any(not one.in_round and not one.is_ready for one in self._failures.values())
 

@@ -55,13 +55,13 @@ class MatterWorkflow(Generic[S]):
         self.ref = ref.model_copy(
             update={"head": None, "waits_for": None, "workflow_id": workflow_id}
         )
-        self._takes_at_once = not ref.workflow_id
+        self._tries_locally = not ref.workflow_id
         self._born_with, self._waits_for = ref.head, ref.waits_for
         self.state: S | None = None
-        self._asked = 0  # requests to read the rows again
-        self._seen = 0  # the last request that the newest state includes
-        self._quiet = 0  # the last request after which nothing was due
-        self._rest_done = 0  # the last one after which nothing was due but failed steps
+        self._requests = 0  # requests to read the rows again, so far; each has its number
+        self._read_for = 0  # the last request that the newest state includes
+        self._quiet_for = 0  # the last request after which nothing was due
+        self._rest_done_for = 0  # the last one after which nothing was due but failed steps
         self._next_step: Step | None = None
         self._failed = FailedSteps()  # where steps are independent
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
@@ -81,7 +81,7 @@ class MatterWorkflow(Generic[S]):
     @workflow.signal(description="Rows of this matter changed; the argument is an event that came")
     def changed(self, *event: Any) -> None:
         """Read the rows again, or check the given event at once."""
-        self._asked += 1
+        self._requests += 1
         self._next_step = self._look_at(step_of(event, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
@@ -102,12 +102,12 @@ class MatterWorkflow(Generic[S]):
         return None if workflow.patched("signals-call-for-looks-alone") else named
 
     async def _until_quiet(self) -> MatterStatus:
-        self._asked += 1
-        ticket = self._asked
+        self._requests += 1
+        ticket = self._requests
         await workflow.wait_condition(
-            lambda: self._quiet >= ticket or bool(self._halt) or self._draining
+            lambda: self._quiet_for >= ticket or bool(self._halt) or self._draining
         )
-        return self._standing(settled=self._quiet >= ticket and not self._halt)
+        return self._standing(settled=self._quiet_for >= ticket and not self._halt)
 
     @workflow.update(description="Try the halted step again now")
     async def resume(self) -> MatterStatus:
@@ -115,7 +115,7 @@ class MatterWorkflow(Generic[S]):
         self._halt.is_resumed = True
         if self._failed:
             self._failed.hurry()
-            self._asked += 1
+            self._requests += 1
         return self._standing(settled=False)
 
     @resume.validator
@@ -126,7 +126,7 @@ class MatterWorkflow(Generic[S]):
     @workflow.query(description="Where this customer stands")
     def standing(self) -> MatterStatus:
         """Return the newest known standing; change nothing."""
-        return self._standing(settled=self._quiet >= self._asked)
+        return self._standing(settled=self._quiet_for >= self._requests)
 
     async def run_in_turn(self, command: Command) -> MatterStatus:
         """Queue an operator's command for the loop; return when its consequences are done.
@@ -150,20 +150,20 @@ class MatterWorkflow(Generic[S]):
             step, again_at = self._head(), self._failed.next_try()
             if self._commands:
                 await self._run_command()
-            elif self.state is None or self._asked > self._seen:
+            elif self.state is None or self._requests > self._read_for:
                 await self._catch_up()
             elif again_at and (step is None or step.due > self._now()):
-                self._rest_done = self._seen
+                self._rest_done_for = self._read_for
                 await self._wait_for_try(again_at, step)
             elif step is None or KINDS[self.kind].rests(step.due, self._now()):
-                self._quiet = self._seen
+                self._quiet_for = self._read_for
                 if workflow.all_handlers_finished():
                     break
                 await workflow.wait_condition(
                     lambda: workflow.all_handlers_finished() or self._woken()
                 )
             elif step.due > self._now():
-                self._quiet = self._seen
+                self._quiet_for = self._read_for
                 await self._wait_until(step)
             else:
                 if step == done:
@@ -172,7 +172,7 @@ class MatterWorkflow(Generic[S]):
                 done = None if step.key in self._failed else step
 
     async def _begin_turn(self) -> None:
-        if self._halt and not self._failed.halt():
+        if self._halt and not self._failed.has_ended_round():
             self.ref = await self._halt.end(self.ref)
         if workflow.info().is_continue_as_new_suggested():
             await self._renew_run()
@@ -221,20 +221,20 @@ class MatterWorkflow(Generic[S]):
         pause = max(again_at - workflow.now(), SHORTEST_PAUSE)
         await self._wake_or(pause, "try a failed step again")
         if not self._woken() and (step is None or step.due > self._now()):
-            self._failed.come()
+            self._failed.release_first()
 
     async def _wake_or(self, pause: timedelta, summary: str | None = None) -> None:
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(self._woken, timeout=pause, timeout_summary=summary)
 
     def _woken(self) -> bool:
-        return self._asked > self._seen or bool(self._commands)
+        return self._requests > self._read_for or bool(self._commands)
 
     async def _do(self, step: Step) -> None:
         tried, words = self._failed.tries(step.key), step.words or step.name
         request = StepRequest(ref=self.ref, step=step.model_copy(update={"words": ""}), tried=tried)
         if not tried:
-            return await self._take(step.name, request, words)
+            return await self._run_to_success(step.name, request, words)
         try:
             await self._run(step.name, request, words)
         except ActivityError as error:
@@ -242,9 +242,9 @@ class MatterWorkflow(Generic[S]):
             await self._put_off(request, words, error)
 
     async def _look(self) -> None:
-        await self._take(LOOK, self.ref, "look at the rows")
+        await self._run_to_success(LOOK, self.ref, "look at the rows")
 
-    async def _take(self, activity: str, argument: Contract, words: str) -> None:
+    async def _run_to_success(self, activity: str, argument: Contract, words: str) -> None:
         """Run one activity until it succeeds or is put off, or an operator sends a command."""
         while True:
             try:
@@ -260,11 +260,11 @@ class MatterWorkflow(Generic[S]):
         """Run one activity and keep its result, the newest state of the rows, unless its step is
         put off.
         """
-        seen = self._asked
+        seen = self._requests
         state = await self._try(f"{self.kind}.{activity}", argument, words)
         if state is None:
             return
-        self.state, self._seen = state, seen
+        self.state, self._read_for = state, seen
         if self._failed:
             done = argument.step.key if isinstance(argument, StepRequest) else None
             self._failed.keep({step.key for step in self.plan(state)} - {done})
@@ -279,9 +279,9 @@ class MatterWorkflow(Generic[S]):
         """
         step = argument.step if isinstance(argument, StepRequest) else None
         again = step is not None and step.key in self._failed
-        if self._takes_at_once and not again and not isinstance(argument, CommandRequest):
+        if self._tries_locally and not again and not isinstance(argument, CommandRequest):
             try:
-                return await self._at_once(activity, argument, words)
+                return await self._as_local_activity(activity, argument, words)
             except FailureError as error:
                 end_if_canceled(error)
                 if isinstance(argument, StepRequest) and self._steps_are_independent():
@@ -302,7 +302,7 @@ class MatterWorkflow(Generic[S]):
         )
         return state
 
-    async def _at_once(self, activity: str, argument: Contract, words: str) -> S:
+    async def _as_local_activity(self, activity: str, argument: Contract, words: str) -> S:
         """Try a step as a local activity, which costs one event instead of six. A lost task loses
         the record of its try, but the rows show that a step was done.
         """
@@ -359,13 +359,13 @@ class MatterWorkflow(Generic[S]):
 
     async def _wait_halted(self, reason: str) -> None:
         """Halt for an hour, or until `resume`, a command, or a change if steps are independent."""
-        independent, before = self._steps_are_independent(), self._seen
+        independent, before = self._steps_are_independent(), self._read_for
         if independent and workflow.patched("a-halt-outlasts-earlier-requests"):
-            before = self._asked  # what was asked for before it was tried for a round
+            before = self._requests  # what was asked for before it was tried for a round
         self.ref = await self._halt.begin(self.ref, reason, self._shown)
 
         def goes_on() -> bool:
-            asked = independent and self._asked > before
+            asked = independent and self._requests > before
             return self._halt.is_resumed or bool(self._commands) or asked
 
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried

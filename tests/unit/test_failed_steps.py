@@ -24,7 +24,7 @@ def whole_round(failed: FailedSteps, now: datetime) -> datetime:
     while not failed.add("setup", now, is_final=False):
         again = failed.next_try()
         assert again is not None
-        failed.come()
+        failed.release_first()
         now = again
     return now
 
@@ -33,11 +33,11 @@ def test_a_lonely_step_is_tried_for_half_an_hour_and_then_each_hour(failed: Fail
     ended = whole_round(failed, START)
     assert timedelta(minutes=25) < ended - START < timedelta(minutes=35)
     assert failed.tries("setup") == DEFAULT.round_tries
-    assert failed.halt()
+    assert failed.has_ended_round()
     later = ended + timedelta(hours=1)
     assert failed.next_try() == later
-    failed.come()
-    assert not failed.halt()
+    failed.release_first()
+    assert not failed.has_ended_round()
     whole_round(failed, later)
     assert failed.tries("setup") == 2 * DEFAULT.round_tries
 
@@ -47,7 +47,7 @@ def test_the_others_are_ready_meanwhile(failed: FailedSteps) -> None:
     assert failed.ready(PLAN) == PLAN[1:]
     failed.add("top_up", START - DEFAULT.first_retry, is_final=False)
     assert failed.ready(PLAN) == []
-    failed.come()
+    failed.release_first()
     assert failed.ready(PLAN) == PLAN[1:], "the earlier one"
     failed.hurry()
     assert failed.ready(PLAN) == PLAN
@@ -56,7 +56,7 @@ def test_the_others_are_ready_meanwhile(failed: FailedSteps) -> None:
 def test_a_failure_that_no_repetition_helps_is_tried_once_more(failed: FailedSteps) -> None:
     assert not failed.add("setup", START, is_final=True)
     assert failed.add("setup", START, is_final=True)
-    assert failed.halt()
+    assert failed.has_ended_round()
 
 
 def test_a_step_that_is_done_or_no_longer_planned_is_forgotten(failed: FailedSteps) -> None:

@@ -46,7 +46,7 @@ async def put(
         raise NotFound("METER_NOT_FOUND")
     begins = start or at
     known = await store.ahead(connection, account_id, limit.meter, max(begins, at))
-    if len(known) == 1 and _is_so(known[0], limit, start, begins, end, agreed):
+    if len(known) == 1 and _is_unchanged(known[0], limit, start, begins, end, agreed):
         return known[0], None
     if begins < at:
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
@@ -132,7 +132,7 @@ async def _note(
     )
 
 
-def _is_so(
+def _is_unchanged(
     known: LimitOverride,
     limit: Limit,
     start: datetime | None,

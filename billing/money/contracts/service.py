@@ -55,7 +55,7 @@ async def put(
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
     known = await store.ahead(connection, account_id, start)
-    if known and _is_so(known[0], wanted, start):
+    if known and _is_unchanged(known[0], wanted, start):
         return known[0], None
     if start < at:
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
@@ -173,7 +173,7 @@ def _limited(agreed: Sequence[Contract]) -> Set[str]:
     return {limit.meter for one in agreed for limit in one.terms.limits}
 
 
-def _is_so(known: Contract, wanted: NewContract, start: datetime) -> bool:
+def _is_unchanged(known: Contract, wanted: NewContract, start: datetime) -> bool:
     """True if the same contract is agreed already, from `start` on or, if that is now, before."""
     terms, begins = known.terms, known.effective_from
     known_prices = [one.model_dump(exclude={"price_id"}) for one in terms.prices]

@@ -97,7 +97,7 @@ def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
             w.change(one, status="active", use_since=use_since)
 
 
-def put_off(w: Work[Any], since: datetime, until: datetime) -> None:
+def move_start(w: Work[Any], since: datetime, until: datetime) -> None:
     """Move the start of a scheduled change's discounts together with the change."""
     for one in w.rows.of(Discount):
         if one.use_since == since:

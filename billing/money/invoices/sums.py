@@ -103,11 +103,11 @@ def _discounted(
         for i, part in zip(places, split(taken, [left[i] for i in places]), strict=True):
             if part:
                 left[i] -= part
-                off[i] = _with(off[i], one.code, part)
+                off[i] = _add_part(off[i], one.code, part)
     return off
 
 
-def _with(off: list[dict[str, Any]], code: str, part: int) -> list[dict[str, Any]]:
+def _add_part(off: list[dict[str, Any]], code: str, part: int) -> list[dict[str, Any]]:
     """Return a line's discounts with one more part of a coupon; seats that keep their discounts may
     have a part of the same one already.
     """

@@ -52,7 +52,7 @@ def take_room(w: Work[Any]) -> None:
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
     """Return the payment's oldest refund or dispute that lacked room and must be placed again."""
     mine = (one for one in all_reversals(w.rows) if one.payment_id == w.facts.payment_id)
-    behind = [one for one in mine if _is_behind(w, one)]
+    behind = [one for one in mine if _lacks_note(w, one)]
     return min(behind, key=lambda one: (one.created_at, one.id), default=None)
 
 
@@ -81,7 +81,7 @@ def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
     return row
 
 
-def _is_behind(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
+def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
     """True if a credit note that found no room before has some now, or if credits of its note must
     still be clawed back.
     """

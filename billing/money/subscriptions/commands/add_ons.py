@@ -100,7 +100,7 @@ def choose(
     plan = w.facts.plan_of(w.rows)
     demand_known(plan, wanted, owned)
     fewer_now = when == "now"
-    if _is_so(owned, wanted, fewer_now=fewer_now):
+    if _is_unchanged(owned, wanted, fewer_now=fewer_now):
         scheduling.cancel(w, "the add-ons stay as they are", "add_ons")
         return wake(w)
     more = [one.add_on for one in items.more(w, plan, wanted)]
@@ -124,7 +124,7 @@ def choose(
     return wake(w)
 
 
-def _is_so(owned: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
+def _is_unchanged(owned: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
     """True if these are the lasting add-ons already, and none must be reduced now."""
     stay = {key: item.lasting for key, item in owned.items() if item.lasting}
     return wanted == stay and not (fewer_now and _is_fewer(owned, wanted))

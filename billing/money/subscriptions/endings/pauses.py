@@ -114,7 +114,7 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     subscription, start = cycles.of(w), invoice.period_start
     if start is None:
         raise ValueError("a resumption is billed for its period")
-    items.turn(w)
+    items.apply_next_quantities(w)
     moved = cycles.change(
         w,
         status="active",

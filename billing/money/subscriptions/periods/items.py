@@ -160,7 +160,7 @@ def keep(w: Work[SubscriptionFacts]) -> None:
         w.change(item, next_quantity=None)
 
 
-def turn(w: Work[SubscriptionFacts]) -> None:
+def apply_next_quantities(w: Work[SubscriptionFacts]) -> None:
     """Apply the quantities that were set for the period that begins."""
     for item in w.rows.of(Item):
         if item.next_quantity == 0:

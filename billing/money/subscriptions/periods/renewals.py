@@ -66,7 +66,7 @@ def renew(
     since = subscription.unpaid_at
     if subscription.status == "unpaid" and since is None:
         since = w.facts.at  # the previous release did not record it
-    items.turn(w)
+    items.apply_next_quantities(w)
     moved = cycles.change(
         w,
         status="active" if subscription.status == "trialing" else subscription.status,

@@ -77,7 +77,7 @@ def settled(
     asked = change.new_terms
     terms = _of_this_cycle(w, asked, invoice)
     used = _used(w, terms, was_free=_was_free(w, change, invoice))
-    terms = _less(w, terms, used)
+    terms = _with_use_billed(w, terms, used)
     if terms != asked:
         w.change(change, terms=terms.model_dump(mode="json"))
     return terms, _lines(w, change, invoice, used)
@@ -156,7 +156,7 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
     )
 
 
-def _less(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
+def _with_use_billed(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Terms:
     """Return the terms with lower notes, and with the old plan's credits for the used time. If its
     cycle continues, also with the old plan's units for that time and the used units of add-ons.
     """

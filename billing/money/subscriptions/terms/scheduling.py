@@ -138,7 +138,7 @@ def follow_period(w: Work[SubscriptionFacts]) -> None:
     end = cycles.of(w).current_period_end
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled" and change.effective_at is not None:
-            discounts.put_off(w, change.effective_at, end)
+            discounts.move_start(w, change.effective_at, end)
             w.change(change, effective_at=end)
 
 

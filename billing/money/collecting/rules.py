@@ -15,6 +15,7 @@ from billing.money.dunning.rules import (
     Case,
     final_action_due,
     final_due,
+    not_before,
     planned_at,
     slot_due,
 )
@@ -267,7 +268,9 @@ def _slots(c: Collecting) -> list[Step]:
     if slot >= len(c.case.policy.days):
         return [_give_up(c, c.case, final_due(c.case))]
     words = f"attempt {slot + 1} of {len(c.case.policy.days)}"
-    return [_slot(c, slot, slot_due(c.case, slot), words)]
+    step = _slot(c, slot, slot_due(c.case, slot), words)
+    # Also what is tried hourly, because the provider is down, was postponed.
+    return [step.model_copy(update={"due": not_before(c.case, step.due)})]
 
 
 def _lock_out(c: Collecting) -> list[Step]:
@@ -280,7 +283,7 @@ def _lock_out(c: Collecting) -> list[Step]:
     if c.tried_at is None:
         return []  # its payer chose the bank account, or an earlier release wrote the state
     waited = planned_at(case, len(case.policy.days) - 1) + UNDECIDED_IS_OVERDUE
-    return [_give_up(c, case, final_action_due(waited, c.tried_at))]
+    return [_give_up(c, case, not_before(case, final_action_due(waited, c.tried_at)))]
 
 
 def _give_up(c: Collecting, case: Case, due: datetime) -> Step:

@@ -20,7 +20,6 @@ from billing.money.collecting.rules import (
     first_key,
 )
 from billing.money.dunning import cases
-from billing.money.dunning.rules import Case
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
@@ -106,19 +105,7 @@ def _case(invoice: Invoice, row: DunningCase | None) -> dict[str, object]:
     if not row.is_open:
         # A written-off invoice is paid on request, not by a card saved for something else.
         return {"last_tried_at": row.last_true_attempt_at if invoice.status == "open" else None}
-    case = Case(
-        status="paused" if row.status == "paused" else "open",
-        policy=row.terms,
-        zone=row.zone,
-        day_zero_at=row.day_zero_at,
-        last_slot=row.last_slot,
-        last_slot_ran_at=row.last_slot_ran_at,
-        last_true_attempt_at=row.last_true_attempt_at,
-        extended_days=row.extended_days,
-        pursued=row.day_zero_at > row.opened_at,
-        ends_by_slots=True,
-    )
-    return {"case": case}
+    return {"case": row.plan}
 
 
 def _live(owed: Owed, live: Payment | None) -> dict[str, object]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
 from billing.matters.effects import Rows, Work
-from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE
+from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE, postponed
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
 from billing.money.invoices.refusals import wrong_status
@@ -32,14 +32,21 @@ def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
 
 
 def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> None:
-    """Move the coming slots and the final action by `days`. Errors: INVALID_EXTENSION."""
+    """Move the coming slots and the final action by `days`, however late they are.
+
+    Errors: INVALID_EXTENSION.
+    """
     case = _open_case_of(w, invoice_id)
     if not 0 < days <= MAX_EXTENSION_DAYS - case.extended_days:
         raise Invalid(
             "INVALID_EXTENSION",
             f"a case can be extended by at most {MAX_EXTENSION_DAYS} days in total",
         )
-    extended = w.change(case, extended_days=case.extended_days + days)
+    extended = w.change(
+        case,
+        extended_days=case.extended_days + days,
+        postponed_until=postponed(case.plan, w.facts.at, days),
+    )
     announce(w, extended, "extended", days=days, **_why(reason))
 
 
@@ -95,6 +102,7 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
         day_zero_at=w.facts.at,
         last_slot=max(case.last_slot, len(policy.days) - 1),
         extended_days=0,
+        postponed_until=None,
         close_reason=None,
         closed_at=None,
     )

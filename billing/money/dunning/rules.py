@@ -29,6 +29,8 @@ class Case(Frozen):
     last_slot_ran_at: AwareDatetime
     last_true_attempt_at: AwareDatetime
     extended_days: int = 0
+    postponed_until: AwareDatetime | None = None
+    """Nothing is due before; set by an extension, not in 0.1.0."""
     pursued: bool = False
     """True if it was exhausted before, and has a last term."""
     ends_by_slots: bool = False
@@ -43,7 +45,7 @@ def slot_due(case: Case, slot: int) -> datetime:
     """
     planned = planned_at(case, slot)
     gap = planned - planned_at(case, case.last_slot)
-    return spaced_due(planned, gap, case.last_slot_ran_at)
+    return not_before(case, spaced_due(planned, gap, case.last_slot_ran_at))
 
 
 def final_due(case: Case) -> datetime:
@@ -58,7 +60,26 @@ def final_due(case: Case) -> datetime:
     tried_at = case.last_true_attempt_at
     if case.ends_by_slots:
         tried_at = min(case.last_slot_ran_at, tried_at)
-    return final_action_due(planned, tried_at)
+    return not_before(case, final_action_due(planned, tried_at))
+
+
+def coming_due(case: Case) -> datetime:
+    """Return the due date of the next slot, or of the final action after the last one."""
+    coming = case.last_slot + 1
+    return slot_due(case, coming) if coming < len(case.policy.days) else final_due(case)
+
+
+def postponed(case: Case, at: datetime, days: int) -> datetime:
+    """Return the instant until which an extension at `at` postpones what is to come: its days are
+    added to the due date, or to now if that has passed.
+    """
+    wall = periods.to_wall(max(coming_due(case), at), case.zone)
+    return periods.from_wall(wall + timedelta(days=days), case.zone)
+
+
+def not_before(case: Case, due: datetime) -> datetime:
+    """Return the due date, or the instant to which an extension has postponed it, if later."""
+    return due if case.postponed_until is None else max(due, case.postponed_until)
 
 
 def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:

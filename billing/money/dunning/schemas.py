@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.effects import Row
+from billing.money.dunning.rules import Case
 
 
 class DunningCase(Row):
@@ -25,6 +26,7 @@ class DunningCase(Row):
     last_slot_ran_at: AwareDatetime
     last_true_attempt_at: AwareDatetime
     extended_days: int = 0
+    postponed_until: AwareDatetime | None = None
     paused_at: AwareDatetime | None = None
     opened_at: AwareDatetime
     closed_at: AwareDatetime | None = None
@@ -34,6 +36,23 @@ class DunningCase(Row):
     def terms(self) -> DunningPolicy:
         """The policy of the time when the case opened."""
         return DunningPolicy.model_validate(self.policy)
+
+    @property
+    def plan(self) -> Case:
+        """The case as its agenda sees it."""
+        return Case(
+            status="paused" if self.status == "paused" else "open",
+            policy=self.terms,
+            zone=self.zone,
+            day_zero_at=self.day_zero_at,
+            last_slot=self.last_slot,
+            last_slot_ran_at=self.last_slot_ran_at,
+            last_true_attempt_at=self.last_true_attempt_at,
+            extended_days=self.extended_days,
+            postponed_until=self.postponed_until,
+            pursued=self.day_zero_at > self.opened_at,
+            ends_by_slots=True,
+        )
 
     @property
     def is_open(self) -> bool:

@@ -18,6 +18,9 @@ dunning_cases = c.table(
     c.instant("last_slot_ran_at"),
     c.instant("last_true_attempt_at"),
     c.integer("extended_days", server_default="0"),
+    # Nothing is tried before, nor is the end: what was to come when the case was last extended,
+    # and the days that it got.
+    c.instant("postponed_until", nullable=True),
     c.instant("paused_at", nullable=True),
     c.instant("opened_at"),
     c.instant("closed_at", nullable=True),

@@ -53,6 +53,13 @@ async def resume(customer: Customer, way: str) -> None:
         await order(customer, "resume_dunning")
 
 
+async def extend(customer: Customer, way: str, days: int) -> None:
+    if way == "api":
+        await steer(customer, "extend", {"days": days})
+    else:
+        await order(customer, "extend_dunning", days=days)
+
+
 WAYS = pytest.mark.parametrize("way", ["api", "temporal"])
 
 
@@ -81,10 +88,8 @@ async def test_a_paused_case_tries_nothing_and_one_that_goes_on_keeps_its_gaps(
 @WAYS
 async def test_an_extended_case_moves_its_slots_and_its_end(actors: Actors, way: str) -> None:
     customer = await overdue(actors)
-    if way == "api":
-        assert (await steer(customer, "extend", {"days": 5}))["extended_days"] == 5
-    else:
-        await order(customer, "extend_dunning", days=5)
+    await extend(customer, way, 5)
+    assert (await case(customer))["extended_days"] == 5
     plan = [
         ("2027-02-09T09:59:59Z", 2, "past_due"),
         ("2027-02-09T10:00:00Z", 3, "past_due"),
@@ -95,6 +100,50 @@ async def test_an_extended_case_moves_its_slots_and_its_end(actors: Actors, way:
         await customer.advance(to=moment)
         seen = (await tried(customer), (await customer.subscription())["status"])
         assert seen == (tries, status), moment
+
+
+@WAYS
+async def test_an_extension_after_a_late_slot_moves_what_is_to_come(
+    actors: Actors, way: str
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await pause(customer, way)
+    await customer.advance(to="2027-02-10T10:00:00Z")
+    await resume(customer, way)
+    assert (await case(customer))["next_at"] == "2027-02-14T10:00:00Z"
+
+    await extend(customer, way, 5)
+
+    assert (await case(customer))["next_at"] == "2027-02-19T10:00:00Z"
+    await customer.advance(to="2027-02-19T09:59:59Z")
+    assert await tried(customer) == 3
+    await customer.advance(to="2027-02-19T10:00:00Z")
+    assert await tried(customer) == 4
+    assert (await case(customer))["next_at"] == "2027-02-20T10:00:00Z"
+    await extend(customer, way, 3)
+    await customer.advance(to="2027-02-23T09:59:59Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    await customer.advance(to="2027-02-23T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+
+
+@WAYS
+async def test_an_extension_during_a_pause_gives_an_overdue_slot_its_days_from_then(
+    actors: Actors, way: str
+) -> None:
+    customer = await overdue(actors)
+    await customer.advance(days=1)
+    await pause(customer, way)
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    await extend(customer, way, 5)
+    await customer.advance(to="2027-02-22T10:00:00Z")
+    await resume(customer, way)
+    assert (await case(customer))["next_at"] == "2027-02-25T10:00:00Z"
+    assert await tried(customer) == 2
+    await customer.advance(to="2027-02-25T10:00:00Z")
+    assert (await case(customer))["next_at"] == "2027-03-01T10:00:00Z", "its gap of four days"
+    assert await tried(customer) == 3
 
 
 async def test_a_debt_whose_forgiveness_was_not_answered_is_forgiven_once(actors: Actors) -> None:

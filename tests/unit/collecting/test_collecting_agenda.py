@@ -282,6 +282,14 @@ def test_one_slot_alone_is_the_renewal_itself() -> None:
     assert plan(invoice(case=only)) == {"inv_1/give-up": ZERO + 2 * DAY}
 
 
+def test_a_slot_that_is_tried_hourly_waits_until_its_extension_is_over() -> None:
+    down: dict[str, Any] = {"unreached_slots": (1,), "last_unreached_at": ZERO + 3 * DAY}
+    later = ZERO + 8 * DAY
+    again = "inv_1/attempt-1/again-1"
+    assert plan(invoice(case=case(), **down)) == {again: ZERO + 3 * DAY + timedelta(hours=1)}
+    assert plan(invoice(case=case(postponed_until=later), **down)) == {again: later}
+
+
 def test_a_slot_that_was_tried_without_a_noted_failure_is_used_up() -> None:
     tried = ("inv_1/attempt-0", "inv_1/attempt-1")
     assert plan(invoice(case=case(), tried=tried)) == {"inv_1/attempt-2": ZERO + 7 * DAY}

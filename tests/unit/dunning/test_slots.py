@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.catalog.plans.schemas import DunningPolicy
-from billing.money.dunning.rules import Case, final_due, slot_due
+from billing.money.dunning.rules import Case, coming_due, final_due, postponed, slot_due
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,6 +110,34 @@ def test_an_extension_moves_every_slot_to_come_and_the_end(
     for slot in range(1, len(days)):
         assert abs(slot_due(longer, slot) - slot_due(case, slot) - moved) <= an_hour
     assert abs(final_due(longer) - final_due(case) - moved) <= an_hour + timedelta(days=1)
+
+
+@given(
+    instants, schedules, st.sampled_from(ZONES), hours, st.data(),
+    st.timedeltas(timedelta(0), timedelta(days=30)),
+    st.timedeltas(timedelta(0), timedelta(days=30)),
+)  # fmt: skip
+def test_an_extension_moves_what_is_to_come_however_late_it_is(
+    zero: datetime, days: tuple[int, ...], zone: str, hour: int | None, data: st.DataObject,
+    late: timedelta, after: timedelta,
+) -> None:  # fmt: skip
+    last = data.draw(st.integers(0, len(days) - 1))
+    ran = zero + timedelta(days=days[last]) + late
+    case = opened(
+        zero, days, zone, hour, last_slot=last, last_slot_ran_at=ran, last_true_attempt_at=ran
+    )
+    now, moved, an_hour = ran + after, timedelta(0), timedelta(hours=2)
+    planned = coming_due(case)
+    for given_days in (5, 2):
+        case = case.model_copy(
+            update={
+                "extended_days": case.extended_days + given_days,
+                "postponed_until": postponed(case, now, given_days),
+            }
+        )
+        moved += timedelta(days=given_days)
+        # What is overdue has its days from now on; the clocks may change in between.
+        assert abs(coming_due(case) - max(planned, now) - moved) <= an_hour
 
 
 @given(instants, schedules, st.integers(1, 30), st.timedeltas(timedelta(0), timedelta(days=99)))

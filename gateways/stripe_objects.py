@@ -19,6 +19,8 @@ _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "succeeded": "succeeded",
     "canceled": "canceled",
 }
+_UNCONFIRMED: Final = "payment_intent_authentication_failure"
+"""The code of a try whose payer failed 3-D Secure."""
 _SETUP_STATES: Final = {
     "requires_confirmation": "waiting",
     "requires_action": "action",
@@ -123,6 +125,9 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
     action = intent.next_action
     redirect = action.to_dict().get("redirect_to_url") if action is not None else None
     charge, method = intent.latest_charge, intent.payment_method
+    decline = _decline(failure) if kind == "declined" and failure is not None else None
+    if decline is not None and decline.unconfirmed is not None:
+        charge = None  # the latest one, if any, is of an earlier try
     return Outcome(
         kind=kind,
         intent_id=intent.id,
@@ -132,7 +137,7 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
         card=method if isinstance(method, str) or method is None else method.id,
         redirect_url=redirect["url"] if redirect is not None else None,
         keeps_card=intent.setup_future_usage is not None,
-        decline=_decline(failure) if kind == "declined" and failure is not None else None,
+        decline=decline,
         is_over=kind == "canceled",
     )
 
@@ -140,11 +145,13 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
 def _decline(failure: stripe.StripeObject) -> Decline:
     """Return a failed intent's decline; codes that the bank did not give are absent."""
     said = failure.to_dict()
+    method = said.get("payment_method") if said.get("code") == _UNCONFIRMED else None
     return Decline(
         code=said.get("code") or "card_declined",
         decline_code=said.get("decline_code"),
         message=said.get("message") or "The card was declined.",
         advice=said.get("advice_code"),
+        unconfirmed=method.get("id") if isinstance(method, dict) else method,
     )
 
 

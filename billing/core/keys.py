@@ -35,9 +35,11 @@ def intent(invoice_id: UUID, number: int) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/intent-{number}"
 
 
-def payers_try(intent_key: str, charge_id: str) -> str:
-    """An attempt that the payer made in the browser, identified by the provider's charge."""
-    return f"{intent_key}/{charge_id}"
+def payers_try(intent_key: str, proven_by: str) -> str:
+    """An attempt that the payer made in the browser, identified by the provider's charge, or by
+    the card that its payer did not confirm.
+    """
+    return f"{intent_key}/{proven_by}"
 
 
 def submission(invoice_id: UUID, number: int) -> str:

@@ -76,6 +76,8 @@ class Decline(Frozen):
     decline_code: str | None = None
     message: str
     advice: str | None = None
+    unconfirmed: str | None = None
+    """Provider id of the card whose payer failed 3-D Secure: there was no charge."""
 
     @property
     def decline_class(self) -> DeclineClass:

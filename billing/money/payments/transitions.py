@@ -118,7 +118,7 @@ def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
         decline_code=decline.reason if decline else None,
         decline_class=decline.decline_class if decline else None,
         message=decline.message if decline else None,
-        detail={"charge_id": outcome.charge_id} if outcome.charge_id else {},
+        detail=_proof(outcome),
         finished_at=w.facts.at,
     )
 
@@ -144,13 +144,13 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     changed = w.change(payment, **_fields(w, payment, outcome))
     for attempt in owed.decided_by(payment.id, outcome):
         finish_attempt(w, attempt, outcome)
-    _keep_payers_try(w, payment, outcome)
     asked = owed.answered_by_payer(payment.id, outcome)
+    is_another = _keep_payers_try(w, owed, payment, outcome, asked)
     if asked is not None:
         finish_attempt(w, asked, outcome)
     if outcome.kind == "succeeded":
         changed = w.change(changed, **_paid_with(w, owed, changed, outcome))
-    if changed.status != payment.status or _is_new_decline(payment, changed, outcome):
+    if changed.status != payment.status or is_another or _is_new_decline(payment, changed, outcome):
         _announce_outcome(w, changed, outcome)
     if changed.status in FINAL_PAYMENT:
         send_waiting_to_approval(w, owed)
@@ -176,25 +176,45 @@ def _method_that_paid(w: Work[Any], owed: Owed, payment: Payment, outcome: Outco
     return (paid or payment).payment_method_id
 
 
-def _keep_payers_try(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
-    """Record a decline that the payer met in the browser, like one of our own tries."""
-    if outcome.kind != "declined" or outcome.charge_id is None:
-        return
-    if any(one.detail.get("charge_id") == outcome.charge_id for one in w.rows.of(Attempt)):
-        return
-    if payment.flow not in ("card", "checkout", PAYPAL):
-        return
+def _keep_payers_try(
+    w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome, asked: Attempt | None
+) -> bool:
+    """Record a decline that the payer met in the browser, like one of our own tries.
+
+    Returns True if it was not known. `asked` is our own try that the payer should confirm.
+    """
+    proof = _proof(outcome)
+    if outcome.kind != "declined" or not proof:
+        return False
+    if any(proof.items() <= one.detail.items() for one in w.rows.of(Attempt)):
+        return False
+    if outcome.charge_id is None:
+        is_payers = asked is None and owed.undecided is None
+    else:
+        is_payers = payment.flow in ("card", "checkout", PAYPAL)
+    if not is_payers:
+        return False
+    [proven_by] = proof.values()
     attempt = Attempt(
         id=w.facts.new_id(),
         account_id=payment.account_id,
         payment_id=payment.id,
         invoice_id=payment.invoice_id,
-        key=keys.payers_try(payment.intent_key, outcome.charge_id),
+        key=keys.payers_try(payment.intent_key, proven_by),
         status="declined",
         started_at=w.facts.at,
         real_started_at=w.facts.real_at,
     )
     finish_attempt(w, w.add(attempt, once="key"), outcome)
+    return True
+
+
+def _proof(outcome: Outcome) -> dict[str, str]:
+    """Return what tells a try from others: its charge, or the card that nobody confirmed."""
+    unconfirmed = outcome.decline.unconfirmed if outcome.decline is not None else None
+    if outcome.charge_id is not None:
+        return {"charge_id": outcome.charge_id}
+    return {"unconfirmed": unconfirmed} if unconfirmed is not None else {}
 
 
 def _bar(w: Work[Any], attempt: Attempt, decline: Decline | None) -> None:

@@ -134,6 +134,39 @@ async def test_a_try_that_its_payer_did_not_confirm_has_failed_for_ever(actors: 
     assert (kept, paid["status"]) == (failed, "succeeded")
 
 
+async def test_each_confirmation_that_fails_in_the_browser_is_a_payment_that_failed(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    begun = await customer.buy("small")
+    assert (await customer.confirm(begun, "pm_card_visa_chargeDeclined")).status == 402
+    unconfirmed = "payment_intent_authentication_failure"
+
+    async def codes() -> list[str]:
+        listed = (await customer.ask("GET", f"{LIST}?status=failed"))["data"]
+        return [one["failure_code"] for one in listed]
+
+    async def fail_to_confirm() -> None:
+        await customer.confirm(begun, "pm_card_authenticationRequired")
+        await actors.sandbox.authenticate(intent_of(begun), passed=False)
+
+    await wait_for(codes, "the decline is known", lambda seen: seen == ["generic_decline"])
+    await fail_to_confirm()
+    once = [unconfirmed, "generic_decline"]
+    await wait_for(codes, "the first failure is known", lambda seen: seen == once)
+    await fail_to_confirm()
+    twice = [unconfirmed, *once]
+    await wait_for(codes, "the second failure is known", lambda seen: seen == twice)
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await codes() == twice
+    [told] = await customer.rows(
+        "SELECT count(*) AS times FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.payment.failed'"
+    )
+    assert told["times"] == 3
+
+
 async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer) -> None:
     await customer.save_card()
     await customer.script("stolen_card")

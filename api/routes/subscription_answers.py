@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,6 @@ from api.pay.pay_actions import NextAction
 from api.routes.invoice_answers import next_action_of
 from billing.catalog.plans import rules
 from billing.catalog.plans import store as plans
-from billing.core.periods import Interval
 from billing.money.discounts import store as discount_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import UNTRIED, Attempt
@@ -23,10 +22,6 @@ from billing.money.subscriptions.periods import true_ups
 from billing.money.subscriptions.periods.items import standing
 from billing.money.subscriptions.periods.spending import spent_so_far
 from billing.money.subscriptions.schemas import Collection, Subscription
-
-_ADVERBS: Final = {"month": "monthly", "year": "yearly"}
-WORDS: Final = {adverb: words for words, adverb in _ADVERBS.items()}
-"""Intervals such as `month`, by their adverbs such as `monthly`."""
 
 
 class AddOnPart(Answer):
@@ -156,7 +151,7 @@ class SubscriptionAnswer(Answer):
     user: AccountId = Field(validation_alias="account_id")
     status: str
     plan: PlanPart
-    interval: str
+    interval: str = Field(description="The interval of its price, as `GET /billing/plans` names it")
     quantity: int
     amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
@@ -208,7 +203,7 @@ class SubscriptionAnswer(Answer):
         return cls.of(
             subscription,
             plan=plan,
-            interval=interval_name(subscription.interval),
+            interval=rules.show_interval(subscription.interval),
             quantity=items[0].quantity,
             add_ons=standing(items, subscription),
             discounts=[
@@ -229,9 +224,3 @@ def _latest_decline(tries: Sequence[Attempt]) -> DeclinePart | None:
     tried = [one for one in tries if one.status not in UNTRIED]
     declined = bool(tried) and tried[-1].status == "declined"
     return DeclinePart.of(tried[-1]) if declined else None
-
-
-def interval_name(interval: Interval) -> str:
-    """Return `monthly` or `yearly`, else the interval as the price list has it."""
-    words = rules.show_interval(interval)
-    return _ADVERBS.get(words, words)

@@ -30,7 +30,7 @@ from api.requests.coupon_codes import CouponCode
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.paying_bodies import PayingBody
-from api.routes.subscription_answers import WORDS, SubscriptionAnswer
+from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_orders import carry_out
 from api.routes.subscription_previews import (
     SUMS,
@@ -68,10 +68,11 @@ from billing.money.subscriptions.states import Command
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
 DAYS_UNTIL_DUE: Final = 30
+_WORDS: Final = {"monthly": "month", "yearly": "year"}
 
 
 def _without_adverb(value: Any) -> Any:
-    return WORDS.get(value, value) if isinstance(value, str) else value
+    return _WORDS.get(value, value) if isinstance(value, str) else value
 
 
 PriceInterval = Annotated[

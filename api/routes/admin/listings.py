@@ -17,8 +17,9 @@ from api.calls import account_filter
 from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.routes.invoice_answers import InvoiceAnswer, show_row
-from api.routes.invoices import StatusFilter, status_of
+from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
 from api.routes.subscription_answers import interval_name
+from billing.catalog.plans import rules
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceCollection
 from billing.money.invoices.tables import invoices
@@ -137,4 +138,4 @@ async def list_all_purchases(
 def _sold(row: Any) -> SoldAnswer:
     sold = subscription_store.show(row)
     more = {name: row[name] for name in ("plan_version", "price_version", "price_cents")}
-    return SoldAnswer.of(sold, interval=interval_name(sold.interval), **more)
+    return SoldAnswer.of(sold, interval=rules.show_interval(sold.interval), **more)

@@ -10475,7 +10475,10 @@ export interface components {
             /** Status */
             status: string;
             plan: components["schemas"]["PlanPart"];
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval of its price, as `GET /billing/plans` names it
+             */
             interval: string;
             /** Quantity */
             quantity: number;

@@ -36,7 +36,7 @@ async def test_subscribers_are_found_by_plan_price_and_status(
     assert [one["account_id"] for one in newest] == [second["id"], first["id"]]
     shown = newest[0]
     assert (shown["plan"], shown["interval"], shown["plan_version"] > 0) == (
-        "basic", "monthly", True,
+        "basic", "month", True,
     )  # fmt: skip
     at_its_price = {"price": shown["price_cents"], "currency": shown["currency"]}
     assert newest == await listed(api, "subscriptions", **at_its_price, limit=2)

@@ -75,7 +75,7 @@ async def test_a_shorter_interval_that_is_paid_after_its_period_changes_nothing(
     cents = await due_now(customer)
     await customer.advance(days=9)
     after = await customer.subscription()
-    assert (after["status"], after["interval"]) == ("active", "monthly")
+    assert (after["status"], after["interval"]) == ("active", "month")
     assert after["pending_change"] is None
 
     await gives_back(customer, cents)

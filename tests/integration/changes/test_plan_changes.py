@@ -69,7 +69,7 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
         customer.subscription, "it is given", lambda seen: seen["plan"]["key"] == "pro"
     )
 
-    assert (given["interval"], given["amount_cents"]) == ("yearly", 49000)
+    assert (given["interval"], given["amount_cents"]) == ("year", 49000)
     assert given["current_period_start"] == LATER
     assert given["current_period_end"] == "2028-01-11T10:00:00Z"
     assert given["cycle_end"] == "2027-02-11T10:00:00Z"

@@ -58,12 +58,12 @@ class UsageBatch:
         await check_platform(self._headers, accounts, self._call.services)
         await self._price()
         uses = await self._allowed(self._uses())
-        places = list(uses)
-        for number, done in (await self._write(list(uses.values()))).items():
+        places, rows = list(uses), list(uses.values())
+        for number, done in (await self._write(rows)).items():
             if done.verdict == "duplicate":
                 self._duplicates.add(places[number])
             else:
-                self._refused[places[number]] = code_and_detail(done)
+                self._refused[places[number]] = code_and_detail(done, rows[number])
         return self._answer()
 
     async def _find_owners(self) -> None:

@@ -24,8 +24,8 @@ from billing.metering.budgets.rules import broken
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.schemas import Decision
 from billing.metering.usage import service, store
-from billing.metering.usage.rules import NOTHING
-from billing.metering.usage.schemas import Recorded, Use
+from billing.metering.usage.rules import NOTHING, without_cost
+from billing.metering.usage.schemas import Recorded, Use, UseKind
 from billing.money.subscriptions import exposure
 
 CODES_OF_USES = (
@@ -34,10 +34,11 @@ CODES_OF_USES = (
     "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "USAGE_TOO_LARGE",
     "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED", "HOLD_SCOPE",
 )  # fmt: skip
+_UNPRICED: Final = ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND")
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 
 
-def code_and_detail(done: Recorded) -> tuple[str, str]:
+def code_and_detail(done: Recorded, use: Use) -> tuple[str, str]:
     """Return the code and sentence of a use that was not recorded."""
     required, available = _figures(done)
     said = {
@@ -49,9 +50,18 @@ def code_and_detail(done: Recorded) -> tuple[str, str]:
     }
     if done.method == BY_PAID_CREDITS:
         said["INSUFFICIENT_CREDITS"] = service.NO_BALANCE
+    operation = _operation_alone(use.kind)
+    if done.verdict in _UNPRICED and operation is not None:
+        return done.verdict, without_cost(operation)
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED
     return done.verdict, said.get(done.verdict) or CODES[done.verdict].detail
+
+
+def _operation_alone(kind: UseKind) -> str | None:
+    """Return the operation if a use names nothing else that could price or count it."""
+    others = (kind.product_id, kind.service_type, kind.feature_type)
+    return kind.operation if others == (None, None, None) else None
 
 
 def _figures(done: Recorded) -> tuple[str, str]:
@@ -61,7 +71,7 @@ def _figures(done: Recorded) -> tuple[str, str]:
 
 async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     """Return the error for a use that was not recorded, with the figures behind it."""
-    code, detail = code_and_detail(done)
+    code, detail = code_and_detail(done, use)
     required, available = _figures(done)
     if code == "INSUFFICIENT_CREDITS":
         return PaymentRequired(code, detail, required=required, available=available)
@@ -78,8 +88,8 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     return Invalid(code, detail)
 
 
-async def _not_entitled(done: Recorded, _: Use, call: AccountCall) -> BillingError:
-    code, detail = code_and_detail(done)
+async def _not_entitled(done: Recorded, use: Use, call: AccountCall) -> BillingError:
+    code, detail = code_and_detail(done, use)
     async with call.transaction() as connection:
         now = await clock.now(connection, call.account.id)
         period = await store.open_period(connection, call.account.id, now)
@@ -150,7 +160,7 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
     at_once = done.method == BY_CARD  # on no future invoice, so no budget bounds it
     total = ZERO if at_once else done.total
     refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
-    code, detail = code_and_detail(done)
+    code, detail = code_and_detail(done, use)
     if refused is None:  # raised or removed meanwhile
         return Conflict(code, detail, retry_after=1)
     budget = refused.budget

@@ -42,6 +42,14 @@ def too_large(meter: str, most: Decimal) -> str:
     return f"one use of {meter} is at most {most.normalize():f} units"
 
 
+def without_cost(operation: str) -> str:
+    """Return the error sentence for a use of an operation that nothing prices."""
+    return (
+        f"the operation {operation!r} has no cost: an operator sets it by"
+        " PUT /admin/credit-costs/{operation}"
+    )
+
+
 def record_id(account_id: UUID, event_id: str | None, at: datetime) -> UUID:
     """Return the record id of an event that arrives at this real time; a new id without an event.
 

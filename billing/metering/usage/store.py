@@ -153,6 +153,8 @@ async def meter_of(
     named = {"product": product, "service": service, "feature": feature, "operation": operation}
     row = (await connection.execute(_METER, named)).one()
     if row.meter is None:
+        if operation is not None and (product, service, feature) == (None, None, None):
+            raise NotFound("METER_NOT_FOUND", rules.without_cost(operation))
         raise NotFound("METER_NOT_FOUND")
     if amount > row.max_per_use:
         raise Invalid("USAGE_TOO_LARGE", rules.too_large(row.meter, row.max_per_use))

@@ -25,9 +25,21 @@ async def put_cost(shop: Shop, operation: str, body: dict[str, Any]) -> None:
 async def test_the_price_is_the_row_else_the_built_in_one(new_shop: NewShop) -> None:
     shop = await new_shop("100")
     operation = f"op-{uuid4().hex[:12]}"
-    assert (await shop.post("/usage/record", {"operation": operation, "usage_amount": "1"})).json()[
-        "code"
-    ] == "METER_NOT_FOUND"
+    unknown = {"operation": operation, "usage_amount": "1"}
+    refused = (await shop.post("/usage/record", unknown)).json()
+    assert refused["code"] == "METER_NOT_FOUND"
+    assert refused["detail"] == (
+        f"the operation '{operation}' has no cost: an operator sets it by"
+        " PUT /admin/credit-costs/{operation}"
+    )
+    [in_batch] = (await shop.batch(unknown))["results"]
+    asked = (
+        await shop.post("/quota/check", {"operation": operation, "requested_amount": "1"})
+    ).json()
+    assert in_batch["detail"] == asked["detail"] == refused["detail"]
+    by_wallet = unknown | {"billing_method": "wallet_deduction"}
+    told = (await shop.post("/usage/record", by_wallet)).json()
+    assert (told["code"], told["detail"]) == ("PRODUCT_PRICING_NOT_FOUND", refused["detail"])
     await put_cost(shop, operation, {"cost": "12"})
     use = {"operation": operation, "usage_amount": "2", "event_id": "e-1"}
     done = await shop.post("/usage/record", use)

@@ -307,7 +307,7 @@ def valid_key(key: str | None) -> str | None:
     if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
         raise Invalid(
             "IDEMPOTENCY_KEY_INVALID",
-            f"an Idempotency-Key must have 1 to {MAX_KEY_CHARS} visible characters",
+            f"an Idempotency-Key must have 1 to {MAX_KEY_CHARS} printable ASCII characters",
         )
     return key
 

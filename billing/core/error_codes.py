@@ -41,7 +41,7 @@ CODES: Final[dict[str, Problem]] = {
         400, "send an Idempotency-Key: without one a repeat would do it twice"
     ),
     "IDEMPOTENCY_KEY_INVALID": Problem(
-        400, "an Idempotency-Key must have 1 to 255 visible characters"
+        400, "an Idempotency-Key must have 1 to 255 printable ASCII characters"
     ),
     "IDEMPOTENCY_KEY_REUSED": Problem(422, "this Idempotency-Key was used with a different body"),
     "IDEMPOTENCY_IN_FLIGHT": Problem(409, "the first request with this key is still running"),

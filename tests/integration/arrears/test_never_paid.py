@@ -51,6 +51,22 @@ async def test_overage_ends_at_the_unpaid_limit_until_money_came(
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"
 
 
+async def test_overage_ends_at_the_unpaid_limit_of_a_second_subscription_of_one_instant(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+
+    async def begin() -> None:
+        await customer.subscribe("basic", coupon=await coupon(actors, "100"))
+        await customer.until_subscription("active")
+
+    await begin()
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await begin()
+    assert await is_capped(customer)
+    await refused(customer, TOO_MUCH)
+
+
 async def test_what_a_renewal_did_not_bring_still_counts(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribe("basic", coupon=await coupon(actors, "100"))

@@ -36,9 +36,13 @@ BEGIN
         ELSIF known.start_at > start_at AND known.start_at < end_at THEN
             start_at := known.start_at;
         END IF;
-    ELSIF known.end_at > p_at AND given.is_month THEN
-        -- What ends keeps its row, even at the instant it began.
-        start_at := greatest(p_at, known.start_at + interval '1 microsecond');
+    ELSIF known.end_at > p_at AND (given.is_month OR known.start_at > start_at
+        OR known.start_at = start_at AND known.subscription_id IS NOT NULL)
+    THEN
+        -- What ends keeps its row, even at the instant it began: no two begin at once, and what
+        -- follows is the latest.
+        start_at := greatest(CASE WHEN given.is_month THEN p_at ELSE start_at END,
+            known.start_at + interval '1 microsecond');
     ELSIF given.is_month THEN
         start_at := greatest(start_at, known.end_at);
     END IF;

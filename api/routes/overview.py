@@ -100,7 +100,9 @@ class PurchaseStatuses(Answer):
 
 
 class DunningStatus(Answer):
-    """The oldest open dunning case: attempts made and planned, and when the next step is due."""
+    """The oldest open dunning case, else the oldest `exhausted` one whose invoice is still open:
+    attempts made and planned, and when the next step is due.
+    """
 
     dunning_case_id: DunningCaseId
     invoice_id: InvoiceId

@@ -1,6 +1,6 @@
 """Reads of usage: the open cycle against plan and quotas, and single uses [G8-G10, H5]."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, Literal, Self
@@ -22,6 +22,7 @@ from api.user_scope import only_user, user_of
 from billing.core import clock, ids
 from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
+from billing.metering.limit_overrides import store as agreed_limits
 from billing.metering.quotas import bounds
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
@@ -87,9 +88,11 @@ class UsageAnswer(Answer):
 
 
 class LimitAnswer(Answer):
-    """One limit and the use that counts against it [H5]."""
+    """One limit and the use that counts against it [H5]; `agreed` is one agreed with the account
+    instead of its plan's [B16].
+    """
 
-    source: Literal["plan", "quota"]
+    source: Literal["plan", "agreed", "quota"]
     meter: str
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
@@ -242,7 +245,8 @@ async def _limits(
     if period is not None:
         counters = await store.cycle_counters(connection, account_id, "", period.start_at)
         claimed = await usage.claimed(connection, account_id, period, at)
-        first += _plan_limits(period, counters, claimed)
+        agreed = await agreed_limits.holding(connection, account_id, at)
+        first += _plan_limits(period, counters, claimed, agreed)
     if only is not None:
         own = await quotas.standing(connection, account_id, [rules.user(only)], period, at)
         first += [_quota_limit(quota, period, at) for quota in own]
@@ -264,13 +268,18 @@ async def _limits(
 
 
 def _plan_limits(
-    period: Period, counters: dict[str, Counter], claimed: dict[str, Decimal]
+    period: Period,
+    counters: dict[str, Counter],
+    claimed: dict[str, Decimal],
+    agreed: Container[str],
 ) -> Iterator[LimitAnswer]:
     for meter in sorted(period.limits):
         bound = bounds.of_plan(period, meter, counters.get(meter), claimed)
         yield LimitAnswer.of(
-            bound, meter=meter, owner="", window="cycle", remaining=bound.remaining
-        )
+            bound,
+            source="agreed" if meter in agreed else "plan",
+            meter=meter, owner="", window="cycle", remaining=bound.remaining,
+        )  # fmt: skip
 
 
 def _quota_limit(quota: Quota, period: Period | None, at: datetime) -> LimitAnswer:

@@ -97,7 +97,9 @@ class PurchasesPart(Frozen):
 
 
 class DunningPart(Frozen):
-    """The oldest open dunning case: tries made, tries planned, and its next step."""
+    """The oldest open dunning case, else the oldest exhausted one whose invoice is still open:
+    tries made, tries planned, and its next step.
+    """
 
     dunning_case_id: UUID
     invoice_id: UUID

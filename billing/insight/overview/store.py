@@ -85,11 +85,14 @@ _OVERVIEW: Final = text(
                 'attempts_planned', jsonb_array_length(d.policy -> 'days'),
                 'next_step', m.next_step, 'next_due_at', m.next_due,
                 'opened_at', d.opened_at, 'open_cases', d.open_cases)
-            FROM (SELECT *, count(*) OVER () AS open_cases FROM dunning_cases
-                  WHERE account_id = me.id AND status IN ('open', 'paused')
-                  ORDER BY opened_at, id LIMIT 1) d
-            JOIN invoices i ON i.id = d.invoice_id
-            LEFT JOIN matters m ON m.workflow_id = i.workflow_id AND d.status = 'open'
+            FROM (SELECT c.*, i.workflow_id,
+                         count(*) FILTER (WHERE c.status <> 'exhausted') OVER () AS open_cases
+                  FROM dunning_cases c JOIN invoices i ON i.id = c.invoice_id
+                  WHERE c.account_id = me.id
+                    AND (c.status IN ('open', 'paused')
+                         OR c.status = 'exhausted' AND i.status = 'open')
+                  ORDER BY c.status = 'exhausted', c.opened_at, c.id LIMIT 1) d
+            LEFT JOIN matters m ON m.workflow_id = d.workflow_id AND d.status = 'open'
                  AND starts_with(m.next_key, public_id('inv', d.invoice_id) || '/'))
     )::text
     FROM (

@@ -1,6 +1,6 @@
 """The overall billing status: what every part of the API says, in one answer and one statement."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import event
 
@@ -89,6 +89,13 @@ async def test_an_overdue_customer_sees_the_debt_and_the_next_try(actors: Actors
     ), "the subscription's own next step is not the recovery's"  # fmt: skip
     await actors.operate("POST", pause.replace("pause", "resume"), {}, status=200)
     await customer.advance(days=10)
+    seen = await overview(customer)
+    dunning = seen["dunning"]
+    assert (seen["subscription"]["status"], seen["invoices"]["open"]) == ("unpaid", 1)
+    assert (dunning["status"], dunning["invoice_id"]) == ("exhausted", owed["invoice_id"])
+    assert (dunning["open_cases"], dunning["next_step"], dunning["next_due_at"]) == (0, None, None)
+    await customer.script("succeed", then="last")
+    await customer.ask("POST", "/billing/pay-overdue", {}, key=str(uuid4()), status=200)
     assert (await overview(customer))["dunning"] is None
 
 

@@ -81,6 +81,11 @@ async def shown(shop: Shop, meter: str = "ai_responses") -> list[Any]:
     return [limit and limit["included"], limits.get(meter), usage and usage["included"]]
 
 
+async def sources(shop: Shop) -> dict[str, str]:
+    """The source of each limit, by its meter."""
+    return {row["meter"]: row["source"] for row in await shop.limits()}
+
+
 async def audited(shop: Shop) -> list[tuple[Any, ...]]:
     return await shop.rows(
         "SELECT action, subject FROM billing_audit"
@@ -116,6 +121,20 @@ async def test_a_meter_that_the_plan_has_no_limit_on_can_have_one(new_shop: NewS
     await end(shop, "chat_messages")
     await shop.record("1", feature_type="chat_messages")
     assert await shown(shop, "chat_messages") == [None] * 3
+
+
+async def test_the_list_says_which_limits_are_agreed(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "free")
+    plan = await sources(shop)
+    assert set(plan.values()) == {"plan"}
+    await agree(shop, included="60")
+    await agree(shop, "chat_messages", included="3")
+    later = {"effective_from": "2027-01-10T13:00:00Z"}
+    await agree(shop, "document_uploads", included="9", **later)
+    now_agreed = {"ai_responses": "agreed", "chat_messages": "agreed"}
+    assert await sources(shop) == plan | now_agreed
+    await end(shop)
+    assert await sources(shop) == plan | {"chat_messages": "agreed"}
 
 
 async def test_the_end_of_an_agreement_gives_the_plan_s_limit_back(new_shop: NewShop) -> None:

@@ -53,7 +53,10 @@ async def test_an_end_now_gives_nothing_back_unasked_or_where_credits_are_spent(
 ) -> None:
     customer = await begun(actors, "pro")
     await customer.ask("POST", "/billing/credits/holds", {"amount": "450"})
-    await customer.refused("CREDITS_SPENT", "POST", f"{PATH}/cancel", NOW)
+    refused = await customer.refused("CREDITS_SPENT", "POST", f"{PATH}/cancel", NOW)
+    assert refused["detail"] == (
+        "the plan's credits are already spent; cancel at period_end, or now without a refund"
+    )
     await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
     assert await money(customer) == 0
 

@@ -5,9 +5,11 @@ was not used goes to the money balance if that is requested. Pure.
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Final
 from uuid import UUID
 
 from billing.core import keys
+from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
@@ -23,6 +25,10 @@ from billing.money.subscriptions.periods import (
 )
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import SubscriptionChange
+
+_CREDITS_SPENT: Final = (
+    "the plan's credits are already spent; cancel at period_end, or now without a refund"
+)
 
 
 def take_back_unserved(
@@ -67,7 +73,8 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
         notes.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
     if rest or owed:
         fewer = plan_credits.for_rest(w, since)
-        plan_credits.demand(w, fewer)
+        if not plan_credits.can_be_clawed_back(w, fewer):
+            raise Conflict("CREDITS_SPENT", _CREDITS_SPENT)
         plan_credits.take(w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n))
 
 

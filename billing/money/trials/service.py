@@ -35,7 +35,8 @@ async def start(
     settings: Settings,
     at: datetime,
 ) -> Matter:
-    """Take the account's one trial of credits [D1, D3, D4, D9].
+    """Take the account's one trial of credits [D1, D3, D4, D9]. A subscription that money has paid
+    for converts it at once.
 
     Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it;
     PAYMENT_OVERDUE.
@@ -50,9 +51,12 @@ async def start(
         ends_at=at + timedelta(days=settings.trial_days),
     )
     if trial is None:
-        raise Conflict("TRIAL_ALREADY_USED")
+        raise await _already_used(connection, account.id)
     await _grant(connection, trial, at)
     await outbox.announce(connection, announcement(trial, "started"), at)
+    if await store.pays_for_a_plan(connection, account.id):
+        trial = await store.convert(connection, trial.id, at)
+        await outbox.announce(connection, announcement(trial, "converted"), at)
     first = head(agenda(view(Rows([trial]), account.clock_at)))
     return await matters.birth(connection, Bear(TRIAL, account.id, account.id, first), at)
 
@@ -110,6 +114,14 @@ async def remember_identity(connection: AsyncConnection, account: Account) -> No
     identity = _identity(account)
     if identity is not None:
         await store.remember(connection, account.id, identity)
+
+
+async def _already_used(connection: AsyncConnection, account_id: UUID) -> Conflict:
+    if await store.find(connection, account_id) is not None:
+        return Conflict("TRIAL_ALREADY_USED")
+    return Conflict(
+        "TRIAL_ALREADY_USED", "another account of the same shop has already used the trial"
+    )
 
 
 async def _grant(connection: AsyncConnection, trial: Trial, at: datetime) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, literal, select, union_all
+from sqlalchemy import Text, cast, literal, select, text, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,6 +46,17 @@ _OF_IDENTITY = Prepared(
         )
     )
 )
+# Payments of a subscription take the account's lock, and convert the trial that they find.
+_PAYS = Prepared(
+    text(
+        """
+    SELECT 1 FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
+    WHERE s.account_id = :account_id AND s.ended_at IS NULL AND i.status = 'paid'
+      AND (i.amount_paid_minor > 0 OR i.balance_applied_minor > 0)
+    LIMIT 1
+    """
+    )
+)
 _LOCK = Prepared(
     select(trials.c.id)
     .where(
@@ -70,6 +81,21 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
             return None
     created = await prepared.add_unless_there(connection, trials, row)
     return show(created) if created else None
+
+
+async def pays_for_a_plan(connection: AsyncConnection, account_id: UUID) -> bool:
+    """True if the account has an open subscription that money has paid for.
+
+    Needs the account's lock.
+    """
+    return await _PAYS.first(connection, account_id=account_id) is not None
+
+
+async def convert(connection: AsyncConnection, trial_id: UUID, at: datetime) -> Trial:
+    """End the trial as converted."""
+    return show(
+        await prepared.change(connection, trials, trial_id, status="converted", ended_at=at)
+    )
 
 
 async def remember(connection: AsyncConnection, account_id: UUID, identity: str) -> None:

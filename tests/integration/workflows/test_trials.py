@@ -11,7 +11,7 @@ from billing.core.database import Database
 from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.dunning.dunning_setup import START
 from tests.integration.locked import WAITING, held, waiting
 from tests.integration.lost_answers import lose_answer
 
@@ -66,6 +66,25 @@ async def test_the_first_paid_subscription_converts_a_trial(actors: Actors) -> N
     assert ended == ["evt.billing.trial.started", "evt.billing.trial.converted"]
 
 
+async def test_a_trial_beside_a_paid_subscription_is_converted_at_once(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribed("pro")
+    taken = await customer.ask("POST", "/billing/trials", status=201)
+    assert (taken["status"], taken["days_remaining"]) == ("converted", 0)
+    assert await customer.credits() == 1000
+    await customer.advance(to="2027-01-15T10:00:00Z")
+    assert await customer.credits() == 500, "its credits keep their date"
+    told = [name for name in await customer.published() if name.startswith("evt.billing.trial")]
+    assert told == ["evt.billing.trial.started", "evt.billing.trial.converted"]
+
+
+async def test_a_trial_beside_a_subscription_without_money_goes_on(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    await customer.subscribe("free")
+    taken = await customer.ask("POST", "/billing/trials", status=201)
+    assert (taken["status"], taken["days_remaining"]) == ("active", 14)
+
+
 async def waits_without_the_account(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
     """The end of a trial locks its row, then the account; so does who waits for it."""
     url = customer.actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
@@ -114,11 +133,12 @@ async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_a
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
-    await customer.subscribed("pro")
-    await customer.advance(to="2027-01-25T10:00:00Z")
+    await customer.save_card()
+    begun = await customer.subscribe("pro", trial=True)
+    await customer.advance(days=5)
     await customer.ask("POST", "/billing/trials", status=201)
     await customer.script("insufficient_funds", then="last")
-    await customer.advance(to=RENEWAL)
+    await customer.advance(to=begun["trial_end"])
     act = {"act": "pause_dunning", "reason": "a bad hour", "account_ids": [customer.id]}
     pausing = actors.operate("POST", "/admin/subscriptions/steer", act, key=str(uuid4()))
     (steered,) = (await waits_without_the_account(customer, pausing))["data"]
@@ -207,7 +227,10 @@ async def test_one_trial_per_shop_even_under_another_account(actors: Actors) -> 
     second = await actors.customer(platform="shopify", platform_domain=domain.upper())
     assert (await second.ask("GET", "/billing/trials"))["status"] == "available"
     await first.ask("POST", "/billing/trials", status=201)
-    await second.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    refused = await second.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    assert refused["detail"] == "another account of the same shop has already used the trial"
+    refused = await first.refused("TRIAL_ALREADY_USED", "POST", "/billing/trials")
+    assert refused["detail"] == "this account has already used its trial"
     assert await second.credits() == 0
     seen = await second.ask("GET", "/billing/trials")
     assert (seen["status"], seen["trial_id"]) == ("expired", None)

@@ -826,6 +826,7 @@ BEGIN
             -- Whoever was told of an end that comes later now is told again.
             UPDATE credit_lots AS l
             SET expires_at = greatest(l.expires_at, p_until),
+                kept_from = CASE WHEN l.expires_at >= p_until THEN l.kept_from END,
                 noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
             WHERE l.id = lot.id AND l.expires_at IS NOT NULL
             RETURNING l.expires_at INTO expires_at;
@@ -894,6 +895,11 @@ BEGIN
                     'credits', public_decimal(lot.free - gone)), as_of)
             WHERE lot.free > gone;
         END LOOP;
+        -- What had rolled over into a cycle that this one cuts keeps its end, and follows none.
+        UPDATE credit_lots AS l SET kept_from = NULL
+        FROM credit_transactions AS t
+        WHERE l.account_id = p_account_id AND l.is_open AND p_start > l.kept_from
+            AND p_start < l.expires_at AND t.key = l.grant_key AND t.subject = p_subject;
     ELSIF verdict = 'ok' THEN
         -- Whoever was told of an end that comes later now is told again.
         UPDATE credit_lots AS l

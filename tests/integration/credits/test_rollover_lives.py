@@ -16,6 +16,8 @@ from tests.integration.credits.books import decimals
 from tests.integration.credits.test_rollover import APRIL, MARCH, PATH, begun, plan, rolled, spend
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
 from tests.integration.reversals.refunds_made import paid_for, refunded
+from tests.integration.reversals.test_outside import disputed
+from tests.integration.reversals.test_refunds import paid_for, refunded
 
 
 async def give_week(customer: Customer) -> None:
@@ -207,6 +209,66 @@ async def test_books_show_credits_that_came_twice_or_live_on_for_too_long(
     assert await broken(customer) == []
     await customer.rows(damage)
     assert "cycles_granted_once" in await broken(customer)
+
+
+async def weekly(actors: Actors) -> str:
+    """A plan of four weeks whose credits come each week, and roll over."""
+    key = f"weeks-{uuid4().hex[:8]}"
+    terms = {
+        "name": "Weeks", "family": "rolls", "monthly_credits": "35", "allowance": "week",
+        "rollover": {"policy": "cap", "credits": "35"}, "prices": {"4 weeks": {"USD": 1400}},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", terms)
+    return key
+
+
+@pytest.mark.parametrize("way", ["change", "resume"])
+async def test_what_rolled_over_into_a_cycle_that_was_cut_keeps_its_end_in_clean_books(
+    actors: Actors, way: str
+) -> None:
+    customer = await begun(actors, 100, 100)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    wanted = {"plan": await weekly(actors), "interval": "4 weeks"}
+    if way == "resume":
+        await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+        await customer.ask("PUT", PATH, wanted, status=200)
+        await customer.advance(to="2027-02-06T10:00:00Z")
+        await customer.ask("POST", f"{PATH}/resume", {}, status=200)
+    else:
+        await customer.ask("PUT", PATH, wanted | {"when": "now"}, status=200)
+    assert await broken(customer) == []
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+    assert await broken(customer) == []
+    await customer.advance(to="2027-02-28T10:00:00Z")
+    assert await broken(customer) == []
+    assert await customer.credits() >= 100
+    await customer.advance(to=MARCH)
+    assert await broken(customer) == []
+    assert await customer.credits() == 0
+
+
+@pytest.mark.parametrize(("days", "back", "left"), [(5, 35, 35), (14, 70 + 14, 14)])
+async def test_what_a_won_dispute_returns_lasts_for_thirty_days_in_clean_books(
+    actors: Actors, days: int, back: int, left: int
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(await weekly(actors), interval="4 weeks")
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general", amount=560)
+    await disputed(actors, customer, "open")
+    await customer.advance(days=days)
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    assert await customer.credits() == back
+    assert await broken(customer) == []
+    await customer.advance(days=10)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now", "refund": "credit"}, status=200)
+    assert await broken(customer) == []
+    await customer.advance(days=19)
+    assert await customer.credits() == left, "the others have ended with their cycles"
+    await customer.advance(days=2)
+    assert await customer.credits() == 0
+    assert await broken(customer) == []
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause"])

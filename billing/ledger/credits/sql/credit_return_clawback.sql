@@ -1,6 +1,7 @@
 -- Give back what one clawback took, once per key: a dispute was won. What it still waits for is not
 -- waited for any more, what it counted as lost is not lost; the rest comes back to its lot, which
--- then lasts at least until p_until, though it had ended, and pays what is owed.
+-- then lasts at least until p_until, though it had ended, and pays what is owed. One whose end that
+-- moves follows no cycle any more.
 -- Verdicts: ok; duplicate (the first answer); no_grant (no such clawback); no_account.
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,
@@ -45,6 +46,7 @@ BEGIN
             -- Whoever was told of an end that comes later now is told again.
             UPDATE credit_lots AS l
             SET expires_at = greatest(l.expires_at, p_until),
+                kept_from = CASE WHEN l.expires_at >= p_until THEN l.kept_from END,
                 noticed_at = CASE WHEN l.expires_at >= p_until THEN l.noticed_at END
             WHERE l.id = lot.id AND l.expires_at IS NOT NULL
             RETURNING l.expires_at INTO expires_at;

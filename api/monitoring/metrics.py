@@ -1,6 +1,7 @@
 """Counts and durations of requests for Prometheus, on their own port, and the request log.
 
-The log has a line for each write and for each refused or slow request.
+The log has a line for each refused or slow request, and for each write that leaves no record of
+its own.
 """
 
 import logging
@@ -34,6 +35,7 @@ SLOW_SECONDS: Final = 1.0
 _logger = logging.getLogger("api.metrics")
 _requests = logging.getLogger("api.requests")
 PAY_PREFIX: Final = "/pay/"
+_EVENTS: Final = "/api/v1/webhooks/"
 _FAILED: Final = frozenset(str(one.status) for one in CODES.values() if one.status >= 500)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
@@ -93,8 +95,12 @@ def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> 
 
 
 def _is_notable(method: str, path: str) -> bool:
-    """Log each write except uses: they come by the thousand, and each leaves its own record."""
-    return method not in READS and class_of(method, path) != "metering"
+    """Log each write except uses and providers' events: they come by the thousand, and each leaves
+    its own record.
+    """
+    if method in READS or path.startswith(_EVENTS):
+        return False
+    return class_of(method, path) != "metering"
 
 
 @cache

@@ -22,6 +22,7 @@ CANARIES = [
     "seti_1Abc_secret_XyZ123456",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl",
     "Bearer abcdef0123456789",
+    "BEARER ABCDEF0123456789",
     "alice@example.com",
     "4242 4242 4242 4242",
     "4000-0000-0000-9995",
@@ -98,7 +99,12 @@ def test_no_secret_reaches_a_line(lines: io.StringIO, canary: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["postgresql+psycopg://billing:hunter2@127.0.0.1/billing", "host=db password=hunter2 user=x"],
+    [
+        "postgresql+psycopg://billing:hunter2@127.0.0.1/billing",
+        "host=db password=hunter2 user=x",
+        "host=db PASSWORD=hunter2 user=x",
+        "host=db PA\u017fSWD=hunter2 user=x",
+    ],
 )
 def test_a_database_address_is_shown_without_its_password(lines: io.StringIO, address: str) -> None:
     logging.getLogger("leaky").info("connecting to %s", address)

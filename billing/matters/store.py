@@ -73,7 +73,7 @@ async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter
         await prepared.add_unless_there(connection, matters, row)
         await wake(connection, matter.workflow_id, at)
     else:
-        await prepared.add(connection, matters, row)
+        await prepared.send_add(connection, matters, row)
     return matter
 
 

@@ -164,9 +164,9 @@ async def _write(
     # After the last check, because a refused top-up still commits its transaction.
     if pays_in is None and work.rows.get(Invoice, bought.invoice_id).total_minor > 0:
         await credits.fix_currency(connection, account.id, row["currency"])
-    await writer.write(connection, work.effects, at, ENGINE.verbs)
-    first = head(agenda(view(work.rows, facts)))
-    return await matters.birth(connection, Bear(PURCHASE, account.id, row["id"], first), at)
+    born = Bear(PURCHASE, account.id, row["id"], head(agenda(view(work.rows, facts))))
+    await writer.write(connection, [*work.effects, born], at, ENGINE.verbs)
+    return matters.of_birth(born)
 
 
 def _demand_asked(bought: Purchase, invoice: Invoice, *, is_keyed: bool) -> None:

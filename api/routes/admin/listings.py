@@ -17,8 +17,7 @@ from api.calls import account_filter
 from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.routes.invoice_answers import InvoiceAnswer, show_row
-from api.routes.invoices import InvoiceAnswer, StatusFilter, show_row, status_of
-from api.routes.subscription_answers import interval_name
+from api.routes.invoices import StatusFilter, status_of
 from billing.catalog.plans import rules
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceCollection

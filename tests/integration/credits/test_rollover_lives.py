@@ -15,9 +15,8 @@ from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
 from tests.integration.credits.test_rollover import APRIL, MARCH, PATH, begun, plan, rolled, spend
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
+from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import paid_for, refunded
-from tests.integration.reversals.test_outside import disputed
-from tests.integration.reversals.test_refunds import paid_for, refunded
 
 
 async def give_week(customer: Customer) -> None:

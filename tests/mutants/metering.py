@@ -52,9 +52,16 @@ METERING: Final = (
     Mutant(
         "free units come anew with every subscription",
         "billing/money/subscriptions/sql/usage_carried_since.sql",
-        "AND p_cycle_start < coalesce(cycle_whole_end, cycle_end)\n",
+        "AND p_cycle_start < greatest(cycle_whole_end, cycle_end, usage_whole_until(id))\n",
         "AND false\n",
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
+    ),
+    Mutant(
+        "an agreed limit comes anew behind a short first period",
+        "billing/money/subscriptions/sql/usage_agreed_left.sql",
+        "AND cycle_start < p_start AND p_start < usage_whole_until(id)\n",
+        "AND false\n",
+        ("tests/integration/usage/test_cut_cycles.py", "-k", "gives_an_agreed_limit_once"),
     ),
     Mutant(
         "free units come anew with the rest of a cycle that was cut",

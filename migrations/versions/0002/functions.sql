@@ -5402,6 +5402,47 @@ AS $$
         GROUP BY meter) AS sums
 $$;
 
+CREATE OR REPLACE FUNCTION usage_agreed_left(
+    p_account_id uuid, p_subscription_id uuid, p_limits jsonb, p_start timestamptz,
+    p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    WITH agreed AS MATERIALIZED (
+        SELECT one ->> 'meter' AS meter, (one ->> 'included')::numeric AS units
+        FROM jsonb_array_elements(usage_agreed_limits(p_account_id, '[]', p_at)) AS a(one)
+    ), short AS MATERIALIZED (
+        SELECT id, cycle_start FROM subscriptions
+        WHERE EXISTS (SELECT FROM agreed) AND account_id = p_account_id
+            AND id <> p_subscription_id AND status = 'canceled'
+            AND cycle_start < p_start AND p_start < usage_whole_until(id)
+            AND NOT EXISTS (
+                SELECT FROM invoices
+                WHERE subscription_id = p_subscription_id AND cycle_start < p_start
+                    AND status <> 'void')
+    ), used AS MATERIALIZED (
+        SELECT a.meter, least(max(a.units), sum(c.quantity)) AS units
+        FROM short AS s
+        JOIN usage_periods AS p ON p.account_id = p_account_id AND p.subscription_id = s.id
+            AND p.start_at >= s.cycle_start
+        JOIN usage_counters AS c ON c.account_id = p_account_id AND c.owner = ''
+            AND c.grain = 'day' AND c.period_start = p.start_at
+        JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+        JOIN agreed AS a ON a.meter = c.meter
+        GROUP BY a.meter
+    )
+    SELECT CASE WHEN EXISTS (SELECT FROM used) THEN (
+        SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN u.units IS NULL THEN l.lim
+            ELSE l.lim || jsonb_build_object(
+                'included', trim_scale((l.lim ->> 'included')::numeric - u.units)::text,
+                'carried', trim_scale(u.units)::text) END), '{}')
+        FROM jsonb_each(p_limits) AS l(meter, lim) LEFT JOIN used AS u ON u.meter = l.meter)
+        ELSE p_limits END
+$$;
+
 CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -5481,7 +5522,7 @@ AS $$
         SELECT id, cycle_start FROM subscriptions
         WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
             AND cycle_start < p_cycle_start
-            AND p_cycle_start < coalesce(cycle_whole_end, cycle_end)
+            AND p_cycle_start < greatest(cycle_whole_end, cycle_end, usage_whole_until(id))
             AND NOT EXISTS (
                 SELECT FROM invoices
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
@@ -5745,6 +5786,9 @@ BEGIN
             ELSE coalesce(
                 usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
                 usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
+        IF NOT (carries_limits OR is_month) THEN
+            limits := usage_agreed_left(p_account_id, sub.id, limits, start_at, p_at);
+        END IF;
     END IF;
     IF is_month THEN
         carries_limits := true;
@@ -5852,6 +5896,26 @@ AS $$
         SELECT FROM subscription_changes AS c JOIN invoices AS i ON i.id = c.invoice_id
         WHERE c.subscription_id = p_subscription_id AND c.status = 'applied' AND c.kind = 'plan'
             AND i.cycle_start = p_cycle_start))
+$$;
+
+CREATE OR REPLACE FUNCTION usage_whole_until(p_subscription_id uuid) RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT whole.cycle_end
+    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+    CROSS JOIN LATERAL (
+        SELECT usage_instant(s.cycle_start AT TIME ZONE s.zone
+                + (p.allowance_count || ' ' || p.allowance_unit)::interval, s.zone) AS cycle_end,
+            usage_instant(s.current_period_start AT TIME ZONE s.zone
+                + (s.interval_count || ' ' || s.interval_unit)::interval, s.zone) AS period_end
+    ) AS whole
+    WHERE s.id = p_subscription_id AND s.cycle_rest_of IS NULL AND EXISTS (
+        SELECT FROM invoices AS i
+        WHERE i.subscription_id = s.id AND i.status NOT IN ('draft', 'void')
+            AND i.cycle_end IS NOT NULL AND i.period_start = s.current_period_start
+            -- By what was charged: an end that is chosen later gives no time back.
+            AND i.period_end < least(whole.cycle_end, whole.period_end))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_with_add_ons(

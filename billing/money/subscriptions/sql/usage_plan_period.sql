@@ -7,7 +7,8 @@
 -- default plan does; what was used since `carried_since` uses up what it includes
 -- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
 -- paid, too, where its cycle cuts one short (usage_carried_since) or follows use without one
--- (usage_unsold_since): nobody gets them anew by beginning one. All null for an unknown account.
+-- (usage_unsold_since): nobody gets them anew by beginning one, nor behind a short cycle what was
+-- agreed with the account (usage_agreed_left). All null for an unknown account.
 CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
@@ -67,6 +68,9 @@ BEGIN
             ELSE coalesce(
                 usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
                 usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
+        IF NOT (carries_limits OR is_month) THEN
+            limits := usage_agreed_left(p_account_id, sub.id, limits, start_at, p_at);
+        END IF;
     END IF;
     IF is_month THEN
         carries_limits := true;

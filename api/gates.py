@@ -49,6 +49,7 @@ class _Gate(SecurityBase):
         except Unauthenticated:
             services.rates.count_address("reads", request)
             raise
+        context.actor.set(caller.actor)
         named = sent.get(b"x-account-id", "") if caller.operates else caller.account
         account = services.tenants.known(named)
         await services.rates.count(request, caller, account.id if account else named)
@@ -61,7 +62,6 @@ class _Gate(SecurityBase):
             account = await services.tenants.find(named)
             if account is not None:
                 await services.rates.count(request, caller, account.id)
-        context.actor.set(caller.actor)
         return caller, services
 
 

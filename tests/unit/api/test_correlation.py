@@ -43,7 +43,13 @@ async def test_a_refused_request_is_logged_under_its_id_and_its_caller(
     with caplog.at_level(logging.INFO, "api.requests"):
         headers = {"X-Correlation-Id": "c-1", "Authorization": f"Bearer {signed(sub='ann')}"}
         await client.get("/api/v1/admin/accounts/x/", headers=headers)
+        headers["Authorization"] = f"Bearer {signed(sub='bob', roles=['member'], account_id='a')}"
+        await client.get("/api/v1/admin/accounts/x/", headers=headers)
         await client.get("/api/v1/meta/features")
     logger.removeHandler(listener)
-    assert heard == [("GET /api/v1/admin/accounts/{account_id}: 503", "c-1", "admin:ann")]
+    path = "GET /api/v1/admin/accounts/{account_id}"
+    assert heard == [
+        (f"{path}: 503", "c-1", "admin:ann"),
+        (f"{path}: 403", "c-1", "member:bob"),
+    ]
     assert context.actor.get() == "system"

@@ -73,6 +73,9 @@ def rate(notation: str) -> str:
         ("`Idempotency-Key`", [idempotency.MAX_KEY_CHARS]),
         ("money requests *", [rate(_SET.rate_limit_money)]),
         ("metering requests *", [rate(_SET.rate_limit_metering)]),
+        ("reads with `fresh=true` of one account, where a replica serves reads *", [
+            rate(_SET.rate_limit_reads),
+        ]),
         ("all other requests *", [rate(_SET.rate_limit_reads)]),
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),

@@ -68,9 +68,17 @@ def demand_open(invoice: Invoice) -> None:
 
 
 def demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID, *, tries: bool = True) -> None:
-    """Raise PAYMENT_PENDING while a payment, or one of its `tries`, may still bring money."""
+    """Raise PAYMENT_PENDING while a payment, or one of its `tries`, may still bring money, or a
+    reported transfer awaits its decision.
+    """
     owed = Owed(w.rows, invoice_id)
-    processing = owed.live is not None and owed.live.status == "processing"
+    live = owed.live.status if owed.live is not None else None
+    if live == "pending_approval":
+        raise Conflict(
+            "PAYMENT_PENDING",
+            "a manual payment of this invoice is awaiting approval; approve or reject it first",
+        )
+    processing = live == "processing"
     undecided = tries and owed.undecided is not None
     if processing or undecided or owed.unsettled is not None:
         raise Conflict(

@@ -1,5 +1,7 @@
 """Money sent by hand beside dunning: it holds the cards back, settles, or leaves them the rest."""
 
+import pytest
+
 from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.dunning_setup import attempts, case, overdue, owed, tried
 from tests.integration.money_seen import money
@@ -171,3 +173,23 @@ async def test_a_transfer_whose_wait_has_ended_stays_on_the_list_of_operators(
     await wait_for(listed, "it holds up nothing", lambda seen: seen[0][1] == "canceled")
     await decide(customer, second, "approve")
     assert await listed() == []
+
+
+@pytest.mark.parametrize("act", ["forgive", "void", "mark-uncollectible"])
+async def test_a_debt_with_a_reported_transfer_is_not_given_up_before_that_is_decided(
+    actors: Actors, act: str
+) -> None:
+    customer = await overdue(actors)
+    debt = (await owed(customer))["invoice_id"]
+    payment = await submit(customer, debt)
+    path = f"/admin/invoices/{debt}/{act}"
+    if act == "forgive":
+        path = f"/admin/dunning/{(await case(customer))['dunning_case_id']}/forgive"
+    answer = await actors.operate("POST", path, {"reason": "goodwill"}, status=409)
+    assert answer["code"] == "PAYMENT_PENDING"
+    assert "approve or reject" in answer["detail"]
+    assert (await invoice_of(customer, debt))["status"] == "open"
+    await decide(customer, payment, "reject", reason="nothing came")
+    await actors.operate("POST", path, {"reason": "goodwill"}, status=200)
+    ended = {"forgive": "paid", "void": "void", "mark-uncollectible": "uncollectible"}
+    assert (await invoice_of(customer, debt))["status"] == ended[act]

@@ -86,6 +86,7 @@ WHOLE: Final = (
     "tests/integration/faults/test_usage_survives.py",
     "tests/integration/credits/test_hold_ways.py",
     "tests/integration/arrears/test_tiered_overage.py",
+    "tests/integration/arrears/test_free_overage.py",
     "tests/integration/arrears/test_single_charges.py",
     "tests/integration/faults/test_provider_faults.py",
     "tests/integration/dunning/test_final_actions.py",

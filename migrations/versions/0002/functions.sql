@@ -2834,6 +2834,9 @@ BEGIN
     END IF;
     limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
+    IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
+        limits := usage_free_left(p_account_id, limits, carried_since, start_at);
+    END IF;
 END;
 $$;
 
@@ -2896,6 +2899,71 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_free_left(
+    p_account_id uuid, p_limits jsonb, p_since timestamptz, p_start timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN u.meter IS NULL THEN l.lim
+        ELSE jsonb_set(l.lim, '{price}', usage_price_without_free(
+            l.lim -> 'price', u.units, u.uses)) END), '{}')
+    FROM jsonb_each(p_limits) AS l(meter, lim)
+    LEFT JOIN usage_free_used(p_account_id, p_since, p_start) AS u
+        ON u.meter = l.meter AND jsonb_typeof(l.lim -> 'price') = 'object'
+$$;
+
+CREATE OR REPLACE FUNCTION usage_free_units(p_price jsonb) RETURNS numeric
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN jsonb_typeof(p_price) <> 'object' THEN 0
+        ELSE coalesce((p_price ->> 'free_units')::numeric, 0) + coalesce((
+            SELECT max(coalesce((t.tier ->> 'up_to')::numeric, 'Infinity'))
+            FROM (
+                SELECT tier, bool_or((tier ->> 'unit_price')::numeric > 0
+                    OR (tier ->> 'flat_price')::numeric > 0) OVER (ORDER BY place) AS costs
+                FROM jsonb_array_elements(nullif(p_price -> 'tiers', 'null'))
+                    WITH ORDINALITY AS one(tier, place)) AS t
+            WHERE NOT coalesce(t.costs, false)), 0) END
+$$;
+
+CREATE OR REPLACE FUNCTION usage_free_used(
+    p_account_id uuid, p_since timestamptz, p_start timestamptz)
+RETURNS TABLE (meter text, units numeric, uses bigint)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT c.meter, sum(f.units), sum(f.uses)::bigint
+    FROM usage_periods AS p
+    CROSS JOIN LATERAL (
+        SELECT meter, sum(overage) AS units,
+            coalesce(sum(overage) FILTER (WHERE bucket < p_since), 0) AS before
+        FROM usage_counters
+        WHERE account_id = p_account_id AND owner = '' AND grain = 'day'
+            AND period_start = p.start_at AND split_part(facet, '|', 2) <> 'payment_charge'
+        GROUP BY meter HAVING sum(overage) > 0 OFFSET 0) AS c
+    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    -- Of several prices that the cycle had, the one that gave most.
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(usage_given_free(price, c.units)
+                - usage_given_free(price, c.before)), 0) AS units,
+            max((price -> 'percentage' ->> 'free_transactions')::bigint) AS most
+        FROM usage_overage_prices(p_account_id, p.start_at, c.meter)) AS g
+    CROSS JOIN LATERAL (
+        SELECT g.units, count(*) AS uses FROM (
+            SELECT FROM billing_records AS r
+            WHERE r.account_id = p_account_id AND r.meter = c.meter AND r.kind = 'usage'
+                AND r.period_start = p.start_at AND r.charged_units > 0 AND r.total_amount = 0
+                AND r.billing_status <> 'refunded' AND r.currency <> 'CREDIT'
+                AND r.billing_method = 'subscription_included' AND g.most > 0
+                -- A use may be reported a little ahead of its time; clocks differ a little.
+                AND r.occurred_at >= greatest(p.start_at - interval '5 minutes', p_since)
+            LIMIT coalesce(g.most, 0)) AS seen) AS f
+    WHERE p.account_id = p_account_id AND p.start_at < p_start AND p.end_at > p_since
+    GROUP BY c.meter
+$$;
+
 CREATE OR REPLACE FUNCTION usage_funds_fast(
     p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[])
 LANGUAGE sql
@@ -2954,6 +3022,14 @@ BEGIN
         p_amount, name || '/void', 'usage taken back', name, p_at);
     RETURN entry;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_given_free(p_price jsonb, p_units numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(p_units, CASE
+        WHEN p_price ->> 'model' = 'volume' AND p_units > usage_free_units(p_price)
+            THEN coalesce((p_price ->> 'free_units')::numeric, 0)
+        ELSE usage_free_units(p_price) END)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_had_tiers(
@@ -3982,6 +4058,28 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         coalesce((p_price ->> 'package_size')::numeric, 1),
         coalesce((p_price ->> 'free_units')::numeric, 0),
         coalesce(nullif(p_price -> 'percentage', 'null'), p_price -> 'tiers', '[]'))::usage_price
+$$;
+
+CREATE OR REPLACE FUNCTION usage_price_without_free(
+    p_price jsonb, p_units numeric, p_uses bigint)
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT p_price
+        || jsonb_build_object('free_units', trim_scale(f.units - least(f.units, n.units))::text)
+        || CASE WHEN t.terms IS NULL THEN '{}' ELSE jsonb_build_object(
+            'percentage', t.terms || jsonb_build_object('free_transactions', greatest(
+                0, (t.terms ->> 'free_transactions')::bigint - p_uses))) END
+        || CASE WHEN n.units <= f.units THEN '{}' ELSE jsonb_build_object('tiers', (
+            SELECT jsonb_agg(CASE WHEN u.until IS NULL THEN tier
+                ELSE tier || jsonb_build_object('up_to', trim_scale(u.until)::text) END
+                ORDER BY place)
+            FROM jsonb_array_elements(p_price -> 'tiers') WITH ORDINALITY AS one(tier, place)
+            CROSS JOIN LATERAL (
+                SELECT (tier ->> 'up_to')::numeric - n.units + f.units) AS u(until)
+            WHERE (u.until <= 0) IS NOT TRUE)) END
+    FROM (SELECT coalesce((p_price ->> 'free_units')::numeric, 0)) AS f(units)
+    CROSS JOIN (SELECT least(p_units, usage_free_units(p_price))) AS n(units)
+    CROSS JOIN (SELECT nullif(p_price -> 'percentage', 'null')) AS t(terms)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_priced(

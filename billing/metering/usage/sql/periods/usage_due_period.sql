@@ -48,5 +48,8 @@ BEGIN
     END IF;
     limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
+    IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
+        limits := usage_free_left(p_account_id, limits, carried_since, start_at);
+    END IF;
 END;
 $$;

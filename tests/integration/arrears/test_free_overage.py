@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.test_overage import lines
-from tests.integration.changes.test_plan_changes import PATH, change, money
-from tests.integration.coupons.test_coupons import CLOCK, coupon
+from tests.integration.arrears.overage_uses import lines
+from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.coupons.coupons_made import CLOCK, coupon
+from tests.integration.money_seen import money
 from tests.integration.recomputed_sums import differences
 
 FREE_UNITS: Final[Json] = {"model": "per_unit", "unit_price": "0.01", "free_units": "100"}

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.arrears.test_contracts import agree
+from tests.integration.arrears.contract_terms import agree
 from tests.integration.changes.test_given_days import extend
 from tests.integration.usage.test_one_month import GIVEN, START, free
 

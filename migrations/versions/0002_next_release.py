@@ -226,6 +226,7 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("unserved_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
+    op.add_column("subscriptions", sa.Column("trial_told_at", sa.DateTime(timezone=True)))
     rules = {
         "fk_subscriptions_payment_method_id_account_id": (
             "FOREIGN KEY (payment_method_id, account_id)"

@@ -75,6 +75,8 @@ class SubscriptionState(State):
     """Instant at which it ends by itself, because the overdue amount was not paid."""
     change: PendingChange | None = None
     expiring: ExpiringCard | None = None
+    trial_notice_at: AwareDatetime | None = None
+    """Instant from which its owner is to be told that its trial ends."""
     invoices: tuple[Collecting, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
 
@@ -172,7 +174,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     if s.cycle_end < last.due:
         cycle = f"{s.subscription}/cycle-{keys.stamp(s.cycle_end)}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
-    return [*steps, *_expiring_card(s, last), last]
+    return [*steps, *_ending_trial(s, last), *_expiring_card(s, last), last]
 
 
 def _while_paused(s: SubscriptionState) -> list[Step]:
@@ -183,6 +185,18 @@ def _while_paused(s: SubscriptionState) -> list[Step]:
         words, due = "bill the rest of the commitment", s.commitment_ends_at
         steps.append(Step(name="close_commitment", due=due, key=key, words=words))
     return steps
+
+
+def _ending_trial(s: SubscriptionState, last: Step) -> list[Step]:
+    """Return the notice of the trial's end; it is void once the trial is over."""
+    if s.trial_notice_at is None or last.name != "end_trial":
+        return []
+    key, words = f"{s.subscription}/trial-ending", "tell that the trial ends"
+    return [
+        Step(
+            name="tell_trial_ending", due=s.trial_notice_at, key=key, until=last.due, words=words
+        )
+    ]  # fmt: skip
 
 
 def _expiring_card(s: SubscriptionState, last: Step) -> list[Step]:

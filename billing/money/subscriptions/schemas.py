@@ -98,6 +98,7 @@ class Subscription(Row):
     cycle_rest_of: AwareDatetime | None = None
     """The start of the cycle that was cut short, if this one is its remainder."""
     trial_end: AwareDatetime | None = None
+    trial_told_at: AwareDatetime | None = None
     trial_end_behavior: str = "cancel"
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None

@@ -169,6 +169,8 @@ FAMILIES: Final = (
         Kind("cancel_scheduled", "it will end with its period"),
         Kind("end_scheduled", "it will end at a date", "cancel_at"),
         Kind("reactivated", "the scheduled end was revoked"),
+        Kind("trial_ending", "its trial ends within three days, once per trial",
+             "price_cents currency"),
         Kind("paused", "it was paused: no period runs", "reason"),
         Kind("restarted", "it started again after a pause"),
         Kind("extended", "an operator gave it more time", "days reason"),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -26,7 +26,8 @@ WHERE s.account_id = %(me)s AND s.name = 'give_up'
 UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
-WHERE s.account_id = %(me)s AND s.name IN ('cycle', 'end', 'end_unpaid', 'retire')
+WHERE s.account_id = %(me)s
+  AND s.name IN ('cycle', 'end', 'end_unpaid', 'retire', 'tell_trial_ending')
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount
 FROM credit_transactions t
@@ -89,8 +90,9 @@ async def test_a_trial_a_first_charge_and_renewals_come_as_shown(actors: Actors)
     await customer.save_card()
     await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
     coming = await future(customer, 24)
-    assert [one["name"] for one in coming[:4]] == ["end_trial", "charge", "expire_credits", "renew"]
-    assert coming[0]["at"] == "2027-01-31T09:30:00Z"
+    names = ["tell_trial_ending", "end_trial", "charge", "expire_credits", "renew"]
+    assert [one["name"] for one in coming[:5]] == names
+    assert [one["at"] for one in coming[:2]] == ["2027-01-28T09:30:00Z", "2027-01-31T09:30:00Z"]
     assert all(one["only_if"] is None for one in coming if one["name"] != "expire_credits")
     await comes_true(customer, coming)
     paid = [effect["amount"] for effect in await customer.effects()]
@@ -180,9 +182,9 @@ async def test_as_many_steps_are_shown_as_were_asked_for(actors: Actors, count: 
 async def test_without_a_card_the_end_of_a_trial_is_shown_as_it_will_be(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
-    coming: list[dict[str, Any]] = await future(customer, 12)
-    assert coming[0]["only_if"] == "no card is saved before"
-    await customer.advance(to=coming[0]["at"])
+    notice, end, *_ = await future(customer, 12)
+    assert (notice["name"], end["only_if"]) == ("tell_trial_ending", "no card is saved before")
+    await customer.advance(to=end["at"])
     assert (await customer.subscription())["status"] == "canceled"
 
 

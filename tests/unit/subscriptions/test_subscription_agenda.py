@@ -74,6 +74,21 @@ def test_a_card_that_ends_is_told_of_before_the_charge_and_never_after() -> None
         assert all(step.name != "tell_expiring" for step in agenda(state))
 
 
+def test_the_end_of_a_trial_is_told_before_it_and_never_after() -> None:
+    notice = END - timedelta(days=3)
+    trial = subscription("trialing", trial_notice_at=notice)
+    told = head(agenda(trial))
+    assert told is not None
+    assert (told.name, told.due) == ("tell_trial_ending", notice)
+    late = head(agenda(trial), END)
+    assert late is not None
+    assert late.name == "end_trial"
+    sooner = {"cancel_at": END - timedelta(days=5)}
+    for ends in ({"cancel_at_period_end": True}, sooner):
+        state = subscription("trialing", trial_notice_at=notice, **ends)
+        assert [step.name for step in agenda(state)] == ["end"]
+
+
 def test_nothing_of_a_period_comes_once_its_payment_went_back() -> None:
     for status in ("active", "past_due", "unpaid"):
         planned = agenda(subscription(status, went_back=True, cycle_end=START, pauses=True))

@@ -63,7 +63,8 @@ def test_a_trial_with_a_card_becomes_paid() -> None:
         "current_period_end": day(2, 14),
         "cycle_end": day(2, 14),
     }
-    assert seen(project(subscribed(**trial), 4)) == [
+    assert seen(project(subscribed(**trial), 5)) == [
+        ("11 Feb 2027", "tell_trial_ending", None),
         ("14 Feb 2027", "end_trial", 4900),
         ("14 Feb 2027", "charge", 4900),
         ("14 Mar 2027", "renew", 4900),
@@ -82,8 +83,8 @@ def test_a_trial_without_a_card_ends_as_the_plan_says(behavior: str, ends: str) 
         period_number=-1,
         anchor_wall=day(2, 28).replace(tzinfo=None),
     )
-    coming = project(trial, 12)
-    assert coming[0].name == "end_trial"
+    told, *coming = project(trial, 13)
+    assert (told.name, coming[0].name) == ("tell_trial_ending", "end_trial")
     if behavior == "invoice":
         assert [one.name for one in coming[1:4]] == ["charge", "charge", "charge"]
         assert coming[1].only_if == "no card comes before"

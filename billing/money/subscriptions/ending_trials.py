@@ -8,7 +8,7 @@ from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import cycles, items
 from billing.money.subscriptions.schemas import Subscription
-from billing.money.subscriptions.terms import changes
+from billing.money.subscriptions.terms import scheduling
 
 AHEAD: Final = timedelta(days=3)
 
@@ -23,7 +23,7 @@ def notice_at(row: Subscription) -> datetime | None:
 def notify(w: Work[SubscriptionFacts]) -> None:
     """Tell once per trial when it ends, and what the plan costs from then on."""
     told = w.change(cycles.of(w), trial_told_at=w.facts.at)
-    first = changes.coming(w, told.current_period_end)
+    first = scheduling.coming(w, told.current_period_end)
     price = items.next_period_price(first.rows)
     announce(w, told, "trial_ending", price_cents=price, currency=told.currency)
     w.result = f"it ends at {told.current_period_end.isoformat()}"

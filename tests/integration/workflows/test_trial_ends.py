@@ -4,7 +4,6 @@ from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, instant, wait_for
 from tests.integration.arrears.overage_uses import use
-from tests.integration.arrears.test_overage import use
 from tests.integration.dunning.dunning_setup import START, owed
 
 TRIAL_END = "2027-01-15T10:00:00Z"

@@ -36,8 +36,9 @@ BEGIN
         ELSIF known.start_at > start_at AND known.start_at < end_at THEN
             start_at := known.start_at;
         END IF;
-    ELSIF known.end_at > p_at AND (given.is_month OR known.start_at > start_at
-        OR known.start_at = start_at AND known.subscription_id IS NOT NULL)
+    ELSIF known.end_at > p_at AND (given.is_month
+        OR known.start_at + interval '1 microsecond' < end_at AND (known.start_at > start_at
+            OR known.start_at = start_at AND known.subscription_id IS NOT NULL))
     THEN
         -- What ends keeps its row, even at the instant it began: no two begin at once, and what
         -- follows is the latest.

@@ -269,6 +269,11 @@ class Work(Generic[F_co]):
         self.effects.append(effect)
         self.rows.take(effect)
 
+    def do_first(self, effect: Do) -> None:
+        """Have a verb carried out before all others of the decision; rows are written before it."""
+        self.effects.insert(0, effect)
+        self.rows.take(effect)
+
     def add(self, row: R, once: str | None = None) -> R:
         """Insert a row."""
         self.do(Add(row, once))

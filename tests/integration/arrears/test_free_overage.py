@@ -138,3 +138,21 @@ async def test_a_renewal_and_a_paid_resumption_have_all_free_units(actors: Actor
     await customer.until_subscription("active")
     assert await costs(customer, 100) == 0
     assert await money(customer) == 0
+
+
+@pytest.mark.parametrize(
+    ("when", "included", "billed"),
+    [("now", None, (11, 60)), ("period_end", None, (1, 60)), ("now", "50", (1, 26))],
+)
+async def test_a_change_covers_nothing_that_it_bills(
+    actors: Actors, when: str, included: str | None, billed: tuple[int, int]
+) -> None:
+    """To the free plan, which includes 50 and goes on in the cycle's row; or to a paid one."""
+    customer = await beginning(actors, await sold(actors, {"unit_price": "0.01"}))
+    assert await costs(customer, 60) == Decimal("0.6")
+    await customer.advance(to="2027-01-11T10:00:00Z")
+    plan = await sold(actors, {"unit_price": "0.01"}, dollars=30, included=included or "0")
+    await change(customer, when=when, plan=plan if included else "free")
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    assert [(day.day, cents) for day, _, _, cents in await lines(customer)] == [billed]
+    assert await differences(actors.sql, [customer.uuid]) == []

@@ -216,7 +216,9 @@ def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequen
             "currency": invoice.currency,
             "lines": used,
         }
-        w.do(Do("complete_records", billed))
+        # What is included from now on covers nothing that is billed here: a change to a free plan
+        # goes on in the usage period of the cycle that it closes.
+        w.do_first(Do("complete_records", billed))
 
 
 def _carries_debt(w: Work[SubscriptionFacts]) -> bool:

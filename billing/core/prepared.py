@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg import generators
-from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from pydantic import BaseModel
@@ -138,32 +137,11 @@ async def find(connection: AsyncConnection, query: Executable) -> RowMapping | N
     return (await connection.execute(query)).mappings().one_or_none()
 
 
-class _Together(psycopg.AsyncPipeline):
-    """Statements that leave together, once an answer is read.
-
-    The driver's own pipeline sends each by itself: two turns of the event loop for each, and
-    Postgres wakes for each.
-    """
-
-    def _communicate_gen(self) -> PQGen[None]:
-        """Give the statements to libpq, which keeps them."""
-        while self.command_queue:
-            self.command_queue.popleft()()
-        yield from ()
-
-    def _fetch_gen(self, *, flush: bool) -> PQGen[None]:  # noqa: ARG002 - libpq kept them
-        """Send what libpq keeps, and read the answers."""
-        yield from super()._fetch_gen(flush=True)
-
-
 @asynccontextmanager
 async def pipeline(connection: AsyncConnection) -> AsyncIterator[None]:
     """Share round trips between statements; an error is raised at the first answer read."""
-    driver = driver_of(connection)
-    if driver._pipeline is None:  # noqa: SLF001 - the driver lets nobody choose
-        driver._pipeline = _Together(driver)  # noqa: SLF001
     try:
-        async with driver.pipeline():
+        async with driver_of(connection).pipeline():
             yield
     except psycopg.Error as error:
         raise wrapped(error, "a pipeline of statements") from error

@@ -2906,7 +2906,8 @@ RETURNS jsonb
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN u.meter IS NULL THEN l.lim
+    SELECT coalesce(jsonb_object_agg(l.meter, CASE
+        WHEN u.meter IS NULL OR u.units + u.uses = 0 THEN l.lim
         ELSE jsonb_set(l.lim, '{price}', usage_price_without_free(
             l.lim -> 'price', u.units, u.uses)) END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)
@@ -5523,14 +5524,17 @@ AS $$
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_start
                     AND status <> 'void')
     ), used AS MATERIALIZED (
-        SELECT a.meter, least(max(a.units), sum(c.quantity)) AS units
+        SELECT a.meter, least(max(a.units), sum(c.covered)) AS units
         FROM short AS s
         JOIN usage_periods AS p ON p.account_id = p_account_id AND p.subscription_id = s.id
             AND p.start_at >= s.cycle_start
-        JOIN usage_counters AS c ON c.account_id = p_account_id AND c.owner = ''
-            AND c.grain = 'day' AND c.period_start = p.start_at
-        JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
-        JOIN agreed AS a ON a.meter = c.meter
+        CROSS JOIN agreed AS a
+        JOIN meters AS m ON m.key = a.meter AND m.kind IN ('sum', 'count')
+        CROSS JOIN LATERAL (
+            SELECT covered FROM usage_cycles
+            WHERE account_id = p_account_id AND owner = '' AND period_start = p.start_at
+                AND meter = a.meter
+            LIMIT 1) AS c
         GROUP BY a.meter
     )
     SELECT CASE WHEN EXISTS (SELECT FROM used) THEN (
@@ -5621,7 +5625,8 @@ AS $$
         SELECT id, cycle_start FROM subscriptions
         WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
             AND cycle_start < p_cycle_start
-            AND p_cycle_start < greatest(cycle_whole_end, cycle_end, usage_whole_until(id))
+            AND p_cycle_start < greatest(cycle_whole_end, cycle_end,
+                CASE WHEN usage_is_short(p_subscription_id) THEN usage_whole_until(id) END)
             AND NOT EXISTS (
                 SELECT FROM invoices
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start
@@ -5765,6 +5770,17 @@ AS $$
             AND amount_paid_minor + balance_applied_minor > 0)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_is_short(p_subscription_id uuid) RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT s.cycle_whole_end IS NULL AND s.cycle_rest_of IS NULL AND s.cycle_end < usage_instant(
+        s.cycle_start AT TIME ZONE s.zone
+            + (p.allowance_count || ' ' || p.allowance_unit)::interval, s.zone)
+    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
+    WHERE s.id = p_subscription_id
+$$;
+
 CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -5885,7 +5901,7 @@ BEGIN
             ELSE coalesce(
                 usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
                 usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
-        IF NOT (carries_limits OR is_month) THEN
+        IF NOT (carries_limits OR is_month) AND usage_is_short(sub.id) THEN
             limits := usage_agreed_left(p_account_id, sub.id, limits, start_at, p_at);
         END IF;
     END IF;
@@ -6012,6 +6028,7 @@ AS $$
     WHERE s.id = p_subscription_id AND s.cycle_rest_of IS NULL AND EXISTS (
         SELECT FROM invoices AS i
         WHERE i.subscription_id = s.id AND i.status NOT IN ('draft', 'void')
+            AND i.subtotal_minor > 0
             AND i.cycle_end IS NOT NULL AND i.period_start = s.current_period_start
             -- By what was charged: an end that is chosen later gives no time back.
             AND i.period_end < least(whole.cycle_end, whole.period_end))

@@ -1,7 +1,7 @@
--- The limits of a subscription's cycle from `p_start`, less what short cycles of others have used
--- of those that were agreed with the account: a short cycle has all of them, so the first cycle of
--- another subscription goes on with its use for as long as the whole one would have lasted. A level
--- is not used up. Expects the account's rows to be shown.
+-- The limits of a subscription's short first cycle from `p_start`, less what short cycles of others
+-- have used of those that were agreed with the account: each short cycle has all of them, so one
+-- that follows goes on with its use for as long as the whole one would have lasted. A level is not
+-- used up. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_agreed_left(
     p_account_id uuid, p_subscription_id uuid, p_limits jsonb, p_start timestamptz,
     p_at timestamptz)
@@ -24,14 +24,17 @@ AS $$
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_start
                     AND status <> 'void')
     ), used AS MATERIALIZED (
-        SELECT a.meter, least(max(a.units), sum(c.quantity)) AS units
+        SELECT a.meter, least(max(a.units), sum(c.covered)) AS units
         FROM short AS s
         JOIN usage_periods AS p ON p.account_id = p_account_id AND p.subscription_id = s.id
             AND p.start_at >= s.cycle_start
-        JOIN usage_counters AS c ON c.account_id = p_account_id AND c.owner = ''
-            AND c.grain = 'day' AND c.period_start = p.start_at
-        JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
-        JOIN agreed AS a ON a.meter = c.meter
+        CROSS JOIN agreed AS a
+        JOIN meters AS m ON m.key = a.meter AND m.kind IN ('sum', 'count')
+        CROSS JOIN LATERAL (
+            SELECT covered FROM usage_cycles
+            WHERE account_id = p_account_id AND owner = '' AND period_start = p.start_at
+                AND meter = a.meter
+            LIMIT 1) AS c
         GROUP BY a.meter
     )
     SELECT CASE WHEN EXISTS (SELECT FROM used) THEN (

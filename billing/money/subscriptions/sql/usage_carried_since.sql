@@ -1,7 +1,7 @@
 -- Since when use counts for the free units and tiers of products in a cycle that begins before the
 -- one before it is over, with another subscription or with a change of plan; before the whole of
--- one that an end at a date had cut short is over; or with another subscription before the whole of
--- a short first one is: since that one began, or went on itself. Null for any other cycle, and
+-- one that an end at a date had cut short is over; or with another short subscription before the
+-- whole of a short one is: since that one began, or went on itself. Null for any other cycle, and
 -- behind one that was not sold: a plan without a price gives its free units by the calendar month,
 -- and what follows a trial has them anew.
 CREATE OR REPLACE FUNCTION usage_carried_since(
@@ -25,7 +25,8 @@ AS $$
         SELECT id, cycle_start FROM subscriptions
         WHERE account_id = p_account_id AND id <> p_subscription_id AND status = 'canceled'
             AND cycle_start < p_cycle_start
-            AND p_cycle_start < greatest(cycle_whole_end, cycle_end, usage_whole_until(id))
+            AND p_cycle_start < greatest(cycle_whole_end, cycle_end,
+                CASE WHEN usage_is_short(p_subscription_id) THEN usage_whole_until(id) END)
             AND NOT EXISTS (
                 SELECT FROM invoices
                 WHERE subscription_id = p_subscription_id AND cycle_start < p_cycle_start

@@ -68,7 +68,7 @@ BEGIN
             ELSE coalesce(
                 usage_carried_since(p_account_id, sub.id, start_at, sub.length, zone),
                 usage_unsold_since(p_account_id, sub.id, start_at, sub.length, zone)) END;
-        IF NOT (carries_limits OR is_month) THEN
+        IF NOT (carries_limits OR is_month) AND usage_is_short(sub.id) THEN
             limits := usage_agreed_left(p_account_id, sub.id, limits, start_at, p_at);
         END IF;
     END IF;

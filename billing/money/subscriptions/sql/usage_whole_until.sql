@@ -17,6 +17,7 @@ AS $$
     WHERE s.id = p_subscription_id AND s.cycle_rest_of IS NULL AND EXISTS (
         SELECT FROM invoices AS i
         WHERE i.subscription_id = s.id AND i.status NOT IN ('draft', 'void')
+            AND i.subtotal_minor > 0
             AND i.cycle_end IS NOT NULL AND i.period_start = s.current_period_start
             -- By what was charged: an end that is chosen later gives no time back.
             AND i.period_end < least(whole.cycle_end, whole.period_end))

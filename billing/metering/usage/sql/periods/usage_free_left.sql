@@ -7,7 +7,8 @@ RETURNS jsonb
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN u.meter IS NULL THEN l.lim
+    SELECT coalesce(jsonb_object_agg(l.meter, CASE
+        WHEN u.meter IS NULL OR u.units + u.uses = 0 THEN l.lim
         ELSE jsonb_set(l.lim, '{price}', usage_price_without_free(
             l.lim -> 'price', u.units, u.uses)) END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)

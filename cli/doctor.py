@@ -19,7 +19,7 @@ from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.insight.health.rules import unknown
 from billing.insight.health.schemas import Sign
-from cli.doctor_checks import CHECKS, Check, Patient, locks
+from cli.doctor_checks import CHECKS, Check, Patient, locks, reason
 from cli.errors import StackError
 from workflows.client import connect
 
@@ -112,8 +112,7 @@ async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
     except TimeoutError:
         return [unknown(name, f"no answer within {PATIENCE_SECONDS:.0f} s")]
     except _AWAY as error:
-        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        return [unknown(name, f"could not be asked: {reason or type(error).__name__}")]
+        return [unknown(name, f"could not be asked: {reason(error)}")]
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from billing.core.clock import real_now
 from billing.core.database import REPLICA_FAR_BEHIND, Database
 from billing.core.settings import Settings
 from billing.insight.health import service as health
-from billing.insight.health.rules import ill, well
+from billing.insight.health.rules import ill, unknown, well
 from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
 from billing.insight.integrity.rules import OUTAGE
@@ -97,9 +97,15 @@ async def disk(patient: Patient) -> Iterable[Sign]:
 
 async def database(patient: Patient) -> Iterable[Sign]:
     """Check the health that the database shows, and that both roles can log in."""
-    async with patient.database.tenant_statement() as connection:
-        await connection.execute(text("SELECT 1"))
-    return await health.examine(patient.database, migrations=known())
+    signs = await health.examine(patient.database, migrations=known())
+    try:
+        async with patient.database.tenant_statement() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (DBAPIError, PoolTimeout) as error:
+        # The other signs may say why: somebody may have limited its connections.
+        words = f"could not be asked as the customers' role: {reason(error)}"
+        return [*signs, unknown("database", words)]
+    return signs
 
 
 async def replica(patient: Patient) -> Iterable[Sign]:
@@ -260,6 +266,12 @@ CHECKS: Final[dict[str, Check]] = {
     "products": products,
 }
 """Checks by the name that a sign has if the check cannot be made."""
+
+
+def reason(error: BaseException) -> str:
+    """Return why something could not be asked, in one line."""
+    words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return words or type(error).__name__
 
 
 def _stripe() -> str:

@@ -105,7 +105,7 @@ def _case(invoice: Invoice, row: DunningCase | None) -> dict[str, object]:
     if not row.is_open:
         # A written-off invoice is paid on request, not by a card saved for something else.
         return {"last_tried_at": row.last_true_attempt_at if invoice.status == "open" else None}
-    return {"case": row.plan}
+    return {"case": row.agenda_case}
 
 
 def _live(owed: Owed, live: Payment | None) -> dict[str, object]:

@@ -45,7 +45,7 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
     extended = w.change(
         case,
         extended_days=case.extended_days + days,
-        postponed_until=postponed(case.plan, w.facts.at, days),
+        postponed_until=postponed(case.agenda_case, w.facts.at, days),
     )
     announce(w, extended, "extended", days=days, **_why(reason))
 

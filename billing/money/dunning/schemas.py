@@ -38,7 +38,7 @@ class DunningCase(Row):
         return DunningPolicy.model_validate(self.policy)
 
     @property
-    def plan(self) -> Case:
+    def agenda_case(self) -> Case:
         """The case as its agenda sees it."""
         return Case(
             status="paused" if self.status == "paused" else "open",

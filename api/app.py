@@ -20,8 +20,8 @@ from api.document import openapi
 from api.edge import cross_origin
 from api.edge.correlation import CorrelationMiddleware
 from api.edge.hosts import EdgeMiddleware
-from api.edge.overdue import OverdueMiddleware
 from api.edge.request_limits import RequestLimitMiddleware
+from api.edge.slow_handlers import SlowHandlerMiddleware
 from api.identity.auth import open_verifier
 from api.identity.jwks import Jwks, refreshed
 from api.identity.rate_leases import CallerRates
@@ -80,7 +80,7 @@ def create_app(
     if settings.env == PRODUCTION:
         app.add_middleware(ClosedPagesMiddleware)
     app.add_middleware(problems.LastResort)
-    app.add_middleware(OverdueMiddleware)
+    app.add_middleware(SlowHandlerMiddleware)
     app.add_middleware(RequestLimitMiddleware)
     app.add_middleware(metrics.MetricsMiddleware, failures=services.failures)
     app.add_middleware(AliasMiddleware)

@@ -108,6 +108,7 @@ RETIRED: Final = (
     word("budget_used|quota_roll_windows", "budget_spent, quota_open_windows"),
     word("usage_dues_fast|usage_goes_on_since", "usage_charges_fast, usage_carried_since"),
     word("usage_terms_without_plan", "usage_terms_before_order"),
+    word("OverdueMiddleware", "SlowHandlerMiddleware"),
 )
 
 

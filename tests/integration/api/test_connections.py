@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from api.answers.problems import code_of
 from api.app import create_app
-from api.edge.overdue import OverdueMiddleware
+from api.edge.slow_handlers import SlowHandlerMiddleware
 from billing.core.database import Database, open_database
 from billing.core.errors import NotAllowed
 from billing.core.prepared import driver_of
@@ -70,7 +70,7 @@ async def test_a_server_that_is_gone_without_a_word_is_noticed_within_half_a_min
 async def test_a_server_that_hangs_leaves_no_caller_without_an_answer(
     api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OverdueMiddleware.__init__, "__defaults__", (HANGS_SECONDS / 4,))
+    monkeypatch.setattr(SlowHandlerMiddleware.__init__, "__defaults__", (HANGS_SECONDS / 4,))
     services = api.app.state.services
     app = create_app(services.settings, database, services.temporal_client)
     pids = [await _pid(database.tenant), await _pid(database.operator)]

@@ -15,10 +15,10 @@ from api.answers import problems
 ANSWER_SECONDS: Final = 30.0
 """Longer than a handler waits for a workflow, for Stripe and for its statements."""
 
-_logger = logging.getLogger("api.overdue")
+_logger = logging.getLogger("api.slow_handlers")
 
 
-class OverdueMiddleware:
+class SlowHandlerMiddleware:
     """The handler is not canceled: what it began ends as it does for a client that has left."""
 
     def __init__(self, app: ASGIApp, seconds: float = ANSWER_SECONDS) -> None:

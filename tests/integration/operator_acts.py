@@ -18,6 +18,13 @@ async def give(customer: Customer, amount: str, **more: Any) -> None:
     assert answer.status_code == 201, answer.text
 
 
+async def check_books(customer: Customer) -> None:
+    """Check that the account's books agree, as `GET /admin/integrity` sees them."""
+    path = f"/admin/integrity?account={customer.id}"
+    report = await customer.actors.operate("GET", path, status=200)
+    assert report["ok"], [check for check in report["checks"] if not check["ok"]]
+
+
 async def void(actors: Actors, record: Json) -> Json:
     """Void the record of a use."""
     path = f"/billing/records/{record['billing_id']}/void"

@@ -20,8 +20,3 @@ async def until(customer: Customer, path: str, wanted: str) -> Json:
         lambda: customer.ask("GET", path), f"{path} is {wanted}",
         lambda seen: seen["billing_status"] == wanted,
     )  # fmt: skip
-
-
-async def in_order(customer: Customer) -> None:
-    account = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert account["ok"], account

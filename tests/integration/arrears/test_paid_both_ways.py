@@ -7,6 +7,7 @@ from uuid import uuid4
 import psycopg
 
 from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.operator_acts import check_books
 from tests.integration.waiting import wait_for
 
 WAYS: Final = ("payment_charge", "credit_consumption", "credit_consumption", "payment_charge")
@@ -65,8 +66,7 @@ async def test_card_and_credits_at_once_never_lock_each_other_out(actors: Actors
         )
         assert all(code < 500 for code, _ in answers), answers
         await until_decided(customer, billing_id)
-    checked = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert checked["ok"], checked
+    await check_books(customer)
 
 
 async def test_who_pays_by_card_waits_for_the_account_without_the_record(actors: Actors) -> None:

@@ -5,13 +5,12 @@ from typing import Final
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import in_order
 from tests.integration.arrears.overage_uses import RENEWAL, lines, use
 from tests.integration.arrears.test_agreed_limits import agree
 from tests.integration.arrears.test_tiered_overage import subscribed, usage_lines
 from tests.integration.arrears.test_voids import owed
 from tests.integration.money_seen import charged
-from tests.integration.operator_acts import void
+from tests.integration.operator_acts import check_books, void
 from tests.integration.recomputed_sums import differences
 
 PLAIN: Final = "0.02"
@@ -40,7 +39,7 @@ async def billed(customer: Customer) -> tuple[int, bool]:
     [line] = await usage_lines(customer)
     assert await charged(customer) == [1900, 1900 + cents]
     assert await differences(customer.actors.sql, [customer.uuid]) == []
-    await in_order(customer)
+    await check_books(customer)
     assert cents <= expected
     return cents, line["tiers"] is not None
 

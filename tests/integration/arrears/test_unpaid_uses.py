@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import LATER, in_order, put_off, until
-from tests.integration.operator_acts import give
+from tests.integration.arrears.deferred_uses import LATER, put_off, until
+from tests.integration.operator_acts import check_books, give
 
 START: Final = "2027-01-01T10:00:00Z"
 
@@ -41,7 +41,7 @@ async def test_credits_that_are_bought_pay_what_was_put_off(actors: Actors) -> N
     assert await customer.credits() == 98
     assert (await unpaid(customer))["unpaid"] == "0"
     assert (await customer.published()).count("evt.billing.usage.settled") == 1
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_the_oldest_are_paid_first_as_far_as_credits_go(actors: Actors) -> None:
@@ -64,7 +64,7 @@ async def test_the_oldest_are_paid_first_as_far_as_credits_go(actors: Actors) ->
         "SELECT key FROM credit_transactions WHERE account_id = %(me)s AND kind = 'debit'"
     )
     assert len(spent) == 4
-    await in_order(customer)
+    await check_books(customer)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ async def test_credits_that_a_hold_gives_back_pay_too(
     await customer.ask("POST", f"/billing/credits/holds/{hold['hold_id']}/{how}", body)
     await until(customer, path, "completed")
     assert await customer.credits() == left
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_use_of_bought_credits_alone_waits_for_such_and_keeps_nobody_waiting(
@@ -99,7 +99,7 @@ async def test_a_use_of_bought_credits_alone_waits_for_such_and_keeps_nobody_wai
     await customer.bought("small")
     await until(customer, path, "completed")
     assert await customer.credits() == 102
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_what_stays_unpaid_is_told_once_and_paid_by_the_card(actors: Actors) -> None:
@@ -127,7 +127,7 @@ async def test_what_stays_unpaid_is_told_once_and_paid_by_the_card(actors: Actor
     await customer.advance(days=30)
     assert len(await customer.effects()) == 2
     assert (await customer.published()).count("evt.billing.usage.unpaid") == 1
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_nobody_is_asked_for_3d_secure_when_a_week_is_over(actors: Actors) -> None:
@@ -146,7 +146,7 @@ async def test_nobody_is_asked_for_3d_secure_when_a_week_is_over(actors: Actors)
         " ORDER BY real_started_at DESC"
     )
     assert newest == {"status": "declined", "decline_code": "authentication_required"}
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_card_that_declines_is_tried_once_and_credits_still_pay(actors: Actors) -> None:
@@ -160,12 +160,12 @@ async def test_a_card_that_declines_is_tried_once_and_credits_still_pay(actors: 
     await customer.advance(days=30)
     assert await status(customer, second) == "failed"
     assert len(await customer.effects("charge.failed")) == 2
-    await in_order(customer)
+    await check_books(customer)
     await give(customer, "2")
     await until(customer, first, "completed")
     assert (await customer.ask("GET", first))["billing_method"] == "credit_consumption"
     assert await status(customer, second) == "failed"
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_another_card_pays_what_the_first_one_did_not(actors: Actors) -> None:
@@ -176,7 +176,7 @@ async def test_another_card_pays_what_the_first_one_did_not(actors: Actors) -> N
     await customer.save_card()
     await until(customer, path, "completed")
     assert [one["amount"] for one in await customer.effects()] == [200]
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(
@@ -191,7 +191,7 @@ async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(
     await customer.advance(days=7)
     await until(customer, path, "completed")
     assert [one["amount"] for one in await customer.effects()] == [999, 200]
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
@@ -200,7 +200,7 @@ async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
     await customer.script("insufficient_funds", then="last")
     first, second, third = [await declined(customer, amount) for amount in ("1000", "2000", "500")]
     assert (await unpaid(customer))["unpaid"] == "7.00"
-    await in_order(customer)
+    await check_books(customer)
     await give(customer, "3.5")  # of 2, 4 and 1
     await until(customer, third, "completed")
     paid = await customer.ask("GET", first)
@@ -211,17 +211,17 @@ async def test_credits_pay_what_a_card_declined_at_once(actors: Actors) -> None:
         "0.002", "2.00", Decimal("0.5"),
     )  # fmt: skip
     assert (await customer.ask("GET", second))["currency"] == "USD"
-    await in_order(customer)
+    await check_books(customer)
     process = ("POST", "/billing/process")
     by_credits = {"billing_id": second.rpartition("/")[2], "billing_method": "credit_consumption"}
     await customer.refused("INSUFFICIENT_CREDITS", *process, by_credits, key="too few")
     kept = await customer.ask("GET", second)
     assert (kept["billing_method"], kept["total_amount"]) == ("payment_charge", "4.00")
-    await in_order(customer)
+    await check_books(customer)
     await give(customer, "4")
     await until(customer, second, "completed")
     assert (await unpaid(customer))["unpaid"] == "0"
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_credits_pay_it_at_once_when_they_are_asked_to(actors: Actors) -> None:
@@ -238,7 +238,7 @@ async def test_credits_pay_it_at_once_when_they_are_asked_to(actors: Actors) -> 
     assert await customer.credits() == 98
     await customer.advance(days=8)
     assert len(await customer.effects("charge.failed")) == 1
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_card_pays_what_was_put_off_when_it_is_asked_to(actors: Actors) -> None:
@@ -253,4 +253,4 @@ async def test_a_card_pays_what_was_put_off_when_it_is_asked_to(actors: Actors) 
     assert [one["amount"] for one in await customer.effects()] == [200]
     await give(customer, "5")
     assert await customer.credits() == 5
-    await in_order(customer)
+    await check_books(customer)

@@ -7,14 +7,14 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
-from tests.integration.arrears.deferred_uses import in_order, put_off, until
+from tests.integration.arrears.deferred_uses import put_off, until
 from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.locked import held, waiting
 from tests.integration.money_seen import charged
 from tests.integration.on_sale import Sell
-from tests.integration.operator_acts import WHY, give, void
+from tests.integration.operator_acts import WHY, check_books, give, void
 from tests.integration.recomputed_sums import differences
 from tests.integration.usage.archived import archived
 
@@ -43,10 +43,10 @@ async def test_the_only_use_beyond_the_plan_is_taken_back(
 ) -> None:
     customer = await basic(actors) if terms is None else await subscribed(actors, terms)
     await void(actors, await use(customer, "600"))
-    await in_order(customer)
+    await check_books(customer)
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 1900]
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_use_that_was_included_leaves_its_place_to_one_beyond_the_plan(
@@ -109,7 +109,7 @@ async def test_uses_that_are_taken_back_one_by_one_return_their_line(
     assert await charged(customer) == [2900, 2900 + line]
     done = [await void(actors, one) for one in wrong]
     assert sum(one["balance_cents"] for one in done) == line
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_beside_a_month_that_is_away_the_other_uses_return_the_rest_of_their_line(
@@ -128,7 +128,7 @@ async def test_beside_a_month_that_is_away_the_other_uses_return_the_rest_of_the
     assert [one["balance_cents"] for one in done] == [1, 1, 0, 1, 0, 0]
     notes = await customer.rows("SELECT lines FROM credit_notes WHERE account_id = %(me)s")
     assert [len(one["lines"]) for one in notes] == [1, 1, 1], "each names the line"
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_uses_that_are_taken_back_at_once_return_their_line(actors: Actors) -> None:
@@ -143,7 +143,7 @@ async def test_uses_that_are_taken_back_at_once_return_their_line(actors: Actors
         voids = [asyncio.create_task(void(actors, one)) for one in wrong]
         await waiting(customer, len(wrong))
     assert sum(one["balance_cents"] for one in await asyncio.gather(*voids)) == 2
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(
@@ -164,7 +164,7 @@ async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(
     assert (late["total_cost"], late["currency"]) == ("10.00", "CREDIT")
     differing = "SELECT * FROM usage_recount(%(me)s, '-infinity', false)"
     assert await customer.rows(differing) == []
-    await in_order(customer)
+    await check_books(customer)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_after_a_void_the_rest_costs_what_so_many_units_cost(
         await one.advance(to=RENEWAL)
         assert await charged(one) == [1900, 1900 + after]
         assert await differences(actors.sql, [one.uuid]) == []
-        await in_order(one)
+        await check_books(one)
 
 
 async def test_credits_of_a_void_pay_what_was_put_off(actors: Actors) -> None:
@@ -210,7 +210,7 @@ async def test_credits_of_a_void_pay_what_was_put_off(actors: Actors) -> None:
     assert (await void(actors, wrong))["credits_returned"] == "3.00"
     await until(customer, path, "completed")
     assert await customer.credits() == 1
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_nothing_comes_back_of_an_invoice_that_was_forgiven(actors: Actors) -> None:
@@ -228,7 +228,7 @@ async def test_nothing_comes_back_of_an_invoice_that_was_forgiven(actors: Actors
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
     used = await customer.ask("GET", "/usage/current")
     assert used["overages"]["total_overage_cost"] == "0"
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_of_an_open_invoice_less_is_owed(actors: Actors) -> None:
@@ -249,7 +249,7 @@ async def test_of_an_open_invoice_less_is_owed(actors: Actors) -> None:
     await customer.advance(days=4)
     assert (await customer.subscription())["status"] == "active"
     assert (await customer.effects())[-1]["amount"] == 1900
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_uses_of_an_invoice_that_money_paid_in_part_are_taken_back_one_by_one(
@@ -270,7 +270,7 @@ async def test_uses_of_an_invoice_that_money_paid_in_part_are_taken_back_one_by_
         (200, 0), (50, 50), (0, 50),
     ]  # fmt: skip
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 100
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def owed(customer: Customer) -> int:
@@ -302,7 +302,7 @@ async def test_a_use_whose_card_is_being_charged_is_not_taken_back_meanwhile(
     assert (done["balance_cents"], done["currency"], done["credits_returned"]) == (200, "USD", "0")
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 200
     assert (await customer.ask("GET", path))["billing_status"] == "refunded"
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_what_an_early_invoice_billed_costs_nothing_more_once_it_is_taken_back(
@@ -332,7 +332,7 @@ async def test_what_an_early_invoice_billed_costs_nothing_more_once_it_is_taken_
     # What 150 cost came back to the money balance; 200 that no line had billed reach the threshold.
     assert [units for _, _, units, _ in await lines(customer)] == [200.0, 200.0]
     assert await charged(customer) == [1900, 400, 400 - 300, 1900]
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_taking_back_what_an_early_invoice_billed_frees_nothing_of_the_allowance(
@@ -349,4 +349,4 @@ async def test_taking_back_what_an_early_invoice_billed_frees_nothing_of_the_all
     await customer.ask("POST", "/billing/subscription/cancel", ended, status=200)
     balance = await customer.ask("GET", "/billing/balance")
     assert balance["balance_cents"] == 300, "all of the plan's allowance, so all its time, is used"
-    await in_order(customer)
+    await check_books(customer)

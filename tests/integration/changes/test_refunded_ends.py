@@ -10,6 +10,7 @@ from tests.integration.arrears.overage_uses import START, use
 from tests.integration.changes.chosen_plans import LATER, PATH, begun, change
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
+from tests.integration.operator_acts import check_books
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import paid_for, refunded, shown
@@ -30,13 +31,7 @@ async def went_back(customer: Customer, *amounts: int) -> None:
         return sorted(one["amount"] for one in effects) == sorted(amounts)
 
     await wait_for(arrived, f"{amounts} went back")
-    await checked(customer)
-
-
-async def checked(customer: Customer) -> None:
-    """The service's own checks hold."""
-    seen = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert seen["ok"], seen
+    await check_books(customer)
 
 
 def given(credited: int, refunded: int) -> Json:
@@ -153,7 +148,7 @@ async def test_a_refund_that_the_bank_returns_is_on_the_money_balance(actors: Ac
         return "evt.billing.refund.failed" in await customer.published()
 
     await wait_for(failed, "the refund fails")
-    await checked(customer)
+    await check_books(customer)
     assert (await customer.subscription())["given_back"] == given(4900, 0)
     assert await money(customer) == 4900
 

@@ -12,6 +12,7 @@ from api.app import create_app
 from tests.integration.actors import Actors, Customer, Json, instant
 from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import START, case, overdue, owed, tried, under
+from tests.integration.operator_acts import check_books
 
 UNPAID: Final = "2027-02-09T10:00:00Z"
 ENDS: Final = "2027-04-10T10:00:00Z"
@@ -271,8 +272,7 @@ async def test_use_of_before_a_debt_was_settled_late_comes_with_the_next_renewal
     settled = {"resume": True}
     await customer.ask("POST", "/billing/pay-overdue", settled, key="r", status=200)
     assert (await customer.subscription())["status"] == "active"
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], report
+    await check_books(customer)
     await customer.advance(to="2027-04-10T10:00:00Z")
     amounts = [one["amount"] for one in await customer.effects()]
     assert amounts == [4900, 4900, 4900, 4900 + 1500], "1,000 beyond the plan at 0.015"

@@ -4,7 +4,7 @@ from functools import partial
 from uuid import uuid4
 
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
-from tests.integration.arrears.deferred_uses import in_order
+from tests.integration.operator_acts import check_books
 
 BALANCE = "/billing/balance"
 
@@ -62,7 +62,7 @@ async def test_what_it_lacks_of_a_pack_is_carried_where_no_card_can_be_charged_s
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     assert (await balance(customer))[0] == -29
     assert await customer.effects() == []
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_pack_is_paid_from_it_first_and_a_card_pays_the_rest(actors: Actors) -> None:

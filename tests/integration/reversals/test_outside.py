@@ -9,11 +9,12 @@ from billing.core.database import Database
 from billing.money.payments import event_owners
 from billing.platform.provider_inbox import paypal
 from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
-from tests.integration.arrears.deferred_uses import in_order, put_off, until
+from tests.integration.arrears.deferred_uses import put_off, until
 from tests.integration.arrears.overage_uses import use
 from tests.integration.changes.chosen_plans import begun, change
 from tests.integration.credits.test_top_ups import spend
 from tests.integration.money_seen import money
+from tests.integration.operator_acts import check_books
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal, paid_once
 from tests.integration.reversals.outside_events import disputed, until_credits
@@ -71,8 +72,7 @@ async def test_a_refund_found_while_a_change_waits_is_a_note_once_that_is_droppe
         "SELECT id FROM invoices WHERE account_id = %(me)s AND status = 'open'"
     )
     assert owed == []
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+    await check_books(customer)
 
 
 async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
@@ -107,7 +107,7 @@ async def test_credits_of_a_won_dispute_pay_what_was_put_off(actors: Actors) -> 
     await actors.sandbox.finish_dispute(opened.body["id"], "won")
     await until(customer, path, "completed")
     assert await customer.credits() == 98
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_nothing(
@@ -230,8 +230,7 @@ async def test_a_dispute_that_is_seen_before_the_grant_takes_the_credits(actors:
         lambda seen: seen["status"] == "refunded",
     )
     assert payment["amount_refunded"] == 999
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+    await check_books(customer)
 
 
 async def taken_back_unheard(customer: Customer, begun: Json, order: str) -> Json:
@@ -310,8 +309,7 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
     [event] = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute.won"))["data"]
     assert event["data"]["balance_cents"] == 999, "it says where the money is"
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+    await check_books(customer)
 
 
 async def test_a_pack_paid_twice_of_which_a_bank_took_one_and_returned_it_is_half_there(
@@ -341,8 +339,7 @@ async def test_a_pack_paid_twice_of_which_a_bank_took_one_and_returned_it_is_hal
         "paid",
         [499],
     )
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], [one for one in report["checks"] if not one["ok"]]
+    await check_books(customer)
 
 
 async def test_what_paypal_took_back_without_an_event_is_found_by_a_check_of_its_payment(

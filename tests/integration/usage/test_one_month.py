@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.operator_acts import check_books
 
 START = "2027-01-10T10:00:00Z"
 GIVEN = 10_000
@@ -165,8 +166,7 @@ async def test_credits_of_a_plan_that_costs_nothing_are_given_once_a_month(actor
     await customer.until_subscription("active")
     await customer.advance(to="2027-02-10T11:00:00Z")
     assert [int(lot["amount"]) for lot in await customer.grants("plan")] == [25, 25]
-    account = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert account["ok"], account
+    await check_books(customer)
 
 
 async def test_what_was_used_before_the_cycle_is_said_alike_everywhere(actors: Actors) -> None:

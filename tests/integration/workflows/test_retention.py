@@ -22,6 +22,7 @@ from billing.platform.provider_inbox.webhooks import read
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.followers import PATH, Follower
+from tests.integration.operator_acts import check_books
 from workflows.contracts import SweepRequest
 
 # As if all that an account was told had been told so many days ago.
@@ -46,11 +47,6 @@ async def housekeeping(actors: Actors, database: Database, **settings: Any) -> d
     job = ScheduledJobs(dependencies, client)
     report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
     return dict(report.counts)
-
-
-async def verified(actors: Actors, customer: Customer) -> None:
-    report = await actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert report["ok"], [check for check in report["checks"] if check["violations"]]
 
 
 async def aged(customer: Customer, until: int) -> None:
@@ -118,7 +114,7 @@ async def test_an_old_event_of_the_provider_is_emptied_and_still_known(
     [shown] = [one for one in listed["data"] if one["event_id"] == event["id"]]
     assert shown["emptied_at"] is not None
     assert (await housekeeping(actors, database))["payloads_emptied"] == 0
-    await verified(actors, customer)
+    await check_books(customer)
 
 
 @pytest.mark.parametrize("status", ["received", "unmatched", "parked"])
@@ -166,7 +162,7 @@ async def test_who_was_away_longer_than_events_are_kept_is_told_where_to_go_on(
     assert [one["seq"] for one in page["data"]] == [old + 1], "the first that is kept"
     refused = await customer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={away.after + 5}")
     assert refused["next_after"] == away.after
-    await verified(actors, customer)
+    await check_books(customer)
     await customer.rows(f"{UP_TO} RETURNING 1", purchase=first["purchase_id"])
     proof = await customer.ask("GET", f"/billing/purchases/{first['purchase_id']}/proof")
     assert (proof["published"], proof["consistent"]) == (1, True), proof["verdict"]
@@ -183,11 +179,11 @@ async def test_an_account_that_rests_loses_all_events_and_goes_on_behind_them(
     assert (page["data"], page["next_after"]) == ([], last)
     refused = await customer.refused("EVENTS_REWOUND", "GET", f"{PATH}?after={last + 1}")
     assert refused["next_after"] == last
-    await verified(actors, customer)
+    await check_books(customer)
     await customer.bought("small")
     page = await customer.ask("GET", f"{PATH}?after={last}", status=200)
     assert page["data"][0]["seq"] == last + 1
-    await verified(actors, customer)
+    await check_books(customer)
 
 
 async def test_events_numbered_the_other_way_round_leave_no_gap(
@@ -207,7 +203,7 @@ async def test_events_numbered_the_other_way_round_leave_no_gap(
     await housekeeping(actors, database)
     page = await customer.ask("GET", f"{PATH}?limit=1")
     assert [one["seq"] for one in page["data"]] == [first + 2]
-    await verified(actors, customer)
+    await check_books(customer)
 
 
 @pytest.mark.parametrize(

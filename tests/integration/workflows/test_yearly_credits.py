@@ -2,6 +2,7 @@
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.operator_acts import check_books
 
 START = "2027-01-01T10:00:00Z"
 SECOND_YEAR = "2028-01-01T10:00:00Z"
@@ -24,24 +25,19 @@ async def in_its_second_year(actors: Actors) -> tuple[Customer, str]:
     return customer, str(rows[0]["id"])
 
 
-async def in_order(customer: Customer) -> None:
-    account = await customer.actors.operate("GET", f"/admin/integrity?account={customer.id}")
-    assert account["ok"], account
-
-
 async def test_the_months_of_a_year_that_nobody_has_paid_bring_no_credits(actors: Actors) -> None:
     customer, intent = await in_its_second_year(actors)
     await customer.advance(to="2028-03-10T10:00:00Z")
     assert len(await customer.grants("plan")) == 12
     assert await customer.credits() == 0
-    await in_order(customer)
+    await check_books(customer)
     assert (await actors.sandbox.settle(intent)).status == 200
     await wait_for(customer.credits, "the month that runs has its credits", lambda n: n == 500)
-    await in_order(customer)
+    await check_books(customer)
     await customer.advance(to="2028-04-10T10:00:00Z")
     assert len(await customer.grants("plan")) == 14
     assert await customer.credits() == 500
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_a_year_on_an_open_invoice_brings_credits_once_it_is_paid(actors: Actors) -> None:
@@ -61,7 +57,7 @@ async def test_a_year_on_an_open_invoice_brings_credits_once_it_is_paid(actors: 
     await actors.operate("POST", f"/admin/payments/{sent['payment_id']}/approve", {})
     await wait_for(customer.credits, "the month that runs has its credits", lambda n: n == 500)
     assert len(await customer.grants("plan")) == before + 1
-    await in_order(customer)
+    await check_books(customer)
 
 
 async def test_an_end_at_the_boundary_of_a_month_brings_no_credits_of_that_month(
@@ -77,4 +73,4 @@ async def test_an_end_at_the_boundary_of_a_month_brings_no_credits_of_that_month
     await customer.advance(to=ends)
     assert (await customer.subscription())["status"] == "canceled"
     assert len(await customer.grants("plan")) == 3
-    await in_order(customer)
+    await check_books(customer)

@@ -10,7 +10,7 @@ from temporalio import activity
 from activities.account_base import AccountBase, Did
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import doubting_a_key, harmless
+from activities.tries import doubting_a_key, with_new_keys
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, ProviderFailure
@@ -257,7 +257,7 @@ class AccountActivities(AccountBase):
 
         async def make(customer: Customer) -> SetupOutcome:
             with doubting_a_key():
-                return await harmless(
+                return await with_new_keys(
                     customer.key(keys.setup_intent(setup.id)),
                     lambda key: self.provider.create_setup_intent(
                         customer.id, key, _metadata(setup)
@@ -276,7 +276,7 @@ class AccountActivities(AccountBase):
             return None
 
         async def make(customer: Customer) -> str:
-            return await harmless(
+            return await with_new_keys(
                 customer.key(keys.portal_session(wanted.id)),
                 lambda key: self.provider.open_portal(customer.id, key, wanted.return_url),
             )

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities import notifying
 from activities.dependencies import Dependencies
-from activities.tries import harmless
+from activities.tries import with_new_keys
 from billing.core import clock, ids
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
@@ -86,7 +86,7 @@ class Customers:
             return Customer(account.stripe_customer_id, is_first=gone is None)
         external = ids.encode(ids.ACCOUNT, account_id)
         key = f"{external}/customer" if gone is None else f"{external}/customer-after-{gone}"
-        made = await harmless(
+        made = await with_new_keys(
             key, lambda key: self._provider.create_customer(account_id, key, {"account": external})
         )
         async with self._database.tenant(account_id) as connection:

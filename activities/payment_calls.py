@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import SAME_KEY_TRIES, doubting_a_key, harmless, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_key, tries, with_new_keys
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -85,7 +85,7 @@ class Charger:
             )
             await failpoint("intent.before_create")
             with doubting_a_key():
-                return await harmless(
+                return await with_new_keys(
                     request.key,
                     lambda key: self._provider.create_checkout(_under(key, request)),
                 )
@@ -187,7 +187,7 @@ class Charger:
             )
             if found is not None:
                 return found
-        return await harmless(
+        return await with_new_keys(
             request.key, lambda key: self._provider.create_intent(_under(key, request))
         )
 

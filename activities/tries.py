@@ -31,10 +31,11 @@ def tries() -> int:
     return _before.get() + activity.info().attempt
 
 
-async def harmless(key: str, call: Callable[[str], Awaitable[T]]) -> T:
-    """Make a call that takes no money under a key: a new one gets past a stored answer.
+async def with_new_keys(key: str, call: Callable[[str], Awaitable[T]]) -> T:
+    """Make a call that takes no money; a later try has a new key, to get past a stored answer.
 
-    A stored refusal may be outdated, and proves that nothing was made: it is asked again at once.
+    A stored refusal may be outdated, and proves that nothing was made: the call is made again at
+    once.
     """
     number = tries()
     try:
@@ -50,8 +51,8 @@ def doubting_a_key() -> Iterator[None]:
     """Treat a key that was used with other parameters as doubt: the first call may still run.
 
     Parameters differ if the payment moved to another matter, which the metadata names, or if a new
-    release confirms differently. The next try looks for the first call's result; a harmless call
-    takes a new key after SAME_KEY_TRIES.
+    release confirms differently. The next try looks for the first call's result; a call
+    `with_new_keys` takes another key after SAME_KEY_TRIES.
     """
     try:
         yield

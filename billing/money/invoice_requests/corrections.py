@@ -10,7 +10,7 @@ from billing.money.dunning import cases
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
-from billing.money.invoices.bearing import reserved
+from billing.money.invoices.note_shares import reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from billing.core import ids
 from billing.matters.effects import Add, Issue, Work
-from billing.money.invoices import bearing, giving_back, series, transitions
+from billing.money.invoices import giving_back, note_shares, series, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.refusals import wrong_status
@@ -46,17 +46,17 @@ def credit_note(
     if amount_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
     kept = invoice.outstanding_minor if to_balance else 0
-    borne = bearing.shares(w.rows, invoice, amount_minor, kept_minor=kept)
+    shares = note_shares.shares(w.rows, invoice, amount_minor, kept_minor=kept)
     # The whole amount is credited even if an invoice that paid for it was not read.
-    borne.pop(invoice.id)
-    own = amount_minor - sum(borne.values())
+    shares.pop(invoice.id)
+    own = amount_minor - sum(shares.values())
     credited_by = giving_back.credited_by(w.rows, invoice)
     lines = _up_to(lines, own)
     if own:
         taxes = _taxes(w, invoice, own, giving_back.left(w.rows, invoice), lines)
         noted = Noted(own, taxes, reason, suffix, lines, was_served)
         invoice = _take_back(w, invoice, noted, to_balance=to_balance)
-    for source_id, minor in borne.items():
+    for source_id, minor in shares.items():
         source = w.rows.get(Invoice, source_id)
         of = credited_by.get(source_id) or giving_back.left(w.rows, source)
         taxes = _taxes(w, source, minor, of)

@@ -5,7 +5,7 @@ from typing import Final
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back
-from billing.money.invoices.bearing import reserved, room, shares
+from billing.money.invoices.note_shares import reserved, shares, unreserved_room
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.rules import Books
@@ -82,7 +82,9 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         if one.invoice_id == invoice.id and one.kind in KEPT
     )
     numbered = invoice.finalized_at is not None
-    paid_part = min(creditable(rows, invoice), room(rows, invoice)) - invoice.outstanding_minor
+    paid_part = (
+        min(creditable(rows, invoice), unreserved_room(rows, invoice)) - invoice.outstanding_minor
+    )
     return Books(
         received=payment.received_minor,
         gone=sum(one.amount_minor for one in mine),

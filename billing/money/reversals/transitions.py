@@ -12,7 +12,7 @@ from billing.matters.deciding import Rules
 from billing.matters.effects import Heard, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.bearing import reserved
+from billing.money.invoices.note_shares import reserved
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds

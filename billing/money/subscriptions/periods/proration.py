@@ -16,7 +16,7 @@ from billing.core.errors import Conflict
 from billing.core.money import round_credits, round_minor
 from billing.core.periods import spoken_span
 from billing.matters.effects import Remove, Rows
-from billing.money.invoices import bearing, giving_back, notes
+from billing.money.invoices import giving_back, note_shares, notes
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import (
     CHARGED,
@@ -224,7 +224,7 @@ def to_credit(
     credited now, and nobody would once that is decided.
     """
     found, free = unused(rows, lines, at, of_add_ons), rows.copy()
-    for one in bearing.reservations(rows):
+    for one in note_shares.reservations(rows):
         free.take(Remove(type(one), one.id))
     if _sum(found) < _sum(unused(free, lines, at, of_add_ons)):
         raise Conflict(

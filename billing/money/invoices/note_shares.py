@@ -1,4 +1,4 @@
-"""Spreads a credit over an invoice, then over the invoices whose money paid it. Pure.
+"""Shares of a credit: of an invoice, and of the invoices whose money paid it. Pure.
 
 An invoice that credits time of earlier ones charged more than its total: their money paid the rest.
 So a note on it never exceeds its total, and the rest is a note on them (docs/rules.md#invoices).
@@ -21,7 +21,7 @@ def reserved(rows: Rows, invoice: Invoice) -> int:
     return sum(one.note_minor for one in reservations(rows) if one.invoice_id == invoice.id)
 
 
-def room(rows: Rows, invoice: Invoice) -> int:
+def unreserved_room(rows: Rows, invoice: Invoice) -> int:
     """Return the part of an invoice that notes may still credit, without what is reserved."""
     free = giving_back.room(rows, invoice).total_minor - reserved(rows, invoice)
     return max(0, free)
@@ -32,21 +32,21 @@ def shares(
 ) -> dict[UUID, int]:
     """Return each invoice's share of an amount; `kept_minor` of this one is not touched."""
     found: dict[UUID, int] = {invoice.id: 0}
-    _bear(rows, invoice, amount_minor, found, kept_minor)
+    _share_out(rows, invoice, amount_minor, found, kept_minor)
     return found
 
 
-def _bear(
+def _share_out(
     rows: Rows, invoice: Invoice, amount_minor: int, found: dict[UUID, int], kept_minor: int = 0
 ) -> int:
-    """Return the part of the amount that fits on this invoice and on those that paid for it."""
-    borne = found.get(invoice.id, 0)
-    own = max(0, min(amount_minor, room(rows, invoice) - kept_minor - borne))
+    """Add to `found` what fits on this invoice and on those that paid for it; return that part."""
+    had = found.get(invoice.id, 0)
+    own = max(0, min(amount_minor, unreserved_room(rows, invoice) - kept_minor - had))
     if own:
-        found[invoice.id] = borne + own
+        found[invoice.id] = had + own
     left = amount_minor - own
     for source_id, credited in giving_back.credited_by(rows, invoice).items():
         source = rows.find(Invoice, source_id)
         if left > 0 and source is not None:
-            left -= _bear(rows, source, min(left, credited.total_minor), found)
+            left -= _share_out(rows, source, min(left, credited.total_minor), found)
     return amount_minor - left

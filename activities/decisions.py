@@ -67,7 +67,7 @@ class DecidingActivities(Generic[S]):
                     connection, self.engine, request.ref, request.step, answer, self._may_charge
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
-            await notifying.bear(activity.client(), done.born)
+            await notifying.start_new(activity.client(), done.born)
             await notifying.nudge(activity.client(), done.woken)
             if done.begun is not None:
                 await self._done(request.step, done)

@@ -47,9 +47,9 @@ async def nudge(client: Client, found: Iterable[Matter]) -> int:
     return await call_each(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
-async def bear(client: Client, found: Iterable[Matter]) -> int:
+async def start_new(client: Client, found: Iterable[Matter]) -> int:
     """Start the matters that a decision created; return how many requests succeeded."""
-    return await call_each(partial(start.bear, client, matter) for matter in found)
+    return await call_each(partial(start.start_new, client, matter) for matter in found)
 
 
 async def begin(client: Client, found: Iterable[Matter]) -> int:

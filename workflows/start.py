@@ -58,7 +58,7 @@ async def ensure_running(client: Client, matter: Matter) -> None:
     )
 
 
-async def bear(client: Client, matter: Matter) -> None:
+async def start_new(client: Client, matter: Matter) -> None:
     """Start a new matter; wake it if its kind allows that it already exists."""
     await (nudge if KINDS[matter.kind].born_anew else ensure_running)(client, matter)
 

@@ -71,7 +71,7 @@ class DecidingProjection(Projection, Generic[S, F]):
         self.foreseen.declines.follow(course.rows, course.effects, at)
         self.assumed = shown.from_now_on or self.assumed
         self._is_planned = False
-        self.bear(course)
+        self.project_born(course)
         return [entry]
 
     def answer(self, _: Step, call: Call, at: datetime) -> Answer:
@@ -82,7 +82,7 @@ class DecidingProjection(Projection, Generic[S, F]):
         """Return the text and amounts of a step."""
         return show(before, course)
 
-    def bear(self, course: Course[F]) -> None:
+    def project_born(self, course: Course[F]) -> None:
         """Project the matters that a step has created."""
 
     def _facts_of(self, at: datetime, answer: Any) -> F:

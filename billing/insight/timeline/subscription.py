@@ -47,7 +47,7 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
             return replace(shown, from_now_on=FIRST_PAYMENT)
         return shown
 
-    def bear(self, course: Course[SubscriptionFacts]) -> None:
+    def project_born(self, course: Course[SubscriptionFacts]) -> None:
         """Project the collections to which an ended subscription hands its open invoices."""
         for effect in course.effects:
             if isinstance(effect, Bear) and effect.kind == COLLECTION:

@@ -39,5 +39,5 @@ async def test_one_that_a_birth_may_find_running_is_woken(kind: MatterKind) -> N
         workflow_id=kind.workflow_id(subject), account_id=UUID(int=1), kind=kind.name,
         subject_id=subject,
     )  # fmt: skip
-    await start.bear(cast(Client, temporal), matter)
+    await start.start_new(cast(Client, temporal), matter)
     assert temporal.calls == BORN[kind]

@@ -79,7 +79,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "ends at a date cut a period into pieces",
         "billing/money/subscriptions/commands/running.py",
-        "if date is not None and (why := spans.refusal_of_end(cycles.of(w), date)):",
+        "if date is not None and (why := spans.refusal_of_end(subscription_of(w), date)):",
         "if why := None:",
         ("tests/integration/changes/test_endings.py", "-k", "cut_once"),
     ),

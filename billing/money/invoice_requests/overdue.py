@@ -31,8 +31,8 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.endings import pauses
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, invoicing
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import invoicing
 from billing.money.subscriptions.previews import deciding, tokens
 from billing.money.subscriptions.previews.tokens import Promise
 from billing.money.subscriptions.reading import ENGINE
@@ -213,13 +213,13 @@ def _pay(
     use_balance: bool,
     method_id: UUID | None,
 ) -> Foreseen:
-    for invoice in invoicing.collected(w.rows, cycles.of(w), ("open",)):
+    for invoice in invoicing.collected(w.rows, subscription_of(w), ("open",)):
         if only is not None and invoice.id not in only:
             continue
         paid = invoices.receive(w, invoice, invoice.remaining_minor)
         cases.close_case(w, invoice.id, "recovered", "foreseen")
         payment_effects.on_paid(w, paid)
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.status != "paused":
         return Foreseen(subscription=subscription)
     if resumes:
@@ -245,4 +245,4 @@ def _resumed(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balance:
     if charged:
         payment_effects.on_paid(w, invoices.receive(w, draft, charged))
     written = w.rows.get(Invoice, draft.id)
-    return Foreseen(subscription=cycles.of(w), resumption=written, charged_minor=charged)
+    return Foreseen(subscription=subscription_of(w), resumption=written, charged_minor=charged)

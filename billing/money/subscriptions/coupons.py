@@ -20,8 +20,7 @@ from billing.money.discounts.service import Redeeming
 from billing.money.subscriptions import service, store
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import PlanWish, Subscription
 from billing.money.subscriptions.states import demand
 from billing.money.trials import store as trial_store
@@ -95,17 +94,17 @@ async def redeem_for(
 
 
 def _redeemed(w: Work[SubscriptionFacts], code: str) -> Subscription:
-    announce(w, cycles.of(w), "coupon_redeemed", code=code)
+    announce(w, subscription_of(w), "coupon_redeemed", code=code)
     return wake(w)
 
 
 def remove(w: Work[SubscriptionFacts], code: str) -> Subscription:
     """Remove a coupon from later invoices; it stays redeemed. Errors: COUPON_NOT_FOUND."""
-    demand(cycles.of(w).status, "coupon")
+    demand(subscription_of(w).status, "coupon")
     running = (one for one in w.rows.of(Discount) if one.status == "active")
     found = next((one for one in running if one.code == capital(code)), None)
     if found is None:
         raise NotFound("COUPON_NOT_FOUND", "the subscription has no such coupon")
     w.change(found, status="ended", ended_at=w.facts.at)
-    announce(w, cycles.of(w), "coupon_removed", code=found.code)
+    announce(w, subscription_of(w), "coupon_removed", code=found.code)
     return wake(w)

@@ -5,8 +5,8 @@ from typing import Final
 
 from billing.matters.effects import Work
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import items
 from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.terms import scheduling
 
@@ -22,7 +22,7 @@ def notice_at(row: Subscription) -> datetime | None:
 
 def notify(w: Work[SubscriptionFacts]) -> None:
     """Tell once per trial when it ends, and what the plan costs from then on."""
-    told = w.change(cycles.of(w), trial_told_at=w.facts.at)
+    told = w.change(subscription_of(w), trial_told_at=w.facts.at)
     first = scheduling.coming(w, told.current_period_end)
     price = items.next_period_price(first.rows)
     announce(w, told, "trial_ending", price_cents=price, currency=told.currency)

@@ -8,8 +8,8 @@ from billing.matters.effects import Work
 from billing.money.payment_methods.rules import card_facts, expiry, expiry_is_untold, valid_until
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import items
 from billing.money.subscriptions.rules import ExpiringCard
 from billing.money.subscriptions.terms import scheduling
 
@@ -22,7 +22,7 @@ def expiring(w: Work[SubscriptionFacts]) -> ExpiringCard | None:
     if card is None:
         return None
     method, ends = ids.encode(ids.PAYMENT_METHOD, card.id), expiry(card)
-    due = cycles.of(w).current_period_end - AHEAD
+    due = subscription_of(w).current_period_end - AHEAD
     return ExpiringCard(expiry=f"{method}/expires-{ends}", due=due)
 
 
@@ -32,7 +32,7 @@ def notify(w: Work[SubscriptionFacts]) -> None:
     if card is None:
         raise LookupError("no card ends before the renewal")
     w.change(card, told_expiry=expiry(card))
-    subscription = cycles.of(renewal)
+    subscription = subscription_of(renewal)
     facts = card_facts(card) | {
         "exp_month": card.exp_month,
         "exp_year": card.exp_year,
@@ -47,7 +47,7 @@ def notify(w: Work[SubscriptionFacts]) -> None:
 
 
 def _ends_too_soon(w: Work[SubscriptionFacts]) -> Method | None:
-    row = cycles.of(w)
+    row = subscription_of(w)
     card = payments.charged_card(w.rows, row.payment_method_id)
     if card is None or not expiry_is_untold(card):
         return None
@@ -58,11 +58,11 @@ def _ends_too_soon(w: Work[SubscriptionFacts]) -> Method | None:
 
 
 def _charges(renewal: Work[SubscriptionFacts]) -> bool:
-    row = cycles.of(renewal)
+    row = subscription_of(renewal)
     is_due = items.next_period_price(renewal.rows) or row.minimum_minor
     return bool(is_due) and row.collection == "charge"
 
 
 def _renewal(w: Work[SubscriptionFacts]) -> Work[SubscriptionFacts]:
     """Return the rows that the next period begins with, after what is scheduled and agreed."""
-    return scheduling.coming(w, cycles.of(w).current_period_end)
+    return scheduling.coming(w, subscription_of(w).current_period_end)

@@ -13,7 +13,7 @@ from billing.catalog.plans.schemas import Plan
 from billing.core import keys
 from billing.core.frozen import Frozen
 from billing.core.money import round_exact
-from billing.matters.effects import Rows
+from billing.matters.effects import Rows, Work
 from billing.money.collecting.facts import CollectFacts
 from billing.money.contracts.schemas import Contract
 from billing.money.invoices.arrears import Arrear
@@ -154,3 +154,8 @@ class SubscriptionFacts(CollectFacts):
     def plan_of(self, rows: Rows) -> Plan:
         """Return the subscription's plan version, as the rows are."""
         return self.plans[rows.get(Subscription, self.subscription_id).plan_id]
+
+
+def subscription_of(w: Work[SubscriptionFacts]) -> Subscription:
+    """Return the subscription that the work decides about, as it is by now."""
+    return w.rows.get(Subscription, w.facts.subscription_id)

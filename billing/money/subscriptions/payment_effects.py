@@ -13,7 +13,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import unserved_time
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, granting, invoicing, true_ups
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription
@@ -33,18 +33,18 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
     A subscription that has ended does not begin again.
     """
-    if cycles.of(w).status in ENDED:
+    if subscription_of(w).status in ENDED:
         return
-    if cycles.of(w).status == "incomplete":
+    if subscription_of(w).status == "incomplete":
         _activate(w)
         discounts.confirm(w)
     change = changes.apply(w, invoice)
     if invoice.took_money:
         trials.convert(w)
-    gives = cycles.of(w).status != "paused" and (change is None or change.kind != "plan")
+    gives = subscription_of(w).status != "paused" and (change is None or change.kind != "plan")
     if gives:
         granting.grant_billed(w, invoice)
-    if cycles.of(w).status == "active" and granting.bills_plan(w, invoice):
+    if subscription_of(w).status == "active" and granting.bills_plan(w, invoice):
         granting.grant_unbilled_cycle(w)
     if change is not None and change.kind == "resume" and overdue(w):
         on_unpaid(w)
@@ -70,7 +70,7 @@ def settle_change(
     `after`: the subscription as the change leaves it, if that alters how it is paid.
     """
     if invoice.collection == "send_invoice" and invoices.is_collectable(invoice):
-        days = (after or cycles.of(w)).days_until_due or 0
+        days = (after or subscription_of(w)).days_until_due or 0
         use_balance = paying.use_balance
         sent = invoices.finalize(w, invoice, days_until_due=days, use_balance=use_balance)
         change = changes.apply(w, sent)
@@ -86,7 +86,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
     Nothing is charged. A scheduled end stays, and happens at once if its period is over. A debt
     given up while `unpaid` is not settled: the status stays.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.status not in ("past_due", "unpaid") or overdue(w) or _is_written_off(w):
         return
     if subscription.status == "past_due" or invoicing.is_billed(w):
@@ -103,7 +103,7 @@ def recover(w: Work[SubscriptionFacts]) -> None:
 
 def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
     """True while `unpaid` if a debt was given up since then and is still not paid."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     since = subscription.unpaid_at
     if subscription.status != "unpaid" or since is None:
         return False
@@ -114,7 +114,7 @@ def _is_written_off(w: Work[SubscriptionFacts]) -> bool:
 
 def on_unpaid(w: Work[SubscriptionFacts]) -> None:
     """Set `past_due` after a failed charge, while its case tries to recover it."""
-    if cycles.of(w).status == "active":
+    if subscription_of(w).status == "active":
         announce(w, cycles.change(w, status="past_due"), "past_due")
 
 
@@ -126,7 +126,7 @@ def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
         case "cancel":
             end(w, "dunning exhausted")
         case "unpaid":
-            if cycles.of(w).status == "paused":
+            if subscription_of(w).status == "paused":
                 return  # what is owed stays owed; no period runs that could stay unpaid
             begin_unpaid(w)
 
@@ -135,7 +135,7 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
     """Stop serving the subscription. The time that counts as used is stored now, because a cycle's
     use cannot be read once the cycle is over.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     unpaid = cycles.change(
         w,
         status="unpaid",
@@ -154,7 +154,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     changes.drop_pending(w, reason)
     scheduling.cancel(w, reason)
     closing = true_ups.closing(w, "an end", as_of)
-    subscription, at = cycles.of(w), w.facts.at
+    subscription, at = subscription_of(w), w.facts.at
     ended = cycles.change(
         w,
         status="canceled",
@@ -178,7 +178,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
     """Write a supplementary invoice for use that arrived after the end, for Collection."""
-    key = f"{cycles.stem(cycles.of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
+    key = f"{cycles.stem(subscription_of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
     invoice = invoicing.bill_usage(w, key, invoicing.LATE)
     if invoice is not None and invoice.total_minor:
         kept = {"account_id": invoice.account_id, "currency": invoice.currency}
@@ -193,7 +193,7 @@ def end_incomplete(w: Work[SubscriptionFacts], why: str = "first payment never c
     Its draft is void at once. The provider is asked next to cancel an open payment, and money that
     arrives anyway goes back to the payer.
     """
-    subscription, at = cycles.of(w), w.facts.at
+    subscription, at = subscription_of(w), w.facts.at
     asked = subscription.canceled_at is not None
     status = "canceled" if asked else "incomplete_expired"
     reason = "canceled by request" if asked else why
@@ -212,11 +212,11 @@ def leave_currency(w: Work[SubscriptionFacts]) -> None:
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
     if not any(one.total_minor for one in asked):
-        w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": cycles.of(w).account_id}))
+        w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": subscription_of(w).account_id}))
 
 
 def _activate(w: Work[SubscriptionFacts]) -> None:
-    before = cycles.of(w).status
+    before = subscription_of(w).status
     active = cycles.change(w, status="active", incomplete_expires_at=None)
     announce(w, active, "activated", before=before)
 
@@ -224,5 +224,5 @@ def _activate(w: Work[SubscriptionFacts]) -> None:
 def overdue(w: Work[SubscriptionFacts]) -> bool:
     """True if an open invoice has failed to be collected."""
     failed = {one.invoice_id for one in w.rows.of(DunningCase) if one.status in UNRECOVERED}
-    owed = invoicing.collected(w.rows, cycles.of(w), ("open",))
+    owed = invoicing.collected(w.rows, subscription_of(w), ("open",))
     return any(one.id in failed for one in owed)

@@ -24,7 +24,7 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import ending_trials, expiring_cards, payment_effects
 from billing.money.subscriptions.endings import pauses
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
 from billing.money.subscriptions.rules import ENDED, agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
@@ -66,7 +66,7 @@ def _why(w: Work[SubscriptionFacts], step: Step) -> str:
     """Return the reason of an end."""
     if step.name == "end" and w.facts.period_is_lost:
         return _WENT_BACK
-    at_a_date = step.name == "end" and cycles.of(w).cancel_at is not None
+    at_a_date = step.name == "end" and subscription_of(w).cancel_at is not None
     return _AT_A_DATE if at_a_date else _WHY[step.name]
 
 
@@ -79,7 +79,7 @@ def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:
 def end_trial(w: Work[SubscriptionFacts]) -> None:
     """Begin the first paid period; without a usable card, do what the plan says for that case."""
     scheduling.apply(w)
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if _has_card(w) or not agreements.needs_card(w) or subscription.trial_end_behavior == "invoice":
         w.result = _next_period(w)
     elif subscription.trial_end_behavior == "pause":
@@ -94,7 +94,7 @@ def end_trial(w: Work[SubscriptionFacts]) -> None:
 
 def _has_card(w: Work[SubscriptionFacts]) -> bool:
     """True if a card may be charged: neither barred, nor resting, nor of another currency."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     card = card_choice.fit_card(w.rows, subscription.payment_method_id, subscription.currency)
     if card is None or not can_pay(card, subscription.currency):
         return False
@@ -111,7 +111,7 @@ def pause(w: Work[SubscriptionFacts]) -> None:
 def close_commitment(w: Work[SubscriptionFacts]) -> None:
     """Bill the rest of a commitment that ends in a pause."""
     closing = true_ups.closing_commitment(w)
-    key = keys.commitment(cycles.stem(cycles.of(w)), closing.end)
+    key = keys.commitment(cycles.stem(subscription_of(w)), closing.end)
     invoice = invoicing.bill_usage(w, key, invoicing.LATE, closing=closing)
     w.result = f"invoice {_name(invoice)}" if invoice is not None else "nothing to bill"
 
@@ -129,7 +129,7 @@ def bill_early(w: Work[SubscriptionFacts], step: Step) -> None:
 
 def _reaches_threshold(w: Work[SubscriptionFacts]) -> bool:
     """As usage_threshold.sql decides it, for the cycle that crossed it."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     least = subscription.billing_threshold_minor
     crossed = {one.start_at for one in w.rows.of(CrossedPeriod) if one.threshold_at is not None}
     unbilled = sum(
@@ -160,7 +160,7 @@ def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
 
     The previous release's API only records the cancel; the subscription ends here.
     """
-    row = cycles.of(w)
+    row = subscription_of(w)
     over = row.canceled_at is not None or w.facts.at >= row.current_period_end
     return row.status == "incomplete" and over
 
@@ -175,10 +175,10 @@ def _change_is_too_late(w: Work[SubscriptionFacts]) -> bool:
 
 def abandon(w: Work[SubscriptionFacts]) -> None:
     """Give up the first payment, once the provider confirms that it cannot succeed any more."""
-    if cycles.of(w).status != "incomplete":
-        w.result = cycles.of(w).status
+    if subscription_of(w).status != "incomplete":
+        w.result = subscription_of(w).status
         return
-    drafts = invoicing.collected(w.rows, cycles.of(w), ("draft",))
+    drafts = invoicing.collected(w.rows, subscription_of(w), ("draft",))
     if _called_back(w, Owed(w.rows, drafts[0].id).live if drafts else None):
         w.result = payment_effects.end_incomplete(w)
 
@@ -226,7 +226,7 @@ def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
         _end_unasked(w, invoice_id)
     if w.result == "unreached":
         changes.refuse(w, invoice_id, "unreached")
-    if cycles.of(w).status in ENDED:
+    if subscription_of(w).status in ENDED:
         payment_effects.leave_currency(w)
 
 
@@ -238,8 +238,8 @@ def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
     owed = Owed(w.rows, invoice_id)
     begun = any(one.opened for one in owed.payments) or owed.submission is not None
     by_hand = owed.live is not None and owed.live.flow == "manual"
-    by_hand = by_hand or cycles.of(w).collection == "send_invoice"
-    if cycles.of(w).status == "incomplete" and not begun and not by_hand:
+    by_hand = by_hand or subscription_of(w).collection == "send_invoice"
+    if subscription_of(w).status == "incomplete" and not begun and not by_hand:
         payment_effects.end_incomplete(w, payment_effects.NOT_ASKED)
 
 

@@ -19,7 +19,7 @@ from billing.money.invoices.giving_back import of_lines
 from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, netting
+from billing.money.subscriptions.periods import netting
 from billing.money.subscriptions.periods.proration import Credit, noted
 from tests.searching import examples
 
@@ -93,7 +93,7 @@ def net(
         return total(lines, taxation)
 
     monkeypatch.setattr(netting, "_total", summed)
-    monkeypatch.setattr(cycles, "of", lambda _: SimpleNamespace(zone="UTC"))
+    monkeypatch.setattr(netting, "subscription_of", lambda _: SimpleNamespace(zone="UTC"))
     nothing, plan = cast("Work[SubscriptionFacts]", None), cast("Plan", None)
     lines, notes = netting.net(nothing, [credit], charges, plan)
     return lines, sum(one.amount_minor for one in notes)

@@ -21,7 +21,7 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.endings import pauses
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     invoicing,
@@ -95,7 +95,7 @@ def choose(
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
     ADD_ON_NOT_OFFERED, UNITS_SPENT, PAYMENT_PENDING; those of `changes.begin`.
     """
-    subscription, owned = cycles.of(w), items.owned(w)
+    subscription, owned = subscription_of(w), items.owned(w)
     reply = demand(subscription.status, "change_down")
     plan = w.facts.plan_of(w.rows)
     demand_known(plan, wanted, owned)
@@ -153,7 +153,7 @@ def _charge(
 
     Errors: SUBSCRIPTION_STATE if the subscription ends before its period does; PAYMENT_PENDING.
     """
-    end_dates.demand_whole_rest(cycles.of(w))
+    end_dates.demand_whole_rest(subscription_of(w))
     plan = w.facts.plan_of(w.rows)
     sale = sell(w, plan, wanted, at, fewer_now=fewer_now)
     unused = proration.to_credit(w.rows, sale.credited, at)
@@ -162,7 +162,7 @@ def _charge(
         update={
             "notes": given_back,
             "fewer_now": fewer_now,
-            "cycle_start": cycles.of(w).cycle_start,
+            "cycle_start": subscription_of(w).cycle_start,
             "portions": sale.portions,
             "units_gone": sale.gone,
         }
@@ -181,16 +181,16 @@ def sell(
     fewer_now: bool,
 ) -> Sale:
     """Return the moves to these add-ons, for the rest of the period. Error: UNITS_SPENT."""
-    part = shares.rest_of_period(cycles.of(w), at)
-    cycle = shares.of_cycle(cycles.of(w), plan.allowance)
+    part = shares.rest_of_period(subscription_of(w), at)
+    cycle = shares.of_cycle(subscription_of(w), plan.allowance)
     come, go = _coming(w, plan, wanted), _going(w, plan, wanted, fewer_now=fewer_now)
     gone = _demand_unspent(w, plan, [*come, *go], part)
     price = proration.rest_of_price(w.rows, at, part)
     charged = proration.current(w.rows, (items.ADD_ON,), at)
     back = {one.key: [old for old in charged if old.detail.get("add_on") == one.key] for one in go}
-    lines = [_line(cycles.of(w), one, price, at) for one in come]
+    lines = [_line(subscription_of(w), one, price, at) for one in come]
     stay = [
-        kept_discounts.keeping(_line(cycles.of(w), one, price, at), back[one.key], at)
+        kept_discounts.keeping(_line(subscription_of(w), one, price, at), back[one.key], at)
         for one in go
         if one.want
     ]
@@ -222,7 +222,7 @@ def staying(w: Work[SubscriptionFacts], plan: Plan, interval: Interval) -> dict[
 
 
 def _coming(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> list[Move]:
-    currency = cycles.of(w).currency
+    currency = subscription_of(w).currency
     return [_to(one, currency, have, want) for one, have, want in items.more(w, plan, wanted)]
 
 
@@ -253,7 +253,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Give
     """Return the units of a meter that an add-on gives in the current cycle, as
     usage_add_on_units.sql counts them.
     """
-    subscription, item = cycles.of(w), items.owned(w).get(key)
+    subscription, item = subscription_of(w), items.owned(w).get(key)
     cycle = shares.of_cycle(subscription, plan.allowance)
     parts = [(Decimal(0), 0)]
     if item and item.units and item.meter == meter:
@@ -325,7 +325,7 @@ def demand_offered(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, add_ons: Sequence[AddOn]
 ) -> None:
     """Error: ADD_ON_NOT_OFFERED."""
-    currency = cycles.of(w).currency
+    currency = subscription_of(w).currency
     for add_on in add_ons:
         if currency not in add_on.prices:
             raise Conflict("ADD_ON_NOT_OFFERED", f"{add_on.key} has no price in {currency}")

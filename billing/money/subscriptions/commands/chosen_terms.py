@@ -9,15 +9,15 @@ from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval
 from billing.matters.effects import Work
 from billing.money.subscriptions.commands import add_ons
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import items
 from billing.money.subscriptions.schemas import Offered, PlanWish, Subscription, Terms
 from billing.money.subscriptions.terms import agreements
 
 
 def asked_for(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     """Return the requested terms; terms that the wish does not name stay as they were sold."""
-    subscription, seats = cycles.of(w), items.plan_item(w)
+    subscription, seats = subscription_of(w), items.plan_item(w)
     interval = wish.interval or subscription.interval
     plan, price_id = w.facts.plan_of(w.rows), subscription.price_id
     unit_minor = seats.amount_minor
@@ -49,7 +49,7 @@ def _demand_sold(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
 ) -> None:
     """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
-    own = plan.id == cycles.of(w).plan_id
+    own = plan.id == subscription_of(w).plan_id
     add_ons.demand_known(plan, wanted, items.owned(w) if own else ())
     asked = [one for one in plan.add_ons if one.key in wanted]
     add_ons.demand_offered(w, plan, interval, asked)
@@ -63,7 +63,7 @@ def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
 
 def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:
     """Return the requested plan, with its price per interval."""
-    offers, currency = w.facts.offers, cycles.of(w).currency
+    offers, currency = w.facts.offers, subscription_of(w).currency
     if not offers:
         raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")
     plan = offers[0].plan
@@ -88,11 +88,11 @@ def is_up(subscription: Subscription, terms: Terms) -> bool:
 
 def goes_on_in_trial(w: Work[SubscriptionFacts], terms: Terms) -> bool:
     """True in a trial for a plan that has one: the trial goes on with it."""
-    return cycles.of(w).status == "trialing" and plan_of(w, terms).trial_days > 0
+    return subscription_of(w).status == "trialing" and plan_of(w, terms).trial_days > 0
 
 
 def is_same(w: Work[SubscriptionFacts], terms: Terms) -> bool:
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     return (subscription.plan_id, subscription.price_id, items.plan_item(w).quantity) == (
         terms.plan_id,
         terms.price_id,

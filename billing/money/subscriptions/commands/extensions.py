@@ -6,7 +6,7 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import added_days, cycles, true_ups
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.states import demand
@@ -22,7 +22,7 @@ def extend(w: Work[SubscriptionFacts], *, days: int, reason: str, change_id: UUI
 
     Errors: SUBSCRIPTION_STATE, also if an end at a date is scheduled; CHANGE_PENDING.
     """
-    subscription, at = cycles.of(w), w.facts.at
+    subscription, at = subscription_of(w), w.facts.at
     demand(subscription.status, "extend")
     if subscription.cancel_at is not None:
         raise Conflict(

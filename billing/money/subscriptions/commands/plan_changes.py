@@ -21,7 +21,7 @@ from billing.money.subscriptions.commands import add_ons, chosen_terms
 from billing.money.subscriptions.commands.add_ons import Sale
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.endings import pauses
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     free_time,
@@ -87,7 +87,7 @@ def change(
         begun = w.rows.find(SubscriptionChange, paying.change_id)
         comes_at = begun.effective_at if begun is not None else None
         changes.confirm_coupon(w, comes_at or w.facts.at)
-    return cycles.of(w)
+    return subscription_of(w)
 
 
 def change_plan(
@@ -99,7 +99,7 @@ def change_plan(
     INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING,
     TRIAL_NOT_OFFERED, CREDITS_SPENT, PAYMENT_PENDING; those of `add_ons.choose`.
     """
-    subscription, terms = cycles.of(w), chosen_terms.asked_for(w, wish)
+    subscription, terms = subscription_of(w), chosen_terms.asked_for(w, wish)
     at_once = chosen_terms.is_up(subscription, terms) or chosen_terms.goes_on_in_trial(w, terms)
     when: When = wish.when or ("now" if at_once else "period_end")
     reply = demand(subscription.status, "change_up" if when == "now" else "change_down")
@@ -125,7 +125,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
 
     Errors: TRIAL_NOT_OFFERED for a plan that is sold without a trial.
     """
-    plan, subscription = chosen_terms.plan_of(w, terms), cycles.of(w)
+    plan, subscription = chosen_terms.plan_of(w, terms), subscription_of(w)
     in_trial = subscription.status == "trialing"
     if in_trial and not plan.trial_days:
         raise Conflict(
@@ -142,7 +142,7 @@ def _swap(w: Work[SubscriptionFacts], terms: Terms) -> None:
         items.choose(w, terms.add_ons, fewer_now=True)
     scheduling.drop_price_after(w, subscription.price_id)
     pauses.forfeit_cycle(w)
-    announce(w, cycles.of(w), "plan_changed", **chosen_terms.shown(w, terms))
+    announce(w, subscription_of(w), "plan_changed", **chosen_terms.shown(w, terms))
 
 
 def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datetime) -> None:
@@ -151,7 +151,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     Errors: CREDITS_SPENT if credits to claw back are spent already; SUBSCRIPTION_STATE if the
     subscription ends before its period does; PAYMENT_PENDING.
     """
-    subscription, plan = cycles.of(w), chosen_terms.plan_of(w, wanted)
+    subscription, plan = subscription_of(w), chosen_terms.plan_of(w, wanted)
     shown = chosen_terms.shown(w, wanted)
     timing = _timing(w, wanted, plan, at)
     after, resets, since, _, counts_use = timing
@@ -183,7 +183,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
 
 def _timing(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime) -> Timing:
     """Return the timing of a change at this instant. Error: SUBSCRIPTION_STATE."""
-    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, own = subscription_of(w), w.facts.plan_of(w.rows)
     # Free plans count by calendar months, and a cycle of another length has a new anchor.
     resets = (
         wanted.interval != subscription.interval
@@ -216,7 +216,7 @@ def _have_paid(
 
     Until it is paid, the subscription keeps its own way of payment.
     """
-    own = cycles.of(w)
+    own = subscription_of(w)
     if begun is not None:
         agreements.pay(w, begun.current_period_start)
     plan = chosen_terms.plan_of(w, terms)
@@ -243,7 +243,7 @@ def _credits(
         "credits_replaced": gone if timing.resets else Decimal(0),
         "credits_missed": missed,
         "credits_refunded": plan_credits.refunded(w),
-        "credits_before": cycles.cycle_credits(w, cycles.of(w)),
+        "credits_before": cycles.cycle_credits(w, subscription_of(w)),
     }
 
 

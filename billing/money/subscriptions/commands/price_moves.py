@@ -21,8 +21,7 @@ from billing.core.prepared import Prepared
 from billing.matters.effects import Work
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands.running import wake
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 from billing.money.subscriptions.states import demand
 from billing.money.subscriptions.terms import (
@@ -156,10 +155,10 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
 
     Errors: those of `move`; PRICE_NOT_OFFERED also if it has left the wrong price meanwhile.
     """
-    if cycles.of(w).status != "unpaid":  # the wrong price may be why it is
-        demand(cycles.of(w).status, "change_down")
+    if subscription_of(w).status != "unpaid":  # the wrong price may be why it is
+        demand(subscription_of(w).status, "change_down")
     change_rows.demand_no_resumption(w.rows)
-    if wrong in (cycles.of(w).price_id, _price_of(change_rows.scheduled(w.rows, "price"))):
+    if wrong in (subscription_of(w).price_id, _price_of(change_rows.scheduled(w.rows, "price"))):
         return _schedule(w, reason)
     change = change_rows.scheduled(w.rows, "plan")
     if change is None or _price_of(change) != wrong:
@@ -170,7 +169,7 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
         raise Conflict("PRICE_NOT_OFFERED")
     terms = chosen.model_copy(update=new_terms.of_price(price))
     w.change(change, terms=terms.model_dump(mode="json"))
-    _give_notice(w, chosen, terms, cycles.of(w).current_period_end, reason)
+    _give_notice(w, chosen, terms, subscription_of(w).current_period_end, reason)
     return wake(w)
 
 
@@ -179,13 +178,13 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
 
     Errors: SUBSCRIPTION_STATE, CHANGE_PENDING; PRICE_NOT_OFFERED if no other amount is on sale.
     """
-    demand(cycles.of(w).status, "change_down")
+    demand(subscription_of(w).status, "change_down")
     change_rows.demand_no_resumption(w.rows)
     return _schedule(w, reason)
 
 
 def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     price = _sold(w, subscription.interval)
     if price is None or agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
@@ -220,14 +219,14 @@ def _give_notice(
 ) -> None:
     announce(
         w,
-        cycles.of(w),
+        subscription_of(w),
         "price_changes",
         of_plan=w.facts.plans[after.plan_id].key,
         price_cents_before=before.amount_minor,
         price_cents=after.amount_minor,
         minimum_cents_before=before.minimum_minor,
         minimum_cents=after.minimum_minor,
-        currency=cycles.of(w).currency,
+        currency=subscription_of(w).currency,
         effective_at=at.isoformat(),
         how_to_cancel=HOW_TO_CANCEL,
         reason=reason,

@@ -17,7 +17,7 @@ from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses, rest_refunds, unserved_time
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import agreed_limits, cycles, granting, invoicing, spans
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
@@ -36,7 +36,7 @@ from billing.money.subscriptions.views import view
 
 def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bool = True) -> Bear:
     """Begin a subscription just written: grant its trial's credits, or draft its first invoice."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     announce(w, subscription, "created")
     if subscription.status == "trialing":
         agreed_limits.align(w, None, subscription)
@@ -57,7 +57,7 @@ def supersede(w: Work[SubscriptionFacts]) -> bool:
 
     Errors: PAYMENT_PENDING while the bank decides on its first payment.
     """
-    if cycles.of(w).status != "incomplete":
+    if subscription_of(w).status != "incomplete":
         return False
     if any(one.status == "processing" for one in w.rows.of(Payment)):
         raise Conflict(
@@ -88,10 +88,10 @@ def cancel(
     one that would cut a period again or to less than a day; CREDITS_SPENT, PAYMENT_PENDING.
     """
     at = w.facts.at
-    demand(cycles.of(w).status, "cancel")
+    demand(subscription_of(w).status, "cancel")
     if reason is not None or comment is not None:  # else what was said before stays
         cycles.change(w, cancel_reason=reason, cancel_comment=comment)
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.status == "incomplete":
         cycles.change(w, canceled_at=at)
         payment_effects.end_incomplete(w)
@@ -124,7 +124,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
     """
     if date is not None and date <= w.facts.at:
         raise wrong_field("cancel_at", "must be in the future")
-    if date is not None and (why := spans.refusal_of_end(cycles.of(w), date)):
+    if date is not None and (why := spans.refusal_of_end(subscription_of(w), date)):
         raise wrong_field("cancel_at", why)
     changed = cycles.change(
         w, cancel_at_period_end=date is None, cancel_at=date, canceled_at=w.facts.at
@@ -143,7 +143,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
 
 def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     """Cancel a scheduled end, before it comes [C7]."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     demand(subscription.status, "reactivate")
     if not subscription.ends:
         raise Conflict("SUBSCRIPTION_STATE", "no end is scheduled", state=subscription.status)
@@ -165,7 +165,7 @@ def pause(w: Work[SubscriptionFacts], *, when: When) -> Subscription:
     Use until then is billed; unpaid charges for time not served are credited. Errors:
     SUBSCRIPTION_STATE, also if an end is scheduled; CHANGE_PENDING.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     demand(subscription.status, "pause")
     if subscription.ends:
         raise Conflict(
@@ -188,7 +188,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     A customer who pays by transfer has it at once, and pays it later. Errors: SUBSCRIPTION_STATE,
     PAYMENT_OVERDUE, CHANGE_PENDING; those of `changes.begin`.
     """
-    demand(cycles.of(w).status, "resume")
+    demand(subscription_of(w).status, "resume")
     if payment_effects.overdue(w):
         raise Conflict("PAYMENT_OVERDUE", state="paused")
     change_rows.demand_none(w.rows)
@@ -196,9 +196,11 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     coming = scheduling.coming(w, w.facts.at)
     end_dates.demand_a_day(pauses.begun_now(coming), "resume it on another day")
     invoice = pauses.draft(w, paying.change_id, coming)
-    terms = new_terms.of_now(coming).model_copy(update={"cycle_start": cycles.of(w).cycle_start})
+    terms = new_terms.of_now(coming).model_copy(
+        update={"cycle_start": subscription_of(w).cycle_start}
+    )
     invoice = changes.begin(w, "resume", {}, invoice, paying, terms)
-    payment_effects.settle_change(w, invoice, paying, cycles.of(coming))
+    payment_effects.settle_change(w, invoice, paying, subscription_of(coming))
     return wake(w)
 
 
@@ -220,7 +222,7 @@ def choose_card(w: Work[SubscriptionFacts], *, method_id: UUID | None) -> Subscr
     card = payments.default_card(w.rows)
     if method_id is not None:
         named = payments.named_card(w.rows, method_id)
-        card = card_rules.demand_fits(named, cycles.of(w).currency)
+        card = card_rules.demand_fits(named, subscription_of(w).currency)
     if card is not None:
         w.change(card, chosen_at=w.facts.at)
     announce(w, cycles.change(w, payment_method_id=method_id), "card_chosen")
@@ -237,7 +239,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
         invoice = invoices.use_balance(w, invoice)
     invoice = invoices.whole_steps(w, invoices.bill_carried(w, invoice))
     if invoices.is_collectable(invoice):
-        if cycles.of(w).collection == "send_invoice":
+        if subscription_of(w).collection == "send_invoice":
             return  # the payer reports the transfer; until then nothing is collected
         flow = "saved_card" if method_id else "card"
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
@@ -247,6 +249,6 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
 
 def wake(w: Work[Any]) -> Subscription:
     """Wake the subscription's workflow, and return the subscription as it is now."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     w.do(Wake(SUBSCRIPTION.workflow_id(subscription.id)))
     return subscription

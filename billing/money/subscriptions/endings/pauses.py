@@ -11,7 +11,7 @@ from billing.matters.effects import Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     free_time,
@@ -27,7 +27,7 @@ from billing.money.subscriptions.schemas import Item, PauseReason, Subscription
 
 def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
     """Pause until somebody resumes; drafts become void, because that time is not owed."""
-    for draft in invoicing.collected(w.rows, cycles.of(w), ("draft",)):
+    for draft in invoicing.collected(w.rows, subscription_of(w), ("draft",)):
         invoices.void(w, draft, "no service in this period")
     paused = cycles.change(
         w, status="paused", pause_reason=reason, unpaid_at=None, unserved_since=None
@@ -39,14 +39,14 @@ def forfeit_cycle(w: Work[SubscriptionFacts]) -> None:
     """After a change of terms, credit nothing for the cycle of a paused subscription: its unused
     part cannot be computed any more (docs/rules.md#subscriptions).
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.status == "paused":
         _keep_until(w, subscription.cycle_end)
 
 
 def _keep_until(w: Work[SubscriptionFacts], end: datetime) -> None:
     """Credit no time before `end`, until the subscription is resumed."""
-    known = cycles.of(w).kept_until
+    known = subscription_of(w).kept_until
     cycles.change(w, kept_until=max(end, known or end))
 
 
@@ -55,15 +55,15 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
     come. What was spent towards a minimum is not credited.
     """
     if closing is not None and closing.has_own:
-        _keep_until(w, cycles.of(w).current_period_end)
+        _keep_until(w, subscription_of(w).current_period_end)
     # At one instant of a frozen clock a subscription may pause twice.
-    key = f"{cycles.stem(cycles.of(w))}/pause-{w.facts.new_id().hex}"
+    key = f"{cycles.stem(subscription_of(w))}/pause-{w.facts.new_id().hex}"
     invoicing.bill_usage(w, key, invoicing.PAUSE, closing=closing)
 
 
 def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
     """Return the subscription with a new period from now."""
-    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
     return spans.anew(subscription, w.facts.at, subscription.interval, allowance)
 
 
@@ -79,7 +79,7 @@ def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[Subscription
     key = invoicing.change_key(w, change_id)
     invoice = invoicing.of_change(coming, key, lines, plan, new)
     if new.amount_minor and free_time.costs_nothing(invoice):
-        part = shares.rest_of_cycle(new, plan.allowance, cycles.of(w).cycle_end)
+        part = shares.rest_of_cycle(new, plan.allowance, subscription_of(w).cycle_end)
         later = proration.credits_share(items.credits_of(coming), part)
         lines = [_with_credits(line, later) for line in lines]
         invoice = invoicing.of_change(coming, key, lines, plan, new)
@@ -99,7 +99,7 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
     """Raise SUBSCRIPTION_STATE if the last billed cycle began in this second: cycles of the same
     second share one grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
     """
-    subscription, second = cycles.of(w), w.facts.at.replace(microsecond=0)
+    subscription, second = subscription_of(w), w.facts.at.replace(microsecond=0)
     billed = [one for one in w.rows.of(Invoice) if one.status not in ("draft", "void")]
     began = [one.cycle_start for one in billed if one.cycle_start is not None]
     if subscription.cycle_start > subscription.current_period_start:
@@ -111,7 +111,7 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     """Begin the new period and anchor that this invoice has paid for."""
-    subscription, start = cycles.of(w), invoice.period_start
+    subscription, start = subscription_of(w), invoice.period_start
     if start is None:
         raise ValueError("a resumption is billed for its period")
     items.apply_next_quantities(w)

@@ -13,8 +13,8 @@ from billing.money.invoices.schemas import BalanceEntry
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, proration
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import proration
 from billing.money.subscriptions.schemas import GivenBack
 
 
@@ -30,7 +30,7 @@ def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
 
 def to_payers(w: Work[SubscriptionFacts], credited: Counter[UUID]) -> None:
     """Refund the credited sums to their payers, except what paid amounts owed meanwhile."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     whole = credited.total()
     if not whole:
         return
@@ -52,7 +52,7 @@ def _return(w: Work[SubscriptionFacts], invoice_id: UUID, most_minor: int) -> in
     mine = [one for one in w.rows.of(Payment) if one.invoice_id == invoice_id]
     found = 0
     for payment in sorted(mine, key=lambda one: (one.created_at, one.id), reverse=True):
-        key = keys.end_refund(cycles.of(w).id, payment.id)
+        key = keys.end_refund(subscription_of(w).id, payment.id)
         most = most_minor - found
         found += refunds.return_balance(
             w, payment, key=key, most_minor=most, reason=proration.NOT_USED

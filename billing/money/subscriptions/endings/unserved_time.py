@@ -14,9 +14,8 @@ from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice, InvoiceLine
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
-    cycles,
     granting,
     items,
     plan_credits,
@@ -48,7 +47,7 @@ def take_back_unserved(
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
         amount = amount if paid_too else min(amount, billed.remaining_minor)
-        lines = proration.parts(unserved, cycles.of(w).zone)
+        lines = proration.parts(unserved, subscription_of(w).zone)
         noted = notes.credit_note(w, billed, amount, proration.NOT_SERVED, "unserved", lines=lines)
         if noted != billed and not paid_too:
             _take_unpaid_credits(w, billed, reason)
@@ -61,7 +60,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
     preview. Errors: CREDITS_SPENT, PAYMENT_PENDING.
     """
     at = as_of or w.facts.at
-    subscription, since = cycles.of(w), _since(w, at)
+    subscription, since = subscription_of(w), _since(w, at)
     proration.to_credit(w.rows, _charges(w, since), since)
     rest = _rest(w, since, is_paid=True)
     owed = _rest(w, _owed_until(w, at, paid_too=True), is_paid=False)
@@ -80,7 +79,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
 
 def _since(w: Work[SubscriptionFacts], at: datetime) -> datetime:
     """Return the instant from which time counts as not used."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.kept_until is not None:
         return max(subscription.kept_until, at)
     served = subscription.served_until
@@ -95,7 +94,7 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     While `unpaid` nothing is served. Once that cycle is over, nobody can know what was spent since
     of credits granted before their payment: then all of it counts as served.
     """
-    subscription, unserved = cycles.of(w), cycles.of(w).served_until
+    subscription, unserved = subscription_of(w), subscription_of(w).served_until
     if unserved is None:
         return _since(w, at) if paid_too else spent_until(w, at)
     used = _since(w, at)
@@ -115,7 +114,7 @@ def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datet
 
 def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     """Return the instant from which the plan gives the credits left; None: none came unpaid."""
-    subscription, plan, grants = cycles.of(w), w.facts.plan_of(w.rows), _grants(w)
+    subscription, plan, grants = subscription_of(w), w.facts.plan_of(w.rows), _grants(w)
     given = [one for one in w.facts.lots if one.origin in grants]
     came_unpaid = any(_is_owed(grants[one.origin]) for one in given)
     if not came_unpaid or not items.credits_of(w):
@@ -154,7 +153,7 @@ def _grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
     """Return the grant keys of the current cycle and of the changes of plan in it, each with the
     invoice that bills it.
     """
-    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     start = subscription.cycle_start
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
     found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}

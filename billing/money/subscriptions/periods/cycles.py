@@ -1,4 +1,4 @@
-"""The row of a subscription, and what follows a change of it: usage period and rollover. Pure."""
+"""Changes of a subscription, and what follows them: its usage period and rollover. Pure."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from billing.core import ids
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     agreed_limits,
     items,
@@ -20,16 +20,13 @@ from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields that the account's usage period follows."""
-
-
-def of(w: Work[SubscriptionFacts]) -> Subscription:
-    """Return the subscription as it is now."""
-    return w.rows.get(Subscription, w.facts.subscription_id)
+of: Final = subscription_of
+"""The same, for previews."""
 
 
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     """Overwrite fields of the subscription; the account's usage period and rollover follow."""
-    before = of(w)
+    before = subscription_of(w)
     changed = w.change(before, **fields, updated_at=w.facts.at)
     if (changed.cycle_start, changed.cycle_end) != (before.cycle_start, before.cycle_end):
         allowance = w.facts.plan_of(w.rows).allowance
@@ -68,7 +65,7 @@ def _served(
 
 def follow(w: Work[SubscriptionFacts]) -> None:
     """Open the usage period of the subscription's cycle, or the one after its end."""
-    subscription = of(w)
+    subscription = subscription_of(w)
     since = max(w.facts.at, subscription.cycle_start)
     cut = usage_cut(w)
     for period in w.rows.of(CrossedPeriod):
@@ -79,7 +76,7 @@ def follow(w: Work[SubscriptionFacts]) -> None:
 
 def usage_cut(w: Work[SubscriptionFacts]) -> datetime:
     """Return the instant at which every usage period that began earlier has ended."""
-    subscription = of(w)
+    subscription = subscription_of(w)
     return w.facts.at if subscription.status in ENDED else subscription.cycle_start
 
 

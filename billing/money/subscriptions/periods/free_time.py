@@ -13,9 +13,9 @@ from billing.core.periods import Interval
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import NewInvoice
 from billing.money.invoices.sums import sum_lines
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.free_grants import FreeGrant
-from billing.money.subscriptions.periods import cycles, items, proration
+from billing.money.subscriptions.periods import items, proration
 
 CALENDAR: Final = datetime(2001, 1, 1)  # noqa: DTZ001
 """The first day of a year, a month and a week, on any wall: calendar months are counted from it."""
@@ -30,7 +30,7 @@ def costs_nothing(invoice: NewInvoice) -> bool:
 
 def is_free(w: Work[SubscriptionFacts], at: datetime) -> bool:
     """True if the subscription's own plan costs nothing for the rest of the period."""
-    if not cycles.of(w).amount_minor:
+    if not subscription_of(w).amount_minor:
         return True
     billed = proration.current(w.rows, (items.PLAN,), at)
     return bool(billed) and all(one.amount_minor <= one.discount_minor for one in billed)
@@ -42,7 +42,7 @@ def left_in_month(
     """Return what is left of a free plan's `credits` after all that free plans have granted in the
     calendar month (week, day) of an instant, whichever plan or subscription it was.
     """
-    zone = cycles.of(w).zone
+    zone = subscription_of(w).zone
     begins = month_of(allowance, zone, at)
     granted = (one.amount for one in w.facts.free_grants if _is_since(one, begins, zone))
     return max(Decimal(0), credits - sum(granted))

@@ -8,7 +8,7 @@ from billing.core import keys, periods
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, free_time, invoicing, items, rollover, spans
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
@@ -18,7 +18,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
 
     Overage of the previous cycle is invoiced; in a trial it waits for the trial's end.
     """
-    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_end
     end = spans.cycle_end(subscription, allowance, start, subscription.current_period_end)
     moved = cycles.change(w, cycle_start=start, cycle_end=end)
@@ -36,7 +36,7 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     They are those that the cycle began with, whatever changes of plan came later in it: each change
     grants its own.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
     whole = next((one for one in began if one is not None), cycles.cycle_credits(w, subscription))
     left = _less_missed(w, subscription.cycle_start, whole)
@@ -48,7 +48,7 @@ def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
 
     Nothing is granted once the money of the period went back.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     within = subscription.cycle_start > subscription.current_period_start
     if within and not w.facts.period_went_back and not _is_owed(w):
         grant_cycle(w)
@@ -56,7 +56,7 @@ def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
 
 def _is_owed(w: Work[SubscriptionFacts]) -> bool:
     """True while the plan of the current period is not paid: with the period, or a change in it."""
-    owed = invoicing.collected(w.rows, cycles.of(w), OPEN_TO_MONEY)
+    owed = invoicing.collected(w.rows, subscription_of(w), OPEN_TO_MONEY)
     return any(
         _bills_period(w, one) or (one.status != "draft" and bills_plan(w, one)) for one in owed
     )
@@ -64,20 +64,20 @@ def _is_owed(w: Work[SubscriptionFacts]) -> bool:
 
 def bills_plan(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
     """True if this charges the plan for time of the current period."""
-    start = cycles.of(w).current_period_start
+    start = subscription_of(w).current_period_start
     lines = (one for one in invoices.lines_of(w.rows, invoice.id) if one.kind == items.PLAN)
     return any(one.period_start is not None and one.period_start >= start for one in lines)
 
 
 def _bills_period(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
     """True if this is the invoice of the current period and its first cycle."""
-    start = cycles.of(w).current_period_start
+    start = subscription_of(w).current_period_start
     return invoice.cycle_start is not None and invoice.period_start == start
 
 
 def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
     """Grant the plan's credits of one cycle; none if the plan has none or the cycle is over."""
-    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     if not amount or end <= w.facts.at:
         return
     if not subscription.amount_minor and start == subscription.cycle_start:
@@ -121,7 +121,7 @@ def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
 
 def are_given_up(w: Work[SubscriptionFacts]) -> bool:
     """True if the current cycle's credits were never granted, and their invoice was given up."""
-    subscription, allowance = cycles.of(w), w.facts.plan_of(w.rows).allowance
+    subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_start
     came = {grant_key(subscription, allowance, start)}
     for one in _changes(w):  # a change that begins a new period grants its first cycle

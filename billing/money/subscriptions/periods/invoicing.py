@@ -18,7 +18,7 @@ from billing.money.invoices import arrears
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.rules import payment_reference
 from billing.money.invoices.schemas import Invoice, Line, NewInvoice
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, proration, shares, spans, true_ups
 from billing.money.subscriptions.schemas import Item, Subscription
 
@@ -58,7 +58,7 @@ def collected(rows: Rows, s: Subscription, only: Sequence[str] | None = None) ->
 
 def is_billed(w: Work[SubscriptionFacts]) -> bool:
     """True if the current period has not ended, and more than a draft bills it."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     start = subscription.current_period_start
     drafted = any(one.period_start == start for one in collected(w.rows, subscription, ("draft",)))
     return not drafted and w.facts.at < subscription.current_period_end
@@ -73,7 +73,7 @@ def draft_period(
     A draft before the first payment, or while `unpaid`, may never be finalized: it has no usage and
     no minimums, which go onto the next one.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     used: tuple[Line, ...] = ()
     if subscription.status not in ("incomplete", "unpaid"):
         used = _usage(w, CYCLE)
@@ -130,7 +130,7 @@ def draft_change(
 
 def change_key(w: Work[SubscriptionFacts], change_id: UUID) -> str:
     """Return the key of that invoice."""
-    return f"{cycles.stem(cycles.of(w))}/{ids.encode(ids.CHANGE, change_id)}"
+    return f"{cycles.stem(subscription_of(w))}/{ids.encode(ids.CHANGE, change_id)}"
 
 
 def of_change(
@@ -145,7 +145,7 @@ def of_change(
     """
     if begun is not None:
         return _of_period(w, key, lines, sold, **spans.fields(begun))
-    start = cycles.of(w).current_period_start
+    start = subscription_of(w).current_period_start
     off = discounts.beside_period(w.rows, begun=start, of_change=True)
     return _new(w, key, lines, sold, off)
 
@@ -161,7 +161,7 @@ def _beside(
     w: Work[SubscriptionFacts], key: str, lines: Sequence[Line], begun: datetime | None = None
 ) -> NewInvoice:
     """Return an invoice beside the period that has `begun`, the current one unless named."""
-    subscription, sold = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, sold = subscription_of(w), w.facts.plan_of(w.rows)
     begun = begun or subscription.current_period_start
     until = subscription.ended_at
     off = discounts.beside_period(w.rows, begun=begun, of_change=False, until=until)
@@ -177,7 +177,7 @@ def _new(
     **fields: Any,
 ) -> NewInvoice:
     """Return an invoice; a line that does not say of which plan it is, is of the one sold."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.collection == "send_invoice":
         fields = {
             "collection": "send_invoice",
@@ -199,11 +199,11 @@ def _new(
 
 def issue(w: Work[SubscriptionFacts], draft: Invoice) -> Invoice:
     """Finalize a draft; a customer who pays by transfer has some days for it."""
-    return invoices.finalize(w, draft, days_until_due=cycles.of(w).days_until_due or 0)
+    return invoices.finalize(w, draft, days_until_due=subscription_of(w).days_until_due or 0)
 
 
 def _usage(w: Work[SubscriptionFacts], which: UsageToBill) -> tuple[Line, ...]:
-    before = cycles.of(w).cycle_start if which.closed else None
+    before = subscription_of(w).cycle_start if which.closed else None
     cut = w.facts.at if which.stops else cycles.usage_cut(w)
     return arrears.lines(w.rows, w.facts.usage, before=before, early=which.early, cut=cut)
 
@@ -223,7 +223,7 @@ def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequen
 
 def _carries_debt(w: Work[SubscriptionFacts]) -> bool:
     """True if carried debts, each too small for a card, now reach a chargeable amount."""
-    currency = cycles.of(w).currency
+    currency = subscription_of(w).currency
     balance = invoices.money_balance(w, currency)
     return balance < 0 and collectable(-balance, currency) > 0
 

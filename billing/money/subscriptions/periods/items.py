@@ -8,7 +8,7 @@ from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
 from billing.core.periods import Interval
 from billing.matters.effects import Rows, Work
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import Item, Subscription
 
 PLAN: Final = "plan"
@@ -87,7 +87,7 @@ def more(w: Work[SubscriptionFacts], plan: Plan, wanted: Mapping[str, int]) -> l
 
 def owned_on_terms(w: Work[SubscriptionFacts], sold: Collection[AddOn]) -> dict[str, Item]:
     """Return the subscription's add-ons that are sold on the same terms, by key."""
-    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    currency = subscription_of(w).currency
     terms = {one.key: (one.meter, one.units, one.prices.get(currency)) for one in sold}
     return {
         key: item
@@ -100,7 +100,7 @@ def sold(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
 ) -> dict[str, int]:
     """Return the wanted add-ons that a plan sells to this subscription at this interval."""
-    currency = w.rows.get(Subscription, w.facts.subscription_id).currency
+    currency = subscription_of(w).currency
     here = plan.add_ons if plan.allowance == interval else ()
     keys = {one.key for one in here if currency in one.prices}
     return {key: quantity for key, quantity in wanted.items() if key in keys}
@@ -175,7 +175,7 @@ def _put(w: Work[SubscriptionFacts], add_on: AddOn, quantity: int) -> None:
     if item is not None:
         w.change(item, quantity=quantity, next_quantity=None)
         return
-    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    subscription = subscription_of(w)
     item = Item(
         id=w.facts.new_id(),
         account_id=subscription.account_id,

@@ -16,8 +16,8 @@ from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import PRORATION, Line
 from billing.money.invoices.sums import sum_lines
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, invoicing, proration
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import invoicing, proration
 from billing.money.subscriptions.periods.proration import Credit
 from billing.money.subscriptions.schemas import Note, Subscription
 
@@ -49,7 +49,9 @@ def net(
             lines.append(line)
         left = credit.total_minor - max(0, gives)
         if left > 0 and (gives <= 0 or drawn < credit.total_minor):
-            notes[credit.line.invoice_id].append(proration.noted(credit, left, cycles.of(w).zone))
+            notes[credit.line.invoice_id].append(
+                proration.noted(credit, left, subscription_of(w).zone)
+            )
     return lines, tuple(_note(one, parts) for one, parts in notes.items())
 
 

@@ -12,9 +12,8 @@ from fractions import Fraction
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
-    cycles,
     free_time,
     granting,
     items,
@@ -49,7 +48,7 @@ def refunded(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
 
 def for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Return the credits for the rest of the cycle, less what a refund or dispute took."""
-    rest = shares.rest_of_cycle(cycles.of(w), w.facts.plan_of(w.rows).allowance, at)
+    rest = shares.rest_of_cycle(subscription_of(w), w.facts.plan_of(w.rows).allowance, at)
     return proration.credits_share(items.credits_of(w), rest * kept_part(w))
 
 
@@ -66,7 +65,7 @@ def deducted(w: Work[SubscriptionFacts], wanted: Terms, at: datetime) -> Decimal
     From a free plan to one with a price only the unspent ones are deducted.
     """
     gone = granted_for_rest(w, at)
-    if wanted.amount_minor and not cycles.of(w).amount_minor:
+    if wanted.amount_minor and not subscription_of(w).amount_minor:
         return min(gone, unspent(w))
     return gone
 
@@ -85,7 +84,7 @@ def at_most_of_month(
     whole = items.seats_credits(plan, wanted.quantity)
     left = free_time.left_in_month(w, plan.allowance, after.cycle_start, whole)
     # Those of another plan without a price count in the month already.
-    return min(given, left if cycles.of(w).amount_minor else left + gone)
+    return min(given, left if subscription_of(w).amount_minor else left + gone)
 
 
 def unspent(w: Work[SubscriptionFacts]) -> Decimal:
@@ -115,7 +114,7 @@ def take(
         if part > 0:
             left -= part
             taken = {
-                "account_id": cycles.of(w).account_id,
+                "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": part,
                 "key": key(number),

@@ -9,8 +9,8 @@ from typing import Final
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.rating.rules import EXACT
 from billing.matters.effects import Work
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, proration, shares
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import items, proration, shares
 from billing.money.subscriptions.schemas import Portion
 
 _LEVEL_STEP: Final = Decimal("0.000001")
@@ -23,7 +23,7 @@ def of_plan(
     """Return corrections of the new plan's whole units: the difference for the part elapsed at
     `at`, and the old plan's units from then until `since`, because it is charged until then.
     """
-    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, own = subscription_of(w), w.facts.plan_of(w.rows)
     cycle = shares.of_cycle(subscription, own.allowance)
     passed = cycle - shares.rest_of_cycle(subscription, own.allowance, at)
     before, after = included(own, items.plan_item(w).quantity), included(plan, quantity)
@@ -79,7 +79,7 @@ def stay_beyond(
     """
     own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
     after, found = included(plan, quantity), {}
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     passed = 1 - proration.rest(subscription.cycle_start, subscription.cycle_end, at)
     for level in w.facts.allowances:
         more = after.get(level.meter, Decimal(0)) - own.get(level.meter, Decimal(0))
@@ -93,7 +93,7 @@ def stay_beyond(
 
 def _before_plan(w: Work[SubscriptionFacts]) -> Decimal:
     """Return the share of the cycle elapsed when its plan began, by the newest plan line."""
-    s = cycles.of(w)
+    s = subscription_of(w)
     began = [line.period_start for line in proration.current(w.rows, (items.PLAN,), w.facts.at)]
     since = max((one for one in began if one is not None), default=s.cycle_start)
     left = proration.rest(s.cycle_start, s.cycle_end, max(s.cycle_start, since))
@@ -108,7 +108,7 @@ def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
 
 def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:
     """Return the own plan's units for that part of the cycle, by meter."""
-    subscription, own = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, own = subscription_of(w), w.facts.plan_of(w.rows)
     left = shares.rest_of_cycle(subscription, own.allowance, start)
     part = left - shares.rest_of_cycle(subscription, own.allowance, end)
     whole = included(own, items.plan_item(w).quantity)

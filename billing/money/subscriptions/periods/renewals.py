@@ -4,7 +4,7 @@ from billing.core import periods
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.announcements import announce
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, invoicing, items, spans, true_ups
 from billing.money.subscriptions.schemas import Subscription
 
@@ -14,7 +14,7 @@ def follow_zone(w: Work[SubscriptionFacts]) -> None:
 
     The zone waits while a later instant is agreed by the calendar of the previous one.
     """
-    subscription, zone = cycles.of(w), w.facts.account_zone
+    subscription, zone = subscription_of(w), w.facts.account_zone
     if zone is None or zone == subscription.zone or _is_agreed_ahead(w, subscription):
         return
     fields = spans.in_zone(subscription, zone)
@@ -58,7 +58,7 @@ def renew(
     While `unpaid` the invoice stays a draft. After an outage of more than one period the charge is
     held for an operator (docs/rules.md#time).
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     start = subscription.current_period_end
     number, end = spans.next_period(subscription)
     is_charged = subscription.collection != "send_invoice"

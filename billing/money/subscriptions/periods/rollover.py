@@ -9,7 +9,7 @@ from billing.catalog.plans.schemas import Plan
 from billing.core import ids
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
@@ -28,7 +28,7 @@ def kept(
 
     The cap of a cycle includes earlier grants, unless the cycle `begins` with these.
     """
-    subscription, most, before = _of(w), cap(w.facts.plan_of(w.rows)), Decimal(0)
+    subscription, most, before = subscription_of(w), cap(w.facts.plan_of(w.rows)), Decimal(0)
     if not begins:
         before = sum((one.kept for one in w.facts.lots if one.rolls_over), before)
     part, until = min(amount, most - before), _until(w)
@@ -56,7 +56,7 @@ def follow(
     own = cap(w.facts.plan_of(w.rows))
     if not own and not w.facts.keeps:
         return
-    subscription = _of(w)
+    subscription = subscription_of(w)
     before = before or subscription
     begins = subscription.cycle_start != before.cycle_start
     cycle = {
@@ -77,7 +77,7 @@ def _until(w: Work[SubscriptionFacts]) -> datetime | None:
 
     None: it has ended or is paused, so nothing rolls over again.
     """
-    s = _of(w)
+    s = subscription_of(w)
     if s.status in ENDED or s.status == "paused":
         return None
     if s.status == "incomplete":
@@ -97,10 +97,6 @@ def _ends_at(s: Subscription, at: datetime) -> bool:
 
 def _pauses(w: Work[SubscriptionFacts]) -> bool:
     """True if a pause comes with the end of the period."""
-    return _of(w).status in SERVED_AND_BILLED and any(
+    return subscription_of(w).status in SERVED_AND_BILLED and any(
         one.is_scheduled("pause") for one in w.rows.of(SubscriptionChange)
     )
-
-
-def _of(w: Work[SubscriptionFacts]) -> Subscription:
-    return w.rows.get(Subscription, w.facts.subscription_id)

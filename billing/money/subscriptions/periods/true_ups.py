@@ -25,7 +25,7 @@ from billing.money.invoices.schemas import (
     NewInvoice,
 )
 from billing.money.invoices.sums import COMMITMENT, MINIMUM, after_discounts
-from billing.money.subscriptions.facts import Spent, SubscriptionFacts, sum_spent
+from billing.money.subscriptions.facts import Spent, SubscriptionFacts, subscription_of, sum_spent
 from billing.money.subscriptions.periods import proration, shares
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
@@ -63,7 +63,7 @@ def closing(
     An early end has its part of the minimum. There is none while nothing is served, or if the end
     comes because the money went back.
     """
-    one, at = w.rows.get(Subscription, w.facts.subscription_id), at or w.facts.at
+    one, at = subscription_of(w), at or w.facts.at
     if one.status in ("incomplete", "trialing"):
         return None
     start, end = one.current_period_start, one.current_period_end
@@ -82,14 +82,14 @@ def put_off(w: Work[SubscriptionFacts], period: Closing | None) -> None:
     """
     if period is not None and period.minimums:
         kept = [one.model_dump(mode="json") for one in period.minimums]
-        w.change(w.rows.get(Subscription, w.facts.subscription_id), minimums_unbilled=kept)
+        w.change(subscription_of(w), minimums_unbilled=kept)
 
 
 def closing_commitment(w: Work[SubscriptionFacts]) -> Closing:
     """Return the commitment at its end, while nothing is served that could close with it. Waiting
     minimums count towards it, so they are billed with it.
     """
-    one = w.rows.get(Subscription, w.facts.subscription_id)
+    one = subscription_of(w)
     agreed = one.committed
     if agreed is None:
         raise LookupError("there is no commitment")
@@ -165,7 +165,7 @@ def with_least(w: Work[SubscriptionFacts], period: Closing | None, new: NewInvoi
     """
     if period is None:
         return new
-    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    subscription = subscription_of(w)
     if subscription.minimums_unbilled:
         w.change(subscription, minimums_unbilled=[])
     charged_here = after_discounts(new.lines, new.discounts)
@@ -194,7 +194,7 @@ def _committed(
     w: Work[SubscriptionFacts], period: Closing, agreed: Commitment, new: Sequence[Line]
 ) -> list[Line]:
     """Close the commitment and charge the amount not spent, unless an early end forgives it."""
-    subscription = w.rows.get(Subscription, w.facts.subscription_id)
+    subscription = subscription_of(w)
     if subscription.committed == agreed:  # the next contract may have come with its own
         w.change(subscription, commitment=None)
     if period.end < agreed.ends_at and agreed.on_early_end == "forgive":

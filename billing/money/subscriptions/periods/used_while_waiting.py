@@ -17,7 +17,7 @@ from billing.matters.effects import Remove, Rows, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import USED_MEANWHILE
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     free_time,
@@ -90,7 +90,7 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     of the new plan are granted, and all that the cycle began with are clawed back. Corrections of
     units do not apply: they were for the previous cycle, which has been billed.
     """
-    subscription, plan = cycles.of(w), w.facts.plans[asked.plan_id]
+    subscription, plan = subscription_of(w), w.facts.plans[asked.plan_id]
     if asked.cycle_start in (None, subscription.cycle_start):
         return asked
     after = subscription
@@ -134,7 +134,7 @@ def _used(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Used:
 
 
 def _span(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Span | None:
-    subscription, credited = cycles.of(w), terms.credited_since
+    subscription, credited = subscription_of(w), terms.credited_since
     if credited is None:
         return None
     start = max(credited, subscription.cycle_start)
@@ -152,7 +152,7 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
         return start
     left = plan_credits.unspent(w) + terms.credits + plan_credits.for_rest(w, start)
     return shares.left_at_most(
-        cycles.of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole
+        subscription_of(w), w.facts.plan_of(w.rows).allowance, Fraction(left) / whole
     )
 
 
@@ -178,7 +178,7 @@ def _kept_credits(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Decim
     """Return the old plan's credits that stay: those of used time. One without a price keeps the
     spent ones, as before the change: a price buys all credits of the new plan.
     """
-    if not cycles.of(w).amount_minor:
+    if not subscription_of(w).amount_minor:
         spent = terms.credits_replaced - plan_credits.unspent(w)
         return max(Decimal(0), spent) if terms.amount_minor else Decimal(0)
     if used.span is None or used.was_free:

@@ -17,7 +17,7 @@ from billing.money.contracts.schemas import (
     ContractPrice,
     ContractTerms,
 )
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import added_days, cycles, items, spans
 from billing.money.subscriptions.schemas import (
     Commitment,
@@ -34,7 +34,7 @@ def follow(w: Work[SubscriptionFacts]) -> None:
     A price sold under an ended contract stays. While `unpaid` no invoice could close its
     commitment: nothing changes until the subscription is served again.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.status == "unpaid":
         return
     start = subscription.current_period_end
@@ -61,7 +61,7 @@ def pay(w: Work[SubscriptionFacts], at: datetime) -> None:
 
 def begin(w: Work[SubscriptionFacts]) -> None:
     """Begin a contract with a new period that was paid for, after a pause or by a change."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     contract = _new_at(w, subscription.current_period_start)
     if contract is not None:
         _commit(w, contract, subscription.current_period_start, subscription.period_number)
@@ -76,7 +76,7 @@ def leave(w: Work[SubscriptionFacts]) -> None:
 
 def needs_card(w: Work[SubscriptionFacts]) -> bool:
     """True if a card pays the next period, under the contract in force then."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     contract = _new_at(w, subscription.current_period_end)
     terms = contract.terms if contract is not None else ContractTerms()
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
@@ -88,12 +88,12 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
 def is_agreed(w: Work[SubscriptionFacts]) -> bool:
     """True if the current price is one of a contract, though it may have ended."""
     known = (one for contract in w.facts.contracts for one in contract.terms.prices)
-    return any(one.price_id == cycles.of(w).price_id for one in known)
+    return any(one.price_id == subscription_of(w).price_id for one in known)
 
 
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
     """Return the agreed prices of a plan in force now, by interval; they override those on sale."""
-    at, currency = w.facts.at, cycles.of(w).currency
+    at, currency = w.facts.at, subscription_of(w).currency
     contract = _in_force(w, at)
     known = contract.terms.prices if contract is not None else ()
     return {
@@ -156,7 +156,7 @@ def extended(before: Subscription, after: Subscription, days: int) -> dict[str, 
 def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
     """Return the contract of an instant, if the subscription has another one or none."""
     found = _in_force(w, at)
-    return found if found is not None and found.id != cycles.of(w).contract_id else None
+    return found if found is not None and found.id != subscription_of(w).contract_id else None
 
 
 def _in_force(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
@@ -166,7 +166,7 @@ def _in_force(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:
 
 def _sell(w: Work[SubscriptionFacts], contract: Contract, at: datetime) -> None:
     """Apply the contract's price, if it has one for the plan, and its way of payment."""
-    subscription, terms = cycles.of(w), contract.terms
+    subscription, terms = subscription_of(w), contract.terms
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
     if agreed is not None:
         new_terms.take(w, new_terms.at_price(w, price(agreed, at)), drops_add_ons=False)
@@ -184,7 +184,7 @@ def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, num
 
     A running commitment is kept to its end; the contract comes with the first period after it.
     """
-    subscription, running = cycles.of(w), cycles.of(w).committed
+    subscription, running = subscription_of(w), subscription_of(w).committed
     brings_one = _commitment(contract, subscription.currency) is not None
     if brings_one and running is not None and running.ends_at > start:
         return

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from billing.core.errors import Conflict
 from billing.matters.effects import Rows, Work
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -48,7 +47,7 @@ def write(
     expires_at: datetime | None = None, effective_at: datetime | None = None,
 ) -> None:  # fmt: skip
     """Write a change: one that is charged has an invoice, one that is scheduled its instant."""
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     change = SubscriptionChange(
         id=change_id,
         account_id=subscription.account_id,

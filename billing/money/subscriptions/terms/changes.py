@@ -20,8 +20,7 @@ from billing.money.payments.owed import Owed
 from billing.money.reversals import placing
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -49,7 +48,7 @@ def begin(
     for a card alone. Errors: PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a
     barred card, CURRENCY_NOT_CHARGED for a bank account in another currency.
     """
-    subscription, at = cycles.of(w), w.facts.at
+    subscription, at = subscription_of(w), w.facts.at
     by_transfer = invoice.collection == "send_invoice"
     if paying.use_balance:
         invoice = invoices.use_balance(w, invoice)
@@ -95,7 +94,7 @@ def _change_plan(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice
     scheduling.cancel(w, scheduling.OTHER_PLAN, "plan")
     if "add_ons" in change.wanted:
         scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
-    before, begins = cycles.of(w).price_id, invoice.period_start
+    before, begins = subscription_of(w).price_id, invoice.period_start
     if begins is not None:
         agreements.pay(w, begins)
     new_terms.begin(w, change, invoice)
@@ -103,7 +102,7 @@ def _change_plan(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice
         agreements.begin(w)
     scheduling.drop_price_after(w, before)
     scheduling.follow_period(w)
-    announce(w, cycles.of(w), "plan_changed", **change.wanted)
+    announce(w, subscription_of(w), "plan_changed", **change.wanted)
 
 
 def _change_add_ons(
@@ -111,14 +110,14 @@ def _change_add_ons(
 ) -> None:
     scheduling.cancel(w, scheduling.OTHER_ADD_ONS, "add_ons")
     new_terms.take_add_ons(w, change, invoice)
-    announce(w, cycles.of(w), "add_ons_chosen", add_ons=change.wanted)
+    announce(w, subscription_of(w), "add_ons_chosen", add_ons=change.wanted)
 
 
 def confirm_coupon(w: Work[SubscriptionFacts], since: datetime) -> None:
     """Confirm the coupon of a change that was applied, or that needs no payment and comes then."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
-            announce(w, cycles.of(w), "coupon_redeemed", code=one.code)
+            announce(w, subscription_of(w), "coupon_redeemed", code=one.code)
     discounts.confirm(w, since)
 
 
@@ -140,7 +139,7 @@ def drop(
         invoices.void(w, invoice, reason)
         placing.take_room(w)
         invoices.owe_tax_of_credited(w, invoice)
-    announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
+    announce(w, subscription_of(w), "change_dropped", kind=change.kind, reason=reason)
 
 
 def drop_pending(w: Work[SubscriptionFacts], reason: str) -> None:
@@ -158,13 +157,13 @@ def _of_invoice(rows: Rows, invoice_id: UUID) -> SubscriptionChange | None:
 def _card(w: Work[SubscriptionFacts], paying: Paying) -> UUID:
     """Return the named card, else the one that pays the subscription, even if it is the backup."""
     if paying.method_id is None:
-        own, currency = cycles.of(w).payment_method_id, cycles.of(w).currency
+        own, currency = subscription_of(w).payment_method_id, subscription_of(w).currency
         card = card_choice.fit_card(w.rows, own, currency)
     else:
         card = payments.named_card(w.rows, paying.method_id)
     if card is None:
         raise Conflict("PAYMENT_METHOD_REQUIRED")
-    return card_rules.demand_fits(card, cycles.of(w).currency).id
+    return card_rules.demand_fits(card, subscription_of(w).currency).id
 
 
 _APPLY: Final = {"resume": _resume, "plan": _change_plan, "add_ons": _change_add_ons}

@@ -13,7 +13,7 @@ from billing.matters.effects import Do, Work
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.refunds.remaining import creditable
-from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     granting,
@@ -34,7 +34,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
     If a new period begins with them, the use of the previous cycle is billed now.
     """
-    before = cycles.of(w)
+    before = subscription_of(w)
     terms, charges = used_while_waiting.settled(w, change, invoice)
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
@@ -48,7 +48,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     _move_credits(w, change, terms)
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
-        key = keys.usage_before(cycles.stem(before), cycles.of(w).cycle_start)
+        key = keys.usage_before(cycles.stem(before), subscription_of(w).cycle_start)
         begun = before.current_period_start
         invoicing.bill_usage(w, key, invoicing.CYCLE, closing=closing, begun=begun, more=charges)
     else:
@@ -74,7 +74,7 @@ def _bill_used(
 
 def of_now(w: Work[SubscriptionFacts]) -> Terms:
     """Return the current terms."""
-    subscription, seats = cycles.of(w), items.plan_item(w)
+    subscription, seats = subscription_of(w), items.plan_item(w)
     return Terms(
         plan_id=subscription.plan_id,
         price_id=subscription.price_id,
@@ -118,7 +118,7 @@ def take_for_next_period(w: Work[SubscriptionFacts], terms: Terms) -> None:
     """Apply terms from the next period on; another interval counts from there, after a trial from
     its billing day.
     """
-    fields = spans.after_this(cycles.of(w), terms.interval)
+    fields = spans.after_this(subscription_of(w), terms.interval)
     take(w, terms, drops_add_ons=True, **fields)
     if terms.add_ons is not None:
         plan = w.facts.plans[terms.plan_id]
@@ -129,7 +129,7 @@ def take(
     w: Work[SubscriptionFacts], terms: Terms, *, drops_add_ons: bool, **fields: Any
 ) -> Subscription:
     """Apply these terms; add-ons not sold on the same terms end now, or with the period."""
-    subscription, plan = cycles.of(w), w.facts.plans[terms.plan_id]
+    subscription, plan = subscription_of(w), w.facts.plans[terms.plan_id]
     before = w.facts.plan_of(w.rows)
     threshold = subscription.billing_threshold_minor
     if threshold == before.billing_threshold.get(subscription.currency):
@@ -194,7 +194,7 @@ def _grant_credits(
     w: Work[SubscriptionFacts], change: SubscriptionChange, amount: Decimal, *, begins: bool
 ) -> None:
     """Grant a change's credits until the end of the cycle, if that is still to come."""
-    subscription, plan = cycles.of(w), w.facts.plan_of(w.rows)
+    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     if subscription.cycle_end <= w.facts.at:
         return
     ends = periods.spoken_day(subscription.cycle_end, subscription.zone)

@@ -12,8 +12,8 @@ from billing.matters.effects import Work
 from billing.money.discounts import transitions as discounts
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses, unserved_time
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, items, rollover, true_ups
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import items, rollover, true_ups
 from billing.money.subscriptions.schemas import ChangeKind, PauseReason, SubscriptionChange, Terms
 from billing.money.subscriptions.terms import agreements, change_rows, new_terms
 
@@ -32,7 +32,7 @@ def schedule(
 
     Errors: SUBSCRIPTION_STATE if the subscription ends then.
     """
-    subscription = cycles.of(w)
+    subscription = subscription_of(w)
     if subscription.ends_with_period and kind != "price":
         raise Conflict(
             "SUBSCRIPTION_STATE",
@@ -50,22 +50,22 @@ def schedule(
 
 def apply(w: Work[SubscriptionFacts]) -> None:
     """Apply the changes scheduled for the period that begins."""
-    change, before = _take(w, "plan"), cycles.of(w).price_id
+    change, before = _take(w, "plan"), subscription_of(w).price_id
     if change is not None:
         new_terms.take_for_next_period(w, change.new_terms)
-        announce(w, cycles.of(w), "plan_changed", **change.wanted)
+        announce(w, subscription_of(w), "plan_changed", **change.wanted)
     drop_price_after(w, before)
     price = _take(w, "price")
     if price is not None:
         terms = price.new_terms
         new_terms.take_for_next_period(w, terms)
-        shown = shown_price(terms) | {"currency": cycles.of(w).currency}
-        announce(w, cycles.of(w), "price_changed", **shown)
+        shown = shown_price(terms) | {"currency": subscription_of(w).currency}
+        announce(w, subscription_of(w), "price_changed", **shown)
     chosen = _take(w, "add_ons")
     if chosen is not None:
-        plan, interval = w.facts.plan_of(w.rows), cycles.of(w).interval
+        plan, interval = w.facts.plan_of(w.rows), subscription_of(w).interval
         items.choose(w, items.sold(w, plan, interval, chosen.wanted), fewer_now=True)
-        announce(w, cycles.of(w), "add_ons_chosen", add_ons=chosen.wanted)
+        announce(w, subscription_of(w), "add_ons_chosen", add_ons=chosen.wanted)
 
 
 def coming(w: Work[SubscriptionFacts], at: datetime) -> Work[SubscriptionFacts]:
@@ -89,7 +89,7 @@ def drop_price_after(w: Work[SubscriptionFacts], before: UUID) -> None:
     """Cancel a scheduled move from the old price if another price was chosen; else it is that of
     the seats of now.
     """
-    if cycles.of(w).price_id != before:
+    if subscription_of(w).price_id != before:
         cancel(w, OTHER_PLAN, "price")
     _follow_seats(w)
 
@@ -108,7 +108,7 @@ def _follow_seats(w: Work[SubscriptionFacts]) -> None:
     if chosen is not None:
         wanted = chosen.new_terms
         # Another price that was chosen cancels the move.
-        seats = wanted.quantity if wanted.price_id == cycles.of(w).price_id else seats
+        seats = wanted.quantity if wanted.price_id == subscription_of(w).price_id else seats
     terms = move.new_terms.model_copy(update={"quantity": seats})
     if shown_price(terms) != move.wanted:
         w.change(move, terms=terms.model_dump(mode="json"), wanted=shown_price(terms))
@@ -135,7 +135,7 @@ def _take(w: Work[SubscriptionFacts], kind: ChangeKind) -> SubscriptionChange | 
 
 def follow_period(w: Work[SubscriptionFacts]) -> None:
     """Move scheduled changes to the period's new end, with the coupons that came with them."""
-    end = cycles.of(w).current_period_end
+    end = subscription_of(w).current_period_end
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled" and change.effective_at is not None:
             discounts.move_start(w, change.effective_at, end)
@@ -147,6 +147,6 @@ def cancel(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind) -> None:
     for change in w.rows.of(SubscriptionChange):
         if change.status == "scheduled" and change.kind in (kinds or (change.kind,)):
             w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
-            announce(w, cycles.of(w), "change_dropped", kind=change.kind, reason=reason)
+            announce(w, subscription_of(w), "change_dropped", kind=change.kind, reason=reason)
             rollover.follow(w)
     _follow_seats(w)

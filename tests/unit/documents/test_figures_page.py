@@ -7,14 +7,14 @@ from pathlib import Path
 
 from devstack.options import ROOT
 
-ROW = re.compile(r"^\| (`[^|]+`) \|.*\| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (`[^|]+`) \|.*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def shown(page: str) -> dict[str, float]:
     """Name and bar of each figure on a page."""
     found: dict[str, float] = {}
-    for names, bars in ROW.findall((ROOT / page).read_text()):
+    for names, _, bars in ROW.findall((ROOT / page).read_text()):
         each, numbers = re.findall(r"`(\w+)`", names), [float(n) for n in NUMBER.findall(bars)]
         # The last bar may stand for all names that are left.
         numbers += numbers[-1:] * (len(each) - len(numbers))
@@ -53,3 +53,12 @@ def test_the_table_of_the_readme_shows_figures_of_the_page_with_their_bars() -> 
     assert [row for row in rows if not ROW.fullmatch(row)] == [], "each row names its figures"
     wrong = {name: (bar, page.get(name)) for name, bar in readme.items() if page.get(name) != bar}
     assert not wrong, f"README.md has other figures or bars than docs/figures.md: {wrong}"
+
+
+def test_the_readme_shows_what_the_page_says_was_seen() -> None:
+    on_page = {
+        names: seen for names, seen, _ in ROW.findall((ROOT / "docs/figures.md").read_text())
+    }
+    for names, seen, _ in ROW.findall((ROOT / "README.md").read_text()):
+        row = next(found for known, found in on_page.items() if names.split(", ")[0] in known)
+        assert set(NUMBER.findall(seen)) <= set(NUMBER.findall(row)), names

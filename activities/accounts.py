@@ -25,7 +25,7 @@ from billing.matters.schemas import Matter
 from billing.metering.limit_overrides import store as limits
 from billing.metering.usage import unpaid
 from billing.money.account_agenda.rules import AccountState
-from billing.money.card_usage import overdue
+from billing.money.card_usage import unpaid_uses
 from billing.money.invoice_requests import reverse_charge
 from billing.money.invoices import usage_lines
 from billing.money.payment_methods import card_setup, following, portal
@@ -139,7 +139,7 @@ class AccountActivities(AccountBase):
     async def charge_use(self, request: StepRequest) -> AccountState:
         async def collect(connection: AsyncConnection, step: Step, at: datetime) -> Did:
             use = ids.decode(ids.BILLING_RECORD, step.use or "")
-            matter, done = await overdue.collect(connection, request.ref.subject_id, use, at)
+            matter, done = await unpaid_uses.collect(connection, request.ref.subject_id, use, at)
             return Did(done, [matter] if matter else [])
 
         return await self.once(request, collect)

@@ -11,7 +11,7 @@ from temporalio import activity
 from activities import notifying
 from activities.dependencies import Dependencies
 from activities.tries import with_new_keys
-from billing.core import clock, ids
+from billing.core import clock, ids, keys
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import lost_customers
@@ -85,9 +85,9 @@ class Customers:
         if account.stripe_customer_id is not None:
             return Customer(account.stripe_customer_id, is_first=gone is None)
         external = ids.encode(ids.ACCOUNT, account_id)
-        key = f"{external}/customer" if gone is None else f"{external}/customer-after-{gone}"
         made = await with_new_keys(
-            key, lambda key: self._provider.create_customer(account_id, key, {"account": external})
+            keys.customer(external, gone),
+            lambda key: self._provider.create_customer(account_id, key, {"account": external}),
         )
         async with self._database.tenant(account_id) as connection:
             kept = await accounts.lock_customer(connection, account_id, made)

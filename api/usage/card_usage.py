@@ -25,8 +25,8 @@ from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
-from billing.money.card_usage import overdue
 from billing.money.card_usage import service as card_usage_service
+from billing.money.card_usage import unpaid_uses
 from billing.money.payments import store as payment_store
 
 ACCOUNTS_AT_ONCE: Final = 8
@@ -124,7 +124,7 @@ async def need_key(call: AccountCall, once: Once, record_id: UUID, method: str |
     """
     async with call.transaction() as connection:
         record = await store.get_record(connection, call.account.id, record_id)
-    by_card = overdue.is_asked(record, method)
+    by_card = unpaid_uses.is_asked(record, method)
     if by_card:
         once.require()
     return by_card
@@ -142,7 +142,7 @@ async def charge_again(
         return None
     async with call.transaction() as connection:
         at = await clock.now(connection, call.account.id)
-        return await overdue.again(
+        return await unpaid_uses.again(
             connection, call.account.id, record_id, method, at, suffix=claim.resource_id.hex
         )
 

@@ -93,6 +93,11 @@ def pay_request(invoice_id: UUID, suffix: str) -> str:
     return f"{ids.encode(ids.INVOICE, invoice_id)}/pay-{suffix}"
 
 
+def use_charge(record: str, number: int) -> str:
+    """The n-th charge of a card for a use: its invoice, and the account's step that begins one."""
+    return f"{record}/charge-{number}"
+
+
 def charge_request(record_id: UUID, suffix: str) -> str:
     """A request to charge a card again for a use; the suffix makes it unique."""
     return f"{ids.encode(ids.BILLING_RECORD, record_id)}/charge-{suffix}"
@@ -101,6 +106,11 @@ def charge_request(record_id: UUID, suffix: str) -> str:
 def command(workflow_subject: str, suffix: str) -> str:
     """An operator's command to a matter; the suffix makes it unique."""
     return f"{workflow_subject}/order-{suffix}"
+
+
+def customer(account: str, deleted: str | None) -> str:
+    """The customer of an account at the provider; another one after that was deleted there."""
+    return f"{account}/customer" if deleted is None else f"{account}/customer-after-{deleted}"
 
 
 def setup_intent(setup_id: UUID) -> str:

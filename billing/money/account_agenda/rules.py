@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.core import keys
 from billing.core.frozen import Frozen
 from billing.matters.agenda import State, Step
 from billing.money.payment_methods.rules import setup_expires_at
@@ -292,7 +293,7 @@ def _unpaid_steps(state: AccountState) -> list[Step]:
         steps.append(Step(name="tell_unpaid", due=due, key=key, words="tell of unpaid uses"))
     if state.unpaid_charge is not None:
         charge = state.unpaid_charge
-        key = f"{charge.use}/charge-{charge.tries + 1}"
+        key = keys.use_charge(charge.use, charge.tries + 1)
         words = "have a card pay an unpaid use"
         steps.append(Step(name="charge_use", due=charge.due, key=key, words=words, use=charge.use))
     return steps

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from billing.core import ids
+from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
@@ -81,7 +81,7 @@ def begin(
             account_id=use.account_id,
             issuer_id=issuer_id,
             workflow_id=CHARGE.workflow_id(use.id),
-            fact_key=f"{ids.encode(ids.BILLING_RECORD, use.id)}/charge-{earlier + 1}",
+            fact_key=keys.use_charge(ids.encode(ids.BILLING_RECORD, use.id), earlier + 1),
             currency=currency,
             lines=(line,),
         ),

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import AwareDatetime
 
+from billing.core import keys
 from billing.matters.agenda import Lean, State, Step
 from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
@@ -84,11 +85,10 @@ def _refund(state: ReversalState, refund: GivingBack) -> Step:
 
 
 def _remind(state: ReversalState, answering: Answering) -> Step:
-    number = answering.reminders + 1
     return Step(
         name="remind",
         due=reminder_due(answering.due_at, answering.reminders) or answering.due_at,
-        key=f"{answering.dispute}/remind-{number}",
+        key=keys.reminder(answering.dispute, answering.reminders + 1),
         words="remind operators of the dispute's deadline",
         payment=state.payment,
     )

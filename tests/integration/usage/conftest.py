@@ -62,6 +62,20 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def sell(
+        self,
+        product: str,
+        prices: dict[str, Any],
+        meter: str = "mcp_service",
+        service: str = "mcp_service",
+    ) -> str:
+        """Put a product on sale, or this one at new prices; its key."""
+        path = f"{V1}/admin/products/{product}?allow_large_change=true"
+        body = {"name": "A product", "meter": meter, "service_type": service, "prices": prices}
+        answer = await self.api.client.put(path, json=body, headers=self.api.admin())
+        assert answer.status_code == 200, answer.text
+        return product
+
     async def grant(self, amount: str, *, paid: bool = True, scope: str | None = None) -> None:
         async with self.api.database.tenant(self.id) as connection:
             await credits.grant(

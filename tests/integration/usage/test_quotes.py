@@ -106,13 +106,8 @@ async def test_a_quote_is_made_under_the_accounts_own_subscription_alone(
 
 async def test_a_quote_shows_the_unit_price_that_the_record_shows(new_shop: NewShop) -> None:
     shop = await new_shop("100")
-    key = f"p{uuid4().hex[:8]}"
-    body = {
-        "name": "Five free", "meter": "api_calls", "service_type": "api_gateway",
-        "prices": {"CREDIT": {"unit_price": "0.5", "free_units": "5"}},
-    }  # fmt: skip
-    path = f"{V1}/admin/products/{key}"
-    assert (await shop.api.client.put(path, json=body, headers=shop.api.admin())).is_success
+    five_free = {"CREDIT": {"unit_price": "0.5", "free_units": "5"}}
+    key = await shop.sell(f"p{uuid4().hex[:8]}", five_free, "api_calls", "api_gateway")
     for amount, unit_price in (("2", "0"), ("10", "0.35"), ("1", "0.50")):
         told = await quote(shop, product_id=key, usage_amount=amount)
         done = await shop.post("/usage/record", {"product_id": key, "usage_amount": amount})
@@ -121,13 +116,8 @@ async def test_a_quote_shows_the_unit_price_that_the_record_shows(new_shop: NewS
 
 async def test_nothing_is_suggested_where_nothing_could_pay(new_shop: NewShop) -> None:
     shop = await new_shop("100")
-    key = f"p{uuid4().hex[:8]}"
-    body = {
-        "name": "By card", "meter": "api_calls", "service_type": "api_gateway",
-        "prices": {"USD": {"unit_price": "0.5"}},
-    }  # fmt: skip
-    path = f"{V1}/admin/products/{key}"
-    assert (await shop.api.client.put(path, json=body, headers=shop.api.admin())).is_success
+    by_card = {"USD": {"unit_price": "0.5"}}
+    key = await shop.sell(f"p{uuid4().hex[:8]}", by_card, "api_calls", "api_gateway")
     told = await quote(shop, product_id=key)
     assert (told["suggested_billing_method"], told["available_billing_methods"]) == (None, [])
     await card(shop.api, shop.account, is_default=True)
@@ -184,12 +174,7 @@ async def test_a_product_with_a_slash_in_its_key_is_changed_by_operators(
 ) -> None:
     shop = await new_shop("100")
     vendor = f"v{uuid4().hex[:8]}"
-    body = {
-        "name": "Llama 3", "meter": "model_inference", "service_type": "model_inference",
-        "prices": {"CREDIT": "0.5"},
-    }  # fmt: skip
-    path = f"{V1}/admin/products/{vendor}{slash}llama-3"
-    answer = await shop.api.client.put(path, json=body, headers=shop.api.admin())
-    assert answer.status_code == 200, answer.text
+    key = f"{vendor}{slash}llama-3"
+    await shop.sell(key, {"CREDIT": "0.5"}, "model_inference", "model_inference")
     told = await quote(shop, product_id=f"{vendor}/llama-3", usage_amount="2")
     assert told["total_cost"] == "1.00"

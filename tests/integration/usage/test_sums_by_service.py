@@ -26,13 +26,9 @@ async def refused(shop: Shop, **query: str) -> Any:
 
 async def test_a_product_of_another_service_on_a_meter_is_told_apart(new_shop: NewShop) -> None:
     shop = await new_shop("100")
-    product = f"agent-{uuid4().hex[:12]}"
-    body = {
-        "name": "Agent with tools", "meter": "mcp_service", "service_type": "agent_execution",
-        "prices": {"CREDIT": "1"},
-    }  # fmt: skip
-    put = f"{V1}/admin/products/{product}"
-    await shop.api.client.put(put, json=body, headers=shop.api.admin())
+    product = await shop.sell(
+        f"agent-{uuid4().hex[:12]}", {"CREDIT": "1"}, service="agent_execution"
+    )
     await shop.record("7", product_id="mcp-call", user_id="ann", organization_id="o-1")
     await shop.record("3", service_type="agent_execution", user_id="ann")
     assert await sums(shop, service_type="agent_execution", user_id="ann") == {
@@ -75,15 +71,9 @@ async def test_a_level_that_two_services_feed_is_the_highest_reading_of_each(
 ) -> None:
     shop = await new_shop("1000", is_test=True, clock_at=NOW.isoformat())
     await shop.subscribe("basic")
-    product = f"disk-{uuid4().hex[:12]}"
-    body = {
-        "name": "Disk", "meter": "storage_gb", "service_type": "api_gateway",
-        "prices": {"CREDIT": "1"},
-    }  # fmt: skip
-    put = await shop.api.client.put(
-        f"{V1}/admin/products/{product}", json=body, headers=shop.api.admin()
+    product = await shop.sell(
+        f"disk-{uuid4().hex[:12]}", {"CREDIT": "1"}, "storage_gb", "api_gateway"
     )
-    assert put.is_success, put.text
     for reading in ("7", "7", "9"):
         await shop.record(reading, service_type="storage_minio", user_id="ann")
     await shop.record("12", product_id=product, user_id="ann")

@@ -16,20 +16,9 @@ GRADUATED: Final = {
 }
 
 
-async def sell(shop: Shop, currency: str, terms: dict[str, Any], product: str = "") -> str:
-    """A new product, or this one at a new price."""
-    product = product or f"tiered-{uuid4().hex[:12]}"
-    body = {
-        "name": "Tiered", "meter": "mcp_service", "service_type": "mcp_service",
-        "prices": {currency: terms},
-    }  # fmt: skip
-    put = await shop.api.client.put(
-        f"{V1}/admin/products/{product}?allow_large_change=true",
-        json=body,
-        headers=shop.api.admin(),
-    )
-    assert put.status_code == 200, put.text
-    return product
+async def sell(shop: Shop, currency: str, terms: dict[str, Any]) -> str:
+    """A new product at this price."""
+    return await shop.sell(f"tiered-{uuid4().hex[:12]}", {currency: terms})
 
 
 async def quoted(shop: Shop, product: str, units: str) -> tuple[Decimal, str]:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.usage.conftest import V1, NewShop, Shop
+from tests.integration.usage.conftest import NewShop, Shop
 
 # Up to 100 units cost 1 each; with the 101st all of them cost 0.5.
 FALLING: Final = [{"up_to": "100", "unit_price": "1"}, {"unit_price": "0.5"}]
@@ -15,19 +15,8 @@ FALLING: Final = [{"up_to": "100", "unit_price": "1"}, {"unit_price": "0.5"}]
 
 async def sell(shop: Shop, tiers: list[dict[str, str]], product: str | None = None) -> str:
     """A product with this price by volume; a known one gets it from now on."""
-    product = product or f"volume-{uuid4().hex[:12]}"
-    terms = {"model": "volume", "tiers": tiers}
-    body = {
-        "name": "Volume", "meter": "mcp_service", "service_type": "mcp_service",
-        "prices": {"CREDIT": terms},
-    }  # fmt: skip
-    put = await shop.api.client.put(
-        f"{V1}/admin/products/{product}?allow_large_change=true",
-        json=body,
-        headers=shop.api.admin(),
-    )
-    assert put.status_code == 200, put.text
-    return product
+    prices = {"CREDIT": {"model": "volume", "tiers": tiers}}
+    return await shop.sell(product or f"volume-{uuid4().hex[:12]}", prices)
 
 
 async def quoted(shop: Shop, product: str, amount: str) -> str:

@@ -20,7 +20,7 @@ from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database
 from billing.core.errors import BillingError, NotFound, Unavailable
 from billing.metering.provided_prices import service
-from billing.metering.usage.service import NO_PRICE
+from billing.metering.usage.quoting import NO_PRICE
 
 REMEMBERED: Final = 50_000
 ASKED_AT_ONCE: Final = 16

@@ -28,7 +28,7 @@ from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
 from billing.ledger.credits.schemas import Capture, Hold
 from billing.ledger.credits.tables import credit_holds
 from billing.matters.schemas import of_account
-from billing.metering.usage import service as usage
+from billing.metering.usage import access
 
 router = new_router("credits")
 
@@ -244,7 +244,7 @@ async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
     async with call.transaction() as connection:
         if order.scope is not None:
             try:
-                await usage.demand_for(connection, call.account.id, order.scope)
+                await access.demand_for(connection, call.account.id, order.scope)
             except NotAllowed:
                 if not await store.is_held(connection, order.key):
                     raise

@@ -27,8 +27,7 @@ from billing.metering.quotas import bounds
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
 from billing.metering.quotas.schemas import Quota
-from billing.metering.usage import logs, rules, store
-from billing.metering.usage import service as usage
+from billing.metering.usage import logs, quoting, rules, store
 from billing.metering.usage.schemas import Counter, Period, Status
 from billing.metering.usage.tables import usage_alerts
 from billing.money.subscriptions import entitlements
@@ -168,7 +167,7 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
         claimed: dict[str, Decimal] = {}
         plan = None
         if period is not None:
-            claimed = await usage.claimed(connection, call.account.id, period, at)
+            claimed = await quoting.claimed(connection, call.account.id, period, at)
             counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
             plan = (await entitlements.of_account(connection, call.account.id)).plan
     return _usage(period, counters, claimed, plan, at - behind)
@@ -244,7 +243,7 @@ async def _limits(
     first: list[LimitAnswer] = []
     if period is not None:
         counters = await store.cycle_counters(connection, account_id, "", period.start_at)
-        claimed = await usage.claimed(connection, account_id, period, at)
+        claimed = await quoting.claimed(connection, account_id, period, at)
         agreed = await agreed_limits.holding(connection, account_id, at)
         first += _plan_limits(period, counters, claimed, agreed)
     if only is not None:

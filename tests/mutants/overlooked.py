@@ -124,7 +124,7 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a use of a tiered price is charged at its first tier",
-        "billing/metering/usage/service.py",
+        "billing/metering/usage/quoting.py",
         "if price is None or not price.terms.is_plain:",
         "if price is None:",
         (

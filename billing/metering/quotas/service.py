@@ -22,8 +22,8 @@ from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
 from billing.metering.quotas import bounds, rules, store
 from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, QuotaClaim
+from billing.metering.usage import access, quoting
 from billing.metering.usage import rules as usage_rules
-from billing.metering.usage import service as usage
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
@@ -125,7 +125,7 @@ async def _bounds(
     if period is not None and meter in period.limits and asked.is_by_plan:
         claimed = dict[str, Decimal]()
         if not place.is_late:
-            claimed = await usage.claimed(connection, place.account_id, period, place.at)
+            claimed = await quoting.claimed(connection, place.account_id, period, place.at)
         found.append(bounds.of_plan(period, meter, counter, claimed))
     return found
 
@@ -318,12 +318,12 @@ async def _demand_plan(
     """Refuse a use that only a plan would pay if none gives access. Errors: NO_ENTITLEMENT."""
     if asked.billing_method == BY_PLAN:
         if period is not None:
-            usage.demand(period, meter)
+            access.demand(period, meter)
     elif (
         asked.product_id is None
         and await usage_store.operation_cost(connection, asked.operation) is None
     ):
-        await usage.demand_plan(connection, period, meter)
+        await access.demand_plan(connection, period, meter)
 
 
 async def _broken_budget(
@@ -346,10 +346,10 @@ async def _broken_budget(
         currency = period.currency or ""
         total = usage_rules.beyond(limit, counter, decision.requested, currency)
     elif asked.product_id is not None and asked.billing_method != BY_CARD:
-        quoted = await usage.quote(connection, account_id, asked.product_id, asked.amount, at)
+        quoted = await quoting.quote(connection, account_id, asked.product_id, asked.amount, at)
         total = quoted.total
     elif asked.billing_method != BY_CARD:
-        total = await usage.operation_total(
+        total = await quoting.operation_total(
             connection, account_id, asked.operation, decision.meter, decision.requested, at
         )
     found = budget_rules.broken(known, decision.meter, decision.requested, total, currency)

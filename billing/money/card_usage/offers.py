@@ -13,8 +13,8 @@ from billing.catalog.rating import rules as rating
 from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT, BillingMethod, Rating
 from billing.core.errors import NotFound
 from billing.ledger.credits import store as balances
-from billing.metering.usage import service as usage
-from billing.metering.usage.service import Quotes
+from billing.metering.usage import quoting
+from billing.metering.usage.quoting import Quotes
 from billing.money.card_usage import service as card_usage
 from billing.platform.accounts import store as accounts
 
@@ -41,7 +41,7 @@ async def offer(
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
-    found = await usage.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
+    found = await quoting.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
     prices, plan = found.prices, found.plan
     if CREDIT in prices and plan is not None and not plan.is_included:
         paid_in = found.currency if plan.total and found.currency else CREDIT
@@ -56,7 +56,7 @@ async def offer(
             return UseQuote(money, currency, suggested, available)
         return UseQuote(prices[CREDIT], CREDIT, suggested, available)
     if money is None:
-        raise NotFound("PRODUCT_PRICING_NOT_FOUND", usage.NO_PRICE)
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND", quoting.NO_PRICE)
     if not chargeable:
         return UseQuote(money, currency, None, ())
     return UseQuote(money, currency, BY_CARD, (BY_CARD,))

@@ -15,9 +15,9 @@ from billing.matters import commands
 from billing.matters import store as matters
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
+from billing.metering.usage import quoting, unpaid
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
-from billing.metering.usage import unpaid
 from billing.metering.usage.schemas import BillingRecord
 from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
 from billing.money.payment_methods import store as method_store
@@ -95,7 +95,7 @@ async def price_of(connection: AsyncConnection, record: BillingRecord) -> PriceI
     if record.product_id is None:
         return None
     currency = await balances.currency(connection, record.account_id) or DEFAULT_CURRENCY
-    found = await usage.price_in_money(connection, record, currency)
+    found = await quoting.price_in_money(connection, record, currency)
     return PriceInMoney(found.total, found.unit_price, currency) if found else None
 
 

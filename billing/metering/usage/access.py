@@ -1,0 +1,35 @@
+"""Refusals of use that no plan of the account pays."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock
+from billing.core.errors import NotAllowed
+from billing.metering.usage import store
+from billing.metering.usage.schemas import Period
+
+NO_PLAN_PAYS: Final = "no plan of this account allows this use"
+
+
+def demand(period: Period, meter: str) -> None:
+    """Refuse use that only a plan would pay if no plan gives access. Errors: NO_ENTITLEMENT."""
+    if period.no_entitlement is not None:
+        raise NotAllowed(
+            "NO_ENTITLEMENT", NO_PLAN_PAYS, access="none", reason=period.no_entitlement, meter=meter
+        )
+
+
+async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:
+    """As `demand`, now, for a hold on a meter that credits do not pay for."""
+    at = await clock.now(connection, account_id)
+    await demand_plan(connection, await store.open_period(connection, account_id, at), meter)
+
+
+async def demand_plan(connection: AsyncConnection, period: Period | None, meter: str) -> None:
+    """As `demand`, for a use without a named product: the meter's products may have prices."""
+    if period is None or period.no_entitlement is None:
+        return
+    if await store.only_plans_pay(connection, meter):
+        demand(period, meter)

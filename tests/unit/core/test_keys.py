@@ -48,6 +48,8 @@ GOLDEN = {
         "acc_01h455vb4pex5vskg00000000f/hobby-2027-03-14",
     ),
     "charge_request": (keys.charge_request(OTHER, "2"), "bill_01h455vb4pex5vskg00000000f/charge-2"),
+    "use_charge": (keys.use_charge("bill_1", 2), "bill_1/charge-2"),
+    "customer": (keys.customer("acc_1", "cus_2"), "acc_1/customer-after-cus_2"),
     "not_kept": (keys.not_kept("sub_x/cycle-1"), "sub_x/cycle-1/not-kept"),
     "purchase_grant": (keys.purchase_grant(OTHER), "pur_01h455vb4pex5vskg00000000f/grant"),
     "payers_try": (keys.payers_try("inv_x/intent-1", "ch_1"), "inv_x/intent-1/ch_1"),
@@ -71,7 +73,6 @@ GOLDEN = {
     "used_meanwhile": (keys.used_meanwhile(OTHER), "chg_01h455vb4pex5vskg00000000f/used"),
     "trial_grant": (keys.trial_grant(OTHER), "acc_01h455vb4pex5vskg00000000f/trial"),
 }  # fmt: skip
-# What reads a key instead of making one.
 
 
 @pytest.mark.parametrize("name", GOLDEN)

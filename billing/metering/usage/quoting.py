@@ -1,4 +1,4 @@
-"""What a use would cost by its product, its operation or its plan; nothing is written.
+"""Quotes of a use: its cost by its product, its operation or its plan; nothing is written.
 
 Each verb runs in the caller's transaction.
 """

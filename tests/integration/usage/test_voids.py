@@ -20,7 +20,6 @@ from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.holds_made import hold
 from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_held import balance_and_held
-from tests.integration.usage.test_tiered_prices import sell as sell_in
 
 WHY: Final = {"reason": "sent twice by mistake"}
 
@@ -242,10 +241,10 @@ async def test_free_units_rolling_quotas_and_levels(new_shop: NewShop) -> None:
 async def test_a_use_that_took_no_free_units_gives_none_back(new_shop: NewShop) -> None:
     shop = await new_shop("100")
     free = {"unit_price": "1", "free_units": "10"}
-    product = await sell_in(shop, "CREDIT", {"unit_price": "1"})
+    product = await shop.sell(f"freed-{uuid4().hex[:12]}", {"CREDIT": {"unit_price": "1"}})
     before = await shop.record("10", product_id=product)
     assert before["total_cost"] == "10.00"
-    await sell_in(shop, "CREDIT", free, product)
+    await shop.sell(product, {"CREDIT": free})
     assert (await shop.record("4", product_id=product))["is_free_tier"]
     taken = await shop.record("6", product_id=product)
     assert taken["is_free_tier"]

@@ -13,6 +13,7 @@ from activities.decisions import DecidingActivities
 from activities.dependencies import Dependencies
 from activities.matter_notes import MatterNoteActivities
 from activities.purchases import PurchaseActivities
+from activities.reconciling import ReconciliationActivities
 from activities.reversals import ReversalActivities
 from activities.scheduled_jobs import ScheduledJobs
 from activities.subscriptions import SubscriptionActivities
@@ -27,6 +28,7 @@ def build_activities(dependencies: Dependencies, client: Client) -> list[Any]:
         TaxActivities(dependencies),
         MatterNoteActivities(dependencies),
         ClockActivities(dependencies, client),
+        ReconciliationActivities(dependencies, client),
         ScheduledJobs(dependencies, client),
     ]
     deciding: list[DecidingActivities[Any]] = [

@@ -12,6 +12,7 @@ from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas import store as quota_store
+from billing.money.reconciliations import store as reconciliations
 from billing.platform.outbox import store as outbox_store
 from billing.platform.provider_inbox import store as inbox
 
@@ -21,12 +22,15 @@ Go = Callable[[Database, datetime], Awaitable[int]]
 def parts(
     database: Database, settings: Settings, now: datetime
 ) -> dict[str, Callable[[], Awaitable[int]]]:
-    """Return the parts: payloads of handled events, published events and claims."""
+    """Return the parts: payloads of handled events, published events, claims and
+    runs of the comparison with the provider.
+    """
     kept: dict[str, tuple[int, Go]] = {
         "payloads_emptied": (settings.retention_inbox_days, _payloads),
         "events_dropped": (settings.retention_outbox_days, _events),
         "claims_expired": (settings.retention_claims_days, _expired_claims),
         "claims_forgotten": (settings.retention_claims_days, _claims),
+        "reconciliations_forgotten": (settings.retention_reconciliations_days, _reconciliations),
     }
     return {name: partial(_let_go, database, days, go, now) for name, (days, go) in kept.items()}
 
@@ -48,6 +52,10 @@ async def _expired_claims(database: Database, before: datetime) -> int:
 
 async def _claims(database: Database, before: datetime) -> int:
     return await drain(database, lambda connection: quota_store.forget(connection, before))
+
+
+async def _reconciliations(database: Database, before: datetime) -> int:
+    return await drain(database, lambda connection: reconciliations.forget(connection, before))
 
 
 async def _events(database: Database, before: datetime) -> int:

@@ -8,7 +8,15 @@ from collections.abc import Awaitable, Callable
 from temporalio import activity
 from temporalio.client import Client
 
-from activities import housekeeping, integrity, leftovers, missing_runs, polling, usage_sync
+from activities import (
+    housekeeping,
+    integrity,
+    leftovers,
+    missing_runs,
+    polling,
+    reconciling,
+    usage_sync,
+)
 from activities.dependencies import Dependencies
 from billing.core.clock import real_now
 from billing.platform.jobs import store as jobs
@@ -28,6 +36,7 @@ class ScheduledJobs:
             "housekeeping": lambda _: housekeeping.clear(database, settings),
             "integrity": lambda limit: integrity.check(database, limit),
             "usage-sync": lambda limit: usage_sync.compare(database, limit),
+            "reconcile": lambda _: reconciling.begin_daily(database, client),
         }
 
     @activity.defn(name="sweeper.sweep")

@@ -24,6 +24,7 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/billing/subscribe"): "/billing/subscription",
     ("POST", "/billing/cancel"): "/billing/subscription/cancel",
     ("POST", "/billing/apply-coupon"): "/billing/subscription/coupon",
+    ("POST", "/admin/reconcile"): "/billing/reconcile",
     ("POST", "/billing/preview-invoice"): "/billing/subscription/preview",
     ("GET", "/billing/invoices/{id}/download_pdf"): "/billing/invoices/{id}/pdf",
     ("GET", "/billing/download-invoice/{id}"): "/billing/invoices/{id}/pdf",

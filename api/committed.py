@@ -47,9 +47,14 @@ _subjects: ContextVar[list[str] | None] = ContextVar("subjects", default=None)
 
 def note(matter: Named) -> None:
     """Note that the request's work on this matter is committed; outside of a claim do nothing."""
+    note_subject(KINDS[matter.kind].subject(matter.subject_id))
+
+
+def note_subject(name: str) -> None:
+    """Note what is committed by its id, if it is no matter; outside of a claim do nothing."""
     known = _subjects.get()
     if known is not None:
-        known.append(KINDS[matter.kind].subject(matter.subject_id))
+        known.append(name)
 
 
 @asynccontextmanager

@@ -120,6 +120,10 @@ class Once:
         self._request = request
         self._key = key
 
+    def named(self, key: str | None) -> "Once":
+        """Return the request with the key in its body, unless its header has one."""
+        return self if self._key else Once(self._request, valid_key(key))
+
     def require(self) -> None:
         """Raise 400 IDEMPOTENCY_KEY_REQUIRED without a key, for a body that moves money at once."""
         if not self._key:

@@ -8,7 +8,7 @@ a claim is answered 202 even if its result cannot be read.
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -23,6 +23,7 @@ from billing.core.failpoints import failpoint
 from billing.matters import sweeps
 from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
+from billing.money.reconciliations.schemas import Reconciliation
 from workflows import start
 
 WAIT: Final = timedelta(seconds=10)
@@ -107,6 +108,17 @@ async def ensure_started(call: Call, matter: Matter) -> None:
     committed.note(matter)
     with logged_if_away(matter.workflow_id):
         await start.ensure_running(call.temporal, matter)
+
+
+async def wait_for_comparison(call: Call, run: Reconciliation) -> None:
+    """Start a comparison with the provider, and wait up to ten seconds for its end.
+
+    What Temporal did not take, the next daily run starts.
+    """
+    committed.note_subject(run.name)
+    with logged_if_away(run.name, "left to the daily run"), suppress(TimeoutError):
+        async with asyncio.timeout(WAIT.total_seconds()):
+            await (await start.reconcile(call.temporal, run.id)).result()
 
 
 async def notify(call: Call, matter: Matter) -> None:

@@ -17,6 +17,7 @@ from billing.catalog.taxes.schemas import Jurisdiction
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
+from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.taxation.schemas import TaxQuestion, VatAnswer
 from billing.platform.provider_inbox.schemas import ProviderEvent
@@ -234,6 +235,18 @@ class PaymentProvider(Refunding, Protocol):
 
         They replace lost webhooks.
         """
+        ...
+
+    async def money_page(
+        self, kind: ObjectKind, since: datetime, until: datetime, after: str | None
+    ) -> MoneyPage:
+        """Return the objects of one kind that were created in [since, until), newest first, those
+        behind `after`.
+        """
+        ...
+
+    async def has_money(self, kind: ObjectKind, object_id: str) -> bool:
+        """True if the provider knows this object, whatever became of it."""
         ...
 
     async def close(self) -> None:

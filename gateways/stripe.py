@@ -21,8 +21,9 @@ from billing.core.currencies import to_provider
 from billing.core.errors import ProviderFailure
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
+from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways import events
+from gateways import events, stripe_money
 from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRequest, RefundRequest
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, translated
 from gateways.stripe_objects import (
@@ -296,6 +297,22 @@ class StripeGateway:
         first, last = int(since.timestamp()), int(until.timestamp())
         async for page in events.oldest_first(self._events, first, last):
             yield page
+
+    async def money_page(
+        self, kind: ObjectKind, since: datetime, until: datetime, after: str | None
+    ) -> MoneyPage:
+        created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
+        asked = stripe_money.asked(kind) | {"created": created, "limit": events.PAGE}
+        if after is not None:
+            asked["starting_after"] = after
+        async with translated():
+            path = stripe_money.PATHS[kind]
+            page = await self._client.raw_request_async("get", path, **asked)
+        return stripe_money.page(kind, page.data)
+
+    async def has_money(self, kind: ObjectKind, object_id: str) -> bool:
+        path = f"{stripe_money.PATHS[kind]}/{object_id}"
+        return await _if_known(self._client.raw_request_async("get", path)) is not None
 
     async def _events(self, asked: events.Asked) -> events.Listed:
         params: Any = {

@@ -118,6 +118,20 @@ class WalkMove(Contract):
     moved: str | None = None
 
 
+class ReconcileRequest(Contract):
+    """A request to continue a comparison with the provider, by the id of its row."""
+
+    run_id: UUID
+
+
+class ReconcileMove(Contract):
+    """The progress of a comparison: objects compared, and discrepancies found."""
+
+    done: bool
+    checked: int = 0
+    discrepancies: int = 0
+
+
 class SweepRequest(Contract):
     """A request for one pass of a scheduled job."""
 

@@ -5,6 +5,7 @@ from workflows.card_usage import ChargeUsageWorkflow
 from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.subscription import SubscriptionWorkflow
 from workflows.sweep import SweepWorkflow
@@ -19,5 +20,6 @@ WORKFLOWS = [
     ReversalWorkflow,
     AccountWorkflow,
     ClockWorkflow,
+    ReconciliationWorkflow,
     SweepWorkflow,
 ]

@@ -29,6 +29,7 @@ JOBS: dict[str, timedelta] = {
     "housekeeping": timedelta(days=1),
     "integrity": timedelta(hours=1),
     "usage-sync": timedelta(hours=1),
+    "reconcile": timedelta(days=1),
 }
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -36,7 +37,14 @@ from workflows.attributes import (
     PLAN,
     to_the_second,
 )
-from workflows.contracts import MatterRef, MatterStatus, Settled, WalkRequest
+from workflows.contracts import (
+    MatterRef,
+    MatterStatus,
+    ReconcileMove,
+    ReconcileRequest,
+    Settled,
+    WalkRequest,
+)
 from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
@@ -198,6 +206,22 @@ async def walk(client: Client, account_id: UUID, *, is_new: bool = True) -> None
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         start_signal="aim" if is_new else None,
+        task_timeout=TASK_TIMEOUT,
+        rpc_timeout=_RPC_TIMEOUT,
+    )
+
+
+async def reconcile(client: Client, run_id: UUID) -> WorkflowHandle[Any, ReconcileMove]:
+    """Start a comparison with the provider, unless its workflow runs."""
+    request = ReconcileRequest(run_id=run_id)
+    return await client.start_workflow(
+        "Reconciliation",
+        request,
+        id=f"reconciliation/{ids.encode(ids.RECONCILIATION, run_id)}",
+        task_queue=BACKGROUND,
+        result_type=ReconcileMove,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         task_timeout=TASK_TIMEOUT,
         rpc_timeout=_RPC_TIMEOUT,
     )

@@ -15,7 +15,9 @@ with workflow.unsafe.imports_passed_through():
     )
 
 # Jobs that read everything, or delete all old data, however long that takes.
-PASSES: Final = frozenset({"ensure-running", "housekeeping", "integrity", "poll", "usage-sync"})
+PASSES: Final = frozenset(
+    {"ensure-running", "housekeeping", "integrity", "poll", "reconcile", "usage-sync"}
+)
 # Safety nets that must run again soon if their worker died.
 NETS: Final = frozenset({"sweep", "poll"})
 

@@ -31,6 +31,7 @@ _CODES: Final = {
     ids.PAYMENT_METHOD: "PAYMENT_METHOD_NOT_FOUND",
     ids.PURCHASE: "PURCHASE_NOT_FOUND",
     ids.QUOTA: "QUOTA_NOT_FOUND",
+    ids.RECONCILIATION: "RECONCILIATION_NOT_FOUND",
     ids.SUBSCRIPTION: "SUBSCRIPTION_NOT_FOUND",
     ids.TRANSACTION: "NOT_FOUND",
 }
@@ -64,6 +65,7 @@ LotId = Annotated[str, encoded(ids.LOT)]
 PaymentId = Annotated[str, encoded(ids.PAYMENT)]
 PaymentMethodId = Annotated[str, encoded(ids.PAYMENT_METHOD)]
 PurchaseId = Annotated[str, encoded(ids.PURCHASE)]
+ReconciliationId = Annotated[str, encoded(ids.RECONCILIATION)]
 SubscriptionId = Annotated[str, encoded(ids.SUBSCRIPTION)]
 TransactionId = Annotated[str, encoded(ids.TRANSACTION)]
 

@@ -63,6 +63,7 @@ from api.routes.admin import (
     matters,
     price_moves,
     products,
+    reconciliations,
     reversals,
     search,
     thresholds,
@@ -92,8 +93,8 @@ _BILLING: Final = (
     forecasts, reports, recommendations, billing_records, overview, proofs, events,
 )  # fmt: skip
 _OPERATORS: Final = (
-    search, listings, audit, integrity, clock, admin_invoices, admin_payments, reversals, dunning,
-    matters, inbox,
+    search, listings, audit, integrity, reconciliations, clock, admin_invoices, admin_payments,
+    reversals, dunning, matters, inbox,
     admin_credits, balances, extensions, price_moves, wrong_prices, bulk_acts, thresholds, accounts,
     issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,

@@ -40,6 +40,7 @@ CODES: Final[dict[str, Problem]] = {
     "IDEMPOTENCY_KEY_REQUIRED": Problem(
         400, "send an Idempotency-Key: without one a repeat would do it twice"
     ),
+    "ACKNOWLEDGEMENT_REQUIRED": Problem(400, "set acknowledge to true: the run reads all payments"),
     "IDEMPOTENCY_KEY_INVALID": Problem(
         400, "an Idempotency-Key must have 1 to 255 printable ASCII characters"
     ),
@@ -205,6 +206,7 @@ CODES: Final[dict[str, Problem]] = {
     "INVALID_EXTENSION": Problem(422, "a case can be extended by at most 90 days in total"),
     # Matters and the inbox
     "MATTER_NOT_FOUND": Problem(404, "no such matter"),
+    "RECONCILIATION_NOT_FOUND": Problem(404, "no such reconciliation"),
     "MATTER_NOT_HALTED": Problem(409, "this matter is not halted"),
     "WEBHOOK_NOT_FOUND": Problem(404, "no such event"),
     "WEBHOOK_UNMATCHED": Problem(409, "this event matches no matter of this service"),

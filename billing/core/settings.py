@@ -32,7 +32,11 @@ from billing.core.setting_groups.providers import (
     StripeSettings,
     TaxSettings,
 )
-from billing.core.setting_groups.selling import RetentionSettings, SellingSettings
+from billing.core.setting_groups.selling import (
+    ComparingSettings,
+    RetentionSettings,
+    SellingSettings,
+)
 from billing.core.setting_groups.servers import DatabaseSettings, TemporalSettings
 from billing.core.setting_groups.web import SANDBOX_PAY_LINK_SECRET, TokenSettings, WebSettings
 
@@ -62,6 +66,7 @@ class Settings(
     TokenSettings,
     WebSettings,
     SellingSettings,
+    ComparingSettings,
     RetentionSettings,
     BaseSettings,
 ):

@@ -25,9 +25,19 @@ class SellingSettings(BaseModel):
     manual_four_eyes: bool = Field(False, validation_alias="BILLING_MANUAL_FOUR_EYES")
 
 
+class ComparingSettings(BaseModel):
+    """The daily comparison with the provider."""
+
+    # So many discrepancies raise no alert.
+    reconcile_alert_above: int = Field(0, ge=0, validation_alias="BILLING_RECONCILE_ALERT_ABOVE")
+
+
 class RetentionSettings(BaseModel):
     """Days of real time that records are kept; 0: forever. Financial records are never deleted."""
 
     retention_inbox_days: KeptDays = Field(90, validation_alias="BILLING_RETENTION_INBOX_DAYS")
     retention_outbox_days: KeptDays = Field(30, validation_alias="BILLING_RETENTION_OUTBOX_DAYS")
     retention_claims_days: KeptDays = Field(7, validation_alias="BILLING_RETENTION_CLAIMS_DAYS")
+    retention_reconciliations_days: KeptDays = Field(
+        90, validation_alias="BILLING_RETENTION_RECONCILIATIONS_DAYS"
+    )

@@ -24,6 +24,7 @@ JOBS_LATE: Final = {
     "usage-sync": timedelta(hours=3),
     "ensure-running": timedelta(hours=50),
     "housekeeping": timedelta(hours=50),
+    "reconcile": timedelta(hours=50),
 }
 """A job without a completed run for this long: its schedule is paused or missing, or every run
 fails. The audit has its own sign.
@@ -109,6 +110,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _none(figures, "missing months", "months"),
         _information(figures, "approvals"),
         _information(figures, "unpaid uses", "unpaid_uses"),
+        _none(figures, "discrepancies", "discrepancies"),
         _gone(figures),
     )
 

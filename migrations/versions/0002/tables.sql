@@ -165,6 +165,24 @@ CREATE UNLOGGED TABLE rate_windows (
     CONSTRAINT pk_rate_windows PRIMARY KEY (name)
 );
 
+CREATE TABLE reconciliations (
+    id UUID NOT NULL,
+    since_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    until_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    is_whole BOOLEAN NOT NULL,
+    heal BOOLEAN NOT NULL,
+    place JSONB DEFAULT '{}',
+    checked JSONB DEFAULT '{}' NOT NULL,
+    discrepancies JSONB DEFAULT '[]' NOT NULL,
+    is_alarming BOOLEAN DEFAULT 'false' NOT NULL,
+    error TEXT,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_reconciliations PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_reconciliations_started ON reconciliations (started_at, id);
+
 CREATE TABLE skipped_events (
     id UUID NOT NULL,
     first_number BIGINT NOT NULL,

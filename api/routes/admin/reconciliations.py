@@ -1,0 +1,187 @@
+"""Comparisons of our rows with Stripe's objects, for operators: run one, and read the runs [P1]."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
+
+from fastapi import Response
+from pydantic import Field, StrictBool, model_validator
+
+from api.answers.pagination import Page, Paging, paginate
+from api.answers.problems import KEYED, responses
+from api.answers.public_ids import AccountId, PaymentId, ReconciliationId, row_id
+from api.answers.schemas import Answer, Body, Instant, optional_body
+from api.dependencies import AdminCall
+from api.idempotency import MAX_KEY_CHARS, OptionalKey
+from api.routes.base import new_router
+from api.workflow_calls import need_temporal, wait_for_comparison
+from billing.core import ids
+from billing.core.errors import Invalid
+from billing.money.reconciliations import rules, service, store
+from billing.money.reconciliations.schemas import (
+    Checked,
+    Discrepancy,
+    DiscrepancyKind,
+    MoneyState,
+    ObjectKind,
+    Reconciliation,
+    RunStatus,
+    Side,
+)
+from billing.money.reconciliations.tables import reconciliations
+from workflows.policies import POLICIES
+
+router = new_router("reconciliation")
+_CODES: Final = (
+    "ACKNOWLEDGEMENT_REQUIRED", "IDEMPOTENCY_KEY_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
+)  # fmt: skip
+
+
+class ReconcileBody(Body):
+    """`acknowledge` must be true. The window is that of the objects' creation, by default the last
+    14 days; `heal` has the payments checked that a check puts right.
+    """
+
+    acknowledge: StrictBool = False
+    idempotency_key: Annotated[str | None, Field(max_length=MAX_KEY_CHARS)] = None
+    since: Instant | None = None
+    until: Instant | None = None
+    heal: StrictBool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since must be before until")
+        return self
+
+
+class SideAnswer(Answer):
+    """One side's values of an object."""
+
+    amount_cents: int = Field(validation_alias="amount_minor")
+    currency: str
+    state: MoneyState
+
+
+class DiscrepancyAnswer(Answer):
+    """A difference: `here` is null if no row knows the object, `at_stripe` if Stripe has none.
+
+    `fix` is `check_payment` where a check of the payment puts it right; `is_check_ordered` tells
+    that the run has ordered it. Every other difference is for a person to decide.
+    """
+
+    kind: DiscrepancyKind
+    object: ObjectKind
+    stripe_id: str
+    account_id: AccountId
+    payment_id: PaymentId | None
+    here: SideAnswer | None
+    at_stripe: SideAnswer | None
+    created_at: datetime
+    fix: Literal["check_payment"] | None
+    is_check_ordered: bool
+
+    @classmethod
+    def of_found(cls, found: Discrepancy) -> Self:
+        """The discrepancy with its fix."""
+        fix = "check_payment" if rules.heals(found) else None
+        return cls.of(found, here=_side(found.here), at_stripe=_side(found.at_stripe), fix=fix)
+
+
+class RunAnswer(Answer):
+    """A run. `error` says why a running one waits or a failed one ended; `is_complete` is false if
+    it ended before the end, at a thousand discrepancies. `tolerance` is a percentage.
+    """
+
+    run_id: ReconciliationId = Field(validation_alias="id")
+    status: RunStatus
+    since: datetime = Field(validation_alias="since_at")
+    until: datetime = Field(validation_alias="until_at")
+    heal: bool
+    checked: Checked
+    discrepancy_count: int
+    tolerance: str = Field(examples=[rules.TOLERANCE])
+    is_complete: bool
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of_run(cls, run: Reconciliation, **more: Any) -> Self:
+        """The run as operators see it."""
+        return cls.of(
+            run,
+            status=run.status,
+            discrepancy_count=len(run.discrepancies),
+            tolerance=rules.TOLERANCE,
+            is_complete=run.place is None,
+            **more,
+        )
+
+
+class RunDetail(RunAnswer):
+    """A run with its discrepancies."""
+
+    discrepancies: list[DiscrepancyAnswer]
+
+    @classmethod
+    def of_whole(cls, run: Reconciliation) -> Self:
+        """The run with all that it found."""
+        return cls.of_run(
+            run, discrepancies=[DiscrepancyAnswer.of_found(one) for one in run.discrepancies]
+        )
+
+
+@router.post(
+    "/billing/reconcile",
+    response_model=RunDetail,
+    responses={
+        202: {"model": RunDetail, "description": "The run goes on"},
+        **responses(*_CODES),
+    },
+)
+async def reconcile_billing(
+    body: Annotated[ReconcileBody, optional_body(ReconcileBody)],
+    call: AdminCall,
+    once: OptionalKey,
+) -> Response:
+    """Compare our payments, refunds and disputes with Stripe's, once per key; 202 while it runs."""
+    if not body.acknowledge:
+        raise Invalid("ACKNOWLEDGEMENT_REQUIRED")
+    once = once.named(body.idempotency_key)
+    once.require()
+    async with once.claim(call) as claim:
+        await need_temporal(call, claim)
+        window = body.model_dump(include={"since", "until", "heal"})
+        run = service.new_run(claim.resource_id, POLICIES.settles, **window)
+        async with call.database.operator() as connection:
+            await service.begin(connection, run)
+        await wait_for_comparison(call, run)
+        async with call.database.operator() as connection:
+            run = await store.get(connection, run.id)
+        return claim.answer(200 if run.finished_at else 202, RunDetail.of_whole(run))
+
+
+@router.get("/admin/reconciliations", responses=responses("INVALID_CURSOR"))
+async def list_reconciliations(call: AdminCall, paging: Paging) -> Page[RunAnswer]:
+    """All runs, newest first, without their discrepancies."""
+    keys = (reconciliations.c.started_at, reconciliations.c.id)
+    async with call.database.operator() as connection:
+        return await paginate(connection, store.listing(), keys, paging, _shown)
+
+
+@router.get(
+    "/admin/reconciliations/{reconciliation_id}", responses=responses("RECONCILIATION_NOT_FOUND")
+)
+async def read_reconciliation(reconciliation_id: str, call: AdminCall) -> RunDetail:
+    """One run with its discrepancies."""
+    async with call.database.operator() as connection:
+        run = await store.get(connection, row_id(ids.RECONCILIATION, reconciliation_id))
+    return RunDetail.of_whole(run)
+
+
+def _shown(row: Any) -> RunAnswer:
+    return RunAnswer.of_run(Reconciliation.model_validate(row))
+
+
+def _side(side: Side | None) -> SideAnswer | None:
+    return SideAnswer.of(side) if side else None

@@ -1,0 +1,111 @@
+"""Rules of the comparison with the provider: money, currencies and states are exact. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from billing.money.reconciliations.schemas import (
+    OBJECTS,
+    AtStripe,
+    Discrepancy,
+    DiscrepancyKind,
+    Here,
+    MoneyPage,
+    ObjectKind,
+    Owner,
+    Place,
+    Side,
+)
+
+WINDOW: Final = timedelta(days=14)
+"""A run goes this far back. Dunning tries a card for a week and a bank takes days, so each object
+is compared again until nothing moves it any more.
+"""
+MOST: Final = 1_000
+"""A run with so many discrepancies ends there: something is wrong as a whole, such as the key."""
+TOLERANCE: Final = "0"
+"""The percentage by which amounts may differ."""
+_NO_MONEY: Final = frozenset({"unpaid", "failed"})
+"""States of an object that moved no money: nothing has to know it."""
+_HEALED_BY_CHECK: Final = frozenset({"missing_here", "state_differs"})
+"""A status check of the payment records refunds, disputes and states that the provider has."""
+Verdict = Literal["same", "left_out", "foreign", "under_way"] | tuple[Discrepancy, ...]
+
+
+def decide(
+    kind: ObjectKind, found: AtStripe, here: Here | None, owner: Owner | None, settled: datetime
+) -> Verdict:
+    """Compare an object with its row, or without one with the account that its intent names.
+
+    What changed after `settled` is still being settled, and so is a payment with a step due now.
+    """
+    known = here or owner
+    if known is None:
+        return "foreign"
+    if known.is_test:
+        return "left_out"
+    kinds = _differences(found.side, here.side if here else None)
+    if not kinds:
+        return "same"
+    if found.changed_at > settled or (here is not None and here.is_awake):
+        return "under_way"
+    return tuple(
+        Discrepancy(
+            kind=one,
+            object=kind,
+            stripe_id=found.object_id,
+            account_id=known.account_id,
+            payment_id=known.payment_id,
+            here=here.side if here else None,
+            at_stripe=found.side,
+            created_at=found.created_at,
+        )
+        for one in kinds
+    )
+
+
+def gone(kind: ObjectKind, here: Here) -> Discrepancy:
+    """Return the discrepancy of a row whose object the provider does not have."""
+    return Discrepancy(
+        kind="missing_at_stripe",
+        object=kind,
+        stripe_id=here.object_id,
+        account_id=here.account_id,
+        payment_id=here.payment_id,
+        here=here.side,
+        created_at=here.created_at,
+    )
+
+
+def heals(one: Discrepancy) -> bool:
+    """Return True if a status check of its payment is the fix; nothing else is safe."""
+    return one.kind in _HEALED_BY_CHECK and one.payment_id is not None
+
+
+def span(
+    place: Place, page: MoneyPage, since: datetime, until: datetime
+) -> tuple[datetime, datetime]:
+    """Return the time that a page covers, [first, last): rows created then belong to it. The spans
+    of all pages of a kind cover the window without gaps.
+    """
+    goes_on = page.has_more and page.objects
+    return (page.objects[-1].created_at if goes_on else since), place.until or until
+
+
+def following(place: Place, page: MoneyPage, first: datetime) -> Place | None:
+    """Return the place behind a page; None behind the last one of the last kind."""
+    if page.has_more and page.objects:
+        return Place(object=place.object, after=page.objects[-1].object_id, until=first)
+    index = OBJECTS.index(place.object) + 1
+    return Place(object=OBJECTS[index]) if index < len(OBJECTS) else None
+
+
+def _differences(found: Side, here: Side | None) -> list[DiscrepancyKind]:
+    if here is None:
+        return [] if found.state in _NO_MONEY else ["missing_here"]
+    differing: Mapping[DiscrepancyKind, bool] = {
+        "state_differs": found.state != here.state,
+        "currency_differs": found.currency != here.currency,
+        "amount_differs": found.amount_minor != here.amount_minor,
+    }
+    return [kind for kind, differs in differing.items() if differs]

@@ -1,0 +1,163 @@
+"""Runs of the comparison with the provider: begun once, continued page by page, finished once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.clock import real_now
+from billing.core.errors import BillingError
+from billing.money.reconciliations import rules, store
+from billing.money.reconciliations.schemas import (
+    Discrepancy,
+    Here,
+    MoneyPage,
+    ObjectKind,
+    Place,
+    Reconciliation,
+)
+from billing.platform.audit import service as audit
+
+_logger: Final = logging.getLogger("billing.reconciliations")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a page of the provider's objects shows: `absent` are the rows of its span whose objects
+    it lacks.
+    """
+
+    discrepancies: tuple[Discrepancy, ...]
+    counts: dict[str, int]
+    absent: tuple[Here, ...]
+    place: Place | None
+    """The place behind the page."""
+
+
+def new_run(
+    run_id: UUID,
+    settles: timedelta,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    heal: bool = False,
+) -> Reconciliation:
+    """Return a run of a window, by default the last days; younger objects are still being settled.
+
+    The provider knows whole seconds.
+    """
+    now = real_now()
+    last = min(until or now, now - settles).replace(microsecond=0)
+    first = (since or last - rules.WINDOW).replace(microsecond=0)
+    return Reconciliation(
+        id=run_id,
+        started_at=now,
+        since_at=min(first, last),
+        until_at=last,
+        is_whole=since is None and until is None,
+        heal=heal,
+    )
+
+
+async def begin(connection: AsyncConnection, run: Reconciliation) -> None:
+    """Write the run and its audit row, once."""
+    if await store.begin(connection, run):
+        window = {"since": run.since_at.isoformat(), "until": run.until_at.isoformat()}
+        await _record(connection, run, "begun", **window, heal=run.heal)
+
+
+async def compare(
+    connection: AsyncConnection,
+    run: Reconciliation,
+    place: Place,
+    page: MoneyPage,
+    settles: timedelta,
+) -> Compared:
+    """Compare a page of the provider's objects with their rows."""
+    names = [one.object_id for one in page.objects]
+    here = await store.rows_named(connection, place.object, names, settles)
+    unknown = [one for one in page.objects if one.object_id not in here]
+    owners = await store.owners(connection, unknown) if unknown else {}
+    settled = run.started_at - settles
+    verdicts = [
+        rules.decide(place.object, one, here.get(one.object_id), owners.get(one.object_id), settled)
+        for one in page.objects
+    ]
+    first, last = rules.span(place, page, run.since_at, run.until_at)
+    absent = await store.rows_between(
+        connection, place.object, first, last, besides=names, settles=settles
+    )
+    return Compared(
+        discrepancies=tuple(found for one in verdicts if isinstance(one, tuple) for found in one),
+        counts=_counts(place.object, verdicts),
+        absent=tuple(absent),
+        place=rules.following(place, page, first),
+    )
+
+
+async def go_on(
+    connection: AsyncConnection,
+    run: Reconciliation,
+    page: Compared,
+    found: Sequence[Discrepancy],
+    alert_above: int,
+) -> Reconciliation:
+    """Store what a page of the run showed, and the place behind it, unless another worker has.
+
+    The run finishes at the end, or at too many discrepancies.
+    """
+    now = await store.get(connection, run.id, lock=True)
+    if now.place != run.place or now.finished_at is not None:
+        return now
+    run = run.model_copy(
+        update={
+            "checked": run.checked.plus(page.counts),
+            "discrepancies": (*run.discrepancies, *found),
+            "place": page.place,
+            "error": None,
+        }
+    )
+    many = len(run.discrepancies)
+    if page.place is not None and many < rules.MOST and len(page.absent) < rules.MOST:
+        return await store.keep(connection, run)
+    ended = {"finished_at": real_now(), "is_alarming": many > alert_above}
+    run = await store.keep(connection, run.model_copy(update=ended))
+    await _record(connection, run, "finished", **run.checked.model_dump(), discrepancies=many)
+    for one in run.discrepancies:
+        _logger.warning("%s: %s: %s %s", run.name, one.kind, one.object, one.stripe_id)
+    if run.is_alarming:
+        _logger.error("%s found %d discrepancies with the provider", run.name, many)
+    return run
+
+
+async def note_error(connection: AsyncConnection, run_id: UUID, error: BillingError) -> None:
+    """Store and audit the reason why the provider could not be read, once while it lasts [P6].
+
+    After a refusal the run has failed; without an answer it waits.
+    """
+    run = await store.get(connection, run_id)
+    said = f"{error.code}: {error.detail}"
+    if run.finished_at is None and run.error != said:
+        ended = None if error.retryable else real_now()
+        await store.keep(connection, run.model_copy(update={"error": said, "finished_at": ended}))
+        await _record(connection, run, "failed" if ended else "delayed", error=said)
+
+
+def _counts(kind: ObjectKind, verdicts: Sequence[rules.Verdict]) -> dict[str, int]:
+    foreign, left_out = verdicts.count("foreign"), verdicts.count("left_out")
+    return {
+        f"{kind}s": len(verdicts) - foreign - left_out,
+        "under_way": verdicts.count("under_way"),
+        "foreign": foreign,
+    }
+
+
+async def _record(connection: AsyncConnection, run: Reconciliation, what: str, **said: Any) -> None:
+    action = f"reconciliation.{what}"
+    await audit.record(
+        connection, account_id=None, action=action, subject=run.name, at=real_now(), **said
+    )

@@ -1,0 +1,171 @@
+"""Every query of the comparison with the provider: its runs, and the rows of its objects."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids, prepared
+from billing.core.errors import NotFound
+from billing.core.prepared import Prepared, Row
+from billing.money.reconciliations.rules import MOST
+from billing.money.reconciliations.schemas import (
+    AtStripe,
+    Here,
+    ObjectKind,
+    Owner,
+    Reconciliation,
+    Side,
+)
+from billing.money.reconciliations.tables import reconciliations
+
+_ROWS: Final[Mapping[ObjectKind, str]] = {
+    # A PayPal payment has its capture in the place of the intent.
+    "payment": """
+        SELECT p.id, p.stripe_payment_intent_id AS object_id, p.id AS payment_id, p.account_id,
+            CASE WHEN p.paid_at IS NULL THEN 'unpaid' ELSE 'paid' END AS state, p.currency,
+            CASE WHEN p.paid_at IS NULL THEN p.amount_minor ELSE p.received_minor END
+                AS amount_minor,
+            p.created_at
+        FROM payments p WHERE p.flow NOT IN ('paypal', 'manual')""",
+    "refund": """
+        SELECT r.id, r.stripe_refund_id AS object_id, r.payment_id, r.account_id,
+            CASE WHEN r.status IN ('succeeded', 'failed') THEN r.status ELSE 'under_way' END
+                AS state,
+            r.currency, r.amount_minor, r.created_at
+        FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE p.flow <> 'paypal'""",
+    "dispute": """
+        SELECT d.id, d.stripe_dispute_id AS object_id, d.payment_id, d.account_id,
+            CASE WHEN d.status IN ('won', 'lost') THEN d.status
+                WHEN d.status IN ('warning_closed', 'prevented') THEN 'closed'
+                ELSE 'open' END AS state,
+            d.currency, d.amount_minor, d.created_at
+        FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE p.flow <> 'paypal'""",
+}
+_SIDES: Final = """
+    SELECT x.object_id, x.payment_id, x.account_id, x.state, x.currency, x.amount_minor,
+        x.created_at, a.is_test,
+        EXISTS (SELECT FROM matters m WHERE m.status = 'open' AND m.closed_at IS NULL
+            AND m.next_due BETWEEN statement_timestamp() - CAST(:settles AS interval)
+                AND statement_timestamp() + CAST(:settles AS interval)
+            AND m.workflow_id IN ('reversal/' || public_id('pay', p.id), i.workflow_id)) AS is_awake
+    FROM ({rows}) x
+    JOIN accounts a ON a.id = x.account_id
+    JOIN payments p ON p.id = x.payment_id
+    JOIN invoices i ON i.id = p.invoice_id
+    WHERE {condition}"""
+_NAMED: Final = "x.object_id = ANY (CAST(:names AS text[]))"
+# Ids are in the order of real time, and the primary key has them.
+_SINCE: Final = """x.object_id IS NOT NULL AND NOT a.is_test
+    AND x.id >= :first AND x.id < :last AND x.object_id <> ALL (CAST(:names AS text[]))
+    ORDER BY x.id LIMIT :most"""
+_BY_NAME: Final = {
+    kind: Prepared(text(_SIDES.format(rows=rows, condition=_NAMED))) for kind, rows in _ROWS.items()
+}
+_BY_TIME: Final = {
+    kind: Prepared(text(_SIDES.format(rows=rows, condition=_SINCE))) for kind, rows in _ROWS.items()
+}
+_ACCOUNTS: Final = Prepared(
+    text("SELECT id, is_test FROM accounts WHERE id = ANY (CAST(:ids AS uuid[]))")
+)
+_PAYMENTS: Final = Prepared(
+    text(
+        "SELECT id, stripe_payment_intent_id AS intent_id FROM payments"
+        " WHERE stripe_payment_intent_id = ANY (CAST(:intents AS text[]))"
+    )
+)
+
+
+async def rows_named(
+    connection: AsyncConnection, kind: ObjectKind, names: Sequence[str], settles: timedelta
+) -> dict[str, Here]:
+    """Return the rows of these objects of the provider, by its ids."""
+    found = await _BY_NAME[kind].all(connection, names=list(names), settles=settles)
+    return {row["object_id"]: _here(row) for row in found}
+
+
+async def rows_between(
+    connection: AsyncConnection,
+    kind: ObjectKind,
+    first: datetime,
+    last: datetime,
+    *,
+    besides: Sequence[str],
+    settles: timedelta,
+) -> list[Here]:
+    """Return the rows, MOST at most, that were created in a span, without test accounts and without
+    these objects of the provider.
+    """
+    bounds = {"first": ids.first_of(first), "last": ids.first_of(last), "most": MOST}
+    found = await _BY_TIME[kind].all(connection, names=list(besides), settles=settles, **bounds)
+    return [_here(row) for row in found]
+
+
+async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:
+    """Return the accounts here that objects without a row name, by the objects' ids."""
+    named = {one.object_id: ids.parse(ids.ACCOUNT, one.account or "") for one in unknown}
+    found = await _ACCOUNTS.all(connection, ids=[one for one in named.values() if one])
+    accounts = {row["id"]: row["is_test"] for row in found}
+    intents = [one.intent_id for one in unknown if one.intent_id]
+    found = await _PAYMENTS.all(connection, intents=intents)
+    payments = {row["intent_id"]: row["id"] for row in found}
+    return {
+        one.object_id: Owner(
+            account_id=account,
+            is_test=accounts[account],
+            payment_id=payments.get(one.intent_id),
+        )
+        for one in unknown
+        if (account := named[one.object_id]) is not None and account in accounts
+    }
+
+
+async def begin(connection: AsyncConnection, run: Reconciliation) -> bool:
+    """Write a new run; return False if it is there already."""
+    fields = run.model_dump(
+        include={"id", "started_at", "since_at", "until_at", "is_whole", "heal"}
+    )
+    return await prepared.add_unless_there(connection, reconciliations, fields) is not None
+
+
+async def get(
+    connection: AsyncConnection, run_id: UUID | None, *, lock: bool = False
+) -> Reconciliation:
+    """Return a run, optionally locked. Error: RECONCILIATION_NOT_FOUND."""
+    query = select(reconciliations).where(reconciliations.c.id == run_id)
+    row = await prepared.find(connection, query.with_for_update() if lock else query)
+    if row is None:
+        raise NotFound("RECONCILIATION_NOT_FOUND")
+    return Reconciliation.model_validate(row)
+
+
+async def keep(connection: AsyncConnection, run: Reconciliation) -> Reconciliation:
+    """Overwrite the position of a run and what it found."""
+    changed = {"place", "checked", "discrepancies", "is_alarming", "error"}
+    fields = run.model_dump(mode="json", include=changed) | {"finished_at": run.finished_at}
+    row = await prepared.change(connection, reconciliations, run.id, **fields)
+    return Reconciliation.model_validate(row)
+
+
+async def unfinished(connection: AsyncConnection) -> list[UUID]:
+    """Return the runs that have not finished."""
+    query = select(reconciliations.c.id).where(reconciliations.c.finished_at.is_(None))
+    return list(await connection.scalars(query))
+
+
+def listing() -> Select[Any]:
+    """Select all runs."""
+    return select(reconciliations)
+
+
+async def forget(connection: AsyncConnection, before: datetime) -> int:
+    """Delete the runs that finished before then; return how many."""
+    gone = delete(reconciliations).where(reconciliations.c.finished_at < before)
+    return (await connection.execute(gone)).rowcount
+
+
+def _here(row: Row) -> Here:
+    return Here.model_validate({**row, "side": Side.model_validate(row)})

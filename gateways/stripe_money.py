@@ -1,0 +1,103 @@
+"""The objects that move money, as Stripe lists them: read as JSON, for the comparison with rows."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from billing.core.currencies import from_provider
+from billing.money.reconciliations.schemas import (
+    AtStripe,
+    DisputeState,
+    MoneyPage,
+    MoneyState,
+    ObjectKind,
+    RefundState,
+    Side,
+)
+
+Listed = Mapping[str, Any]
+PATHS: Final[Mapping[ObjectKind, str]] = {
+    "payment": "/v1/payment_intents",
+    "refund": "/v1/refunds",
+    "dispute": "/v1/disputes",
+}
+_EXPANDED: Final[Mapping[ObjectKind, str]] = {
+    "payment": "data.latest_charge",
+    "refund": "data.payment_intent",
+    "dispute": "data.payment_intent",
+}
+_REFUND_STATES: Final[Mapping[str, RefundState]] = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "canceled": "failed",
+}
+_DISPUTE_STATES: Final[Mapping[str, DisputeState]] = {
+    "won": "won",
+    "lost": "lost",
+    "warning_closed": "closed",
+    "prevented": "closed",
+}
+
+
+def asked(kind: ObjectKind) -> dict[str, Any]:
+    """Return the parameters of a list: with what tells of an object's account or of its time."""
+    return {"expand": [_EXPANDED[kind]]}
+
+
+def page(kind: ObjectKind, body: Any) -> MoneyPage:
+    """Return a page of Stripe's list."""
+    return MoneyPage(
+        objects=tuple(_object(kind, one) for one in body["data"]), has_more=body["has_more"]
+    )
+
+
+def _object(kind: ObjectKind, one: Listed) -> AtStripe:
+    intent = one if kind == "payment" else _expanded(one, "payment_intent")
+    charge = _expanded(one, "latest_charge") if kind == "payment" else {}
+    currency = one["currency"].upper()
+    paid = kind == "payment" and one["status"] == "succeeded"
+    amount = one["amount_received"] if paid else one["amount"]
+    return AtStripe(
+        object_id=one["id"],
+        intent_id=intent.get("id"),
+        account=(intent.get("metadata") or {}).get("account"),
+        side=Side(
+            amount_minor=from_provider(amount, currency),
+            currency=currency,
+            state=_STATES[kind](one),
+        ),
+        created_at=_instant(one["created"]),
+        changed_at=_instant(max(one["created"], charge.get("created", 0))),
+    )
+
+
+def _payment_state(intent: Listed) -> MoneyState:
+    return "paid" if intent["status"] == "succeeded" else "unpaid"
+
+
+def _refund_state(refund: Listed) -> MoneyState:
+    return _REFUND_STATES.get(refund.get("status") or "", "under_way")
+
+
+def _dispute_state(dispute: Listed) -> MoneyState:
+    state = _DISPUTE_STATES.get(dispute["status"], "open")
+    # One that is closed while its money is withdrawn is lost: the payer has it.
+    moved = sum(one["amount"] for one in dispute.get("balance_transactions") or ())
+    return "lost" if state == "closed" and moved < 0 else state
+
+
+_STATES: Final[Mapping[ObjectKind, Callable[[Listed], MoneyState]]] = {
+    "payment": _payment_state,
+    "refund": _refund_state,
+    "dispute": _dispute_state,
+}
+
+
+def _expanded(one: Listed, name: str) -> Listed:
+    """Return the expanded object; nothing of one that is not there or that is only an id."""
+    found = one.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -44,6 +44,8 @@ def decide(
         return "foreign"
     if known.is_test:
         return "left_out"
+    if owner is not None and owner.is_kept and kind == "payment":
+        return "same"
     kinds = _differences(found.side, here.side if here else None)
     if not kinds:
         return "same"

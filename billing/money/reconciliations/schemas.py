@@ -76,6 +76,8 @@ class Owner(Frozen):
     is_test: bool
     payment_id: UUID | None = None
     """The payment of its intent, if that has a row."""
+    is_kept: bool = False
+    """A restore has put the intent's money on the money balance."""
 
 
 class Discrepancy(Frozen):

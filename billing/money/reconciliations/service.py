@@ -11,15 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
+from billing.money.invoices import balances
 from billing.money.reconciliations import rules, store
 from billing.money.reconciliations.schemas import (
+    AtStripe,
     Discrepancy,
     Here,
     MoneyPage,
     ObjectKind,
+    Owner,
     Place,
     Reconciliation,
 )
+from billing.money.restores.rules import adjustment_id
 from billing.platform.audit import service as audit
 
 _logger: Final = logging.getLogger("billing.reconciliations")
@@ -80,8 +84,7 @@ async def compare(
     """Compare a page of the provider's objects with their rows."""
     names = [one.object_id for one in page.objects]
     here = await store.rows_named(connection, place.object, names, settles)
-    unknown = [one for one in page.objects if one.object_id not in here]
-    owners = await store.owners(connection, unknown) if unknown else {}
+    owners = await _owners(connection, [one for one in page.objects if one.object_id not in here])
     settled = run.started_at - settles
     verdicts = [
         rules.decide(place.object, one, here.get(one.object_id), owners.get(one.object_id), settled)
@@ -145,6 +148,16 @@ async def note_error(connection: AsyncConnection, run_id: UUID, error: BillingEr
         ended = None if error.retryable else real_now()
         await store.keep(connection, run.model_copy(update={"error": said, "finished_at": ended}))
         await _record(connection, run, "failed" if ended else "delayed", error=said)
+
+
+async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:
+    """Return the owners of objects without a row, and what a restore has kept of their money."""
+    found = await store.owners(connection, unknown) if unknown else {}
+    for one in unknown:
+        if one.object_id in found and one.intent_id is not None:
+            kept = await balances.is_adjusted(connection, adjustment_id(one.intent_id))
+            found[one.object_id] = found[one.object_id].model_copy(update={"is_kept": kept})
+    return found
 
 
 def _counts(kind: ObjectKind, verdicts: Sequence[rules.Verdict]) -> dict[str, int]:

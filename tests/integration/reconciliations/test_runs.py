@@ -1,0 +1,89 @@
+"""A run goes on behind its last page, whatever happened to its worker, and pages lose nothing."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.dependencies import Dependencies
+from activities.reconciling import ReconciliationActivities
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.reconciliations import service, store
+from gateways import events
+from gateways.stripe import StripeGateway
+from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.api_app import stack_settings
+from tests.integration.reconciliations.test_reconcile import PATH, altered, ended, of
+from tests.integration.reversals.refunds_made import paid_for, refunded
+from workflows.contracts import ReconcileRequest
+
+
+async def test_a_run_whose_worker_was_killed_reads_on_and_counts_nothing_twice(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    await refunded(customer, await paid_for(customer), 100)
+    now = real_now()
+    body = {
+        "acknowledge": True, "since": (now - timedelta(days=1)).isoformat(),
+        "until": now.isoformat(),
+    }  # fmt: skip
+    await asyncio.sleep(1.1)
+    whole = await actors.operate("POST", PATH, body, key=str(uuid4()), status=200)
+    slow = await actors.sandbox.fault("slow", method="GET", path="/v1/refunds", seconds=3, times=9)
+    asked = asyncio.create_task(actors.operate("POST", PATH, body, key=str(uuid4())))
+
+    async def begun() -> Json | None:
+        listed = await actors.operate("GET", "/admin/reconciliations?limit=1")
+        newest: Json = listed["data"][0]
+        return newest if newest["checked"]["payments"] and not newest["finished_at"] else None
+
+    run = await wait_for(begun, "its first page is kept")
+    assert run is not None
+    await actors.control.kill("worker")
+    await actors.sandbox.clear("faults", slow)
+    killed = await ended(actors, run)
+    assert killed["checked"] == whole["checked"]
+    assert (await asked)["run_id"] == run["run_id"]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+async def test_no_object_is_lost_between_pages(
+    actors: Actors,
+    customer: Customer,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    began = real_now()
+    await customer.save_card()
+    for _ in range(5):
+        await customer.bought("small")
+    payments = (await customer.ask("GET", "/billing/payments"))["data"]
+    monkeypatch.setattr(events, "PAGE", size)
+    settings = stack_settings(actors.stack)
+    gateway = StripeGateway(actors.stack.stripe_secret_key, actors.stack.sandbox_url)
+    dependencies = Dependencies(database, gateway, settings)
+    job = ReconciliationActivities(dependencies, actors.temporal)
+    await asyncio.sleep(2)
+    run = service.new_run(ids.new(), timedelta(seconds=1), since=began - timedelta(seconds=1))
+    async with altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"):
+        async with database.operator() as connection:
+            await service.begin(connection, run)
+            await service.begin(connection, run)
+        move = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
+    await gateway.close()
+    assert move.done
+    async with database.operator() as connection:
+        kept = await store.get(connection, run.id)
+    shown = await actors.operate("GET", f"/admin/reconciliations/{kept.name}")
+    assert sorted(one["kind"] for one in of(shown, customer)) == [
+        "missing_at_stripe", "missing_here",
+    ]  # fmt: skip
+    assert shown["checked"]["payments"] >= 5
+    again = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
+    assert again == move, "what has ended is not read again"

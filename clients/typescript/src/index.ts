@@ -64,17 +64,14 @@ export interface Billing {
   /** The address of an invoice's PDF within this page; free it with `URL.revokeObjectURL`. */
   downloadInvoicePDF(id: string): Promise<string>;
   /**
-   * Compare our rows with Stripe's (role `admin`). Calls with the same key are one run. Until the
-   * service has this route it throws a BillingError `NOT_FOUND`.
+   * Compare our rows with Stripe's (role `admin`), once the operator has acknowledged that. Calls
+   * with the same key are one run; its `finished_at` is null while it goes on: call again.
    */
   reconcileBilling(key: string): Promise<Reconciliation>;
 }
 
-/** The differences that a reconciliation found. */
-export interface Reconciliation {
-  discrepancies: unknown[];
-  [member: string]: unknown;
-}
+/** A reconciliation, and the differences that it found. */
+export type Reconciliation = components["schemas"]["RunDetail"];
 
 const DEFAULT_URL = "http://localhost:8080/api/v1";
 const PREFIX = /\/api\/v1\/?$/;
@@ -115,10 +112,11 @@ export function createBilling(options: BillingOptions = {}): Billing {
       );
     },
     async reconcileBilling(key) {
-      // The OpenAPI document lacks this route, so its types do too.
-      const post = api.POST as unknown as (path: string, init: object) => Promise<Answer<Reconciliation>>;
       return read(
-        await post("/api/v1/billing/reconcile", { headers: { "Idempotency-Key": key }, body: {} }),
+        await api.POST("/api/v1/billing/reconcile", {
+          params: { header: { "Idempotency-Key": key } },
+          body: { acknowledge: true },
+        }),
       );
     },
   };

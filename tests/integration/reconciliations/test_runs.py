@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities import reconciling
 from activities.dependencies import Dependencies
 from activities.reconciling import ReconciliationActivities
 from billing.core import ids
@@ -20,6 +21,7 @@ from tests.integration.api_app import stack_settings
 from tests.integration.reconciliations.test_reconcile import PATH, altered, ended, of
 from tests.integration.reversals.refunds_made import paid_for, refunded
 from workflows.contracts import ReconcileRequest
+from workflows.policies import TEST
 
 
 async def test_a_run_whose_worker_was_killed_reads_on_and_counts_nothing_twice(
@@ -65,12 +67,13 @@ async def test_no_object_is_lost_between_pages(
         await customer.bought("small")
     payments = (await customer.ask("GET", "/billing/payments"))["data"]
     monkeypatch.setattr(events, "PAGE", size)
+    monkeypatch.setattr(reconciling, "POLICIES", TEST)
     settings = stack_settings(actors.stack)
     gateway = StripeGateway(actors.stack.stripe_secret_key, actors.stack.sandbox_url)
     dependencies = Dependencies(database, gateway, settings)
     job = ReconciliationActivities(dependencies, actors.temporal)
     await asyncio.sleep(2)
-    run = service.new_run(ids.new(), timedelta(seconds=1), since=began - timedelta(seconds=1))
+    run = service.new_run(ids.new(), TEST.settles, since=began - timedelta(seconds=1))
     async with altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"):
         async with database.operator() as connection:
             await service.begin(connection, run)

@@ -334,6 +334,15 @@ async def reversal_made(actors: Actors) -> str:
     return f"reversal/{payment['payment_id']}"
 
 
+async def reconciliation_waited(actors: Actors) -> str:
+    """A comparison with the provider that waits for it once, and then ends."""
+    await (await live(actors)).bought()
+    await actors.sandbox.fault("error_500_unstored", method="GET", path="/v1/disputes")
+    body = {"acknowledge": True}
+    run = await actors.operate("POST", "/billing/reconcile", body, key=str(uuid4()))
+    return f"reconciliation/{run['run_id']}"
+
+
 STORIES: Final[dict[str, Story]] = {
     story.__name__.replace("_", "-"): story
     for story in (
@@ -345,6 +354,7 @@ STORIES: Final[dict[str, Story]] = {
         subscription_asked_by_its_bank, subscription_never_approved, dunning_recovered,
         dunning_exhausted, dunning_steered, dunning_tried_beside,
         collection_paid, collection_given_up, subscription_changed, clock_walked, reversal_made,
+        reconciliation_waited,
         *ACCOUNT_STORIES,
     )
 }  # fmt: skip

@@ -27,6 +27,7 @@ _CODES: Final = {
     ids.DUNNING_CASE: "DUNNING_CASE_NOT_FOUND",
     ids.HOLD: "HOLD_NOT_FOUND",
     ids.INVOICE: "INVOICE_NOT_FOUND",
+    ids.MIGRATION_REQUEST: "MIGRATION_REQUEST_NOT_FOUND",
     ids.PAYMENT: "PAYMENT_NOT_FOUND",
     ids.PAYMENT_METHOD: "PAYMENT_METHOD_NOT_FOUND",
     ids.PURCHASE: "PURCHASE_NOT_FOUND",
@@ -62,6 +63,7 @@ ChangeId = Annotated[str, encoded(ids.CHANGE)]
 DunningCaseId = Annotated[str, encoded(ids.DUNNING_CASE)]
 InvoiceId = Annotated[str, encoded(ids.INVOICE)]
 LotId = Annotated[str, encoded(ids.LOT)]
+MigrationRequestId = Annotated[str, encoded(ids.MIGRATION_REQUEST)]
 PaymentId = Annotated[str, encoded(ids.PAYMENT)]
 PaymentMethodId = Annotated[str, encoded(ids.PAYMENT_METHOD)]
 PurchaseId = Annotated[str, encoded(ids.PURCHASE)]

@@ -23,6 +23,7 @@ from api.routes import (
     invoice_documents,
     invoices,
     meta,
+    migration_requests,
     overdue,
     overview,
     payment_kinds,
@@ -74,6 +75,7 @@ from api.routes.admin import contracts as admin_contracts
 from api.routes.admin import coupons as admin_coupons
 from api.routes.admin import credits as admin_credits
 from api.routes.admin import invoices as admin_invoices
+from api.routes.admin import migration_requests as admin_migration_requests
 from api.routes.admin import payment_kinds as admin_payment_kinds
 from api.routes.admin import payments as admin_payments
 from api.routes.admin import taxes as admin_taxes
@@ -91,10 +93,11 @@ _BILLING: Final = (
     addresses, billing_details, taxes, invoices, invoice_documents, credit_notes, overdue, payments,
     balance, webhooks, catalog, holds, credits, top_ups, timeline, usage_reads, usage_sums, budgets,
     forecasts, reports, recommendations, billing_records, overview, proofs, events,
+    migration_requests,
 )  # fmt: skip
 _OPERATORS: Final = (
     search, listings, audit, integrity, reconciliations, clock, admin_invoices, admin_payments,
-    reversals, dunning, matters, inbox,
+    reversals, dunning, matters, inbox, admin_migration_requests,
     admin_credits, balances, extensions, price_moves, wrong_prices, bulk_acts, thresholds, accounts,
     issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,

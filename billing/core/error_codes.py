@@ -199,6 +199,12 @@ CODES: Final[dict[str, Problem]] = {
     # Webhooks
     "INVALID_SIGNATURE": Problem(400, "webhook refused: no signature matches"),
     "INVALID_PAYLOAD": Problem(400, "the body is not an event"),
+    # Migration requests
+    "MIGRATION_REQUEST_NOT_FOUND": Problem(404, "no such migration request"),
+    "MIGRATION_REQUEST_HANDLED": Problem(409, "this migration request is already handled"),
+    "MIGRATION_REQUEST_LIMIT": Problem(
+        409, "5 migration requests of this account wait for an operator; send more later"
+    ),
     # Dunning
     "DUNNING_CASE_NOT_FOUND": Problem(404, "no such dunning case"),
     "DUNNING_CASE_CLOSED": Problem(409, "this case is recovered"),

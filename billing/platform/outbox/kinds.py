@@ -220,6 +220,11 @@ FAMILIES: Final = (
         Kind("refused", "the register does not know it: tax is charged", "proof"),
         Kind("removed", "the account removed its VAT id"),
     )),
+    Family("migration", "Migration requests", "migration_request_id environment", (
+        Kind("requested", "the account asked to be moved: an operator is to act"),
+        Kind("handled", "an operator has acted on the request"),
+    ), {"migration_request_id": Field("id", "the request", "mig" + TAIL),
+        "environment": Field("text", "where to: `sandbox` or `production`", "production")}),
 )  # fmt: skip
 
 

@@ -325,6 +325,26 @@ CREATE TABLE dropped_events (
     CONSTRAINT fk_dropped_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE TABLE migration_requests (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    environment TEXT NOT NULL,
+    notes TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    handled_at TIMESTAMP WITH TIME ZONE,
+    handled_by TEXT,
+    comment TEXT,
+    CONSTRAINT pk_migration_requests PRIMARY KEY (id),
+    CONSTRAINT ck_migration_requests_environment_known CHECK (environment IN ('sandbox', 'production')),
+    CONSTRAINT ck_migration_requests_handled_by_somebody CHECK (num_nulls(handled_at, handled_by, comment) IN (0, 3)),
+    CONSTRAINT fk_migration_requests_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_migration_requests_account ON migration_requests (account_id, id);
+
+CREATE INDEX ix_migration_requests_queued ON migration_requests (id) WHERE handled_at IS NULL;
+
 CREATE TABLE portal_sessions (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

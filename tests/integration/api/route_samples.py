@@ -17,6 +17,7 @@ from billing.core.clock import real_now
 from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
 from billing.money.addresses.tables import billing_addresses
+from billing.money.migration_requests.tables import migration_requests
 from billing.money.payment_methods.tables import payment_methods, setup_intents
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
@@ -151,6 +152,23 @@ async def told(api: Api, account: Account) -> str:
     return event_id
 
 
+async def migration(api: Api, account: Account) -> str:
+    """A migration request that waits for an operator."""
+    request_id, account_id = ids.new(), ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.tenant(account_id) as connection:
+        await connection.execute(
+            migration_requests.insert().values(
+                id=request_id,
+                account_id=account_id,
+                environment="sandbox",
+                notes="we try our shop there first",
+                requested_by="shop-owner",
+                created_at=real_now(),
+            )
+        )
+    return ids.encode(ids.MIGRATION_REQUEST, request_id)
+
+
 async def itself(_: Api, account: Account) -> str:
     """The account."""
     return str(account["id"])
@@ -194,6 +212,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "budget_id": budget,
     "hold_id": held,
     "credit_note_id": credited,
+    "migration_request_id": migration,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -312,6 +331,11 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
         "feature_type": "document_uploads",
         "limit": "5",
     },
+    "request_migration": lambda _: {
+        "environment": "sandbox",
+        "notes": "we try our shop there first",
+    },
+    "handle_migration_request": lambda _: {"comment": "moved on Monday"},
     "put_budget": lambda _: {"limit": "5"},
     "set_low_balance": lambda _: {"threshold": "10"},
     "move_subscribers": lambda _: {"reason": "prices of 2027"},

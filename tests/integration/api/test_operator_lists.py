@@ -15,6 +15,8 @@ LISTS = {
     "webhooks": ("ix_stripe_webhook_events_received",),
     "webhooks?status=ignored": ("ix_stripe_webhook_events_status",),
     "webhooks?source=poll": ("ix_stripe_webhook_events_source",),
+    "migration-requests": ("pk_migration_requests",),
+    "migration-requests?status=queued": ("ix_migration_requests_queued",),
     "matters": ("ix_matters_created",),
     "matters?status=closed": ("ix_matters_created",),
     "matters?kind=reversal": ("ix_matters_kind",),

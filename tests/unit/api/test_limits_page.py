@@ -28,6 +28,7 @@ from billing.money.card_usage import rules as card_usage
 from billing.money.collecting import rules as collecting
 from billing.money.documents import press
 from billing.money.dunning import rules as dunning
+from billing.money.migration_requests import rules as migration_requests
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
 from billing.money.payments.rules import LINK_LIFETIME
@@ -121,6 +122,10 @@ def rate(notation: str) -> str:
         ("credits of an account, ever", [credits.MOST_EVER]),
         ("addresses", [MAX_ADDRESSES]),
         ("budgets", [MAX_BUDGETS]),
+        ("migration requests that wait for an operator", [migration_requests.MAX_QUEUED]),
+        ("the notes of a migration request", [
+            migration_requests.MIN_NOTES, migration_requests.MAX_NOTES,
+        ]),
         ("documents that are rendered or wait for it, in one API process", [press.OF_ONE]),
         ("days by which a dunning case is extended in all", [dunning.MAX_EXTENSION_DAYS]),
         ("the logo of an issuer", [issuers.MOST_LOGO_BYTES]),

@@ -81,7 +81,9 @@ def test_rows_that_wait_too_long_are_ill(name: str, seconds: float, sign: str, w
         assert ill(waiting(name, seconds - 2)) == {}, "within its time"
 
 
-@pytest.mark.parametrize("name", ["approvals", "unpaid_uses", "customers", "dunning", "unmatched"])
+@pytest.mark.parametrize(
+    "name", ["approvals", "unpaid_uses", "migration_requests", "customers", "dunning", "unmatched"]
+)
 def test_what_people_decide_may_wait(name: str) -> None:
     assert ill(waiting(name, 1_000_000)) == {}
 

@@ -28,10 +28,11 @@ def _known(day: date) -> date:
     return day
 
 
+_Day = Annotated[date, AfterValidator(_known)] | None
 MaybeDay = Annotated[
-    Annotated[date, AfterValidator(_known)] | None,
-    Query(description="A day such as 2026-12-01, in the account's zone; inclusive."),
+    _Day, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
 ]
+MaybeUtcDay = Annotated[_Day, Query(description="A day such as 2026-12-01, in UTC; inclusive.")]
 
 
 def _moment(value: Any) -> Any:

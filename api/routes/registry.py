@@ -49,6 +49,7 @@ from api.routes import (
     webhooks,
 )
 from api.routes.admin import (
+    accounting,
     accounts,
     audit,
     balances,
@@ -101,7 +102,7 @@ _OPERATORS: Final = (
     admin_credits, balances, extensions, price_moves, wrong_prices, bulk_acts, thresholds, accounts,
     issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,
-    admin_contracts,
+    admin_contracts, accounting,
 )  # fmt: skip
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING, *_OPERATORS))
 

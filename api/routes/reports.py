@@ -1,18 +1,15 @@
 """Usage as a file: CSV for spreadsheets, JSON for programs, of any length in little memory [Q8]."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from typing import Any, Final, Literal, NamedTuple, cast
+from functools import partial
+from typing import Any, Final
 
-import msgspec
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from api.answers.problems import responses
 from api.calls import ReadCall
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import Fresh, MemberRead
+from api.report_files import FileFormat, Page, form_of, send
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids
@@ -21,8 +18,6 @@ from billing.insight.reports.store import GroupBy
 from billing.metering.usage import rules as usage_rules
 
 router = new_router("usage")
-AT_A_STRETCH: Final = 50
-"""Rows that are written without a pause, some milliseconds."""
 
 _ROW: Final = {
     "day": "2026-12-01", "meter": "model_inference", "quantity": "1500.00", "events": 2,
@@ -63,7 +58,7 @@ _EXAMPLES: Final[dict[int | str, dict[str, Any]]] = {
 )
 async def read_usage_report(
     call: MemberRead,
-    format: Literal["csv", "json"] = "csv",
+    format: FileFormat = "csv",
     group_by: GroupBy = "day",
     start_date: MaybeDay = None,
     end_date: MaybeDay = None,
@@ -85,85 +80,20 @@ async def read_usage_report(
     report = store.report(
         call.account_id, group_by, days.start, days.end, days.as_of, only_user(call)
     )
-    form = _csv(report, days) if format == "csv" else _json(report, days, group_by)
-    parts = _parts(call, report, form, fresh=fresh)
-    await anext(parts)
-    name = f"usage-by-{group_by}-{days.first}-{days.last}.{format}"
-    return _Streamed(
-        parts,
-        media_type="text/csv; charset=utf-8" if format == "csv" else "application/json",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-class _Streamed(StreamingResponse):
-    """A report. One whose reader has left is no longer under way."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(cast(AsyncGenerator[bytes], self.body_iterator)):
-            await super().__call__(scope, receive, send)
-
-
-class _Form(NamedTuple):
-    """The text of a report: what begins it, each row, what stands between rows, and its end."""
-
-    head: bytes
-    row: Callable[[Any], bytes]
-    between: bytes = b""
-    end: bytes = b""
-
-
-async def _parts(
-    call: ReadCall, report: store.Report, form: _Form, *, fresh: bool
-) -> AsyncGenerator[bytes]:
-    """Yield nothing once the first page is read, so that its errors are answered as such; then the
-    text, each page read after the one before it was sent.
-    """
-    turns, account_id, after = call.services.report_turns, call.account_id, None
-    before, more = form.head, True
-    with turns.report(account_id):
-        while more:
-            async with turns.page(account_id):
-                async with call.database.reading(account_id, fresh=fresh) as connection:
-                    rows = await store.page(connection, report, after)
-                text = await _text(rows, form)
-            if after is None:
-                yield b""
-            if after is None or rows:
-                yield before + text
-            if more := len(rows) >= store.PAGE:
-                before, after = form.between, rows[-1][: len(report.keys)]
-        yield form.end
-
-
-async def _text(rows: Sequence[Any], form: _Form) -> bytes:
-    """Return the text of a page. Other requests are served between some rows and the next."""
-    written: list[bytes] = []
-    for number, row in enumerate(rows, 1):
-        written.append(form.row(row))
-        if number % AT_A_STRETCH == 0:
-            await asyncio.sleep(0)
-    return form.between.join(written)
-
-
-def _csv(report: store.Report, days: Days) -> _Form:
-    def row(values: Any) -> bytes:
-        return rules.line(_values(report, values, days)).encode()
-
-    return _Form(rules.line(report.columns).encode(), row)
-
-
-def _json(report: store.Report, days: Days, group_by: str) -> _Form:
     about = {"group_by": group_by, "start": days.first, "end": days.last, "as_of": days.as_of}
-
-    def row(values: Any) -> bytes:
-        shown = map(rules.shown, _values(report, values, days))
-        return msgspec.json.encode(dict(zip(report.columns, shown, strict=True)))
-
-    return _Form(msgspec.json.encode(about)[:-1] + b',"data":[', row, b",", b"]}")
+    form = form_of(format, report.columns, partial(_values, report, days), about)
+    name = f"usage-by-{group_by}-{days.first}-{days.last}.{format}"
+    read = partial(_page, call, report, fresh)
+    return await send(call.services.report_turns, call.account_id, read, form, name)
 
 
-def _values(report: store.Report, row: Any, days: Days) -> list[Any]:
+async def _page(call: ReadCall, report: store.Report, fresh: bool, after: Any) -> Page:
+    async with call.database.reading(call.account_id, fresh=fresh) as connection:
+        rows = await store.page(connection, report, after)
+    return rows, rows[-1][: len(report.keys)] if len(rows) >= store.PAGE else None
+
+
+def _values(report: store.Report, days: Days, row: Any) -> list[Any]:
     return [
         _value(name, value, days, report.prefixed)
         for name, value in zip(report.columns, row, strict=True)

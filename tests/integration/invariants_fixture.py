@@ -12,6 +12,7 @@ from billing.core.database import open_database
 from billing.insight.integrity import service as integrity
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
+from tests.integration.postings_oracle import demand_agreement
 from tests.misfits import misfits
 
 
@@ -26,6 +27,7 @@ async def books_agree(actors: Actors) -> AsyncIterator[None]:
         for account in made:
             report = await integrity.examine(database, account["id"])
             assert report.ok, [check for check in report.checks if not check.ok]
+            await demand_agreement(database, account["id"])
     finally:
         await database.close()
     await demand_known_events(actors, [account["id"] for account in made])

@@ -40,4 +40,18 @@ OPERATORS: Final = (
         "old - new > LARGEST * old",
         ("tests/unit/catalog/test_weighing.py",),
     ),
+    Mutant(
+        "an export books the loss of a dispute to its customer",
+        "billing/insight/accounting/store.py",
+        'return key.regexp_match(f"[-/]{ids.DISPUTE}_")',
+        "return key.is_(None)",
+        ("tests/integration/reversals/test_moved_money.py",),
+    ),
+    Mutant(
+        "an export counts a refund to the money balance as money sent",
+        "billing/insight/accounting/store.py",
+        'and_(_R.booked_at.is_not(None), _R.way != "balance")',
+        "_R.booked_at.is_not(None)",
+        ("tests/integration/reversals/test_refunds.py", "-k", "by_hand_or_to_the_balance"),
+    ),
 )

@@ -89,6 +89,9 @@ def rate(notation: str) -> str:
         ("days of a report", [date_range.MAX_DAYS]),
         ("days of sums by hour of a user or an organisation", [usage_sums.MOST_OF_HOURS.days]),
         ("reports of one account under way, in one API process", [report_turns.OF_ONE]),
+        ("exports of postings of all accounts under way, in one API process", [
+            report_turns.OF_ONE,
+        ]),
         ("reports of all accounts under way, in one API process", [report_turns.OF_ALL]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
         ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),

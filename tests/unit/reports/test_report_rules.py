@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.routes import reports
+from api import report_files
 from billing.insight.reports import rules
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -45,7 +45,7 @@ async def test_other_requests_are_served_between_the_rows_of_a_page() -> None:
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(others())
-    rows, form = [b"1", b"2"] * reports.AT_A_STRETCH, reports._Form(b"", bytes, b",")
-    assert await reports._text(rows, form) == b",".join(rows)
+    rows, form = [b"1", b"2"] * report_files.AT_A_STRETCH, report_files.Form(b"", bytes, b",")
+    assert await report_files.text_of(rows, form) == b",".join(rows)
     beside.cancel()
     assert served == 2

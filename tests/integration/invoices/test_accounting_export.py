@@ -1,0 +1,135 @@
+"""Operators export postings; a month that is over stays as it was [Q9].
+
+That the sums are those of the tables is asked after every story (postings_oracle.py).
+"""
+
+import csv
+import io
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from billing.core.database import open_database
+from billing.insight.accounting import store
+from tests.integration.actors import API, Actors, Customer, Json, instant
+from tests.integration.api_app import stack_settings
+from tests.integration.payments.test_money_balance import adjust
+from tests.integration.postings_oracle import postings
+from tests.integration.reversals.refunds_made import paid_for, refunded
+
+
+async def export(actors: Actors, **query: str) -> tuple[str, str]:
+    """The file that an operator gets, and its name."""
+    answer = await actors.client.get(
+        f"{API}/admin/exports/accounting", params=query, headers=actors.headers("*", "admin")
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.text, answer.headers["Content-Disposition"].partition("filename=")[2].strip('"')
+
+
+async def month_of(customer: Customer, month: str) -> list[Json]:
+    """The postings of one account in a month."""
+    text, name = await export(customer.actors, month=month, account_id=customer.id)
+    assert name.startswith(f"accounting-{month}-01-{month}-")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def sums(rows: list[Json]) -> dict[str, int]:
+    """The sum of each account of the chart."""
+    found = Counter[str]()
+    for row in rows:
+        found[row["ledger_account"]] += int(row["amount_minor"])
+    return dict(found)
+
+
+async def test_a_refund_in_february_changes_nothing_of_january(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-30T10:00:00Z")
+    await customer.bought("small")
+    january = await month_of(customer, "2027-01")
+    assert sums(january) == {"receivable": 0, "revenue": -999, "cash": 999}
+    assert {row["date"] for row in january} == {"2027-01-30"}
+    (invoice,) = await customer.invoices()
+    assert {row["document_number"] for row in january if row["document"] == "invoice"} == {
+        invoice["number"]
+    }
+    await customer.advance(days=5)
+    await refunded(customer, await paid_for(customer), 333)
+    await adjust(customer, 500)
+    assert await month_of(customer, "2027-01") == january
+    february = await month_of(customer, "2027-02")
+    assert sums(february) == {
+        "cash": -333, "revenue": 333, "receivable": 0, "customer_balance": -500, "adjustments": 500,
+    }  # fmt: skip
+    assert {row["document"] for row in february} == {"refund", "credit_note", "balance_entry"}
+    both, _ = await export(
+        actors, start_date="2027-01-30", end_date="2027-02-04", account_id=customer.id
+    )
+    rows = list(csv.DictReader(io.StringIO(both, newline="")))
+    assert len(rows) == len(january) + len(february)
+    assert {row["posting_id"] for row in rows} == {row["posting_id"] for row in january + february}
+
+
+async def test_csv_and_json_say_the_same(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-03-01T10:00:00Z")
+    await customer.bought("small")
+    asked = {"month": "2027-03", "account_id": customer.id, "format": "json"}
+    response = await actors.operate(
+        "GET", "/admin/exports/accounting?" + "&".join(f"{k}={v}" for k, v in asked.items())
+    )
+    assert (response["start"], response["end"]) == ("2027-03-01", "2027-03-31")
+    rows = await month_of(customer, "2027-03")
+    assert rows == [{name: str(value) for name, value in one.items()} for one in response["data"]]
+    assert {(row["amount"], row["side"]) for row in rows} == {
+        ("9.99", "debit"), ("-9.99", "credit"),
+    }  # fmt: skip
+
+
+async def test_test_accounts_are_left_out_unless_named(actors: Actors) -> None:
+    real, test = await actors.customer(), await actors.customer_on_clock()
+    for customer in (real, test):
+        await customer.bought("small")
+    bought = instant((await paid_for(real))["created_at"])
+    days = {
+        "start_date": f"{bought:%Y-%m-%d}",
+        "end_date": f"{bought + timedelta(days=1):%Y-%m-%d}",
+    }
+    now, _ = await export(actors, **days)
+    assert real.id in now
+    then, _ = await export(actors, month="2027-01")
+    assert test.id not in now + then
+    assert await month_of(test, "2027-01")
+
+
+async def test_pages_leave_nothing_out(actors: Actors, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = await actors.customer()
+    for _ in range(3):
+        await customer.bought("small")
+    database = open_database(stack_settings(actors.stack))
+    try:
+        async with database.operator() as connection:
+            whole = await postings(connection, customer.uuid)
+            monkeypatch.setattr(store, "PAGE", 2)
+            assert await postings(connection, customer.uuid) == whole
+    finally:
+        await database.close()
+    assert len(whole) == 3 * 4
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "month=2027-13", "month=0000-01", "month=2027-01&start_date=2027-01-01",
+        "start_date=2027-01-01", "end_date=2027-01-01", "start_date=2027-02-01&end_date=2027-01-01",
+        "start_date=2020-01-01&end_date=2027-01-01", "format=xlsx",
+    ],
+)  # fmt: skip
+async def test_days_that_are_no_range_are_refused(actors: Actors, query: str) -> None:
+    await actors.operate("GET", f"/admin/exports/accounting?{query}", status=422)
+
+
+async def test_without_days_it_is_the_last_whole_month(actors: Actors) -> None:
+    _, name = await export(actors, account_id=(await actors.customer()).id)
+    assert name.endswith(".csv")
+    first, last = name.removeprefix("accounting-")[:10], name[-14:-4]
+    assert (first[-2:], first[:7]) == ("01", last[:7])

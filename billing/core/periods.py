@@ -7,6 +7,7 @@ for a repeated one the first counts (docs/rules.md#time).
 from calendar import monthrange
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -84,6 +85,8 @@ def from_wall(wall: datetime, zone: str) -> datetime:
     return wall.replace(tzinfo=ZoneInfo(zone), fold=0).astimezone(UTC)
 
 
+# A decision asks for the same few again and again: a preview 94 times.
+@lru_cache(maxsize=1_024)
 def boundary(anchor_wall: datetime, zone: str, interval: Interval, number: int) -> datetime:
     """Return the start of period `number` (0 is the anchor itself), as a UTC instant."""
     steps = interval.count * number

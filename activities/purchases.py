@@ -10,5 +10,5 @@ class PurchaseActivities(DecidingActivities[PurchaseState]):
     """The activities of a purchase, until its credits are granted or it is proven unpaid."""
 
     kind = PURCHASE
-    steps = ("open", "check", "fulfil", "retire", "remind", "expire")
+    steps = ("open", "check", "fulfil", "retire", "remind", "expire", "cancel")
     engine = ENGINE

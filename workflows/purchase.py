@@ -14,7 +14,8 @@ class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
     """One workflow per purchase, `purchase/{id}`; closes when nothing can change it any more.
 
     Steps: `open` the payment; `check` it after an event, or if none comes; `fulfil` it once with
-    credits; `remind` of one that waits for approval; `expire` it after a last check.
+    credits; `remind` of one that waits for approval; `expire` it after a last check, or `cancel` it
+    for its buyer.
     """
 
     kind = "purchase"

@@ -1,7 +1,8 @@
-"""Purchases of credit packs: start one, read it, list them."""
+"""Purchases of credit packs: start one, read it, list them, cancel it."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from fastapi import Response
 from pydantic import Field, model_validator
@@ -36,7 +37,7 @@ from api.requests.coupon_codes import CouponCode
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import PaymentRequired, ProviderFailure
+from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
 from billing.matters.schemas import Matter
@@ -45,7 +46,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
 from billing.money.payments.schemas import Payment
-from billing.money.purchases import rules, service, store
+from billing.money.purchases import canceling, rules, service, store
 from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import NewPurchase, Purchase, PurchaseStatus
 from billing.money.purchases.tables import purchases
@@ -202,6 +203,42 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
         return for_caller(call, await _with_owed(call, connection, purchase, payment))
 
 
+@router.post(
+    "/billing/purchases/{purchase_id}/cancel",
+    response_model=PurchaseAnswer,
+    responses={
+        202: {"model": PurchaseAnswer, "description": "Not decided yet; send it again"},
+        **responses(
+            "PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND", "PURCHASE_STATE", "PAYMENT_PENDING",
+            "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
+)  # fmt: skip
+async def cancel_purchase(purchase_id: str, call: BillingCall, once: OptionalKey) -> Response:
+    """Cancel a pending purchase, once its payment is canceled at the provider."""
+    canceled = row_id(ids.PURCHASE, purchase_id)
+    async with once.claim(call) as claim:
+        await need_temporal(call, claim)
+        async with call.transaction() as connection:
+            matter = await service.cancel(connection, canceled)
+        if matter is not None:
+            await wait_until_done(call, matter)
+        return await _canceled(call, claim, canceled)
+
+
+async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Response:
+    """Answer from the row: 200, 202 while the provider has not answered, or raise the refusal."""
+    async with call.transaction() as connection:
+        purchase, payment = await store.with_payment(connection, purchase_id)
+        asked = await store.is_cancel_asked(connection, purchase)
+        answer = await _with_owed(call, connection, purchase, payment)
+    if purchase.status == "pending" and not asked:
+        raise Conflict("PAYMENT_PENDING", "the payment of this purchase came in between")
+    if purchase.status not in ("pending", "canceled"):
+        raise canceling.refusal(purchase.status)
+    return claim.answer(200 if purchase.status == "canceled" else 202, answer)
+
+
 async def _with_owed(
     call: AccountCall, connection: AsyncConnection, purchase: Purchase, payment: Payment | None
 ) -> PurchaseAnswer:
@@ -218,8 +255,14 @@ async def _with_owed(
 
 
 async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool:
-    """True while the result of a saved card's attempt is unknown; the payer has nothing to do."""
-    if purchase.flow != "saved_card" or purchase.status != "pending":
+    """True while the payer has nothing to do: the result of a saved card's attempt is unknown, or
+    the cancel that was asked for is still to be decided.
+    """
+    if purchase.status != "pending":
+        return False
+    if await store.is_cancel_asked(connection, purchase):
+        return True
+    if purchase.flow != "saved_card":
         return False
     tries = await payment_store.attempts_of(connection, purchase.invoice_id)
     return not tries or any(one.status == "pending" for one in tries)

@@ -98,6 +98,7 @@ CODES: Final[dict[str, Problem]] = {
     "TRIAL_ALREADY_USED": Problem(409, "this account has already used its trial"),
     "TRIAL_NOT_FOUND": Problem(404, "this account has no trial"),
     "PURCHASE_NOT_FOUND": Problem(404, "no such purchase"),
+    "PURCHASE_STATE": Problem(409, "a purchase that is completed cannot be canceled"),
     "CARD_DECLINED": Problem(402, "the card was declined"),
     "PLATFORM_ERROR": Problem(502, "the payment provider refused the request; nothing was charged"),
     # Usage, products, quotas

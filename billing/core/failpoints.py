@@ -45,6 +45,8 @@ POINTS: Final = frozenset(
         "check.before_result",
         "check.result_written",
         "check.done",
+        "cancel.before_result",
+        "cancel.result_written",
         "renew.done",
         "end.done",
         "give_up.before_result",

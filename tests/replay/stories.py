@@ -98,6 +98,14 @@ async def purchase_expired(actors: Actors) -> str:
     return f"purchase/{begun['purchase_id']}"
 
 
+async def purchase_canceled(actors: Actors) -> str:
+    """Canceled by its buyer while it waits for the payment."""
+    customer = await live(actors)
+    begun = await customer.buy("small")
+    await customer.ask("POST", f"/billing/purchases/{begun['purchase_id']}/cancel", status=200)
+    return f"purchase/{begun['purchase_id']}"
+
+
 async def purchase_late_money(actors: Actors) -> str:
     """Money after the end: a second run."""
     customer = await live(actors)
@@ -347,7 +355,7 @@ STORIES: Final[dict[str, Story]] = {
     story.__name__.replace("_", "-"): story
     for story in (
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
-        purchase_expired, purchase_late_money, purchase_halted_and_resumed,
+        purchase_expired, purchase_canceled, purchase_late_money, purchase_halted_and_resumed,
         charge_paid, charge_failed, trial_expired, trial_converted, subscription_told_by_hand,
         subscription_lived, subscription_running, subscription_rebuilt, subscription_asleep,
         subscription_of_a_live_account, subscription_yearly, subscription_never_paid,

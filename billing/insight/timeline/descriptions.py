@@ -49,6 +49,7 @@ _CHANGES: Final[dict[str, str]] = {
     "payment.rejected": "{money} sent by hand were not there: {reason}",
     "payment.succeeded": "{money} was paid",
     "payment_method.expiring": "the card ending in {last4} ends before {plan} is charged to it",
+    "purchase.canceled": "the purchase of {credits} credits was canceled by its buyer",
     "purchase.completed": "{credits} credits were bought for {money}",
     "purchase.created": "{credits} credits were ordered for {money}",
     "purchase.expired": "the purchase of {credits} credits expired unpaid",

@@ -94,6 +94,9 @@ class PurchaseProjection(Projection):
         elif step.name in ("open", "fulfil"):
             words, gained = f"{what} for {self._money()}", snapshot.credits
             self._move(status="completed", unsettled=None)
+        elif step.name == "cancel":
+            only_if = "it is not paid before"
+            self._move(status="canceled")
         elif step.name == "expire":
             words = f"let the purchase of {what} for {self._money()} expire"
             only_if = "it is not paid before"

@@ -36,9 +36,9 @@ _ROWS: Final[dict[str, Table]] = {
     "charge": billing_records,
 }
 
-_FIRST_PAYMENTS: Final[dict[str, tuple[str, ...]]] = {
-    "draft": ("pending", "incomplete"),
-    "void": ("expired", "failed", "incomplete_expired"),
+_FIRST_PAYMENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "purchase": {"draft": ("pending",), "void": ("expired", "failed", "canceled")},
+    "subscription": {"draft": ("incomplete",), "void": ("incomplete_expired",)},
 }
 """The statuses of what an invoice without a number pays first, by the status of the invoice."""
 
@@ -170,12 +170,13 @@ async def _takes_first_payment(
     connection: AsyncConnection, invoice: Invoice, by_card: bool
 ) -> bool:
     if invoice.purchase_id is not None:
-        rows, owner = purchases, invoice.purchase_id
+        kind, owner = "purchase", invoice.purchase_id
     elif invoice.subscription_id is not None:
-        rows, owner = subscriptions, invoice.subscription_id
+        kind, owner = "subscription", invoice.subscription_id
     else:
         return False
     if by_card and (invoice.purchase_id is not None or invoice.status == "void"):
         return False
-    taken = _FIRST_PAYMENTS.get(invoice.status, ()) if invoice.number is None else ()
+    taken = _FIRST_PAYMENTS[kind].get(invoice.status, ()) if invoice.number is None else ()
+    rows = _ROWS[kind]
     return await connection.scalar(select(rows.c.status).where(rows.c.id == owner)) in taken

@@ -47,6 +47,9 @@ invoices = c.table(
     # Retry-now requests by payer or operator; the charge of the last one is inv_…/now-<n>.
     c.integer("pay_requests", server_default="0"),
     c.instant("pay_requested_at", nullable=True),
+    # The buyer of the purchase wants it canceled. Not a column of purchases: the release before
+    # reads all of theirs by statements that it has prepared.
+    c.instant("cancel_asked_at", nullable=True),
     c.uuid("pay_method_id", nullable=True),
     c.text("payment_reference", nullable=True, unique=True),
     # The customer's own for this invoice, until it is numbered; NULL: those of the billing details.

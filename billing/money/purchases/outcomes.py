@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
@@ -28,6 +28,8 @@ from billing.money.refunds import transitions as refunds
 GRANT: Final = "grant"
 TOP_UP_COMPLETED: Final = "top_up_completed"
 TOP_UP_FAILED: Final = "top_up_failed"
+EndedUnpaid = Literal["failed", "expired", "canceled"]
+"""Statuses of a purchase that is proven not charged."""
 
 
 @dataclass(slots=True)
@@ -124,9 +126,13 @@ def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> P
 
 
 def end_unpaid(
-    w: Work[PurchaseFacts], status: str, *, code: str | None = None, message: str | None = None
+    w: Work[PurchaseFacts],
+    status: EndedUnpaid,
+    *,
+    code: str | None = None,
+    message: str | None = None,
 ) -> Purchase:
-    """End a purchase, proven not charged, as `failed` or `expired`; void its draft."""
+    """End a purchase, proven not charged, as `failed`, `expired` or `canceled`; void its draft."""
     purchase = purchase_of(w)
     if purchase.status != "pending":
         return purchase

@@ -104,7 +104,7 @@ ENGINE = Engine(
         view=view, agenda=agenda, transition=transitions.transition, begun=transitions.begun
     ),
     read=read,
-    asking=frozenset({"open", "check", "retire", "expire"}),
+    asking=frozenset({"open", "check", "retire", "expire", "cancel"}),
     verbs={
         **COLLECTING,
         outcomes.GRANT: _grant,

@@ -36,6 +36,7 @@ class PurchaseState(State):
     """A manual payment that takes over when the open one has been called back."""
     unasked: str | None = None
     """Once the purchase has ended, a payment that could still bring money."""
+    cancel_asked_at: AwareDatetime | None = None
     undecided: bool = False
     """The saved card was tried, and the result is not known yet."""
     created_at: AwareDatetime
@@ -54,6 +55,9 @@ def agenda(state: PurchaseState) -> list[Step]:
     if state.status != "pending":
         return _ended(state)
     steps = _event_steps(state)
+    if state.cancel_asked_at is not None and not state.undecided:
+        due, words = state.cancel_asked_at, "cancel it for its buyer"
+        return [*steps, _step(state, "cancel", "cancel", due, words)]
     if state.submission and state.payment_status != "processing":
         suffix = f"retire-{state.submission}"
         return [*steps, _step(state, "retire", suffix, state.created_at, "call the payment back")]

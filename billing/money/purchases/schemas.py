@@ -11,7 +11,7 @@ from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.purchases.rules import Flow
 
-PurchaseStatus = Literal["pending", "completed", "failed", "expired", "refunded"]
+PurchaseStatus = Literal["pending", "completed", "failed", "expired", "canceled", "refunded"]
 
 
 class NewPurchase(Frozen):

@@ -1,4 +1,6 @@
-"""Start a purchase: its rows, its draft invoice, its payment and its matter in one transaction."""
+"""Start a purchase: its rows, its draft invoice, its payment and its matter in one transaction.
+Ask for its cancel.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -30,7 +32,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
-from billing.money.purchases import outcomes
+from billing.money.purchases import canceling, outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.rules import Flow, agenda
@@ -38,6 +40,7 @@ from billing.money.purchases.schemas import NewPurchase, Purchase
 from billing.money.purchases.views import view
 from billing.money.taxation.reading import TAXATION_OF, shown
 from billing.platform.accounts.schemas import Account
+from billing.platform.decisions import service as decisions
 from billing.platform.decisions import writer
 from billing.platform.decisions.service import now_facts
 
@@ -73,6 +76,15 @@ async def start(
         connection, account, row, discount, at,
         use_balance=wanted.use_balance, is_keyed=wanted.is_keyed, pays_in=balance.currency,
     )  # fmt: skip
+
+
+async def cancel(connection: AsyncConnection, purchase_id: UUID) -> Matter | None:
+    """Ask that a pending purchase be canceled; return its matter, which asks the provider next.
+
+    Errors: PURCHASE_NOT_FOUND, PURCHASE_STATE, PAYMENT_PENDING.
+    """
+    await decisions.command(connection, ENGINE, purchase_id, canceling.ask)
+    return await matters.find(connection, PURCHASE.workflow_id(purchase_id))
 
 
 async def _offered(

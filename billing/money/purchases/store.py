@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
+from billing.money.invoices.tables import invoices
 from billing.money.payments.schemas import Payment
 from billing.money.payments.store import show as show_payment
 from billing.money.purchases.schemas import Purchase
@@ -52,6 +53,12 @@ async def with_payment(
         raise NotFound("PURCHASE_NOT_FOUND")
     payment = row.pop("payment")
     return show(row), show_payment(payment) if payment else None
+
+
+async def is_cancel_asked(connection: AsyncConnection, purchase: Purchase) -> bool:
+    """True once the buyer asked to cancel the purchase."""
+    asked = select(invoices.c.cancel_asked_at).where(invoices.c.id == purchase.invoice_id)
+    return await connection.scalar(asked) is not None
 
 
 def listing(

@@ -32,7 +32,8 @@ purchases = c.table(
     c.same_account("payment_method_id", "payment_methods"),
     c.same_account("top_up_id", "top_ups"),
     c.check(
-        "status IN ('pending', 'completed', 'failed', 'expired', 'refunded')", name="status_known"
+        "status IN ('pending', 'completed', 'failed', 'expired', 'canceled', 'refunded')",
+        name="status_known",
     ),
     c.index("ix_purchases_account_created", "account_id", "created_at", "id"),
     c.index("ix_purchases_invoice", "invoice_id"),

@@ -19,7 +19,14 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CUSTOMER_GONE, NOT_ASKED, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
-from billing.money.purchases.outcomes import PurchaseFacts, end_unpaid, fulfil, purchase_of
+from billing.money.purchases import canceling
+from billing.money.purchases.outcomes import (
+    EndedUnpaid,
+    PurchaseFacts,
+    end_unpaid,
+    fulfil,
+    purchase_of,
+)
 from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import Purchase
 
@@ -42,7 +49,9 @@ def transition(w: Work[PurchaseFacts], step: Step) -> None:
         case "remind":
             remind(w, step)
         case "expire":
-            expire(w)
+            end_uncharged(w, "expired")
+        case "cancel":
+            cancel(w)
         case _:
             raise ValueError(f"a purchase has no step {step.name!r}")
 
@@ -160,8 +169,18 @@ def remind(w: Work[PurchaseFacts], step: Step) -> None:
     w.result = "reminded"
 
 
-def expire(w: Work[PurchaseFacts]) -> None:
-    """Expire the purchase once its open payment, if any, is canceled at the provider."""
+def cancel(w: Work[PurchaseFacts]) -> None:
+    """Cancel the purchase for its buyer, or drop the request where the money is on its way."""
+    if w.facts.answer is None and canceling.why_not_now(w) is not None:
+        canceling.drop_request(w)
+    else:
+        end_uncharged(w, "canceled")
+
+
+def end_uncharged(w: Work[PurchaseFacts], status: EndedUnpaid) -> None:
+    """End the purchase once its open payment, if any, is canceled at the provider; else follow the
+    provider's answer.
+    """
     called = _call_back(w)
     if called is None:
         return
@@ -170,8 +189,8 @@ def expire(w: Work[PurchaseFacts]) -> None:
         _follow(w, payment, outcome, saved_card=False)
         w.result = outcome.kind if outcome.kind == "succeeded" else None
         return
-    end_unpaid(w, "expired")
-    w.result = "expired"
+    end_unpaid(w, status)
+    w.result = status
 
 
 def newest_flow(owed: Owed) -> Payment | None:

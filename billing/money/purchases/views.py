@@ -3,6 +3,7 @@
 from billing.core import ids
 from billing.core.money import show_decimal, show_money
 from billing.matters.effects import Rows
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.outcomes import PurchaseFacts
@@ -29,6 +30,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         payment_at=newest.created_at if newest is not None else None,
         unsettled=_external(unsettled),
         submission=_external(owed.submission),
+        cancel_asked_at=rows.get(Invoice, purchase.invoice_id).cancel_asked_at,
         unasked=_external(_unasked(purchase, owed)),
         opened=newest is not None and newest.opened,
         undecided=purchase.payment_method_id is not None and owed.undecided is not None,

@@ -79,6 +79,7 @@ FAMILIES: Final = (
         Kind("created", "a pack was ordered", "pack amount_cents currency"),
         Kind("failed", "it ended unpaid", "pack amount_cents currency code"),
         Kind("expired", "nobody paid it in time", "pack amount_cents currency code"),
+        Kind("canceled", "its buyer canceled it", "pack amount_cents currency code"),
         Kind("refunded", "a refund or dispute left nothing of what was paid for it"),
     ), {"amount_cents": Field("money", "the price of the pack", 999),
         "code": Field("text", "the code of the error", "CARD_DECLINED", True)}),

@@ -9,7 +9,13 @@ from uuid import uuid4
 from sandbox.control import Json
 from tests.integration.actors import Actors, Unexpected
 from tests.integration.dunning.dunning_setup import RENEWAL, START, under
-from tests.integration.faults.flows import Flow, NotYet, SavedCardPurchase, insist
+from tests.integration.faults.flows import (
+    CardPurchase,
+    Flow,
+    NotYet,
+    SavedCardPurchase,
+    insist,
+)
 from tests.integration.faults.recovery_flows import walked
 
 CONFIRM: Final = "/v1/payment_intents/*/confirm"
@@ -80,6 +86,33 @@ class DeclinedPurchase(Flow):
                 raise
             return said
         raise NotYet(str(begun))
+
+
+class CanceledPurchase(CardPurchase):
+    """A pack whose buyer wants it no more: canceled at Stripe, and ended once."""
+
+    name = "canceled purchase"
+
+    async def drive(self) -> None:
+        begun = await insist(self._begin, f"{self.name} {self.key} waits for its payer")
+        path = f"/billing/purchases/{begun['purchase_id']}/cancel"
+        await insist(lambda: self._canceled(path), f"{self.name} is canceled")
+
+    async def prove(self) -> None:
+        await self.proven(charges=[], grants=0, kind="purchase")
+        listed = await self.customer.ask("GET", "/billing/purchases")
+        assert [one["status"] for one in listed["data"]] == ["canceled"]
+        (intent,) = await self.customer.rows(
+            "SELECT status FROM payments WHERE account_id = %(me)s"
+        )
+        assert intent["status"] == "canceled"
+        assert (await self.customer.published()).count("evt.billing.purchase.canceled") == 1
+
+    async def _canceled(self, path: str) -> Json:
+        seen = await self.customer.ask("POST", path, key=f"{self.key}-stop")
+        if seen.get("status") != "canceled":
+            raise NotYet(str(seen))
+        return seen
 
 
 class GivenUp(Flow):

@@ -23,6 +23,7 @@ from devstack.options import ROOT, ChildName
 from tests.integration.actors import Actors, wait_for
 from tests.integration.faults.change_flows import MoreOfAnAddOn, NeverPaid, NewStart
 from tests.integration.faults.decline_flows import (
+    CanceledPurchase,
     DeclinedPurchase,
     EndedInDebt,
     GivenUp,
@@ -72,6 +73,8 @@ FLOWS: Final[dict[str, type[Flow]]] = {
     "check.before_result": CardPurchase,
     "purchase.in_fulfil": CardPurchase,
     "check.result_written": CardPurchase,
+    "cancel.before_result": CanceledPurchase,
+    "cancel.result_written": CanceledPurchase,
     "invoice.numbered": CardPurchase,
     "refund.before_call": LateMoney,
     "refund.made": LateMoney,

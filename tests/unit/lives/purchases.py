@@ -1,13 +1,15 @@
 """Lives of purchases without a database: every flow, a bank made of dice, answers that get lost."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
+from billing.core.errors import Conflict
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Do, InboxEvent, Rows, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
@@ -16,13 +18,14 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Payment
-from billing.money.purchases import outcomes
-from billing.money.purchases.outcomes import PurchaseFacts
+from billing.money.purchases import canceling, outcomes
+from billing.money.purchases.outcomes import EndedUnpaid, PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from tests.unit.lives.collections import BIRTH, LONG, Bank
 
 PRICE: Final = 999
+ENDED_UNPAID: Final = get_args(EndedUnpaid)
 FLOWS: Final = ("card", "saved_card", "checkout", "paypal", "manual")
 
 
@@ -149,7 +152,7 @@ class Buying:
     def meddle(self) -> None:
         verbs = (
             self.confirm, self.confirm, self.decline, self.tell, self.tell, self.submit,
-            self.approve, self.approve, self.reject, self.wait, self.restore,
+            self.approve, self.approve, self.reject, self.wait, self.restore, self.cancel,
         )  # fmt: skip
         self.dice.choice(verbs)()
 
@@ -207,6 +210,11 @@ class Buying:
             if one.flow == "manual" and one.status == "pending_approval":
                 self.work().change(one, status="failed", closed_at=self.now)
 
+    def cancel(self) -> None:
+        """The buyer wants it no more; what is refused leaves no request behind."""
+        with suppress(Conflict):
+            canceling.ask(self.work())
+
     def wait(self) -> None:
         """Nobody works for a while."""
         self.now += timedelta(minutes=self.dice.choice((1, 10, 60, 60 * 24)))
@@ -241,7 +249,7 @@ class Buying:
         assert booked == on_invoices + kept + lost, "money is lost or made"
 
     def hold_true_after_ending(self) -> None:
-        """Failed and expired mean: the bank took nothing, and cannot take anything later."""
+        """Ended unpaid means: the bank took nothing, and cannot take anything later."""
         for one in self.rows.of(Payment):
             intent = one.stripe_payment_intent_id
             if intent and not self.restored:
@@ -262,7 +270,7 @@ class Buying:
         before = self.purchase.status
         self.do(step, calm=calm)
         self.hold_true()
-        if before == "pending" and self.purchase.status in ("failed", "expired"):
+        if before == "pending" and self.purchase.status in ENDED_UNPAID:
             self.hold_true_after_ending()
 
 

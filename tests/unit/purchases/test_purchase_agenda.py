@@ -23,11 +23,11 @@ from billing.platform.provider_inbox.rules import AT_ONCE
 MADE: Final = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)
 EXPIRES: Final = MADE + timedelta(hours=24)
 TRANSFER: Final = {"type": "manual", "payment_reference": "R1"}
-STATUSES: Final = ("pending", "completed", "failed", "expired", "refunded")
+STATUSES: Final = ("pending", "completed", "failed", "expired", "canceled", "refunded")
 FLOWS: Final = get_args(Flow)
 EVENTS: Final = ((), ({"id": "evt_1"}, {"id": "evt_2"}))
 PAYMENTS: Final = (None, *get_args(PaymentStatus))
-STEPS: Final = {"fulfil", "check", "open", "expire", "remind", "retire"}
+STEPS: Final = {"fulfil", "check", "open", "expire", "remind", "retire", "cancel"}
 
 
 def state(**fields: Any) -> PurchaseState:
@@ -52,16 +52,16 @@ def plan(purchase: PurchaseState) -> dict[str, datetime]:
 EVERY: Final = [
     state(
         status=status, flow=flow, payment_status=payment, opened=opened,
-        unsettled=unsettled, events=events, checks=checks,
+        unsettled=unsettled, events=events, checks=checks, cancel_asked_at=asked,
     )
-    for status, flow, payment, opened, unsettled, events, checks in product(
-        STATUSES, FLOWS, PAYMENTS, (True, False), (None, "pay_9"), EVENTS, (0, 5)
+    for status, flow, payment, opened, unsettled, events, checks, asked in product(
+        STATUSES, FLOWS, PAYMENTS, (True, False), (None, "pay_9"), EVENTS, (0, 5), (None, MADE)
     )
 ]  # fmt: skip
 
 
 def test_no_state_is_without_an_answer_and_every_step_is_one_that_exists() -> None:
-    assert len(EVERY) == 5 * 5 * 9 * 2 * 2 * 2 * 2
+    assert len(EVERY) == 6 * 5 * 9 * 2 * 2 * 2 * 2 * 2
     for purchase in EVERY:
         steps = agenda(purchase)
         assert {step.name for step in steps} <= STEPS

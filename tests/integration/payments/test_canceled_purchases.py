@@ -1,0 +1,190 @@
+"""The cancel of a purchase by its buyer: the provider is asked first, and its answer decides."""
+
+import asyncio
+from collections import Counter
+
+from sandbox.control import Json
+from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from tests.integration.payments.manual_payments import decide, submit
+from tests.integration.payments.test_paypal import begun_by_paypal
+from tests.integration.workflows.test_purchase_events import cancellations
+from tests.integration.workflows.test_purchases import proven_once
+
+CANCEL = "/v1/payment_intents/*/cancel"
+
+
+def path_of(begun: Json) -> str:
+    """The route that cancels it."""
+    return f"/billing/purchases/{begun['purchase_id']}/cancel"
+
+
+async def canceled(customer: Customer, begun: Json) -> Json:
+    """Cancel it, and check that nobody was charged and nothing was granted."""
+    ended = await customer.ask("POST", path_of(begun), status=200)
+    assert (ended["status"], ended["next_action"]) == ("canceled", {"type": "none"})
+    assert await customer.effects() == []
+    assert await customer.grants() == []
+    assert {one["status"] for one in await customer.invoices()} == {"void"}
+    assert (await customer.published()).count("evt.billing.purchase.canceled") == 1
+    return ended
+
+
+async def test_a_purchase_that_waits_for_its_payer_is_canceled_at_the_provider_first(
+    customer: Customer,
+) -> None:
+    begun = await customer.buy("small")
+    await canceled(customer, begun)
+    assert await cancellations(customer) == [200]
+    assert (await customer.confirm(begun)).status == 400, "nobody can pay it any more"
+    assert (await customer.ask("GET", "/billing/credits/balance"))["currency"] is None
+    listed = await customer.ask("GET", "/billing/purchases?status=canceled")
+    assert [one["purchase_id"] for one in listed["data"]] == [begun["purchase_id"]]
+
+
+async def test_a_card_that_waits_for_3d_secure_is_let_go(customer: Customer) -> None:
+    await customer.save_card()
+    await customer.script("authentication_required")
+    begun = await customer.buy("small", "saved_card")
+    assert (begun["status"], begun["next_action"]["type"]) == ("pending", "confirm_card")
+    await canceled(customer, begun)
+    assert await cancellations(customer) == [200]
+
+
+async def test_an_open_checkout_page_is_closed(customer: Customer) -> None:
+    begun = await customer.buy("small", "checkout")
+    await canceled(customer, begun)
+    expired = await customer.requests("POST /v1/checkout/sessions/{session}/expire")
+    assert [one["status"] for one in expired] == [200]
+
+
+async def test_an_order_at_paypal_and_a_transfer_that_nobody_reported_are_canceled(
+    actors: Actors,
+) -> None:
+    first, second = await actors.customer(), await actors.customer()
+    begun, order = await begun_by_paypal(first)
+    await canceled(first, begun)
+    await actors.sandbox.paypal_approve(order)
+    await canceled(second, await second.buy("small", "manual"))
+    assert await first.grants() == []
+
+
+async def test_a_cancel_that_comes_again_says_the_same_and_does_nothing(customer: Customer) -> None:
+    begun = await customer.buy("small")
+    first = await customer.ask("POST", path_of(begun), status=200, key="stop")
+    for key in ("stop", "another", None):
+        assert await customer.ask("POST", path_of(begun), status=200, key=key) == first
+    assert await cancellations(customer) == [200]
+    assert (await customer.published()).count("evt.billing.purchase.canceled") == 1
+
+
+async def test_ten_cancels_at_once_cancel_once(customer: Customer) -> None:
+    begun = await customer.buy("small")
+    answers = await asyncio.gather(*(customer.call("POST", path_of(begun)) for _ in range(10)))
+    assert Counter(one.status_code for one in answers) == {200: 10}
+    assert {one.json()["status"] for one in answers} == {"canceled"}
+    assert (await customer.published()).count("evt.billing.purchase.canceled") == 1
+
+
+async def test_money_that_the_provider_has_already_completes_it_and_the_answer_says_so(
+    customer: Customer,
+) -> None:
+    begun = await customer.buy("small")
+    async with customer.unheard():
+        await customer.pay(begun)
+        said = await customer.refused("PURCHASE_STATE", "POST", path_of(begun))
+        assert (said["status"], said["state"]) == (409, "completed")
+        await proven_once(customer, begun["purchase_id"])
+    again = await customer.refused("PURCHASE_STATE", "POST", path_of(begun))
+    assert again["state"] == "completed"
+    assert await cancellations(customer) == [400], "Stripe was asked once, and said: paid"
+
+
+async def test_a_cancel_beside_the_webhook_of_its_payment_ends_in_one_of_both(
+    actors: Actors,
+) -> None:
+    buyers = [await actors.customer() for _ in range(4)]
+    begun = [await one.buy("small") for one in buyers]
+
+    async def race(customer: Customer, bought: Json, pause: float) -> None:
+        paid, answer = await asyncio.gather(
+            customer.confirm(bought), _after(pause, customer, path_of(bought))
+        )
+        is_paid = paid.status == 200
+        assert answer == ((409, "PURCHASE_STATE") if is_paid else (200, None))
+        if is_paid:
+            await proven_once(customer, bought["purchase_id"])
+        else:
+            await canceled(customer, bought)
+
+    races = zip(buyers, begun, (0.0, 0.02, 0.1, 0.3), strict=True)
+    await asyncio.gather(*(race(*one) for one in races))
+
+
+async def _after(pause: float, customer: Customer, path: str) -> tuple[int, str | None]:
+    await asyncio.sleep(pause)
+    answer = await customer.call("POST", path)
+    return answer.status_code, answer.json().get("code")
+
+
+async def test_what_the_bank_or_an_operator_decides_is_not_canceled(actors: Actors) -> None:
+    customer, sender = await actors.customer(), await actors.customer()
+    begun = await customer.buy("small")
+    await customer.script("processing")
+    async with customer.unheard():
+        assert (await customer.confirm(begun)).body["status"] == "processing"
+        said = await customer.refused("PAYMENT_PENDING", "POST", path_of(begun))
+    assert said["status"] == 409
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+    await actors.sandbox.settle(intent_of(begun))
+    await proven_once(customer, begun["purchase_id"])
+
+    by_hand = await sender.buy("small", "manual")
+    report = await submit(sender, by_hand["invoice_id"])
+    await sender.refused("PAYMENT_PENDING", "POST", path_of(by_hand))
+    await decide(sender, report, "reject", reason="nothing came")
+    await canceled(sender, by_hand)
+
+
+async def test_while_the_provider_is_away_it_is_pending_and_canceled_later(
+    customer: Customer,
+) -> None:
+    begun = await customer.buy("small")
+    sandbox, named = customer.actors.sandbox, {"account": customer.id}
+    away = await sandbox.fault(
+        "error_500_unstored", method="POST", path=CANCEL, metadata=named, times=None
+    )
+    waiting = await customer.ask("POST", path_of(begun), status=202, key="stop")
+    assert (waiting["status"], waiting["next_action"]) == ("pending", {"type": "wait"})
+    await sandbox.clear("faults", away)
+    await wait_for(
+        lambda: customer.ask("POST", path_of(begun), key="stop"),
+        "it is canceled", lambda seen: seen["status"] == "canceled",
+    )  # fmt: skip
+    await canceled(customer, begun)
+
+
+async def test_a_part_that_was_paid_and_the_balance_go_back_to_the_balance(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    body = {"amount_cents": 400, "reason": "test"}
+    await actors.operate(
+        "POST", f"/admin/accounts/{customer.id}/balance/adjust", body, key="adjust"
+    )
+    begun = await customer.buy("small", "manual", key="k")
+    report = await submit(customer, begun["invoice_id"], amount=100)
+    await decide(customer, report, "approve")
+    await wait_for(
+        lambda: customer.purchase(begun["purchase_id"]), "the part is booked",
+        lambda seen: seen["next_action"]["type"] == "manual",
+    )  # fmt: skip
+    await canceled(customer, begun)
+    assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 500
+
+
+async def test_only_who_may_buy_may_cancel(actors: Actors) -> None:
+    customer, stranger = await actors.customer(), await actors.customer()
+    begun = await customer.buy("small")
+    await customer.refused("FORBIDDEN", "POST", path_of(begun), role="member")
+    await stranger.refused("PURCHASE_NOT_FOUND", "POST", path_of(begun))
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"

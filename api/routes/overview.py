@@ -101,7 +101,8 @@ class PurchaseStatuses(Answer):
 
 class DunningStatus(Answer):
     """The oldest open dunning case, else the oldest `exhausted` one whose invoice is still open:
-    attempts made and planned, and when the next step is due.
+    attempts made and planned, and when the next step is due. `all_paused_at` is when an operator
+    paused all of the account's recovery, that to come included; null: not.
     """
 
     dunning_case_id: DunningCaseId
@@ -113,6 +114,7 @@ class DunningStatus(Answer):
     next_due_at: datetime | None
     opened_at: datetime
     open_cases: int
+    all_paused_at: datetime | None
 
 
 class OverviewAnswer(Answer):

@@ -56,6 +56,7 @@ from api.routes.admin import (
     bulk_acts,
     clock,
     dunning,
+    dunning_pauses,
     extensions,
     inbox,
     integrity,
@@ -98,7 +99,7 @@ _BILLING: Final = (
 )  # fmt: skip
 _OPERATORS: Final = (
     search, listings, audit, integrity, reconciliations, clock, admin_invoices, admin_payments,
-    reversals, dunning, matters, inbox, admin_migration_requests,
+    reversals, dunning, dunning_pauses, matters, inbox, admin_migration_requests,
     admin_credits, balances, extensions, price_moves, wrong_prices, bulk_acts, thresholds, accounts,
     issuers,
     admin_catalog, admin_payment_kinds, admin_taxes, admin_coupons, products, limit_overrides,

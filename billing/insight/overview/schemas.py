@@ -110,6 +110,8 @@ class DunningPart(Frozen):
     next_due_at: AwareDatetime | None
     opened_at: AwareDatetime
     open_cases: int
+    all_paused_at: AwareDatetime | None = None
+    """Since then all of the account's recovery is paused, that to come included; None: not."""
 
 
 class Overview(Frozen):

@@ -84,7 +84,9 @@ _OVERVIEW: Final = text(
                       AND t.status NOT IN ('unreached', 'skipped')),
                 'attempts_planned', jsonb_array_length(d.policy -> 'days'),
                 'next_step', m.next_step, 'next_due_at', m.next_due,
-                'opened_at', d.opened_at, 'open_cases', d.open_cases)
+                'opened_at', d.opened_at, 'open_cases', d.open_cases,
+                'all_paused_at', (
+                    SELECT x.paused_at FROM dunning_pauses x WHERE x.account_id = me.id))
             FROM (SELECT c.*, i.workflow_id,
                          count(*) FILTER (WHERE c.status <> 'exhausted') OVER () AS open_cases
                   FROM dunning_cases c JOIN invoices i ON i.id = c.invoice_id

@@ -12,6 +12,8 @@ from billing.platform.provider_inbox.rules import ASKED_FOR, AT_ONCE
 # an action that is not here the name is shown: `payment.approved` is "payment approved".
 _CHANGES: Final[dict[str, str]] = {
     "account.created": "the account was made",
+    "account.dunning_paused": "all recovery was paused, that to come too: {reason}",
+    "account.dunning_resumed": "the recovery of what is owed goes on",
     "account.changed": "the account was changed: {fields}",
     "clock.aimed": "the clock was sent to {target}",
     "credits.adjusted": "an operator corrected the credits by {credits}: {reason}",

@@ -29,6 +29,8 @@ class CollectFacts(InvoiceFacts):
     """The number of declines of each card in the last 30 days, over all its invoices."""
     terms: DunningPolicy = field(default_factory=DunningPolicy)
     """The policy of a case that opens now."""
+    all_paused: bool = False
+    """An operator has paused all of the account's recovery: a case that opens now is paused too."""
     own_card: UUID | None = None
     """The card named for the payer's subscription or use; None: the account's default."""
     zone: str = "UTC"

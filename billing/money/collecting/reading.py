@@ -12,6 +12,7 @@ from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
 from billing.money.collecting.collection import RULES, CollectionFacts, terms
 from billing.money.dunning.schemas import DunningCase
+from billing.money.dunning.store import ALL_PAUSED
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
@@ -28,7 +29,7 @@ _READ = Prepared(
     text(
         f"""
     WITH mine AS (SELECT * FROM invoices WHERE id = :subject_id)
-    SELECT a.clock_at, a.zone, a.is_test,
+    SELECT a.clock_at, a.zone, a.is_test, {ALL_PAUSED},
            (SELECT s.payment_method_id FROM subscriptions s WHERE s.id = i.subscription_id)
                AS own_card,
            (SELECT p.dunning FROM subscriptions s JOIN plans p ON p.id = s.plan_id
@@ -72,6 +73,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
         terms=terms(DunningPolicy.model_validate(row["dunning"] or {})),
+        all_paused=row["all_paused"],
         own_card=row["own_card"],
         zone=row["zone"],
         is_test=row["is_test"],

@@ -115,6 +115,7 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
         closed_at=None,
     )
     announce(w, pursued, "pursued")
+    _pause_with_all(w, invoice_id)
 
 
 def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None:
@@ -205,7 +206,14 @@ def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) 
         once="invoice_id",
     )
     announce(w, case, "opened")
-    return case
+    _pause_with_all(w, invoice.id)
+    return w.rows.get(DunningCase, case.id)
+
+
+def _pause_with_all(w: Work[Any], invoice_id: UUID) -> None:
+    """Pause a case that opens while all of its account's recovery is paused."""
+    if w.facts.all_paused:
+        pause(w, invoice_id, reason="all recovery of the customer is paused")
 
 
 def announce(w: Work[Any], case: DunningCase, what: str, **detail: Any) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.catalog.plans.schemas import DunningPolicy
+from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.dunning.rules import Case
 
@@ -58,3 +59,11 @@ class DunningCase(Row):
     def is_open(self) -> bool:
         """True while recovery goes on, paused or not."""
         return self.status in ("open", "paused")
+
+
+class CustomerPause(Frozen):
+    """An operator's pause of all of one account's recovery, that to come included."""
+
+    account_id: UUID
+    reason: str
+    paused_at: AwareDatetime

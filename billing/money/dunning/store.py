@@ -1,16 +1,16 @@
 """Every query on dunning cases."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, and_, delete, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
-from billing.money.dunning.schemas import DunningCase
-from billing.money.dunning.tables import dunning_cases
+from billing.money.dunning.schemas import CustomerPause, DunningCase
+from billing.money.dunning.tables import dunning_cases, dunning_pauses
 from billing.money.invoices.tables import invoices
 
 _OF_INVOICE = Prepared(
@@ -33,6 +33,9 @@ _OWES = Prepared(
         )
     )
 )
+
+ALL_PAUSED: Final = "EXISTS (SELECT FROM dunning_pauses x WHERE x.account_id = a.id) AS all_paused"
+"""The column of a decision's query that says if cases of the account `a` open paused."""
 
 
 async def owes(connection: AsyncConnection, account_id: UUID) -> bool:
@@ -61,6 +64,33 @@ async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False)
     if row is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND")
     return show(row)
+
+
+async def open_of(connection: AsyncConnection, account_id: UUID) -> list[DunningCase]:
+    """Return the account's open cases, paused or not, oldest first."""
+    of = dunning_cases.c
+    query = listing(account_id=account_id).where(of.status.in_(("open", "paused")))
+    rows = await connection.execute(query.order_by(of.opened_at, of.id))
+    return [show(row) for row in rows.mappings()]
+
+
+async def customer_pause(connection: AsyncConnection, account_id: UUID) -> CustomerPause | None:
+    """Return the pause of all of the account's recovery, if one stands."""
+    query = select(dunning_pauses).where(dunning_pauses.c.account_id == account_id)
+    row = await prepared.find(connection, query)
+    return CustomerPause.model_validate(dict(row)) if row else None
+
+
+async def begin_customer_pause(connection: AsyncConnection, pause: CustomerPause) -> None:
+    """Write a pause of all of an account's recovery."""
+    await prepared.add(connection, dunning_pauses, pause.model_dump())
+
+
+async def end_customer_pause(connection: AsyncConnection, account_id: UUID) -> None:
+    """Delete the pause of all of an account's recovery."""
+    await connection.execute(
+        delete(dunning_pauses).where(dunning_pauses.c.account_id == account_id)
+    )
 
 
 def listing(*, status: str | None = None, account_id: UUID | None = None) -> Select[Any]:

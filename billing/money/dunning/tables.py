@@ -1,4 +1,6 @@
-"""The recovery of one unpaid invoice: its slots, what ran, and how it ended."""
+"""The recovery of one unpaid invoice: its slots, what ran, and how it ended. Pauses of all of one
+account's.
+"""
 
 from billing.core import columns as c
 
@@ -34,4 +36,12 @@ dunning_cases = c.table(
     c.index("ix_dunning_cases_status", "status"),
     c.index("ix_dunning_cases_opened", "opened_at", "id"),
     c.index("ix_dunning_cases_status_opened", "status", "opened_at", "id"),
+)
+
+# Accounts whose recovery is paused as a whole: cases that open meanwhile are paused too.
+dunning_pauses = c.table(
+    "dunning_pauses",
+    c.account(primary_key=True),
+    c.text("reason"),
+    c.instant("paused_at"),
 )

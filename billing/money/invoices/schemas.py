@@ -123,7 +123,7 @@ class Invoice(Row):
     pay_requests: int = 0
     pay_requested_at: AwareDatetime | None = None
     cancel_asked_at: AwareDatetime | None = None
-    """When the buyer of its purchase asked to cancel it; the provider decides next."""
+    """Time at which the buyer of its purchase asked to cancel it; the provider decides next."""
     pay_method_id: UUID | None = None
     payment_reference: str | None = None
     po_number: str | None = None

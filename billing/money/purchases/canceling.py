@@ -21,10 +21,14 @@ def ask(w: Work[PurchaseFacts]) -> None:
     why = why_not_now(w)
     if why is not None:
         raise Conflict("PAYMENT_PENDING", why)
-    invoice = w.rows.get(Invoice, purchase.invoice_id)
-    if invoice.cancel_asked_at is None:
-        w.change(invoice, cancel_asked_at=w.facts.at)
+    if not is_asked(w):
+        w.change(w.rows.get(Invoice, purchase.invoice_id), cancel_asked_at=w.facts.at)
     w.do(Wake(PURCHASE.workflow_id(purchase.id)))
+
+
+def is_asked(w: Work[PurchaseFacts]) -> bool:
+    """True if the buyer wants the purchase canceled."""
+    return w.rows.get(Invoice, purchase_of(w).invoice_id).cancel_asked_at is not None
 
 
 def why_not_now(w: Work[PurchaseFacts]) -> str | None:

@@ -322,4 +322,14 @@ def _follow(
     elif outcome.kind == "unreached":
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")
     elif outcome.kind == "canceled" and Owed(w.rows, payment.invoice_id).live is None:
+        _end_canceled(w)
+
+
+def _end_canceled(w: Work[PurchaseFacts]) -> None:
+    """End a purchase whose payment is canceled: for its buyer, if that was asked for and the event
+    of it came before the answer.
+    """
+    if canceling.is_asked(w):
+        end_unpaid(w, "canceled")
+    else:
         end_unpaid(w, "failed", code="PAYMENT_CANCELED", message="the payment was canceled")

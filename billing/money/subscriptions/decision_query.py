@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from billing.core.prepared import Prepared
 from billing.money.discounts import store as discount_store
+from billing.money.dunning.store import ALL_PAUSED
 from billing.money.payments import reading
 from billing.money.refunds.reading import REVERSALS
 from billing.money.subscriptions.periods import period_paid
@@ -159,6 +160,7 @@ _READ = f"""
                 THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
+           {ALL_PAUSED},
            {REVERSALS},
            {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x

@@ -115,6 +115,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),
         declines=reading.declines_by_card(row),
         terms=plan.dunning,
+        all_paused=row["all_paused"],
         zone=subscription.zone,
         account_zone=row["zone"],
         own_card=subscription.payment_method_id,

@@ -59,6 +59,11 @@ ALTER TABLE dropped_events FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON dropped_events
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE dunning_pauses ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dunning_pauses FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON dunning_pauses
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE migration_requests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE migration_requests FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON migration_requests

@@ -325,6 +325,14 @@ CREATE TABLE dropped_events (
     CONSTRAINT fk_dropped_events_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE TABLE dunning_pauses (
+    account_id UUID NOT NULL,
+    reason TEXT NOT NULL,
+    paused_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_dunning_pauses PRIMARY KEY (account_id),
+    CONSTRAINT fk_dunning_pauses_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
 CREATE TABLE migration_requests (
     id UUID NOT NULL,
     account_id UUID NOT NULL,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from billing.core.errors import Conflict
 from billing.matters.effects import Announce, Bear, Do, InboxEvent, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
@@ -16,7 +17,7 @@ from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
-from billing.money.purchases import outcomes, transitions
+from billing.money.purchases import canceling, outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
@@ -289,3 +290,32 @@ def test_an_order_may_be_captured_while_its_invoice_is_owed(is_paid: bool) -> No
     transitions.transition(work, event_step("pur_1", WaitingEvent(id="evt_1")))
     assert work.call is not None
     assert (work.call.what, work.call.is_owed) == ("look", not is_paid)
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_the_event_of_a_cancel_that_was_asked_for_ends_the_purchase_as_its_answer_would(
+    is_asked: bool,
+) -> None:
+    buying = Buying(flow="card")
+    opened = buying.open_page()
+    if is_asked:
+        canceling.ask(Work(buying.rows, buying.facts()))
+    buying.rows.waiting_events = (InboxEvent("evt_1", 0, "pi_1", BIRTH, opened.id),)
+    buying.do("check", [CANCELED])
+    (purchase,) = buying.rows.of(Purchase)
+    ended = ("canceled", None) if is_asked else ("failed", "PAYMENT_CANCELED")
+    assert (purchase.status, purchase.failure_code) == ended
+
+
+@pytest.mark.parametrize("status", ["processing", "pending_approval"])
+def test_a_cancel_is_forgotten_when_the_money_came_on_its_way(status: str) -> None:
+    buying = Buying(flow="card")
+    opened = buying.open_page()
+    work = Work(buying.rows, buying.facts())
+    canceling.ask(work)
+    work.change(opened, status=status)
+    assert buying.do("cancel", []) == []
+    assert not canceling.is_asked(work)
+    with pytest.raises(Conflict) as refused:
+        canceling.ask(work)
+    assert refused.value.code == "PAYMENT_PENDING"

@@ -23,7 +23,7 @@ from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways import events, stripe_money
+from gateways import events, money_lists
 from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRequest, RefundRequest
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, translated
 from gateways.stripe_objects import (
@@ -302,16 +302,16 @@ class StripeGateway:
         self, kind: ObjectKind, since: datetime, until: datetime, after: str | None
     ) -> MoneyPage:
         created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
-        asked = stripe_money.asked(kind) | {"created": created, "limit": events.PAGE}
+        asked = money_lists.asked(kind) | {"created": created, "limit": events.PAGE}
         if after is not None:
             asked["starting_after"] = after
         async with translated():
-            path = stripe_money.PATHS[kind]
+            path = money_lists.PATHS[kind]
             page = await self._client.raw_request_async("get", path, **asked)
-        return stripe_money.page(kind, page.data)
+        return money_lists.page(kind, page.data)
 
     async def has_money(self, kind: ObjectKind, object_id: str) -> bool:
-        path = f"{stripe_money.PATHS[kind]}/{object_id}"
+        path = f"{money_lists.PATHS[kind]}/{object_id}"
         return await _if_known(self._client.raw_request_async("get", path)) is not None
 
     async def _events(self, asked: events.Asked) -> events.Listed:

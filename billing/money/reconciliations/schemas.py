@@ -1,4 +1,4 @@
-"""What a comparison with the provider reads on both sides, and what it finds. ISO minor units."""
+"""Both sides of a comparison with the provider, and its findings. ISO minor units."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -96,7 +96,7 @@ class Discrepancy(Frozen):
 
 
 class Checked(Frozen):
-    """What a run has looked at. Test accounts are left out."""
+    """The counts of a run. Test accounts are left out."""
 
     payments: int = 0
     refunds: int = 0

@@ -31,8 +31,8 @@ _logger: Final = logging.getLogger("billing.reconciliations")
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a page of the provider's objects shows: `absent` are the rows of its span whose objects
-    it lacks.
+    """The findings of a page of the provider's objects; `absent` are rows of its span without an
+    object on it.
     """
 
     discrepancies: tuple[Discrepancy, ...]

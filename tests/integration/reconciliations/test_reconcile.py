@@ -34,7 +34,7 @@ async def ended(actors: Actors, run: Json) -> Json:
 
 
 def of(run: Json, customer: Customer) -> list[Json]:
-    """What a run found of one account, without what differs for each account."""
+    """The findings about one account, without what is another for each account."""
     left_out = ("account_id", "created_at", "payment_id", "stripe_id")
     return [
         {name: value for name, value in one.items() if name not in left_out}

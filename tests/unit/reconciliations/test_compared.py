@@ -110,7 +110,7 @@ def at(thousandths: int) -> datetime:
 
 
 def expected(one: Thing) -> set[tuple[str, str]]:
-    """What differs, told of both sides as a person would, without regard to time and pages."""
+    """The differences, told of both sides as a person would, without regard to time and pages."""
     if one.there is None:
         return {(one.name, "missing_at_stripe")} if one.here else set()
     if one.here is None:

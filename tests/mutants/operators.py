@@ -54,4 +54,18 @@ OPERATORS: Final = (
         "_R.booked_at.is_not(None)",
         ("tests/integration/reversals/test_refunds.py", "-k", "by_hand_or_to_the_balance"),
     ),
+    Mutant(
+        "rows between two pages of Stripe's are compared with neither",
+        "billing/money/reconciliations/rules.py",
+        "page.objects[-1].created_at if goes_on",
+        "page.objects[0].created_at if goes_on",
+        ("tests/unit/reconciliations/test_compared.py",),
+    ),
+    Mutant(
+        "a payment of another currency is the same amount",
+        "billing/money/reconciliations/rules.py",
+        "found.currency != here.currency",
+        "False",
+        ("tests/unit/reconciliations/test_compared.py",),
+    ),
 )

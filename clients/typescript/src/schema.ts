@@ -5208,7 +5208,7 @@ export interface components {
         };
         /**
          * Checked
-         * @description What a run has looked at. Test accounts are left out.
+         * @description The counts of a run. Test accounts are left out.
          */
         Checked: {
             /**

@@ -54,13 +54,15 @@ def page(kind: ObjectKind, body: Any) -> MoneyPage:
 def _object(kind: ObjectKind, one: Listed) -> AtStripe:
     intent = one if kind == "payment" else _expanded(one, "payment_intent")
     charge = _expanded(one, "latest_charge") if kind == "payment" else {}
+    metadata = intent.get("metadata") or {}
     currency = one["currency"].upper()
     paid = kind == "payment" and one["status"] == "succeeded"
     amount = one["amount_received"] if paid else one["amount"]
     return AtStripe(
         object_id=one["id"],
         intent_id=intent.get("id"),
-        account=(intent.get("metadata") or {}).get("account"),
+        account=metadata.get("account"),
+        payment=metadata.get("payment"),
         side=Side(
             amount_minor=from_provider(amount, currency),
             currency=currency,

@@ -42,6 +42,8 @@ class AtStripe(Frozen):
     """The intent that it belongs to, or is."""
     account: str | None
     """The account in the metadata of that intent; None: the intent is not of this product."""
+    payment: str | None = None
+    """The payment in that metadata."""
     side: Side
     created_at: AwareDatetime
     changed_at: AwareDatetime
@@ -75,7 +77,7 @@ class Owner(Frozen):
     account_id: UUID
     is_test: bool
     payment_id: UUID | None = None
-    """The payment of its intent, if that has a row."""
+    """The payment of its intent, or whose page was paid by it, if that has a row."""
     is_kept: bool = False
     """A restore has put the intent's money on the money balance."""
 

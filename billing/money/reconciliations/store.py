@@ -75,6 +75,9 @@ _PAYMENTS: Final = Prepared(
     text(
         "SELECT id, stripe_payment_intent_id AS intent_id FROM payments"
         " WHERE stripe_payment_intent_id = ANY (CAST(:intents AS text[]))"
+        # The payer has just made the intent of a hosted page.
+        " OR id = ANY (CAST(:ids AS uuid[])) AND stripe_payment_intent_id IS NULL"
+        "  AND stripe_checkout_session_id IS NOT NULL"
     )
 )
 
@@ -110,13 +113,16 @@ async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> di
     found = await _ACCOUNTS.all(connection, ids=[one for one in named.values() if one])
     accounts = {row["id"]: row["is_test"] for row in found}
     intents = [one.intent_id for one in unknown if one.intent_id]
-    found = await _PAYMENTS.all(connection, intents=intents)
-    payments = {row["intent_id"]: row["id"] for row in found}
+    paid = {one.object_id: ids.parse(ids.PAYMENT, one.payment or "") for one in unknown}
+    found = await _PAYMENTS.all(
+        connection, intents=intents, ids=[one for one in paid.values() if one]
+    )
+    payments = {row["intent_id"] or row["id"]: row["id"] for row in found}
     return {
         one.object_id: Owner(
             account_id=account,
             is_test=accounts[account],
-            payment_id=payments.get(one.intent_id),
+            payment_id=payments.get(one.intent_id) or payments.get(paid[one.object_id]),
         )
         for one in unknown
         if (account := named[one.object_id]) is not None and account in accounts

@@ -136,6 +136,21 @@ async def test_a_payment_whose_webhook_was_lost_is_found_and_healed(
         assert of(await reconcile(actors), customer) == []
 
 
+async def test_a_page_that_was_paid_unheard_is_found_and_healed(
+    actors: Actors, customer: Customer
+) -> None:
+    begun = await customer.buy("small", "checkout")
+    (page,) = await customer.rows(
+        "SELECT stripe_checkout_session_id AS id FROM payments WHERE account_id = %(me)s"
+    )
+    async with customer.unheard():
+        assert (await actors.sandbox.pay_session(page["id"])).status == 200
+        (found,) = of(await reconcile(actors, heal=True), customer)
+        assert (found["kind"], found["is_check_ordered"]) == ("missing_here", True)
+        await customer.until_purchase(begun["purchase_id"], "completed")
+        assert of(await reconcile(actors), customer) == []
+
+
 async def test_a_row_and_an_intent_without_each_other_are_both_found(
     actors: Actors, customer: Customer
 ) -> None:

@@ -33,6 +33,7 @@ from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
 from billing.money.payments.rules import LINK_LIFETIME
 from billing.money.purchases import late_payments
+from billing.money.reconciliations import rules as reconciliations
 from billing.money.subscriptions import rules as subscriptions
 from billing.money.subscriptions.previews import tokens
 from billing.money.subscriptions.terms import changes
@@ -81,6 +82,7 @@ def rate(notation: str) -> str:
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
+        ("discrepancies of one `POST /billing/reconcile`", [reconciliations.MOST]),
         ("subscriptions of one `POST /admin/subscriptions/steer`", [bulk_acts.AT_ONCE]),
         ("subscriptions and lines of one `POST /admin/plans/{plan}/undo-price`", [
             wrong_prices.AT_ONCE,

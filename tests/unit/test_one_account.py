@@ -35,6 +35,7 @@ LOOKING_AT_ALL: Final = {
     "activities/missing_runs.py",
     "activities/paged_scan.py",
     "activities/polling.py",
+    "activities/reconciling.py",
     "activities/resting.py",
     "activities/scheduled_jobs.py",
     "activities/usage_sync.py",

@@ -14,7 +14,7 @@ from tests.unit.api.test_openapi import OPERATIONS
 SENTENCE: Final = "as agreed, by hand"
 """A text that people write, which no code, key or id is."""
 THEIRS: Final = (
-    "add_on", "feature_type", "issuer", "model", "new_default", "operation",
+    "add_on", "feature_type", "idempotency_key", "issuer", "model", "new_default", "operation",
     "logo", "pack", "plan", "platform_domain", "preview_token", "product", "subject",
 )  # fmt: skip
 """Names of things, as those by `…_id` are, and what no person writes by hand."""

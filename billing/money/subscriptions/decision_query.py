@@ -156,6 +156,8 @@ _READ = f"""
            ARRAY({FREE_GRANTS}) AS free_grants,
            :deciding AND {KEEPS} AS keeps,
            {_ALLOWANCES} AS allowances,
+           ARRAY(SELECT DISTINCT x.meter FROM products x
+                 WHERE :changing AND x.is_active) AS sold_meters,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
                 THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
            {reading.COLLECTED},

@@ -127,6 +127,8 @@ class SubscriptionFacts(CollectFacts):
     """True if the account has credits that roll over, whichever plan granted them."""
     allowances: tuple[Allowance, ...] = ()
     """Allowances of the open cycle, if a change may reduce them."""
+    sold_meters: tuple[str, ...] = ()
+    """Meters whose use products sell, if a change may include less of them."""
     used_share: Decimal = Decimal(0)
     """The share of the cycle that counts as used, if the decision may credit time."""
     account_zone: str | None = None

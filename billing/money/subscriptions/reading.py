@@ -126,6 +126,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         free_grants=tuple(map(FreeGrant.model_validate, row["free_grants"])),
         keeps=row["keeps"],
         allowances=tuple(map(Allowance.model_validate, row["allowances"])),
+        sold_meters=tuple(row["sold_meters"]),
         used_share=Decimal(row["used_share"]),
         spent=tuple(map(Spent.model_validate, row["spent"])),
         contracts=tuple(map(Contract.model_validate, row["contracts"])),

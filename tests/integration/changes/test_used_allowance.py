@@ -175,6 +175,37 @@ async def test_what_a_plan_included_stays_behind_one_that_limits_nothing(actors:
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_a_meter_that_the_new_plan_does_not_name_lowers_no_credit(actors: Actors) -> None:
+    """It has the answers without end, and no product sells them."""
+    family = f"silent-{uuid4().hex[:8]}"
+    limit = {"included": "100", "then": "overage", "prices": {"USD": "0.02"}}
+    for key, minor, meter in (
+        ("solo", 1900, "ai_responses"),
+        ("pro", 4900, "document_uploads"),
+    ):
+        body = {
+            "name": key, "family": family, "prices": {"month": {"USD": minor}},
+            "limits": [limit | {"meter": meter}],
+        }  # fmt: skip
+        await actors.operate("PUT", f"/admin/plans/{family}-{key}", body)
+    customer = await begun(actors, f"{family}-solo")
+    await use(customer, "80")
+    await customer.advance(to=MIDDLE)
+    await change(customer, plan=f"{family}-pro")
+    # Of 31 days 15 are left: 1900 * 15 / 31 and 4900 * 15 / 31.
+    assert (await lines(customer))[1] == [("proration", -919), ("plan", 2371)]
+
+    assert (await use(customer, "1000"))["total_cost"] == "0"
+    await customer.advance(to="2027-01-27T10:00:00Z")
+    await change(customer, plan=f"{family}-solo", when="now")
+    # A third of 2371 is unused, and 1900 * 5 / 31 are charged.
+    assert await money(customer) == 790 - 306
+    assert await included(customer) == ("68", "68.00"), "of 16 and of 5 of the 31 days"
+    await customer.advance(to=RENEWAL)
+    assert (await lines(customer))[-1] == [("plan", 1900)], "each use keeps the price of its time"
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def test_use_before_a_raise_is_not_free_by_it(actors: Actors) -> None:
     customer = await begun(actors)
     await use(customer, "5000")

@@ -37,19 +37,23 @@ def included(player: Player) -> int:
 
 
 @pytest.mark.parametrize(
-    ("used", "last", "units"),
+    ("sold", "used", "last", "units"),
     [
-        # Thirds of 500 and of 5,000; basic is paid for as long as its calls were used.
-        (0, "pro", 1833),
-        (0, "basic", 333),
-        (1, "pro", 2167),
-        (1, "basic", 667),
+        # Thirds of 500 and of 5,000; where products sell calls, basic is paid for as long as its
+        # calls were used.
+        (("calls",), 0, "pro", 1833),
+        (("calls",), 0, "basic", 333),
+        (("calls",), 1, "pro", 2167),
+        (("calls",), 1, "basic", 667),
+        ((), 1, "pro", 1833),
+        ((), 1, "basic", 333),
     ],
 )
 def test_a_plan_that_limits_nothing_in_between_forgets_no_units(
-    used: int, last: str, units: int
+    sold: tuple[str, ...], used: int, last: str, units: int
 ) -> None:
     player = begun()
+    player.sold_meters = sold
     there: dict[str, Any] = {"at": "2027-06-11T00:00:00Z", "used": used}
     player.play(there | {"change": {"plan": "plain", "when": "now"}})
     player.play({"at": "2027-06-21T00:00:00Z", "change": {"plan": last, "when": "now"}})
@@ -58,6 +62,7 @@ def test_a_plan_that_limits_nothing_in_between_forgets_no_units(
 
 def test_units_of_use_while_a_change_to_no_limit_waits_are_there_in_the_next_plan() -> None:
     player = begun()
+    player.sold_meters = ("calls",)
     player.ask({"at": "2027-06-11T00:00:00Z", "change": {"plan": "plain", "when": "now"}})
     player.used_share = Decimal("0.5")
     player.paid("2027-06-11T01:00:00Z")

@@ -62,6 +62,7 @@ class Player:
         self.wanted: str | None = None
         self.usage: dict[datetime, Arrear] = {}
         self.used_share = Decimal(0)
+        self.sold_meters = tuple(case.get("sold_meters", ()))
         self.invoice: Invoice | None = None
         self.granted, self.moved = Decimal(0), set[str]()
         self.lots: tuple[PlanLot, ...] = (PLENTY,)
@@ -177,7 +178,7 @@ class Player:
             subscription_id=SUBSCRIPTION, plans={one.id: one for one in self.plans.values()},
             offers=tuple(offers), zone=self.case["zone"], usage=self._used(),
             taxation=self._taxation(), used_share=self.used_share,
-            contracts=self.contracts,
+            sold_meters=self.sold_meters, contracts=self.contracts,
             lots=self.lots, allowances=self.allowances,
         )  # fmt: skip
 

@@ -50,9 +50,7 @@ def includes_as_much(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> b
     free = {one.meter for one in w.facts.plan_of(w.rows).limits if one.then == "notify"}
     if any(one.meter in free and one.then != "notify" for one in plan.limits):
         return False
-    own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
-    after = included(plan, quantity)
-    return all(after.get(meter, Decimal(0)) >= units for meter, units in own.items())
+    return not _fewer(w, plan, quantity)
 
 
 def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal:
@@ -61,11 +59,10 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
     For a level: the share of the units to be removed that its highest reading needed, in the time
     since the subscription's own plan began.
     """
-    own = included(w.facts.plan_of(w.rows), items.plan_item(w).quantity)
-    after, found = included(plan, quantity), w.facts.used_share
+    fewer, found = _fewer(w, plan, quantity), w.facts.used_share
     for level in w.facts.allowances:
-        gone = own.get(level.meter, Decimal(0)) - after.get(level.meter, Decimal(0))
-        if level.highest is not None and gone > 0 and level.spent - level.included + gone > 0:
+        gone = fewer.get(level.meter, Decimal(0))
+        if level.highest is not None and gone and level.spent - level.included + gone > 0:
             needed, before = (level.spent - level.included + gone) / gone, _before_plan(w)
             found = max(found, before + (1 - before) * min(Decimal(1), needed))
     return found
@@ -104,6 +101,18 @@ def lifts_limit(w: Work[SubscriptionFacts], plan: Plan) -> bool:
     """True if the plan does not limit some meter that the subscription's own plan limits."""
     limited = {one.meter for one in plan.limits}
     return any(one.meter not in limited for one in w.facts.plan_of(w.rows).limits)
+
+
+def _fewer(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> dict[str, Decimal]:
+    """Return how many units fewer the plan includes than the subscription's own plan, by meter.
+
+    A meter of which it says nothing it has without end, unless products sell its use.
+    """
+    after, found = included(plan, quantity), dict[str, Decimal]()
+    for meter, units in included(w.facts.plan_of(w.rows), items.plan_item(w).quantity).items():
+        if meter in after or meter in w.facts.sold_meters:
+            found[meter] = units - after.get(meter, Decimal(0))
+    return {meter: units for meter, units in found.items() if units > 0}
 
 
 def _own_units(w: Work[SubscriptionFacts], start: datetime, end: datetime) -> dict[str, Decimal]:

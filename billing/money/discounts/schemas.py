@@ -17,8 +17,9 @@ IN_FORCE: Final = ("reserved", "active")
 class DiscountTerms(Frozen):
     """A percentage or an amount in minor units, off the `kinds` of lines, or off every line.
 
-    `sold` limits the plans or packs. One that came with a change discounts no use of cycles that
-    began before `use_since`: the change does not charge them.
+    `sold` limits the plans or packs. One redeemed on a running subscription discounts no use of
+    cycles that began before `use_since`: the period or the change that it came for does not charge
+    them.
     """
 
     code: str

@@ -54,6 +54,8 @@ class Redeeming(Frozen):
     """True until the first payment is decided."""
     running_since: datetime | None = None
     """The beginning of the current period; None: no period yet."""
+    use_since: datetime | None = None
+    """The instant from which on cycles begin whose use it reduces; None: known later, or any."""
 
     def redeemed_at(self, at: datetime) -> datetime:
         """Return an instant after the period's beginning, even with a frozen clock."""
@@ -87,6 +89,7 @@ async def redeem(
         sold=coupon.sold,
         periods_left=1 if once else coupon.periods,
         status="reserved" if wanted.is_reserved else "active",
+        use_since=wanted.use_since,
         created_at=wanted.redeemed_at(at),
     )
 

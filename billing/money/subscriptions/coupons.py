@@ -35,7 +35,7 @@ async def redeem(
     discount_id: UUID,
     at: datetime,
 ) -> Subscription:
-    """Redeem a coupon: it reduces the invoices from the next period on.
+    """Redeem a coupon: it reduces the invoices from the next period on, but no earlier use.
 
     Errors: SUBSCRIPTION_STATE, INVALID_COUPON.
     """
@@ -50,6 +50,7 @@ async def redeem(
         subscription_id=found.id,
         is_reserved=False,
         running_since=found.current_period_start,
+        use_since=found.current_period_end,
     )
     discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
     await discount_store.add(connection, discount)

@@ -313,54 +313,6 @@ async def test_what_a_coupon_paid_is_not_given_back(actors: Actors) -> None:
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 0
 
 
-async def test_a_coupon_of_a_running_subscription_waits_for_its_next_period(
-    actors: Actors,
-) -> None:
-    code = await coupon(actors, percent="100")
-    customer = await actors.customer_on_clock(CLOCK)
-    await customer.subscribed("basic")
-    await customer.advance(to="2027-01-16T22:00:00Z")
-    await customer.ask("POST", COUPON, {"code": code}, status=200)
-    more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
-    await customer.ask("PUT", "/billing/subscription", more, status=200)
-    assert (await invoices(customer))[-1] == (0, 700)
-    await customer.ask("PUT", "/billing/subscription", {"plan": "pro"}, status=200)
-    assert (await invoices(customer))[-1][0] == 0
-    await customer.advance(to="2027-02-02T00:00:00Z")
-    # 49.00 for pro, and twice 7.00 where the plan sells the add-on.
-    assert (await invoices(customer))[-1] in ((4900, 0), (6300, 0))
-    assert (await customer.subscription())["discounts"] == []
-
-
-async def test_a_coupon_that_came_with_a_change_is_off_no_other_change_of_its_period(
-    actors: Actors,
-) -> None:
-    code = await coupon(actors, percent="50")
-    customer = await actors.customer_on_clock(CLOCK)
-    await customer.subscribed("basic")
-    path, more = "/billing/subscription", {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
-    # All at the instant that the period began at: the clock stands still.
-    await customer.ask("PUT", path, more | {"coupon": code}, status=200)
-    assert (await invoices(customer))[-1] == (350, 350)
-    for plan, due in (("pro", 4900 - 1900), ("enterprise", 49900 - 4900)):
-        await customer.ask("PUT", path, {"plan": plan}, status=200)
-        assert (await invoices(customer))[-1] == (0, due), plan
-    await customer.advance(days=32)
-    assert (await invoices(customer))[-1] == (24950, 24950), "the next period uses it up"
-    assert (await customer.subscription())["discounts"] == []
-
-
-async def test_a_coupon_of_the_instant_that_the_period_began_at_waits_too(actors: Actors) -> None:
-    code = await coupon(actors, percent="50")
-    customer = await actors.customer_on_clock(CLOCK)
-    await customer.subscribed("basic")
-    await customer.ask("POST", COUPON, {"code": code}, status=200)
-    await customer.ask("PUT", "/billing/subscription", {"plan": "enterprise"}, status=200)
-    assert (await invoices(customer))[-1] == (0, 49900 - 1900)
-    await customer.advance(days=32)
-    assert (await invoices(customer))[-1] == (24950, 24950)
-
-
 async def test_a_period_that_a_change_began_has_its_coupon_on_later_changes(
     actors: Actors,
 ) -> None:

@@ -112,14 +112,21 @@ def _with_days_given(case: Case, invoice: Json, stop: datetime) -> datetime:
 
 
 def coupons_take_off(case: Case) -> Iterator[str]:
-    """A fifth with WALK20 alone, on each line of a period that began while it was redeemed."""
+    """A fifth with WALK20 alone, on each line of a period that began while it was redeemed, but for
+    earlier use.
+    """
     for row in case.tables["subscriptions"]:
-        for invoice in case.rows("invoices", subscription_id=row["id"]):
-            if invoice["cycle_start"] is None or not _only_a_fifth(case, invoice):
-                continue
+        cheaper = [
+            one
+            for one in case.rows("invoices", subscription_id=row["id"])
+            if one["cycle_start"] is not None and _only_a_fifth(case, one)
+        ]
+        since = min((one["cycle_start"] for one in cheaper), default=None)
+        for invoice in cheaper:
             for line in case.lines(invoice):
                 amount = int(line["amount_minor"])
-                wanted = _rounded(Decimal(amount) / 5) if amount > 0 else 0
+                is_before = line["kind"] == "usage" and line["period_start"] < since
+                wanted = _rounded(Decimal(amount) / 5) if amount > 0 and not is_before else 0
                 if abs(int(line["discount_minor"]) - wanted) > CENT:
                     yield (
                         f"{invoice['number']}: {line['discount_minor']} is off {amount} of"

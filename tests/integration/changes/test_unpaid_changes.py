@@ -9,8 +9,10 @@ from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.chosen_add_ons import choose
 from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.changes.test_seats import team
 from tests.integration.credits.test_top_ups import spend
 from tests.integration.money_seen import money
+from tests.integration.operator_acts import check_books
 from tests.integration.payments.test_transfers import approved, sent
 
 START = "2027-04-01T10:00:00Z"
@@ -184,3 +186,32 @@ async def customer_of_a_year(actors: Actors) -> Customer:
     await approved(customer, await sent(customer, asked["next_action"], "T-1"))
     await customer.until_subscription("active")
     return customer
+
+
+async def test_what_is_paid_of_an_unpaid_change_lowers_the_next_one_first(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    plan = await team(actors)
+    asked = await customer.subscribe_by_transfer(plan, quantity=5, days_until_due=30)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    await change(customer, quantity=7)
+    # Half of 70.00, less half of 50.00.
+    assert left(await last(customer)) == ("open", 0, 1000)
+    up = (await last(customer))["id"]
+
+    wish = {"quantity": 4, "when": "now"}
+    seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
+    await change(customer, **wish, preview_token=seen["preview_token"])
+
+    # Of the 35.00 that are not used 10.00 are owed; four seats cost 20.00 of the 25.00 paid.
+    assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 1000 + 500)
+    down = await last(customer)
+    assert (down["total_minor"], down["status"]) == (0, "paid")
+    assert [left(one) for one in await customer.invoices() if one["id"] == up] == [
+        ("paid", 1000, 0)
+    ]
+    assert await money(customer) == 500, "as five seats that become four at once"
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    assert await money(customer) == 500 + 2000
+    await check_books(customer)

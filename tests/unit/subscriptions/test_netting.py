@@ -58,7 +58,7 @@ def left_of(net_minor: int, part: Fraction, taxation: Taxation) -> Credit:
         quantity=Decimal(1), unit_amount=Decimal(net_minor), amount_minor=net_minor,
         taxes=list(summed.taxes), tax_minor=summed.tax_minor,
     )  # fmt: skip
-    return Credit(line, of_lines([line]).share(part), is_paid=True, since=BEGAN)
+    return Credit(line, of_lines([line]).share(part), owed_minor=0, since=BEGAN)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ the invoice that charged it (docs/rules.md#subscriptions).
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -35,9 +35,9 @@ def net(
     """
     total = partial(_total, w, sold, begun)
     lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
-    for credit in unused:
+    for credit, paid_minor in _paid(unused):
         asked = total([*lines, *charges])
-        drawn = min(credit.total_minor, asked) if credit.is_paid else 0
+        drawn = min(paid_minor, asked)
         line = _credit_line(credit, drawn)
         # Taxes are rounded together: a cent for each of them may be too much.
         while drawn and total([*lines, line, *charges]) < 0:
@@ -53,6 +53,17 @@ def net(
                 proration.noted(credit, left, subscription_of(w).zone)
             )
     return lines, tuple(_note(one, parts) for one, parts in notes.items())
+
+
+def _paid(unused: Sequence[Credit]) -> Iterator[tuple[Credit, int]]:
+    """Return each credit with the part of it that is paid: a note on its invoice first takes off
+    what is owed there.
+    """
+    owed = {one.line.invoice_id: one.owed_minor for one in unused}
+    for one in unused:
+        noted = min(one.total_minor, owed[one.line.invoice_id])
+        owed[one.line.invoice_id] -= noted
+        yield one, one.total_minor - noted
 
 
 def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:

@@ -46,12 +46,17 @@ class Credit(NamedTuple):
     line: InvoiceLine
     part: Part
     """With its discount and tax."""
-    is_paid: bool
-    """False if its invoice is still owed: then a credit note lowers what is owed."""
+    owed_minor: int
+    """What is still owed of its invoice: a credit note lowers that first."""
     since: datetime
     """The instant from which its time is credited."""
     less_tax: bool = False
     """True if some of its tax was credited before."""
+
+    @property
+    def is_paid(self) -> bool:
+        """True if nothing is owed of its invoice."""
+        return not self.owed_minor
 
     @property
     def total_minor(self) -> int:
@@ -197,7 +202,7 @@ def unused(
         if part.total_minor > 0:
             known[invoice.id] = left.without(part)
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
-            found.append(Credit(line, part, invoice.status == "paid", since, less_tax))
+            found.append(Credit(line, part, invoice.outstanding_minor, since, less_tax))
     return found
 
 

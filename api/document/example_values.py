@@ -91,8 +91,9 @@ _NUMBERS: Final = {
     "slot_days": [0, 3, 7], "unpaid_days": 60, "confidence_percent": 80, "days_remaining": 14,
     "alert_percents": [80, 100], "redeemed": 0, "failures": 0, "deliveries": 1, "replays": 0,
     "failed_billing_records": 0, "pending_billing_records": 0, "rejected": 0, "duplicate": 0,
-    "row": 0, "extended_days": 0, "offset": 0, "open_cases": 0, "billed_before": None,
-    "least_cents": None, "spent_cents": None, "span_seconds": None, "quantity_next_period": 1,
+    "row": 0, "extended_days": 0, "offset": 0, "open_cases": 0, "at_most": None,
+    "billed_before": None, "least_cents": None, "spent_cents": None, "span_seconds": None,
+    "quantity_next_period": 1,
 }  # fmt: skip
 
 _WORDS: Final = {

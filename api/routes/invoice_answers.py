@@ -148,9 +148,10 @@ class LineAnswer(Answer):
     `total` is its cost after discounts and with taxes.
 
     If units do not all cost the same, `unit_amount` is their average, and `tiers` are those of the
-    whole cycle so far; `billed_before`, billed by earlier lines, is deducted from their sum. A line
-    of kind `minimum` or `commitment` charges `least_cents` less `spent_cents`. `explained` is the
-    arithmetic in words.
+    whole cycle so far; `billed_before`, billed by earlier lines, is deducted from their sum. Before
+    the close of the cycle a price by volume may fall: then `at_most`, the least that the cycle can
+    cost, takes the place of their sum. A line of kind `minimum` or `commitment` charges
+    `least_cents` less `spent_cents`. `explained` is the arithmetic in words.
     """
 
     kind: str
@@ -164,6 +165,7 @@ class LineAnswer(Answer):
     period_start: datetime | None
     period_end: datetime | None
     tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))
+    at_most: TierAnswer | None = Field(None, validation_alias=AliasPath("detail", "at_most"))
     billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
     least_cents: int | None = Field(None, validation_alias=AliasPath("detail", "least_minor"))
     spent_cents: int | None = Field(None, validation_alias=AliasPath("detail", "spent_minor"))

@@ -145,16 +145,25 @@ def highest(terms: PriceTerms, units: Decimal) -> Decimal:
 
 def lowest(terms: PriceTerms, units: Decimal) -> Decimal:
     """Return the minimum cost of `units` or more: a volume price may still fall."""
+    later = falls_to(terms, units)
+    return later.amount if later is not None else cost(terms, units)
+
+
+def falls_to(terms: PriceTerms, units: Decimal) -> Part | None:
+    """Return the minimum of a volume price beyond `units`, at the beginning of a later tier; None
+    if it is never below the cost of `units`.
+    """
     with localcontext(EXACT):
-        known, paid = cost(terms, units), units - terms.free_units
+        paid = units - terms.free_units
         if terms.model != "volume" or paid <= 0:
-            return known
+            return None
         later = (
-            then.flat_price + tier.up_to * then.unit_price
+            _part(tier.up_to, then.unit_price, then.flat_price)
             for tier, then in pairwise(terms.tiers)
             if tier.up_to is not None and tier.up_to >= paid
         )
-        return min([known, *later])
+        least = min(later, key=lambda one: one.amount, default=None)
+        return least if least is not None and least.amount < cost(terms, units) else None
 
 
 def rounded(amount: Decimal, currency: str = CREDIT) -> Decimal:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import AwareDatetime
 
-from billing.catalog.rating.rules import EXACT, parts, rounded
+from billing.catalog.rating.rules import EXACT, falls_to, parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
 from billing.core import ids, periods
 from billing.core.frozen import Frozen
@@ -117,7 +117,7 @@ def _line(
             "early": early,
             "zone": arrear.zone,
         }
-        | _priced(accrued, line),
+        | _priced(accrued, line, early=early),
     )
 
 
@@ -127,15 +127,17 @@ def _is_more(line: UsageLine, early: bool) -> bool:
     return by_volume and not early and line.amount_minor > 0
 
 
-def _priced(accrued: Accrued, line: UsageLine) -> dict[str, Any]:
+def _priced(accrued: Accrued, line: UsageLine, *, early: bool) -> dict[str, Any]:
     """Return the arithmetic of a line whose units do not all cost the same; else nothing.
 
     `tiers` are all the cycle's units so far by price; what was billed of them before is subtracted
-    from their sum.
+    from their sum. An `early` line bills at most `at_most`, the least that the cycle can cost.
     """
     if line.terms is None or line.terms.is_plain:
         return {}
-    return {
+    least = falls_to(line.terms, accrued.units) if early else None
+    bound = {"at_most": _tier(least, accrued.currency)} if least is not None else {}
+    return bound | {
         "price": line.terms.model_dump(mode="json"),
         "tiers": [_tier(part, accrued.currency) for part in parts(line.terms, accrued.units)],
         "billed_units": _plain(accrued.billed_units),

@@ -54,15 +54,21 @@ def _part(line: InvoiceLine, currency: str) -> str | None:
 
 
 def _tiers(detail: dict[str, Any], currency: str) -> str:
-    """Return all units of the cycle by price, less what earlier lines billed of them."""
-    parts = []
-    for tier in detail["tiers"]:
-        units, each, flat = (Decimal(tier[name]) for name in ("units", "unit_price", "flat_price"))
-        words = f"{show_decimal(units)} x {show_decimal(each)}"
-        parts.append(f"{show_decimal(flat)} + {words}" if flat else words)
+    """Return all units of the cycle by price, or the least that they can cost if they are billed
+    before its close, less what earlier lines billed of them.
+    """
+    words, least = " + ".join(map(_tier, detail["tiers"])), detail.get("at_most")
+    if least is not None:
+        words = f"{words}, but so far at most {_tier(least)}, the least that the cycle can cost"
     billed = detail.get("billed_minor", 0)
     less = f", less {show_money(billed, currency)} billed before" if billed else ""
-    return " + ".join(parts) + less
+    return words + less
+
+
+def _tier(tier: dict[str, str]) -> str:
+    units, each, flat = (Decimal(tier[name]) for name in ("units", "unit_price", "flat_price"))
+    words = f"{show_decimal(units)} x {show_decimal(each)}"
+    return f"{show_decimal(flat)} + {words}" if flat else words
 
 
 def _changes(line: InvoiceLine, currency: str) -> Iterator[str]:

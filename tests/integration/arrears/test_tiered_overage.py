@@ -124,8 +124,17 @@ async def test_what_a_volume_price_may_yet_give_back_is_billed_at_the_close(
     await until_billed(customer, 5000)
     # 90 units cost 90.00 now, and 50.00 at least however many come.
     assert [cents for _, cents, _ in await billed(customer)] == [5000]
+    (line,) = await usage_lines(customer)
+    assert [one["amount"] for one in (*line["tiers"], line["at_most"])] == ["90.00", "50.00"]
+    assert line["explained"].startswith(
+        "90.00 x 1.00, but so far at most 100.00 x 0.50, the least that the cycle can cost = 50.00"
+    )
     await customer.advance(to=RENEWAL)
     assert [(units, cents) for units, cents, _ in await billed(customer)] == [(90, 5000), (0, 4000)]
+    *_, rest = await usage_lines(customer)
+    assert (rest["at_most"], rest["explained"]) == (
+        None, "90.00 x 1.00, less 50.00 USD billed before = 40.00 USD"
+    )  # fmt: skip
     await customer.advance(days=28)
     assert await charged(customer) == [1900, 5000, 1900 + 4000, 1900]
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -34,6 +34,18 @@ def line(amount: int, quantity: str = "1", unit: str = "0", **fields: Any) -> In
             "1.00 + 100.00 x 0.10 + 50.00 x 0.05, less 5.00 USD billed before = 8.50 USD",
         ),
         (
+            # 90 at 0.05 are 4.50, but from 100 on each costs 0.031.
+            line(210, "20", "10.5", detail={
+                "tiers": [{"units": "90", "unit_price": "0.05", "flat_price": "0"}],
+                "at_most": {"units": "100", "unit_price": "0.031", "flat_price": "0"},
+                "billed_minor": 100,
+            }),
+            (
+                "90.00 x 0.05, but so far at most 100.00 x 0.031, the least that the cycle can"
+                " cost, less 1.00 USD billed before = 2.10 USD"
+            ),
+        ),
+        (
             line(1000, detail={"of_minor": 2000, "share": "1/2"}),
             "20.00 USD x 1/2 of the period = 10.00 USD",
         ),

@@ -47,7 +47,7 @@ class Credit(NamedTuple):
     part: Part
     """With its discount and tax."""
     owed_minor: int
-    """What is still owed of its invoice: a credit note lowers that first."""
+    """The part of its invoice that is still owed: a credit note lowers that first."""
     since: datetime
     """The instant from which its time is credited."""
     less_tax: bool = False

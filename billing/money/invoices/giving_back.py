@@ -52,9 +52,9 @@ class Part(NamedTuple):
         while True:
             part = self._besides(ended).up_to(left.total_minor - _added(ended))
             short = {
-                rate: left.taxes.get(rate, 0)
+                rate: max(0, left.taxes.get(rate, 0))
                 for rate, minor in part.taxes.items()
-                if minor > left.taxes.get(rate, 0)
+                if minor > max(0, left.taxes.get(rate, 0))
             }
             if not short:
                 return Part(part.total_minor + _added(ended), part.taxes | ended)
@@ -117,6 +117,15 @@ def room(rows: Rows, invoice: Invoice) -> Part:
     lines = [one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id]
     back = Part(sum(one.amount_minor for one in notes), _sums(notes))
     return Part(invoice.total_minor, _sums(lines)).without(back)
+
+
+def lent(rows: Rows, invoice: Invoice) -> Part:
+    """Return the part of an invoice that pays for others by their lines, less notes for them."""
+    taken = crediting(rows, invoice.id)
+    taxes = {rate: -minor for rate, minor in _sums(taken).items()}
+    given = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
+    for_others = [one for one in given if not is_of(one, invoice)]
+    return less(Part(-sum(one.total_minor for one in taken), taxes), for_others)
 
 
 def waits(rows: Rows, invoice: Invoice) -> bool:

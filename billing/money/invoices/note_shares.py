@@ -50,3 +50,12 @@ def _share_out(
         if left > 0 and source is not None:
             left -= _share_out(rows, source, min(left, credited.total_minor), found)
     return amount_minor - left
+
+
+def payers(rows: Rows, invoice: Invoice) -> list[Invoice]:
+    """Return the invoice, and those whose money paid it by its lines or by lines of those."""
+    found = [invoice]
+    for one in found:
+        sources = (rows.find(Invoice, source) for source in giving_back.credited_by(rows, one))
+        found += [source for source in sources if source is not None and source not in found]
+    return found

@@ -1,7 +1,7 @@
-"""The tax that a credit note credits, by the rates of the invoice's lines. Pure.
+"""The tax that a credit note credits, by the rates of what it credits. Pure.
 
 Each rate is rounded once per note, and the note that completes its invoice credits all the tax that
-is left.
+is left (docs/rules.md#invoices).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,19 @@ from fractions import Fraction
 from typing import Any
 
 from billing.core.money import round_exact
+from billing.matters.effects import Rows
+from billing.money.invoices import giving_back
 from billing.money.invoices.giving_back import Part, Rate, rate_of
-from billing.money.invoices.schemas import InvoiceLine
+from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 
-def taxes_of_note(
+def part_of(
     left: Part,
     amount_minor: int,
     lines: Sequence[InvoiceLine] = (),
     named: Sequence[Mapping[str, Any]] = (),
-) -> list[dict[str, Any]]:
-    """Return each rate with its `amount_minor` in a note over this amount of what is left.
+) -> Part:
+    """Return a note's part of what is left: this amount, with each rate's tax in it.
 
     `named` are the parts of `lines` that the note is about; without them it is about all of them.
     """
@@ -32,7 +34,42 @@ def taxes_of_note(
             found[rate] = min(tax, round_exact(asked.get(rate, Fraction(0))))
         else:
             found[rate] = round_exact(Fraction(tax * amount_minor, left.total_minor))
-    return Part(amount_minor, found).as_rows
+    return Part(amount_minor, found)
+
+
+def on(rows: Rows, invoice: Invoice, part: Part) -> Part:
+    """Return a credited part as a note on this invoice has it, also for one that it paid for.
+
+    No note has more of a tax than the invoice has left. A part whose rates the invoice does not
+    have takes back the lines by which it paid, with their tax.
+    """
+    room = giving_back.room(rows, invoice)
+    if any(minor and rate not in room.taxes for rate, minor in part.taxes.items()):
+        part = (
+            giving_back.lent(rows, invoice)
+            .up_to(part.total_minor)
+            ._replace(total_minor=part.total_minor)
+        )
+    if part.total_minor >= room.total_minor and _completes(rows, invoice, part, room):
+        return room._replace(total_minor=part.total_minor)
+    taxes = {
+        rate: min(minor, max(0, room.taxes.get(rate, 0))) for rate, minor in part.taxes.items()
+    }
+    return Part(part.total_minor, taxes)
+
+
+def _completes(rows: Rows, invoice: Invoice, part: Part, room: Part) -> bool:
+    """True if all the tax that an invoice has left belongs to the part that completes its total.
+
+    That is what rounding left, a cent for each note, or what lines credited at other rates. More
+    is left if it paid for something that bears less tax, which those lines have credited.
+    """
+    if any(minor < 0 for minor in room.taxes.values()):
+        return any(part.taxes.values())
+    written = sum(one.invoice_id == invoice.id for one in rows.of(CreditNote))
+    return all(
+        abs(minor - part.taxes.get(rate, 0)) <= written + 1 for rate, minor in room.taxes.items()
+    )
 
 
 def _of_lines(

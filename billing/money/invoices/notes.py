@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 from billing.core import ids
 from billing.matters.effects import Add, Issue, Work
-from billing.money.invoices import giving_back, note_shares, series, transitions
+from billing.money.invoices import giving_back, note_shares, note_taxes, series, transitions
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.note_taxes import taxes_of_note
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
@@ -50,16 +49,18 @@ def credit_note(
     # The whole amount is credited even if an invoice that paid for it was not read.
     shares.pop(invoice.id)
     own = amount_minor - sum(shares.values())
-    credited_by = giving_back.credited_by(w.rows, invoice)
+    rest = _asked(w, invoice, amount_minor, lines)
     lines = _up_to(lines, own)
     if own:
-        taxes = _taxes(w, invoice, own, giving_back.left(w.rows, invoice), lines)
+        part = _asked(w, invoice, own, lines)
+        rest = rest.without(part)
+        taxes = note_taxes.on(w.rows, invoice, part).as_rows
         noted = Noted(own, taxes, reason, suffix, lines, was_served)
         invoice = _take_back(w, invoice, noted, to_balance=to_balance)
     for source_id, minor in shares.items():
-        source = w.rows.get(Invoice, source_id)
-        of = credited_by.get(source_id) or giving_back.left(w.rows, source)
-        taxes = _taxes(w, source, minor, of)
+        source, part = w.rows.get(Invoice, source_id), rest.up_to(minor)
+        rest = rest.without(part)
+        taxes = note_taxes.on(w.rows, source, part).as_rows
         noted = Noted(minor, taxes, reason, _of(invoice, suffix), was_served=was_served)
         _take_back(w, source, noted, to_balance=True)
     return invoice
@@ -83,22 +84,17 @@ def credit_tax(
     """
     if part.total_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
-    credited_by = giving_back.credited_by(w.rows, invoice)
-    own = part.within(giving_back.room(w.rows, invoice))
-    left, changed = part.without(own), invoice
-    if own.total_minor > 0:
-        noted = Noted(own.total_minor, own.as_rows, reason, suffix, was_served=True)
-        changed = _take_back(w, invoice, noted)
-    for source_id, credited in credited_by.items():
-        source = w.rows.find(Invoice, source_id)
-        if source is None:
+    left, changed = part, invoice
+    for payer in note_shares.payers(w.rows, invoice):
+        own = left.within(giving_back.room(w.rows, payer))
+        left = left.without(own)
+        if own.total_minor <= 0:
             continue
-        more = left.within(credited).within(giving_back.room(w.rows, source))
-        left = left.without(more)
-        if more.total_minor > 0:
-            named = more.total_minor, more.as_rows, reason, _of(invoice, suffix)
-            noted = Noted(*named, was_served=True)
-            _take_back(w, source, noted, to_balance=True)
+        is_own = payer.id == invoice.id
+        named = suffix if is_own else _of(invoice, suffix)
+        noted = Noted(own.total_minor, own.as_rows, reason, named, was_served=True)
+        written = _take_back(w, payer, noted, to_balance=not is_own)
+        changed = written if is_own else changed
     return changed
 
 
@@ -170,7 +166,7 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
     if credited != amount:
         transitions.add_balance(w, invoice, "credited", amount - credited, part="-void")
     transitions.announce(w, voided, "voided", reason=reason)
-    taxes = _taxes(w, invoice, amount, giving_back.left(w.rows, invoice))
+    taxes = giving_back.room(w.rows, invoice).as_rows
     _issue_note(w, invoice, Noted(amount, taxes, reason, "void"))
     return voided
 
@@ -186,27 +182,21 @@ def reverse(
 ) -> None:
     """Write the note for a part of a numbered invoice whose money went back to its payer, once."""
     transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
-    taxes = _taxes(w, invoice, amount_minor, giving_back.left(w.rows, invoice))
+    part = _asked(w, invoice, amount_minor)
+    taxes = note_taxes.on(w.rows, invoice, part).as_rows
     noted = Noted(amount_minor, taxes, reason, suffix, was_served=was_served)
     _issue_note(w, invoice, noted)
 
 
-def _taxes(
+def _asked(
     w: Work[InvoiceFacts],
     invoice: Invoice,
     amount_minor: int,
-    of: Part,
     lines: tuple[dict[str, Any], ...] = (),
-) -> list[dict[str, Any]]:
-    """Return the tax in this amount of a part; the note that completes the invoice has the rest."""
-    room = giving_back.room(w.rows, invoice)
-    if amount_minor >= room.total_minor:
-        return room.as_rows
-    charged = transitions.lines_of(w.rows, invoice.id)
-    asked = taxes_of_note(of, amount_minor, charged, lines)
-    found = {giving_back.rate_of(one): one["amount_minor"] for one in asked}
-    within = {rate: min(minor, max(0, room.taxes.get(rate, 0))) for rate, minor in found.items()}
-    return Part(amount_minor, within).as_rows
+) -> Part:
+    """Return this amount of what is left of the invoice's charges, or of the named parts."""
+    left, charged = giving_back.left(w.rows, invoice), transitions.lines_of(w.rows, invoice.id)
+    return note_taxes.part_of(left, amount_minor, charged, lines)
 
 
 def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:

@@ -10,7 +10,7 @@ from billing.money.dunning import cases
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
-from billing.money.invoices.note_shares import reserved
+from billing.money.invoices.note_shares import payers, reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments
@@ -90,7 +90,8 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
         return
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
     part = owed.up_to(creditable(w.rows, before))
-    if part.total_minor < owed.total_minor and reserved(w.rows, before):
+    held = (reserved(w.rows, one) for one in payers(w.rows, before))
+    if part.total_minor < owed.total_minor and any(held):
         return
     after = notes.credit_tax(w, before, part, reason, suffix)
     _end_with_note(w, before, after, reason)

@@ -48,14 +48,11 @@ class Part(NamedTuple):
         """Return as much of this part as is `left`, in this part's proportion of price and taxes;
         if less is left of a tax than its proportion, all that is left of it.
         """
+        held = {rate: max(0, left.taxes.get(rate, 0)) for rate in self.taxes}
         ended = dict[Rate, int]()
         while True:
             part = self._besides(ended).up_to(left.total_minor - _added(ended))
-            short = {
-                rate: max(0, left.taxes.get(rate, 0))
-                for rate, minor in part.taxes.items()
-                if minor > max(0, left.taxes.get(rate, 0))
-            }
+            short = {rate: held[rate] for rate, minor in part.taxes.items() if minor > held[rate]}
             if not short:
                 return Part(part.total_minor + _added(ended), part.taxes | ended)
             ended |= short

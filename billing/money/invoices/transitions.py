@@ -360,12 +360,14 @@ def owe_tax_of_credited(w: Work[InvoiceFacts], draft: Invoice) -> None:
 
 
 def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:
-    """True if it was drafted before the proof that its customer accounts for the tax itself."""
+    """True if it was drafted before the proof that its customer accounts for the tax itself, or
+    paid for an invoice that was.
+    """
     known = w.facts.taxation
     if why_none(known) != "reverse_charge":
         return False
-    left = giving_back.left(w.rows, invoice)
-    return giving_back.added_by(left, known.country or "").total_minor > 0
+    parts = giving_back.left(w.rows, invoice), giving_back.room(w.rows, invoice)
+    return any(giving_back.added_by(one, known.country or "").total_minor > 0 for one in parts)
 
 
 def _codes(rows: Rows, invoice: Invoice) -> set[str]:

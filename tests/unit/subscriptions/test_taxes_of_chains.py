@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.core import ids
 from billing.core.errors import Conflict
 from billing.money.invoice_requests import corrections
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from tests.searching import examples
 from tests.unit.worked.player import Player, instant
 
@@ -30,6 +31,7 @@ class Chain(Player):
 
     def __init__(self, percents: tuple[str, ...], seats: int, *, inclusive: bool) -> None:
         self.percents, self.inclusive, self.proven = percents, inclusive, False
+        self.abroad, self.sorry, self.taxed = False, False, Fraction(0)
         super().__init__(
             {
                 "currency": "EUR", "zone": "UTC", "terms": {key: {"seats": True} for key in PLANS},
@@ -41,7 +43,7 @@ class Chain(Player):
 
     def _taxation(self) -> Taxation:
         return Taxation(
-            included_in=("EUR",) if self.inclusive else (), exempt=self.proven,
+            included_in=("EUR",) if self.inclusive else (), exempt=self.proven or self.abroad,
             jurisdictions=tuple(
                 Jurisdiction(key=f"XX-{number}", name="Tax", rates={"standard": Decimal(percent)})
                 for number, percent in enumerate(self.percents)
@@ -53,6 +55,8 @@ class Chain(Player):
         days = min(days, DAYS - self.day - Fraction(1, 24))
         price = PLANS[self.plan] * self.seats
         self.served += price * days / DAYS
+        if not self.abroad:
+            self.taxed += price * days / DAYS
         self.day += days
         return (instant(START) + timedelta(seconds=int(self.day * 86400))).isoformat()
 
@@ -82,6 +86,7 @@ class Chain(Player):
                 suffix=f"n{len(self.rows.of(CreditNote))}"))  # fmt: skip
         except Conflict:
             return False
+        self.sorry = True
         return True
 
     @property
@@ -113,13 +118,23 @@ def judge(chain: Chain) -> None:
     whole = 1 + sum(rates)
     for number, rate in enumerate(rates):
         exact = total * rate / whole
+        if chain.abroad:
+            exact = chain.taxed * rate
         assert abs(taxes[f"XX-{number}"] - exact) <= chain.documents, "tax kept of what is kept"
     if chain.proven:
         assert sum(taxes.values()) == 0, "tax stays though the VAT id is proven"
     left = PLANS[chain.plan] * chain.seats * (DAYS - chain.day) / DAYS
     net = chain.served + left
     exact = net if chain.inclusive else net * whole
-    assert abs(total - exact) <= chain.documents, "what is kept is what was served"
+    if chain.abroad:
+        exact = net + chain.taxed * sum(rates)
+    if not chain.sorry:
+        assert abs(total - exact) <= chain.documents, "what is kept is what was served"
+    judge_bounds(chain)
+
+
+def judge_bounds(chain: Chain) -> None:
+    """No invoice gives back more than its total or its tax, nor more than it charged."""
     for invoice in chain.rows.of(Invoice):
         notes = [one for one in chain.rows.of(CreditNote) if one.invoice_id == invoice.id]
         lines = [one for one in chain.rows.of(InvoiceLine) if one.invoice_id == invoice.id]
@@ -127,8 +142,28 @@ def judge(chain: Chain) -> None:
         back, charged = _taxes(notes), _taxes(lines)
         assert all(back[rate] <= max(0, charged[rate]) for rate in back), "more tax than charged"
         assert all(one.tax_minor >= 0 for one in notes)
-        if not chain.proven:
+        if not chain.proven and not chain.abroad:
             judge_notes(chain, notes)
+        judge_charges(chain, invoice)
+
+
+def judge_charges(chain: Chain, invoice: Invoice) -> None:
+    """What notes name as its own, and lines of others, is within what the invoice charged."""
+    name = ids.encode(ids.INVOICE, invoice.id)
+    lines = chain.rows.of(InvoiceLine)
+    charged = [one for one in lines if one.invoice_id == invoice.id and one.kind != PRORATION]
+    drawn = [one for one in lines if one.credited_invoice_id == invoice.id]
+    of_it = [
+        one for one in chain.rows.of(CreditNote)
+        if one.fact_key.endswith(f"/of/{name}")
+        or (one.invoice_id == invoice.id and "/of/" not in one.fact_key)
+    ]  # fmt: skip
+    back = sum(one.amount_minor for one in of_it) - sum(one.total_minor for one in drawn)
+    assert back <= sum(one.total_minor for one in charged), "more is credited than was charged"
+    taxes, most = _taxes(of_it), _taxes(charged)
+    taxes.subtract(_taxes(drawn))
+    cents = len(of_it) + len(drawn)
+    assert all(taxes[rate] <= most[rate] + cents for rate in taxes), "more tax than was charged"
 
 
 def judge_notes(chain: Chain, notes: list[CreditNote]) -> None:
@@ -214,3 +249,70 @@ def test_the_tax_that_is_kept_is_the_rates_share_of_what_is_kept(
     if ends is not None:
         chain.end(ends)
         judge(chain)
+
+
+@settings(max_examples=examples(20))
+@given(percents=st.sampled_from(TAXES), seats=st.integers(1, 12), steps=steps, ends=days)
+def test_a_customer_who_bears_no_tax_any_more_keeps_the_tax_of_the_time_before(
+    percents: tuple[str, ...],
+    seats: int,
+    steps: list[tuple[str, int, Fraction]],
+    ends: Fraction,
+) -> None:
+    """The next change is the first without tax; what was served before keeps its own."""
+    chain = Chain(percents, seats, inclusive=False)
+    chain.go_on(Fraction(1))
+    chain.abroad = True
+    # Another plan, so that the old one's time is credited whatever the steps are.
+    chain.change("solo" if chain.plan != "solo" else "pro", seats, Fraction(0))
+    for step in steps:
+        chain.change(*step)
+        judge(chain)
+    chain.end(ends)
+    judge(chain)
+
+
+@settings(max_examples=examples(20))
+@given(
+    percents=st.sampled_from(TAXES),
+    inclusive=st.booleans(),
+    seats=st.integers(1, 12),
+    steps=steps,
+    sorry=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9000)), min_size=1, max_size=8),
+)
+def test_what_operators_credit_of_a_chain_has_its_tax(
+    percents: tuple[str, ...],
+    inclusive: bool,
+    seats: int,
+    steps: list[tuple[str, int, Fraction]],
+    sorry: list[tuple[int, int]],
+) -> None:
+    chain = Chain(percents, seats, inclusive=inclusive)
+    for step, (which, amount) in zip(steps, sorry, strict=False):
+        chain.change(*step)
+        written = chain.rows.of(Invoice)
+        chain.credit(written[which % len(written)], amount)
+        judge(chain)
+    for which, amount in sorry:
+        written = chain.rows.of(Invoice)
+        chain.credit(written[which % len(written)], amount)
+        judge(chain)
+    give_all(chain)
+    total, taxes = chain.kept
+    assert total == 0, "all can be credited"
+    assert all(abs(tax) <= chain.documents for tax in taxes.values())
+
+
+def give_all(chain: Chain) -> None:
+    """Credit all that is left of each invoice."""
+    for invoice in chain.rows.of(Invoice):
+        left = 0
+
+        def see(w: Any, invoice: Invoice = invoice) -> None:
+            nonlocal left
+            left = corrections.left_of(w, invoice.id, to="balance")
+
+        chain.do(see)
+        if left:
+            assert chain.credit(invoice, left)
+            judge_bounds(chain)

@@ -188,6 +188,47 @@ async def test_tax_that_a_waiting_change_holds_goes_back_once_that_is_decided(
     assert sum(cents for _, cents in notes) == tax
 
 
+async def test_tax_goes_back_whole_along_a_chain_of_changes(actors: Actors, register: None) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.subscribed("pro")
+    for plan in ("basic", "pro", "basic"):
+        await change(customer, plan=plan, when="now")
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(to="2027-01-01T12:00:00Z")
+    assert (await customer.ask("GET", "/billing/tax"))["vat_status"] == "valid"
+    assert await kept(customer) == (1900, 0), "the price of basic, without tax"
+
+
+async def test_each_note_of_a_chain_of_changes_has_its_tax(actors: Actors, register: None) -> None:
+    customer = await of_german_seller(actors)
+    await customer.subscribed("basic")
+    for day, plan in ((3, "pro"), (5, "basic")):
+        await customer.advance(to=f"2027-01-{day:02}T10:00:00Z")
+        await change(customer, plan=plan, when="now")
+    await customer.advance(to="2027-01-07T10:00:00Z")
+    ends = {"at": "now", "refund": "refund"}
+    await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)
+    # Two days of basic, of pro and of basic again are 562 of 31, and 112 of tax.
+    total, tax = await kept(customer)
+    assert abs(total - 674) <= 3
+    assert abs(tax - 112) <= 3
+    for amount, cents in await back(customer):
+        assert abs(cents * 6 - amount) <= 6, "a sixth is tax"
+
+
+async def kept(customer: Customer) -> tuple[int, int]:
+    """What invoices charged less what notes gave back, and the tax in it."""
+    [charged] = await customer.rows(
+        "SELECT sum(total_minor)::int AS total, sum(tax_minor)::int AS tax"
+        " FROM invoices WHERE account_id = %(me)s AND number IS NOT NULL"
+    )
+    gone = await back(customer)
+    total, tax = charged["total"], charged["tax"]
+    return total - sum(one for one, _ in gone), tax - sum(one for _, one in gone)
+
+
 async def back(customer: Customer) -> list[tuple[int, int]]:
     """Amount and tax of each credit note."""
     rows = await customer.rows(

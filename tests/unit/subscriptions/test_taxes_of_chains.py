@@ -144,7 +144,20 @@ def judge_bounds(chain: Chain) -> None:
         assert all(one.tax_minor >= 0 for one in notes)
         if not chain.proven and not chain.abroad:
             judge_notes(chain, notes)
+            judge_document(chain, invoice, notes)
         judge_charges(chain, invoice)
+
+
+def judge_document(chain: Chain, invoice: Invoice, notes: list[CreditNote]) -> None:
+    """The tax of what notes leave of an invoice is its rate's share of that."""
+    rates = [Fraction(one) / 100 for one in chain.percents]
+    total = invoice.total_minor - sum(one.amount_minor for one in notes)
+    lines = [one for one in chain.rows.of(InvoiceLine) if one.invoice_id == invoice.id]
+    taxes = _taxes(lines)
+    taxes.subtract(_taxes(notes))
+    for number, rate in enumerate(rates):
+        exact = total * rate / (1 + sum(rates))
+        assert abs(taxes[f"XX-{number}"] - exact) <= len(notes) + 1, "tax of what is left"
 
 
 def judge_charges(chain: Chain, invoice: Invoice) -> None:

@@ -27,7 +27,9 @@ class _Line:
 
 
 class ReportTurns:
-    """The reports under way. A slow reader keeps its report under way, but no turn."""
+    """The reports under way. A slow reader keeps its report under way, but no turn; one that
+    does not read is dropped (`api/edge/slow_clients.py`).
+    """
 
     def __init__(self) -> None:
         self._pages = asyncio.Semaphore(AT_ONCE)

@@ -1,7 +1,8 @@
-"""Drops clients that send slowly or without an end.
+"""Drops clients that send slowly or without an end, and those that do not read their answers.
 
 A whole header comes within 10 seconds and has at most 65,536 bytes; a whole body comes within 30.
-uvicorn waits for ever and keeps whatever comes, before it is known who sends it.
+Of an answer, a client takes 65,536 bytes or the rest within 30. uvicorn waits for ever and keeps
+whatever comes, before it is known who sends it.
 """
 
 from asyncio import BaseTransport, TimerHandle
@@ -21,6 +22,8 @@ from api.edge.request_limits import BODY_BYTES
 HEADER_BYTES: Final = 65_536
 HEADER_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0
+ANSWER_BYTES: Final = 65_536
+ANSWER_SECONDS: Final = 30.0
 # A body in chunks of one byte takes six bytes for each.
 REQUEST_BYTES: Final = 8 * BODY_BYTES
 
@@ -35,11 +38,13 @@ class ImpatientProtocol(HttpToolsProtocol):
         "first byte": HEADER_SECONDS,
         "header": HEADER_SECONDS,
         "body": BODY_SECONDS,
+        "answer": ANSWER_SECONDS,
     }
     url: bytes = b""  # until uvicorn sets it with the first request
     _part: Part = "first byte"
     _taken: int = 0
     _deadline: TimerHandle | None = None
+    _reading: TimerHandle | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -50,6 +55,17 @@ class ImpatientProtocol(HttpToolsProtocol):
         """Wait no more."""
         self._expect("answer")
         super().connection_lost(exc)
+        self._read()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that has more of its answer than it takes."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """The client has taken what there was."""
+        super().resume_writing()
+        self._read()
 
     def data_received(self, data: bytes) -> None:
         """Take some bytes. A request that comes whole needs no clock."""
@@ -112,6 +128,22 @@ class ImpatientProtocol(HttpToolsProtocol):
             self._watch()  # an earlier request is being answered, and nothing is read meanwhile
             return
         self._end("REQUEST_TIMEOUT")
+
+    def _await_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.seconds["answer"], self._unread, unread)
+
+    def _unread(self, before: int) -> None:
+        """End a connection whose client has taken too little; what it left is thrown away."""
+        if before - self.transport.get_write_buffer_size() < ANSWER_BYTES:
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle

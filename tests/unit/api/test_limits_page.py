@@ -71,6 +71,9 @@ def rate(notation: str) -> str:
         ("a whole header, a whole body", [
             f"{slow_clients.HEADER_SECONDS:.0f} s", f"{slow_clients.BODY_SECONDS:.0f} s",
         ]),
+        ("an answer that is not read", [
+            slow_clients.ANSWER_BYTES, f"{slow_clients.ANSWER_SECONDS:.0f} s",
+        ]),
         ("bearer token", [auth.MAX_TOKEN_CHARS]),
         ("`Idempotency-Key`", [idempotency.MAX_KEY_CHARS]),
         ("money requests *", [rate(_SET.rate_limit_money)]),

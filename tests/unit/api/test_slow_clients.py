@@ -1,6 +1,7 @@
 """A connection on which too little comes is ended: raw sockets, and a server that listens."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -8,10 +9,13 @@ from time import monotonic
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from api.app import create_app
 from api.edge.slow_clients import (
+    ANSWER_BYTES,
+    ANSWER_SECONDS,
     BODY_SECONDS,
     HEADER_BYTES,
     HEADER_SECONDS,
@@ -25,7 +29,7 @@ from tests.unit.api.conftest import lonely_settings
 
 HEAD = b"POST /api/v1/webhooks/stripe HTTP/1.1\r\nhost: api\r\ncontent-length: 40\r\n"
 WHOLE = b"GET /api/v1/meta/features HTTP/1.1\r\nhost: api\r\n\r\n"
-HEADER_TIME, BODY_TIME = 0.5, 1.0
+HEADER_TIME, BODY_TIME, ANSWER_TIME = 0.5, 1.0, 1.0
 PATIENCE = 60.0
 
 
@@ -33,7 +37,7 @@ class Hasty(ImpatientProtocol):
     """With less patience than outside of tests."""
 
     seconds: dict[Part, float] = {  # noqa: RUF012
-        "first byte": HEADER_TIME, "header": HEADER_TIME, "body": BODY_TIME,
+        "first byte": HEADER_TIME, "header": HEADER_TIME, "body": BODY_TIME, "answer": ANSWER_TIME,
     }  # fmt: skip
 
 
@@ -116,7 +120,7 @@ async def connected(port: int) -> AsyncIterator[Client]:
 
 
 def test_the_patience_is_what_the_rules_say() -> None:
-    assert (HEADER_SECONDS, BODY_SECONDS) == (10.0, 30.0)
+    assert (HEADER_SECONDS, BODY_SECONDS, ANSWER_SECONDS) == (10.0, 30.0, 30.0)
     config = server_config(create_app(lonely_settings()), lonely_settings())
     assert config.http is ImpatientProtocol
     assert not config.server_header
@@ -276,6 +280,66 @@ async def test_a_request_that_is_answered_slowly_is_not_cut_off(app: FastAPI) ->
         client.writer.write(b"GET /slow HTTP/1.1\r\nhost: api\r\n\r\nGET /sl")
         seen, _ = await client.rest()
     assert b'{"done":true}' in seen, seen
+
+
+@asynccontextmanager
+async def streaming(app: FastAPI, pages: int) -> AsyncIterator[tuple[Client, asyncio.Event]]:
+    """A client that has asked for a long answer and read its first bytes; set once that ended.
+
+    The sockets hold little, so that the server is soon left with what the client does not read.
+    """
+    ended = asyncio.Event()
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            for _ in range(pages):
+                yield b"x" * 2 * ANSWER_BYTES
+        finally:
+            ended.set()
+
+    async def long() -> StreamingResponse:
+        return StreamingResponse(parts())
+
+    app.add_api_route("/long", long)
+    async with serving(app, lonely_settings()) as port:
+        mine = socket.socket()
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        mine.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(mine, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=mine, limit=ANSWER_BYTES // 2)
+        writer.write(b"GET /long HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        try:
+            yield Client(reader, writer, monotonic()), ended
+        finally:
+            writer.transport.abort()
+
+
+async def test_an_answer_that_nobody_reads_is_ended(app: FastAPI) -> None:
+    async with streaming(app, pages=1000) as (client, ended):
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+        assert monotonic() - client.since >= ANSWER_TIME
+        seen, _ = await client.rest()
+    assert not seen.endswith(b"0\r\n\r\n"), "it breaks off"
+
+
+async def test_an_answer_of_which_a_few_bytes_are_read_is_ended(app: FastAPI) -> None:
+    async with streaming(app, pages=1000) as (client, ended), asyncio.timeout(PATIENCE):
+        while not ended.is_set():
+            await client.reader.read(100)
+            await asyncio.sleep(ANSWER_TIME / 10)
+
+
+async def test_an_answer_that_is_read_slowly_comes_whole(app: FastAPI) -> None:
+    seen = 0
+    async with streaming(app, pages=50) as (client, ended), asyncio.timeout(PATIENCE):
+        while part := await client.reader.read(ANSWER_BYTES):
+            seen += len(part)
+            await asyncio.sleep(ANSWER_TIME / 50)
+    assert ended.is_set()
+    assert seen > 100 * ANSWER_BYTES
+    assert monotonic() - client.since > 2 * ANSWER_TIME
 
 
 @pytest.mark.parametrize(

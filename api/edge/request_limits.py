@@ -67,6 +67,10 @@ class RequestLimitMiddleware:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await problems.from_code("BAD_REQUEST")(scope, receive, send)
             return
+        if scope["path"].endswith("\n"):
+            # The router would match it as the path without it, which a proxy may guard.
+            await problems.from_code("NOT_FOUND")(scope, receive, send)
+            return
         twice = repeated(scope) if scope["query_string"] else None
         if twice is not None:
             refusal = problems.problem(400, "BAD_REQUEST", f"{twice} was sent twice")

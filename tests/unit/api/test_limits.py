@@ -118,6 +118,12 @@ async def test_a_number_too_long_to_read_is_a_bad_request(client: httpx2.AsyncCl
     assert answer.status_code in {400, 422}
 
 
+async def test_a_line_break_at_the_end_of_a_path_is_part_of_it(client: httpx2.AsyncClient) -> None:
+    for path in (f"{ACCOUNTS}%0a", f"{ACCOUNTS}%0a/", "/health%0A", "/api/v1/meta/features%0a"):
+        answer = await client.get(path, headers=authorized())
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND"), path
+
+
 async def test_a_nul_in_the_address_is_a_bad_request(client: httpx2.AsyncClient) -> None:
     for path in (f"{ACCOUNTS}/a%00b", f"{ACCOUNTS}?q=%00"):
         answer = await client.get(path, headers=authorized())

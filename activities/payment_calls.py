@@ -16,7 +16,8 @@ from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
-from billing.money.payments.rules import CARD_GONE, CheckoutSession, Outcome
+from billing.money.payments.card_rules import BARRED
+from billing.money.payments.rules import CARD_GONE, CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
 
@@ -111,7 +112,7 @@ class Charger:
         unreached = Outcome(kind="unreached", intent_id=intent_id)
         chosen = await self._chosen(attempt)
         if chosen.card is None:
-            return unreached
+            return _declined_unasked(unreached, BARRED if chosen.is_barred else CARD_GONE)
         await failpoint("charge.before_confirm")
         try:
             with doubting_a_key():
@@ -125,7 +126,7 @@ class Charger:
         except ProviderFailure:
             if not await self._is_gone(attempt, chosen.card):
                 return unreached  # refused before the card was reached
-            return unreached.model_copy(update={"kind": "declined", "decline": CARD_GONE})
+            return _declined_unasked(unreached, CARD_GONE)
         except Unavailable as doubt:
             if doubt.code == KEY_IN_USE:
                 await failpoint("confirm.in_use")
@@ -276,6 +277,11 @@ class Charger:
 def no_attempt() -> Conflict:
     """Return the error for a try of a card that no attempt on record asks for."""
     return Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+
+
+def _declined_unasked(unreached: Outcome, why: Decline) -> Outcome:
+    """Return the outcome of a try whose card was lost after the try was put on record."""
+    return unreached.model_copy(update={"kind": "declined", "decline": why})
 
 
 def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:

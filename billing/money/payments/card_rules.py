@@ -13,6 +13,7 @@ from billing.core.errors import Conflict, PaymentRequired
 from billing.money.payment_methods.rules import is_debit, takes
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
+from billing.money.payments.rules import Decline
 from billing.money.payments.schemas import Attempt
 
 MAX_ATTEMPTS_PER_CARD: Final = 15
@@ -25,6 +26,9 @@ WORDS: Final[dict[Untried, str]] = {
     "too_many_attempts": "the card was declined too often lately: use another",
     "debits_returned": "too many debits of this invoice failed: pay it by card",
 }
+
+BARRED: Final = Decline(code="card_barred", message=WORDS["card_barred"])
+"""The decline of a card that was barred after its try was put on record."""
 
 
 def why_not(card: Method, declines: int) -> Untried | None:

@@ -2,7 +2,7 @@
 
 Codes are Stripe's `decline_code`; its error `code` when the bank gave none; the reason in the
 outcome of a charge that Stripe blocked itself; and its code for a bank account or mandate that it
-refuses before contacting any bank. `card_gone` and `customer_gone` are ours
+refuses before contacting any bank. `card_barred`, `card_gone` and `customer_gone` are ours
 (docs/rules.md#dunning).
 """
 
@@ -16,7 +16,8 @@ _HARD: Final = frozenset(
         "bank_account_closed", "bank_account_declined", "bank_account_frozen",
         "bank_account_invalid_details", "bank_account_restricted", "bank_account_unusable",
         "bank_account_unverified", "bank_account_verification_failed", "bank_ownership_changed",
-        "billing_invalid_mandate", "card_gone", "card_not_supported", "currency_not_supported",
+        "billing_invalid_mandate", "card_barred", "card_gone", "card_not_supported",
+        "currency_not_supported",
         "customer_gone", "debit_not_authorized", "do_not_try_again", "expired_card",
         "expired_payment_method", "fraudulent", "highest_risk_level", "incorrect_number",
         "india_recurring_payment_mandate_canceled", "invalid_account", "invalid_expiry_month",

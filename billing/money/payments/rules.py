@@ -97,10 +97,8 @@ class Decline(Frozen):
         return self.advice in BARRING or self.reason in BARRING
 
 
-CARD_GONE: Final = Decline(
-    code="card_gone", message="the card was removed at the payment provider: save a card again"
-)
-"""The decline of a card that the provider no longer has for its customer."""
+CARD_GONE: Final = Decline(code="card_gone", message="the card was removed: save a card again")
+"""The decline of a card that its customer no longer has, here or at the provider."""
 
 
 class Outcome(Frozen):

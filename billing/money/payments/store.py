@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, and_, exists, func, or_, select
+from sqlalchemy import RowMapping, Select, and_, case, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,21 +43,16 @@ _COUNT = Prepared(
     select(func.count()).select_from(payments).where(payments.c.invoice_id == given("invoice_id"))
 )
 _FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
+_CHARGEABLE = and_(payment_methods.c.status == "active", payment_methods.c.barred_at.is_(None))
 _CARD_OF = Prepared(
     select(
         payment_attempts.c.status,
         payment_attempts.c.payment_method_id.label("method_id"),
-        payment_methods.c.stripe_payment_method_id.label("card"),
+        case((_CHARGEABLE, payment_methods.c.stripe_payment_method_id)).label("card"),
         payment_methods.c.provider_kind,
+        payment_methods.c.barred_at.is_not(None).label("is_barred"),
     )
-    .outerjoin(
-        payment_methods,
-        and_(
-            payment_methods.c.id == payment_attempts.c.payment_method_id,
-            payment_methods.c.status == "active",
-            payment_methods.c.barred_at.is_(None),
-        ),
-    )
+    .outerjoin(payment_methods, payment_methods.c.id == payment_attempts.c.payment_method_id)
     .where(payment_attempts.c.key == given("key"))
 )
 _ATTEMPTS_OF = Prepared(
@@ -272,6 +267,7 @@ class AttemptCard(NamedTuple):
     """Provider id; None if the card was removed, or barred by its bank."""
     provider_kind: str | None
     """`card`, or another type of the provider, such as `sepa_debit`."""
+    is_barred: bool = False
 
 
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:

@@ -156,3 +156,25 @@ async def test_a_card_that_was_given_again_meanwhile_is_not_gone(
     payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
     outcome = await charger.charge(payment, tried, off_session=True, again=False)
     assert outcome.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("is_barred", "reason"),
+    [(True, "card_barred"), (False, "card_gone")],
+    ids=["barred", "removed"],
+)
+async def test_a_card_that_was_lost_since_its_try_began_is_declined_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, *, is_barred: bool, reason: str
+) -> None:
+    async def card_of(*_: Any) -> store.AttemptCard:
+        return store.AttemptCard("pending", UUID(int=3), None, "card", is_barred)
+
+    monkeypatch.setattr(store, "card_of", card_of)
+    provider: Any = Provider()
+    charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
+    payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
+    outcome = await charger.charge(payment, tried, off_session=True, again=False)
+    decline = outcome.decline
+    assert decline is not None
+    assert (outcome.kind, decline.reason, decline.decline_class) == ("declined", reason, "hard")
+    assert provider.confirmed == []

@@ -152,7 +152,9 @@ class PayPalGateway:
         order_id = capture["supplementary_data"]["related_ids"]["order_id"]
         order = await self._ask("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
         made = order["purchase_units"][0].get("payments", {}).get("refunds", [])
-        return Taken(refunds=tuple(_refund(one) for one in made))
+        refunds = (_refund(one) for one in made)
+        # An entry of 0.00, such as a reversal of what is refunded already, took nothing back.
+        return Taken(refunds=tuple(one for one in refunds if one.amount_minor))
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -177,6 +177,8 @@ class PayPal:
         capture = _found(order.capture)
         given = sum(Decimal(one["amount"]["value"]) for one in order.refunds.values())
         left = Decimal(capture["amount"]["value"]) - given
+        if not left:
+            raise Refusal(422, "UNPROCESSABLE_ENTITY", "CAPTURE_FULLY_REFUNDED")
         back: Json = {
             "id": _new_id(), "status": "COMPLETED", "create_time": _now(),
             "amount": capture["amount"] | {"value": str(left)},

@@ -135,9 +135,12 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
         return {"status": "settled"}
 
     @router.post("/_sandbox/paypal/orders/{order_id}/reverse")
-    async def reverse(order_id: str) -> Json:
-        paypal.reverse(order_id)
-        return {"status": "reversed"}
+    async def reverse(order_id: str) -> Response:
+        try:
+            paypal.reverse(order_id)
+        except Refusal as refused:
+            return JSONResponse(refused.body, refused.status)
+        return JSONResponse({"status": "reversed"})
 
     @router.post("/_sandbox/paypal/orders/{order_id}/repeat")
     async def repeat(order_id: str) -> Json:

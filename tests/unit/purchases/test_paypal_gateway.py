@@ -92,6 +92,38 @@ async def test_an_order_is_made_once_captured_once_and_given_back_once() -> None
     await paypal.close()
 
 
+async def test_a_reversal_of_what_is_refunded_already_took_nothing_back() -> None:
+    paypal, browser = stand_in()
+    made = await paypal.create_order(WANTED)
+    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    taken = await paypal.capture_order(made.order_id, "one")
+    assert taken.capture is not None
+    assert taken.capture.intent_id is not None
+    reverse = f"/_sandbox/paypal/orders/{made.order_id}/reverse"
+    assert (await browser.post(reverse)).status_code == 200
+    assert (await browser.post(reverse)).status_code == 422, "nothing is left"
+    booked = (await paypal.taken_back(taken.capture.intent_id)).refunds
+    assert [one.amount_minor for one in booked] == [999]
+    await paypal.close()
+
+    known = await browser.get("/_sandbox/paypal/orders", params={"custom_id": WANTED.custom_id})
+    (order,) = known.json()["data"]
+    refunds = order["purchase_units"][0]["payments"]["refunds"]
+    nothing = {"currency_code": "EUR", "value": "0.00"}
+    refunds.append(refunds[0] | {"id": "EMPTY", "amount": nothing})
+    (capture,) = order["purchase_units"][0]["payments"]["captures"]
+
+    def told(request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        if path.endswith("/token"):
+            return httpx2.Response(200, json={"access_token": "t", "expires_in": 900})
+        return httpx2.Response(200, json=capture if "/captures/" in path else order)
+
+    again = gateway(httpx2.MockTransport(told))
+    assert (await again.taken_back(taken.capture.intent_id)).refunds == booked
+    await again.close()
+
+
 async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     paypal, browser = stand_in()
     assert await paypal.retrieve_order("FORGOTTEN") == Order(order_id="FORGOTTEN", status="gone")

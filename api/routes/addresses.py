@@ -17,7 +17,9 @@ from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.tax_rates import until_asked, want_rates
+from api.user_scope import only_user
 from billing.core import clock, ids
+from billing.core.errors import NotFound
 from billing.money.addresses import service, store
 from billing.money.addresses.tables import billing_addresses
 
@@ -104,10 +106,10 @@ class RemovedAddressAnswer(Answer):
 
 @router.get("/billing/addresses", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
 async def list_addresses(call: MemberCall, paging: Paging) -> Page[AddressAnswer]:
-    """The account's billing addresses, newest first."""
+    """The account's billing addresses, newest first; a member sees none of another user."""
     keys = (billing_addresses.c.created_at, billing_addresses.c.id)
     async with call.transaction() as connection:
-        query = store.listing(call.account.id)
+        query = store.listing(call.account.id, only_user(call))
         return await paginate(connection, query, keys, paging, AddressAnswer.of)
 
 
@@ -134,9 +136,11 @@ async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey
     responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND"),
 )
 async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
-    """One billing address."""
+    """One billing address; a member gets 404 for that of another user."""
     async with call.transaction() as connection:
         found = await service.get(connection, call.account.id, _decode(address_id))
+    if only_user(call) is not None and found.user_id not in (None, only_user(call)):
+        raise NotFound("ADDRESS_NOT_FOUND")
     return AddressAnswer.of(found)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared, given
@@ -70,6 +70,10 @@ async def unname(
     return touched > 0
 
 
-def listing(account_id: UUID) -> Select[Any]:
-    """Select the account's addresses; the caller orders and limits."""
-    return select(billing_addresses).where(billing_addresses.c.account_id == account_id)
+def listing(account_id: UUID, user_id: str | None = None) -> Select[Any]:
+    """Select the account's addresses, of all users or of this one and of none; the caller orders
+    and limits.
+    """
+    owner = billing_addresses.c.user_id
+    query = select(billing_addresses).where(billing_addresses.c.account_id == account_id)
+    return query if user_id is None else query.where(or_(owner.is_(None), owner == user_id))

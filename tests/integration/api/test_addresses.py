@@ -67,6 +67,20 @@ async def test_the_first_address_is_the_default_until_another_is_made_it(tenant:
         assert (gone.status_code, gone.json()["code"]) == (404, "ADDRESS_NOT_FOUND")
 
 
+async def test_a_member_finds_the_addresses_of_all_and_its_own(tenant: Tenant) -> None:
+    added = {user: await tenant.add(BERLIN | {"user_id": user}) for user in ("ann", "bob", None)}
+    ann = tenant.api.token(tenant.account_id, ["member"], "ann")
+    seen = (await tenant.api.client.get(PATH, headers=ann)).json()
+    assert [one["user_id"] for one in seen["data"]] == [None, "ann"]
+    assert seen["pagination"]["total"] == 2
+    for user, address in added.items():
+        one = await tenant.api.client.get(f"{PATH}/{address['address_id']}", headers=ann)
+        code = one.json().get("code")
+        expected = (404, "ADDRESS_NOT_FOUND") if user == "bob" else (200, None)
+        assert (one.status_code, code) == expected
+    assert len((await tenant.send("GET")).json()["data"]) == 3
+
+
 async def test_an_address_is_changed_field_by_field_and_the_audit_says_which(
     api: Api, tenant: Tenant
 ) -> None:

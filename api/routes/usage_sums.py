@@ -18,7 +18,7 @@ from api.calls import EveryCall, ReadCall
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import EveryRead, Fresh, MemberRead
 from api.routes.base import new_router
-from api.user_scope import user_of
+from api.user_scope import only_user, user_of
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
 from billing.core.errors import wrong_field
@@ -122,12 +122,12 @@ async def read_usage_summary(
 ) -> SummaryAnswer:
     """Sums by operation, model and meter over a range of days, by default the last thirty [G11].
 
-    Captures of holds without a use count as the meter `credits`. `GET /usage/reports` lists all
-    operations and models of uses.
+    Captures of holds without a use count as the meter `credits`, for a member without the reasons
+    of other users. `GET /usage/reports` lists all operations and models of uses.
     """
     async with call.reading(fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        return await _summary(connection, call.account_id, days)
+        return await _summary(connection, call, days)
 
 
 @router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
@@ -185,10 +185,10 @@ async def read_usage_stats(
     return _stats([tuple(row) for row in facets], active, days)
 
 
-async def _summary(connection: AsyncConnection, account_id: UUID, days: Days) -> SummaryAnswer:
-    operations, other_operations = await _sums_by_name(connection, account_id, "operation", days)
-    models, other_models = await _sums_by_name(connection, account_id, "model", days)
-    by_meter = await _sums_by_meter(connection, account_id, days)
+async def _summary(connection: AsyncConnection, call: ReadCall, days: Days) -> SummaryAnswer:
+    operations, other_operations = await _sums_by_name(connection, call, "operation", days)
+    models, other_models = await _sums_by_name(connection, call, "model", days)
+    by_meter = await _sums_by_meter(connection, call.account_id, days)
     return SummaryAnswer(
         by_operation=operations,
         other_operations=other_operations,
@@ -204,10 +204,11 @@ async def _summary(connection: AsyncConnection, account_id: UUID, days: Days) ->
 
 
 async def _sums_by_name(
-    connection: AsyncConnection, account_id: UUID, by: Literal["operation", "model"], days: Days
+    connection: AsyncConnection, call: ReadCall, by: Literal["operation", "model"], days: Days
 ) -> tuple[list[SumAnswer], TotalsAnswer | None]:
     """(the largest sums, that of all other names)."""
-    rows = (await connection.execute(logs.largest(account_id, by, days.start, days.end))).all()
+    query = logs.largest(call.account_id, by, days.start, days.end, only_user(call))
+    rows = (await connection.execute(query)).all()
     named = [SumAnswer.of(row) for row in rows if row.name is not None]
     return named, TotalsAnswer.of(rows[-1]) if len(rows) > len(named) else None
 

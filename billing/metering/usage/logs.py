@@ -30,6 +30,8 @@ from billing.metering.usage.tables import billing_records
 
 METER: Final = "credits"
 """The meter shown for captures: they use credits."""
+CAPTURE: Final = "capture"
+"""The operation of a capture whose reason is not given, or not shown."""
 MOST_NAMES: Final = 100
 """The maximum number of names in a sum: names are free text, and each use may add one."""
 
@@ -139,16 +141,25 @@ async def first_capture(connection: AsyncConnection, account_id: UUID) -> dateti
 
 
 def largest(
-    account_id: UUID, by: Literal["operation", "model"], start: datetime, end: datetime
+    account_id: UUID,
+    by: Literal["operation", "model"],
+    start: datetime,
+    end: datetime,
+    only: str | None = None,
 ) -> Select[Any]:
     """Select sums of uses and captures by operation or model: the `MOST_NAMES` largest by credits,
     then by quantity, and then one row without a name for all others.
+
+    With `only`, captures of other users are under `CAPTURE`: their reasons are not this user's.
     """
     log = capture_logs.c
     words = sums.by_word(account_id, {"operation": "a:", "model": "m:"}[by], start, end)
+    said: ColumnElement[Any] = log[by]
+    if only is not None and by == "operation":
+        said = case((log.user_id == only, log.operation), else_=CAPTURE)
     both = union_all(
         words,
-        select(log[by], log.credits, literal(1), log.credits).where(
+        select(said, log.credits, literal(1), log.credits).where(
             log[by] != "", *_captured(account_id, start, end)
         ),
     ).subquery()

@@ -231,8 +231,14 @@ async def test_a_member_reads_the_logs_of_the_holds_it_made(new_shop: NewShop) -
         }
         made = await shop.api.client.post(f"{V1}{HOLDS}", json={"amount": "3"}, headers=caller)
         path = f"{V1}{HOLDS}/{made.json()['hold_id']}/capture"
-        assert (await shop.api.client.post(path, json={}, headers=caller)).status_code == 200
+        said = {"reason": f"for {subject}"}
+        assert (await shop.api.client.post(path, json=said, headers=caller)).status_code == 200
     bob = shop.api.token(shop.account["id"], ["member"], "bob")
     seen = await shop.api.client.get(f"{V1}/usage/logs", headers=bob)
     assert [one["user_id"] for one in seen.json()["data"]] == ["bob"]
     assert len((await shop.get("/usage/logs"))["data"]) == 2
+    summary = await shop.api.client.get(f"{V1}/usage/summary", headers=bob)
+    sums = {one["name"]: one["credits"] for one in summary.json()["by_operation"]}
+    assert sums == {"for bob": "3.00", "capture": "3.00"}
+    whole = (await shop.get("/usage/summary"))["by_operation"]
+    assert {one["name"] for one in whole} == {"for ann", "for bob"}

@@ -32,7 +32,8 @@ def extended(one: Subscription, days: int) -> Subscription:
 
 
 def changed(one: Subscription, on: datetime, minimum_minor: int) -> Subscription:
-    return one.model_copy(update=true_ups.applied_from(one, on) | {"minimum_minor": minimum_minor})
+    fields = true_ups.applied_from(one, on, minimum_minor)
+    return one.model_copy(update=fields | {"minimum_minor": minimum_minor})
 
 
 def least(one: Subscription) -> int:
@@ -51,6 +52,15 @@ def test_days_that_are_given_raise_no_minimum(days: int) -> None:
     assert (least(after), least(extended(after, days))) == (7000, 7000)
     twice = extended(extended(after, days), days)
     assert (least(twice), twice.minimum_before_minor) == (7000, 5000)
+
+
+@pytest.mark.parametrize("minimum_minor", [9999, 10000, 20000, 20001])
+def test_a_minimum_that_stays_through_changes_comes_to_itself(minimum_minor: int) -> None:
+    one = sold(at(4, 1), minimum_minor=minimum_minor)
+    for day in range(2, 17, 2):
+        one = changed(one, at(4, day), minimum_minor)
+    assert least(one) == minimum_minor
+    assert least(extended(one, 7)) == minimum_minor
 
 
 def test_what_has_passed_of_all_the_days_is_the_part_of_the_minimum() -> None:

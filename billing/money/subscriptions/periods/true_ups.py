@@ -112,10 +112,12 @@ def minimum_until(one: Subscription, until: datetime) -> int:
     return before + round_exact((one.minimum_minor or 0) * part)
 
 
-def applied_from(one: Subscription, at: datetime) -> dict[str, Any]:
-    """Return the fields that apply another minimum from an instant of the current period on; the
-    minimum of the time before stays owed.
+def applied_from(one: Subscription, at: datetime, minimum_minor: int | None) -> dict[str, Any]:
+    """Return the fields that apply this minimum from an instant of the current period on; the
+    minimum of the time before stays owed. One that is the same goes on: it is rounded once.
     """
+    if minimum_minor == one.minimum_minor:
+        return {}
     until, (_, _, share) = min(at, one.current_period_end), _applied(one)
     goes_on = share is not None and until < one.current_period_end
     return {

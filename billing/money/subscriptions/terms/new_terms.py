@@ -38,9 +38,10 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     terms, charges = used_while_waiting.settled(w, change, invoice)
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
-    fields = (
-        _period_of(before, invoice) if terms.resets else true_ups.applied_from(before, w.facts.at)
-    )
+    if terms.resets:
+        fields = _period_of(before, invoice)
+    else:
+        fields = true_ups.applied_from(before, w.facts.at, terms.minimum_minor)
     take(w, terms, drops_add_ons=terms.resets, **fields)
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)

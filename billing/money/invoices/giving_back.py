@@ -75,8 +75,13 @@ class Part(NamedTuple):
 
     @property
     def as_rows(self) -> list[dict[str, Any]]:
-        """The rates that are not zero, each with its `amount_minor`."""
-        return [dict(rate) | {"amount_minor": minor} for rate, minor in self.taxes.items() if minor]
+        """The rates that are not zero, or say why they are, each with its `amount_minor`."""
+        found = ((dict(rate), minor) for rate, minor in self.taxes.items())
+        return [
+            rate | {"amount_minor": minor}
+            for rate, minor in found
+            if minor or rate.get("reason") is not None
+        ]
 
 
 def of_lines(lines: Sequence[InvoiceLine]) -> Part:

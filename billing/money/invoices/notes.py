@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from billing.catalog.taxes.rules import rates, why_none
+from billing.catalog.taxes.schemas import STANDARD
 from billing.core import ids
 from billing.matters.effects import Add, Issue, Work
 from billing.money.invoices import giving_back, note_shares, note_taxes, series, transitions
@@ -200,6 +202,7 @@ def _asked(
 
 
 def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
+    taxes = noted.taxes or _why_untaxed(w, invoice)
     note = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
@@ -210,9 +213,18 @@ def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
         amount_minor=noted.amount_minor,
         currency=invoice.currency,
         lines=list(noted.lines),
-        tax_minor=sum(one["amount_minor"] for one in noted.taxes),
-        taxes=noted.taxes,
+        tax_minor=sum(one["amount_minor"] for one in taxes),
+        taxes=taxes,
         was_served=noted.was_served,
         created_at=w.facts.at,
     )
     w.do(Issue(Add(note), note.series))
+
+
+def _why_untaxed(w: Work[InvoiceFacts], invoice: Invoice) -> list[dict[str, Any]]:
+    """Return the zero rates, with their reason, of a note on an invoice whose tax was returned."""
+    taxation, lines = w.facts.taxation, transitions.lines_of(w.rows, invoice.id)
+    if why_none(taxation) is None or not any(line.taxes for line in lines):
+        return []
+    zero = rates(taxation, STANDARD, invoice.currency)
+    return [one.model_dump(mode="json") | {"amount_minor": 0} for one in zero]

@@ -145,6 +145,27 @@ async def test_tax_goes_back_once_when_the_id_is_proven_late(
     await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)
     assert await back(customer) == [(980, 980), (3319, 0)]
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 980 + 3319
+    [_, note] = (await customer.ask("GET", "/billing/credit-notes"))["data"][::-1]
+    assert [(one["reason"], one["amount"]) for one in note["taxes"]] == [("reverse_charge", 0)]
+
+
+async def test_what_a_change_credits_of_untaxed_time_is_summed_up_with_the_rest(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.subscribed("pro")
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(days=10)
+    assert await back(customer) == [(980, 980)]
+    more = {"quantity": 2, "when": "now"}
+    await customer.ask("PUT", "/billing/subscription", more, status=200)
+    invoice = await newest_invoice(customer)
+    assert len(invoice["line_items"]) == 2
+    for line in invoice["line_items"]:
+        assert [(one["rate"], one["reason"]) for one in line["taxes"]] == [("0", "reverse_charge")]
+    assert invoice["subtotal"] == sum(one["amount"] for one in invoice["line_items"])
 
 
 async def test_tax_of_a_disputed_invoice_goes_back_once_the_dispute_is_won(

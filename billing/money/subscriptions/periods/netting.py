@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.catalog.plans.schemas import Plan
+from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import PRORATION, Line
@@ -46,7 +47,7 @@ def net(
         # It gives the amount that it lowers the invoice by: nothing if all of it is a cent of tax.
         gives = asked - total([*lines, line, *charges]) if drawn else 0
         if gives > 0:
-            lines.append(line)
+            lines.append(_with_reason(w, credit, line))
         left = credit.total_minor - max(0, gives)
         if left > 0 and (gives <= 0 or drawn < credit.total_minor):
             notes[credit.line.invoice_id].append(
@@ -78,6 +79,16 @@ def _total(
     new = invoicing.of_change(w, "", lines, sold, begun)
     summed = sum_lines(new.lines, new.discounts, w.facts.taxation.at(w.facts.at), new.currency)
     return sum(one.total_minor for one in summed)
+
+
+def _with_reason(w: Work[SubscriptionFacts], credit: Credit, line: Line) -> Line:
+    """Return a credit line with the reason why the customer pays no tax now, if all the tax in it
+    was returned before: the invoice must state it of all that it sums up.
+    """
+    is_returned = credit.less_tax and not line.tax_left
+    if is_returned and why_none(w.facts.taxation) is not None:
+        return line.model_copy(update={"taxes": None})
+    return line
 
 
 def _credit_line(credit: Credit, total_minor: int) -> Line:

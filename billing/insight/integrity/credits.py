@@ -120,7 +120,7 @@ QUERIES: Final[dict[str, str]] = {
             SELECT (l.detail ->> 'credits')::numeric AS credits, l.unit_amount
             FROM invoice_lines l
             WHERE l.invoice_id = i.id AND l.kind = 'plan' ORDER BY credits DESC LIMIT 1) n ON true
-        WHERE i.status = 'paid' AND i.settlement <> 'forgiven'
+        WHERE i.status = 'paid' AND i.settlement NOT IN ('credited', 'forgiven')
           -- A change of plan grants its own.
           AND coalesce(n.credits, p.monthly_credits) > 0
           AND NOT EXISTS (SELECT 1 FROM subscription_changes c

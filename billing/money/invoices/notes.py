@@ -42,7 +42,8 @@ def credit_note(
     minimum counts what `was_served` as spent. The amount is taken off what is owed, unless it goes
     `to_balance`; the rest, which is paid already, goes to the money balance. What has no room on
     the invoice is a note on the invoices whose money paid it. An invoice with nothing left to
-    collect is `forgiven`, or `carried` if no card can be charged what is left.
+    collect is `forgiven` if it was served, else `credited`; or `carried` if no card can be charged
+    what is left.
     """
     if amount_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
@@ -108,7 +109,8 @@ def _take_back(
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
     if invoice.is_owed and credited == invoice.remaining_minor:
-        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": "forgiven"}
+        settlement = "forgiven" if noted.was_served else "credited"
+        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": settlement}
     changed = w.change(invoice, **fields)
     if credited and changed.status == "open":
         changed = transitions.carry_rest(w, changed, part=f"-{noted.suffix}")

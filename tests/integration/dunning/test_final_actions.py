@@ -287,7 +287,7 @@ async def test_of_time_not_served_what_was_paid_already_goes_back_where_a_credit
         "POST", "/billing/subscription/cancel", {"at": "now", "refund": refund}, status=200
     )
     [_, invoice] = await customer.invoices()
-    assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
+    assert (invoice["status"], invoice["settlement"]) == ("paid", "credited")
     [left] = await customer.rows(
         "SELECT sum(amount_minor)::int AS minor FROM balance_entries WHERE account_id = %(me)s"
     )

@@ -59,7 +59,7 @@ def _brings_credits(case: Case, subscription: Json, invoice: Json) -> bool:
         return False
     ended = subscription["ended_at"] and subscription["ended_at"] <= invoice["paid_at"]
     cut = case.rows("credit_notes", invoice_id=invoice["id"], reason="time not served")
-    forgiven = invoice["settlement"] == "forgiven"
+    forgiven = invoice["settlement"] in ("credited", "forgiven")
     over = subscription["status"] in ("paused", "canceled") and (forgiven or bool(cut))
     return bool(invoice["paid_at"] < invoice["cycle_end"] and not ended and not over)
 

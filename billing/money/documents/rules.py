@@ -32,9 +32,8 @@ def invoice(
         facts.append(("Due", _day(made.due_at)))
     if made.payment_reference is not None:
         facts.append(("Payment reference", made.payment_reference))
-    headline = (
-        f"{_money(due, made.currency)} due" if due else f"{_money(0, made.currency)} due: paid"
-    )
+    settled = "carried" if made.settlement == "carried" else "paid"
+    headline = f"{_money(due, made.currency)} due{'' if due else f': {settled}'}"
     return _document(
         snapshot,
         heading="Pro-forma invoice" if is_draft else "Invoice",
@@ -86,7 +85,7 @@ def receipt(
         totals.append(_total(_applied(applied), -applied, of.currency))
     carried = of.total_minor - applied - of.amount_due_minor
     if carried:
-        totals.append(_total("Carried to the next invoice", -carried, of.currency))
+        totals.append(_total("Carried in the money balance", -carried, of.currency))
     if of.amount_credited_minor:
         totals.append(_total("Credited", -of.amount_credited_minor, of.currency))
     totals.append(_total("Amount paid", of.amount_paid_minor, of.currency, strong=True))
@@ -207,7 +206,7 @@ def _totals(made: Invoice, snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     carried = made.total_minor - applied - due
     after = [
         (_applied(applied), -applied, applied != 0),
-        ("Carried to the next invoice", -carried, carried != 0),
+        ("Carried in the money balance", -carried, carried != 0),
         ("Paid", -paid, paid != 0),
     ]
     return [

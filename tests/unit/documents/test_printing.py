@@ -284,10 +284,19 @@ def test_a_receipt_says_what_of_the_total_is_carried() -> None:
     assert [(one["name"], one["amount"]) for one in paid["totals"]] == [
         ("Invoice total", "49.00 USD"),
         ("From the money balance", "-9.00 USD"),
-        ("Carried to the next invoice", "-0.50 USD"),
+        ("Carried in the money balance", "-0.50 USD"),
         ("Credited", "-4.50 USD"),
         ("Amount paid", "35.00 USD"),
     ]
+
+
+def test_an_invoice_that_is_carried_whole_was_not_paid() -> None:
+    small = line(1, amount_minor=12)
+    of = invoice(small, status="paid", settlement="carried", amount_due_minor=0)
+    content = rules.invoice(of, [small], snapshot(0))
+    assert content["headline"] == "0.00 USD due: carried"
+    carried = ("Carried in the money balance", "-0.12 USD")
+    assert carried in [(one["name"], one["amount"]) for one in content["totals"]]
 
 
 def test_a_debt_that_was_carried_to_an_invoice_is_no_payment() -> None:

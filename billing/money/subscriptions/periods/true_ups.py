@@ -203,9 +203,9 @@ def _committed(
         return []
     spent = _spent(w, new, agreed.since, max(period.end, agreed.ends_at))
     span = periods.spoken_span(agreed.since, agreed.ends_at, period.zone)
-    words, closed = f"Commitment, {span}", (period.start, period.end)
+    words, time = f"Commitment, {span}", (agreed.since, agreed.ends_at)
     sums = agreed.amount_minor, spent
-    return _missing(COMMITMENT, words, period.tax_category, closed, sums)
+    return _missing(COMMITMENT, words, period.tax_category, time, sums)
 
 
 def rest(least_minor: int, spent_minor: int) -> int:

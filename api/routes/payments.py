@@ -1,6 +1,6 @@
 """Payments of invoices, and manual payments that operators approve or reject."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
@@ -75,8 +75,10 @@ class PaymentAnswer(Answer):
 
     `payment_method` is card, saved_card, checkout, paypal, or the payer's own name of a manual one.
     `payment_method_type` is card, bank_transfer or other [K14], and null if the card or bank
-    account is not saved; `provider` is stripe, paypal or manual. In lists each declined attempt is
-    an entry of its own that stays `failed`, with the id of its payment and an `attempt_id`.
+    account is not saved; `provider` is stripe, paypal or manual. `received_on` is the day that an
+    operator named for money from outside, `paid_at` is when it was recorded. In lists each declined
+    attempt is an entry of its own that stays `failed`, with the id of its payment and an
+    `attempt_id`.
     """
 
     payment_id: PaymentId = Field(validation_alias="id")
@@ -95,6 +97,7 @@ class PaymentAnswer(Answer):
     payment_method_id: PaymentMethodId | None
     stripe_payment_intent_id: str | None
     transaction_reference: str | None
+    received_on: date | None
     failure_code: str | None
     failure_message: str | None
     decided_at: datetime | None

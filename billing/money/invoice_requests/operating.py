@@ -4,7 +4,7 @@ Each is decided under all locks of the matter that collects the invoice, and wak
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -153,9 +153,11 @@ async def record_payment(
 async def _demand_past(
     connection: AsyncConnection, account_id: UUID, day: date, at: datetime
 ) -> None:
-    """Raise INVALID_DATE if this day of the account's zone has not begun."""
+    """Raise INVALID_DATE if this day has begun neither in the account's zone nor in UTC, by which
+    receipts are dated.
+    """
     account = await accounts.get(connection, account_id)
-    if day > to_wall(at, account.zone).date():
+    if day > max(to_wall(at, account.zone).date(), at.astimezone(UTC).date()):
         raise Invalid("INVALID_DATE")
 
 

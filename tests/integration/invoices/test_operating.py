@@ -166,6 +166,19 @@ async def test_money_that_came_today_is_recorded_where_today_has_begun(actors: A
     await commanded(customer, debt, "record-payment", from_outside(100, received_on="2027-02-02"))
 
 
+async def test_money_that_came_today_is_recorded_by_the_days_of_receipts_too(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, zone="America/New_York")
+    await customer.advance(to="2027-02-03T01:00:00Z")
+    debt = await owed(customer)
+    today = from_outside(debt["amount_remaining"], received_on="2027-02-03")
+    await commanded(customer, debt, "record-payment", today)
+    listed = (await customer.ask("GET", "/billing/payments"))["data"]
+    [recorded] = [one for one in listed if one["provider"] == "manual"]
+    assert recorded["received_on"] == "2027-02-03"
+
+
 async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors) -> None:
     customer = await overdue(actors)
     debt = await owed(customer)

@@ -72,7 +72,8 @@ class ProcessBody(Body):
 
 class RatedAnswer(Answer):
     """The facts of a use, its price, and what paid for it. A record that voids a use (`voids`) has
-    negative figures; both are `refunded`.
+    negative figures; both are `refunded`. Its `billing_method` is `payment_charge` also if an
+    invoice had billed the use beyond the plan.
     """
 
     voids: Annotated[str, encoded(ids.BILLING_RECORD)] | None = None

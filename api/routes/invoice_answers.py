@@ -74,7 +74,10 @@ class InvoiceAnswer(Answer):
     )
     amount_refunded: int = Field(validation_alias="amount_refunded_minor")
     amount_remaining: int = Field(validation_alias="outstanding_minor")
-    settlement: str | None
+    settlement: str | None = Field(
+        description="Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too"
+        " small to charge; `credited`, it was not served; `forgiven`"
+    )
     payment_reference: str | None
     po_number: str | None = Field(description="Replaces that of the billing details")
     memo: str | None = Field(description="Replaces that of the billing details")

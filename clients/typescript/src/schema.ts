@@ -6717,7 +6717,10 @@ export interface components {
             amount_refunded: number;
             /** Amount Remaining */
             amount_remaining: number;
-            /** Settlement */
+            /**
+             * Settlement
+             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not served; `forgiven`
+             */
             settlement: string | null;
             /** Payment Reference */
             payment_reference: string | null;
@@ -6820,7 +6823,10 @@ export interface components {
             amount_refunded: number;
             /** Amount Remaining */
             amount_remaining: number;
-            /** Settlement */
+            /**
+             * Settlement
+             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not served; `forgiven`
+             */
             settlement: string | null;
             /** Payment Reference */
             payment_reference: string | null;

@@ -7,6 +7,7 @@ whatever comes, before it is known who sends it.
 
 from asyncio import BaseTransport, TimerHandle
 from itertools import chain
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Final, Literal
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -49,6 +50,9 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        # The system would hold megabytes, and take more only once a third of them is read: of a
+        # slow client nothing would be seen for long.
+        transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, ANSWER_BYTES)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -118,4 +118,19 @@ GIVEN_BACK: Final = (
         '        scheduling.begin_pause(w, "trial_ended")\n',
         ("tests/integration/workflows/test_trial_ends.py", "-k", "billed_with_the_pause"),
     ),
+    Mutant(
+        "a note for a later invoice has the tax of what the first one's own charges have left",
+        "billing/money/invoices/notes.py",
+        "source, part = w.rows.get(Invoice, source_id), rest.up_to(minor)",
+        "source = w.rows.get(Invoice, source_id)\n"
+        "        part = giving_back.left(w.rows, source).up_to(minor)",
+        ("tests/unit/subscriptions/test_taxes_of_chains.py",),
+    ),
+    Mutant(
+        "tax charged before a proof goes back along one line only",
+        "billing/money/invoices/notes.py",
+        "for payer in note_shares.payers(w.rows, invoice):",
+        "for payer in note_shares.payers(w.rows, invoice)[:2]:",
+        ("tests/unit/subscriptions/test_taxes_of_chains.py",),
+    ),
 )

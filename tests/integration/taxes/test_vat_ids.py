@@ -240,7 +240,7 @@ async def test_each_note_of_a_chain_of_changes_has_its_tax(actors: Actors, regis
 
 
 async def kept(customer: Customer) -> tuple[int, int]:
-    """What invoices charged less what notes gave back, and the tax in it."""
+    """The sum of the invoices less that of their notes, and the tax in it."""
     [charged] = await customer.rows(
         "SELECT sum(total_minor)::int AS total, sum(tax_minor)::int AS tax"
         " FROM invoices WHERE account_id = %(me)s AND number IS NOT NULL"

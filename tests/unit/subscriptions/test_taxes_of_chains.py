@@ -161,7 +161,7 @@ def judge_document(chain: Chain, invoice: Invoice, notes: list[CreditNote]) -> N
 
 
 def judge_charges(chain: Chain, invoice: Invoice) -> None:
-    """What notes name as its own, and lines of others, is within what the invoice charged."""
+    """Its own notes, and the lines of others, are within the amount that the invoice charged."""
     name = ids.encode(ids.INVOICE, invoice.id)
     lines = chain.rows.of(InvoiceLine)
     charged = [one for one in lines if one.invoice_id == invoice.id and one.kind != PRORATION]

@@ -161,4 +161,4 @@ async def account_filter(connection: AsyncConnection, name: str | None) -> UUID 
 
     Errors: MERCHANT_NOT_FOUND.
     """
-    return (await account_named(connection, name)).id if name else None
+    return (await account_named(connection, name)).id if name is not None else None

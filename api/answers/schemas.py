@@ -166,8 +166,10 @@ Total = Annotated[
 CatalogName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """The key of a plan, pack or add-on in a body."""
 
-OneWord = Annotated[str | None, Query(max_length=255)]
-"""A filter of a list: a name or an id."""
+OneWord = Annotated[str | None, Query(min_length=1, max_length=255)]
+"""A filter of a list: a name or an id. An empty one is refused, because it would mean all: a script
+whose variable is not set would read the rows of every account.
+"""
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
 """Money in minor units: a whole number, never a float, never a string."""

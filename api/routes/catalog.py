@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.public_ids import encoded
-from api.answers.schemas import Answer, Credits, Currency
+from api.answers.schemas import Answer, Credits, Currency, OneWord
 from api.calls import ReadCall
 from api.dependencies import MemberRead
 from api.routes.base import new_router
@@ -40,7 +40,6 @@ OneCurrency = Annotated[
     Currency | None,
     Query(description="Prices in this currency; by default the account's, else USD."),
 ]
-OneFamily = Annotated[str | None, Query(max_length=64)]
 
 
 class PriceAnswer(Answer):
@@ -160,7 +159,7 @@ class EntitlementAnswer(Answer):
 
 @router.get("/billing/plans", responses=responses())
 async def list_plans(
-    call: MemberRead, currency: OneCurrency = None, family: OneFamily = None
+    call: MemberRead, currency: OneCurrency = None, family: OneWord = None
 ) -> Page[PlanAnswer]:
     """The plans open to new subscribers, in the catalog's order [B1, B3].
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId
-from api.answers.schemas import Answer, Body, CountryCode, Instant, Text, Zone
+from api.answers.schemas import Answer, Body, CountryCode, Instant, OneWord, Text, Zone
 from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
@@ -146,7 +146,7 @@ async def list_accounts(
     paging: Paging,
     q: Annotated[str | None, Query(max_length=100)] = None,
     is_test: bool | None = None,
-    platform: Annotated[str | None, Query(max_length=32)] = None,
+    platform: OneWord = None,
 ) -> Page[AccountAnswer]:
     """All accounts, newest first; `q` searches external id, name and e-mail."""
     query = store.listing(text=q, is_test=is_test, platform=platform)

@@ -1,12 +1,10 @@
 """Integrity checks, for operators: every invariant, of one account or of all, page by page."""
 
 from datetime import datetime
-from typing import Annotated, Final
-
-from fastapi import Query
+from typing import Final
 
 from api.answers.problems import responses
-from api.answers.schemas import Answer
+from api.answers.schemas import Answer, OneWord
 from api.dependencies import AdminCall
 from api.routes.base import new_router
 from billing.core.errors import Conflict
@@ -29,11 +27,11 @@ class IntegrityAnswer(Answer):
 @router.get("/admin/integrity", responses=responses("MERCHANT_NOT_FOUND", "TOO_MANY_ACCOUNTS"))
 async def check_integrity(
     call: AdminCall,
-    account: Annotated[
-        str | None, Query(max_length=255, description="Only this account, by id or external id.")
-    ] = None,
+    account: OneWord = None,
 ) -> IntegrityAnswer:
-    """Evaluate every invariant of an account, or of all if they are few: see `billing verify`."""
+    """Evaluate every invariant of an account, by id or external id, or of all if they are few: see
+    `billing verify`.
+    """
     account_id = (await call.find_account(account)).id if account is not None else None
     if account_id is None and await service.count_accounts(call.database) > AT_ONCE:
         raise Conflict("TOO_MANY_ACCOUNTS")

@@ -111,6 +111,8 @@ async def test_an_operator_reads_the_statistics_of_all_accounts(new_shop: NewSho
     assert after["total_billing_records"] >= before["total_billing_records"] + 1
     assert after["active_users"] >= before["active_users"] + 1
     assert (await service(real, "GET", f"/stats?{day}")).json()["total_revenue"] == "0"
+    empty = await service(real, "GET", "/stats", **{"X-Account-Id": ""})
+    assert (empty.status_code, empty.json()["code"]) == (400, "ACCOUNT_REQUIRED")
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,25 @@ async def test_billing_switched_off_closes_what_customers_use_and_says_so() -> N
         assert (await client.post(f"{PREFIX}/usage/record")).status_code == 404
 
 
+NOT_FILTERS = {
+    "cursor": "a place, checked by its list",
+    "moves_cursor": "a place, checked by its list",
+    "q": "a part of a text: an empty one is in each",
+    "country": "one of a list of codes",
+}
+_CHECKED = frozenset({"enum", "pattern", "format", "const", "minLength"})
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_no_filter_is_empty_for_that_would_mean_all(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    for sent in operation.get("parameters", []):
+        if sent["in"] == "query" and sent["name"] not in NOT_FILTERS:
+            for schema in sent["schema"].get("anyOf", [sent["schema"]]):
+                assert schema.get("type") != "string" or _CHECKED & set(schema), sent["name"]
+
+
 def test_an_agreement_that_ends_answers_nothing_and_says_so() -> None:
     put = DOCUMENT["paths"]["/api/v1/admin/price-overrides"]["put"]
     assert put["responses"]["204"]["description"] == "The agreement is ended"

@@ -12,7 +12,6 @@ from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
 from billing.money.payments import event_commands
 from billing.money.reconciliations import rules, service, store
@@ -42,12 +41,11 @@ class ReconciliationActivities:
             while True:
                 try:
                     run = await self._read_page(request.run_id)
-                except (Unavailable, ProviderFailure) as error:
+                except Exception as error:
                     async with self.database.operator() as connection:
-                        await service.note_error(connection, request.run_id, error)
-                    if error.retryable:
+                        run = await service.note_error(connection, request.run_id, error)
+                    if run.finished_at is None:
                         raise
-                    run = await self._run(request.run_id)
                 if run.finished_at is not None or monotonic() - began > STRIDE_SECONDS:
                     return _move(run)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Response
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
@@ -36,6 +36,16 @@ _CODES: Final = (
 )  # fmt: skip
 
 
+def _not_too_early(value: datetime) -> datetime:
+    if value < rules.FIRST:
+        raise ValueError(f"must not be before {rules.FIRST.date()}")
+    return value
+
+
+Bound = Annotated[Instant, AfterValidator(_not_too_early)]
+"""Where a window begins or ends."""
+
+
 class ReconcileBody(Body):
     """`acknowledge` must be true. The window is that of the objects' creation, by default the last
     14 days; `heal` has the payments checked that a check puts right.
@@ -43,8 +53,8 @@ class ReconcileBody(Body):
 
     acknowledge: StrictBool = False
     idempotency_key: Annotated[str | None, Field(max_length=MAX_KEY_CHARS)] = None
-    since: Instant | None = None
-    until: Instant | None = None
+    since: Bound | None = None
+    until: Bound | None = None
     heal: StrictBool = False
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Rules of the comparison with the provider: money, currencies and states are exact. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from billing.money.reconciliations.schemas import (
@@ -21,6 +21,8 @@ WINDOW: Final = timedelta(days=14)
 """A run goes this far back. Dunning tries a card for a week and a bank takes days, so each object
 is compared again until nothing moves it any more.
 """
+FIRST: Final = datetime(2010, 1, 1, tzinfo=UTC)
+"""The provider is no older, so no window begins or ends before."""
 MOST: Final = 1_000
 """A run with so many discrepancies ends there: something is wrong as a whole, such as the key."""
 TOLERANCE: Final = "0"

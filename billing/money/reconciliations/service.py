@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
+from billing.core.database_words import database_words
 from billing.core.errors import BillingError
 from billing.money.invoices import balances
 from billing.money.reconciliations import rules, store
@@ -137,17 +139,30 @@ async def go_on(
     return run
 
 
-async def note_error(connection: AsyncConnection, run_id: UUID, error: BillingError) -> None:
-    """Store and audit the reason why the provider could not be read, once while it lasts [P6].
+async def note_error(connection: AsyncConnection, run_id: UUID, error: Exception) -> Reconciliation:
+    """Store and audit the reason why a page could not be read, once while it lasts [P6].
 
-    After a refusal the run has failed; without an answer it waits.
+    Without an answer of the provider or the database the run waits. After anything else, such as a
+    refusal, it has failed: another try would end the same.
     """
     run = await store.get(connection, run_id)
-    said = f"{error.code}: {error.detail}"
+    said = _words(error)
     if run.finished_at is None and run.error != said:
-        ended = None if error.retryable else real_now()
-        await store.keep(connection, run.model_copy(update={"error": said, "finished_at": ended}))
+        waits = isinstance(error, DBAPIError) or getattr(error, "retryable", False)
+        ended = None if waits else real_now()
+        run = await store.keep(
+            connection, run.model_copy(update={"error": said, "finished_at": ended})
+        )
         await _record(connection, run, "failed" if ended else "delayed", error=said)
+        _logger.warning("%s: %s", run.name, said, exc_info=error)
+    return run
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, BillingError):
+        return f"{error.code}: {error.detail}"
+    # The message of another one may contain rows.
+    return database_words(error) if isinstance(error, DBAPIError) else type(error).__name__
 
 
 async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:

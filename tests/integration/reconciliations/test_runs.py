@@ -13,6 +13,7 @@ from activities.reconciling import ReconciliationActivities
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.core.periods import EPOCH
 from billing.money.reconciliations import service, store
 from gateways import events
 from gateways.stripe import StripeGateway
@@ -20,6 +21,7 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.reconciliations.test_reconcile import PATH, altered, ended, of
 from tests.integration.reversals.refunds_made import paid_for, refunded
+from workflows import start
 from workflows.contracts import ReconcileRequest
 from workflows.policies import TEST
 
@@ -90,3 +92,18 @@ async def test_no_object_is_lost_between_pages(
     assert shown["checked"]["payments"] >= 5
     again = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
     assert again == move, "what has ended is not read again"
+
+
+async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
+    actors: Actors, database: Database
+) -> None:
+    run = service.new_run(ids.new(), TEST.settles).model_copy(
+        update={"since_at": EPOCH - timedelta(days=9)}
+    )
+    async with database.operator() as connection:
+        await service.begin(connection, run)
+    await start.reconcile(actors.temporal, run.id)
+    shown = await ended(actors, {"run_id": run.name})
+    assert (shown["status"], shown["error"]) == ("failed", "ValueError")
+    trail = await actors.operate("GET", f"/admin/audit?subject={run.name}")
+    assert trail["data"][0]["action"] == "reconciliation.failed"

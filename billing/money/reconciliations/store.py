@@ -37,11 +37,14 @@ _ROWS: Final[Mapping[ObjectKind, str]] = {
                 AS state,
             r.currency, r.amount_minor, r.created_at
         FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE p.flow <> 'paypal'""",
+    # One in another currency is closed here, whoever has the money. One that was closed is lost
+    # where its money is gone.
     "dispute": """
         SELECT d.id, d.stripe_dispute_id AS object_id, d.payment_id, d.account_id,
             CASE WHEN d.status IN ('won', 'lost') THEN d.status
-                WHEN d.status IN ('warning_closed', 'prevented') THEN 'closed'
-                ELSE 'open' END AS state,
+                WHEN d.status NOT IN ('warning_closed', 'prevented') THEN 'open'
+                WHEN d.state = 'lost' THEN 'lost'
+                ELSE 'closed' END AS state,
             d.currency, d.amount_minor, d.created_at
         FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE p.flow <> 'paypal'""",
 }

@@ -63,6 +63,7 @@ def _object(kind: ObjectKind, one: Listed) -> AtStripe:
         intent_id=intent.get("id"),
         account=metadata.get("account"),
         payment=metadata.get("payment"),
+        customer=intent.get("customer"),
         side=Side(
             amount_minor=from_provider(amount, currency),
             currency=currency,

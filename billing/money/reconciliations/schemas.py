@@ -41,9 +41,11 @@ class AtStripe(Frozen):
     intent_id: str | None
     """The intent that it belongs to, or is."""
     account: str | None
-    """The account in the metadata of that intent; None: the intent is not of this product."""
+    """The account in the metadata of that intent; None: this product did not make the intent."""
     payment: str | None = None
     """The payment in that metadata."""
+    customer: str | None = None
+    """The provider's customer who paid that intent."""
     side: Side
     created_at: AwareDatetime
     changed_at: AwareDatetime
@@ -106,7 +108,7 @@ class Checked(Frozen):
     under_way: int = 0
     """Objects that differ and are still being settled."""
     foreign: int = 0
-    """Objects of the provider that name no account of this installation."""
+    """Objects of the provider of nobody here: neither metadata nor customer is of an account."""
 
     def plus(self, counts: Mapping[str, int]) -> "Checked":
         """Return the sums with these counts added."""

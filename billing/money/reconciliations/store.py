@@ -72,7 +72,12 @@ _BY_TIME: Final = {
     kind: Prepared(text(_SIDES.format(rows=rows, condition=_SINCE))) for kind, rows in _ROWS.items()
 }
 _ACCOUNTS: Final = Prepared(
-    text("SELECT id, is_test FROM accounts WHERE id = ANY (CAST(:ids AS uuid[]))")
+    text(
+        "SELECT id, is_test, stripe_customer_id, gone_customer_id FROM accounts"
+        " WHERE id = ANY (CAST(:ids AS uuid[]))"
+        " OR stripe_customer_id = ANY (CAST(:customers AS text[]))"
+        " OR gone_customer_id = ANY (CAST(:customers AS text[]))"
+    )
 )
 _PAYMENTS: Final = Prepared(
     text(
@@ -111,10 +116,10 @@ async def rows_between(
 
 
 async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:
-    """Return the accounts here that objects without a row name, by the objects' ids."""
-    named = {one.object_id: ids.parse(ids.ACCOUNT, one.account or "") for one in unknown}
-    found = await _ACCOUNTS.all(connection, ids=[one for one in named.values() if one])
-    accounts = {row["id"]: row["is_test"] for row in found}
+    """Return the accounts here that objects without a row name, or whose customer paid, by the
+    objects' ids.
+    """
+    accounts = await _accounts(connection, unknown)
     intents = [one.intent_id for one in unknown if one.intent_id]
     paid = {one.object_id: ids.parse(ids.PAYMENT, one.payment or "") for one in unknown}
     found = await _PAYMENTS.all(
@@ -123,13 +128,26 @@ async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> di
     payments = {row["intent_id"] or row["id"]: row["id"] for row in found}
     return {
         one.object_id: Owner(
-            account_id=account,
-            is_test=accounts[account],
+            account_id=account["id"],
+            is_test=account["is_test"],
             payment_id=payments.get(one.intent_id) or payments.get(paid[one.object_id]),
         )
         for one in unknown
-        if (account := named[one.object_id]) is not None and account in accounts
+        if (account := accounts.get(one.account) or accounts.get(one.customer)) is not None
     }
+
+
+async def _accounts(
+    connection: AsyncConnection, unknown: Sequence[AtStripe]
+) -> dict[str | None, Row]:
+    """Return the accounts of these objects, by their ids and their customers."""
+    named = [ids.parse(ids.ACCOUNT, one.account or "") for one in unknown]
+    customers = [one.customer for one in unknown if one.customer]
+    found = await _ACCOUNTS.all(connection, ids=[one for one in named if one], customers=customers)
+    names = ("stripe_customer_id", "gone_customer_id")
+    by_customer: dict[str | None, Row] = {row[name]: row for name in names for row in found}
+    by_customer.pop(None, None)
+    return by_customer | {ids.encode(ids.ACCOUNT, row["id"]): row for row in found}
 
 
 async def begin(connection: AsyncConnection, run: Reconciliation) -> bool:

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
+import pytest
 import stripe
 
 from billing.core import ids
 from billing.core.clock import real_now
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import paid_for, refunded
 
 PATH: Final = "/billing/reconcile"
@@ -73,6 +75,18 @@ async def deaf(customer: Customer, *types: str) -> AsyncIterator[None]:
     async with customer.unheard():
         yield
     await sandbox.clear("webhooks", drop)
+
+
+def taken_in_the_dashboard(actors: Actors, **more: Any) -> str:
+    """An intent that a person made at Stripe and that is paid."""
+    client = stripe.StripeClient(
+        actors.stack.stripe_secret_key, base_addresses={"api": actors.stack.sandbox_url}
+    )
+    card: Any = {
+        "amount": 500, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True,
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+    }  # fmt: skip
+    return client.v1.payment_intents.create(card | more).id
 
 
 async def test_rows_and_objects_that_agree_differ_in_nothing(
@@ -171,6 +185,16 @@ async def test_a_row_and_an_intent_without_each_other_are_both_found(
     ]  # fmt: skip
 
 
+async def test_money_of_a_customer_without_our_metadata_is_found(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    taken_in_the_dashboard(actors, customer=await customer.stripe_customer())
+    (found,) = of(await reconcile(actors), customer)
+    assert (found["kind"], found["object"], found["fix"]) == ("missing_here", "payment", None)
+    assert found["at_stripe"] == side(500, "paid")
+
+
 async def test_money_is_compared_exactly(actors: Actors, customer: Customer) -> None:
     await customer.bought("small")
     async with altered(actors, await paid_for(customer), "received_minor", 998):
@@ -201,6 +225,19 @@ async def test_a_dispute_that_was_won_unheard_is_found_and_healed(
         )
 
 
+async def test_disputes_that_stripe_ends_at_once_differ_in_nothing(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    for prevented, state in (("block", "closed"), ("resolution", "lost")):
+        await actors.sandbox.dispute(intent, prevented=prevented)
+        await disputed(actors, customer, state)
+    run = await reconcile(actors)
+    assert of(run, customer) == []
+    assert run["checked"]["disputes"] >= 2
+
+
 async def test_test_accounts_and_other_installations_are_left_out(
     actors: Actors, customer: Customer
 ) -> None:
@@ -208,23 +245,26 @@ async def test_test_accounts_and_other_installations_are_left_out(
     await tester.bought("small")
     window = {"since": (real_now() - timedelta(seconds=5)).isoformat()}
     before = await reconcile(actors, **window)
-    client = stripe.StripeClient(
-        actors.stack.stripe_secret_key, base_addresses={"api": actors.stack.sandbox_url}
-    )
     elsewhere = ids.encode(ids.ACCOUNT, ids.new())
     for metadata in ({}, {"account": elsewhere, "payment": ids.encode(ids.PAYMENT, ids.new())}):
-        client.v1.payment_intents.create(
-            {
-                "amount": 500, "currency": "usd", "payment_method": "pm_card_visa",
-                "confirm": True, "metadata": metadata,
-                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-            }
-        )  # fmt: skip
+        taken_in_the_dashboard(actors, metadata=metadata)
+    taken_in_the_dashboard(actors, customer=await tester.stripe_customer())
     async with altered(actors, await paid_for(tester), "received_minor", 1):
         run = await reconcile(actors, **window)
     assert run["checked"]["foreign"] >= before["checked"]["foreign"] + 2
     assert of(run, tester) == []
     assert elsewhere not in [one["account_id"] for one in run["discrepancies"]]
+
+
+@pytest.mark.parametrize("early", ["1900-01-01T00:00:00Z", "1970-01-05T00:00:00Z"])
+@pytest.mark.parametrize("bound", ["since", "until"])
+async def test_a_window_before_the_provider_is_refused(
+    actors: Actors, bound: str, early: str
+) -> None:
+    body = {"acknowledge": True, "idempotency_key": str(uuid4()), bound: early}
+    refused = await actors.operate("POST", PATH, body, status=422)
+    assert refused["code"] == "VALIDATION_FAILED"
+    assert refused["errors"] == [{"field": bound, "message": "must not be before 2010-01-01"}]
 
 
 async def test_one_key_is_one_run(actors: Actors) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from billing.core.currencies import from_provider
+from billing.core.currencies import chargeable, from_provider
 from billing.money.reconciliations.schemas import (
     AtStripe,
     DisputeState,
@@ -65,7 +65,8 @@ def _object(kind: ObjectKind, one: Listed) -> AtStripe:
         payment=metadata.get("payment"),
         customer=intent.get("customer"),
         side=Side(
-            amount_minor=from_provider(amount, currency),
+            # In a currency that nobody can pay in here the object is of another product.
+            amount_minor=from_provider(amount, currency) if chargeable(currency) else amount,
             currency=currency,
             state=_STATES[kind](one),
         ),

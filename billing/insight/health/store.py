@@ -88,11 +88,14 @@ _WAITING: Final = {
     "  statement_timestamp() AT TIME ZONE 'UTC' + interval '2 months', interval '1 month') AS m"
     " WHERE NOT EXISTS (SELECT FROM usage_months WHERE month = m::date)"
     "  OR usage_partition_of(m::date) IS NULL",
-    # Of the latest run whose window nobody chose, above the threshold.
-    "discrepancies": "SELECT '', x.finished_at, (d ->> 'kind') || ' ' || (d ->> 'stripe_id')"
+    # Of the latest run whose window nobody chose, above the threshold; or that it has failed.
+    "discrepancies": "SELECT '', x.finished_at, w.words"
     " FROM (SELECT * FROM reconciliations WHERE is_whole AND finished_at IS NOT NULL"
-    "  AND error IS NULL ORDER BY started_at DESC LIMIT 1) x,"
-    " jsonb_array_elements(x.discrepancies) AS d WHERE x.is_alarming",
+    "  ORDER BY started_at DESC LIMIT 1) x, LATERAL ("
+    "  SELECT (d ->> 'kind') || ' ' || (d ->> 'stripe_id')"
+    "   FROM jsonb_array_elements(x.discrepancies) d WHERE x.is_alarming"
+    "  UNION ALL SELECT public_id('rec', x.id) || ' failed: ' || x.error"
+    "   WHERE x.error IS NOT NULL) w(words)",
     # Read in the order of the index and only up to MOST: there may be very many.
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
     "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"

@@ -10,12 +10,13 @@ from temporalio.client import Client
 from activities import notifying
 from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
+from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters.schemas import Matter
 from billing.money.payments import event_commands
 from billing.money.reconciliations import rules, service, store
-from billing.money.reconciliations.schemas import Discrepancy, Reconciliation
+from billing.money.reconciliations.schemas import Discrepancy, ObjectKind, Reconciliation
 from workflows import start
 from workflows.contracts import ReconcileMove, ReconcileRequest
 from workflows.policies import POLICIES
@@ -62,16 +63,32 @@ class ReconciliationActivities:
         page = await self.provider.money_page(place.object, run.since_at, run.until_at, place.after)
         async with self.database.operator() as connection:
             seen = await service.compare(connection, run, place, page, POLICIES.settles)
-        found = [*seen.discrepancies]
-        found += [
-            rules.gone(place.object, row)
-            for row in seen.absent
-            if not row.is_awake and not await self.provider.has_money(place.object, row.object_id)
-        ]
+        found = [*seen.discrepancies, *await self._gone(place.object, seen)]
         if run.heal:
             found = await self._heal(found)
         async with self.database.operator() as connection:
             return await service.go_on(connection, run, seen, found, self.alert_above)
+
+    async def _gone(self, kind: ObjectKind, seen: service.Compared) -> list[Discrepancy]:
+        """Ask for the rows of the page's span that it does not name; return those that the provider
+        does not have, until there are too many.
+        """
+        found: list[Discrepancy] = []
+        after, last = ids.first_of(seen.first), ids.first_of(seen.last)
+        while len(found) < rules.MOST:
+            async with self.database.operator() as connection:
+                rows = await store.rows_between(
+                    connection, kind, after, last, besides=seen.names, settles=POLICIES.settles
+                )
+            found += [
+                rules.gone(kind, row)
+                for row in rows
+                if not row.is_awake and not await self.provider.has_money(kind, row.object_id)
+            ]
+            if len(rows) < store.AT_ONCE:
+                break
+            after = rows[-1].row_id
+        return found
 
     async def _heal(self, found: list[Discrepancy]) -> list[Discrepancy]:
         """Order a status check of each payment that one puts right; return what was ordered."""

@@ -62,6 +62,7 @@ class MoneyPage(Frozen):
 class Here(Frozen):
     """A row with the provider's id of its object."""
 
+    row_id: UUID
     object_id: str
     payment_id: UUID
     account_id: UUID

@@ -18,7 +18,6 @@ from billing.money.reconciliations import rules, store
 from billing.money.reconciliations.schemas import (
     AtStripe,
     Discrepancy,
-    Here,
     MoneyPage,
     ObjectKind,
     Owner,
@@ -33,13 +32,13 @@ _logger: Final = logging.getLogger("billing.reconciliations")
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The findings of a page of the provider's objects; `absent` are rows of its span without an
-    object on it.
-    """
+    """The findings of a page of the provider's objects, and the span whose rows it must name."""
 
     discrepancies: tuple[Discrepancy, ...]
     counts: dict[str, int]
-    absent: tuple[Here, ...]
+    names: tuple[str, ...]
+    first: datetime
+    last: datetime
     place: Place | None
     """The place behind the page."""
 
@@ -93,13 +92,12 @@ async def compare(
         for one in page.objects
     ]
     first, last = rules.span(place, page, run.since_at, run.until_at)
-    absent = await store.rows_between(
-        connection, place.object, first, last, besides=names, settles=settles
-    )
     return Compared(
         discrepancies=tuple(found for one in verdicts if isinstance(one, tuple) for found in one),
         counts=_counts(place.object, verdicts),
-        absent=tuple(absent),
+        names=tuple(names),
+        first=first,
+        last=last,
         place=rules.following(place, page, first),
     )
 
@@ -118,18 +116,20 @@ async def go_on(
     now = await store.get(connection, run.id, lock=True)
     if now.place != run.place or now.finished_at is not None:
         return now
+    discrepancies = (*run.discrepancies, *found)
+    many = len(discrepancies)
+    is_cut = many >= rules.MOST
     run = run.model_copy(
         update={
             "checked": run.checked.plus(page.counts),
-            "discrepancies": (*run.discrepancies, *found),
-            "place": page.place,
+            "discrepancies": discrepancies,
+            "place": run.place if is_cut else page.place,
             "error": None,
         }
     )
-    many = len(run.discrepancies)
-    if page.place is not None and many < rules.MOST and len(page.absent) < rules.MOST:
+    if run.place is not None and not is_cut:
         return await store.keep(connection, run)
-    ended = {"finished_at": real_now(), "is_alarming": many > alert_above}
+    ended = {"finished_at": real_now(), "is_alarming": is_cut or many > alert_above}
     run = await store.keep(connection, run.model_copy(update=ended))
     await _record(connection, run, "finished", **run.checked.model_dump(), discrepancies=many)
     for one in run.discrepancies:
@@ -145,7 +145,7 @@ async def note_error(connection: AsyncConnection, run_id: UUID, error: Exception
     Without an answer of the provider or the database the run waits. After anything else, such as a
     refusal, it has failed: another try would end the same.
     """
-    run = await store.get(connection, run_id)
+    run = await store.get(connection, run_id, lock=True)
     said = _words(error)
     if run.finished_at is None and run.error != said:
         waits = isinstance(error, DBAPIError) or getattr(error, "retryable", False)

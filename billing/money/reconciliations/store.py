@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row
-from billing.money.reconciliations.rules import MOST
 from billing.money.reconciliations.schemas import (
     AtStripe,
     Here,
@@ -22,6 +21,8 @@ from billing.money.reconciliations.schemas import (
 )
 from billing.money.reconciliations.tables import reconciliations
 
+AT_ONCE: Final = 1_000
+"""Rows that are read at once."""
 _ROWS: Final[Mapping[ObjectKind, str]] = {
     # A PayPal payment has its capture in the place of the intent.
     "payment": """
@@ -49,8 +50,8 @@ _ROWS: Final[Mapping[ObjectKind, str]] = {
         FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE p.flow <> 'paypal'""",
 }
 _SIDES: Final = """
-    SELECT x.object_id, x.payment_id, x.account_id, x.state, x.currency, x.amount_minor,
-        x.created_at, a.is_test,
+    SELECT x.id AS row_id, x.object_id, x.payment_id, x.account_id, x.state, x.currency,
+        x.amount_minor, x.created_at, a.is_test,
         EXISTS (SELECT FROM matters m WHERE m.status = 'open' AND m.closed_at IS NULL
             AND m.next_due BETWEEN statement_timestamp() - CAST(:settles AS interval)
                 AND statement_timestamp() + CAST(:settles AS interval)
@@ -63,7 +64,7 @@ _SIDES: Final = """
 _NAMED: Final = "x.object_id = ANY (CAST(:names AS text[]))"
 # Ids are in the order of real time, and the primary key has them.
 _SINCE: Final = """x.object_id IS NOT NULL AND NOT a.is_test
-    AND x.id >= :first AND x.id < :last AND x.object_id <> ALL (CAST(:names AS text[]))
+    AND x.id > :after AND x.id < :last AND x.object_id <> ALL (CAST(:names AS text[]))
     ORDER BY x.id LIMIT :most"""
 _BY_NAME: Final = {
     kind: Prepared(text(_SIDES.format(rows=rows, condition=_NAMED))) for kind, rows in _ROWS.items()
@@ -107,11 +108,12 @@ async def rows_between(
     besides: Sequence[str],
     settles: timedelta,
 ) -> list[Here]:
-    """Return the rows, MOST at most, that were created in a span, without test accounts and without
-    these objects of the provider.
+    """Return the next rows, AT_ONCE at most, with ids between these two, without test accounts and
+    without these objects of the provider.
     """
-    bounds = {"first": ids.first_of(first), "last": ids.first_of(last), "most": MOST}
-    found = await _BY_TIME[kind].all(connection, names=list(besides), settles=settles, **bounds)
+    found = await _BY_TIME[kind].all(
+        connection, names=list(besides), settles=settles, after=after, last=last, most=AT_ONCE
+    )
     return [_here(row) for row in found]
 
 

@@ -21,10 +21,10 @@ PATHS: Final[Mapping[ObjectKind, str]] = {
     "refund": "/v1/refunds",
     "dispute": "/v1/disputes",
 }
-_EXPANDED: Final[Mapping[ObjectKind, str]] = {
-    "payment": "data.latest_charge",
-    "refund": "data.payment_intent",
-    "dispute": "data.payment_intent",
+_EXPANDED: Final[Mapping[ObjectKind, list[str]]] = {
+    "payment": ["data.latest_charge"],
+    "refund": ["data.payment_intent", "data.charge"],
+    "dispute": ["data.payment_intent"],
 }
 _REFUND_STATES: Final[Mapping[str, RefundState]] = {
     "succeeded": "succeeded",
@@ -41,7 +41,7 @@ _DISPUTE_STATES: Final[Mapping[str, DisputeState]] = {
 
 def asked(kind: ObjectKind) -> dict[str, Any]:
     """Return the parameters of a list: with what tells of an object's account or of its time."""
-    return {"expand": [_EXPANDED[kind]]}
+    return {"expand": _EXPANDED[kind]}
 
 
 def page(kind: ObjectKind, body: Any) -> MoneyPage:
@@ -53,7 +53,8 @@ def page(kind: ObjectKind, body: Any) -> MoneyPage:
 
 def _object(kind: ObjectKind, one: Listed) -> AtStripe:
     intent = one if kind == "payment" else _expanded(one, "payment_intent")
-    charge = _expanded(one, "latest_charge") if kind == "payment" else {}
+    charge = _expanded(one, "latest_charge" if kind == "payment" else "charge")
+    moves = one.get("balance_transactions") or ()  # of a dispute
     metadata = intent.get("metadata") or {}
     currency = one["currency"].upper()
     paid = kind == "payment" and one["status"] == "succeeded"
@@ -71,7 +72,8 @@ def _object(kind: ObjectKind, one: Listed) -> AtStripe:
             state=_STATES[kind](one),
         ),
         created_at=_instant(one["created"]),
-        changed_at=_instant(max(one["created"], charge.get("created", 0))),
+        changed_at=_instant(max(at["created"] for at in (one, charge or one, *moves))),
+        is_returned=charge.get("refunded", False),
     )
 
 

@@ -46,7 +46,7 @@ def decide(
         return "foreign"
     if known.is_test:
         return "left_out"
-    if owner is not None and owner.is_kept and kind == "payment":
+    if owner is not None and _is_seen_to(kind, found, owner):
         return "same"
     kinds = _differences(found.side, here.side if here else None)
     if not kinds:
@@ -102,6 +102,12 @@ def following(place: Place, page: MoneyPage, first: datetime) -> Place | None:
         return Place(object=place.object, after=page.objects[-1].object_id, until=first)
     index = OBJECTS.index(place.object) + 1
     return Place(object=OBJECTS[index]) if index < len(OBJECTS) else None
+
+
+def _is_seen_to(kind: ObjectKind, found: AtStripe, owner: Owner) -> bool:
+    """Return True for money that no row knows and that is booked, or that the payer has again."""
+    is_back = found.is_returned and owner.payment_id is None
+    return is_back or (owner.is_kept and kind == "payment")
 
 
 def _differences(found: Side, here: Side | None) -> list[DiscrepancyKind]:

@@ -50,6 +50,8 @@ class AtStripe(Frozen):
     created_at: AwareDatetime
     changed_at: AwareDatetime
     """The latest change that the provider tells of."""
+    is_returned: bool = False
+    """All money of its charge went back to the payer by refunds."""
 
 
 class MoneyPage(Frozen):
@@ -82,7 +84,9 @@ class Owner(Frozen):
     payment_id: UUID | None = None
     """The payment of its intent, or whose page was paid by it, if that has a row."""
     is_kept: bool = False
-    """A restore has put the intent's money on the money balance."""
+    """The intent's money is booked: a restore has put it on the money balance, or an operator has
+    recorded it with the intent as its reference.
+    """
 
 
 class Discrepancy(Frozen):

@@ -166,12 +166,13 @@ def _words(error: Exception) -> str:
 
 
 async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:
-    """Return the owners of objects without a row, and what a restore has kept of their money."""
+    """Return the owners of objects without a row, and whether their money is booked otherwise."""
     found = await store.owners(connection, unknown) if unknown else {}
     for one in unknown:
-        if one.object_id in found and one.intent_id is not None:
+        owner = found.get(one.object_id)
+        if owner is not None and one.intent_id is not None and not owner.is_kept:
             kept = await balances.is_adjusted(connection, adjustment_id(one.intent_id))
-            found[one.object_id] = found[one.object_id].model_copy(update={"is_kept": kept})
+            found[one.object_id] = owner.model_copy(update={"is_kept": kept})
     return found
 
 

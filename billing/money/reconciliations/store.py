@@ -89,6 +89,12 @@ _PAYMENTS: Final = Prepared(
         "  AND stripe_checkout_session_id IS NOT NULL"
     )
 )
+_RECORDED: Final = Prepared(
+    text(
+        "SELECT account_id, transaction_reference FROM payments"
+        " WHERE transaction_reference = ANY (CAST(:intents AS text[])) AND paid_at IS NOT NULL"
+    )
+)
 
 
 async def rows_named(
@@ -102,8 +108,8 @@ async def rows_named(
 async def rows_between(
     connection: AsyncConnection,
     kind: ObjectKind,
-    first: datetime,
-    last: datetime,
+    after: UUID,
+    last: UUID,
     *,
     besides: Sequence[str],
     settles: timedelta,
@@ -128,11 +134,14 @@ async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> di
         connection, intents=intents, ids=[one for one in paid.values() if one]
     )
     payments = {row["intent_id"] or row["id"]: row["id"] for row in found}
+    found = await _RECORDED.all(connection, intents=intents)
+    recorded = {(row["account_id"], row["transaction_reference"]) for row in found}
     return {
         one.object_id: Owner(
             account_id=account["id"],
             is_test=account["is_test"],
             payment_id=payments.get(one.intent_id) or payments.get(paid[one.object_id]),
+            is_kept=(account["id"], one.intent_id) in recorded,
         )
         for one in unknown
         if (account := accounts.get(one.account) or accounts.get(one.customer)) is not None

@@ -195,6 +195,19 @@ async def test_money_of_a_customer_without_our_metadata_is_found(
     assert found["at_stripe"] == side(500, "paid")
 
 
+async def test_money_that_a_person_has_booked_or_returned_is_found_no_more(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    payer = await customer.stripe_customer()
+    booked, returned = [taken_in_the_dashboard(actors, customer=payer) for _ in range(2)]
+    found = of(await reconcile(actors), customer)
+    assert [one["kind"] for one in found] == ["missing_here", "missing_here"]
+    await actors.sandbox.refund(returned, 500)
+    async with altered(actors, await paid_for(customer), "transaction_reference", booked):
+        assert of(await reconcile(actors), customer) == []
+
+
 async def test_money_is_compared_exactly(actors: Actors, customer: Customer) -> None:
     await customer.bought("small")
     async with altered(actors, await paid_for(customer), "received_minor", 998):

@@ -14,12 +14,13 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.periods import EPOCH
-from billing.money.reconciliations import service, store
+from billing.insight.health import store as health
+from billing.money.reconciliations import rules, service, store
 from gateways import events
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
-from tests.integration.reconciliations.test_reconcile import PATH, altered, ended, of
+from tests.integration.reconciliations.test_reconcile import PATH, altered, ended, of, reconcile
 from tests.integration.reversals.refunds_made import paid_for, refunded
 from workflows import start
 from workflows.contracts import ReconcileRequest
@@ -76,19 +77,32 @@ async def test_no_object_is_lost_between_pages(
     job = ReconciliationActivities(dependencies, actors.temporal)
     await asyncio.sleep(2)
     run = service.new_run(ids.new(), TEST.settles, since=began - timedelta(seconds=1))
-    async with altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"):
+    monkeypatch.setattr(store, "AT_ONCE", 1)
+    async with (
+        altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),
+        altered(actors, payments[3], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),
+    ):
         async with database.operator() as connection:
             await service.begin(connection, run)
             await service.begin(connection, run)
         move = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
+        cut = service.new_run(ids.new(), TEST.settles, since=began - timedelta(seconds=1))
+        monkeypatch.setattr(rules, "MOST", 1)
+        async with database.operator() as connection:
+            await service.begin(connection, cut)
+        await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=cut.id))
     await gateway.close()
     assert move.done
     async with database.operator() as connection:
         kept = await store.get(connection, run.id)
+        cut = await store.get(connection, cut.id)
+    assert (cut.status, cut.is_alarming) == ("finished", True)
+    assert cut.place is not None, "it is not complete"
     shown = await actors.operate("GET", f"/admin/reconciliations/{kept.name}")
     assert sorted(one["kind"] for one in of(shown, customer)) == [
-        "missing_at_stripe", "missing_here",
+        "missing_at_stripe", "missing_at_stripe", "missing_here", "missing_here",
     ]  # fmt: skip
+    assert shown["is_complete"]
     assert shown["checked"]["payments"] >= 5
     again = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
     assert again == move, "what has ended is not read again"
@@ -107,3 +121,11 @@ async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
     assert (shown["status"], shown["error"]) == ("failed", "ValueError")
     trail = await actors.operate("GET", f"/admin/audit?subject={run.name}")
     assert trail["data"][0]["action"] == "reconciliation.failed"
+
+    async def words() -> str:
+        async with database.operator() as connection:
+            return str((await health.look(connection)).backlog("discrepancies").examples)
+
+    assert f"{run.name} failed: ValueError" in await words()
+    await reconcile(actors)
+    assert "failed" not in await words()

@@ -73,8 +73,9 @@ def row(name: str, side: Side, at: datetime = BEGAN, **more: bool) -> Here:
     """A row with the object's id."""
     flags = {"is_test": False, "is_awake": False} | more
     return Here(
-        object_id=name, payment_id=uuid4(), account_id=ACCOUNT, side=side, created_at=at, **flags
-    )
+        row_id=uuid4(), object_id=name, payment_id=uuid4(), account_id=ACCOUNT, side=side,
+        created_at=at, **flags,
+    )  # fmt: skip
 
 
 def paged(known: list[Thing], size: int) -> list[Discrepancy]:

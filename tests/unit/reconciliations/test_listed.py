@@ -1,0 +1,28 @@
+"""Objects of Stripe's lists as the comparison reads them."""
+
+from typing import Any
+
+from gateways import money_lists
+
+INTENT: dict[str, Any] = {
+    "id": "pi_1", "status": "succeeded", "amount": 500, "amount_received": 500, "currency": "eur",
+    "created": 1_800_000_000, "customer": "cus_1", "metadata": {},
+}  # fmt: skip
+DISPUTE: dict[str, Any] = {
+    "id": "dp_1", "status": "won", "amount": 500, "currency": "eur", "created": 1_800_000_000,
+    "payment_intent": INTENT,
+}  # fmt: skip
+
+
+def test_an_object_of_another_product_may_be_in_a_currency_that_nobody_pays_in_here() -> None:
+    listed = {"data": [INTENT | {"currency": "ghs"}, INTENT], "has_more": False}
+    other, one = money_lists.page("payment", listed).objects
+    assert (other.side.currency, other.side.amount_minor) == ("GHS", 500)
+    assert (one.customer, one.account, one.is_returned) == ("cus_1", None, False)
+
+
+def test_a_dispute_has_changed_when_its_money_moved() -> None:
+    moves = [{"amount": -500, "created": 1_800_000_000}, {"amount": 500, "created": 1_800_000_900}]
+    listed = {"data": [DISPUTE | {"balance_transactions": moves}], "has_more": False}
+    (won,) = money_lists.page("dispute", listed).objects
+    assert (won.changed_at - won.created_at).total_seconds() == 900

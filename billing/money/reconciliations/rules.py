@@ -11,6 +11,7 @@ from billing.money.reconciliations.schemas import (
     DiscrepancyKind,
     Here,
     MoneyPage,
+    MoneyState,
     ObjectKind,
     Owner,
     Place,
@@ -29,8 +30,16 @@ TOLERANCE: Final = "0"
 """The percentage by which amounts may differ."""
 _NO_MONEY: Final = frozenset({"unpaid", "failed"})
 """States of an object that moved no money: nothing has to know it."""
-_HEALED_BY_CHECK: Final = frozenset({"missing_here", "state_differs"})
-"""A status check of the payment records refunds, disputes and states that the provider has."""
+_FOLLOWED: Final[frozenset[tuple[MoneyState, MoneyState]]] = frozenset(
+    {
+        ("unpaid", "paid"), ("under_way", "succeeded"), ("under_way", "failed"),
+        ("succeeded", "failed"), ("open", "won"), ("open", "lost"), ("open", "closed"),
+        ("lost", "won"), ("closed", "lost"),
+    }
+)  # fmt: skip
+"""The states here and at the provider where a status check of the payment records the latter. It
+takes nothing back, such as a payment that the provider calls unpaid.
+"""
 Verdict = Literal["same", "left_out", "foreign", "under_way"] | tuple[Discrepancy, ...]
 
 
@@ -83,7 +92,11 @@ def gone(kind: ObjectKind, here: Here) -> Discrepancy:
 
 def heals(one: Discrepancy) -> bool:
     """Return True if a status check of its payment is the fix; nothing else is safe."""
-    return one.kind in _HEALED_BY_CHECK and one.payment_id is not None
+    if one.payment_id is None or one.at_stripe is None:
+        return False
+    if one.here is None:
+        return True
+    return one.kind == "state_differs" and (one.here.state, one.at_stripe.state) in _FOLLOWED
 
 
 def span(

@@ -168,11 +168,17 @@ def test_a_check_is_the_fix_of_what_the_provider_knows_better() -> None:
             "known payment": rules.decide("refund", one, None, known, BEGAN),
             "lost payment": rules.decide("refund", one, None, OURS, BEGAN),
             "state": rules.decide("payment", found("pi_1", PAID), row("pi_1", UNPAID), None, BEGAN),
+            "unpaid there": rules.decide(
+                "payment", found("pi_1", UNPAID), row("pi_1", PAID), None, BEGAN
+            ),
             "gone": (rules.gone("payment", row("pi_1", PAID)),),
         }.items()
         if isinstance(verdict, tuple)
     }
-    assert fixes == {"known payment": True, "lost payment": False, "state": True, "gone": False}
+    assert fixes == {
+        "known payment": True, "lost payment": False, "state": True, "unpaid there": False,
+        "gone": False,
+    }  # fmt: skip
 
 
 def test_a_run_has_a_status_and_adds_up_what_it_has_checked() -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.database_words import database_words
-from billing.core.errors import BillingError
+from billing.core.errors import BillingError, wrong_field
 from billing.money.invoices import balances
 from billing.money.reconciliations import rules, store
 from billing.money.reconciliations.schemas import (
@@ -53,15 +53,17 @@ def new_run(
 ) -> Reconciliation:
     """Return a run of a window, by default the last days; younger objects are still being settled.
 
-    The provider knows whole seconds.
+    The provider knows whole seconds. Errors: VALIDATION_FAILED if the window is empty.
     """
     now = real_now()
     last = min(until or now, now - settles).replace(microsecond=0)
     first = (since or last - rules.WINDOW).replace(microsecond=0)
+    if first >= last:
+        raise wrong_field("since", f"must be before {last.isoformat()}: younger objects change")
     return Reconciliation(
         id=run_id,
         started_at=now,
-        since_at=min(first, last),
+        since_at=first,
         until_at=last,
         is_whole=since is None and until is None,
         heal=heal,

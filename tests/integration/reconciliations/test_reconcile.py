@@ -280,6 +280,13 @@ async def test_a_window_before_the_provider_is_refused(
     assert refused["errors"] == [{"field": bound, "message": "must not be before 2010-01-01"}]
 
 
+async def test_a_window_of_objects_that_may_still_change_is_refused(actors: Actors) -> None:
+    since = (real_now() + timedelta(minutes=1)).isoformat()
+    body = {"acknowledge": True, "idempotency_key": str(uuid4()), "since": since}
+    refused = await actors.operate("POST", PATH, body, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["since"]
+
+
 async def test_one_key_is_one_run(actors: Actors) -> None:
     key = str(uuid4())
     body = {"acknowledge": True}

@@ -60,7 +60,8 @@ class ReconciliationActivities:
         place = run.place
         if place is None or run.finished_at is not None:
             return run
-        page = await self.provider.money_page(place.object, run.since_at, run.until_at, place.after)
+        since = rules.begins(run, place.object)
+        page = await self.provider.money_page(place.object, since, run.until_at, place.after)
         async with self.database.operator() as connection:
             seen = await service.compare(connection, run, place, page, POLICIES.settles)
         found = [*seen.discrepancies, *await self._gone(place.object, seen)]

@@ -48,7 +48,7 @@ Bound = Annotated[Instant, AfterValidator(_not_too_early)]
 
 class ReconcileBody(Body):
     """`acknowledge` must be true. The window is that of the objects' creation, by default the last
-    14 days; `heal` has the payments checked that a check puts right.
+    14 days, for disputes 120; `heal` has the payments checked that a check puts right.
     """
 
     acknowledge: StrictBool = False

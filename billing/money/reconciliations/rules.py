@@ -15,13 +15,16 @@ from billing.money.reconciliations.schemas import (
     ObjectKind,
     Owner,
     Place,
+    Reconciliation,
     Side,
 )
 
 WINDOW: Final = timedelta(days=14)
-"""A run goes this far back. Dunning tries a card for a week and a bank takes days, so each object
-is compared again until nothing moves it any more.
+"""A run goes this far back. Dunning tries a card for a week and a bank takes days, so a payment is
+compared again until nothing moves it any more.
 """
+DISPUTED: Final = timedelta(days=120)
+"""A run whose window nobody chose goes this far back for disputes: banks decide for months."""
 FIRST: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """The provider is no older, so no window begins or ends before."""
 MOST: Final = 1_000
@@ -88,6 +91,12 @@ def gone(kind: ObjectKind, here: Here) -> Discrepancy:
         here=here.side,
         created_at=here.created_at,
     )
+
+
+def begins(run: Reconciliation, kind: ObjectKind) -> datetime:
+    """Return where the run's window begins for objects of a kind."""
+    is_longer = run.is_whole and kind == "dispute"
+    return run.until_at - DISPUTED if is_longer else run.since_at
 
 
 def heals(one: Discrepancy) -> bool:

@@ -93,7 +93,7 @@ async def compare(
         rules.decide(place.object, one, here.get(one.object_id), owners.get(one.object_id), settled)
         for one in page.objects
     ]
-    first, last = rules.span(place, page, run.since_at, run.until_at)
+    first, last = rules.span(place, page, rules.begins(run, place.object), run.until_at)
     return Compared(
         discrepancies=tuple(found for one in verdicts if isinstance(one, tuple) for found in one),
         counts=_counts(place.object, verdicts),

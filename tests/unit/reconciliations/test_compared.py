@@ -181,6 +181,16 @@ def test_a_check_is_the_fix_of_what_the_provider_knows_better() -> None:
     }  # fmt: skip
 
 
+def test_disputes_are_compared_for_months_unless_somebody_chose_the_window() -> None:
+    run = Reconciliation(
+        id=uuid4(), started_at=ENDED, since_at=BEGAN, until_at=ENDED, is_whole=True, heal=False
+    )
+    chosen = run.model_copy(update={"is_whole": False})
+    assert rules.begins(run, "dispute") == ENDED - rules.DISPUTED
+    assert {rules.begins(run, kind) for kind in ("payment", "refund")} == {BEGAN}
+    assert rules.begins(chosen, "dispute") == BEGAN
+
+
 def test_a_run_has_a_status_and_adds_up_what_it_has_checked() -> None:
     run = Reconciliation(
         id=uuid4(), started_at=BEGAN, since_at=BEGAN, until_at=ENDED, is_whole=True, heal=False

@@ -22,8 +22,8 @@ PATHS: Final[Mapping[ObjectKind, str]] = {
     "dispute": "/v1/disputes",
 }
 _EXPANDED: Final[Mapping[ObjectKind, list[str]]] = {
-    "payment": ["data.latest_charge"],
-    "refund": ["data.payment_intent", "data.charge"],
+    "payment": ["data.latest_charge.balance_transaction"],
+    "refund": ["data.payment_intent", "data.charge", "data.failure_balance_transaction"],
     "dispute": ["data.payment_intent"],
 }
 _REFUND_STATES: Final[Mapping[str, RefundState]] = {
@@ -54,7 +54,6 @@ def page(kind: ObjectKind, body: Any) -> MoneyPage:
 def _object(kind: ObjectKind, one: Listed) -> AtStripe:
     intent = one if kind == "payment" else _expanded(one, "payment_intent")
     charge = _expanded(one, "latest_charge" if kind == "payment" else "charge")
-    moves = one.get("balance_transactions") or ()  # of a dispute
     metadata = intent.get("metadata") or {}
     currency = one["currency"].upper()
     paid = kind == "payment" and one["status"] == "succeeded"
@@ -72,9 +71,20 @@ def _object(kind: ObjectKind, one: Listed) -> AtStripe:
             state=_STATES[kind](one),
         ),
         created_at=_instant(one["created"]),
-        changed_at=_instant(max(at["created"] for at in (one, charge or one, *moves))),
+        changed_at=_instant(max(at["created"] for at in (one, *_moves(one, charge)))),
         is_returned=charge.get("refunded", False),
     )
+
+
+def _moves(one: Listed, charge: Listed) -> list[Listed]:
+    """Return what tells of a later change: a debit's money comes days after its charge."""
+    found = (
+        charge,
+        _expanded(charge, "balance_transaction"),
+        _expanded(one, "failure_balance_transaction"),
+        *(one.get("balance_transactions") or ()),
+    )
+    return [move for move in found if move]
 
 
 def _payment_state(intent: Listed) -> MoneyState:

@@ -1,7 +1,8 @@
 """Objects of Stripe's lists as the comparison reads them."""
 
-from typing import Any
+from typing import Any, Final
 
+from billing.money.reconciliations.schemas import ObjectKind
 from gateways import money_lists
 
 INTENT: dict[str, Any] = {
@@ -19,6 +20,16 @@ def test_an_object_of_another_product_may_be_in_a_currency_that_nobody_pays_in_h
     other, one = money_lists.page("payment", listed).objects
     assert (other.side.currency, other.side.amount_minor) == ("GHS", 500)
     assert (one.customer, one.account, one.is_returned) == ("cus_1", None, False)
+
+
+def test_a_debit_has_changed_when_its_money_came_and_a_refund_when_it_came_back() -> None:
+    later = {"created": 1_800_000_900}
+    debit = INTENT | {"latest_charge": {"created": 1_800_000_001, "balance_transaction": later}}
+    refund = INTENT | {"id": "re_1", "status": "failed", "failure_balance_transaction": later}
+    listed: Final[dict[ObjectKind, dict[str, Any]]] = {"payment": debit, "refund": refund}
+    for kind, one in listed.items():
+        (seen,) = money_lists.page(kind, {"data": [one], "has_more": False}).objects
+        assert (seen.changed_at - seen.created_at).total_seconds() == 900
 
 
 def test_a_dispute_has_changed_when_its_money_moved() -> None:

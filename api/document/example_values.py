@@ -279,7 +279,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "CreditNoteAnswer": {"number": "CN-000001", "amount": 931, "tax": 149, "taxes": []},
     "CouponAnswer": {"name": "Welcome", "percent": "20", "periods": 3, "max_redemptions": 100},
     "InvoiceAnswer": {"status": "paid"},
-    "MigrationAnswer": {"status": "queued"},
+    "MigrationAnswer": {"status": "queued", "handledAt": None},
     "MigrationRequestAnswer": {"status": "handled", "comment": "moved on 4 January, keys sent"},
     "InvoiceDetail": {"status": "paid"},
     "LineAnswer": {"amount": 4900, "quantity": "1", "unit_amount": "4900"},

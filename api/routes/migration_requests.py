@@ -1,11 +1,15 @@
-"""Migration requests: an account asks to be moved to the sandbox or into production [P12]."""
+"""Migration requests: an account asks to be moved to the sandbox or into production, and reads what
+came of it [P12].
+"""
 
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Response
 from pydantic import Field, StringConstraints
+from sqlalchemy import RowMapping
 
+from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import MigrationRequestId
 from api.answers.schemas import Answer, Body
@@ -13,8 +17,9 @@ from api.dependencies import BillingCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
-from billing.money.migration_requests import rules, service
-from billing.money.migration_requests.schemas import Environment, Status
+from billing.money.migration_requests import rules, service, store
+from billing.money.migration_requests.schemas import Environment, MigrationRequest, Status
+from billing.money.migration_requests.tables import migration_requests
 
 router = new_router("migration requests")
 
@@ -35,14 +40,16 @@ class MigrationBody(Body):
 
 
 class MigrationAnswer(Answer):
-    """The request as it was queued, under the names that the console uses [P13].
+    """A request under the names that the console uses [P13].
 
     `channel` says who is told: `operators`.
     """
 
     requestId: MigrationRequestId = Field(validation_alias="id")  # noqa: N815
+    environment: Environment
     status: Status
     submittedAt: datetime = Field(validation_alias="created_at")  # noqa: N815
+    handledAt: datetime | None = Field(validation_alias="handled_at")  # noqa: N815
     channel: str
     notesPreview: str  # noqa: N815
 
@@ -60,10 +67,27 @@ async def request_migration(body: MigrationBody, call: BillingCall, once: Option
             queued = await service.submit(
                 connection, call.account.id, claim.resource_id, body.environment, body.notes
             )
-        answer = MigrationAnswer.of(
-            queued,
-            status=queued.status,
-            channel=rules.CHANNEL,
-            notesPreview=rules.preview(queued.notes),
-        )
-        return claim.answer(202, answer)
+        return claim.answer(202, _shown(queued))
+
+
+@router.get("/billing/migration/requests", responses=responses("INVALID_CURSOR"))
+async def list_own_migration_requests(
+    call: BillingCall, paging: Paging, status: Status | None = None
+) -> Page[MigrationAnswer]:
+    """The account's migration requests, newest first."""
+    query = store.listing(account_id=call.account.id, status=status)
+    async with call.transaction() as connection:
+        return await paginate(connection, query, (migration_requests.c.id,), paging, _row)
+
+
+def _row(row: RowMapping) -> MigrationAnswer:
+    return _shown(store.show(row))
+
+
+def _shown(request: MigrationRequest) -> MigrationAnswer:
+    return MigrationAnswer.of(
+        request,
+        status=request.status,
+        channel=rules.CHANNEL,
+        notesPreview=rules.preview(request.notes),
+    )

@@ -12,6 +12,7 @@ from billing.core.database import metadata
 from tests.integration.api_app import Api
 
 PATH: Final = "/api/v1/billing/migration/request"
+OWN: Final = f"{PATH}s"
 LIST: Final = "/api/v1/admin/migration-requests"
 NOTES: Final = (
     "Our shop is tested;\nplease move us on a Monday, when nobody buys, and tell Ann first."
@@ -28,6 +29,15 @@ async def ask(api: Api, account: str, body: Any = BODY, **headers: str) -> httpx
 
 async def listed(api: Api, **query: str) -> list[dict[str, Any]]:
     answer = await api.client.get(LIST, params=query, headers=api.admin())
+    assert answer.status_code == 200, answer.text
+    data: list[dict[str, Any]] = answer.json()["data"]
+    return data
+
+
+async def own(api: Api, account: str, **query: str) -> list[dict[str, Any]]:
+    """The requests that the account's staff reads."""
+    proof = api.token(account, ["billing"], "ann")
+    answer = await api.client.get(OWN, params=query, headers=proof)
     assert answer.status_code == 200, answer.text
     data: list[dict[str, Any]] = answer.json()["data"]
     return data
@@ -50,8 +60,10 @@ async def test_a_request_reaches_the_operators_and_is_handled_once(api: Api, acc
     queued = answer.json()
     assert queued == {
         "requestId": queued["requestId"],
+        "environment": "production",
         "status": "queued",
         "submittedAt": queued["submittedAt"],
+        "handledAt": None,
         "channel": "operators",
         "notesPreview": PREVIEW,
     }
@@ -119,7 +131,23 @@ async def test_the_same_key_asks_once(api: Api, account: str) -> None:
     assert len(await listed(api, account_id=account)) == 1
     await handle(api, first.json()["requestId"])
     later = await ask(api, account, **key)
-    assert later.json() == first.json() | {"status": "handled"}, "a 202 is asked how it went"
+    assert later.status_code == 202, "a 202 is asked how it went"
+    (shown,) = await own(api, account)
+    assert later.json() == shown
+    assert shown == first.json() | {"status": "handled", "handledAt": shown["handledAt"]}
+    assert shown["handledAt"]
+
+
+async def test_an_account_reads_its_own_requests_newest_first(api: Api, account: str) -> None:
+    other = str((await api.new_account())["id"])
+    await ask(api, other)
+    first, second = [(await ask(api, account)).json() for _ in range(2)]
+    assert await own(api, account) == [second, first]
+    await handle(api, first["requestId"])
+    assert await own(api, account, status="queued") == [second]
+    (handled,) = await own(api, account, status="handled")
+    assert (handled["requestId"], handled["environment"]) == (first["requestId"], "production")
+    assert await own(api, account, limit="1", page="2") == [handled]
 
 
 async def test_one_account_cannot_flood_the_list(api: Api, account: str) -> None:
@@ -134,5 +162,6 @@ async def test_one_account_cannot_flood_the_list(api: Api, account: str) -> None
 
 async def test_only_staff_asks_and_only_operators_read(api: Api, account: str) -> None:
     member = await api.client.post(PATH, json=BODY, headers=api.token(account, ["member"]))
+    reading = await api.client.get(OWN, headers=api.token(account, ["member"]))
     staff = await api.client.get(LIST, headers=api.token(account, ["billing"]))
-    assert (member.status_code, staff.status_code) == (403, 403)
+    assert {one.status_code for one in (member, reading, staff)} == {403}

@@ -1,6 +1,7 @@
 """Migration requests: from the console's form to the operator who acts on them [P12-P15, R7]."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Final
 
 import httpx2
@@ -9,6 +10,8 @@ from sqlalchemy import select
 
 from billing.core import ids
 from billing.core.database import metadata
+from billing.insight.health import store
+from billing.insight.health.schemas import Backlog
 from tests.integration.api_app import Api
 
 PATH: Final = "/api/v1/billing/migration/request"
@@ -148,6 +151,22 @@ async def test_an_account_reads_its_own_requests_newest_first(api: Api, account:
     (handled,) = await own(api, account, status="handled")
     assert (handled["requestId"], handled["environment"]) == (first["requestId"], "production")
     assert await own(api, account, limit="1", page="2") == [handled]
+
+
+async def test_what_a_test_account_asks_for_is_waited_for_in_real_time(api: Api) -> None:
+    fields = {"is_test": True, "clock_at": "2021-01-01T10:00:00Z"}
+    account = str((await api.new_account(**fields))["id"])
+    before = await waiting(api)
+    await ask(api, account)
+    after = await waiting(api)
+    assert after.count == before.count + 1
+    assert after.oldest < timedelta(hours=12), "no test runs that long"
+
+
+async def waiting(api: Api) -> Backlog:
+    """The requests that wait, as the health sign counts them."""
+    async with api.database.operator() as connection:
+        return (await store.look(connection)).backlog("migration_requests")
 
 
 async def test_one_account_cannot_flood_the_list(api: Api, account: str) -> None:

@@ -40,7 +40,7 @@ class ReportTurns:
         """Count one report from its beginning to its end. Errors: RATE_LIMITED, UNAVAILABLE."""
         line = self._lines.get(account_id) or _Line()
         if line.reports >= OF_ONE:
-            words = f"{OF_ONE} reports of this account are under way"
+            words = f"{OF_ONE} reports of this account, or of all together, are under way"
             raise RateLimited("RATE_LIMITED", words, retry_after=2)
         if sum(one.reports for one in self._lines.values()) >= OF_ALL:
             raise Unavailable("UNAVAILABLE", f"{OF_ALL} reports are under way")

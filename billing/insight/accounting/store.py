@@ -5,11 +5,11 @@ dispute that was won after its loss, is a document of its own, of its own day.
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Date, Select, Table, and_, case, cast, func, null, select
+from sqlalchemy import Column, ColumnElement, Date, Select, Table, and_, case, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
@@ -22,10 +22,11 @@ from billing.money.refunds.tables import refunds
 from billing.platform.accounts.tables import accounts
 
 PAGE: Final = 2_000
-"""Rows of a table that one page looks at: each page is a short transaction."""
-_BEGIN: Final = (0, UUID(int=0))
-Mark = tuple[int, UUID]
-"""The number of a source, and the last row of it that was read."""
+"""Documents of one page: each page is a short transaction."""
+Place = tuple[date | datetime, UUID]
+"""The moment and the id of a row: both in order, by an index of each source."""
+Mark = tuple[int, Place | None]
+"""The number of a source, and the last row of it that was read, if any."""
 
 
 class Asked(NamedTuple):
@@ -43,17 +44,14 @@ class Source(NamedTuple):
     table: Table
     prefix: str
     """Of the document's id; without one its number is its id."""
-    day: ColumnElement[Any]
+    moment: Column[Any]
+    """Its UTC day, or an instant of that day."""
     minor: Mapping[LedgerAccount, ColumnElement[Any]]
     only: ColumnElement[bool]
     number: ColumnElement[Any] = null()
     """The document's own number; without one its id is shown."""
     suffix: str = ""
     """Distinguishes a second document of the same row."""
-
-
-def _day(instant: ColumnElement[Any]) -> ColumnElement[Any]:
-    return cast(func.timezone("UTC", instant), Date)
 
 
 def _of_dispute(key: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -90,32 +88,32 @@ SOURCES: Final = (
         _N.number.is_not(None), _N.number,
     ),
     Source(
-        "payment", payments, ids.PAYMENT, _day(_P.settled_at),
+        "payment", payments, ids.PAYMENT, _P.settled_at,
         {"cash": _P.received_minor, "receivable": -_P.received_minor},
         _P.settled_at.is_not(None),
     ),
     Source(
-        "refund", refunds, ids.REFUND, _day(_R.booked_at),
+        "refund", refunds, ids.REFUND, _R.booked_at,
         {"receivable": _R.amount_minor, "cash": -_R.amount_minor},
         _SENT,
     ),
     Source(
-        "refund_returned", refunds, ids.REFUND, _day(_R.finished_at),
+        "refund_returned", refunds, ids.REFUND, _R.finished_at,
         {"receivable": -_R.amount_minor, "cash": _R.amount_minor},
         and_(_SENT, _R.status == "failed"), suffix="/returned",
     ),
     Source(
-        "dispute_lost", disputes, ids.DISPUTE, _day(_D.booked_at),
+        "dispute_lost", disputes, ids.DISPUTE, _D.booked_at,
         {"disputes": _D.amount_minor, "cash": -_D.amount_minor},
         _LOST,
     ),
     Source(
-        "dispute_won", disputes, ids.DISPUTE, _day(_D.closed_at),
+        "dispute_won", disputes, ids.DISPUTE, _D.closed_at,
         {"disputes": -_D.amount_minor, "cash": _D.amount_minor},
         and_(_LOST, _D.state == "won"), suffix="/won",
     ),
     Source(
-        "balance_entry", balance_entries, "", _day(_B.at),
+        "balance_entry", balance_entries, "", _B.at,
         {"customer_balance": -_B.amount_minor,
          "adjustments": case((_ADJUSTED, _B.amount_minor), else_=0),
          **_split(_of_dispute(_B.key), _ENTRY)},
@@ -127,49 +125,48 @@ SOURCES: Final = (
 async def page(
     connection: AsyncConnection, asked: Asked, after: Mark | None
 ) -> tuple[list[Posting], Mark | None]:
-    """Return the postings of the next rows, by source and id, and the mark of the next page."""
-    number, last = after or _BEGIN
-    source, until = SOURCES[number], await _end(connection, asked, number, last)
-    rows = await connection.execute(_query(source, asked, last, until))
-    found = [one for row in rows.mappings() for one in postings(_document(source, row))]
-    if until is not None:
-        return found, (number, until)
-    return found, (number + 1, _BEGIN[1]) if number + 1 < len(SOURCES) else None
+    """Return the postings of the next rows, by source and moment, and the mark of the next page."""
+    number, last = after or (0, None)
+    source = SOURCES[number]
+    rows = (await connection.execute(query(source, asked, last))).mappings().all()
+    found = [one for row in rows for one in postings(_document(source, row))]
+    if len(rows) == PAGE:
+        return found, (number, (rows[-1]["moment"], rows[-1]["id"]))
+    return found, (number + 1, None) if number + 1 < len(SOURCES) else None
 
 
-async def _end(connection: AsyncConnection, asked: Asked, number: int, last: UUID) -> UUID | None:
-    """Return the last row that a page looks at; None: it reaches the end of the table."""
-    row = SOURCES[number].table.c
-    query = select(row.id).where(row.id > last).order_by(row.id).offset(PAGE - 1).limit(1)
-    if asked.account_id is not None:
-        query = query.where(row.account_id == asked.account_id)
-    found: UUID | None = await connection.scalar(query)
-    return found
-
-
-def _query(source: Source, asked: Asked, last: UUID, until: UUID | None) -> Select[Any]:
-    row = source.table.c
-    query = (
+def query(source: Source, asked: Asked, last: Place | None) -> Select[Any]:
+    """Select the next documents of a source; an index of its moments has their order."""
+    row, key = source.table.c, (source.moment, source.table.c.id)
+    found = (
         select(
             row.id, row.account_id, row.currency, source.number.label("number"),
-            source.day.label("day"),
+            source.moment.label("moment"),
             *(minor.label(name) for name, minor in source.minor.items()),
         )
-        .where(source.only, source.day.between(asked.first, asked.last), row.id > last)
-        .order_by(row.id)
+        .where(source.only, *_within(source.moment, asked))
+        .order_by(*key)
+        .limit(PAGE)
     )  # fmt: skip
-    if until is not None:
-        query = query.where(row.id <= until)
+    if last is not None:
+        found = found.where(tuple_(*key) > last)
     if asked.account_id is not None:
-        return query.where(row.account_id == asked.account_id)
-    return query.join(accounts, accounts.c.id == row.account_id).where(~accounts.c.is_test)
+        return found.where(row.account_id == asked.account_id)
+    return found.join(accounts, accounts.c.id == row.account_id).where(~accounts.c.is_test)
+
+
+def _within(moment: Column[Any], asked: Asked) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    begin, end = asked.first, asked.last + timedelta(days=1)
+    if not isinstance(moment.type, Date):
+        begin, end = (datetime.combine(day, time(), UTC) for day in (begin, end))
+    return moment >= begin, moment < end
 
 
 def _document(source: Source, row: Mapping[Any, Any]) -> Document:
     name = ids.encode(source.prefix, row["id"]) if source.prefix else row["number"]
     minor: dict[LedgerAccount, int] = {one: row[one] for one in CHART if one in source.minor}
-    number = row["number"] or name
+    number, moment = row["number"] or name, row["moment"]
+    day = moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
     return Document(
-        source.kind, name + source.suffix, number, row["account_id"], row["day"], row["currency"],
-        minor,
+        source.kind, name + source.suffix, number, row["account_id"], day, row["currency"], minor
     )  # fmt: skip

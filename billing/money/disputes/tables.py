@@ -46,4 +46,7 @@ disputes = c.table(
     c.index("ix_disputes_invoice", "invoice_id"),
     c.index("ix_disputes_payment", "payment_id"),
     c.index("ix_disputes_unbooked", "closed_at", where="state = 'lost' AND booked_at IS NULL"),
+    # For the export of postings.
+    c.index("ix_disputes_booked", "booked_at", "id"),
+    c.index("ix_disputes_closed", "closed_at", "id"),
 )

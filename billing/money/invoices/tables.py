@@ -82,6 +82,8 @@ invoices = c.table(
     c.index("ix_invoices_number", "number", where="number IS NOT NULL"),
     c.index("ix_invoices_held", "status", "id", where="collection = 'held'"),
     c.index("ix_invoices_subscription", "subscription_id", "created_at"),
+    # For the export of postings.
+    c.index("ix_invoices_issued", "issued_on", "id"),
 )
 
 invoice_lines = c.table(
@@ -166,6 +168,7 @@ credit_notes = c.table(
     c.check("amount_minor > 0", name="amount_positive"),
     c.index("ix_credit_notes_account", "account_id", "created_at"),
     c.index("ix_credit_notes_number", "number"),
+    c.index("ix_credit_notes_issued", "issued_on", "id"),
     info={"append_only": True},
 )
 
@@ -184,5 +187,6 @@ balance_entries = c.table(
     c.text("reason", nullable=True),
     c.instant("at"),
     c.index("ix_balance_entries_account", "account_id", "at"),
+    c.index("ix_balance_entries_at", "at", "id"),
     info={"append_only": True},
 )

@@ -99,6 +99,8 @@ payments = c.table(
         "paid_at",
         where="settled_at IS NULL AND status IN ('succeeded', 'completed')",
     ),
+    # For the export of postings.
+    c.index("ix_payments_settled", "settled_at", "id"),
     c.index(
         "uq_payments_reference",
         "account_id",

@@ -58,4 +58,7 @@ refunds = c.table(
     c.index("ix_refunds_invoice", "invoice_id"),
     c.index("ix_refunds_payment", "payment_id"),
     c.index("ix_refunds_reference", "reference", where="reference IS NOT NULL"),
+    # For the export of postings.
+    c.index("ix_refunds_booked", "booked_at", "id"),
+    c.index("ix_refunds_finished", "finished_at", "id"),
 )

@@ -544,6 +544,10 @@ CREATE TABLE disputes (
 
 CREATE INDEX ix_disputes_account ON disputes (account_id, created_at, id);
 
+CREATE INDEX ix_disputes_booked ON disputes (booked_at, id);
+
+CREATE INDEX ix_disputes_closed ON disputes (closed_at, id);
+
 CREATE INDEX ix_disputes_created ON disputes (created_at, id);
 
 CREATE INDEX ix_disputes_invoice ON disputes (invoice_id);
@@ -592,6 +596,10 @@ CREATE TABLE refunds (
 );
 
 CREATE INDEX ix_refunds_account ON refunds (account_id, created_at, id);
+
+CREATE INDEX ix_refunds_booked ON refunds (booked_at, id);
+
+CREATE INDEX ix_refunds_finished ON refunds (finished_at, id);
 
 CREATE INDEX ix_refunds_invoice ON refunds (invoice_id);
 

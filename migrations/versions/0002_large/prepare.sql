@@ -71,6 +71,14 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_notes_number ON credit_notes (
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_number
     ON invoices (number) WHERE number IS NOT NULL;
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_issued ON invoices (issued_on, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_notes_issued ON credit_notes (issued_on, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_settled ON payments (settled_at, id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_balance_entries_at ON balance_entries (at, id);
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoice_lines_price
     ON invoice_lines ((detail ->> 'price'), id) WHERE kind = 'plan';
 

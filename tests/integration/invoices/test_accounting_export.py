@@ -5,11 +5,16 @@ That the sums are those of the tables is asked after every story (postings_oracl
 
 import csv
 import io
+import re
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.accounting import store
 from tests.integration.actors import API, Actors, Customer, Json, instant
@@ -17,6 +22,8 @@ from tests.integration.api_app import stack_settings
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.postings_oracle import postings
 from tests.integration.reversals.refunds_made import paid_for, refunded
+
+NOON: Final = datetime(2027, 1, 9, 12, tzinfo=UTC)
 
 
 async def export(actors: Actors, **query: str) -> tuple[str, str]:
@@ -114,6 +121,29 @@ async def test_pages_leave_nothing_out(actors: Actors, monkeypatch: pytest.Monke
     finally:
         await database.close()
     assert len(whole) == 3 * 4
+
+
+@pytest.mark.parametrize("source", store.SOURCES, ids=lambda source: source.kind)
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_an_index_leads_to_the_days_of_an_export(
+    actors: Actors, source: store.Source, goes_on: bool
+) -> None:
+    asked = store.Asked(date(2027, 1, 1), date(2027, 1, 31), None)
+    moment = date(2027, 1, 9) if source.kind in {"invoice", "credit_note"} else NOON
+    wanted = store.query(source, asked, (moment, ids.new()) if goes_on else None)
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as connection:
+        for way in ("seqscan", "sort", "bitmapscan"):
+            await connection.execute(text(f"SET LOCAL enable_{way} = off"))
+        shown = wanted.compile(engine.sync_engine, compile_kwargs={"literal_binds": True})
+        rows = await connection.exec_driver_sql(f"EXPLAIN {shown}".replace("%", "%%"))
+        plan = "\n".join(row[0] for row in rows)
+    await engine.dispose()
+    assert "Sort" not in plan, plan
+    (bound,) = re.findall(rf"using (\w+) on {source.table}\b.*\n\s+Index Cond: (.*)", plan)
+    assert bound[0] in {str(one.name) for one in source.table.indexes}, plan
+    assert ("ROW(" in bound[1]) is goes_on, plan
+    assert f"{source.moment.name} < " in bound[1], plan
 
 
 @pytest.mark.parametrize(

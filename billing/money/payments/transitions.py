@@ -123,6 +123,12 @@ def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
     )
 
 
+def finish_tries(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
+    """Record the result of the tries of a payment that the provider's answer decides."""
+    for attempt in Owed(w.rows, payment.invoice_id).decided_by(payment.id, outcome):
+        finish_attempt(w, attempt, outcome)
+
+
 def not_opened(why: Decline) -> Outcome:
     """Return the outcome of a try whose payment the provider did not open."""
     return Outcome(kind="declined" if why.code == CUSTOMER_GONE else "unreached", decline=why)
@@ -142,8 +148,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     if owed.is_old_decline(payment.id, outcome):
         outcome = outcome.model_copy(update={"charge_id": None, "decline": None})
     changed = w.change(payment, **_fields(w, payment, outcome))
-    for attempt in owed.decided_by(payment.id, outcome):
-        finish_attempt(w, attempt, outcome)
+    finish_tries(w, payment, outcome)
     asked = owed.answered_by_payer(payment.id, outcome)
     is_another = _keep_payers_try(w, owed, payment, outcome, asked)
     if asked is not None:

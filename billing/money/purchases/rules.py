@@ -55,7 +55,7 @@ def agenda(state: PurchaseState) -> list[Step]:
     if state.status != "pending":
         return _ended(state)
     steps = _event_steps(state)
-    if state.cancel_asked_at is not None and not state.undecided:
+    if state.cancel_asked_at is not None:
         due, words = state.cancel_asked_at, "cancel it for its buyer"
         return [*steps, _step(state, "cancel", "cancel", due, words)]
     if state.submission and state.payment_status != "processing":

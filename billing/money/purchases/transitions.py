@@ -84,7 +84,9 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
     elif answer.call.what == "open":
         payment = w.rows.get(Payment, answer.call.payment.id)
         payment = payments.record(w, payment, answer.outcome or _UNREACHED)
-        w.call = _try(w, payment, attempt, again=answer.call.again)
+        # The cancel that was asked for meanwhile comes first.
+        if not canceling.is_asked(w):
+            w.call = _try(w, payment, attempt, again=answer.call.again)
     else:
         _tried(w, answer, attempt)
 
@@ -189,6 +191,8 @@ def end_uncharged(w: Work[PurchaseFacts], status: EndedUnpaid) -> None:
         _follow(w, payment, outcome, saved_card=False)
         w.result = outcome.kind if outcome.kind == "succeeded" else None
         return
+    if payment is not None:
+        payments.finish_tries(w, payment, outcome)
     end_unpaid(w, status)
     w.result = status
 

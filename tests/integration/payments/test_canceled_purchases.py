@@ -163,6 +163,23 @@ async def test_while_the_provider_is_away_it_is_pending_and_canceled_later(
     await canceled(customer, begun)
 
 
+async def test_a_saved_card_that_could_not_be_tried_before_the_cancel_is_never_charged(
+    customer: Customer,
+) -> None:
+    await customer.save_card()
+    sandbox, named = customer.actors.sandbox, {"account": customer.id}
+    away = await sandbox.fault(
+        "error_500_unstored", method="POST", path="/v1/payment_intents", metadata=named, times=None
+    )
+    begun = await customer.buy("small", "saved_card")
+    assert (begun["status"], begun["next_action"]) == ("pending", {"type": "wait"})
+    await canceled(customer, begun)
+    await sandbox.clear("faults", away)
+    tries = await customer.rows("SELECT status FROM payment_attempts WHERE account_id = %(me)s")
+    assert [one["status"] for one in tries] == ["unreached"]
+    assert await customer.effects() == []
+
+
 async def test_a_part_that_was_paid_and_the_balance_go_back_to_the_balance(
     actors: Actors,
 ) -> None:

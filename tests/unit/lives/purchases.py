@@ -126,6 +126,8 @@ class Buying:
             self.grants += sum(isinstance(one, Do) and one.verb == "grant" for one in work.effects)
             if work.call is None:
                 break
+            asked = canceling.is_asked(work)
+            assert not (asked and work.call.charges), "a purchase to be canceled is charged"
             answer = self.answer(work.call, calm=calm)
             if not calm and self.dice.random() < 0.1:
                 return  # the worker dies with the answer
@@ -255,6 +257,8 @@ class Buying:
             if intent and not self.restored:
                 assert self.bank.stands[intent] == "canceled", self.bank.stands
                 assert intent not in self.bank.took
+        if not self.restored:
+            assert Owed(self.rows, self.purchase.invoice_id).undecided is None
 
     def hold_true_at_the_end(self) -> None:
         """The bank's money is on the books, once."""

@@ -53,15 +53,17 @@ EVERY: Final = [
     state(
         status=status, flow=flow, payment_status=payment, opened=opened,
         unsettled=unsettled, events=events, checks=checks, cancel_asked_at=asked,
+        undecided=undecided,
     )
-    for status, flow, payment, opened, unsettled, events, checks, asked in product(
-        STATUSES, FLOWS, PAYMENTS, (True, False), (None, "pay_9"), EVENTS, (0, 5), (None, MADE)
+    for status, flow, payment, opened, unsettled, events, checks, asked, undecided in product(
+        STATUSES, FLOWS, PAYMENTS, (True, False), (None, "pay_9"), EVENTS, (0, 5), (None, MADE),
+        (True, False),
     )
 ]  # fmt: skip
 
 
 def test_no_state_is_without_an_answer_and_every_step_is_one_that_exists() -> None:
-    assert len(EVERY) == 6 * 5 * 9 * 2 * 2 * 2 * 2 * 2
+    assert len(EVERY) == 6 * 5 * 9 * 2 * 2 * 2 * 2 * 2 * 2
     for purchase in EVERY:
         steps = agenda(purchase)
         assert {step.name for step in steps} <= STEPS
@@ -112,6 +114,13 @@ def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> No
 def test_a_card_that_was_tried_is_followed_until_its_result_is_known() -> None:
     tried = state(flow="saved_card", opened=True, undecided=True)
     assert plan(tried) == {"pur_1/open": MADE}
+
+
+def test_a_purchase_that_its_buyer_does_not_want_is_not_opened_and_its_card_not_tried() -> None:
+    for purchase in EVERY:
+        if purchase.cancel_asked_at and purchase.status == "pending" and not purchase.unsettled:
+            steps = {step.name for step in agenda(purchase)} - {"check"}
+            assert steps == {"cancel"}, purchase
 
 
 def test_while_money_is_on_its_way_a_purchase_does_not_expire() -> None:

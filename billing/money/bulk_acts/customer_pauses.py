@@ -26,8 +26,10 @@ async def pause(connection: AsyncConnection, account_id: UUID, *, reason: str) -
     if await store.customer_pause(connection, account_id) is None:
         standing = CustomerPause(account_id=account_id, reason=reason, paused_at=at)
         await store.begin_customer_pause(connection, standing)
-        await _audit(connection, account_id, "dunning_paused", reason)
-    return [await recovery.pause(connection, one.id, reason=reason) for one in running]
+    await _audit(connection, account_id, "dunning_paused", reason)
+    return [
+        await recovery.pause(connection, one.id, reason=reason, with_all=True) for one in running
+    ]
 
 
 async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) -> list[Matter]:
@@ -35,12 +37,11 @@ async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) 
     before; return the matters to notify. Errors: UNAVAILABLE.
     """
     cases = await _locked(connection, account_id)
-    standing = await store.customer_pause(connection, account_id)
-    if standing is None:
+    if await store.customer_pause(connection, account_id) is None:
         return []
     await store.end_customer_pause(connection, account_id)
     await _audit(connection, account_id, "dunning_resumed", reason)
-    paused = [one for one in cases if one.paused_at and one.paused_at >= standing.paused_at]
+    paused = [one for one in cases if one.is_paused_with_all]
     return [await recovery.resume(connection, one.id, reason=reason) for one in paused]
 
 

@@ -15,11 +15,13 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
 
 
-def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
-    """Pause the case: no slots and no final action until it is resumed."""
+def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "", with_all: bool = False) -> None:
+    """Pause the case: no slots and no final action until it is resumed; `with_all` of its account,
+    until those are.
+    """
     case = _open_case_of(w, invoice_id)
     if case.status != "paused":
-        paused = w.change(case, status="paused", paused_at=w.facts.at)
+        paused = w.change(case, status="paused", paused_at=w.facts.at, is_paused_with_all=with_all)
         announce(w, paused, "paused", **_why(reason))
 
 
@@ -27,7 +29,7 @@ def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
     """Resume the case; its slots continue where they stopped."""
     case = _open_case_of(w, invoice_id)
     if case.status != "open":
-        resumed = w.change(case, status="open", paused_at=None)
+        resumed = w.change(case, status="open", paused_at=None, is_paused_with_all=False)
         announce(w, resumed, "resumed", **_why(reason))
 
 
@@ -213,7 +215,7 @@ def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) 
 def _pause_with_all(w: Work[Any], invoice_id: UUID) -> None:
     """Pause a case that opens while all of its account's recovery is paused."""
     if w.facts.all_paused:
-        pause(w, invoice_id, reason="all recovery of the customer is paused")
+        pause(w, invoice_id, reason="all recovery of the customer is paused", with_all=True)
 
 
 def announce(w: Work[Any], case: DunningCase, what: str, **detail: Any) -> None:

@@ -29,6 +29,7 @@ class DunningCase(Row):
     extended_days: int = 0
     postponed_until: AwareDatetime | None = None
     paused_at: AwareDatetime | None = None
+    is_paused_with_all: bool = False
     opened_at: AwareDatetime
     closed_at: AwareDatetime | None = None
     close_reason: str | None = None

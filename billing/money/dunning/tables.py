@@ -24,6 +24,8 @@ dunning_cases = c.table(
     # and the days that it got.
     c.instant("postponed_until", nullable=True),
     c.instant("paused_at", nullable=True),
+    # By the pause of all of its account's recovery, whose end resumes it.
+    c.flag("is_paused_with_all", server_default="false"),
     c.instant("opened_at"),
     c.instant("closed_at", nullable=True),
     c.text("close_reason", nullable=True),

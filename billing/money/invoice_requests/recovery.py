@@ -38,9 +38,12 @@ _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
 }
 
 
-async def pause(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:
+async def pause(
+    connection: AsyncConnection, case_id: UUID, *, reason: str = "", with_all: bool = False
+) -> Matter:
     """Pause slots and final action until resumed; return the matter to notify."""
-    return await _command_case(connection, case_id, partial(cases.pause, reason=reason))
+    verb = partial(cases.pause, reason=reason, with_all=with_all)
+    return await _command_case(connection, case_id, verb)
 
 
 async def resume(connection: AsyncConnection, case_id: UUID, *, reason: str = "") -> Matter:

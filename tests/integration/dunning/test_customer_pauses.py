@@ -85,6 +85,27 @@ async def test_a_case_that_was_paused_by_itself_before_stays_paused(actors: Acto
     assert (await dunning(customer))["all_paused_at"] is None
 
 
+async def test_what_a_pause_has_stopped_does_not_depend_on_its_instant(actors: Actors) -> None:
+    customer = await overdue(actors)
+    first = await case(customer)
+    await actors.operate("POST", f"/admin/dunning/{first['dunning_case_id']}/pause", {})
+    await pause(customer)
+    assert states(await resume(customer)) == ["paused"], "by itself, on a clock that is frozen"
+
+
+async def test_a_case_that_seems_to_have_opened_before_the_pause_is_resumed_with_it(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors)
+    await pause(customer)
+    # A decision takes its time before it waits for the account, and clocks differ.
+    await customer.rows(
+        "UPDATE dunning_cases SET paused_at = paused_at - interval '1 second'"
+        " WHERE account_id = %(me)s RETURNING id"
+    )
+    assert states(await resume(customer)) == ["open"]
+
+
 async def test_a_case_may_go_on_by_itself_and_another_pause_stops_it_again(actors: Actors) -> None:
     customer = await overdue(actors)
     standing = await pause(customer)
@@ -95,6 +116,10 @@ async def test_a_case_may_go_on_by_itself_and_another_pause_stops_it_again(actor
     repeated = await pause(customer, "still in court")
     assert states(repeated) == ["paused"]
     assert (repeated["paused_at"], repeated["reason"]) == (standing["paused_at"], "in court")
+    trail = await actors.operate("GET", f"/admin/audit?account_id={customer.id}&limit=100")
+    acts = [one["detail"]["reason"] for one in trail["data"]
+            if one["action"] == "account.dunning_paused"]  # fmt: skip
+    assert acts == ["still in court", "in court"]
 
 
 async def test_a_customer_who_owes_nothing_is_paused_for_what_comes(actors: Actors) -> None:

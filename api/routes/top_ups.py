@@ -92,7 +92,7 @@ class TopUpAnswer(Answer):
 
 
 class AutoTopUpAnswer(Answer):
-    """The settings; `stopped_at` is set after three failures, or with a dispute of a payment, until
+    """The settings; `stopped_at` is set after three failures, with a dispute, or a cancel, until
     they are written again.
     """
 

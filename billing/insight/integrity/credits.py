@@ -102,7 +102,7 @@ QUERIES: Final[dict[str, str]] = {
         WHERE CASE t.status
             WHEN 'buying' THEN p.status IS DISTINCT FROM 'pending'
             WHEN 'completed' THEN coalesce(p.status NOT IN ('completed', 'refunded'), true)
-            WHEN 'failed' THEN p.status NOT IN ('failed', 'expired')
+            WHEN 'failed' THEN p.status NOT IN ('failed', 'expired', 'canceled')
             ELSE p.id IS NOT NULL
         END
         UNION ALL

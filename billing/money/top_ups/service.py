@@ -95,9 +95,13 @@ async def completed(
 
 
 async def failed(connection: AsyncConnection, top_up_id: UUID, reason: str, at: datetime) -> None:
-    """Fail a top-up: try again after a pause, or stop at the third failure in a row."""
+    """Fail a top-up: try again after a pause, or stop at the third failure in a row, and at once
+    where its buyer canceled the purchase.
+    """
     top_up = await store.get(connection, top_up_id)
     top_up = await _decide(connection, top_up, "failed", at, reason=reason)
+    if reason == "canceled":
+        await stop(connection, account_id=top_up.account_id, reason=reason, at=at)
     kept = await store.settings(connection, top_up.account_id)
     if kept is None or not kept.active:
         await _announce(connection, top_up, at)

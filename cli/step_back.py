@@ -41,6 +41,15 @@ UNKNOWN: Final = (
         f"{_OPEN} cancel_at IS NOT NULL",
     ),
     Unknown(
+        "purchases to be canceled for their buyers", "it sees their payments through",
+        "FROM purchases p JOIN invoices i ON i.id = p.invoice_id"
+        " WHERE p.status = 'pending' AND i.cancel_asked_at IS NOT NULL",
+    ),
+    Unknown(
+        "customers whose recovery is paused", "it recovers what comes to be owed",
+        "FROM dunning_pauses",
+    ),
+    Unknown(
         "pauses, plans, prices and add-ons to come", "it renews and charges what was before",
         "FROM subscription_changes WHERE status IN ('pending', 'scheduled')",
     ),

@@ -19,7 +19,6 @@ from api.routes.base import new_router
 from api.tax_rates import until_asked, want_rates
 from api.user_scope import only_user
 from billing.core import clock, ids
-from billing.core.errors import NotFound
 from billing.money.addresses import service, store
 from billing.money.addresses.tables import billing_addresses
 
@@ -138,9 +137,7 @@ async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey
 async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
     """One billing address; a member gets 404 for that of another user."""
     async with call.transaction() as connection:
-        found = await service.get(connection, call.account.id, _decode(address_id))
-    if only_user(call) is not None and found.user_id not in (None, only_user(call)):
-        raise NotFound("ADDRESS_NOT_FOUND")
+        found = await service.get(connection, call.account.id, _decode(address_id), only_user(call))
     return AddressAnswer.of(found)
 
 

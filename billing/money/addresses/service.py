@@ -22,9 +22,11 @@ from billing.platform.audit import service as audit
 MAX_ADDRESSES: Final = 50
 
 
-async def get(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address:
-    """One address. Errors: ADDRESS_NOT_FOUND."""
-    found = await store.find(connection, account_id, address_id)
+async def get(
+    connection: AsyncConnection, account_id: UUID, address_id: UUID, user_id: str | None = None
+) -> Address:
+    """One address, of this user or of none if one is given. Errors: ADDRESS_NOT_FOUND."""
+    found = await store.find(connection, account_id, address_id, user_id)
     if found is None:
         raise NotFound("ADDRESS_NOT_FOUND")
     return found

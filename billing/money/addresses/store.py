@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import prepared
 from billing.core.prepared import Prepared, given
 from billing.money.addresses.schemas import Address
 from billing.money.addresses.tables import billing_addresses
@@ -15,7 +16,6 @@ _OF_ACCOUNT: Final = select(billing_addresses).where(
     billing_addresses.c.account_id == given("account_id")
 )
 _DEFAULT: Final = Prepared(_OF_ACCOUNT.where(billing_addresses.c.is_default))
-_ONE: Final = Prepared(_OF_ACCOUNT.where(billing_addresses.c.id == given("address_id")))
 _NEWEST: Final = Prepared(
     _OF_ACCOUNT.order_by(
         billing_addresses.c.created_at.desc(), billing_addresses.c.id.desc()
@@ -35,9 +35,12 @@ async def default(connection: AsyncConnection, account_id: UUID) -> Address | No
     return Address.model_validate(row) if row else None
 
 
-async def find(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> Address | None:
-    """One address of the account."""
-    row = await _ONE.first(connection, account_id=account_id, address_id=address_id)
+async def find(
+    connection: AsyncConnection, account_id: UUID, address_id: UUID, user_id: str | None = None
+) -> Address | None:
+    """One address that `listing` has."""
+    query = listing(account_id, user_id).where(billing_addresses.c.id == address_id)
+    row = await prepared.find(connection, query)
     return Address.model_validate(row) if row else None
 
 

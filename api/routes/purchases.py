@@ -113,7 +113,9 @@ class PurchaseAnswer(Answer):
         *,
         undecided: bool = False,
     ) -> Self:
-        """Return the purchase; `transfer` asks a manual payer, `undecided` is a card's attempt."""
+        """Return the purchase; `transfer` asks a manual payer, `undecided` is a card's attempt, or
+        the cancel that was asked for.
+        """
         waits: dict[str, Any] = {"type": "wait"}
         return cls.of(
             purchase,
@@ -185,11 +187,9 @@ async def list_purchases(
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, store.show)
         paid_by = await payment_store.latest_of(connection, [one.invoice_id for one in page.data])
-        shown = [
-            for_caller(call, await _with_owed(call, connection, one, paid_by.get(one.invoice_id)))
-            for one in page.data
-        ]
-    return Page(data=shown, pagination=page.pagination)
+        found = [(one, paid_by.get(one.invoice_id)) for one in page.data]
+        shown = await _with_owed(call, connection, *found)
+    return Page(data=[for_caller(call, one) for one in shown], pagination=page.pagination)
 
 
 @router.get(
@@ -199,8 +199,9 @@ async def list_purchases(
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]. Only payers see secrets."""
     async with call.transaction() as connection:
-        purchase, payment = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
-        return for_caller(call, await _with_owed(call, connection, purchase, payment))
+        found = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
+        (shown,) = await _with_owed(call, connection, found)
+    return for_caller(call, shown)
 
 
 @router.post(
@@ -230,8 +231,8 @@ async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Respo
     """Answer from the row: 200, 202 while the provider has not answered, or raise the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, purchase_id)
-        asked = await store.is_cancel_asked(connection, purchase)
-        answer = await _with_owed(call, connection, purchase, payment)
+        asked = await store.cancels_asked(connection, [purchase])
+        (answer,) = await _with_owed(call, connection, (purchase, payment))
     if purchase.status == "pending" and not asked:
         raise Conflict("PAYMENT_PENDING", "the payment of this purchase came in between")
     if purchase.status not in ("pending", "canceled"):
@@ -240,14 +241,30 @@ async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Respo
 
 
 async def _with_owed(
-    call: AccountCall, connection: AsyncConnection, purchase: Purchase, payment: Payment | None
+    call: AccountCall, connection: AsyncConnection, *found: tuple[Purchase, Payment | None]
+) -> list[PurchaseAnswer]:
+    """Return the purchases, each with its newest payment, as `_show` does."""
+    asked = await store.cancels_asked(connection, [one for one, _ in found])
+    return [
+        await _show(call, connection, one, payment, is_canceling=one.id in asked)
+        for one, payment in found
+    ]
+
+
+async def _show(
+    call: AccountCall,
+    connection: AsyncConnection,
+    purchase: Purchase,
+    payment: Payment | None,
+    *,
+    is_canceling: bool,
 ) -> PurchaseAnswer:
     """Return the purchase, with the transfer that it asks for, or the link to the payment page."""
     transfer = None
     by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
     if by_hand and purchase.status == "pending":
         transfer = manual.transfer(await invoice_store.get(connection, purchase.invoice_id))
-    undecided = await _is_undecided(connection, purchase)
+    undecided = is_canceling or await _is_undecided(connection, purchase)
     shown = PurchaseAnswer.of_purchase(purchase, payment, transfer, undecided=undecided)
     links, invoice_id = call.services.pay_links, purchase.invoice_id
     action = with_page(links, shown.next_action, purchase.account_id, "invoice", invoice_id)
@@ -255,14 +272,8 @@ async def _with_owed(
 
 
 async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool:
-    """True while the payer has nothing to do: the result of a saved card's attempt is unknown, or
-    the cancel that was asked for is still to be decided.
-    """
-    if purchase.status != "pending":
-        return False
-    if await store.is_cancel_asked(connection, purchase):
-        return True
-    if purchase.flow != "saved_card":
+    """True while the result of a saved card's attempt is unknown."""
+    if purchase.flow != "saved_card" or purchase.status != "pending":
         return False
     tries = await payment_store.attempts_of(connection, purchase.invoice_id)
     return not tries or any(one.status == "pending" for one in tries)
@@ -302,7 +313,7 @@ async def _answer(call: AccountCall, claim: Claim) -> Response:
     """Answer from the row: 201, 202 while the payment is undecided, or raise the refusal."""
     async with call.transaction() as connection:
         purchase, payment = await store.with_payment(connection, claim.resource_id)
-        answer = await _with_owed(call, connection, purchase, payment)
+        (answer,) = await _with_owed(call, connection, (purchase, payment))
     if purchase.status == "failed":
         raise _refusal(purchase, payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)

@@ -1,5 +1,6 @@
 """Every query on purchases."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -55,10 +56,13 @@ async def with_payment(
     return show(row), show_payment(payment) if payment else None
 
 
-async def is_cancel_asked(connection: AsyncConnection, purchase: Purchase) -> bool:
-    """True once the buyer asked to cancel the purchase."""
-    asked = select(invoices.c.cancel_asked_at).where(invoices.c.id == purchase.invoice_id)
-    return await connection.scalar(asked) is not None
+async def cancels_asked(connection: AsyncConnection, bought: Iterable[Purchase]) -> set[UUID]:
+    """The pending ones of these purchases that their buyer asked to cancel."""
+    pending = {one.invoice_id: one.id for one in bought if one.status == "pending"}
+    if not pending:
+        return set()
+    asked = invoices.c.cancel_asked_at.is_not(None) & invoices.c.id.in_(pending)
+    return {pending[one] for one in await connection.scalars(select(invoices.c.id).where(asked))}
 
 
 def listing(

@@ -3,8 +3,11 @@
 import asyncio
 from collections import Counter
 
+from sqlalchemy import event
+
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from tests.integration.api_app import Api
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal
 from tests.integration.workflows.test_purchase_events import cancellations
@@ -197,6 +200,33 @@ async def test_a_part_that_was_paid_and_the_balance_go_back_to_the_balance(
     )  # fmt: skip
     await canceled(customer, begun)
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 500
+
+
+async def test_a_page_of_purchases_asks_once_which_are_to_be_canceled(
+    api: Api, customer: Customer
+) -> None:
+    seen: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        seen.append(statement)
+
+    async def statements() -> int:
+        seen.clear()
+        headers = api.token(customer.id, ["billing"])
+        answer = await api.client.get("/api/v1/billing/purchases", headers=headers)
+        assert answer.status_code == 200
+        return len(seen)
+
+    await customer.buy("small")
+    engine = api.database.tenant_engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        one = await statements()
+        await customer.buy("small")
+        await customer.buy("small")
+        assert await statements() == one
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 async def test_only_who_may_buy_may_cancel(actors: Actors) -> None:

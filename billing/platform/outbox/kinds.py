@@ -65,7 +65,7 @@ FAMILIES: Final = (
         Kind("stopped", "the third failure, a payment was disputed, or a purchase canceled by its"
              " buyer: top-ups stop until the settings are saved again",
              "top_up_id pack purchase_id amount_cents currency reason failures"),
-    ), {"top_up_id": Field("id", "the top-up; null: not for failures", "top" + TAIL, True),
+    ), {"top_up_id": Field("id", "the top-up; null: stopped without failures", "top" + TAIL, True),
         "purchase_id": Field("id", "its purchase, if one was made", "pur" + TAIL, True),
         "amount_cents": Field("money", "the price of the pack", 999, True),
         "currency": Field("text", "ISO 4217", "EUR", True),

@@ -4319,7 +4319,7 @@ export interface components {
         };
         /**
          * AutoTopUpAnswer
-         * @description The settings; `stopped_at` is set after three failures, or with a dispute of a payment, until
+         * @description The settings; `stopped_at` is set after three failures, with a dispute, or a cancel, until
          *     they are written again.
          */
         AutoTopUpAnswer: {

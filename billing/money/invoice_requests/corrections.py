@@ -24,13 +24,18 @@ Destination = Literal["debt", "balance"]
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     """Void an invoice; its subscription goes on. Errors: INVOICE_STATE, PAYMENT_PENDING."""
     cases.demand_no_money_on_its_way(w, invoice_id)
-    if reserved(w.rows, w.rows.get(Invoice, invoice_id)):
+    invoice = w.rows.get(Invoice, invoice_id)
+    if giving_back.crediting(w.rows, invoice_id):
+        # That one would keep the money, and the balance would have it too.
+        why = "and whose money pays another one cannot be voided; credit what is left of it"
+        raise wrong_status(invoice, why)
+    if reserved(w.rows, invoice):
         # Its money would go to the balance now, and to the payer when that is decided.
         raise Conflict(
             "PAYMENT_PENDING",
             "a refund or dispute of this invoice is undecided; retry once it is decided",
         )
-    voided = notes.void_numbered(w, w.rows.get(Invoice, invoice_id), reason)
+    voided = notes.void_numbered(w, invoice, reason)
     payments.close_submissions(w, invoice_id)
     cases.close_case(w, invoice_id, "canceled", reason)
     if _is_subscriptions(voided):

@@ -68,8 +68,7 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
     """Use up the discounts of an issued invoice: each has one invoice less left.
 
     Their start is moved back to the billed period's beginning (`begun`) if they were redeemed after
-    it: with a change whose preview was older, or before a late renewal. So is that of the use they
-    discount, if the period began sooner than they waited for.
+    it: with a change whose preview was older, or before a late renewal.
     """
     for one in w.rows.of(Discount):
         if one.code not in codes or one.status == "ended":
@@ -77,15 +76,12 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
         if one.status == "released":
             # Its payment arrived after the release.
             w.do(Do(COUNT, {"coupon_id": one.coupon_id, "by": 1}))
-        use_since = begun if one.status != "active" else one.use_since
-        if use_since is not None and begun is not None:
-            use_since = min(use_since, begun)
         left = None if one.periods_left is None else max(0, one.periods_left - 1)
         over = left == 0
         w.change(
             one,
             created_at=min(one.created_at, begun or one.created_at),
-            use_since=use_since,
+            use_since=begun if one.status != "active" else one.use_since,
             periods_left=left,
             status="ended" if over else "active",
             ended_at=w.facts.at if over else None,
@@ -102,7 +98,7 @@ def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
 
 
 def move_start(w: Work[Any], since: datetime, until: datetime) -> None:
-    """Move the start of a scheduled change's discounts together with the change."""
+    """Move the start of discounts that wait for a period's end together with that end."""
     for one in w.rows.of(Discount):
         if one.use_since == since:
             w.change(one, use_since=until)

@@ -98,26 +98,6 @@ def test_the_period_before_does_not_have_what_begins_the_next_one() -> None:
     assert [one.use_since for one in work.rows.of(Discount)] == [BEGUN]
 
 
-@pytest.mark.parametrize(
-    ("waits_for", "since"),
-    [
-        (None, None),
-        (BEGUN, BEGUN),
-        # A change began a new period before the end of the one it was redeemed in.
-        (BEGUN + HOUR, BEGUN),
-        # It came with a change in the period before.
-        (BEGUN - HOUR, BEGUN - HOUR),
-    ],
-)
-def test_use_is_cheaper_from_the_first_period_that_is(
-    waits_for: datetime | None, since: datetime | None
-) -> None:
-    waiting = half(BEGUN - HOUR).model_copy(update={"use_since": waits_for})
-    work = Work(Rows([waiting]), InvoiceFacts(at=BEGUN, real_at=BEGUN, new_id=new))
-    use(work, {"HALF"}, BEGUN)
-    assert [one.use_since for one in work.rows.of(Discount)] == [since]
-
-
 def test_one_limited_to_what_is_sold_comes_first_whenever_it_was_redeemed() -> None:
     wide = half(BEGUN - HOUR)
     narrow = wide.model_copy(update={"id": UUID(int=5), "sold": ("pro",), "created_at": BEGUN})

@@ -8,6 +8,7 @@ from billing.core import periods
 from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.effects import Work
+from billing.money.discounts import transitions as discounts
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.subscriptions.announcements import announce
@@ -127,4 +128,5 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         cycle_start=invoice.cycle_start,
         cycle_end=invoice.cycle_end,
     )
+    discounts.move_start(w, subscription.current_period_end, start)
     announce(w, moved, "restarted")

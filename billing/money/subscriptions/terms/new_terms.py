@@ -10,6 +10,7 @@ from typing import Any
 from billing.catalog.plans.schemas import Price
 from billing.core import keys, periods
 from billing.matters.effects import Do, Work
+from billing.money.discounts import transitions as discounts
 from billing.money.invoices import notes
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.refunds.remaining import creditable
@@ -43,6 +44,8 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     else:
         fields = true_ups.applied_from(before, w.facts.at, terms.minimum_minor)
     take(w, terms, drops_add_ons=terms.resets, **fields)
+    if terms.resets:
+        discounts.move_start(w, before.current_period_end, subscription_of(w).current_period_start)
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
         cycles.follow(w)

@@ -49,6 +49,7 @@ from billing.money.payments.schemas import Payment
 from billing.money.purchases import canceling, rules, service, store
 from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import NewPurchase, Purchase, PurchaseStatus
+from billing.money.purchases.store import Found
 from billing.money.purchases.tables import purchases
 
 router = new_router("purchases")
@@ -187,9 +188,10 @@ async def list_purchases(
     async with call.transaction() as connection:
         page = await paginate(connection, query, keys, paging, store.show)
         paid_by = await payment_store.latest_of(connection, [one.invoice_id for one in page.data])
-        found = [(one, paid_by.get(one.invoice_id)) for one in page.data]
-        shown = await _with_owed(call, connection, *found)
-    return Page(data=[for_caller(call, one) for one in shown], pagination=page.pagination)
+        asked = await store.cancels_asked(connection, page.data)
+        found = [Found(one, paid_by.get(one.invoice_id), one.id in asked) for one in page.data]
+        shown = [for_caller(call, await _with_owed(call, connection, one)) for one in found]
+    return Page(data=shown, pagination=page.pagination)
 
 
 @router.get(
@@ -200,8 +202,7 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]. Only payers see secrets."""
     async with call.transaction() as connection:
         found = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
-        (shown,) = await _with_owed(call, connection, found)
-    return for_caller(call, shown)
+        return for_caller(call, await _with_owed(call, connection, found))
 
 
 @router.post(
@@ -230,36 +231,21 @@ async def cancel_purchase(purchase_id: str, call: BillingCall, once: OptionalKey
 async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Response:
     """Answer from the row: 200, 202 while the provider has not answered, or raise the refusal."""
     async with call.transaction() as connection:
-        purchase, payment = await store.with_payment(connection, purchase_id)
-        asked = await store.cancels_asked(connection, [purchase])
-        (answer,) = await _with_owed(call, connection, (purchase, payment))
-    if purchase.status == "pending" and not asked:
+        found = await store.with_payment(connection, purchase_id)
+        answer = await _with_owed(call, connection, found)
+    status = found.purchase.status
+    if status == "pending" and not found.is_canceling:
         raise Conflict("PAYMENT_PENDING", "the payment of this purchase came in between")
-    if purchase.status not in ("pending", "canceled"):
-        raise canceling.refusal(purchase.status)
-    return claim.answer(200 if purchase.status == "canceled" else 202, answer)
+    if status not in ("pending", "canceled"):
+        raise canceling.refusal(status)
+    return claim.answer(200 if status == "canceled" else 202, answer)
 
 
 async def _with_owed(
-    call: AccountCall, connection: AsyncConnection, *found: tuple[Purchase, Payment | None]
-) -> list[PurchaseAnswer]:
-    """Return the purchases, each with its newest payment, as `_show` does."""
-    asked = await store.cancels_asked(connection, [one for one, _ in found])
-    return [
-        await _show(call, connection, one, payment, is_canceling=one.id in asked)
-        for one, payment in found
-    ]
-
-
-async def _show(
-    call: AccountCall,
-    connection: AsyncConnection,
-    purchase: Purchase,
-    payment: Payment | None,
-    *,
-    is_canceling: bool,
+    call: AccountCall, connection: AsyncConnection, found: Found
 ) -> PurchaseAnswer:
     """Return the purchase, with the transfer that it asks for, or the link to the payment page."""
+    purchase, payment, is_canceling = found
     transfer = None
     by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
     if by_hand and purchase.status == "pending":
@@ -312,10 +298,10 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
 async def _answer(call: AccountCall, claim: Claim) -> Response:
     """Answer from the row: 201, 202 while the payment is undecided, or raise the refusal."""
     async with call.transaction() as connection:
-        purchase, payment = await store.with_payment(connection, claim.resource_id)
-        (answer,) = await _with_owed(call, connection, (purchase, payment))
-    if purchase.status == "failed":
-        raise _refusal(purchase, payment)
+        found = await store.with_payment(connection, claim.resource_id)
+        answer = await _with_owed(call, connection, found)
+    if found.purchase.status == "failed":
+        raise _refusal(found.purchase, found.payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)
 
 

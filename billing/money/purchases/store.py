@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text, update
@@ -24,11 +24,23 @@ _WITH_PAYMENT = Prepared(
     text(
         """
     SELECT p.*, (SELECT to_jsonb(pay) FROM payments pay WHERE pay.invoice_id = p.invoice_id
-                 ORDER BY pay.created_at DESC, pay.id DESC LIMIT 1) AS payment
+                 ORDER BY pay.created_at DESC, pay.id DESC LIMIT 1) AS payment,
+        p.status = 'pending' AND EXISTS (SELECT FROM invoices i WHERE i.id = p.invoice_id
+            AND i.cancel_asked_at IS NOT NULL) AS is_canceling
     FROM purchases p WHERE p.id = :purchase_id
     """
     )
 )
+
+
+class Found(NamedTuple):
+    """A purchase as it is shown."""
+
+    purchase: Purchase
+    payment: Payment | None
+    """The newest one of its invoice."""
+    is_canceling: bool
+    """It is pending, and its buyer has asked to cancel it."""
 
 
 async def find(connection: AsyncConnection, purchase_id: UUID) -> Purchase | None:
@@ -45,15 +57,13 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
     return purchase
 
 
-async def with_payment(
-    connection: AsyncConnection, purchase_id: UUID
-) -> tuple[Purchase, Payment | None]:
+async def with_payment(connection: AsyncConnection, purchase_id: UUID) -> Found:
     """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
     row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
     if row is None:
         raise NotFound("PURCHASE_NOT_FOUND")
-    payment = row.pop("payment")
-    return show(row), show_payment(payment) if payment else None
+    payment, is_canceling = row.pop("payment"), row.pop("is_canceling")
+    return Found(show(row), show_payment(payment) if payment else None, is_canceling)
 
 
 async def cancels_asked(connection: AsyncConnection, bought: Iterable[Purchase]) -> set[UUID]:

@@ -18,6 +18,7 @@ from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
 from billing.money.addresses.tables import billing_addresses
 from billing.money.migration_requests.tables import migration_requests
+from billing.money.reconciliations import service as comparing
 from billing.money.payment_methods.tables import payment_methods, setup_intents
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
@@ -169,6 +170,14 @@ async def migration(api: Api, account: Account) -> str:
     return ids.encode(ids.MIGRATION_REQUEST, request_id)
 
 
+async def comparison(api: Api, _: Account) -> str:
+    """A comparison with Stripe that has not begun to read; it is of no account."""
+    run = comparing.new_run(ids.new(), timedelta(minutes=30))
+    async with api.database.operator() as connection:
+        await comparing.begin(connection, run)
+    return run.name
+
+
 async def itself(_: Api, account: Account) -> str:
     """The account."""
     return str(account["id"])
@@ -213,6 +222,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "hold_id": held,
     "credit_note_id": credited,
     "migration_request_id": migration,
+    "reconciliation_id": comparison,
 }
 
 # Parameters that name what belongs to no account, with a name that exists.
@@ -282,6 +292,9 @@ BODIES: Final[dict[str, Callable[[Named], Any]]] = INVOICE_BODIES | {
     "dismiss_webhook_event": lambda _: {"reason": "of another system"},
     "pause_dunning": lambda _: {},
     "resume_dunning": lambda _: {},
+    "pause_customer_dunning": lambda _: {"reason": "a bad hour"},
+    "resume_customer_dunning": lambda _: {"reason": "a good hour"},
+    "reconcile_billing": lambda _: {"acknowledge": True},
     "extend_dunning": lambda _: {"days": 1},
     "retry_dunning_now": lambda named: {"payment_method_id": named["payment_method_id"]},
     "forgive_dunning": lambda _: {"reason": "goodwill"},

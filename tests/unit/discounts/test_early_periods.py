@@ -37,7 +37,9 @@ def after_a_pause(player: Player) -> None:
 
 
 @pytest.mark.parametrize("begin", [to_a_year, after_a_pause])
-def test_it_discounts_use_from_the_period_that_begins_early(begin: Callable[[Player], None]) -> None:
+def test_it_discounts_use_from_the_period_that_begins_early(
+    begin: Callable[[Player], None],
+) -> None:
     player = Player(CASE)
     [redeemed] = player.rows.of(Discount)
     others = [one for one in player.rows.all() if one.id != redeemed.id]

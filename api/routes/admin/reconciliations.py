@@ -43,7 +43,7 @@ def _not_too_early(value: datetime) -> datetime:
 
 
 Bound = Annotated[Instant, AfterValidator(_not_too_early)]
-"""Where a window begins or ends."""
+"""The begin or the end of a window."""
 
 
 class ReconcileBody(Body):

@@ -3,7 +3,9 @@
 from typing import Any
 from uuid import uuid4
 
+from cli import step_back
 from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.api_app import Api, stack_settings
 from tests.integration.dunning.dunning_setup import case, overdue, tried
 
 
@@ -122,10 +124,14 @@ async def test_a_case_may_go_on_by_itself_and_another_pause_stops_it_again(actor
     assert acts == ["still in court", "in court"]
 
 
-async def test_a_customer_who_owes_nothing_is_paused_for_what_comes(actors: Actors) -> None:
+async def test_a_customer_who_owes_nothing_is_paused_for_what_comes(
+    actors: Actors, api: Api
+) -> None:
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
     await customer.subscribed("pro")
     assert (await pause(customer))["cases"] == []
+    unknown = await step_back.unknown(stack_settings(api.stack))
+    assert any(one.startswith("customers whose recovery is paused") for one in unknown)
     assert await dunning(customer) is None
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to="2027-02-20T10:00:00Z")

@@ -5,9 +5,10 @@ from collections import Counter
 
 from sqlalchemy import event
 
+from cli import step_back
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
-from tests.integration.api_app import Api
+from tests.integration.api_app import Api, stack_settings
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal
 from tests.integration.workflows.test_purchase_events import cancellations
@@ -149,7 +150,7 @@ async def test_what_the_bank_or_an_operator_decides_is_not_canceled(actors: Acto
 
 
 async def test_while_the_provider_is_away_it_is_pending_and_canceled_later(
-    customer: Customer,
+    api: Api, customer: Customer
 ) -> None:
     begun = await customer.buy("small")
     sandbox, named = customer.actors.sandbox, {"account": customer.id}
@@ -158,6 +159,8 @@ async def test_while_the_provider_is_away_it_is_pending_and_canceled_later(
     )
     waiting = await customer.ask("POST", path_of(begun), status=202, key="stop")
     assert (waiting["status"], waiting["next_action"]) == ("pending", {"type": "wait"})
+    unknown = await step_back.unknown(stack_settings(api.stack))
+    assert any(one.startswith("purchases to be canceled") for one in unknown)
     await sandbox.clear("faults", away)
     await wait_for(
         lambda: customer.ask("POST", path_of(begun), key="stop"),

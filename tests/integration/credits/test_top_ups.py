@@ -9,7 +9,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.operator_acts import check_books, give
+from tests.integration.operator_acts import give
 from tests.integration.past_triggers import past_triggers
 
 AUTO = "/billing/credits/auto-top-up"
@@ -275,30 +275,6 @@ async def test_a_declined_card_is_tried_three_times_and_the_account_is_told(
     await customer.script(then="normal")
     await wants(customer)
     await until(customer, "failed", "failed", "failed", "completed")
-
-
-async def test_a_top_up_that_its_buyer_cancels_is_no_failure_and_the_next_one_is_not_bought(
-    customer: Customer,
-) -> None:
-    await customer.save_card()
-    sandbox, named = customer.actors.sandbox, {"account": customer.id}
-    away = await sandbox.fault(
-        "error_500_unstored", method="POST", path="/v1/payment_intents", metadata=named, times=None
-    )
-    await wants(customer)
-    (buying,) = await until(customer, "buying")
-    path = f"/billing/purchases/{buying['purchase_id']}/cancel"
-    assert (await customer.ask("POST", path, status=200))["status"] == "canceled"
-    await sandbox.clear("faults", away)
-    (canceled,) = await until(customer, "failed")
-    kept = await customer.ask("GET", AUTO)
-    assert (canceled["reason"], kept["failures"]) == ("canceled", 0)
-    assert kept["stopped_at"] == canceled["decided_at"]
-    told = [name for name in await customer.published() if "top_up" in name]
-    assert told[1:] == ["evt.billing.top_up.stopped", "evt.billing.top_up.failed"]
-    await check_books(customer)
-    await wants(customer)
-    await until(customer, "failed", "completed")
 
 
 async def spend_nothing(customer: Customer) -> None:

@@ -9,6 +9,8 @@ from cli import step_back
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.api_app import Api, stack_settings
+from tests.integration.credits.test_top_ups import AUTO, until, wants
+from tests.integration.operator_acts import check_books
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_paypal import begun_by_paypal
 from tests.integration.workflows.test_purchase_events import cancellations
@@ -184,6 +186,29 @@ async def test_a_saved_card_that_could_not_be_tried_before_the_cancel_is_never_c
     tries = await customer.rows("SELECT status FROM payment_attempts WHERE account_id = %(me)s")
     assert [one["status"] for one in tries] == ["unreached"]
     assert await customer.effects() == []
+
+
+async def test_a_top_up_that_its_buyer_cancels_is_no_failure_and_the_next_one_is_not_bought(
+    customer: Customer,
+) -> None:
+    await customer.save_card()
+    sandbox, named = customer.actors.sandbox, {"account": customer.id}
+    away = await sandbox.fault(
+        "error_500_unstored", method="POST", path="/v1/payment_intents", metadata=named, times=None
+    )
+    await wants(customer)
+    (buying,) = await until(customer, "buying")
+    assert (await customer.ask("POST", path_of(buying), status=200))["status"] == "canceled"
+    await sandbox.clear("faults", away)
+    (canceled,) = await until(customer, "failed")
+    kept = await customer.ask("GET", AUTO)
+    assert (canceled["reason"], kept["failures"]) == ("canceled", 0)
+    assert kept["stopped_at"] == canceled["decided_at"]
+    told = [name for name in await customer.published() if "top_up" in name]
+    assert told[1:] == ["evt.billing.top_up.stopped", "evt.billing.top_up.failed"]
+    await check_books(customer)
+    await wants(customer)
+    await until(customer, "failed", "completed")
 
 
 async def test_a_part_that_was_paid_and_the_balance_go_back_to_the_balance(

@@ -151,4 +151,11 @@ OVERLOOKED: Final = (
             "own_one_is_barred",
         ),
     ),
+    Mutant(
+        "a card is tried for a purchase that its buyer canceled meanwhile",
+        "billing/money/purchases/transitions.py",
+        "        if not canceling.is_asked(w):\n",
+        "        if True:\n",
+        ("tests/unit/purchases/test_declined_purchases.py",),
+    ),
 )

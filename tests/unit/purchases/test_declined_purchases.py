@@ -1,6 +1,7 @@
 """A purchase by a saved card that says no: what is found out late is what is written down."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -319,3 +320,31 @@ def test_a_cancel_is_forgotten_when_the_money_came_on_its_way(status: str) -> No
     with pytest.raises(Conflict) as refused:
         canceling.ask(work)
     assert refused.value.code == "PAYMENT_PENDING"
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_card_is_not_tried_once_the_cancel_was_asked_for(is_known: bool) -> None:
+    """The buyer cancels while the intent is made; its answer comes, or is lost."""
+    buying = Buying()
+
+    def answers() -> Iterator[Outcome]:
+        canceling.ask(Work(buying.rows, buying.facts()))
+        if is_known:
+            yield WAITING
+
+    with nullcontext() if is_known else pytest.raises(StopIteration):
+        assert buying.do("open", answers()) == ["open"]
+    assert [one.name for one in ENGINE.rules.plan(buying.rows, buying.facts())] == ["cancel"]
+    calls, said = (["call_back"], [CANCELED]) if is_known else ([], [])
+    assert buying.do("cancel", said) == calls
+    assert buying.ended == ("canceled", None, "unreached", None)
+
+
+def test_money_that_the_card_has_brought_by_the_cancel_buys_the_credits() -> None:
+    buying = Buying()
+    with pytest.raises(StopIteration):
+        buying.do("open", [WAITING])
+    canceling.ask(Work(buying.rows, buying.facts()))
+    paid = Outcome(kind="succeeded", intent_id="pi_1", received_minor=999)
+    assert buying.do("cancel", [paid]) == ["call_back"]
+    assert buying.ended == ("completed", None, "succeeded", None)

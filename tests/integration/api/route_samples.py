@@ -18,10 +18,10 @@ from billing.ledger.credits import service as credits
 from billing.matters.tables import matters
 from billing.money.addresses.tables import billing_addresses
 from billing.money.migration_requests.tables import migration_requests
-from billing.money.reconciliations import service as comparing
 from billing.money.payment_methods.tables import payment_methods, setup_intents
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
+from billing.money.reconciliations import service as comparing
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.api.invoice_samples import INVOICE_BODIES, credited, owed, paying, recovering

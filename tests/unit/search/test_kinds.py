@@ -11,11 +11,12 @@ PREFIXES = {
     if name.isupper() and isinstance(value, str) and not name.startswith("_")
 }
 
-# An adjustment is found in the audit trail. The others are the catalog's, terms that stand with an
+# An adjustment is found in the audit trail, a comparison and a migration request in short lists of
+# their own. The others are the catalog's, terms that stand with an
 # account, a claim of a few minutes, or parts of keys.
 NOT_BY_ID = {
     ids.ADJUSTMENT, ids.PLAN, ids.PACK, ids.CONTRACT, ids.LIMIT, ids.QUOTA, ids.BUDGET,
-    ids.USAGE_RECORD, ids.NOTE, ids.REQUEST,
+    ids.USAGE_RECORD, ids.NOTE, ids.REQUEST, ids.RECONCILIATION, ids.MIGRATION_REQUEST,
 }  # fmt: skip
 
 

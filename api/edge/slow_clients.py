@@ -50,6 +50,8 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        # Else nothing is told of a rest of up to 64 KiB: what is not sent at once is waited for.
+        self.transport.set_write_buffer_limits(0)
         # The system would hold megabytes, and take more only once a third of them is read: of a
         # slow client nothing would be seen for long.
         transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, ANSWER_BYTES)

@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
@@ -322,6 +322,34 @@ async def test_an_answer_that_nobody_reads_is_ended(app: FastAPI) -> None:
         assert monotonic() - client.since >= ANSWER_TIME
         seen, _ = await client.rest()
     assert not seen.endswith(b"0\r\n\r\n"), "it breaks off"
+
+
+async def test_a_rest_that_nobody_reads_is_ended_however_small(app: FastAPI) -> None:
+    made: list[Hasty] = []
+
+    class Seen(Hasty):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(self)
+            super().connection_made(transport)
+
+    async def page() -> Response:
+        return Response(b"x" * (ANSWER_BYTES - 6000))
+
+    app.add_api_route("/page", page)
+    async with serving(app, lonely_settings(), Seen) as port, asyncio.timeout(PATIENCE):
+        with socket.socket() as mine:
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            mine.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(mine, ("127.0.0.1", port))
+            while not made or not made[0].transport.get_write_buffer_size():
+                await loop.sock_sendall(mine, b"GET /page HTTP/1.1\r\nhost: api\r\n\r\n")
+                await asyncio.sleep(0.1)
+            since = monotonic()
+            assert made[0].transport.get_write_buffer_size() < ANSWER_BYTES
+            while made[0].transport.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells it
+                await asyncio.sleep(0.05)
+            assert monotonic() - since >= ANSWER_TIME - 0.2
 
 
 async def test_an_answer_of_which_a_few_bytes_are_read_is_ended(app: FastAPI) -> None:

@@ -51,13 +51,13 @@ class Part(NamedTuple):
         held = {rate: max(0, left.taxes.get(rate, 0)) for rate in self.taxes}
         ended = dict[Rate, int]()
         while True:
-            part = self._besides(ended).up_to(left.total_minor - _added(ended))
+            part = self.besides(ended).up_to(left.total_minor - _added(ended))
             short = {rate: held[rate] for rate, minor in part.taxes.items() if minor > held[rate]}
             if not short:
                 return Part(part.total_minor + _added(ended), part.taxes | ended)
             ended |= short
 
-    def _besides(self, rates: Container[Rate]) -> "Part":
+    def besides(self, rates: Container[Rate]) -> "Part":
         """Return this part without the taxes of these rates."""
         gone = {rate: minor for rate, minor in self.taxes.items() if rate in rates}
         others = {rate: minor for rate, minor in self.taxes.items() if rate not in rates}
@@ -67,6 +67,12 @@ class Part(NamedTuple):
         """Return the remainder after `gone`."""
         taxes = {rate: minor - gone.taxes.get(rate, 0) for rate, minor in self.taxes.items()}
         return Part(self.total_minor - gone.total_minor, taxes)
+
+    @property
+    def added(self) -> "Part":
+        """The taxes alone that are added to its price."""
+        taxes = {rate: minor for rate, minor in self.taxes.items() if is_added(rate)}
+        return Part(sum(taxes.values()), taxes)
 
     @property
     def net_minor(self) -> int:
@@ -163,7 +169,9 @@ def is_of(note: CreditNote, invoice: Invoice) -> bool:
 
 def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine] = ()) -> Part:
     """Return `charged` without what notes, and negative lines of other invoices, have credited."""
-    given, drawn = _sums(notes), _sums(taken)
+    given, drawn = Counter[Rate](), _sums(taken)
+    for one in notes:
+        given.update(_at_its_rates(one, charged))
     back = sum(one.amount_minor for one in notes) - sum(one.total_minor for one in taken)
     taxes = {
         rate: max(0, minor - given[rate] + drawn[rate]) for rate, minor in charged.taxes.items()
@@ -171,12 +179,24 @@ def less(charged: Part, notes: Sequence[CreditNote], taken: Sequence[InvoiceLine
     return Part(max(0, charged.total_minor - back), taxes)
 
 
+def _at_its_rates(note: CreditNote, charged: Part) -> Mapping[Rate, int]:
+    """Return the taxes of a note at the rates of what it credits: one on an invoice that paid for
+    it may have others.
+    """
+    taxes = _sums([note])
+    if all(rate in charged.taxes for rate, minor in taxes.items() if minor):
+        return taxes
+    base = charged.added if note.amount_minor == note.tax_minor else charged
+    return base.up_to(note.amount_minor).taxes
+
+
 def added_by(charged: Part, country: str) -> Part:
     """Return the taxes of a country in it that are added to its price."""
+    added = charged.added.taxes
     taxes = {
         rate: minor
-        for rate, minor in charged.taxes.items()
-        if is_added(rate) and str(dict(rate)["jurisdiction"])[:2] == country
+        for rate, minor in added.items()
+        if str(dict(rate)["jurisdiction"])[:2] == country
     }
     return Part(sum(taxes.values()), taxes)
 

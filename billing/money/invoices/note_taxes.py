@@ -4,6 +4,7 @@ Each rate is rounded once per note, and the note that completes its invoice cred
 is left (docs/rules.md#invoices).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -56,6 +57,21 @@ def on(rows: Rows, invoice: Invoice, part: Part) -> Part:
         rate: min(minor, max(0, room.taxes.get(rate, 0))) for rate, minor in part.taxes.items()
     }
     return Part(part.total_minor, taxes)
+
+
+def tax_on(rows: Rows, payer: Invoice, left: Part) -> tuple[Part, Part]:
+    """Return the part of a tax that a note on this invoice returns, and the note's own amounts.
+
+    Tax at rates that the invoice does not have takes back that of the lines by which it paid.
+    """
+    room = giving_back.room(rows, payer)
+    own = left.within(room)
+    others, free = left.without(own).besides(room.taxes), room.without(own)
+    lines = giving_back.lent(rows, payer).added.up_to(others.total_minor).within(free)
+    taxes = Counter(own.taxes) + Counter(lines.taxes)
+    total_minor = own.total_minor + lines.total_minor
+    gone = others.up_to(lines.total_minor).taxes
+    return Part(total_minor, own.taxes | gone), Part(total_minor, dict(taxes))
 
 
 def _completes(rows: Rows, invoice: Invoice, part: Part, room: Part) -> bool:

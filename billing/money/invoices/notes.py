@@ -89,8 +89,8 @@ def credit_tax(
         return invoice
     left, changed = part, invoice
     for payer in note_shares.payers(w.rows, invoice):
-        own = left.within(giving_back.room(w.rows, payer))
-        left = left.without(own)
+        returned, own = note_taxes.tax_on(w.rows, payer, left)
+        left = left.without(returned)
         if own.total_minor <= 0:
             continue
         is_own = payer.id == invoice.id

@@ -101,6 +101,34 @@ def test_a_note_that_gave_back_a_part_has_given_back_its_tax() -> None:
     assert notes(player) == [(588, 98), (882, 882)]
 
 
+@pytest.mark.parametrize(
+    ("plans", "rate", "kept", "taxes"),
+    [
+        ((10000, 10100), "19", 10100, [(19, 19), (1900, 1900)]),
+        # 101.00 and 21 %, less 119.00 of the first invoice: the rest is a note on that.
+        ((10000, 10100), "21", 10100, [(321, 321), (1800, 1800)]),
+        ((10000, 10000), "21", 10000, [(200, 200), (1900, 1900)]),
+        # No more tax than the first invoice has charged of what it paid: 9.66 of 60.50.
+        ((10000, 5000), "21", 5084, [(5850, 934), (966, 966)]),
+    ],
+)
+def test_tax_at_another_rate_than_that_of_the_invoice_that_paid_goes_back(
+    plans: tuple[int, int], rate: str, kept: int, taxes: list[tuple[int, int]]
+) -> None:
+    first, second = plans
+    sold = {"ta": {"month": first}, "tb": {"month": second}}
+    start = {"plan": "ta", "interval": "month", "at": START}
+    player = taxed(plans=sold, start=start, taxes={"rates": {"standard": "19"}})
+    player.case["taxes"]["rates"] = {"standard": rate}
+    player.play({"at": START, "change": {"plan": "tb", "when": "now"}})
+    prove(player)
+    assert notes(player) == taxes
+    paid = sum(one.amount_paid_minor for one in player.rows.of(Invoice))
+    assert paid - player.balance == kept
+    player.play({"at": START, "cancel": "credit"})
+    assert paid == player.balance, "no tax is given back twice"
+
+
 ASKING: Final = Taxation(
     seller="DE",
     country="AT",

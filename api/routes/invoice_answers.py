@@ -76,7 +76,7 @@ class InvoiceAnswer(Answer):
     amount_remaining: int = Field(validation_alias="outstanding_minor")
     settlement: str | None = Field(
         description="Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too"
-        " small to charge; `credited`, it was not served; `forgiven`"
+        " small to charge; `credited`, it was not due; `forgiven`"
     )
     payment_reference: str | None
     po_number: str | None = Field(description="Replaces that of the billing details")

@@ -16,8 +16,8 @@ MINIMUMS: Final = (
     Mutant(
         "a forgiven debt is charged again by a minimum",
         "billing/money/dunning/cases.py",
-        '"forgiven", was_served=True)',
-        '"forgiven")',
+        '"forgiven", was_served=True, settlement',
+        '"forgiven", settlement',
         (_TESTS, "-k", "forgiven"),
     ),
     Mutant(

@@ -60,7 +60,9 @@ def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
     demand_no_money_on_its_way(w, invoice_id, tries=False)
     close_case(w, invoice_id, "forgiven", reason)
     owed = invoice.remaining_minor
-    return notes.credit_note(w, invoice, owed, reason, "forgiven", was_served=True)
+    return notes.credit_note(
+        w, invoice, owed, reason, "forgiven", was_served=True, settlement="forgiven"
+    )
 
 
 def demand_open(invoice: Invoice) -> None:

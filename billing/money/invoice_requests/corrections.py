@@ -80,6 +80,7 @@ def credit(
     after = notes.credit_note(
         w, before, amount, reason, suffix,
         to_balance=to == "balance", lines=lines, was_served=not lines,
+        settlement="credited" if lines else "forgiven",
     )  # fmt: skip
     _end_with_note(w, before, after, reason)
 
@@ -131,7 +132,8 @@ def _end_with_note(w: Work[Any], before: Invoice, after: Invoice, reason: str) -
     """End what a note ends: a purchase whose money is all back, the collection of what is paid."""
     booking.end_purchase(w, after)
     if after.status == "paid" and before.status != "paid":
-        cases.close_case(w, after.id, "forgiven", reason)
+        closed = "forgiven" if after.settlement == "forgiven" else "canceled"
+        cases.close_case(w, after.id, closed, reason)
         if _is_subscriptions(after):
             payment_effects.on_paid(w, after)
 

@@ -1,7 +1,7 @@
 """Credit notes: numbered corrections of invoices, with the tax that they credit. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from billing.catalog.taxes.rules import rates, why_none
 from billing.catalog.taxes.schemas import STANDARD
@@ -13,6 +13,10 @@ from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
 
+Settlement = Literal["credited", "forgiven"]
+"""The reason why nothing is owed once notes took the rest: it was not due, or somebody forgave it.
+"""
+
 
 class Noted(NamedTuple):
     """The content of one note."""
@@ -23,6 +27,7 @@ class Noted(NamedTuple):
     suffix: str
     lines: tuple[dict[str, Any], ...] = ()
     was_served: bool = False
+    settlement: Settlement = "credited"
 
 
 def credit_note(
@@ -35,6 +40,7 @@ def credit_note(
     to_balance: bool = False,
     lines: tuple[dict[str, Any], ...] = (),
     was_served: bool = False,
+    settlement: Settlement = "credited",
 ) -> Invoice:
     """Credit part or all of a numbered invoice, once per `suffix`.
 
@@ -42,8 +48,7 @@ def credit_note(
     minimum counts what `was_served` as spent. The amount is taken off what is owed, unless it goes
     `to_balance`; the rest, which is paid already, goes to the money balance. What has no room on
     the invoice is a note on the invoices whose money paid it. An invoice with nothing left to
-    collect is `forgiven` if it was served, else `credited`; or `carried` if no card can be charged
-    what is left.
+    collect has this settlement, or is `carried` if no card can be charged what is left.
     """
     if amount_minor <= 0 or is_written(w, invoice, suffix):
         return invoice
@@ -58,7 +63,7 @@ def credit_note(
         part = _asked(w, invoice, own, lines)
         rest = rest.without(part)
         taxes = note_taxes.on(w.rows, invoice, part).as_rows
-        noted = Noted(own, taxes, reason, suffix, lines, was_served)
+        noted = Noted(own, taxes, reason, suffix, lines, was_served, settlement)
         invoice = _take_back(w, invoice, noted, to_balance=to_balance)
     for source_id, minor in shares.items():
         source, part = w.rows.get(Invoice, source_id), rest.up_to(minor)
@@ -109,8 +114,7 @@ def _take_back(
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
     if invoice.is_owed and credited == invoice.remaining_minor:
-        settlement = "forgiven" if noted.was_served else "credited"
-        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": settlement}
+        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": noted.settlement}
     changed = w.change(invoice, **fields)
     if credited and changed.status == "open":
         changed = transitions.carry_rest(w, changed, part=f"-{noted.suffix}")

@@ -6744,7 +6744,7 @@ export interface components {
             amount_remaining: number;
             /**
              * Settlement
-             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not served; `forgiven`
+             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not due; `forgiven`
              */
             settlement: string | null;
             /** Payment Reference */
@@ -6850,7 +6850,7 @@ export interface components {
             amount_remaining: number;
             /**
              * Settlement
-             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not served; `forgiven`
+             * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not due; `forgiven`
              */
             settlement: string | null;
             /** Payment Reference */

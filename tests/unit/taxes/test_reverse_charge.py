@@ -12,6 +12,7 @@ import pytest
 from billing.catalog.taxes.rules import rates
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.matters.effects import Rows, Watch, Work
+from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import corrections
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice, Line, NewInvoice
@@ -99,6 +100,25 @@ def test_a_note_that_gave_back_a_part_has_given_back_its_tax() -> None:
         w, paid.id, amount=588, lines=(), reason="r", to="balance", suffix="x"))  # fmt: skip
     prove(player)
     assert notes(player) == [(588, 98), (882, 882)]
+
+
+def test_tax_that_was_the_rest_of_a_debt_is_not_forgiven() -> None:
+    player = taxed()
+    paid = player.rows.of(Invoice)[0]
+    fields = {"status": "open", "amount_paid_minor": 5000, "paid_at": None, "settlement": None}
+    owed = paid.model_copy(update=fields)
+    others = [one for one in player.rows.all() if one.id != owed.id]
+    case = DunningCase(
+        id=UUID(int=99), account_id=owed.account_id, invoice_id=owed.id, status="open", policy={},
+        zone="UTC", day_zero_at=player.now, last_slot=3, last_slot_ran_at=player.now,
+        last_true_attempt_at=player.now, opened_at=player.now,
+    )  # fmt: skip
+    player.rows = Rows([*others, owed, case])
+    prove(player)
+    found = player.rows.get(Invoice, owed.id)
+    assert (found.status, found.settlement, notes(player)) == ("paid", "credited", [(980, 980)])
+    closed = player.rows.get(DunningCase, case.id)
+    assert (closed.status, closed.close_reason) == ("canceled", "proven")
 
 
 @pytest.mark.parametrize(

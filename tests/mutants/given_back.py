@@ -42,6 +42,21 @@ GIVEN_BACK: Final = (
         ("tests/integration/changes/test_given_back_meanwhile.py", "-k", "behind_an_end"),
     ),
     Mutant(
+        "an invoice is voided whose money pays another one, and gives it back",
+        "billing/money/invoice_requests/corrections.py",
+        "if giving_back.crediting(w.rows, invoice_id):",
+        "if False:",
+        ("tests/unit/subscriptions/test_voided_periods.py", "-k", "comes_back_once"),
+    ),
+    Mutant(
+        "a coupon for use waits for the old end of a period that was cut short",
+        "billing/money/subscriptions/terms/new_terms.py",
+        "        discounts.move_start(w, before.current_period_end,"
+        " subscription_of(w).current_period_start)\n",
+        "        pass\n",
+        ("tests/unit/discounts/test_early_periods.py",),
+    ),
+    Mutant(
         "a rest that no card can be charged stays open",
         "billing/money/invoices/notes.py",
         'if credited and changed.status == "open":',

@@ -116,12 +116,12 @@ class RunAnswer(Answer):
     finished_at: datetime | None
 
     @classmethod
-    def of_run(cls, run: Reconciliation, **more: Any) -> Self:
-        """The run as operators see it."""
+    def of_run(cls, run: Reconciliation, count: int, **more: Any) -> Self:
+        """The run as operators see it, with the count of what it found."""
         return cls.of(
             run,
             status=run.status,
-            discrepancy_count=len(run.discrepancies),
+            discrepancy_count=count,
             tolerance=rules.TOLERANCE,
             is_complete=run.place is None,
             **more,
@@ -136,9 +136,8 @@ class RunDetail(RunAnswer):
     @classmethod
     def of_whole(cls, run: Reconciliation) -> Self:
         """The run with all that it found."""
-        return cls.of_run(
-            run, discrepancies=[DiscrepancyAnswer.of_found(one) for one in run.discrepancies]
-        )
+        found = [DiscrepancyAnswer.of_found(one) for one in run.discrepancies]
+        return cls.of_run(run, len(found), discrepancies=found)
 
 
 @router.post(
@@ -190,7 +189,9 @@ async def read_reconciliation(reconciliation_id: str, call: AdminCall) -> RunDet
 
 
 def _shown(row: Any) -> RunAnswer:
-    return RunAnswer.of_run(Reconciliation.model_validate(row))
+    fields = dict(row)
+    count = fields.pop("discrepancy_count")
+    return RunAnswer.of_run(Reconciliation.model_validate(fields), count)
 
 
 def _side(side: Side | None) -> SideAnswer | None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, text
+from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, prepared
@@ -195,8 +195,10 @@ async def unfinished(connection: AsyncConnection) -> list[UUID]:
 
 
 def listing() -> Select[Any]:
-    """Select all runs."""
-    return select(reconciliations)
+    """Select all runs; of what each found, the count alone."""
+    found = reconciliations.c.discrepancies
+    rest = [one for one in reconciliations.c if one is not found]
+    return select(*rest, func.jsonb_array_length(found).label("discrepancy_count"))
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> int:

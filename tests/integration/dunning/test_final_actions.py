@@ -277,7 +277,7 @@ async def test_of_time_not_served_what_was_paid_already_goes_back_where_a_credit
     await customer.subscribed("pro")
     await customer.rows(
         "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
-        " VALUES (gen_random_uuid(), %(me)s, %(me)s::text || '/gift', 'unasked', 2000, 'USD',"
+        " VALUES (gen_random_uuid(), %(me)s, %(me)s::text || '/gift', 'adjusted', 2000, 'USD',"
         " '2027-01-02T00:00:00Z') RETURNING key"
     )
     await customer.script("insufficient_funds", then="last")

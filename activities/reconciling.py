@@ -50,13 +50,10 @@ class ReconciliationActivities:
                 if run.finished_at is not None or monotonic() - began > STRIDE_SECONDS:
                     return _move(run)
 
-    async def _run(self, run_id: UUID) -> Reconciliation:
-        async with self.database.operator() as connection:
-            return await store.get(connection, run_id)
-
     async def _read_page(self, run_id: UUID) -> Reconciliation:
         """Compare one page and store what it shows; what is read again is compared again."""
-        run = await self._run(run_id)
+        async with self.database.operator() as connection:
+            run = await store.get(connection, run_id)
         place = run.place
         if place is None or run.finished_at is not None:
             return run

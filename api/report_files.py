@@ -1,7 +1,7 @@
 """Reports as files of any length in little memory: pages are read as the reader takes them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
@@ -51,6 +51,28 @@ def form_of(
         return msgspec.json.encode(dict(zip(columns, shown, strict=True)))
 
     return Form(msgspec.json.encode(about)[:-1] + b',"data":[', row, b",", b"]}")
+
+
+def answer_of(
+    row: Mapping[str, Any], about: Mapping[str, str], instants: Collection[str] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """Return the description of a report in the API's own documentation, by an example of a row and
+    of what stands before the rows in JSON.
+    """
+    text = {"type": "string"}
+    fields = {name: text | {"format": "date-time"} if name in instants else text for name in about}
+    rows = {"type": "array", "items": {"type": "object"}}
+    shape = {
+        "type": "object",
+        "required": [*about, "data"],
+        "properties": {**fields, "data": rows},
+    }
+    lines = rules.line(list(row)) + rules.line(list(row.values()))
+    content = {
+        "text/csv": {"schema": text, "example": lines},
+        "application/json": {"schema": shape, "example": {**about, "data": [row]}},
+    }
+    return {200: {"description": "The report, row by row", "content": content}}
 
 
 async def send(

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from billing.core.currencies import chargeable, from_provider
+from billing.money.disputes.rules import state_of
 from billing.money.reconciliations.schemas import (
     AtStripe,
-    DisputeState,
     MoneyPage,
     MoneyState,
     ObjectKind,
@@ -31,17 +31,18 @@ _REFUND_STATES: Final[Mapping[str, RefundState]] = {
     "failed": "failed",
     "canceled": "failed",
 }
-_DISPUTE_STATES: Final[Mapping[str, DisputeState]] = {
-    "won": "won",
-    "lost": "lost",
-    "warning_closed": "closed",
-    "prevented": "closed",
-}
 
 
 def asked(kind: ObjectKind) -> dict[str, Any]:
     """Return the parameters of a list: with what tells of an object's account or of its time."""
     return {"expand": _EXPANDED[kind]}
+
+
+def is_withdrawn(dispute: Listed) -> bool:
+    """True if the payer's bank has the money: withdrawals are negative, and may be in another
+    currency than the dispute.
+    """
+    return sum(one["amount"] for one in dispute.get("balance_transactions") or ()) < 0
 
 
 def page(kind: ObjectKind, body: Any) -> MoneyPage:
@@ -96,10 +97,9 @@ def _refund_state(refund: Listed) -> MoneyState:
 
 
 def _dispute_state(dispute: Listed) -> MoneyState:
-    state = _DISPUTE_STATES.get(dispute["status"], "open")
-    # One that is closed while its money is withdrawn is lost: the payer has it.
-    moved = sum(one["amount"] for one in dispute.get("balance_transactions") or ())
-    return "lost" if state == "closed" and moved < 0 else state
+    state = state_of(dispute["status"], is_withdrawn=is_withdrawn(dispute))
+    # An inquiry is as undecided as an open dispute.
+    return "open" if state == "inquiry" else state
 
 
 _STATES: Final[Mapping[ObjectKind, Callable[[Listed], MoneyState]]] = {

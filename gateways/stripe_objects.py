@@ -10,6 +10,7 @@ from billing.core.currencies import from_provider
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome
+from gateways.money_lists import is_withdrawn
 
 _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "requires_confirmation": "waiting",
@@ -56,8 +57,6 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
     """Return a dispute's outcome, with the provider's own status."""
     said = dispute.to_dict()
     due = (said.get("evidence_details") or {}).get("due_by")
-    # Withdrawals are negative; they may be in another currency than the dispute.
-    moved = sum(one["amount"] for one in said.get("balance_transactions") or ())
     return DisputeOutcome(
         dispute_id=dispute.id,
         status=dispute.status,
@@ -65,7 +64,7 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
         currency=dispute.currency.upper(),
         reason=dispute.reason,
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
-        is_withdrawn=moved < 0,
+        is_withdrawn=is_withdrawn(said),
     )
 
 

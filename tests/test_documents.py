@@ -109,7 +109,7 @@ RETIRED: Final = (
     word("usage_dues_fast|usage_goes_on_since", "usage_charges_fast, usage_carried_since"),
     word("usage_terms_without_plan", "usage_terms_before_order"),
     word("OverdueMiddleware", "SlowHandlerMiddleware"),
-    Retired(r"\bcycles\.of\(", "subscription_of", still=5),
+    Retired(r"\bcycles\.of\(", "subscription_of"),
     Retired(r"\b(?:notifying|start)\.bear\b", "start_new"),
     Retired(r"\binvoices[./]bearing\b", "note_shares"),
     Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),

@@ -9,7 +9,7 @@ from api.answers.problems import responses
 from api.calls import ReadCall
 from api.date_range import Days, MaybeDay, span
 from api.dependencies import Fresh, MemberRead
-from api.report_files import FileFormat, Page, form_of, send
+from api.report_files import FileFormat, Page, answer_of, form_of, send
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids
@@ -23,38 +23,15 @@ _ROW: Final = {
     "day": "2026-12-01", "meter": "model_inference", "quantity": "1500.00", "events": 2,
     "credits": "3.00", "overage": "0", "overage_cost": "0",
 }  # fmt: skip
-_SPAN: Final = {"start": "2026-12-01", "end": "2026-12-31"}
-_EXAMPLES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The report, row by row",
-        "content": {
-            "text/csv": {
-                "schema": {"type": "string"},
-                "example": rules.line(list(_ROW)) + rules.line(list(_ROW.values())),
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["group_by", "start", "end", "as_of", "data"],
-                    "properties": {
-                        **{name: {"type": "string"} for name in ("group_by", "start", "end")},
-                        "as_of": {"type": "string", "format": "date-time"},
-                        "data": {"type": "array", "items": {"type": "object"}},
-                    },
-                },
-                "example": {"group_by": "day"}
-                | _SPAN
-                | {"as_of": "2026-12-31T12:00:00Z", "data": [_ROW]},
-            },
-        },
-    }
-}
+_ABOUT: Final = {
+    "group_by": "day", "start": "2026-12-01", "end": "2026-12-31", "as_of": "2026-12-31T12:00:00Z",
+}  # fmt: skip
 
 
 @router.get(
     "/usage/reports",
     response_class=StreamingResponse,
-    responses=_EXAMPLES | responses("MERCHANT_NOT_FOUND"),
+    responses=answer_of(_ROW, _ABOUT, ["as_of"]) | responses("MERCHANT_NOT_FOUND"),
 )
 async def read_usage_report(
     call: MemberRead,

@@ -12,12 +12,11 @@ from api.answers.schemas import OneWord
 from api.calls import NOBODY, Call, account_filter
 from api.date_range import MAX_DAYS, MaybeUtcDay
 from api.dependencies import AdminCall
-from api.report_files import FileFormat, Page, form_of, send
+from api.report_files import FileFormat, Page, answer_of, form_of, send
 from api.routes.base import new_router
 from billing.core.clock import real_now
 from billing.core.errors import wrong_field
 from billing.insight.accounting import rules, store
-from billing.insight.reports import rules as files
 
 router = new_router("accounting")
 
@@ -28,30 +27,7 @@ _ROW: Final = {
     "ledger_account": "receivable", "side": "debit", "amount_minor": 5831, "currency": "EUR",
     "amount": "58.31",
 }  # fmt: skip
-_TEXT: Final = {"type": "string"}
-_EXAMPLES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The postings, row by row",
-        "content": {
-            "text/csv": {
-                "schema": _TEXT,
-                "example": files.line(rules.COLUMNS) + files.line(list(_ROW.values())),
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["start", "end", "data"],
-                    "properties": {
-                        "start": _TEXT,
-                        "end": _TEXT,
-                        "data": {"type": "array", "items": {"type": "object"}},
-                    },
-                },
-                "example": {"start": "2026-12-01", "end": "2026-12-31", "data": [_ROW]},
-            },
-        },
-    }
-}
+_ABOUT: Final = {"start": "2026-12-01", "end": "2026-12-31"}
 Month = Annotated[
     str | None,
     Query(pattern=r"^20\d\d-(0[1-9]|1[0-2])$", description="Instead of days: 2026-12"),
@@ -61,7 +37,7 @@ Month = Annotated[
 @router.get(
     "/admin/exports/accounting",
     response_class=StreamingResponse,
-    responses=_EXAMPLES | responses("MERCHANT_NOT_FOUND"),
+    responses=answer_of(_ROW, _ABOUT) | responses("MERCHANT_NOT_FOUND"),
 )
 async def export_accounting(
     call: AdminCall,

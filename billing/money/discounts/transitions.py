@@ -81,7 +81,7 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
         w.change(
             one,
             created_at=min(one.created_at, begun or one.created_at),
-            use_since=begun if one.status != "active" else one.use_since,
+            use_since=one.use_since if one.status == "active" else begun,
             periods_left=left,
             status="ended" if over else "active",
             ended_at=w.facts.at if over else None,

@@ -46,11 +46,8 @@ def on(rows: Rows, invoice: Invoice, part: Part) -> Part:
     """
     room = giving_back.room(rows, invoice)
     if any(minor and rate not in room.taxes for rate, minor in part.taxes.items()):
-        part = (
-            giving_back.lent(rows, invoice)
-            .up_to(part.total_minor)
-            ._replace(total_minor=part.total_minor)
-        )
+        lent = giving_back.lent(rows, invoice).up_to(part.total_minor)
+        part = lent._replace(total_minor=part.total_minor)
     if part.total_minor >= room.total_minor and _completes(rows, invoice, part, room):
         return room._replace(total_minor=part.total_minor)
     taxes = {

@@ -35,7 +35,7 @@ invoices = c.table(
     c.bigint("amount_paid_minor", server_default="0"),
     c.bigint("amount_credited_minor", server_default="0"),
     c.bigint("amount_refunded_minor", server_default="0"),
-    # How it was settled: payment, zero, carried, credited (it was not served), forgiven.
+    # How it was settled: payment, zero, carried, credited (it was not due), forgiven.
     c.text("settlement", nullable=True),
     # automatic; held: more than one renewal was missed, an operator decides; or send_invoice: by
     # transfer, no card is tried.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from billing.core import ids, keys
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
+from billing.money.disputes.rules import state_of
 from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
 from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
@@ -34,18 +35,6 @@ BOUND: Final = "bound_use"
 """The verb that has the limits of use follow what banks took back for use."""
 WON: Final = "dispute_won"
 """Kind of the balance entry for money that a bank had taken and returned."""
-_STATES: Final[dict[str, DisputeState]] = {
-    "warning_needs_response": "inquiry",
-    "warning_under_review": "inquiry",
-    "warning_closed": "closed",
-    "prevented": "closed",
-    "won": "won",
-    "lost": "lost",
-}
-"""Every other status of the provider means an open dispute.
-
-One that is closed while its money is withdrawn is lost: the provider gave it to the payer.
-"""
 _UNBOOKED: Final[dict[DisputeState, DisputeState]] = {
     "open": "inquiry",
     "won": "closed",
@@ -62,7 +51,8 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
     """
     known = next((one for one in w.rows.of(Dispute) if _is(one, outcome)), None)
     state = _state(w, outcome, outcome.currency if known is None else known.currency)
-    if _STATES.get(outcome.status) == state == "closed" and outcome.is_withdrawn:
+    told = state_of(outcome.status, is_withdrawn=False)
+    if told == state == "closed" and outcome.is_withdrawn:
         # It is in another currency, and its row tells only by the status who has the money.
         outcome = outcome.model_copy(update={"status": "lost"})
     if known is None:
@@ -102,13 +92,11 @@ def _is(row: Dispute, outcome: DisputeOutcome) -> bool:
 
 
 def _only_asks(status: str) -> bool:
-    return _STATES.get(status) == "inquiry"
+    return state_of(status, is_withdrawn=False) == "inquiry"
 
 
 def _state(w: Work[ReversalFacts], outcome: DisputeOutcome, currency: str) -> DisputeState:
-    state = _STATES.get(outcome.status, "open")
-    if state == "closed" and outcome.is_withdrawn:
-        state = "lost"
+    state = state_of(outcome.status, is_withdrawn=outcome.is_withdrawn)
     is_bookable = currency == w.rows.get(Payment, w.facts.payment_id).currency
     return state if is_bookable else _UNBOOKED.get(state, state)
 

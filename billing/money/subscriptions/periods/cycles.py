@@ -20,8 +20,6 @@ from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields that the account's usage period follows."""
-of: Final = subscription_of
-"""The same, for previews."""
 
 
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:

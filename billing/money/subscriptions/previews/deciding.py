@@ -20,8 +20,8 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions import payment_effects
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles, true_ups
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import true_ups
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition
@@ -98,7 +98,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
     # Before the payment: the card that pays does not change what is charged.
     digest = digest_of(work)
     change = next((one for one in _added(work.effects, SubscriptionChange)), None)
-    waits = cycles.of(work).status == "incomplete" or (
+    waits = subscription_of(work).status == "incomplete" or (
         change is not None and change.status == "pending"
     )
     if waits and added is not None:
@@ -108,7 +108,7 @@ def preview(work: Work[SubscriptionFacts], as_of: datetime) -> Preview:
             payment_effects.on_paid(work, invoices.receive(work, settled, due))
     notes = _added(work.effects, CreditNote)
     return Preview(
-        subscription=cycles.of(work),
+        subscription=subscription_of(work),
         change=work.rows.find(SubscriptionChange, change.id) if change else None,
         written=added,
         usage=written_by(work, 1),
@@ -167,7 +167,7 @@ def digest_of(work: Work[SubscriptionFacts]) -> bytes:
     """Return the SHA-256 of what a command would charge and change, without newly made ids."""
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
-    content.append(cycles.of(work).model_dump(mode="json", exclude=_OF_THE_INSTANT))
+    content.append(subscription_of(work).model_dump(mode="json", exclude=_OF_THE_INSTANT))
     content += sorted(
         (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
     )
@@ -186,7 +186,7 @@ def sums_of(work: Work[SubscriptionFacts]) -> bytes:
     """
     written = written_by(work)
     content: list[Any] = [_shown(one) for one in _added(work.effects, SubscriptionChange)]
-    content.append(cycles.of(work).model_dump(mode="json", include=_LASTING))
+    content.append(subscription_of(work).model_dump(mode="json", include=_LASTING))
     content += sorted(
         (_terms(one) for one in work.rows.of(Discount) if one.status in IN_FORCE), key=str
     )

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from billing.matters.effects import Work
-from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import cycles
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.previews import deciding, tokens
 from billing.money.subscriptions.previews.tokens import Promise
 
@@ -17,7 +16,7 @@ def keep(
     digest: Callable[[Work[SubscriptionFacts]], bytes] = deciding.digest_of,
 ) -> None:
     """Do an act as of its preview, exactly as it was shown. Errors: PREVIEW_EXPIRED; the act's."""
-    subscription, as_of = cycles.of(w), promise.as_of
+    subscription, as_of = subscription_of(w), promise.as_of
     is_old = not timedelta() <= w.facts.at - as_of < tokens.LIFETIME
     if promise.subscription_id != subscription.id or is_old:
         raise tokens.expired()

@@ -105,6 +105,7 @@ def month_of(at: datetime, zone: str) -> tuple[datetime, datetime]:
     return boundary(first, zone, MONTH, 0), boundary(first, zone, MONTH, 1)
 
 
+@lru_cache(maxsize=1_024)
 def index_at(anchor_wall: datetime, zone: str, interval: Interval, instant: datetime) -> int:
     """Return the number of the period of `instant`; 0 for any time before the first boundary."""
     days = _DAYS[interval.unit] * interval.count

@@ -182,7 +182,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "AddressChangeBody": {"city": "Potsdam", "postal_code": "14467"},
     "AdjustBody": {"amount": "100"},
     "AgreeBody": {"currency": "EUR", "terms": {"unit_price": "0.001"}},
-    "ApproveBody": {"amount_minor": 5831, "currency": "EUR"},
+    "ApproveBody": {"amount_cents": 5831, "currency": "EUR"},
     "AutoTopUpBody": {"threshold": "50"},
     "BillingDetailsBody": {
         "legal_name": "Shop GmbH",
@@ -291,7 +291,13 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "PurchaseAnswer": {"status": "completed", "credits": "100", "amount_cents": 999},
     "RateAnswer": {"name": "USt", "rate": "19", "reason": None},
     "RecommendationsAnswer": {"data": []},
-    "RefundAnswer": {"status": "succeeded", "amount": 931, "credited": 931},
+    "RefundAnswer": {
+        "status": "succeeded",
+        "amount_cents": 931,
+        "amount": 931,
+        "credited_cents": 931,
+        "credited": 931,
+    },
     "SubscriptionAnswer": {"amount_cents": 4900},
     "ContractAnswer": {"collection": "send_invoice"},
     "ChangeAnswer": {

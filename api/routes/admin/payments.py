@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Response
+from pydantic import model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
@@ -34,11 +35,19 @@ router = new_router("payment administration")
 class ApproveBody(Body):
     """The amount that arrived, in minor units; by default the amount the payer stated.
 
-    It is required if the stated amount is more than the invoice still owes.
+    It is required if the stated amount is more than the invoice still owes. `amount_minor` is an
+    older name of `amount_cents`.
     """
 
+    amount_cents: PositiveMinor | None = None
     amount_minor: PositiveMinor | None = None
     currency: Currency | None = None
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if self.amount_cents is not None and self.amount_minor is not None:
+            raise ValueError("set amount_cents only: amount_minor is its older name")
+        return self
 
 
 class RejectBody(Body):
@@ -130,7 +139,8 @@ async def approve_payment(
     once: OptionalKey,
 ) -> Response:
     """Confirm that the money arrived: it is booked on the invoice, and the goods are delivered."""
-    approve = partial(manual.approve, received_minor=body.amount_minor, currency=body.currency)
+    received = body.amount_cents or body.amount_minor
+    approve = partial(manual.approve, received_minor=received, currency=body.currency)
     return await _decide(call, once, payment_id, approve)
 
 

@@ -54,8 +54,9 @@ class RefundBody(Body):
 class RefundAnswer(Answer):
     """A refund of one payment; minor units of `currency`.
 
-    `way` is provider, outside (by hand) or balance. `credited` is the part that a credit note takes
-    off the invoice, `from_balance` the part taken from the money balance.
+    `way` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit note
+    takes off the invoice, `from_balance_cents` the part taken from the money balance. `amount`,
+    `credited` and `from_balance` are older names.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
@@ -63,8 +64,11 @@ class RefundAnswer(Answer):
     invoice_id: InvoiceId
     status: RefundStatus
     way: Way
+    amount_cents: int = Field(validation_alias="amount_minor")
     amount: int = Field(validation_alias="amount_minor")
+    credited_cents: int = Field(validation_alias="note_minor")
     credited: int = Field(validation_alias="note_minor")
+    from_balance_cents: int = Field(validation_alias="balance_minor")
     from_balance: int = Field(validation_alias="balance_minor")
     currency: str
     reason: str
@@ -79,8 +83,9 @@ class DisputeAnswer(Answer):
     """A dispute of one payment by its payer's bank; minor units of `currency`.
 
     `status` is the provider's own. An `inquiry` has taken no money. A dispute in another currency
-    than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss` is what
-    the bank took beyond the money that was left here: the customer does not owe it.
+    than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss_cents` is
+    what the bank took beyond the money that was left here: the customer does not owe it. `amount`
+    and `loss` are older names.
     """
 
     dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
@@ -90,7 +95,9 @@ class DisputeAnswer(Answer):
     stripe_dispute_id: str
     state: DisputeState
     status: str
+    amount_cents: int = Field(validation_alias="amount_minor")
     amount: int = Field(validation_alias="amount_minor")
+    loss_cents: int = Field(validation_alias="loss_minor")
     loss: int = Field(validation_alias="loss_minor")
     currency: str
     reason: str

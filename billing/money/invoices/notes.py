@@ -121,7 +121,7 @@ def _take_back(
     if credited < amount_minor:
         part = f"-{noted.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
-    transitions.announce(w, changed, "credited", amount_minor=amount_minor, reason=noted.reason)
+    _announce(w, changed, amount_minor, noted.reason)
     _issue_note(w, invoice, noted)
     return changed
 
@@ -189,11 +189,17 @@ def reverse(
     was_served: bool,
 ) -> None:
     """Write the note for a part of a numbered invoice whose money went back to its payer, once."""
-    transitions.announce(w, invoice, "credited", amount_minor=amount_minor, reason=reason)
+    _announce(w, invoice, amount_minor, reason)
     part = _asked(w, invoice, amount_minor)
     taxes = note_taxes.on(w.rows, invoice, part).as_rows
     noted = Noted(amount_minor, taxes, reason, suffix, was_served=was_served)
     _issue_note(w, invoice, noted)
+
+
+def _announce(w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str) -> None:
+    # Release 0.1.0 names the amount `amount_minor`: who reads it goes on.
+    amount = {"amount_cents": amount_minor, "amount_minor": amount_minor}
+    transitions.announce(w, invoice, "credited", **amount, reason=reason)
 
 
 def _asked(

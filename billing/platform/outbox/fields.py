@@ -31,7 +31,7 @@ FIELDS: Final[dict[str, Field]] = {
         "instant", "the next try; null: none", "2027-01-01T10:00:00+00:00", True
     ),
     "amount_cents": Field("money", "the amount", 5831),
-    "amount_minor": Field("money", "the amount, in minor units of `currency`", 5831),
+    "amount_minor": Field("money", "an older name of `amount_cents`", 5831),
     "balance": Field("decimal", "credits left afterwards", "100.00"),
     "balance_cents": Field("money", "the amount added to the money balance", 5831),
     "before": Field("text", "the previous status", "incomplete"),

@@ -188,6 +188,9 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
     assert await commanded(customer, debt, "credit-note", body, key=key) == less
     assert (less["amount_remaining"], less["status"]) == (4000, "open")
     assert await money(customer) == 0
+    path = "/billing/events?type=evt.billing.invoice.credited"
+    [told] = (await customer.ask("GET", path))["data"]
+    assert (told["data"]["amount_cents"], told["data"]["amount_minor"]) == (900, 900)
     kept_money: Json = {"amount_cents": 500, "reason": "sorry", "to": "balance"}
     refused = await commanded(customer, debt, "credit-note", kept_money, status=409)
     assert (refused["code"], refused["left_cents"]) == ("CREDIT_NOTE_TOO_LARGE", 0)

@@ -173,7 +173,7 @@ async def test_a_decision_is_made_once(actors: Actors, customer: Customer) -> No
 async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) -> None:
     begun = await customer.buy("small", "manual")
     first = await submit(customer, begun["invoice_id"], amount=500)
-    decided = await decide(customer, first, "approve", amount_minor=400, currency="USD")
+    decided = await decide(customer, first, "approve", amount_cents=400, currency="USD")
     assert (decided["invoice_status"], decided["amount_remaining"]) == ("draft", 599)
     assert await customer.credits() == 0
     asked = (await customer.purchase(begun["purchase_id"]))["next_action"]
@@ -184,7 +184,9 @@ async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) ->
     third = await submit(customer, begun["invoice_id"], amount=999)
     with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
         await decide(customer, third, "approve")
-    await decide(customer, third, "approve", amount_minor=599)
+    with pytest.raises(Unexpected, match="VALIDATION_FAILED"):
+        await decide(customer, third, "approve", amount_cents=599, amount_minor=599)
+    await decide(customer, third, "approve", amount_minor=599)  # its older name
     assert await customer.credits() == 100
     assert (await invoice_of(customer, begun["invoice_id"]))["amount_paid"] == 999
     assert await money(customer) == 0
@@ -193,7 +195,7 @@ async def test_a_part_of_the_money_leaves_the_rest_to_pay(customer: Customer) ->
 async def test_more_than_is_owed_is_kept_for_the_customer(customer: Customer) -> None:
     begun = await customer.buy("small", "manual")
     payment = await submit(customer, begun["invoice_id"])
-    await decide(customer, payment, "approve", amount_minor=1500)
+    await decide(customer, payment, "approve", amount_cents=1500)
     assert await customer.credits() == 100
     assert await money(customer) == 501
 
@@ -203,7 +205,7 @@ async def test_a_payer_who_states_too_much_is_not_believed(customer: Customer) -
     payment = await submit(customer, begun["invoice_id"], amount=100000)
     with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
         await decide(customer, payment, "approve")
-    await decide(customer, payment, "approve", amount_minor=999)
+    await decide(customer, payment, "approve", amount_cents=999)
     assert await customer.credits() == 100
     assert await money(customer) == 0
 
@@ -371,7 +373,7 @@ async def test_a_card_that_paid_meanwhile_wins_and_the_transfer_is_kept(
     if verb == "approve":
         with pytest.raises(Unexpected, match="AMOUNT_REQUIRED"):
             await decide(customer, payment, "approve")
-    said: dict[str, Json] = {"approve": {"amount_minor": 999}, "reject": {"reason": "no"}}
+    said: dict[str, Json] = {"approve": {"amount_cents": 999}, "reject": {"reason": "no"}}
     await decide(customer, payment, verb, **said[verb])
     assert await customer.credits() == 100, "granted once"
     assert await money(customer) == (999 if verb == "approve" else 0)

@@ -128,6 +128,7 @@ async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_no
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     dispute = await disputed(actors, customer, "lost")
     assert (dispute["amount"], dispute["loss"]) == (999, 333), "the bank took the whole charge"
+    assert (dispute["amount_cents"], dispute["loss_cents"]) == (999, 333)
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
     assert sorted((note["amount"], note["reason"]) for note in invoice["credit_notes"]) == [

@@ -22,6 +22,9 @@ async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors
     payment, key = await paid_for(customer), str(uuid4())
     first = await refunded(customer, payment, 333, key=key)
     assert (first["status"], first["credited"], first["from_balance"]) == ("succeeded", 333, 0)
+    assert (first["amount_cents"], first["credited_cents"], first["from_balance_cents"]) == (
+        333, 333, 0,
+    )  # fmt: skip
     assert await refunded(customer, payment, 333, key=key) == first, "once per key"
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 333)

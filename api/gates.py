@@ -8,7 +8,7 @@ from fastapi.openapi.models import HTTPBearer as BearerModel
 from fastapi.security.base import SecurityBase
 
 from api.calls import AccountCall, Call, EveryCall, ReadCall, UseCall, account_required
-from api.identity.auth import ADMIN, BILLING, MEMBER, SERVICE, Caller, Unauthenticated
+from api.identity.auth import ADMIN, BILLING, MEMBER, OPERATORS, SERVICE, Caller, Unauthenticated
 from api.identity.request_windows import may_move_money
 from api.identity.tenants import Tenant
 from api.requests.unknown_parameters import refuse_unknown
@@ -38,6 +38,11 @@ class _Gate(SecurityBase):
         self.scheme_name = "bearer"
         self.needs = needs
         self.roles = ALLOWED[needs]
+
+    @property
+    def is_for_customers(self) -> bool:
+        """False if only operators pass."""
+        return not self.roles <= OPERATORS
 
     async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
         """Return the caller. 401 without a valid token, 429 over the rate limit, 403 without the

@@ -5,6 +5,8 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from api.gates import OperatorGate, TenantGate
+from api.requests.fastapi_internals import dependency_calls
 from api.routes import (
     addresses,
     balance,
@@ -81,11 +83,8 @@ from api.routes.admin import migration_requests as admin_migration_requests
 from api.routes.admin import payment_kinds as admin_payment_kinds
 from api.routes.admin import payments as admin_payments
 from api.routes.admin import taxes as admin_taxes
-from api.routes.base import PREFIX
 
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
-# Served even if BILLING_ENABLED is false, which closes only customers' routes.
-_STAY: Final = (f"{PREFIX}/admin/", f"{PREFIX}/webhooks/")
 
 # The OpenAPI document has this order.
 # The route `available` comes first: the route of an id would match it, too.
@@ -109,11 +108,13 @@ ROUTERS: Final[tuple[APIRouter, ...]] = tuple(part.router for part in (*_BILLING
 
 
 def routes(*, billing: bool) -> list[APIRoute]:
-    """The routes to serve, with or without those of customers."""
+    """The routes to serve, with or without those of customers (BILLING_ENABLED)."""
     found = [route for router in (*OPEN, *ROUTERS) for route in router.routes]
     served = [route for route in found if isinstance(route, APIRoute)]
-    opened = {id(route) for router in OPEN for route in router.routes}
-    return [
-        route for route in served
-        if billing or id(route) in opened or route.path.startswith(_STAY)
-    ]  # fmt: skip
+    return [route for route in served if billing or not _is_of_customers(route)]
+
+
+def _is_of_customers(route: APIRoute) -> bool:
+    # By its gate: some routes of operators are not below /admin/.
+    gates = (one for one in dependency_calls(route) if isinstance(one, (OperatorGate, TenantGate)))
+    return any(gate.is_for_customers for gate in gates)

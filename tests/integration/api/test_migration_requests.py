@@ -175,9 +175,11 @@ async def test_one_account_cannot_flood_the_list(api: Api, account: str) -> None
     assert sorted(answer.status_code for answer in answers) == [202] * 5 + [409] * 3
     refused = next(answer for answer in answers if answer.status_code == 409)
     assert refused.json()["code"] == "MIGRATION_REQUEST_LIMIT"
+    key = {"Idempotency-Key": "one-more"}
+    assert (await ask(api, account, **key)).status_code == 409
     (first, *_) = await listed(api, account_id=account)
     await handle(api, first["migration_request_id"])
-    assert (await ask(api, account)).status_code == 202, "there is room again"
+    assert (await ask(api, account, **key)).status_code == 202, "there is room again"
 
 
 async def test_only_staff_asks_and_only_operators_read(api: Api, account: str) -> None:

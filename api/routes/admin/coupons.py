@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
-from api.answers.schemas import Answer, Credits
+from api.answers.schemas import Answer, Credits, Instant
 from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import NoCardNumber
@@ -25,6 +25,8 @@ class NewCoupon(CouponSpec):
 
     code: Annotated[Code, NoCardNumber]
     name: Annotated[CouponName, NoCardNumber]
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
 
 
 class CouponAnswer(Answer):

@@ -1,12 +1,13 @@
 """Coupons: what they take off purchases and subscriptions, and who may redeem one [L1, L2, B9]."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
 from billing.catalog.coupons import store as coupons
 from billing.core.database import Database
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.overage_uses import use
 from tests.integration.coupons.coupons_made import CLOCK, COUPON, coupon, redeemed
 
@@ -149,6 +150,20 @@ async def test_a_coupon_that_is_being_closed_is_not_redeemed(
         assert not asked.done(), "it waits for the end of this"
     await asked
     assert await redeemed(actors, code) == 0
+
+
+@pytest.mark.parametrize("until", [20271231, "20271231", "9999-12-31T23:59:59-05:00"])
+async def test_an_end_that_is_no_instant_is_refused_and_uses_up_no_code(
+    actors: Actors, until: int | str
+) -> None:
+    body: Json = {"code": f"C{uuid4().hex[:10]}", "name": "A coupon", "percent": "10"}
+    for name in ("valid_from", "valid_until"):
+        refused = await actors.operate("POST", "/admin/coupons", body | {name: until}, status=422)
+        assert [one["field"] for one in refused["errors"]] == [name]
+    made = await actors.operate(
+        "POST", "/admin/coupons", body | {"valid_until": "2028-01-01T01:00:00+02:00"}, status=201
+    )
+    assert made["valid_until"] == "2027-12-31T23:00:00Z"
 
 
 async def test_a_coupon_says_why_it_is_refused(actors: Actors) -> None:

@@ -46,7 +46,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.payments import store as payment_store
 from billing.money.payments.declines import classify
 from billing.money.payments.schemas import Payment
-from billing.money.purchases import canceling, rules, service, store
+from billing.money.purchases import canceling, outcomes, rules, service, store
 from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import NewPurchase, Purchase, PurchaseStatus
 from billing.money.purchases.store import Found
@@ -132,7 +132,7 @@ _STARTS = {
         "CURRENCY_NOT_CHARGED",
         "PRICE_CHANGED", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
         "AMOUNT_TOO_SMALL", "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
-        "IDEMPOTENCY_KEY_REQUIRED", "PAYMENT_METHOD_NOT_OFFERED",
+        "IDEMPOTENCY_KEY_REQUIRED", "PAYMENT_METHOD_NOT_OFFERED", "PURCHASE_STATE",
         *KEYED,
     ),
 }  # fmt: skip
@@ -311,6 +311,13 @@ def _refusal(purchase: Purchase, payment: Payment | None) -> Exception:
         return ProviderFailure(
             "PLATFORM_ERROR",
             purchase_id=subject,
+        )
+    if purchase.failure_code == outcomes.REFUNDED:
+        return Conflict(
+            "PURCHASE_STATE",
+            purchase.failure_message,
+            purchase_id=subject,
+            state=purchase.status,
         )
     return PaymentRequired(
         "CARD_DECLINED",

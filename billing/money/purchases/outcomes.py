@@ -28,6 +28,8 @@ from billing.money.refunds import transitions as refunds
 GRANT: Final = "grant"
 TOP_UP_COMPLETED: Final = "top_up_completed"
 TOP_UP_FAILED: Final = "top_up_failed"
+REFUNDED: Final = "REFUNDED"
+"""The failure code of a purchase whose money went back before it was booked: no decline."""
 EndedUnpaid = Literal["failed", "expired", "canceled"]
 """Statuses of a purchase that is proven not charged."""
 
@@ -84,7 +86,7 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)
         return purchase
     if refunds.is_all_back(w.rows, payment):
-        return end_unpaid(w, "failed", code="REFUNDED", message="the money went back to its payer")
+        return end_unpaid(w, "failed", code=REFUNDED, message="the money went back to its payer")
     if _is_too_late(w, purchase, payment):
         invoice = w.rows.get(Invoice, purchase.invoice_id)
         invoices.keep_money(w, invoice, payment.id, payment.received_minor)

@@ -48,6 +48,39 @@ async def test_refunds_made_in_the_dashboard_are_booked_once_whatever_the_order(
     assert [one["status"] for one in made] == ["succeeded"] * 3
 
 
+async def test_a_purchase_whose_money_went_back_before_it_was_booked_is_no_declined_card(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await customer.script("processing")
+    begun = await customer.buy("small", "saved_card", key="k")
+    payer = await customer.stripe_customer()
+    await actors.sandbox.webhooks("hold", customer=payer, types=["*"])
+    (intent,) = [
+        one["stripe_payment_intent_id"]
+        for one in await customer.rows(
+            "SELECT stripe_payment_intent_id FROM payments WHERE account_id = %(me)s"
+        )
+    ]
+    await actors.sandbox.settle(intent, "succeed")
+    assert (await actors.sandbox.refund(intent)).status == 200
+    await actors.sandbox.release(customer=payer, types=["refund.created"])
+    await wait_for(
+        lambda: customer.rows("SELECT id FROM refunds WHERE account_id = %(me)s"),
+        "the refund is seen", lambda found: len(found) == 1,
+    )  # fmt: skip
+    await actors.sandbox.release(customer=payer)
+    ended = await customer.until_purchase(begun["purchase_id"], "failed")
+    assert ended["failure_code"] == "REFUNDED"
+    path, again = "/billing/purchases", {"pack": "small", "payment_method": "saved_card"}
+    for _ in range(2):
+        said = await customer.refused("PURCHASE_STATE", "POST", path, again, key="k")
+        assert (said["status"], said["state"]) == (409, "failed")
+        assert said["purchase_id"] == begun["purchase_id"]
+    assert await customer.grants() == []
+
+
 async def test_a_refund_found_while_a_change_waits_is_a_note_once_that_is_dropped(
     actors: Actors,
 ) -> None:

@@ -47,16 +47,16 @@ class Orders:
         await failpoint("intent.created")
         return CheckoutSession(session_id=order.order_id, url=order.approve_url, status="open")
 
-    async def look(self, payment: Payment, *, is_owed: bool) -> tuple[Payment, Outcome | None]:
+    async def look(self, payment: Payment, *, may_capture: bool) -> tuple[Payment, Outcome | None]:
         """Return the payment's outcome; first capture an approved order if the payment is live and
-        still owed.
+        nobody has given it up.
         """
         await failpoint("check.before_look")
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return payment, None
         order = await self.provider.retrieve_order(order_id)
-        if order.status == "approved" and payment.status in LIVE and is_owed:
+        if order.status == "approved" and payment.status in LIVE and may_capture:
             # A new key each time: the answer stored under an old one may be a refusal that the
             # payer has resolved since. An order cannot be captured twice.
             key = f"{payment.intent_key}/capture-{ids.new().hex}"

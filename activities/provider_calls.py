@@ -89,7 +89,7 @@ class ProviderCalls:
 
     async def _look(self, call: Call) -> tuple[Payment, Outcome | None]:
         if call.payment.flow == PAYPAL:
-            return await self._orders.look(call.payment, is_owed=call.is_owed)
+            return await self._orders.look(call.payment, may_capture=call.may_capture)
         return await self._charger.look(call.payment)
 
     async def _open(self, call: Call) -> Outcome:

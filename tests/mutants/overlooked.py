@@ -158,4 +158,11 @@ OVERLOOKED: Final = (
         "        if True:\n",
         ("tests/unit/purchases/test_declined_purchases.py",),
     ),
+    Mutant(
+        "an order is captured for a purchase that its buyer does not want any more",
+        "billing/money/payments/owed.py",
+        "given_up = invoice.cancel_asked_at or order",
+        "given_up = order",
+        ("tests/unit/purchases/test_declined_purchases.py",),
+    ),
 )

@@ -143,8 +143,8 @@ def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collect
     """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
     if answer is None and payment is not None and payment.opened:
-        is_owed = Owed(w.rows, payment.invoice_id).asks_for_money
-        w.call = Call("look", payment, is_owed=is_owed)
+        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
+        w.call = Call("look", payment, may_capture=may_capture)
         return None
     if step.event is not None:
         until = answer.asked_at if answer is not None else w.facts.real_at

@@ -32,8 +32,8 @@ class Call:
     """Text shown to the payer; None: the invoice's id."""
     save_card: bool = True
     """The card that pays it is kept for later charges."""
-    is_owed: bool = True
-    """The invoice is unpaid: an order that its payer has approved is captured."""
+    may_capture: bool = True
+    """An order that its payer has approved is captured."""
     return_url: str | None = None
     """The address that a hosted page leads back to; None: the product's own."""
     tried: Outcome | None = None

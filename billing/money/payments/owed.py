@@ -30,10 +30,13 @@ class Owed:
         """The invoice itself."""
         return self._rows.get(Invoice, self.invoice_id)
 
-    @property
-    def asks_for_money(self) -> bool:
-        """True until the invoice is settled or void."""
-        return self.invoice.outstanding_minor > 0
+    def may_capture(self, order: Payment) -> bool:
+        """True while an order that its payer approves may take money: its invoice is neither
+        settled nor void, and nobody has given the order up.
+        """
+        invoice = self.invoice
+        given_up = invoice.cancel_asked_at or order.superseded_at or self.submission
+        return invoice.outstanding_minor > 0 and not given_up
 
     @property
     def payments(self) -> list[Payment]:

@@ -74,6 +74,27 @@ async def test_an_order_at_paypal_and_a_transfer_that_nobody_reported_are_cancel
     assert await first.grants() == []
 
 
+async def test_an_order_that_was_approved_unheard_is_not_captured_after_its_cancel(
+    customer: Customer,
+) -> None:
+    begun, order = await begun_by_paypal(customer)
+    sandbox, matter = customer.actors.sandbox, f"purchase/{begun['purchase_id']}"
+    await sandbox.paypal_steer(order, mute=True)
+    await sandbox.paypal_approve(order)
+    # As PayPal's event lies in the inbox while no worker runs.
+    await customer.rows(
+        "INSERT INTO stripe_webhook_events"
+        " (stripe_event_id, account_id, workflow_id, type, object_id, payload, received_at)"
+        " VALUES ('WH-' || %(order)s, %(me)s, %(matter)s, 'CHECKOUT.ORDER.APPROVED', %(order)s,"
+        " '{}', now()) RETURNING status",
+        order=order, matter=matter,
+    )  # fmt: skip
+    await canceled(customer, begun)
+    await customer.until_handled("CHECKOUT.ORDER.APPROVED")
+    (told,) = await sandbox.paypal(matter)
+    assert "captures" not in told["purchase_units"][0].get("payments", {})
+
+
 async def test_a_cancel_that_comes_again_says_the_same_and_does_nothing(customer: Customer) -> None:
     begun = await customer.buy("small")
     first = await customer.ask("POST", path_of(begun), status=200, key="stop")

@@ -29,16 +29,16 @@ class Provider:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_owed", "captured"),
+    ("status", "may_capture", "captured"),
     [("pending", True, True), ("pending", False, False), ("canceled", True, False)],
 )
 async def test_it_takes_no_money_that_nobody_asks_for(
-    status: PaymentStatus, is_owed: bool, captured: bool
+    status: PaymentStatus, may_capture: bool, captured: bool
 ) -> None:
     provider: Any = Provider()
     orders = Orders(Dependencies(database=None, settings=None, provider=None, orders=provider))  # type: ignore[arg-type]
     payment = Payment.model_construct(**ORDER, status=status)
-    _, outcome = await orders.look(payment, is_owed=is_owed)
+    _, outcome = await orders.look(payment, may_capture=may_capture)
     assert provider.captured == captured
     assert outcome is not None
     assert outcome.kind == ("succeeded" if captured else "waiting")

@@ -1,4 +1,4 @@
-"""A card is tried only for what is still owed once the provider has opened the payment."""
+"""Money is taken only for what is still owed, and by the way that its payer still wants."""
 
 from datetime import timedelta
 from random import Random
@@ -6,11 +6,13 @@ from random import Random
 import pytest
 
 from billing.matters.effects import Work
-from billing.money.collecting.transitions import charge
+from billing.money.collecting.transitions import charge, check
+from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Attempt
+from billing.money.payments.schemas import PAYPAL, Attempt
+from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from tests.unit.lives.collections import Life
 
 
@@ -33,3 +35,18 @@ def test_no_card_is_tried_for_an_invoice_that_ended_while_its_payment_was_opened
     charge(w, Owed(life.rows, life.invoice_id), step)
     (attempt,) = life.rows.of(Attempt)
     assert (w.call, w.result, attempt.status) == (None, "not tried", "unreached")
+
+
+@pytest.mark.parametrize("chosen", [None, "card", "transfer"])
+def test_an_order_is_not_captured_once_its_payer_chose_another_way(chosen: str | None) -> None:
+    life = Life(Random(0))
+    w, owed = life.work(), Owed(life.rows, life.invoice_id)
+    order = payments.open_flow(w, owed, PAYPAL, None)
+    order = w.change(order, stripe_checkout_session_id="order_1")
+    if chosen == "card":
+        order = w.change(order, superseded_at=life.now)
+    elif chosen == "transfer":
+        payments.open_flow(w, owed, "manual", None)
+    check(w, order, event_step("inv_1", WaitingEvent(id="evt_1")))
+    assert w.call is not None
+    assert (w.call.what, w.call.may_capture) == ("look", chosen is None)

@@ -1,6 +1,6 @@
 """A purchase by a saved card that says no: what is found out late is what is written down."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
@@ -241,12 +241,12 @@ def test_late_money_that_is_back_already_grants_nothing(ended: str) -> None:
     assert woken in work.effects, "what went back is booked"
 
 
-def recorded(buying: Buying) -> None:
+def recorded(buying: Buying, received: int = 999) -> None:
     """An operator records the money, which is then booked."""
     owed = Owed(buying.rows, buying.rows.of(Invoice)[0].id)
     work = Work(buying.rows, buying.facts())
     by_hand = payments.open_flow(work, owed, "manual", None)
-    work.change(by_hand, status="completed", received_minor=999)
+    work.change(by_hand, status="completed", received_minor=received)
     buying.do("fulfil", [])
 
 
@@ -279,18 +279,33 @@ def test_a_bank_that_decides_on_a_purchase_that_is_paid_is_not_called_back() -> 
     assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
-@pytest.mark.parametrize("is_paid", [True, False])
-def test_an_order_may_be_captured_while_its_invoice_is_owed(is_paid: bool) -> None:
+def reported(buying: Buying) -> None:
+    """The payer reports a transfer; it awaits approval once no other payment is open."""
+    work = Work(buying.rows, buying.facts())
+    owed = Owed(work.rows, buying.rows.of(Invoice)[0].id)
+    payments.open_flow(work, owed, "manual", None)
+    payments.send_waiting_to_approval(work, owed)
+
+
+def canceled(buying: Buying) -> None:
+    """The buyer wants it no more."""
+    canceling.ask(Work(buying.rows, buying.facts()))
+
+
+@pytest.mark.parametrize("end", [None, recorded, reported, canceled])
+def test_an_order_is_captured_until_it_is_paid_otherwise_or_given_up(
+    end: Callable[[Buying], None] | None,
+) -> None:
     buying = Buying(flow="paypal")
     opened = buying.open_page()
-    if is_paid:
-        recorded(buying)
+    if end is not None:
+        end(buying)
     event = InboxEvent("evt_1", 0, "cs_1", BIRTH, opened.id)
     buying.rows.waiting_events = (event,)
     work = Work(buying.rows, buying.facts())
     transitions.transition(work, event_step("pur_1", WaitingEvent(id="evt_1")))
     assert work.call is not None
-    assert (work.call.what, work.call.is_owed) == ("look", not is_paid)
+    assert (work.call.what, work.call.may_capture) == ("look", end is None)
 
 
 @pytest.mark.parametrize("is_asked", [True, False])

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
@@ -28,6 +29,8 @@ from billing.money.restores.rules import adjustment_id
 from billing.platform.audit import service as audit
 
 _logger: Final = logging.getLogger("billing.reconciliations")
+_OF_THE_DATABASE: Final = (DBAPIError, PoolTimeout)
+"""Errors of Postgres or its driver, and of a pool without a free connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ async def note_error(connection: AsyncConnection, run_id: UUID, error: Exception
     run = await store.get(connection, run_id, lock=True)
     said = _words(error)
     if run.finished_at is None and run.error != said:
-        waits = isinstance(error, DBAPIError) or getattr(error, "retryable", False)
+        waits = isinstance(error, _OF_THE_DATABASE) or getattr(error, "retryable", False)
         ended = None if waits else real_now()
         run = await store.keep(
             connection, run.model_copy(update={"error": said, "finished_at": ended})
@@ -164,7 +167,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, BillingError):
         return f"{error.code}: {error.detail}"
     # The message of another one may contain rows.
-    return database_words(error) if isinstance(error, DBAPIError) else type(error).__name__
+    return database_words(error) if isinstance(error, _OF_THE_DATABASE) else type(error).__name__
 
 
 async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> dict[str, Owner]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.testing import ActivityEnvironment
 
 from activities import reconciling
@@ -129,3 +130,13 @@ async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
     assert f"{run.name} failed: ValueError" in await words()
     await reconcile(actors)
     assert "failed" not in await words()
+
+
+async def test_a_run_waits_for_a_free_connection(database: Database) -> None:
+    run = service.new_run(ids.new(), TEST.settles)
+    async with database.operator() as connection:
+        await service.begin(connection, run)
+        full = PoolTimeout("QueuePool limit of size 5 overflow 0 reached")
+        waits = await service.note_error(connection, run.id, full)
+        assert (waits.finished_at, waits.error) == (None, f"TimeoutError: {full}")
+        await connection.rollback()

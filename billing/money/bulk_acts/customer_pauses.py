@@ -33,8 +33,8 @@ async def pause(connection: AsyncConnection, account_id: UUID, *, reason: str) -
 
 
 async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) -> list[Matter]:
-    """End the pause and resume the cases that it has paused, but none that was paused by itself
-    before; return the matters to notify. Errors: UNAVAILABLE.
+    """End the pause and resume the cases that it has paused, but none that was paused by itself;
+    return the matters to notify. Errors: UNAVAILABLE.
     """
     cases = await _locked(connection, account_id)
     if await store.customer_pause(connection, account_id) is None:

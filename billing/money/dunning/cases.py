@@ -17,12 +17,14 @@ from billing.money.payments.owed import Owed
 
 def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "", with_all: bool = False) -> None:
     """Pause the case: no slots and no final action until it is resumed; `with_all` of its account,
-    until those are.
+    until those are, unless it is paused by itself meanwhile.
     """
     case = _open_case_of(w, invoice_id)
     if case.status != "paused":
         paused = w.change(case, status="paused", paused_at=w.facts.at, is_paused_with_all=with_all)
         announce(w, paused, "paused", **_why(reason))
+    elif case.is_paused_with_all and not with_all:
+        announce(w, w.change(case, is_paused_with_all=False), "paused", **_why(reason))
 
 
 def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:

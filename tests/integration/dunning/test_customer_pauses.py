@@ -87,6 +87,19 @@ async def test_a_case_that_was_paused_by_itself_before_stays_paused(actors: Acto
     assert (await dunning(customer))["all_paused_at"] is None
 
 
+async def test_a_case_that_is_paused_by_itself_meanwhile_stays_paused(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await pause(customer, "a bad hour")
+    mine = (await case(customer))["dunning_case_id"]
+    for _ in range(2):
+        await actors.operate("POST", f"/admin/dunning/{mine}/pause", {"reason": "in court"})
+    assert states(await pause(customer, "another one")) == ["paused"]
+    assert states(await resume(customer)) == ["paused"]
+    trail = (await actors.operate("GET", f"/admin/audit?subject={mine}"))["data"]
+    paused = [one["detail"]["reason"] for one in trail if one["action"] == "dunning.paused"]
+    assert paused == ["in court", "a bad hour"]
+
+
 async def test_what_a_pause_has_stopped_does_not_depend_on_its_instant(actors: Actors) -> None:
     customer = await overdue(actors)
     first = await case(customer)

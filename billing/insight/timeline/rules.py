@@ -88,7 +88,7 @@ class PurchaseProjection(Projection):
         if step.name == CHECK and self.state.payment_status == "processing":
             self._move(status="completed")
         elif step.name == "retire":
-            self._move(submission=None, payment_status="pending_approval")
+            self._move(submission=None, unasked=None, payment_status="pending_approval")
         elif step.name == "open" and snapshot.state.flow != "saved_card":
             self._move(opened=True)
         elif step.name in ("open", "fulfil"):

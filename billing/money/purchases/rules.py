@@ -27,7 +27,7 @@ class PurchaseState(State):
     flow: Flow
     payment_status: str | None
     payment: str | None = None
-    """External id of the newest payment, and when it was made."""
+    """External id of the payment that awaits approval, else the newest, and when it was made."""
     payment_at: AwareDatetime | None = None
     unsettled: str | None = None
     """External id of a payment whose money is in and not booked yet."""
@@ -35,7 +35,7 @@ class PurchaseState(State):
     submission: str | None = None
     """A manual payment that takes over when the open one has been called back."""
     unasked: str | None = None
-    """Once the purchase has ended, a payment that could still bring money."""
+    """Once the purchase has ended, a payment that could still bring money; not in 0.1.0."""
     cancel_asked_at: AwareDatetime | None = None
     undecided: bool = False
     """The saved card was tried, and the result is not known yet."""
@@ -77,9 +77,13 @@ def agenda(state: PurchaseState) -> list[Step]:
 
 
 def _ended(state: PurchaseState) -> list[Step]:
-    """Call back a payment that could still bring money, then handle the waiting events."""
+    """Call back a payment that could still bring money, then handle the waiting events; a transfer
+    waits for its decision.
+    """
     if state.unasked is None:
         return _event_steps(state)
+    if state.payment_status == "pending_approval":
+        return [*_event_steps(state), _remind(state)]
     suffix = f"retire-{state.unasked}"
     return [_step(state, "retire", suffix, state.created_at, "call the payment back")]
 

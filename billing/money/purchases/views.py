@@ -17,7 +17,9 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
     """The state of the purchase, for its workflow."""
     purchase = rows.get(Purchase, facts.purchase_id)
     owed = Owed(rows, purchase.invoice_id)
-    newest = newest_flow(owed)
+    # A reported transfer may stand beside recorded money, or on an invoice that was voided.
+    reported = next((one for one in rows.of(Payment) if one.status == "pending_approval"), None)
+    newest = reported or newest_flow(owed)
     # Money may have come after its invoice was voided.
     unsettled = next((one for one in rows.of(Payment) if one.is_unbooked), None)
     state = PurchaseState(
@@ -31,7 +33,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         unsettled=_external(unsettled),
         submission=_external(owed.submission),
         cancel_asked_at=rows.get(Invoice, purchase.invoice_id).cancel_asked_at,
-        unasked=_external(_unasked(purchase, owed)),
+        unasked=_external(_unasked(purchase, reported or owed.live)),
         opened=newest is not None and newest.opened,
         undecided=purchase.payment_method_id is not None and owed.undecided is not None,
         created_at=purchase.created_at,
@@ -43,15 +45,15 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
     return state.model_copy(update={"words": status_words(state, _what(purchase))})
 
 
-def _unasked(purchase: Purchase, owed: Owed) -> Payment | None:
-    """The payment that its payer may still finish although the purchase has ended.
+def _unasked(purchase: Purchase, live: Payment | None) -> Payment | None:
+    """Return the live payment if the purchase has ended: its payer may still finish it, or an
+    operator approve it.
 
     A payment that its bank is deciding cannot be called back; its money would be kept.
     """
-    live = owed.live
-    if purchase.status == "pending" or live is None or live.flow == "manual":
+    if purchase.status == "pending" or live is None or live.status == "processing":
         return None
-    return live if live.status != "processing" else None
+    return live
 
 
 def _what(purchase: Purchase) -> str:

@@ -1,5 +1,6 @@
 """Transfers that a payer reports for a purchase that has ended unpaid."""
 
+from typing import Final
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json
@@ -7,6 +8,8 @@ from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.coupons.coupons_made import coupon, redeemed
 from tests.integration.money_seen import money
 from tests.integration.payments.manual_payments import SUBMIT, decide, submit
+
+REMINDED: Final = "evt.billing.payment.awaits_approval"
 
 
 def report(invoice: str) -> Json:
@@ -65,6 +68,27 @@ async def test_an_expired_purchase_keeps_its_price_for_thirty_days(actors: Actor
     assert shown["data"][0]["invoice_voided_at"] is not None
     await decide(customer, came, "approve")
     assert await customer.credits() == 100
+
+
+async def test_a_transfer_that_is_reported_late_is_brought_to_mind_until_it_is_decided(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    await customer.advance(days=15)
+    came = await submit(customer, begun["invoice_id"])
+    await customer.advance(days=11)
+    assert (await customer.published()).count(REMINDED) == 2, "every five days"
+    # Money that somebody recorded instead leaves the report undecided.
+    sent = {"amount_cents": 999, "reference": f"TRX-{uuid4().hex[:10]}"}
+    path = f"/admin/invoices/{begun['invoice_id']}/record-payment"
+    await actors.operate("POST", path, sent, key=str(uuid4()))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    await customer.advance(days=5)
+    assert (await customer.published()).count(REMINDED) == 3
+    await decide(customer, came, "reject", reason="it was recorded")
+    await customer.advance(days=10)
+    assert (await customer.published()).count(REMINDED) == 3
 
 
 async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> None:

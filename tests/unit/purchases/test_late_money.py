@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
+from billing.core import ids
 from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Do, InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
@@ -25,7 +26,7 @@ from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.views import booked_key, unbooked
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 from tests.unit.lives.collections import BIRTH
-from tests.unit.purchases.test_declined_purchases import Buying
+from tests.unit.purchases.test_declined_purchases import Buying, recorded, reported
 
 PRICE, APPLIED = 999, 400
 
@@ -150,3 +151,18 @@ def test_a_look_at_one_payment_leaves_the_event_of_another_to_a_look_of_its_own(
     answer = Answer(asking.call, Outcome(kind="waiting", intent_id="pi_2"), BIRTH)
     transitions.transition(Work(buying.rows, buying.facts(answer)), step)
     assert [one.id for one in buying.rows.waiting_events] == ["evt_old"]
+
+
+@pytest.mark.parametrize("received", [400, 999])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_reported_transfer_waits_beside_money_that_an_operator_records(
+    is_late: bool, received: int
+) -> None:
+    buying = Buying(flow="manual")
+    if is_late:
+        outcomes.end_unpaid(Work(buying.rows, buying.facts()), "expired")
+    reported(buying)
+    recorded(buying, received)
+    (step,) = ENGINE.rules.plan(buying.rows, buying.facts())
+    (waiting,) = (one for one in buying.rows.of(Payment) if one.status == "pending_approval")
+    assert (step.name, step.payment) == ("remind", ids.encode(ids.PAYMENT, waiting.id))

@@ -101,6 +101,15 @@ def test_what_may_still_bring_money_of_a_purchase_that_is_paid_is_called_back_fi
     assert "pur_1/retire-pay_1" not in plan(state(unasked="pay_1"))
 
 
+@pytest.mark.parametrize("status", STATUSES[1:])
+def test_of_a_transfer_that_is_undecided_when_its_purchase_has_ended_operators_are_reminded(
+    status: str,
+) -> None:
+    told = {"payment": "pay_1", "unasked": "pay_1", "payment_at": MADE}
+    undecided = state(status=status, flow="manual", payment_status="pending_approval", **told)
+    assert plan(undecided) == {"pur_1/remind-pay_1-1": MADE + timedelta(days=5)}
+
+
 def test_a_payment_is_opened_at_once_or_after_a_long_outage_not_any_more() -> None:
     for flow in ("card", "saved_card", "checkout", "paypal"):
         waiting = state(flow=flow, opened=False)

@@ -81,9 +81,6 @@ class ContractBody(Body):
             raise ValueError(
                 "net_days is required with collection send_invoice and not allowed otherwise"
             )
-        named = {(one.plan, one.interval, one.currency) for one in self.prices}
-        if len(named) < len(self.prices):
-            raise ValueError("a plan can have only one price per interval and currency")
         return self
 
     @property

@@ -48,12 +48,14 @@ async def put(
 
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
     ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, for
-    an interval that does not fit the plan's allowance cycles, for prices or a commitment in another
-    currency than the account's, and for prices in another one than the commitment; CONTRACT_SOLD.
+    two prices of one plan, interval and currency, for an interval that does not fit the plan's
+    allowance cycles, for prices or a commitment in another currency than the account's, and for
+    prices in another one than the commitment; CONTRACT_SOLD.
     """
     pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
+    wanted = wanted.model_copy(update={"prices": await _by_key(connection, wanted.prices)})
     known = await store.ahead(connection, account_id, start)
     if known and _is_unchanged(known[0], wanted, start):
         return known[0], None
@@ -116,6 +118,22 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
     return ended.model_copy(update={"effective_to": max(at, ended.effective_from)}), matter
 
 
+async def _by_key(
+    connection: AsyncConnection, wanted: Sequence[AgreedPrice]
+) -> tuple[AgreedPrice, ...]:
+    """Return the prices with the keys of their plans, which callers may also name by id.
+
+    Two of one plan, interval and currency are VALIDATION_FAILED.
+    """
+    found = list[AgreedPrice]()
+    for one in wanted:
+        plan = await plan_service.plan_named(connection, one.plan)
+        found.append(one.model_copy(update={"plan": plan.key}))
+    if len({(one.plan, one.interval, one.currency) for one in found}) < len(found):
+        raise wrong_field("prices", "a plan can have only one per interval and currency")
+    return tuple(found)
+
+
 async def _write_prices(
     connection: AsyncConnection, wanted: Sequence[AgreedPrice], at: datetime
 ) -> list[ContractPrice]:
@@ -128,7 +146,7 @@ async def _write_prices(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"
             )
         row_id = await writer.add_agreed_price(connection, plan.key, one, at)
-        made.append(ContractPrice(price_id=row_id, **one.model_dump() | {"plan": plan.key}))
+        made.append(ContractPrice(price_id=row_id, **one.model_dump()))
     return made
 
 

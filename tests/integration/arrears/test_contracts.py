@@ -1,7 +1,8 @@
 """An agreement with one account: its price, its least, its way to pay; on the engine's clock."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.contract_terms import PRICE, agree, coming
@@ -53,6 +54,26 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     kept = await coming(customer)
     assert kept == [("plan", 1600), ("usage", 100)], "what was sold keeps its price"
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_contract_names_a_plan_by_its_key_or_by_its_id(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    plans = (await actors.operate("GET", "/admin/plans"))["data"]
+    (plan_id,) = [one["id"] for one in plans if one["key"] == "basic"]
+    by_id = PRICE | {"plan": ids.encode(ids.PLAN, UUID(plan_id))}
+    terms: Json = {
+        "commitment": {"amount_cents": 6000, "currency": "USD", "periods": 2},
+        "effective_from": "2027-01-02T10:00:00Z",
+    }
+    made = await agree(customer, prices=[by_id], **terms)
+    assert made["prices"][0]["plan"] == "basic"
+    await customer.advance(days=2)
+    for price in (by_id, PRICE):
+        assert await agree(customer, prices=[price], **terms) == made, "it changes nothing"
+    refused = await actors.operate(
+        "PUT", f"/admin/accounts/{customer.id}/contract", {"prices": [PRICE, by_id]}, status=422
+    )
+    assert [one["field"] for one in refused["errors"]] == ["prices"]
 
 
 async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: Actors) -> None:

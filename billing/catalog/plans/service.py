@@ -19,9 +19,9 @@ from billing.catalog.products import changes as product_changes
 from billing.catalog.products.spec import MeterSpec, ProductSpec
 from billing.catalog.taxes import changes as tax_changes
 from billing.catalog.taxes import store as tax_store
-from billing.catalog.taxes.spec import JurisdictionSpec
+from billing.catalog.taxes.spec import ONLY_REGIONS, JurisdictionSpec
 from billing.core.clock import real_now
-from billing.core.errors import NotFound
+from billing.core.errors import NotFound, wrong_field
 from billing.platform.audit import service as audit
 
 
@@ -137,7 +137,12 @@ async def put_product(connection: AsyncConnection, key: str, product: ProductSpe
 async def put_jurisdiction(
     connection: AsyncConnection, key: str, jurisdiction: JurisdictionSpec
 ) -> list[Change]:
-    """Collect tax for a country or region, or change its rates for later drafts [L5]."""
+    """Collect tax for a country or region, or change its rates for later drafts [L5].
+
+    Errors: VALIDATION_FAILED for a country's tax instead of its own.
+    """
+    if not jurisdiction.suits(key):
+        raise wrong_field("instead_of_country", ONLY_REGIONS)
     await writer.lock(connection)
     current = await tax_store.current(connection)
     found = tax_changes.compare_jurisdiction(key, jurisdiction, current)

@@ -2,7 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,10 @@ Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=4)]
 
 TaxCode = Annotated[str, StringConstraints(pattern=r"^txcd_[0-9]{8}$")]
 """One of Stripe's tax codes."""
+
+
+ONLY_REGIONS: Final = "only a region's tax can replace its country's"
+"""The reason for a refusal, where a country's tax is to replace itself."""
 
 
 class RatesSpec(BaseModel):
@@ -79,6 +83,10 @@ class JurisdictionSpec(RatesSpec):
     instead_of_country: StrictBool = False
     """Regions only: true if its tax replaces the country's; false: it is added."""
 
+    def suits(self, key: str) -> bool:
+        """False for a country's tax that would replace itself, and with it those of its regions."""
+        return "-" in key or not self.instead_of_country
+
     @field_validator("later")
     @classmethod
     def _in_order(cls, later: tuple[LaterSpec, ...]) -> tuple[LaterSpec, ...]:
@@ -99,3 +107,13 @@ class TaxesSpec(BaseModel):
     """The tax provider's codes by category; a category without one has the standard rate there."""
     jurisdictions: dict[JurisdictionKey, JurisdictionSpec] = {}
     """Taxes by country (ISO 3166-1) or region (ISO 3166-2)."""
+
+    @field_validator("jurisdictions")
+    @classmethod
+    def _only_regions_replace(
+        cls, jurisdictions: dict[str, JurisdictionSpec]
+    ) -> dict[str, JurisdictionSpec]:
+        for key, one in jurisdictions.items():
+            if not one.suits(key):
+                raise ValueError(f"{key}.instead_of_country: {ONLY_REGIONS}")
+        return jurisdictions

@@ -17,6 +17,7 @@ tax_jurisdictions = c.table(
     c.json("later", server_default="[]"),
     # True: a region's tax replaces its country's; false: it is added.
     c.flag("instead_of_country", server_default="false"),
+    c.check("NOT instead_of_country OR key ~ '-'", name="only_regions_replace"),
 )
 
 tax_terms = c.table(

@@ -212,7 +212,8 @@ CREATE TABLE tax_jurisdictions (
     rates JSONB NOT NULL,
     later JSONB DEFAULT '[]' NOT NULL,
     instead_of_country BOOLEAN DEFAULT 'false' NOT NULL,
-    CONSTRAINT pk_tax_jurisdictions PRIMARY KEY (key)
+    CONSTRAINT pk_tax_jurisdictions PRIMARY KEY (key),
+    CONSTRAINT ck_tax_jurisdictions_only_regions_replace CHECK (NOT instead_of_country OR key ~ '-')
 );
 
 CREATE TABLE tax_terms (

@@ -145,6 +145,12 @@ async def test_rates_are_texts_of_percent(actors: Actors) -> None:
     await actors.operate("PUT", "/admin/taxes/Norway", {"name": "MVA"}, status=422)
 
 
+async def test_no_country_is_taxed_in_its_own_place(actors: Actors) -> None:
+    tax = {"name": "MVA", "rates": {"standard": "25"}, "instead_of_country": True}
+    refused = await actors.operate("PUT", "/admin/taxes/NO", tax, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["instead_of_country"]
+
+
 async def test_prices_of_no_known_currency_hold_no_tax(actors: Actors) -> None:
     path = "/admin/tax-inclusion"
     await actors.operate("PUT", path, {"currencies": ["CHF"]}, status=200)

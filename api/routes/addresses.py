@@ -50,7 +50,7 @@ class AddressBody(Body):
     state: Line | None = Field(
         None,
         description="State, province or region; where regions of the country have taxes of their"
-        " own, its code by ISO 3166-2: ON or CA-ON",
+        " own it is required, as its code by ISO 3166-2: ON or CA-ON",
     )
     postal_code: Line | None = None
     country: CountryCode

@@ -76,7 +76,8 @@ async def change(
     changed = {name: value for name, value in fields.items() if getattr(before, name) != value}
     if not changed:
         return before
-    if changed.keys() & {"country", "state"}:
+    # The default address decides the taxes.
+    if changed.keys() & {"country", "state", "is_default"}:
         await _taxable(
             connection, changed.get("country", before.country), changed.get("state", before.state)
         )
@@ -112,11 +113,11 @@ async def remove(
 
 
 async def _taxable(connection: AsyncConnection, country: str, state: str | None) -> None:
-    """Refuse a region's name, or another abbreviation, where regions ask for tax: their rates are
-    found by code.
+    """Refuse an address without its region, a region's name, or another abbreviation, where regions
+    ask for tax: their rates are found by code.
     """
     code = rules.code_of(country, state or "")
-    if state is None or rules.may_be_code(country, code):
+    if rules.may_be_code(country, code):
         return
     regions = await taxes.regions(connection, country)
     if regions and code not in regions:

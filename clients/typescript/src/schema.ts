@@ -4000,7 +4000,7 @@ export interface components {
             city: string;
             /**
              * State
-             * @description State, province or region; where regions of the country have taxes of their own, its code by ISO 3166-2: ON or CA-ON
+             * @description State, province or region; where regions of the country have taxes of their own it is required, as its code by ISO 3166-2: ON or CA-ON
              */
             state?: string | null;
             /** Postal Code */

@@ -63,17 +63,23 @@ async def test_a_region_is_named_by_its_code_where_regions_have_taxes(actors: Ac
     customer = await actors.customer_on_clock(CLOCK)
     nowhere = ADDRESS | {"country": "IN", "state": "Kerala"}
     old = await customer.ask("POST", "/billing/addresses", nowhere, status=201)
+    bare = ADDRESS | {"country": "IN"}
+    stateless = await customer.ask("POST", "/billing/addresses", bare, status=201)
     await collect(actors, "IN", "GST", rates={"standard": "5"})
     await collect(actors, "IN-KL", "HST", rates={"standard": "13"}, instead_of_country=True)
 
-    for state in ("Kerala", "தமிழ்நாடு", "US-KL"):
+    for state in ("Kerala", "தமிழ்நாடு", "US-KL", None):
         refused = await customer.refused(
             "INVALID_REGION", "POST", "/billing/addresses", nowhere | {"state": state}
         )
         assert refused["detail"].endswith(": KL")
     path = f"/billing/addresses/{old['address_id']}"
     await customer.ask("PATCH", path, {"city": "Kochi"}, status=200)
-    await customer.refused("INVALID_REGION", "PATCH", path, {"state": "Ker."})
+    for wrong in ("Ker.", None):
+        await customer.refused("INVALID_REGION", "PATCH", path, {"state": wrong})
+    was_never_taxed = f"/billing/addresses/{stateless['address_id']}"
+    await customer.ask("PATCH", was_never_taxed, {"city": "Kochi"}, status=200)
+    await customer.refused("INVALID_REGION", "PATCH", was_never_taxed, {"is_default": True})
     await moved_to(customer, country="AT", state="Wien")
     abroad = (await customer.ask("GET", "/billing/addresses?limit=1"))["data"][0]["address_id"]
     await customer.refused(
@@ -84,7 +90,8 @@ async def test_a_region_is_named_by_its_code_where_regions_have_taxes(actors: Ac
         await moved_to(customer, country="IN", state=state)
         [rate] = (await customer.ask("GET", "/billing/tax"))["rates"]
         assert (state, rate["name"]) == (state, name)
-    await moved_to(customer, country="IN")
+    here = (await customer.ask("GET", "/billing/addresses?limit=1"))["data"][0]["address_id"]
+    await customer.refused("INVALID_REGION", "PATCH", f"/billing/addresses/{here}", {"state": None})
 
 
 async def test_a_price_may_hold_its_tax(actors: Actors) -> None:

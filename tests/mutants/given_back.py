@@ -115,7 +115,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "the coupon of a change is off the use before it",
         "billing/money/invoices/sums.py",
-        " and not _is_used_before(line, discount.use_since)",
+        " and not _is_other_use(line, discount.use_since, discount.use_until)",
         "",
         _WORKED,
     ),

@@ -19,7 +19,7 @@ class DiscountTerms(Frozen):
 
     `sold` limits the plans or packs. One redeemed on a running subscription discounts no use of
     cycles that began before `use_since`: the period or the change that it came for does not charge
-    them.
+    them. One that use has used up discounts none of cycles that begin at `use_until` or later.
     """
 
     code: str
@@ -28,10 +28,14 @@ class DiscountTerms(Frozen):
     kinds: tuple[str, ...] = ()
     sold: tuple[str, ...] = ()
     use_since: AwareDatetime | None = None
+    use_until: AwareDatetime | None = None
 
 
 class Discount(Row, DiscountTerms):
-    """A row of `discounts`. `periods_left` None: for ever."""
+    """A row of `discounts`. `periods_left` None: for ever.
+
+    `is_used`: invoices since the last period's have discounted use by it.
+    """
 
     TABLE: ClassVar[str] = "discounts"
 
@@ -40,6 +44,7 @@ class Discount(Row, DiscountTerms):
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
     periods_left: int | None = None
+    is_used: bool = False
     status: DiscountStatus
     created_at: AwareDatetime
     ended_at: AwareDatetime | None = None

@@ -18,6 +18,10 @@ discounts = c.table(
     c.json("sold", server_default="[]"),
     # If it came with a change: use of cycles that began earlier is not discounted.
     c.instant("use_since", nullable=True),
+    # If the use of a period used it up: use of cycles that begin then or later is not discounted.
+    c.instant("use_until", nullable=True),
+    # It has discounted use since the last period's invoice: the next one uses it up.
+    c.flag("is_used", server_default="false"),
     # The number of invoices it still reduces; NULL: for ever.
     c.integer("periods_left", nullable=True),
     # reserved: until the first payment is decided; active; used up or ended; released: unused.

@@ -64,14 +64,22 @@ def _in_turn(found: Iterable[Discount]) -> tuple[Discount, ...]:
     return tuple(sorted(found, key=lambda one: (not one.sold, one.created_at, one.id)))
 
 
-def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> None:
+def use(
+    w: Work[Any],
+    codes: Collection[str],
+    begun: datetime | None = None,
+    of_use: Collection[str] = (),
+) -> None:
     """Use up the discounts of an issued invoice: each has one invoice less left.
 
     Their start is moved back to the billed period's beginning (`begun`) if they were redeemed after
-    it: with a change whose preview was older, or before a late renewal.
+    it: with a change whose preview was older, or before a late renewal. Those `of_use` are off the
+    use of the period before, which also uses up what was off use on invoices beside that period:
+    what only use has used up is off no use of the period that has begun.
     """
     for one in w.rows.of(Discount):
-        if one.code not in codes or one.status == "ended":
+        is_off = one.code in codes or one.code in of_use or one.is_used
+        if not is_off or one.status == "ended":
             continue
         if one.status == "released":
             # Its payment arrived after the release.
@@ -82,10 +90,21 @@ def use(w: Work[Any], codes: Collection[str], begun: datetime | None = None) -> 
             one,
             created_at=min(one.created_at, begun or one.created_at),
             use_since=one.use_since if one.status == "active" else begun,
+            use_until=begun if over and one.code not in codes else None,
+            is_used=False,
             periods_left=left,
             status="ended" if over else "active",
             ended_at=w.facts.at if over else None,
         )
+
+
+def note_use(w: Work[Any], codes: Collection[str]) -> None:
+    """Note the discounts of use on an invoice beside a period: the next period's invoice uses them
+    up, also if nothing is left for it to bill.
+    """
+    for one in w.rows.of(Discount):
+        if one.code in codes and one.status == "active" and one.periods_left and not one.is_used:
+            w.change(one, is_used=True)
 
 
 def confirm(w: Work[Any], use_since: datetime | None = None) -> None:

@@ -121,13 +121,15 @@ def _covers(discount: DiscountTerms, line: Line) -> bool:
     may_be = line.amount_minor > 0 and line.kind not in UNDISCOUNTED
     may_be = may_be and (not discount.kinds or line.kind in discount.kinds)
     may_be = may_be and (not discount.sold or line.sold in discount.sold)
-    return may_be and not _is_used_before(line, discount.use_since)
+    return may_be and not _is_other_use(line, discount.use_since, discount.use_until)
 
 
-def _is_used_before(line: Line, since: datetime | None) -> bool:
-    """True for use of a cycle that began before a coupon's change."""
+def _is_other_use(line: Line, since: datetime | None, until: datetime | None) -> bool:
+    """True for use of a cycle that began before a coupon's change, or after its last period."""
     begun = line.period_start if line.kind == USAGE else None
-    return since is not None and begun is not None and begun < since
+    if begun is None:
+        return False
+    return (since is not None and begun < since) or (until is not None and begun >= until)
 
 
 def _size(discount: DiscountTerms, base_minor: int) -> int:

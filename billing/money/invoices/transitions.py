@@ -1,5 +1,6 @@
 """The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from billing.core.currencies import collectable, is_too_large
 from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import giving_back, series
+from billing.money.invoices.arrears import USAGE
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
@@ -322,8 +324,7 @@ def _apply_balance(
 def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
     """Freeze the content under the next number of the series."""
     announce(w, invoice, "paid" if fields["status"] == "paid" else "finalized")
-    if invoice.period_start is not None or invoice.purchase_id is not None:
-        discounts.use(w, _codes(w.rows, invoice), invoice.period_start)
+    _use_discounts(w, invoice)
     content = content_hash(
         invoice.account_id,
         invoice.currency,
@@ -370,8 +371,18 @@ def _charges_tax_in_vain(w: Work[InvoiceFacts], invoice: Invoice) -> bool:
     return any(giving_back.added_by(one, known.country or "").total_minor > 0 for one in parts)
 
 
-def _codes(rows: Rows, invoice: Invoice) -> set[str]:
-    return {off["code"] for line in lines_of(rows, invoice.id) for off in line.discounts}
+def _use_discounts(w: Work[InvoiceFacts], invoice: Invoice) -> None:
+    lines = lines_of(w.rows, invoice.id)
+    of_use = _codes(line for line in lines if line.kind == USAGE)
+    if invoice.period_start is None and invoice.purchase_id is None:
+        discounts.note_use(w, of_use)
+        return
+    others = _codes(line for line in lines if line.kind != USAGE)
+    discounts.use(w, others, invoice.period_start, of_use)
+
+
+def _codes(lines: Iterable[InvoiceLine]) -> set[str]:
+    return {off["code"] for line in lines for off in line.discounts}
 
 
 def announce(w: Work[Any], invoice: Invoice, what: str, **detail: Any) -> None:

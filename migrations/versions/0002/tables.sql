@@ -296,6 +296,8 @@ CREATE TABLE discounts (
     kinds JSONB DEFAULT '[]' NOT NULL,
     sold JSONB DEFAULT '[]' NOT NULL,
     use_since TIMESTAMP WITH TIME ZONE,
+    use_until TIMESTAMP WITH TIME ZONE,
+    is_used BOOLEAN DEFAULT 'false' NOT NULL,
     periods_left INTEGER,
     status TEXT NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,

@@ -60,6 +60,23 @@ async def test_a_coupon_of_a_year_is_off_no_use_of_that_year(actors: Actors) -> 
     assert (await invoices(customer))[-1] == (100, 100)
 
 
+async def test_a_coupon_for_use_is_off_the_use_of_one_period(actors: Actors) -> None:
+    code = await coupon(actors, percent="50", kinds=["usage"])
+    customer = await actors.customer_on_clock(CLOCK)
+    await customer.subscribed("basic", interval="year", coupon=code)
+    await use(customer, "600")
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert (await invoices(customer))[-1] == (100, 100)
+    await customer.advance(to="2027-03-01T09:00:00Z")
+    await use(customer, "600")
+    await customer.advance(to="2028-01-01T11:00:00Z")
+    assert (await invoices(customer))[-2:] == [(100, 100), (0, 19000)], "none in December"
+    assert (await customer.subscription())["discounts"] == []
+    await use(customer, "600")
+    await customer.advance(to="2028-02-01T11:00:00Z")
+    assert (await invoices(customer))[-1] == (0, 200)
+
+
 async def test_a_coupon_that_came_with_a_change_is_off_no_other_change_of_its_period(
     actors: Actors,
 ) -> None:

@@ -13,7 +13,7 @@ from api.report_files import FileFormat, Page, answer_of, form_of, send
 from api.routes.base import new_router
 from api.user_scope import only_user
 from billing.core import ids
-from billing.insight.reports import rules, store
+from billing.insight.reports import store
 from billing.insight.reports.store import GroupBy
 from billing.metering.usage import rules as usage_rules
 

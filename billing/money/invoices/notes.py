@@ -187,12 +187,15 @@ def reverse(
     suffix: str,
     *,
     was_served: bool,
+    lines: tuple[dict[str, Any], ...] = (),
 ) -> None:
-    """Write the note for a part of a numbered invoice whose money went back to its payer, once."""
+    """Write the note for a part of a numbered invoice, or of the named lines, whose money went back
+    to its payer, once.
+    """
     _announce(w, invoice, amount_minor, reason)
-    part = _asked(w, invoice, amount_minor)
+    part = _asked(w, invoice, amount_minor, lines)
     taxes = note_taxes.on(w.rows, invoice, part).as_rows
-    noted = Noted(amount_minor, taxes, reason, suffix, was_served=was_served)
+    noted = Noted(amount_minor, taxes, reason, suffix, lines, was_served)
     _issue_note(w, invoice, noted)
 
 

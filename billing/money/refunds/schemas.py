@@ -18,6 +18,7 @@ class Refund(ReversalClaim):
     key: str
     status: RefundStatus
     way: Way = "provider"
+    line: int | None = None
     reference: str | None = None
     stripe_refund_id: str | None = None
     failure: str | None = None

@@ -22,6 +22,8 @@ refunds = c.table(
     # What a note should take once there is room; set if some was reserved for something else.
     c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
+    # The position of the invoice's line that cost too much; NULL: it is about all of them.
+    c.integer("line", nullable=True),
     c.text("reason"),
     # The operator's reference of a refund made outside of the service.
     c.text("reference", nullable=True),

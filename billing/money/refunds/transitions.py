@@ -43,10 +43,12 @@ def ask(
     reason: str,
     way: Way,
     reference: str | None,
+    line: int | None = None,
     keep_subscription: bool = False,
     keep_credits: bool = False,
 ) -> Refund:
     """Write a refund that an operator requests, once per `refund_id`; all that is left by default.
+    `line` is the position of the only line that it is about, if it is about one.
 
     The money balance is debited now. If all that is left is refunded, the remainder below a whole
     step goes to the money balance. Errors: PAYMENT_STATE, REFUND_TOO_LARGE, REFUND_STEP.
@@ -64,7 +66,7 @@ def ask(
     if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
         step = currencies.charging(payment.currency).step
         raise Conflict("REFUND_STEP", f"the amount must be a multiple of {step}", left_cents=whole)
-    kept = {"keep_subscription": keep_subscription, "keep_credits": keep_credits}
+    kept = {"line": line, "keep_subscription": keep_subscription, "keep_credits": keep_credits}
     refund = _ask(w, payment, refund_id, amount, reason, way, reference=reference, **kept)
     if amount_minor is None:
         rest = min(left - whole, left_minor(_books(w, payment, "balance")))

@@ -42,11 +42,20 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
     invoice = w.rows.get(Invoice, row.invoice_id)
     named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
     # A customer who keeps the credits was charged too high a price.
-    served = not _keeps(row)
+    terms: dict[str, Any] = {"was_served": not _keeps(row), "lines": _lines(w, row, amount_minor)}
     if isinstance(row, Refund) and row.way == "balance":
-        notes.credit_note(w, *named, to_balance=True, was_served=served)
+        notes.credit_note(w, *named, to_balance=True, **terms)
     elif amount_minor:
-        notes.reverse(w, *named, was_served=served)
+        notes.reverse(w, *named, **terms)
+
+
+def _lines(
+    w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int
+) -> tuple[dict[str, Any], ...]:
+    """Return the part of the line that a refund is about; none if it is about all of them."""
+    position = row.line if isinstance(row, Refund) else None
+    found = invoices.lines_of(w.rows, row.invoice_id)
+    return tuple(notes.part_of(one, amount_minor) for one in found if one.position == position)
 
 
 def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:

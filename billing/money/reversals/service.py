@@ -33,6 +33,7 @@ class Wanted(Frozen):
     reason: str
     to_balance: bool
     reference: str | None
+    line: int | None = None
     keep_subscription: bool = False
     keep_credits: bool = False
 
@@ -78,7 +79,8 @@ def _refund(w: Work[ReversalFacts], *, wanted: Wanted) -> None:
     refunds.ask(
         w, payment, refund_id=wanted.refund_id, amount_minor=wanted.amount_minor,
         reason=wanted.reason, way=_way(payment, wanted), reference=wanted.reference,
-        keep_subscription=wanted.keep_subscription, keep_credits=wanted.keep_credits,
+        line=wanted.line, keep_subscription=wanted.keep_subscription,
+        keep_credits=wanted.keep_credits,
     )  # fmt: skip
     w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
 

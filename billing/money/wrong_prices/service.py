@@ -109,7 +109,8 @@ async def _refund(
     whole = whole_steps(amount, payment.currency)
     refund = Wanted(
         refund_id=mistake.refund_id(line.id), amount_minor=whole or amount, reason=mistake.reason,
-        to_balance=not whole, reference=None, keep_subscription=True, keep_credits=True,
+        to_balance=not whole, reference=None, line=line.position, keep_subscription=True,
+        keep_credits=True,
     )  # fmt: skip
     matter = await reversals.refund(connection, payment.id, refund)
     if 0 < whole < amount:

@@ -572,6 +572,7 @@ CREATE TABLE refunds (
     balance_minor BIGINT DEFAULT '0' NOT NULL,
     wanted_minor BIGINT DEFAULT '0' NOT NULL,
     currency TEXT NOT NULL,
+    line INTEGER,
     reason TEXT NOT NULL,
     reference TEXT,
     stripe_refund_id TEXT,

@@ -9,10 +9,12 @@ import pytest
 from api.routes.admin import wrong_prices
 from tests.integration.actors import API, Actors, Json
 from tests.integration.api_app import Api
-from tests.integration.arrears.overage_uses import START
+from tests.integration.arrears.overage_uses import START, use
 from tests.integration.changes.chosen_plans import RENEWAL, begun, change
 from tests.integration.money_seen import charged, money
+from tests.integration.recomputed_sums import differences
 from tests.integration.stack.test_commands import billing
+from tests.integration.taxes.taxed_addresses import collect, moved_to
 
 TERMS: Any = {
     "name": "Slip", "family": "slip", "description": "A plan whose point was misplaced",
@@ -95,6 +97,30 @@ async def test_what_is_no_whole_step_of_a_refund_goes_to_the_balance(
     assert await money(paid) - before == too_much - sum(refunded)
     read = await paid.ask("GET", f"/billing/invoices/{mine['invoice_id']}", status=200)
     assert sum(note["amount"] for note in read["credit_notes"]) == too_much
+
+
+@pytest.mark.parametrize("to", ["payer", "balance"])
+async def test_what_was_too_much_goes_back_with_the_tax_of_its_line(
+    actors: Actors, to: str
+) -> None:
+    await collect(actors, "UY", "IVA", rates={"standard": "0", "reduced": "10"})
+    plan = f"slip-taxed-{to}"
+    paid = await begun(actors)
+    await moved_to(paid, country="UY")
+    for terms in (TERMS, WRONG):
+        taxed = terms | {"tax_category": "reduced"}
+        await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", taxed)
+    await change(paid, plan=plan, when="period_end")
+    await use(paid, "600")  # 2.00 without tax
+    await paid.advance(to=RENEWAL)
+
+    (mine,) = (await undo(actors, plan=plan, to=to))["data"]
+
+    assert (mine["charged_cents"], mine["given_back_cents"]) == (3300, 2200)
+    read = await paid.ask("GET", f"/billing/invoices/{mine['invoice_id']}", status=200)
+    (note,) = read["credit_notes"]
+    assert (read["total"], note["amount"], note["tax"]) == (3500, 2200, 200)
+    assert await differences(actors.sql, [paid.uuid]) == []
 
 
 async def test_a_move_to_the_wrong_price_that_is_still_to_come_is_replaced(

@@ -16,7 +16,7 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     steps = (
         "charge", "open", "check", "settle", "retire", "end_approval", "give_up", "renew",
         "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "end_change", "abandon",
-        "tell_expiring", "tell_trial_ending", "close_commitment",
+        "tell_expiring", "tell_trial_ending", "tell_renewal", "close_commitment",
     )  # fmt: skip
     engine = ENGINE
 

@@ -21,7 +21,8 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
     | the end of an allowance cycle within the period | begins the next `cycle` |
     | use beyond the plan that reached its threshold | `bill_early` |
     | the end of a commitment while it is paused | `close_commitment` |
-    | its trial ends in 3 days | `tell_trial_ending`s its owner |
+    | its trial ends in 7 and in 3 days | `tell_trial_ending`s its customer |
+    | it renews a year in 30 and in 7 days | `tell_renewal`s its customer |
     | a card that ends before its charge, 30 days ahead | `tell_expiring`s its owner |
     | the end of the days that it may stay unpaid | `end_unpaid`s |
     | a first payment that never comes | `abandon`s it |

@@ -205,6 +205,7 @@ def _fill_the_catalog() -> None:
 def _add_rights() -> None:
     """Columns of what a plan gives, to whom, and how much may stay unpaid."""
     op.add_column("plans", Column("seats", JSONB))
+    op.add_column("plans", Column("notices", JSONB, nullable=False, server_default="{}"))
     op.add_column("plans", sa.Column("unpaid_limit", JSONB, nullable=False, server_default="{}"))
     op.add_column("usage_periods", sa.Column("plan_id", sa.Uuid, nullable=True))
     op.add_column("usage_periods", sa.Column("no_entitlement", sa.Text, nullable=True))
@@ -226,7 +227,7 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("unserved_since", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
-    op.add_column("subscriptions", sa.Column("trial_told_at", sa.DateTime(timezone=True)))
+    op.add_column("subscriptions", sa.Column("told_until", sa.DateTime(timezone=True)))
     rules = {
         "fk_subscriptions_payment_method_id_account_id": (
             "FOREIGN KEY (payment_method_id, account_id)"

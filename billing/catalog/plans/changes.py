@@ -24,8 +24,8 @@ from billing.core.periods import Interval
 VERSIONED: Final = (
     "family", "name", "description", "features", "limits", "add_ons", "seats", "trial_days",
     "monthly_credits", "billing_threshold", "allowance", "past_due_access", "unpaid_limit",
-    "trial_end_behavior", "unpaid_days", "dunning", "rollover", "tax_category",
-    "stripe_product_id",
+    "trial_end_behavior", "unpaid_days", "dunning", "rollover", "notices",
+    "tax_category", "stripe_product_id",
 )  # fmt: skip
 
 PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]

@@ -4,6 +4,7 @@ Money is integer minor units beside a currency; credits and unit prices are exac
 JSON as strings.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal, NamedTuple, Self
 from uuid import UUID
@@ -126,6 +127,31 @@ class Rollover(_Frozen):
     """The maximum that rolls over with `cap`, including credits that rolled over earlier."""
 
 
+DaysAhead = Annotated[int, Field(strict=True, ge=1, le=365)]
+
+
+class Notices(_Frozen):
+    """The days ahead on which a customer is told that a trial ends, or a long period renews."""
+
+    trial: tuple[DaysAhead, ...] = (7, 3)
+    """Days before the end of a trial; an empty list: no notice."""
+    renewal: tuple[DaysAhead, ...] = (30, 7)
+    """Days before a renewal; an empty list: no notice."""
+    renewal_over_days: Annotated[int, Field(strict=True, ge=0, le=730)] = 180
+    """Only the renewal of a period longer than this has notices."""
+
+    @model_validator(mode="after")
+    def _days_descend(self) -> Self:
+        for days in (self.trial, self.renewal):
+            if list(days) != sorted(set(days), reverse=True):
+                raise ValueError("the days of `trial` and `renewal` must descend")
+        return self
+
+    def renewal_of(self, length: timedelta) -> tuple[int, ...]:
+        """Return the days ahead for the renewal of a period of this length."""
+        return self.renewal if length > timedelta(days=self.renewal_over_days) else ()
+
+
 class Plan(_Frozen):
     """One version of a plan; a subscription keeps the version it was sold with."""
 
@@ -156,6 +182,7 @@ class Plan(_Frozen):
     """Days after which an `unpaid` subscription ends by itself."""
     dunning: DunningPolicy
     rollover: Rollover
+    notices: Notices = Notices()
     tax_category: Name = "standard"
     """The tax category of its invoice lines."""
     stripe_product_id: str | None

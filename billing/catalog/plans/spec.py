@@ -21,7 +21,15 @@ from pydantic import (
 
 from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import rules
-from billing.catalog.plans.schemas import AddOn, Currency, DunningPolicy, Limit, Rollover, Seats
+from billing.catalog.plans.schemas import (
+    AddOn,
+    Currency,
+    DunningPolicy,
+    Limit,
+    Notices,
+    Rollover,
+    Seats,
+)
 from billing.catalog.products.schemas import Name
 from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
 from billing.catalog.rating.schemas import Amount
@@ -109,6 +117,8 @@ class PlanSpec(_Spec):
     """The dunning policy for an unpaid invoice."""
     rollover: Rollover = Rollover()
     """The rule for unspent credits at the end of their cycle."""
+    notices: Notices = Notices()
+    """The days ahead on which its customers are told that a trial ends, or a long period renews."""
     tax_category: Name = STANDARD
     """The kind of goods that it is, where tax rates differ: a name in `taxes`."""
     stripe_product_id: Annotated[str, StringConstraints(max_length=255)] | None = None

@@ -40,6 +40,8 @@ plans = c.table(
     # billing.catalog.plans.schemas.DunningPolicy and Rollover, as JSON.
     c.json("dunning"),
     c.json("rollover"),
+    # billing.catalog.plans.schemas.Notices.
+    c.json("notices", server_default="{}"),
     # The kind of goods, which decides the tax rate.
     c.text("tax_category", server_default="standard"),
     c.text("stripe_product_id", nullable=True),

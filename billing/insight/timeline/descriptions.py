@@ -76,6 +76,7 @@ _CHANGES: Final[dict[str, str]] = {
     "subscription.price_changed": "{plan} costs {price_cents} from now on, in minor units",
     "subscription.price_changes": "the price of {of_plan} is another one from {effective_at} on",
     "subscription.reactivated": "the planned end of {plan} was taken back",
+    "subscription.renewal_upcoming": "{plan} renews on {current_period_end}",
     "subscription.renewed": "{plan} was renewed until {current_period_end}",
     "subscription.rest_refunded": "of {credited_cents} that was paid and not used"
     " {refunded_cents} goes back to the payer, in minor units",
@@ -132,6 +133,7 @@ _STEPS: Final[dict[str, str]] = {
     "settle_uses": "paid unpaid uses with credits",
     "setup": "followed a card being saved",
     "tell_trial_ending": "told that the trial of the plan ends",
+    "tell_renewal": "told that the subscription renews",
     "tell_expiring": "told of a card that ends before it is charged",
     "tell_unpaid": "told of unpaid uses",
     "top_up": "bought the credits that were wanted, or saw why not",

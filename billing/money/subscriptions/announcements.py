@@ -1,10 +1,12 @@
 """Announces a subscription's events to audit and outbox. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 from billing.core import ids
 from billing.matters.effects import Work
 from billing.money.subscriptions.schemas import Subscription
+
+HOW_TO_CANCEL: Final = "POST /billing/subscription/cancel before that date"
 
 
 def announce(w: Work[Any], subscription: Subscription, what: str, **detail: Any) -> None:

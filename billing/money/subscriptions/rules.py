@@ -25,6 +25,11 @@ BILLING_STEPS: Final = frozenset(
 """Steps that may put usage onto an invoice, whatever the rows are."""
 ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
 """Steps that may credit time which was not served."""
+_NOTICES: Final = {
+    "end_trial": ("tell_trial_ending", "tell that the trial ends"),
+    "renew": ("tell_renewal", "tell that it renews"),
+}
+"""The end of a period, and the notices before it."""
 CHARGED_AT_ONCE: Final = {"renew": "charge", "end_trial": "charge"}
 """Steps that begin a period, and the charge for it."""
 
@@ -45,6 +50,13 @@ class ExpiringCard(Lean):
 
     expiry: str
     """The card with its expiry: the key of the step."""
+    due: AwareDatetime
+
+
+class Notice(Lean):
+    """A notice of the end of the trial or period, so many days ahead."""
+
+    days: int
     due: AwareDatetime
 
 
@@ -75,8 +87,8 @@ class SubscriptionState(State):
     """Instant at which it ends by itself, because the overdue amount was not paid."""
     change: PendingChange | None = None
     expiring: ExpiringCard | None = None
-    trial_notice_at: AwareDatetime | None = None
-    """Instant from which its owner is to be told that its trial ends."""
+    notices: tuple[Notice, ...] = ()
+    """The notices of the trial's end or the renewal that its customer has not had, in order."""
     invoices: tuple[Collecting, ...] = ()
     events: tuple[WaitingEvent, ...] = ()
 
@@ -174,7 +186,7 @@ def _lifecycle(s: SubscriptionState) -> list[Step]:
     if s.cycle_end < last.due:
         cycle = f"{s.subscription}/cycle-{keys.stamp(s.cycle_end)}"
         steps.append(Step(name="cycle", due=s.cycle_end, key=cycle, words="start a cycle"))
-    return [*steps, *_ending_trial(s, last), *_expiring_card(s, last), last]
+    return [*steps, *_notices(s, last), *_expiring_card(s, last), last]
 
 
 def _while_paused(s: SubscriptionState) -> list[Step]:
@@ -187,15 +199,18 @@ def _while_paused(s: SubscriptionState) -> list[Step]:
     return steps
 
 
-def _ending_trial(s: SubscriptionState, last: Step) -> list[Step]:
-    """Return the notice of the trial's end; it is void once the trial is over."""
-    if s.trial_notice_at is None or last.name != "end_trial":
+def _notices(s: SubscriptionState, last: Step) -> list[Step]:
+    """Return the notices of the trial's end or the renewal; each is void once the next is due."""
+    if last.name not in _NOTICES:
         return []
-    key, words = f"{s.subscription}/trial-ending", "tell that the trial ends"
+    name, words = _NOTICES[last.name]
+    until = (*(one.due for one in s.notices[1:]), last.due)
     return [
         Step(
-            name="tell_trial_ending", due=s.trial_notice_at, key=key, until=last.due, words=words
+            name=name, due=one.due, key=f"{last.key}/told-{one.days}", until=void,
+            words=f"{words} in {one.days} days",
         )
+        for one, void in zip(s.notices, until, strict=False)
     ]  # fmt: skip
 
 

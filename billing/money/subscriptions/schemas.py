@@ -97,8 +97,9 @@ class Subscription(Row):
     """The end of the whole cycle, if an end at a date cuts this one short."""
     cycle_rest_of: AwareDatetime | None = None
     """The start of the cycle that was cut short, if this one is its remainder."""
+    told_until: AwareDatetime | None = None
+    """Its customer has had the notices of a trial's end or a renewal that were due until then."""
     trial_end: AwareDatetime | None = None
-    trial_told_at: AwareDatetime | None = None
     trial_end_behavior: str = "cancel"
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None

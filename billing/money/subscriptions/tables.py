@@ -31,8 +31,8 @@ subscriptions = c.table(
     c.instant("cycle_whole_end", nullable=True),
     c.instant("cycle_rest_of", nullable=True),
     c.instant("trial_end", nullable=True),
-    # When its owner was told that the trial ends soon.
-    c.instant("trial_told_at", nullable=True),
+    # Its customer has had the notices of the period's end that were due until then.
+    c.instant("told_until", nullable=True),
     c.text("trial_end_behavior", server_default="cancel"),
     c.flag("cancel_at_period_end", server_default="false"),
     # The date of its end; the last period is billed up to it.

@@ -22,7 +22,7 @@ from billing.money.payment_methods.rules import can_pay
 from billing.money.payments import card_choice, card_rules
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Payment
-from billing.money.subscriptions import ending_trials, expiring_cards, payment_effects
+from billing.money.subscriptions import expiring_cards, payment_effects, period_notices
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
@@ -51,8 +51,8 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
             bill_early(w, step)
         case "tell_expiring":
             expiring_cards.notify(w)
-        case "tell_trial_ending":
-            ending_trials.notify(w)
+        case "tell_trial_ending" | "tell_renewal":
+            period_notices.notify(w, step)
         case "end" | "end_unpaid":
             payment_effects.end(w, _why(w, step))
             w.result = "canceled"

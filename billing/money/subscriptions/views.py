@@ -8,7 +8,7 @@ from billing.core.money import show_money
 from billing.matters.effects import Rows, Work
 from billing.money.collecting import views
 from billing.money.invoices.schemas import Invoice
-from billing.money.subscriptions.ending_trials import notice_at
+from billing.money.subscriptions import period_notices
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import invoicing
@@ -51,7 +51,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         threshold=_crossing(crossed),
         change=_change(rows, change),
         expiring=expiring(Work(rows, facts)),
-        trial_notice_at=notice_at(row),
+        notices=period_notices.to_come(row, facts.plan_of(rows)),
         invoices=tuple(one for one in owed if one is not None),
         events=views.waiting(rows),
     )

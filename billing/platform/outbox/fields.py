@@ -50,6 +50,7 @@ FIELDS: Final[dict[str, Field]] = {
     "currency": Field("text", "ISO 4217", "EUR"),
     "current_period_end": Field("instant", "when the period ends", "2027-02-01T09:00:00+00:00"),
     "days": Field("whole", "the number of days", 7),
+    "days_ahead": Field("whole", "the number of days ahead that the notice was due", 7),
     "dispute_id": _id("dsp", "the dispute"),
     "dunning_case_id": _id("dun", "the dunning case of the invoice"),
     "effective_at": Field("instant", "when it takes effect", "2027-02-01T09:00:00+00:00"),
@@ -91,7 +92,9 @@ FIELDS: Final[dict[str, Field]] = {
     "payment_method_id": _id("mth", "the saved card or account"),
     "period_start": Field("instant", "when the period began", "2027-01-01T09:00:00+00:00"),
     "plan": Field("text", "the key of its plan", "pro"),
-    "price_cents": Field("money", "the price of a period", 4900),
+    "price_cents": Field(
+        "money", "the price of a period, before discounts, use and tax that is added", 4900
+    ),
     "price_cents_before": Field("money", "the previous price", 3900),
     "minimum_cents": Field("money", "the minimum of a period; null: none", 6000, may_be_null=True),
     "minimum_cents_before": Field("money", "the previous minimum", 5000, may_be_null=True),

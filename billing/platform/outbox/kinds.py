@@ -32,6 +32,9 @@ class Family(NamedTuple):
     """Fields whose meaning differs in this family."""
 
 
+_NEXT: Final = "days_ahead of_plan interval price_cents currency how_to_cancel"
+"""The fields of the notices before a period's end."""
+
 FAMILIES: Final = (
     Family("credits", "Credits", "", (
         Kind("purchased", "a purchase was paid, and its credits were granted",
@@ -171,8 +174,10 @@ FAMILIES: Final = (
         Kind("cancel_scheduled", "it will end with its period"),
         Kind("end_scheduled", "it will end at a date", "cancel_at"),
         Kind("reactivated", "the scheduled end was revoked"),
-        Kind("trial_ending", "its trial ends within three days, once per trial",
-             "price_cents currency"),
+        Kind("trial_ending", "its trial ends soon, 7 and 3 days ahead unless its plan says"
+             " otherwise: what a period costs then", _NEXT),
+        Kind("renewal_upcoming", "it renews soon, 30 and 7 days before the end of a period of over"
+             " 180 days unless its plan says otherwise: what the next one costs", _NEXT),
         Kind("paused", "it was paused: no period runs", "reason"),
         Kind("restarted", "it started again after a pause"),
         Kind("extended", "an operator gave it more time", "days reason"),

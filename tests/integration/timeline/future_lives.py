@@ -55,7 +55,8 @@ UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
 WHERE s.account_id = %(me)s
-  AND (s.name IN ('cycle', 'end', 'end_unpaid', 'end_approval', 'retire', 'tell_trial_ending')
+  AND (s.name IN ('cycle', 'end', 'end_unpaid', 'end_approval', 'retire', 'tell_renewal',
+                  'tell_trial_ending')
        OR s.name = 'end_trial' AND s.result IN ('paused', 'canceled'))
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount

@@ -27,7 +27,8 @@ UNION ALL
 SELECT s.ran_at, s.name, NULL, NULL
 FROM steps s
 WHERE s.account_id = %(me)s
-  AND s.name IN ('cycle', 'end', 'end_unpaid', 'retire', 'tell_trial_ending')
+  AND s.name IN
+      ('cycle', 'end', 'end_unpaid', 'retire', 'tell_renewal', 'tell_trial_ending')
 UNION ALL
 SELECT t.at, 'expire_credits', NULL, -t.amount
 FROM credit_transactions t
@@ -90,9 +91,11 @@ async def test_a_trial_a_first_charge_and_renewals_come_as_shown(actors: Actors)
     await customer.save_card()
     await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
     coming = await future(customer, 24)
-    names = ["tell_trial_ending", "end_trial", "charge", "expire_credits", "renew"]
-    assert [one["name"] for one in coming[:5]] == names
-    assert [one["at"] for one in coming[:2]] == ["2027-01-28T09:30:00Z", "2027-01-31T09:30:00Z"]
+    told = "tell_trial_ending"
+    names = [told, told, "end_trial", "charge", "expire_credits", "renew"]
+    assert [one["name"] for one in coming[:6]] == names
+    days = ["2027-01-24", "2027-01-28", "2027-01-31"]
+    assert [one["at"] for one in coming[:3]] == [f"{day}T09:30:00Z" for day in days]
     assert all(one["only_if"] is None for one in coming if one["name"] != "expire_credits")
     await comes_true(customer, coming)
     paid = [effect["amount"] for effect in await customer.effects()]
@@ -112,10 +115,15 @@ async def test_an_invoice_to_come_is_named_by_the_day_of_its_customer_s_zone(
 async def test_a_yearly_plan_shows_each_month_of_credits(actors: Actors) -> None:
     customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
     await customer.subscribed("basic", interval="yearly")
-    coming = await future(customer, 25)
+    coming = await future(customer, 27)
     assert [one["credits"] for one in coming if one["name"] == "cycle"] == ["100.00"] * 11
     assert [(one["at"], one["amount_cents"]) for one in coming if one["name"] == "renew"] == [
         ("2028-01-31T10:00:00Z", 19000)
+    ]
+    told = [(one["at"], one["words"]) for one in coming if one["name"] == "tell_renewal"]
+    assert told == [
+        ("2028-01-01T10:00:00Z", "tell that it renews in 30 days"),
+        ("2028-01-24T10:00:00Z", "tell that it renews in 7 days"),
     ]
     await comes_true(customer, coming)
 
@@ -182,7 +190,7 @@ async def test_as_many_steps_are_shown_as_were_asked_for(actors: Actors, count: 
 async def test_without_a_card_the_end_of_a_trial_is_shown_as_it_will_be(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     await customer.ask("POST", "/billing/subscription", {"plan": "pro"}, status=201)
-    notice, end, *_ = await future(customer, 12)
+    _, notice, end, *_ = await future(customer, 12)
     assert (notice["name"], end["only_if"]) == ("tell_trial_ending", "no card is saved before")
     await customer.advance(to=end["at"])
     assert (await customer.subscription())["status"] == "canceled"

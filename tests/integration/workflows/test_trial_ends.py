@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer, Json, instant, wait_for
+from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.arrears.overage_uses import use
 from tests.integration.dunning.dunning_setup import START, owed
 from tests.integration.operator_acts import check_books
@@ -114,43 +114,3 @@ async def test_a_trial_ends_without_an_account_of_another_currency(actors: Actor
     await customer.save_card("pm_sepaDebit_success")
     await customer.advance(to=TRIAL_END)
     assert (await customer.subscription())["status"] == "canceled"
-
-
-async def told(customer: Customer) -> list[Json]:
-    """The notices of the trial's end, oldest first."""
-    rows = await customer.rows(
-        "SELECT data FROM events WHERE account_id = %(me)s"
-        " AND type = 'evt.billing.subscription.trial_ending' ORDER BY seq"
-    )
-    return [row["data"] for row in rows]
-
-
-async def test_the_end_of_a_trial_is_told_three_days_before_and_once(actors: Actors) -> None:
-    customer = await on_trial(actors, "cancel")
-    await customer.advance(to="2027-01-12T09:59:59Z")
-    assert await told(customer) == []
-    await customer.advance(to="2027-01-12T10:00:00Z")
-    (notice,) = await told(customer)
-    assert (notice["plan"], notice["price_cents"], notice["currency"]) == ("basic", 1900, "USD")
-    assert instant(notice["current_period_end"]) == instant(TRIAL_END)
-    await customer.advance(to=TRIAL_END)
-    assert (await customer.subscription())["status"] == "canceled"
-    assert await told(customer) == [notice]
-
-
-async def test_the_notice_moves_with_the_end_of_its_trial_and_is_void_with_a_cancel(
-    actors: Actors,
-) -> None:
-    customer, leaving = [await on_trial(actors, "cancel") for _ in range(2)]
-    extend = f"/admin/accounts/{customer.id}/subscription/extend"
-    more = {"days": 5, "reason": "slow start"}
-    await actors.operate("POST", extend, more, key=str(uuid4()), status=200)
-    await leaving.ask("POST", "/billing/subscription/cancel", {}, status=200)
-    await customer.advance(to="2027-01-17T09:59:59Z")
-    assert await told(customer) == []
-    await customer.advance(to="2027-01-17T10:00:00Z")
-    (notice,) = await told(customer)
-    assert instant(notice["current_period_end"]) == instant("2027-01-20T10:00:00Z")
-    await leaving.advance(to="2027-01-17T10:00:00Z")
-    assert (await leaving.subscription())["status"] == "canceled"
-    assert await told(leaving) == []

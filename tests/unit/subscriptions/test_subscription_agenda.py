@@ -18,6 +18,7 @@ from billing.money.subscriptions.rules import (
     ENDED,
     INCOMPLETE_LIFETIME,
     ExpiringCard,
+    Notice,
     SubscriptionState,
     agenda,
     words,
@@ -74,19 +75,38 @@ def test_a_card_that_ends_is_told_of_before_the_charge_and_never_after() -> None
         assert all(step.name != "tell_expiring" for step in agenda(state))
 
 
-def test_the_end_of_a_trial_is_told_before_it_and_never_after() -> None:
-    notice = END - timedelta(days=3)
-    trial = subscription("trialing", trial_notice_at=notice)
-    told = head(agenda(trial))
-    assert told is not None
-    assert (told.name, told.due) == ("tell_trial_ending", notice)
-    late = head(agenda(trial), END)
-    assert late is not None
-    assert late.name == "end_trial"
-    sooner = {"cancel_at": END - timedelta(days=5)}
-    for ends in ({"cancel_at_period_end": True}, sooner):
-        state = subscription("trialing", trial_notice_at=notice, **ends)
+TWO: Final = tuple(Notice(days=days, due=END - timedelta(days=days)) for days in (7, 3))
+"""The notices of the period's end."""
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "last"),
+    [
+        ("trialing", "tell_trial_ending", "end_trial"),
+        ("active", "tell_renewal", "renew"),
+        ("past_due", "tell_renewal", "renew"),
+    ],
+)
+def test_the_end_of_a_period_is_told_before_it_and_never_late(
+    status: State, name: str, last: str
+) -> None:
+    steps = agenda(subscription(status, notices=TWO))
+    before = {days: head(steps, END - timedelta(days=days)) for days in (14, 7, 5, 3, 1, 0)}
+    seen = {days: (step.name, step.due) for days, step in before.items() if step is not None}
+    first, second = ((name, one.due) for one in TWO)
+    assert seen == {14: first, 7: first, 5: first, 3: second, 1: second, 0: (last, END)}
+    assert len({step.key for step in steps}) == 3
+
+
+@pytest.mark.parametrize("status", ["trialing", "active", "past_due"])
+def test_nobody_is_told_of_a_renewal_that_does_not_come(status: State) -> None:
+    ends: dict[str, Any]
+    for ends in ({"cancel_at_period_end": True}, {"cancel_at": END - timedelta(days=5)}):
+        state = subscription(status, notices=TWO, **ends)
         assert [step.name for step in agenda(state)] == ["end"]
+    if status != "trialing":
+        paused = subscription(status, notices=TWO, pauses=True)
+        assert [step.name for step in agenda(paused)] == ["pause"]
 
 
 def test_nothing_of_a_period_comes_once_its_payment_went_back() -> None:

@@ -1,7 +1,6 @@
 """A trial that ends needs a card that may be tried."""
 
 from dataclasses import replace
-from datetime import timedelta
 from random import Random
 
 import pytest
@@ -10,7 +9,7 @@ from billing.matters.effects import Announce, Work
 from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
 from billing.money.payments import transitions as payments
 from billing.money.payments.card_rules import MAX_ATTEMPTS_PER_CARD
-from billing.money.subscriptions import ending_trials, expiring_cards
+from billing.money.subscriptions import expiring_cards
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
 from billing.money.subscriptions.terms import new_terms, scheduling
@@ -130,18 +129,3 @@ def agreed(life: SubscriptionLife, amount_minor: int) -> Contract:
         id=life.new_id(), account_id=life.account_id, terms=ContractTerms(prices=(price,)),
         effective_from=life.now, created_at=life.now,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(("days", "due"), [(14, 11), (3, 0), (2, 0)])
-def test_a_trial_shorter_than_its_notice_is_told_of_at_once(days: int, due: int) -> None:
-    life = SubscriptionLife(Random(0))
-    subscription = life.rows.get(Subscription, life.subscription_id)
-    start = subscription.current_period_start
-    end = start + timedelta(days=days)
-    trial = life.work().change(
-        subscription, status="trialing", current_period_end=end, cycle_end=end
-    )
-    assert ending_trials.notice_at(trial) == start + timedelta(days=due)
-    w = Work(life.rows, life.facts(life.rows))
-    ending_trials.notify(w)
-    assert ending_trials.notice_at(w.rows.get(Subscription, subscription.id)) is None

@@ -10,7 +10,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.plans.rules import parse_interval
-from billing.catalog.plans.schemas import AddOn, DunningPolicy, Limit, Plan, Price, Rollover, Seats
+from billing.catalog.plans.schemas import (
+    AddOn,
+    DunningPolicy,
+    Limit,
+    Notices,
+    Plan,
+    Price,
+    Rollover,
+    Seats,
+)
 from billing.catalog.rating.rules import charge
 from billing.catalog.rating.schemas import PriceTerms
 from billing.catalog.taxes.schemas import STANDARD, Jurisdiction, Taxation
@@ -295,6 +304,7 @@ class Player:
             monthly_credits=Decimal(known.get("credits", 0)), past_due_access="full",
             trial_end_behavior="invoice", dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
+            notices=Notices.model_validate(known.get("notices", {})),
             created_at=self.now, allowance=MONTH, tax_category=known.get("tax", STANDARD),
         )  # fmt: skip
 

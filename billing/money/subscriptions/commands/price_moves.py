@@ -19,7 +19,7 @@ from billing.core.frozen import Frozen
 from billing.core.periods import Interval
 from billing.core.prepared import Prepared
 from billing.matters.effects import Work
-from billing.money.subscriptions.announcements import announce
+from billing.money.subscriptions.announcements import HOW_TO_CANCEL, announce
 from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
@@ -31,7 +31,6 @@ from billing.money.subscriptions.terms import (
     scheduling,
 )
 
-HOW_TO_CANCEL = "POST /billing/subscription/cancel before that date"
 WALKED: Final = 10_000
 """Subscriptions that one statement scans, including those already notified."""
 _SUBSCRIBERS: Final = Prepared(

@@ -23,7 +23,9 @@ from billing.insight.timeline.schemas import Outlook
 
 router = new_router("timeline")
 
-Ahead = Annotated[int, Query(ge=0, le=100, description="How many future steps to show.")]
+Ahead = Annotated[
+    int, Query(ge=0, le=rules.MAX_COMING, description="How many future steps to show.")
+]
 
 
 class CauseAnswer(Answer):

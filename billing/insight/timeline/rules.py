@@ -29,6 +29,8 @@ from billing.money.reversals.rules import reminder_due
 from billing.money.trials.rules import agenda as trial_agenda
 from billing.platform.provider_inbox.rules import CHECK
 
+MAX_COMING: Final = 100
+"""The most future entries that a timeline shows."""
 MAX_STEPS: Final = 1_000
 """A bound on the projected steps, whatever the agendas say."""
 

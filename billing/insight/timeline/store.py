@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids, keys
 from billing.core.money import show_decimal
 from billing.insight.timeline import descriptions
+from billing.insight.timeline.rules import MAX_COMING
 from billing.insight.timeline.schemas import (
     AccountSnapshot,
     Cause,
@@ -83,10 +84,11 @@ _EXPIRING: Final = text(
     WHERE l.account_id = :account_id AND l.is_open AND l.expires_at IS NOT NULL
       AND l.remaining > l.held
     UNION ALL
-    SELECT 'held credits', amount, expires_at, NULL, NULL, 0
-    FROM credit_holds
-    WHERE account_id = :account_id AND status = 'open'
-      AND (CAST(:maker AS text) IS NULL OR made_by = :maker)
+    (SELECT 'held credits', amount, expires_at, NULL, NULL, 0
+     FROM credit_holds
+     WHERE account_id = :account_id AND status = 'open'
+       AND (CAST(:maker AS text) IS NULL OR made_by = :maker)
+     ORDER BY expires_at LIMIT :most)
     ORDER BY expires_at
     """
 )
@@ -269,7 +271,9 @@ async def outlook(
     for matter in open_matters:
         kinds.setdefault(matter.kind, []).append(matter)
     now = await clock.now(connection, account_id)
-    expiring = await connection.execute(_EXPIRING, {"account_id": account_id, "maker": maker})
+    # More holds than entries are never shown: each is an entry of its own.
+    known = {"account_id": account_id, "maker": maker, "most": MAX_COMING}
+    expiring = await connection.execute(_EXPIRING, known)
     granted = await connection.scalars(_GRANTED, {"account_id": account_id, "now": now})
     return Outlook(
         account_id=account_id,

@@ -6,8 +6,12 @@ from typing import NamedTuple
 
 import pytest
 
+from billing.core.database import Database
+from billing.insight.timeline import store
+from billing.insight.timeline.rules import MAX_COMING
 from tests.integration.actors import Actors, Customer, Json, instant
 from tests.integration.dunning.dunning_setup import under
+from tests.integration.operator_acts import give
 
 # What a person is shown as a step to come, read back from the rows once it happened.
 HAPPENED = """
@@ -242,3 +246,19 @@ async def test_what_follows_a_first_payment_at_the_bank_depends_on_its_word(
     renewal = next(one for one in coming if one["words"].startswith("renew Basic"))
     assert renewal["only_if"] == "the first payment comes"
     assert all(one["only_if"] for one in coming[1:])
+
+
+async def test_no_more_holds_are_read_than_can_be_shown(actors: Actors, database: Database) -> None:
+    """A queue gave its account a hundred thousand: reading them stopped the API for all."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await give(customer, "1")
+    for minute in range(MAX_COMING, -1, -1):
+        at = f"2027-01-02T{minute // 60:02}:{minute % 60:02}:00Z"
+        body = {"amount": "0.001", "reason": "job", "expires_at": at}
+        await customer.ask("POST", "/billing/credits/holds", body, status=201)
+    async with database.tenant(customer.uuid) as connection:
+        read = (await store.outlook(connection, customer.uuid)).expiring
+    assert len([one for one in read if one.grant_key is None]) == MAX_COMING
+    coming = await future(customer, MAX_COMING)
+    assert [one["at"] for one in coming[:2]] == ["2027-01-02T00:00:00Z", "2027-01-02T00:01:00Z"]
+    assert coming[-1]["at"] == "2027-01-02T01:39:00Z"

@@ -30,7 +30,7 @@ from api.routes.overdue_bodies import (
 from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_changes import PaidVerb, charge
-from api.workflow_calls import free_halted, need_temporal, wait_until_done
+from api.workflow_calls import free_halted, need_temporal, wait_until_all_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters.effects import Work
@@ -122,8 +122,7 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
             only=only,
         )
     claim.has_acted = True
-    for matter in {one.matter.workflow_id: one.matter for _, one in asked}.values():
-        await wait_until_done(call, matter)
+    await wait_until_all_done(call, (one.matter for _, one in asked))
     async with call.transaction() as connection:
         return [
             (invoice_id, await payment_store.find_attempt(connection, one.attempt))

@@ -12,11 +12,12 @@ from billing.core.database import Database
 from billing.money.invoice_requests import operating
 from billing.money.invoice_requests import overdue as requests
 from billing.money.subscriptions.previews import tokens
-from tests.integration.actors import Actors, Customer, wait_for
-from tests.integration.api_app import stack_settings
+from tests.integration.actors import API, Actors, Customer, wait_for
+from tests.integration.api_app import Api, stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.locked import waiting
 from tests.integration.payments.test_money_balance import adjust
+from workflows import start
 
 PAY_OVERDUE = "/billing/pay-overdue"
 
@@ -287,3 +288,26 @@ async def test_who_asks_again_takes_every_collector_before_the_account(
             "SELECT account_id FROM credit_balances WHERE account_id = %(me)s FOR UPDATE NOWAIT"
         )
     await waiting
+
+
+async def test_every_collector_is_waited_for_at_the_same_time(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each took up to ten seconds of the request's thirty."""
+    customer = await overdue(actors, policy={"days": [0, 80]})
+    await customer.advance(to="2027-04-01T12:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    under_way, most = 0, 0
+
+    async def slowly(*_: object) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.1)
+        under_way -= 1
+
+    monkeypatch.setattr(start, "wait_until_done", slowly)
+    headers = actors.headers(customer.id, "billing", "a")
+    answer = await api.client.post(f"{API}{PAY_OVERDUE}", json={}, headers=headers)
+    assert answer.is_success or answer.json()["code"] == "CARD_DECLINED", answer.text
+    assert most >= 2

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import Final, NamedTuple
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from api.identity.tenants import Tenant
 from billing.catalog.products.provider import PricesAway, PriceSource
@@ -24,6 +26,8 @@ from billing.metering.usage.quoting import NO_PRICE
 
 REMEMBERED: Final = 50_000
 ASKED_AT_ONCE: Final = 16
+ASKED_FOR_ONE: Final = 8
+"""Requests for one account at a time, so that no account keeps the others waiting."""
 RETRY_SECONDS: Final = 5.0
 """Seconds without requests after a failure; the last known price is used meanwhile."""
 _logger = logging.getLogger("api.pricing")
@@ -66,6 +70,7 @@ class Prices:
         self._known: OrderedDict[tuple[Tenant, str], _Known] = OrderedDict()
         self._asking: dict[tuple[Tenant, str], asyncio.Task[BillingError | None]] = {}
         self._slots = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._own_slots: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._away_until = 0.0
 
     @property
@@ -93,13 +98,18 @@ class Prices:
             return {}
         # Of one product's several the last counts: one that names its service.
         ordered = sorted(wanted, key=lambda one: one.service is not None)
-        each = list({(one.tenant, one.product): one for one in ordered}.values())
-        found = await asyncio.gather(*(self._find(source, one) for one in each))
-        return {
-            (one.tenant, one.product): refusal
-            for one, refusal in zip(each, found, strict=True)
-            if refusal is not None
-        }
+        rest = iter({(one.tenant, one.product): one for one in ordered}.items())
+        found: dict[tuple[Tenant, str], BillingError] = {}
+
+        async def find_next() -> None:
+            for key, one in rest:
+                refusal = await self._find(source, one)
+                if refusal is not None:
+                    found[key] = refusal
+
+        # Not all at once: a thousand requests would go on when the caller has left.
+        await asyncio.gather(*(find_next() for _ in range(ASKED_AT_ONCE)))
+        return found
 
     async def close(self) -> None:
         """Close the connections to the service."""
@@ -121,7 +131,8 @@ class Prices:
 
     async def _ask(self, source: PriceSource, wanted: Wanted) -> BillingError | None:
         tenant, product, used_by = wanted
-        async with self._slots:
+        own = self._own_slots.setdefault(tenant.id, asyncio.Semaphore(ASKED_FOR_ONE))
+        async with own, self._slots:
             try:
                 if self._time() < self._away_until:
                     raise PricesAway("it was away a moment ago")

@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from billing.catalog.products import store
+from billing.ledger.credits import service as credits
 from tests.integration.api.route_samples import card
 from tests.integration.pricing.conftest import FRESH_SECONDS, Priced
 from tests.integration.usage.conftest import Shop
+from tests.integration.waiting import wait_for
 
 TERMS: dict[str, Any] = {"unit_price": "0.01", "service_type": "model_inference"}
 
@@ -306,3 +308,28 @@ async def test_the_service_is_asked_about_the_user_whom_a_service_names(priced: 
     answer = await priced.api.client.post("/api/v1/usage/record", json=body, headers=caller)
     assert answer.json()["total_cost"] == "1.00"
     assert priced.service.asked == {(product, name): 1}
+
+
+async def test_no_account_keeps_the_others_waiting_for_their_prices(priced: Priced) -> None:
+    """A batch of invented products took all slots, and its account's lock in each."""
+    product, busy, other = named(), await priced.shop(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    priced.service.slow_seconds = 0.2
+    rows = [{"product_id": named(), "usage_amount": "1"} for _ in range(60)]
+    batch = asyncio.create_task(busy.batch(*rows))
+
+    async def asked() -> int:
+        return priced.service.asked.total()
+
+    await wait_for(asked, "the batch is under way")
+    assert await cost(other, product) == "1.00"
+    assert priced.service.asked.total() - 1 < len(rows), "the other did not wait for all of them"
+    assert (await batch)["rejected"] == len(rows)
+
+
+async def test_what_the_service_does_not_sell_waits_for_no_lock(priced: Priced) -> None:
+    shop = await priced.shop()
+    async with priced.api.database.tenant(shop.id) as connection:
+        await credits.lock(connection, shop.id)
+        async with asyncio.timeout(3):
+            await shop.record("1", status=404, product_id=named())

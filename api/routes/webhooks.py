@@ -51,8 +51,11 @@ async def receive_stripe_event(
 async def receive_paypal_event(request: Request) -> Response:
     """Receive one event that PayPal signed [N10]; a repeated one changes nothing."""
     services: Services = request.app.state.services
-    # Not counted as a delivery: where PayPal is not set up, the sender is a stranger.
+    # Not counted as deliveries: where PayPal is not set up the sender is a stranger, and only
+    # strangers name certificate upon certificate.
     services.paypal.demand_set_up()
+    if not services.paypal.knows(request.headers):
+        services.rates.count_address("reads", request)
     body = await request.body()
     with services.deliveries.counting("paypal"):
         await services.paypal.verify(body, request.headers)

@@ -34,6 +34,10 @@ class PayPalSignatures:
         if not self._settings.takes_paypal:
             raise refused("PayPal is not set up")
 
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """True if the event names a certificate that proved an earlier one."""
+        return headers.get(paypal.CERTIFICATE) in self._certificates
+
     async def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Refuse an event that is not provably PayPal's: INVALID_SIGNATURE."""
         settings = self._settings

@@ -36,6 +36,8 @@ EVENTS: Final = REVERSALS | frozenset(
     }
 )
 CERTIFICATES: Final = "/v1/notifications/certs/"
+CERTIFICATE: Final = "paypal-cert-url"
+"""The header that names the certificate."""
 ALGORITHM: Final = "SHA256withRSA"
 
 
@@ -54,7 +56,7 @@ def transmission(headers: Mapping[str, str], base: str) -> Transmission:
         "id": "paypal-transmission-id",
         "time": "paypal-transmission-time",
         "signature": "paypal-transmission-sig",
-        "certificate_url": "paypal-cert-url",
+        "certificate_url": CERTIFICATE,
     }
     sent = Transmission(**{field: headers.get(name, "") for field, name in named.items()})
     if headers.get("paypal-auth-algo") != ALGORITHM:

@@ -67,7 +67,7 @@ class MeterAnswer(Answer):
 
 
 class OveragesAnswer(Answer):
-    """The overage so far, charged with the next invoice."""
+    """The overage of the cycle so far, with what an early invoice billed."""
 
     total_overage_cost: Total
     currency: str | None

@@ -24,6 +24,7 @@ from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
 from billing.metering.usage import logs, store, sums
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Counter, Period
+from billing.money.invoices import usage_lines
 from billing.platform.accounts import store as accounts
 
 _FREE: Final = PriceTerms()
@@ -72,6 +73,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         series = lately.meters.get(key, {})
         level = kinds.get(key) in LEVELS
         meters[key] = rules.level(used) if level else lately.expect(used, series)
+    billed = await usage_lines.billed_of_cycle(connection, account_id, start)
     _, captured = await logs.captured(connection, account_id, start, end)
     spent = sum((counter.credits for counter in counters.values()), captured)
     return Outlook(
@@ -83,21 +85,27 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
         included={key: (limit.whole, limit.carried) for key, limit in limits.items()},
         credits=lately.expect(spent, lately.credits),
         daily_credits=lately.daily_credits(),
-        money=_money(period, counters, meters),
+        money=_money(period, counters, meters, billed),
         currency=period.currency if period else None,
     )
 
 
 def _money(
-    period: Period | None, counters: dict[str, Counter], meters: dict[str, Forecast]
+    period: Period | None,
+    counters: dict[str, Counter],
+    meters: dict[str, Forecast],
+    billed: dict[str, Decimal],
 ) -> Forecast:
     parts = []
     limits, currency = (period.limits, period.currency or "") if period else ({}, "")
-    for key, limit in limits.items():
-        counter, price = counters.get(key), None
-        if limit.overage not in (None, _FREE):
+    # Also of a meter whose limit has ended within the cycle.
+    for key in {*limits, *counters}:
+        limit, counter, price = limits.get(key), counters.get(key), None
+        if limit is not None and limit.overage not in (None, _FREE):
             price = partial(usage_rules.beyond, limit, counter, currency=currency)
-        now = counter.net_overage_total if counter else ZERO
+        accrued = counter.overage_total if counter else ZERO
+        # A volume price may have fallen below what was billed early: that is not given back.
+        now = max(ZERO, accrued - billed.get(key, ZERO))
         parts.append(rules.beyond(now, meters.get(key, _NOTHING), price))
     return rules.together(parts)
 

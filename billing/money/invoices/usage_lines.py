@@ -65,6 +65,16 @@ _PLAN: Final = Prepared(
     """
     )
 )
+_BILLED: Final = Prepared(
+    text(
+        """
+    SELECT detail ->> 'meter' AS meter, sum((detail ->> 'accrued')::numeric) AS total
+    FROM invoice_lines
+    WHERE account_id = :account_id AND kind = 'usage' AND period_start = :start_at
+    GROUP BY detail ->> 'meter'
+    """
+    )
+)
 _BILL_LINE: Final = Prepared(
     text(
         "SELECT usage_bill_line(:account_id, CAST(ROW(:meter, :start_at, :end_at, :zone,"
@@ -86,6 +96,14 @@ async def of_its_plan(
     """Return a line of use as one of the plan of the cycle of this instant, if it has one."""
     row = await _PLAN.first(connection, account_id=account_id, at=at)
     return line.of_plan(row["sold"], row["tax_category"]) if row is not None else line
+
+
+async def billed_of_cycle(
+    connection: AsyncConnection, account_id: UUID, start_at: datetime
+) -> dict[str, Decimal]:
+    """Return what invoices have billed of the use in a cycle, by meter, in whole units."""
+    found = await _BILLED.all(connection, account_id=account_id, start_at=start_at)
+    return {row["meter"]: row["total"] for row in found}
 
 
 def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:

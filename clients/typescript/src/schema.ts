@@ -8461,7 +8461,7 @@ export interface components {
         };
         /**
          * OveragesAnswer
-         * @description The overage so far, charged with the next invoice.
+         * @description The overage of the cycle so far, with what an early invoice billed.
          */
         OveragesAnswer: {
             /**

@@ -78,6 +78,8 @@ async def test_use_is_invoiced_early_once_per_crossing_and_the_close_bills_the_r
     await use(customer, "300")
     await tick(customer)
     await use(customer, "10.4")
+    forecast = await customer.ask("GET", "/usage/forecast")
+    assert Decimal(forecast["cost"]["overage"]["used"]) == Decimal("0.208"), "the next invoice's"
     await customer.advance(to=RENEWAL)
 
     span = "so far"

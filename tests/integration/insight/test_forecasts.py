@@ -6,7 +6,7 @@ from typing import Any
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.holds_made import HOLDS, hold
 from tests.integration.usage.shops_on_plans import move_clock
-from tests.integration.usage.test_agreed_limits import agree
+from tests.integration.usage.test_agreed_limits import agree, end
 
 # A Saturday, ten days before the month ends.
 NOW = datetime(2027, 5, 22, tzinfo=UTC)
@@ -68,6 +68,19 @@ async def test_a_price_by_tier_goes_on_in_the_forecast(new_shop: NewShop) -> Non
     assert found["meters"]["ai_responses"]["expected_overage"] == "2200.00"
     money = found["cost"]["overage"]
     assert (money["used"], money["expected"]) == ("2.00", "28.00")
+
+
+async def test_what_was_used_under_a_limit_that_has_ended_is_on_the_next_invoice(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=datetime(2027, 1, 11, tzinfo=UTC).isoformat())
+    await shop.subscribe("basic")
+    await agree(shop, "chat_messages", included="10", then="overage", prices={"USD": "0.50"})
+    await shop.record("14", feature_type="chat_messages")
+    await end(shop, "chat_messages")
+    found = await shop.get("/usage/forecast")
+    assert found["meters"]["chat_messages"]["included"] is None
+    assert found["cost"]["overage"]["used"] == "2.00"
 
 
 async def test_nobody_who_used_nothing_is_promised_anything(new_shop: NewShop) -> None:

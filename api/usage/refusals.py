@@ -4,6 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from math import ceil
 from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.calls import AccountCall
 from billing.catalog.rating.rules import TOO_DEAR
@@ -24,7 +27,7 @@ from billing.metering.budgets.rules import broken
 from billing.metering.quotas import service as quotas
 from billing.metering.quotas.schemas import Decision
 from billing.metering.usage import service, store
-from billing.metering.usage.rules import NOTHING, without_cost
+from billing.metering.usage.rules import NOTHING, rise, without_cost
 from billing.metering.usage.schemas import Recorded, Use, UseKind
 from billing.money.subscriptions import exposure
 
@@ -98,20 +101,19 @@ async def _not_entitled(done: Recorded, use: Use, call: AccountCall) -> BillingE
 
 
 async def _too_large(_: Recorded, use: Use, call: AccountCall) -> BillingError:
-    kind = use.kind
     try:
         async with call.transaction() as connection:
-            await store.meter_of(
-                connection,
-                kind.product_id,
-                kind.service_type,
-                kind.feature_type,
-                Decimal(use.amount),
-                kind.operation,
-            )
+            await _meter_of(connection, use)
     except Invalid as error:
         return error
     return Invalid("USAGE_TOO_LARGE", TOO_DEAR)
+
+
+async def _meter_of(connection: AsyncConnection, use: Use) -> tuple[str, str]:
+    kind, amount = use.kind, Decimal(use.amount)
+    return await store.meter_of(
+        connection, kind.product_id, kind.service_type, kind.feature_type, amount, kind.operation
+    )
 
 
 async def _unpaid(done: Recorded, use: Use, call: AccountCall) -> BillingError:
@@ -154,12 +156,24 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     )
 
 
+async def _rise(
+    connection: AsyncConnection, account_id: UUID, use: Use, at: datetime
+) -> tuple[Decimal, Decimal]:
+    """Return what a use adds to its meter now, and in an unused window."""
+    meter, counts = await _meter_of(connection, use)
+    period = await store.current_period(connection, account_id, at)
+    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    now, anew = [rise(Decimal(use.amount), counts, one) for one in (counters.get(meter), None)]
+    return now, anew
+
+
 async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         found, now = await budgets.standing(connection, call.account.id)
+        units = await _rise(connection, call.account.id, use, now)
     at_once = done.method == BY_CARD  # on no future invoice, so no budget bounds it
     total = ZERO if at_once else done.total
-    refused = broken(found, done.meter or "", Decimal(use.amount), total, done.currency)
+    refused = broken(found, done.meter or "", units, total, done.currency)
     code, detail = code_and_detail(done, use)
     if refused is None:  # raised or removed meanwhile
         return Conflict(code, detail, retry_after=1)

@@ -46,14 +46,20 @@ def usual_window(counts: str) -> Window:
 
 
 def broken(
-    budgets: Sequence[Budget], meter: str, quantity: Decimal, total: Decimal, currency: str
+    budgets: Sequence[Budget],
+    meter: str,
+    units: tuple[Decimal, Decimal],
+    total: Decimal,
+    currency: str,
 ) -> Broken | None:
     """Return the blocking budget that a use of this size would exceed: the one with least left.
 
+    `units` are what it adds to its meter now, and in an unused window, where a level rises from 0.
     `total` is the use's cost: credits, or money that the next invoice charges.
     """
+    rise, anew = units
     asked = {
-        "meter": quantity,
+        "meter": rise,
         "credits": total if currency == CREDIT else ZERO,
         "money": ZERO if currency == CREDIT else total,
     }
@@ -66,6 +72,7 @@ def broken(
     ]
     if not hit:
         return None
+    asked["meter"] = anew
     ever = all(asked[budget.measure] <= budget.limit_amount for budget in hit)
     return Broken(
         min(hit, key=lambda budget: (budget.remaining, budget.id)),

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.catalog.products.schemas import LEVELS
 from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT
 from billing.core import clock, ids, periods
 from billing.core.clock import real_now
@@ -82,16 +81,15 @@ async def check(
         await _demand_plan(connection, place.period, meter, asked)
     counters = await usage_store.cycle_counters(connection, account_id, "", place.start)
     counter = counters.get(meter)
-    amount = _rise(asked.amount, counts, counter)
+    amount, anew = [usage_rules.rise(asked.amount, counts, one) for one in (counter, None)]
     limits = await _bounds(connection, place, meter, asked, counter)
     decision = rules.decide(meter, amount, limits, counter.quantity if counter else ZERO)
     broken = None
     if not place.is_late:
-        broken = await _broken_budget(connection, place, asked, decision, counter)
+        broken = await _broken_budget(connection, place, asked, decision, counter, anew)
     if not decision.allowed:
         # A use at a fixed time stays in its window: waiting frees nothing for it.
         hard = [] if used_at else [bound for bound in limits if bound.is_hard]
-        anew = asked.amount if counts in LEVELS else amount
         decision = await _when(connection, account_id, decision, hard, anew, place.now)
     return rules.over_budget(decision, *broken) if broken else decision
 
@@ -332,6 +330,7 @@ async def _broken_budget(
     asked: Asked,
     decision: Decision,
     counter: Counter | None,
+    anew: Decimal,
 ) -> tuple[Bound, datetime | None] | None:
     """Return the blocking budget that the use would exceed, paid as it is asked for, and
     when the same use passes all budgets (None: never).
@@ -352,7 +351,8 @@ async def _broken_budget(
         total = await quoting.operation_total(
             connection, account_id, asked.operation, decision.meter, decision.requested, at
         )
-    found = budget_rules.broken(known, decision.meter, decision.requested, total, currency)
+    units = decision.requested, anew
+    found = budget_rules.broken(known, decision.meter, units, total, currency)
     if found is None:
         return None
     budget = found.budget
@@ -365,12 +365,3 @@ async def _broken_budget(
         budget_id=budget.id,
     )
     return bound, found.passes_at
-
-
-def _rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
-    """Return the amount that a use adds to its meter."""
-    if counts == "sum":
-        return amount
-    if counts == "count":
-        return Decimal(1)
-    return max(ZERO, amount - (counter.maximum if counter else ZERO))

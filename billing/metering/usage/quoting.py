@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.products import store as products
-from billing.catalog.products.schemas import LEVELS, Product, ProductPrice
+from billing.catalog.products.schemas import Product, ProductPrice
 from billing.catalog.rating import rules as rating
 from billing.catalog.rating.schemas import (
     CREDIT,
@@ -140,9 +140,8 @@ async def _rate(
     at: datetime,
 ) -> Quotes:
     """Rate after the open cycle's use; for a level, only the rise above its maximum counts."""
-    if counts == "count":
-        amount = Decimal(1)
     if period is None:
+        amount = rules.rise(amount, counts, None)
         plain = {
             price.currency: rating.rate(amount, price.terms, currency=price.currency, uses=0)
             for price in priced
@@ -150,8 +149,7 @@ async def _rate(
         return Quotes(plain)
     counters = await store.cycle_counters(connection, account_id, "", period.start_at)
     counter = counters.get(product.meter)
-    if counts in LEVELS:
-        amount = max(ZERO, amount - (counter.maximum if counter else ZERO))
+    amount = rules.rise(amount, counts, counter)
     limit = period.limits.get(product.meter)
     allowance = await _allowance(connection, account_id, product.meter, period, counter, at)
     free = max(price.terms.free_transactions for price in priced)

@@ -106,6 +106,15 @@ def by_plan(limit: PeriodLimit, counter: Counter | None, units: Decimal, currenc
     )
 
 
+def rise(amount: Decimal, counts: str, counter: Counter | None) -> Decimal:
+    """Return what a use adds to its meter after the cycle's use so far; None: after no use."""
+    if counts == "sum":
+        return amount
+    if counts == "count":
+        return Decimal(1)
+    return max(ZERO, amount - (counter.maximum if counter else ZERO))
+
+
 def day_of(bucket: datetime, zone: str) -> date:
     """Return the zone's day of a counter of a day. One that was counted in another zone, before the
     account's changed, is the day that most of it falls on.

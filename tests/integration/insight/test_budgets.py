@@ -115,7 +115,33 @@ async def test_a_budget_on_a_level_counts_each_cycle_from_zero(new_shop: NewShop
     async with shop.api.database.operator() as connection:
         await change(connection, shop.id, cycle_start=second, cycle_end=third)
     await shop.record("13", **storage)
-    assert (await shop.record("16", status=429, **storage))["code"] == "BUDGET_EXCEEDED"
+    refused = await shop.post("/usage/record", {"usage_amount": "16"} | storage)
+    assert (refused.json()["code"], "Retry-After" in refused.headers) == ("BUDGET_EXCEEDED", False)
+    check = (await shop.post("/quota/check", {"requested_amount": "16"} | storage)).json()
+    assert (check["refused_by"], check["passes_at"]) == ("budget", None), "it rises by 3, from 0 16"
+
+
+async def test_a_counted_use_passes_in_the_next_window_whatever_its_amount(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    meter: dict[str, Any] = {"name": "Renders", "unit": "render", "kind": "count"}
+    renders: dict[str, Any] = {"feature_type": "renders"}
+
+    async def offer(**more: Any) -> None:
+        path, body = f"{V1}/admin/meters/renders", meter | more
+        answer = await shop.api.client.put(path, json=body, headers=shop.api.admin())
+        assert answer.status_code == 200, answer.text
+
+    await offer(feature_types=["renders"])
+    try:
+        await put(shop, "1", measure="meter", then="block", **renders)
+        await shop.record("100", **renders)
+        refused = await shop.post("/usage/record", {"usage_amount": "100"} | renders)
+        assert refused.json()["code"] == "BUDGET_EXCEEDED"
+        assert int(refused.headers["Retry-After"]) == 36 * 3600
+    finally:
+        await offer(is_active=False)
 
 
 async def test_of_fifty_at_once_no_more_get_through_than_the_budget_has(

@@ -18,6 +18,7 @@ from billing.metering.quotas import rules as quota_rules
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ID = UUID("01890000-0000-7000-8000-000000000000")
+ONE = (Decimal(1), Decimal(1))
 amounts = st.decimals(min_value=0, max_value=1000, places=2)
 
 
@@ -48,11 +49,11 @@ def test_a_budget_and_a_quota_of_one_meter_may_have_the_same_windows(
 
 
 def test_only_a_budget_that_blocks_and_measures_this_use_is_broken() -> None:
-    use = (Decimal(1), Decimal(3), "CREDIT")
+    use = (ONE, Decimal(3), "CREDIT")
     assert broken([budget()], "calls", *use) is not None
     assert broken([budget(is_blocking=False)], "calls", *use) is None
     assert broken([budget(measure="money")], "calls", *use) is None
-    assert broken([budget(measure="money")], "calls", Decimal(1), Decimal(3), "USD") is not None
+    assert broken([budget(measure="money")], "calls", ONE, Decimal(3), "USD") is not None
     units = budget(measure="meter", meter="calls", used=Decimal(10))
     assert broken([units], "calls", *use) == (units, AT)
     assert broken([units], "storage", *use) is None
@@ -61,7 +62,7 @@ def test_only_a_budget_that_blocks_and_measures_this_use_is_broken() -> None:
 @given(left=st.lists(amounts, max_size=5), cost=amounts)
 def test_the_tightest_of_the_broken_ones_speaks(left: list[Decimal], cost: Decimal) -> None:
     known = [budget(limit_amount=rest, used=Decimal(0)) for rest in left]
-    found = broken(known, "calls", Decimal(1), cost, "CREDIT")
+    found = broken(known, "calls", ONE, cost, "CREDIT")
     short = [rest for rest in left if rest < cost]
     assert (found.budget.remaining if found else None) == min(short, default=None)
 
@@ -69,7 +70,7 @@ def test_the_tightest_of_the_broken_ones_speaks(left: list[Decimal], cost: Decim
 def test_a_use_passes_when_the_last_of_the_broken_ones_begins_anew() -> None:
     soon = budget(limit_amount=Decimal(20), used=Decimal(20))
     later = budget(limit_amount=Decimal(20), used=Decimal(15), window_end=AT + timedelta(days=18))
-    found = broken([soon, later], "calls", Decimal(1), Decimal(10), "CREDIT")
+    found = broken([soon, later], "calls", ONE, Decimal(10), "CREDIT")
     assert found == (soon, AT + timedelta(days=18))
-    never = broken([soon, later], "calls", Decimal(1), Decimal(21), "CREDIT")
+    never = broken([soon, later], "calls", ONE, Decimal(21), "CREDIT")
     assert never == (soon, None)

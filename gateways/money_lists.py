@@ -42,7 +42,8 @@ def is_withdrawn(dispute: Listed) -> bool:
     """True if the payer's bank has the money: withdrawals are negative, and may be in another
     currency than the dispute.
     """
-    return sum(one["amount"] for one in dispute.get("balance_transactions") or ()) < 0
+    moved: int = sum(one["amount"] for one in dispute.get("balance_transactions") or ())
+    return moved < 0
 
 
 def page(kind: ObjectKind, body: Any) -> MoneyPage:

@@ -64,6 +64,11 @@ def test_a_saved_card_buys_at_once() -> None:
     ]
 
 
+def test_of_a_purchase_that_has_ended_the_open_payment_is_called_back_and_nobody_reminded() -> None:
+    coming = project(purchase(status="completed", unasked="pay_1"), 12)
+    assert [one.name for one in coming] == ["retire"]
+
+
 def test_a_purchase_paid_by_hand_awaits_its_approval() -> None:
     coming = project(purchase(submission="pay_2"), 12)
     assert [one.name for one in coming] == ["retire", "check", "remind"]

@@ -113,6 +113,20 @@ GIVEN_BACK: Final = (
         ("tests/unit/discounts/test_whose_period.py",),
     ),
     Mutant(
+        "a coupon that use has used up is off the next period's use too",
+        "billing/money/discounts/transitions.py",
+        "use_until=begun if over and one.code not in codes else None",
+        "use_until=None",
+        ("tests/unit/discounts/test_periods_of_use.py",),
+    ),
+    Mutant(
+        "a coupon stays while use is billed beside periods only",
+        "billing/money/discounts/transitions.py",
+        " or one.is_used",
+        "",
+        ("tests/unit/discounts/test_periods_of_use.py",),
+    ),
+    Mutant(
         "the coupon of a change is off the use before it",
         "billing/money/invoices/sums.py",
         " and not _is_other_use(line, discount.use_since, discount.use_until)",

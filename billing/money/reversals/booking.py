@@ -42,11 +42,12 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
     invoice = w.rows.get(Invoice, row.invoice_id)
     named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
     # A customer who keeps the credits was charged too high a price.
-    terms: dict[str, Any] = {"was_served": not _keeps(row), "lines": _lines(w, row, amount_minor)}
+    served = not _keeps(row)
+    lines = _lines(w, row, amount_minor)
     if isinstance(row, Refund) and row.way == "balance":
-        notes.credit_note(w, *named, to_balance=True, **terms)
+        notes.credit_note(w, *named, to_balance=True, lines=lines, was_served=served)
     elif amount_minor:
-        notes.reverse(w, *named, **terms)
+        notes.reverse(w, *named, lines=lines, was_served=served)
 
 
 def _lines(

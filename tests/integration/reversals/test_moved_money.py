@@ -15,9 +15,12 @@ from tests.integration.reversals.refunds_made import paid_for, refunded
 CANCEL = {"at": "now", "refund": "credit"}
 
 
+# By number: a test clock that stands still gives all payments one instant.
 PAYMENTS = """
-    SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s
-    ORDER BY created_at
+    SELECT p.stripe_payment_intent_id AS id
+    FROM payments p JOIN invoices i ON i.id = p.invoice_id
+    WHERE p.account_id = %(me)s
+    ORDER BY i.number
 """
 
 

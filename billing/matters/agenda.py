@@ -78,6 +78,13 @@ def head(steps: Iterable[Step], now: datetime | None = None) -> Step | None:
 
 CLOCK_SKEW: Final = timedelta(seconds=2)
 """The server's clock started the step; a worker's clock a little behind must not refuse it."""
+EARLY: Final = f"interval '{CLOCK_SKEW.total_seconds()} seconds'"
+"""The same in SQL: 0.1.0 dated what such a worker wrote before the period that it began."""
+
+
+def now_after(last: datetime, now: datetime) -> datetime:
+    """Return `now`, or `last` if that only seems to be still to come, because clocks differ."""
+    return last if now < last <= now + CLOCK_SKEW else now
 
 
 def due_head(plan: Iterable[Step], step: Step, now: datetime) -> Step | None:

@@ -4,10 +4,10 @@ The executor, the timeline and the random lives share them, so that planning is 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from billing.matters.agenda import State, Step, due_head
+from billing.matters.agenda import State, Step, due_head, now_after
 from billing.matters.effects import Effect, Facts, Rows, Work
 
 S = TypeVar("S", bound=State)
@@ -51,6 +51,20 @@ class Rules(Generic[S, F]):
             return step
         return found
 
+    def decide(self, rows: Rows, facts: F, step: Step) -> tuple[Step, Work[F]] | None:
+        """Decide a step; return it as planned, and its work. None: it is not due.
+
+        A worker whose clock is slightly behind decides at the time at which the step is due: what
+        it writes for a new period is never dated before that period.
+        """
+        planned = self.planned(rows, facts, step)
+        if planned is None:
+            return None
+        due = max(step.due, planned.due)  # a charge that was begun is planned for day zero
+        work = Work(rows, replace(facts, at=now_after(due, facts.at)))
+        self.transition(work, planned)
+        return planned, work
+
     def carry_out(
         self,
         rows: Rows,
@@ -62,14 +76,13 @@ class Rules(Generic[S, F]):
         rows, effects, calls, said = rows.copy(), list[Effect](), list[Any](), None
         begun: Step | None = None
         while True:
-            facts = facts_of(rows, said)
-            planned = self.planned(rows, facts, step)
-            if planned is None:
+            decided = self.decide(rows, facts_of(rows, said), step)
+            if decided is None:
                 raise LookupError(f"{step.key} is not due")
-            begun, work = begun or planned, Work(rows, facts)
-            self.transition(work, planned)
+            planned, work = decided
+            begun = begun or planned
             effects += work.effects
             if work.call is None:
-                return Course(rows, facts, begun, tuple(effects), tuple(calls), work.result)
+                return Course(rows, work.facts, begun, tuple(effects), tuple(calls), work.result)
             calls.append(work.call)
             said = answer(work.call)

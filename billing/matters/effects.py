@@ -241,7 +241,7 @@ class Facts:
     """The facts of a decision beside its rows; a kind adds its own."""
 
     at: datetime
-    """The account's now."""
+    """The account's now; for a step, not before it is due."""
     real_at: datetime
     new_id: Callable[[], UUID]
     """Ids are not pure, so they are handed in: a counter in tests, UUIDv7 in the product."""

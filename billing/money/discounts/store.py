@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.prepared import Prepared, given
+from billing.matters.agenda import EARLY
 from billing.money.discounts.schemas import IN_FORCE, Discount, DiscountStatus
 from billing.money.discounts.tables import discounts
 
 ROW: Final = "to_jsonb(x) || jsonb_build_object('percent', x.percent::text)"
 """A discount for the rows of a decision; its alias is `x`."""
 OF_PERIOD: Final = f"""(x.status IN {IN_FORCE}
-    OR x.status = 'ended' AND x.ended_at >= s.current_period_start)"""
+    OR x.status = 'ended' AND x.ended_at >= s.current_period_start - {EARLY})"""
 """True if it is in force, or ended within the current period of the subscription `s`."""
 _IN_FORCE: Final = Prepared(
     select(discounts)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from billing.core.money import round_exact
+from billing.matters.agenda import CLOCK_SKEW
 from billing.matters.effects import Do, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 
@@ -57,7 +58,9 @@ def _applies(one: Discount, begun: datetime, until: datetime | None) -> bool:
 
 
 def _is_used_up_since(one: Discount, begun: datetime) -> bool:
-    return one.periods_left == 0 and one.ended_at is not None and one.ended_at >= begun
+    """True if its last period is this one; 0.1.0 may have ended it a moment before."""
+    ended = one.ended_at
+    return one.periods_left == 0 and ended is not None and ended >= begun - CLOCK_SKEW
 
 
 def _in_turn(found: Iterable[Discount]) -> tuple[Discount, ...]:

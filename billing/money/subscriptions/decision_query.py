@@ -5,6 +5,7 @@ from functools import cache
 from sqlalchemy import text
 
 from billing.core.prepared import Prepared
+from billing.matters.agenda import EARLY
 from billing.money.discounts import store as discount_store
 from billing.money.dunning.store import ALL_PAUSED
 from billing.money.payments import reading
@@ -55,7 +56,7 @@ _INVOICES = f"""
                         SELECT c.id FROM invoices c JOIN subscriptions s ON s.id = c.subscription_id
                         WHERE :deciding AND s.id = :subject_id
                           AND c.workflow_id = :workflow_id
-                          AND c.created_at >= s.current_period_start
+                          AND c.created_at >= s.current_period_start - {EARLY}
                           AND (:changing OR :giving_back OR EXISTS (
                               SELECT FROM subscription_changes x
                               WHERE x.subscription_id = s.id AND x.status = 'pending'

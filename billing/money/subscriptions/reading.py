@@ -19,6 +19,7 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row, answers
 from billing.ledger.credits import rollover
 from billing.ledger.credits import service as credits
+from billing.matters.agenda import now_after
 from billing.matters.effects import Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.metering.limit_overrides import service as limit_overrides
@@ -106,7 +107,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
     (subscription,) = rows.of(Subscription)
     entries = (one for one in rows.of(BalanceEntry) if one.currency == subscription.currency)
     return SubscriptionFacts(
-        at=row["clock_at"] or real_at,
+        at=now_after(subscription.updated_at, row["clock_at"] or real_at),
         real_at=real_at,
         new_id=ids.new,
         answer=wanted.answer,

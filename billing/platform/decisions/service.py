@@ -108,21 +108,21 @@ async def decide(
             return asked
     read = Read(matter.subject_id, deciding=True, answer=answer, step=step)
     rows, facts = await engine.read(connection, read)
-    planned = engine.rules.planned(rows, facts, step)
-    if planned is None:
+    decided = engine.rules.decide(rows, facts, step)
+    if decided is None:
         state = engine.rules.view(rows, facts)
         await _save_head(connection, engine, matter, state, facts.at)
         return Done(state)
-    work = Work(rows, facts)
-    engine.rules.transition(work, planned)
+    planned, work = decided
+    at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     begun = _go_on(engine, work, planned, may_call) if result is not None else None
     await _write(connection, engine, read, work, read_again=_ORACLE)
-    state = engine.rules.view(work.rows, facts)
+    state = engine.rules.view(work.rows, work.facts)
     if result is not None:
-        await _finish(connection, engine, matter, planned, result, state, facts.at)
+        await _finish(connection, engine, matter, planned, result, state, at)
     elif work.call is None:  # else the step stays the head, until it is decided again
-        await _save_head(connection, engine, matter, state, facts.at)
+        await _save_head(connection, engine, matter, state, at)
     late = max(timedelta(), facts.real_at - planned.due) if result is not None else None
     woken = await _woken_by(connection, matter, work)
     return Done(state, call=work.call, lateness=late, born=born_by(work), woken=woken, begun=begun)
@@ -169,14 +169,13 @@ async def _ask(
 ) -> Done[S] | None:
     """Return the step's provider call if it changes no row, without a lock; None: decide it."""
     rows, facts = await engine.read(connection, Read(matter.subject_id, locked=False))
-    planned = engine.rules.planned(rows, facts, step)
-    if planned is None:
+    decided = engine.rules.decide(rows, facts, step)
+    if decided is None:
         return None
-    work = Work(rows, facts)
-    engine.rules.transition(work, planned)
+    _, work = decided
     if work.call is None or work.effects:
         return None
-    return Done(engine.rules.view(rows, facts), call=work.call)
+    return Done(engine.rules.view(rows, work.facts), call=work.call)
 
 
 async def command(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from billing.matters.agenda import EARLY
 from billing.money.invoices.schemas import PRORATION
 from billing.money.refunds.remaining import KEPT
 
@@ -59,7 +60,7 @@ def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> s
         WITH RECURSIVE source(id, own_share, moved) AS (
             SELECT i.id, {_OWN_SHARE}, 0::numeric
             FROM invoices i
-            WHERE i.subscription_id = {subscription} AND i.created_at >= {since}
+            WHERE i.subscription_id = {subscription} AND i.created_at >= {since} - {EARLY}
               AND i.status = 'paid'
               AND EXISTS (SELECT FROM invoice_lines l
                           WHERE l.invoice_id = i.id AND l.kind IN ('plan', 'add_on')

@@ -3,10 +3,8 @@
 from typing import Final
 
 from billing.core import keys
-from billing.matters.agenda import CLOCK_SKEW
+from billing.matters.agenda import EARLY
 
-# A renewal may be decided, and grant its credits, this long before its cycle starts.
-_EARLY: Final = f"interval '{CLOCK_SKEW.total_seconds()} seconds'"
 # A resumption for nothing brings no credits for the time of the cycle that was paused.
 _BEGAN: Final = """
         WITH RECURSIVE began(at, cut_at) AS (
@@ -30,7 +28,7 @@ LOTS: Final = f"""
     SELECT jsonb_build_object(
         'grant_key', x.grant_key,
         'is_cut', coalesce(x.created_at < began.cut_at, false),
-        'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start - {_EARLY},
+        'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start - {EARLY},
         'unspent', (x.remaining - x.held)::text,
         'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
         'refunded', (
@@ -54,7 +52,7 @@ LOTS: Final = f"""
           -- A free plan grants its credits once a month, to whichever subscription came first.
           WHEN starts_with(x.grant_key, public_id('acc', s.account_id) || '/')
               THEN s.amount_minor = 0 OR began.cut_at IS NOT NULL
-          ELSE x.created_at >= began.since - {_EARLY} AND EXISTS (
+          ELSE x.created_at >= began.since - {EARLY} AND EXISTS (
               SELECT FROM credit_transactions t
               WHERE t.key = x.grant_key AND t.account_id = x.account_id
                 AND t.subject = public_id('sub', s.id)) END"""  # noqa: S608 - constants

@@ -17,8 +17,9 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from billing.core import ids
-from billing.core.batcher import Batcher, Lanes, Turns
+from billing.core.batcher import SLOW_KEYS, Batcher, Lanes, Turns
 from billing.core.database import Database
+from billing.core.database_errors import is_busy, took_too_long
 from billing.metering.usage import sql_batch
 from billing.metering.usage.rules import MAX_ROWS
 from billing.metering.usage.schemas import Recorded, Use
@@ -64,6 +65,8 @@ NOT_SOON: Final = "55P03"
 NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
 BROKEN: Final = Recorded("INTERNAL", UUID(int=0))
 """Nothing was done: the statement fails because of this account alone."""
+BUSY: Final = Recorded("UNAVAILABLE", UUID(int=0))
+"""Nothing was done: this account alone takes too long, or is not to be had now."""
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """After a statement met an event recorded before, this many statements look for events first.
@@ -108,14 +111,16 @@ class HoldUsageBatcher:
 
     async def _apart(self, uses: Sequence[Use]) -> list[Recorded]:
         """Record uses together, or one by one where that fails."""
+
+        async def alone(places: Sequence[int]) -> dict[int, Recorded]:
+            return dict(zip(places, await self._write([uses[one] for one in places]), strict=True))
+
         try:
             return await self._write(uses)
         except DBAPIError as error:
             _demand_own(error)
-            if len(uses) == 1:
-                _log.exception("a use of a batch failed: account %s", uses[0].account_id)
-                return [BROKEN]
-        return [(await self._apart([use]))[0] for use in uses]
+        found = await _each_apart(uses, [[place] for place in range(len(uses))], alone)
+        return [found[place] for place in range(len(uses))]
 
     async def _write(self, uses: Sequence[Use]) -> list[Recorded]:
         async with self._database.tenant(*{use.account_id for use in uses}) as connection:
@@ -207,18 +212,17 @@ class UsageBatcher:
 
         An account for which the statement fails alone has only its own uses refused.
         """
-        try:
-            return await self._whole(uses, part, wait)
-        except DBAPIError as error:
-            _demand_own(error)
-            if len(part) == 1:
-                places = part[0][1]
-                _log.exception("a batch failed: account %s", uses[places[0]].account_id)
-                return dict.fromkeys(places, BROKEN)
-        answers: dict[int, Recorded] = {}
-        for one in part:
-            answers |= await self._apart(uses, [one], wait)
-        return answers
+        if len(part) > 1:
+            try:
+                return await self._whole(uses, part, wait)
+            except DBAPIError as error:
+                _demand_own(error)
+        numbers = {places[0]: number for number, places in part}
+
+        async def alone(places: Sequence[int]) -> dict[int, Recorded]:
+            return await self._whole(uses, [(numbers[places[0]], places)], wait)
+
+        return await _each_apart(uses, [places for _, places in part], alone)
 
     def _size(self) -> Size:
         return SHORT if monotonic() < self._single_at + ABOUT_SECONDS else LONG
@@ -280,9 +284,39 @@ class UsageBatcher:
         return done.answers
 
 
+async def _each_apart(
+    uses: Sequence[Use],
+    groups: Iterable[Sequence[int]],
+    record: Callable[[Sequence[int]], Awaitable[dict[int, Recorded]]],
+) -> dict[int, Recorded]:
+    """Record groups of uses, each of one account, one after the other.
+
+    An account for which that fails has only its own uses refused; once two accounts take too long,
+    the cause is not an account.
+    """
+    answers: dict[int, Recorded] = {}
+    slow = set[UUID]()
+    for places in groups:
+        account_id, refused = uses[places[0]].account_id, BUSY
+        if account_id not in slow:
+            try:
+                answers |= await record(places)
+                continue
+            except DBAPIError as error:
+                _demand_own(error)
+                if took_too_long(error):
+                    slow.add(account_id)
+                if len(slow) >= SLOW_KEYS:
+                    raise
+                refused = BUSY if is_busy(error) else BROKEN
+                _log.exception("uses of a batch failed: account %s", account_id)
+        answers |= dict.fromkeys(places, refused)
+    return answers
+
+
 def _demand_own(error: DBAPIError) -> None:
-    """Raise errors that affect all accounts: the database is unavailable, busy or too slow."""
-    if isinstance(error, (OperationalError, InterfaceError)):
+    """Raise errors that affect all accounts: the database is unavailable or full."""
+    if isinstance(error, (OperationalError, InterfaceError)) and not is_busy(error):
         raise error
 
 

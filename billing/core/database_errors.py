@@ -30,6 +30,13 @@ def took_too_long(error: BaseException) -> bool:
     return isinstance(origin_of(error), psycopg.errors.QueryCanceled)
 
 
+def is_busy(error: BaseException) -> bool:
+    """True if the statement was canceled or refused because of the rows it asked for: they took
+    too long, or are not to be had now. A statement on other rows may succeed.
+    """
+    return took_too_long(error) or isinstance(origin_of(error), psycopg.errors.LockNotAvailable)
+
+
 def takes_no_writes(error: BaseException) -> bool:
     """True if the server is read-only, such as the former primary after a failover.
 

@@ -10,9 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, LockNotAvailable, QueryCanceled
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from api.batching import usage_batcher as recording
 from api.batching.usage_batcher import UsageBatcher
@@ -83,13 +83,24 @@ async def test_rows_of_a_batch_do_not_wait_for_somebody_else_s_account(new_shop:
     assert [entry["amount"] for entry in entries["data"]] == ["-4.00"], "paid by one entry"
 
 
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (IntegrityError("a statement", None, CheckViolation("below zero")), 500, "INTERNAL"),
+        (OperationalError("a statement", None, QueryCanceled("timeout")), 503, "UNAVAILABLE"),
+        (OperationalError("a statement", None, LockNotAvailable("parts")), 503, "UNAVAILABLE"),
+    ],
+)
 async def test_an_account_that_cannot_be_written_refuses_nobody_else(
-    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+    new_shop: NewShop,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: DBAPIError,
+    status: int,
+    code: str,
 ) -> None:
     broken, *others = [await new_shop("10") for _ in range(4)]
     recorder = broken.api.app.state.services.usage_batcher
     once, held = recorder._once, recorder._paid_by_holds._write
-    failure = IntegrityError("a statement", None, CheckViolation("an amount is below zero"))
 
     async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
         if any(uses[place].account_id == broken.id for _, places in owned for place in places):
@@ -108,10 +119,27 @@ async def test_an_account_that_cannot_be_written_refuses_nobody_else(
         row["hold_id"] = await hold(shop)
     done = await batch(rows, broken)
     assert [one["status"] for one in done["results"]] == ["rejected"] * 2 + ["recorded"] * 6
-    assert (done["results"][0]["code"], done["results"][1]["retry"]) == ("INTERNAL", True)
+    assert (done["results"][0]["code"], done["results"][1]["retry"]) == (code, True)
     assert [await shop.balance() for shop in others] == [6, 6, 6]
     alone = await broken.post("/usage/batch", {"events": [USE]})
-    assert (alone.status_code, alone.json()["code"]) == (500, "INTERNAL")
+    assert (alone.status_code, alone.json()["code"]) == (status, code)
+
+
+async def test_if_two_accounts_take_too_long_the_database_does(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shops = [await new_shop("10") for _ in range(5)]
+    recorder = UsageBatcher(shops[0].api.database)
+    tried = list[int]()
+
+    async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
+        tried.append(len(owned))
+        raise OperationalError("a statement", None, QueryCanceled("timeout"))
+
+    monkeypatch.setattr(recorder, "_once", fail)
+    with pytest.raises(OperationalError):
+        await recorder.many([Use(shop.id, KIND, "1000") for shop in shops])
+    assert tried == [5, 1, 1]
 
 
 async def test_batches_are_short_while_single_uses_are_about(

@@ -173,9 +173,18 @@ async def expire(
 ) -> Expired:
     """End every lot and hold whose time has come by `at`, each with its entry.
 
-    Errors: NOT_FOUND.
+    Errors: NOT_FOUND; sqlalchemy's DBAPIError if there are too many for one statement
+    (`expire_ahead`).
     """
     return await _call(connection, sql_calls.EXPIRE, Expired, account_id=account_id, at=at)
+
+
+async def expire_ahead(connection: AsyncConnection, account_id: UUID) -> int:
+    """End a part of the holds and lots whose time has come, those that ended first; return how
+    many holds.
+    """
+    row = await sql_calls.EXPIRE_AHEAD.one(connection, account_id=account_id, at=None)
+    return row["holds"] or 0
 
 
 async def expire_lot(

@@ -66,6 +66,7 @@ HOLD_MANY: Final = _call("credit_hold_many_v2", "items credit_hold_item_v2[], at
 CAPTURE_MANY: Final = _call("credit_capture_many", "items credit_capture_item[], at timestamptz")
 RELEASE: Final = _call("credit_release", "account_id uuid, hold_id uuid, at timestamptz")
 EXPIRE: Final = _call("credit_expire", "account_id uuid, at timestamptz")
+EXPIRE_AHEAD: Final = _call("credit_expire_ahead", "account_id uuid, at timestamptz")
 EXPIRE_LOT: Final = _call(
     "credit_expire_lot", "account_id uuid, grant_key text, at timestamptz, reason text"
 )

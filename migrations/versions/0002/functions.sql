@@ -4,6 +4,14 @@ CREATE TYPE credit_hold_item_v2 AS (
     account_id uuid, amount numeric, key text, hash text, reason text, expires_at timestamptz,
     lifetime interval, scope text, paid_only boolean, subject text, made_by text);
 
+CREATE TYPE credit_return AS (hold_id uuid, lot_id uuid, amount numeric, at timestamptz);
+
+CREATE TYPE credit_share AS (
+    place bigint, hold_id uuid, lot_id uuid, amount numeric, at timestamptz, clawed numeric,
+    expired numeric);
+
+CREATE TYPE credit_fact AS (type text, data jsonb, at timestamptz);
+
 CREATE TYPE quota_timed_use AS (
     id uuid, user_id text, organization_id text, meter text, amount numeric, at timestamptz,
     period_start timestamptz);
@@ -332,23 +340,63 @@ AS $$
     SELECT array_agg(id ORDER BY place) FROM items
 $$;
 
-CREATE OR REPLACE FUNCTION credit_expire_unspent(
-    p_account_id uuid, p_lot_id uuid, p_at timestamptz, p_reason text)
-RETURNS numeric
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION credit_expire_ahead(
+    p_account_id uuid, p_at timestamptz DEFAULT NULL, OUT verdict text, OUT holds integer)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
-    unspent numeric := (SELECT l.remaining - l.held FROM credit_lots AS l WHERE l.id = p_lot_id);
-    own_key text := public_id('lot', p_lot_id) || '/expire';
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_lock(p_account_id, p_at);
 BEGIN
-    IF unspent > 0 THEN
-        IF EXISTS (SELECT FROM credit_transactions AS t WHERE t.key = own_key) THEN
-            own_key := own_key || '/' || (
-                SELECT b.seq + 1 FROM credit_balances AS b WHERE b.account_id = p_account_id);
-        END IF;
-        PERFORM credit_expire_part(p_account_id, p_lot_id, unspent, own_key, p_at, p_reason);
+    verdict := credit_verdict(as_of, false, false);
+    IF verdict = 'ok' THEN
+        SELECT s.holds INTO holds FROM credit_settle_part(p_account_id, as_of) AS s;
     END IF;
-    RETURN unspent;
+    PERFORM set_config('app.accounts', shown, true);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_expire_lot(
+    p_account_id uuid, p_grant_key text, p_at timestamptz DEFAULT NULL,
+    p_reason text DEFAULT 'ended',
+    OUT verdict text, OUT expired numeric, OUT held numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_account_id, p_at);
+    lot record;
+BEGIN
+    SELECT l.id, l.expires_at, l.held INTO lot
+    FROM credit_lots AS l WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
+    verdict := credit_verdict(as_of, false, false);
+    IF verdict = 'ok' AND lot.id IS NULL THEN
+        verdict := 'no_grant';
+    ELSIF verdict = 'ok' THEN
+        IF lot.expires_at > as_of OR lot.expires_at IS NULL THEN
+            UPDATE credit_lots SET expires_at = as_of WHERE id = lot.id;
+            PERFORM credit_return_held(
+                p_account_id, ARRAY[ROW(NULL, lot.id, 0, as_of)::credit_return], p_reason);
+        END IF;
+        held := lot.held;
+        SELECT coalesce(-sum(p.amount), 0) INTO expired
+        FROM credit_transaction_lots AS p
+        JOIN credit_transactions AS t ON t.id = p.transaction_id
+        WHERE p.lot_id = lot.id AND t.kind = 'expire';
+    END IF;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_expiry_key(p_lot text, p_seq bigint) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT p_lot || '/expire' || CASE
+        WHEN EXISTS (SELECT FROM credit_transactions AS t WHERE t.key = p_lot || '/expire')
+            THEN '/' || p_seq ELSE '' END
 $$;
 
 CREATE OR REPLACE FUNCTION credit_first_lots(
@@ -662,6 +710,19 @@ CREATE OR REPLACE TRIGGER credit_end
     WHEN (NEW.expires_at IS DISTINCT FROM OLD.expires_at)
     EXECUTE FUNCTION credit_keep_end();
 
+CREATE OR REPLACE FUNCTION credit_next_part(p_account_id uuid, p_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT h.expires_at FROM credit_holds AS h
+    WHERE h.account_id = p_account_id AND h.status = 'open' AND h.expires_at <= p_at
+    ORDER BY h.expires_at OFFSET credit_part_size() LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION credit_part_size() RETURNS integer
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT 10000
+$$;
+
 CREATE OR REPLACE FUNCTION credit_pay_debt(
     p_account_id uuid, p_part credit_part, p_key text, p_subject text, p_at timestamptz)
 RETURNS void
@@ -724,18 +785,27 @@ CREATE OR REPLACE FUNCTION credit_publish(
 RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM credit_publish_all(p_account_id, ARRAY[ROW(p_type, p_data, p_at)::credit_fact]);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_publish_all(p_account_id uuid, p_facts credit_fact[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    account text := public_id('acc', p_account_id);
+BEGIN
     WITH numbered AS (
-        UPDATE credit_balances SET event_seq = 1
+        UPDATE credit_balances SET event_seq = cardinality(p_facts)
             + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
         WHERE account_id = p_account_id
-        RETURNING event_seq
+        RETURNING event_seq - cardinality(p_facts) AS before
     )
     INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
     SELECT
-        uuidv7(), p_account_id, event_seq, 'evt.billing.' || p_type,
-        jsonb_build_object('account_id', public_id('acc', p_account_id)) || p_data,
-        p_at, clock_timestamp()
-    FROM numbered;
+        uuidv7(), p_account_id, n.before + f.place, 'evt.billing.' || f.type,
+        jsonb_build_object('account_id', account) || f.data, f.at, clock_timestamp()
+    FROM numbered AS n CROSS JOIN unnest(p_facts) WITH ORDINALITY AS f(type, data, at, place);
 END;
 $$;
 
@@ -744,40 +814,15 @@ CREATE OR REPLACE FUNCTION credit_release_lots(
 RETURNS numeric
 LANGUAGE plpgsql AS $$
 DECLARE
-    part record;
-    lot record;
-    key text;
-    claim numeric;
-    expired numeric := 0;
-BEGIN
-    FOR part IN
-        SELECT h.lot_id, least(h.amount, h.reach - p_keep) AS amount
+    expired numeric := credit_return_held(p_account_id, ARRAY(
+        SELECT ROW(p_hold_id, h.lot_id, least(h.amount, h.reach - p_keep), p_at)::credit_return
         FROM (
             SELECT lot_id, position, amount, sum(amount) OVER (ORDER BY position) AS reach
             FROM credit_hold_lots
             WHERE hold_id = p_hold_id) AS h
         WHERE h.reach > p_keep
-        ORDER BY h.position
-    LOOP
-        key := public_id('hld', p_hold_id) || '/' || public_id('lot', part.lot_id);
-        SELECT l.claimed, l.expires_at INTO lot FROM credit_lots AS l WHERE l.id = part.lot_id;
-        claim := least(lot.claimed, part.amount);
-        UPDATE credit_lots
-        SET held = held - part.amount, claimed = claimed - claim, clawed = clawed + claim
-        WHERE id = part.lot_id;
-        UPDATE credit_balances SET held = held - part.amount WHERE account_id = p_account_id;
-        IF claim > 0 THEN
-            PERFORM credit_post(
-                ROW(p_account_id, 'clawback', key || '/clawback', NULL, 'released',
-                    public_id('hld', p_hold_id), NULL, p_at),
-                ARRAY[ROW(part.lot_id, -claim)::credit_part]);
-        END IF;
-        IF lot.expires_at <= p_at AND part.amount > claim THEN
-            PERFORM credit_expire_part(
-                p_account_id, part.lot_id, part.amount - claim, key || '/expire', p_at, 'released');
-            expired := expired + part.amount - claim;
-        END IF;
-    END LOOP;
+        ORDER BY h.position), 'released');
+BEGIN
     PERFORM usage_settle_soon(p_account_id, p_at);
     RETURN expired;
 END;
@@ -841,6 +886,88 @@ BEGIN
         END IF;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_return_held(
+    p_account_id uuid, p_returns credit_return[], p_reason text)
+RETURNS numeric
+LANGUAGE plpgsql
+SET enable_hashjoin = on
+AS $$
+DECLARE
+    before credit_balances := (
+        SELECT b FROM credit_balances AS b WHERE b.account_id = p_account_id);
+    shares credit_share[] := ARRAY(SELECT s FROM credit_shares(p_returns) AS s);
+    sums record;
+BEGIN
+    SELECT coalesce(sum(s.amount), 0) AS amount, coalesce(sum(s.expired), 0) AS expired,
+        coalesce(sum(s.clawed + s.expired), 0) AS gone,
+        count(*) FILTER (WHERE s.clawed > 0) + count(*) FILTER (WHERE s.expired > 0) AS entries,
+        max(s.at) FILTER (WHERE s.clawed + s.expired > 0) AS last_at
+    INTO sums FROM unnest(shares) AS s WHERE s.lot_id IS NOT NULL;
+    UPDATE credit_lots AS l
+    SET held = l.held - s.amount, claimed = l.claimed - s.clawed, clawed = l.clawed + s.clawed,
+        remaining = l.remaining - s.gone, is_open = l.remaining > s.gone
+    FROM (
+        SELECT u.lot_id, sum(u.amount) AS amount, sum(u.clawed) AS clawed,
+            sum(u.clawed + u.expired) AS gone
+        FROM unnest(shares) AS u GROUP BY u.lot_id) AS s
+    WHERE l.id = s.lot_id AND s.amount + s.gone > 0;
+    UPDATE credit_balances
+    SET held = held - sums.amount, balance = balance - sums.gone, seq = seq + sums.entries,
+        last_at = greatest(last_at, sums.last_at)
+    WHERE account_id = p_account_id;
+    IF sums.entries > 0 OR EXISTS (SELECT FROM unnest(shares) AS s WHERE s.lot_id IS NULL) THEN
+        PERFORM credit_return_write(before, shares, p_reason);
+    END IF;
+    RETURN sums.expired;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_return_write(
+    p_before credit_balances, p_shares credit_share[], p_reason text)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_hashjoin = on
+AS $$
+DECLARE
+    facts credit_fact[];
+BEGIN
+    WITH entries AS MATERIALIZED (
+        SELECT uuidv7() AS id, s.place, s.lot_id, s.at, e.kind, e.amount,
+            p_before.seq + row_number() OVER w AS seq,
+            p_before.balance - sum(e.amount) OVER w AS balance,
+            public_id('lot', s.lot_id) AS lot, public_id('hld', s.hold_id) AS hold,
+            CASE WHEN s.hold_id IS NULL THEN p_reason ELSE 'released' END AS reason
+        FROM unnest(p_shares) AS s CROSS JOIN LATERAL (
+            VALUES ('clawback', s.clawed), ('expire', s.expired)) AS e(kind, amount)
+        WHERE s.lot_id IS NOT NULL AND e.amount > 0
+        WINDOW w AS (ORDER BY s.place, e.kind)
+    ), written AS (
+        INSERT INTO credit_transactions (
+            id, account_id, seq, kind, amount, balance_after, used_after, key, reason, subject,
+            at, real_at)
+        SELECT e.id, p_before.account_id, e.seq, e.kind, -e.amount, e.balance, p_before.used,
+            coalesce(e.hold || '/' || e.lot || '/' || e.kind, credit_expiry_key(e.lot, e.seq)),
+            e.reason, CASE e.kind WHEN 'clawback' THEN e.hold ELSE e.lot END,
+            greatest(p_before.last_at, e.at), clock_timestamp()
+        FROM entries AS e
+    ), split AS (
+        INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
+        SELECT e.id, e.lot_id, p_before.account_id, -e.amount FROM entries AS e
+    )
+    SELECT array_agg(ROW(f.type, f.data, f.at)::credit_fact ORDER BY f.place) INTO facts
+    FROM (
+        SELECT e.place, e.at, 'credits.expired' AS type, jsonb_build_object(
+            'lot_id', e.lot, 'credits', public_decimal(e.amount),
+            'balance', public_decimal(e.balance), 'reason', e.reason) AS data
+        FROM entries AS e WHERE e.kind = 'expire'
+        UNION ALL
+        SELECT s.place, s.at, 'credits.hold_expired', jsonb_build_object(
+            'hold_id', public_id('hld', s.hold_id), 'credits', public_decimal(s.amount))
+        FROM unnest(p_shares) AS s WHERE s.lot_id IS NULL) AS f;
+    PERFORM credit_publish_all(p_before.account_id, facts) WHERE facts IS NOT NULL;
 END;
 $$;
 
@@ -915,6 +1042,60 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_settle(
+    p_account_id uuid, p_at timestamptz, OUT credits numeric, OUT holds integer)
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF credit_next_part(p_account_id, p_at) IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+            MESSAGE = 'holds of this account expire in parts, which are not done yet';
+    END IF;
+    SELECT s.credits, s.holds INTO credits, holds FROM credit_settle_part(p_account_id, p_at) AS s;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_settle_part(
+    p_account_id uuid, p_at timestamptz, OUT credits numeric, OUT holds integer)
+LANGUAGE plpgsql AS $$
+DECLARE
+    rest_at timestamptz := credit_next_part(p_account_id, p_at);
+    due uuid[] := ARRAY(
+        SELECT h.id FROM credit_holds AS h
+        WHERE h.account_id = p_account_id AND h.status = 'open' AND h.expires_at <= p_at
+        ORDER BY h.expires_at, h.id LIMIT credit_part_size());
+    first_at timestamptz := (SELECT h.expires_at FROM credit_holds AS h WHERE h.id = due[1]);
+BEGIN
+    credits := credit_return_held(p_account_id, ARRAY(
+        SELECT ROW(r.hold_id, r.lot_id, r.amount, r.at)::credit_return
+        FROM (
+            SELECT h.id AS hold_id, p.lot_id, p.amount, h.expires_at AS at, h.id, p.position
+            FROM credit_holds AS h JOIN credit_hold_lots AS p ON p.hold_id = h.id
+            WHERE h.id = ANY (due)
+            UNION ALL
+            SELECT h.id, NULL, h.amount, h.expires_at, h.id, NULL
+            FROM credit_holds AS h WHERE h.id = ANY (due)
+            UNION ALL
+            SELECT NULL, l.id, 0, l.expires_at, l.id, NULL
+            FROM credit_lots AS l
+            WHERE l.account_id = p_account_id AND l.is_open AND l.expires_at <= p_at
+                AND coalesce(l.expires_at < rest_at, true)) AS r
+        ORDER BY r.at, r.hold_id IS NULL, r.id, r.position NULLS LAST), 'expired');
+    UPDATE credit_holds AS h SET status = 'expired', resolved_at = h.expires_at
+    WHERE h.id = ANY (due);
+    holds := cardinality(due);
+    IF holds > 0 THEN
+        PERFORM usage_settle_soon(p_account_id, first_at);
+    END IF;
+    UPDATE credit_balances
+    SET next_expiry = coalesce(rest_at, least(
+        (SELECT min(expires_at) FROM credit_lots
+         WHERE account_id = p_account_id AND is_open AND expires_at > p_at),
+        (SELECT min(expires_at) FROM credit_holds
+         WHERE account_id = p_account_id AND status = 'open' AND expires_at > p_at)))
+    WHERE account_id = p_account_id;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_settle_returned(
     p_account_id uuid, p_part credit_part, p_key text, p_subject text,
     p_at timestamptz)
@@ -949,6 +1130,26 @@ BEGIN
             p_account_id, ROW(p_part.lot_id, rest)::credit_part, key, p_subject, p_at);
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_shares(p_returns credit_return[]) RETURNS SETOF credit_share
+LANGUAGE sql STABLE AS $$
+    SELECT s.place, s.hold_id, s.lot_id, s.amount, s.at, s.clawed, CASE
+        WHEN s.hold_id IS NOT NULL THEN s.expired
+        ELSE s.free + sum(s.amount - s.clawed - s.expired) OVER (
+            PARTITION BY s.lot_id ORDER BY s.place) END
+    FROM (
+        SELECT c.place, c.hold_id, c.lot_id, c.amount, c.at, c.free, c.clawed,
+            CASE WHEN c.expires_at <= c.at AND c.hold_id IS NOT NULL
+                THEN c.amount - c.clawed ELSE 0 END AS expired
+        FROM (
+            SELECT r.place, r.hold_id, r.lot_id, r.amount, r.at, l.expires_at,
+                l.remaining - l.held AS free,
+                least(l.claimed, sum(r.amount) OVER w)
+                    - least(l.claimed, sum(r.amount) OVER w - r.amount) AS clawed
+            FROM unnest(p_returns) WITH ORDINALITY AS r(hold_id, lot_id, amount, at, place)
+            LEFT JOIN credit_lots AS l ON l.id = r.lot_id
+            WINDOW w AS (PARTITION BY r.lot_id ORDER BY r.place)) AS c) AS s
 $$;
 
 CREATE OR REPLACE FUNCTION account_watch(

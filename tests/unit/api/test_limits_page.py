@@ -47,6 +47,12 @@ _ROWS: Final = dict(
 _SET: Final = Settings()
 
 
+def _part_size() -> str:
+    """The holds of one part: the one figure of this page that only SQL knows."""
+    path = ROOT / "billing" / "ledger" / "credits" / "sql" / "credit_part_size.sql"
+    return path.read_text().rpartition("SELECT ")[2].split()[0]
+
+
 def length(time: timedelta) -> str:
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         count, rest = divmod(int(time.total_seconds()), size)
@@ -103,6 +109,7 @@ def rate(notation: str) -> str:
         ("a hold of credits", [
             length(ledger_holds.LIFETIME), length(timedelta(seconds=holds.MAX_HOLD_SECONDS)),
         ]),
+        ("holds of one account that expire together", [int(_part_size())]),
         ("a purchase *", [length(timedelta(hours=_SET.purchase_expiry_hours))]),
         ("a purchase by hand, until its transfer is reported *", [
             length(timedelta(days=_SET.manual_expiry_days)),

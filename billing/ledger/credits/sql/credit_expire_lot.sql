@@ -22,7 +22,8 @@ BEGIN
     ELSIF verdict = 'ok' THEN
         IF lot.expires_at > as_of OR lot.expires_at IS NULL THEN
             UPDATE credit_lots SET expires_at = as_of WHERE id = lot.id;
-            PERFORM credit_expire_unspent(p_account_id, lot.id, as_of, p_reason);
+            PERFORM credit_return_held(
+                p_account_id, ARRAY[ROW(NULL, lot.id, 0, as_of)::credit_return], p_reason);
         END IF;
         held := lot.held;
         SELECT coalesce(-sum(p.amount), 0) INTO expired

@@ -35,6 +35,18 @@ CREATE TYPE credit_capture_answer AS (
 -- What one lot gives, or gets.
 CREATE TYPE credit_part AS (lot_id uuid, amount numeric);
 
+-- What a hold gives back to a lot; without a hold, a lot whose time is over; without a lot, a hold
+-- that expired.
+CREATE TYPE credit_return AS (hold_id uuid, lot_id uuid, amount numeric, at timestamptz);
+
+-- A return with what a clawback takes of it, and what expires.
+CREATE TYPE credit_share AS (
+    place bigint, hold_id uuid, lot_id uuid, amount numeric, at timestamptz, clawed numeric,
+    expired numeric);
+
+-- A fact for the outside, before it has its number.
+CREATE TYPE credit_fact AS (type text, data jsonb, at timestamptz);
+
 -- A ledger row as its verb describes it; credit_post adds what the balance says.
 CREATE TYPE credit_posting AS (
     account_id uuid, kind text, key text, hash text, reason text, subject text, detail jsonb,

@@ -1,8 +1,8 @@
 """Passes over many items, page by page, with heartbeats.
 
 `pass_over` checks every item, a few at once; each heartbeat has the position, so that a retry
-continues there. `drain` deletes pages until one is empty; `drain_along` does so in an order.
-`each_apart` runs the parts of a job independently of each other.
+continues there. `drain` deletes pages until one is empty; `drain_along` does so in an order,
+`drain_each` thing by thing. `each_apart` runs the parts of a job independently of each other.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.service import RPCError
@@ -93,6 +93,41 @@ async def drain_along(
         if last is None:
             return total
         place = last
+
+
+async def drain_each(
+    database: Database,
+    following: Callable[[AsyncConnection, K], Awaitable[tuple[K, int] | None]],
+    take: Callable[[AsyncConnection, K], Awaitable[None]],
+    after: K,
+) -> int:
+    """Take things in an order, each in its own transaction; return how many items they had.
+
+    `following` returns the thing behind a position and its items, or None at the end. One that
+    fails is logged, and left to the next try. Errors: Undone, with the failed things, after all
+    others are taken. If the database is away, its error at once.
+    """
+    total, place, failed = 0, after, dict[K, Exception]()
+    while True:
+        async with heartbeating(), database.operator() as connection:
+            found = await following(connection, place)
+        if found is None:
+            break
+        place, items = found
+        try:
+            async with heartbeating(), database.operator() as connection:
+                await take(connection, place)
+            total += items
+        except DBAPIError as error:
+            if database_is_away(error):
+                raise
+            _logger.exception("%s could not be taken", place)
+            failed[place] = error
+        activity.heartbeat()
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise Undone(f"{len(failed)} not done, such as {name}") from why
+    return total
 
 
 async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[str, int]:

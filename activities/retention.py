@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from activities.paged_scan import drain, drain_along
+from activities.paged_scan import drain, drain_along, drain_each
 from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.metering.quotas import service as quotas
@@ -44,10 +44,10 @@ async def _payloads(database: Database, before: datetime) -> int:
 
 
 async def _expired_claims(database: Database, before: datetime) -> int:
-    def page(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[int, UUID | None]]:
-        return quotas.expire(connection, before, after)
+    def following(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[UUID, int] | None]:
+        return quota_store.expired(connection, before, after)
 
-    return await drain_along(database, page, UUID(int=0))
+    return await drain_each(database, following, quotas.expire, UUID(int=0))
 
 
 async def _claims(database: Database, before: datetime) -> int:

@@ -213,20 +213,10 @@ async def claim(
     return before.model_copy(update={"allowed": allowed, **found})
 
 
-async def expire(
-    connection: AsyncConnection, before: datetime, after: UUID
-) -> tuple[int, UUID | None]:
-    """Release the expired claims of the next account that has used nothing since to release them.
-
-    Returns how many, and the account; None after the last one.
-    """
-    found = await store.expired(connection, before, after)
-    if found is None:
-        return 0, None
-    account_id, claims = found
+async def expire(connection: AsyncConnection, account_id: UUID) -> None:
+    """Release the expired claims of an account that has used nothing since to release them."""
     await credits.lock(connection, account_id)
     await store.expire(connection, account_id, await clock.now(connection, account_id))
-    return claims, account_id
 
 
 async def put(connection: AsyncConnection, account_id: UUID, wanted: NewQuota) -> Quota:

@@ -1397,29 +1397,24 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     zone text := quota_zone(p_account_id);
-    concerned uuid[] := quota_concerned(p_account_id, p_uses);
     quota record;
     percent integer;
 BEGIN
     IF EXISTS (
-        SELECT FROM billing_quotas WHERE id = ANY (concerned) AND span_seconds IS NOT NULL)
+        SELECT FROM billing_quotas WHERE id = ANY (quota_concerned(p_account_id, p_uses))
+            AND span_seconds IS NOT NULL)
     THEN
-        PERFORM quota_count_slices(p_account_id, concerned, p_uses, p_at);
+        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
     END IF;
     FOR quota IN
         WITH sums AS (
-            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(CASE
-                    WHEN quota_window_of(q, zone, u.period_start, u.at) = q.window_start
-                    THEN quota_share(q, u.meter, u.user_id, u.organization_id, u.amount)
-                    ELSE 0 END - coalesce(c.amount, 0))
+            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(
+                    CASE WHEN CASE WHEN c.claimed_at IS NULL
+                        THEN quota_window_of(q, zone, c.period_start, c.at) = q.window_start
+                        ELSE c.claimed_at >= q.window_start END THEN c.amount ELSE 0 END)
                 ELSE quota_in_sight(q.id, q.span_seconds, p_at) END AS used
-            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
-            LEFT JOIN LATERAL (
-                SELECT quota_share(q, meter, user_id, organization_id, amount) AS amount
-                FROM quota_claims
-                WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
-            ) AS c ON true
-            WHERE q.id = ANY (concerned)
+            FROM quota_counts(p_account_id, p_uses) AS c
+            JOIN billing_quotas AS q ON q.id = c.quota_id
             GROUP BY q.id
         )
         UPDATE billing_quotas AS q
@@ -1536,7 +1531,7 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION quota_count_slices(
-    p_account_id uuid, p_quotas uuid[], p_uses quota_timed_use[], p_at timestamptz)
+    p_account_id uuid, p_uses quota_timed_use[], p_at timestamptz)
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
@@ -1544,30 +1539,26 @@ AS $$
     INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
     SELECT p_account_id, g.id, g.ends_at, greatest(0, coalesce(k.used, 0) + g.added)
     FROM (
-        SELECT s.id, p.ends_at, sum(p.added) AS added
+        SELECT s.id, s.ends_at, sum(s.added) AS added
         FROM (
-            SELECT q.id, quota_slice_end(q.span_seconds, coalesce(u.at, p_at)) AS used_until,
-                CASE WHEN taken.created_at < q.created_at THEN 0 ELSE
-                    quota_share(q, u.meter, u.user_id, u.organization_id, u.amount) END AS used,
-                quota_slice_end(q.span_seconds, c.claimed_at) AS claimed_until,
-                quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS claimed
-            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
-            LEFT JOIN quota_claims AS c ON c.id = u.id AND c.status = 'open'
+            SELECT q.id,
+                quota_slice_end(q.span_seconds, coalesce(c.claimed_at, c.at, p_at)) AS ends_at,
+                CASE WHEN taken.created_at < q.created_at THEN 0 ELSE c.amount END AS added
+            FROM quota_counts(p_account_id, p_uses) AS c
+            JOIN billing_quotas AS q ON q.id = c.quota_id
             LEFT JOIN LATERAL (
                 SELECT r.created_at
                 FROM billing_records AS v JOIN billing_records AS r
                     ON r.id = v.voids AND r.month = v.month
-                WHERE u.amount < 0 AND v.id = u.id AND v.month = ANY (usage_record_months(u.id))
+                WHERE c.claimed_at IS NULL AND c.amount < 0 AND v.id = c.use_id
+                    AND v.month = ANY (usage_record_months(c.use_id))
                 -- It keeps this apart: nothing is read for a use that is not taken back.
                 LIMIT 1
             ) AS taken ON true
-            WHERE q.id = ANY (p_quotas) AND q.span_seconds IS NOT NULL
+            WHERE q.span_seconds IS NOT NULL
             OFFSET 0) AS s
-        CROSS JOIN LATERAL (VALUES (s.used_until, s.used), (s.claimed_until, -s.claimed))
-            AS p(ends_at, added)
-        WHERE p.added <> 0
-        GROUP BY s.id, p.ends_at
-        HAVING sum(p.added) <> 0) AS g
+        GROUP BY s.id, s.ends_at
+        HAVING sum(s.added) <> 0) AS g
     LEFT JOIN quota_slices AS k ON k.quota_id = g.id AND k.ends_at = g.ends_at
     ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
 $$;
@@ -1624,6 +1615,34 @@ BEGIN
     FROM found AS f JOIN billing_quotas AS q ON q.id = f.id
     ORDER BY 1, 2, 3;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_counts(p_account_id uuid, p_uses quota_timed_use[])
+RETURNS TABLE (
+    quota_id uuid, use_id uuid, amount numeric, at timestamptz, period_start timestamptz,
+    claimed_at timestamptz)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT q.id, o.id, o.amount, o.at, o.period_start, o.claimed_at
+    FROM (
+        SELECT s.id, s.meter, w.owner, s.amount, s.at, s.period_start, s.claimed_at
+        FROM (
+            SELECT id, user_id, organization_id, meter, amount, at, period_start,
+                NULL::timestamptz AS claimed_at
+            FROM unnest(p_uses)
+            UNION ALL
+            SELECT id, user_id, organization_id, meter, -amount, NULL, NULL, claimed_at
+            FROM quota_claims
+            WHERE id = ANY (ARRAY(SELECT u.id FROM unnest(p_uses) AS u)) AND status = 'open'
+        ) AS s
+        CROSS JOIN LATERAL (VALUES
+            (''), ('u:' || s.user_id), ('o:' || s.organization_id)) AS w(owner)
+        WHERE w.owner IS NOT NULL AND s.meter IS NOT NULL
+        -- Under row security an index is not searched by an expression still to be computed.
+        OFFSET 0) AS o
+    JOIN billing_quotas AS q
+        ON q.account_id = p_account_id AND q.meter = o.meter AND q.owner = o.owner
 $$;
 
 CREATE OR REPLACE FUNCTION quota_cut_slices(
@@ -1741,16 +1760,24 @@ AS $$
         WHEN q.span_seconds IS NOT NULL THEN a.rolled
         WHEN a.begins = q.window_start THEN q.used
         ELSE quota_recorded(q, a.zone, a.begins) END > q.limit_amount), false)
-    FROM billing_quotas AS q CROSS JOIN LATERAL (
+    FROM (
         -- What one row gives back is not there yet for the rows before it.
-        SELECT r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
-            CASE WHEN q.span_seconds IS NOT NULL AND r.added > 0
-            THEN quota_rolled(q.id, q.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
-        FROM uses AS u
-        CROSS JOIN LATERAL quota_asked(q, u.zone, u.use, u.claim, p_at) AS r
-        GROUP BY r.begins) AS a
-    WHERE q.is_hard AND q.id = ANY (ARRAY(
-        SELECT unnest(quota_concerned(p_account_id, ARRAY(SELECT u.use FROM uses AS u)))))
+        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
+            CASE WHEN o.span_seconds IS NOT NULL AND r.added > 0
+            THEN quota_rolled(o.id, o.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
+        FROM (
+            SELECT s.zone, s.use, s.claim, (s.use).meter, w.owner
+            FROM uses AS s CROSS JOIN LATERAL (VALUES
+                (''), ('u:' || (s.use).user_id), ('o:' || (s.use).organization_id)) AS w(owner)
+            WHERE w.owner IS NOT NULL
+            -- As in quota_counts: each use only with its own quotas.
+            OFFSET 0) AS u
+        JOIN billing_quotas AS o
+            ON o.account_id = p_account_id AND o.meter = u.meter AND o.owner = u.owner
+        CROSS JOIN LATERAL quota_asked(o, u.zone, u.use, u.claim, p_at) AS r
+        WHERE o.is_hard
+        GROUP BY o.id, r.begins) AS a
+    JOIN billing_quotas AS q ON q.id = a.id
 $$;
 
 CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
@@ -1798,8 +1825,14 @@ BEGIN
     PERFORM quota_give_users(p_account_id, p_zone, p_period_start, p_uses, p_at);
     concerned := quota_concerned(p_account_id, p_uses);
     expired := ARRAY(
-        SELECT ROW(id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_at);
+        SELECT ROW(c.id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
+        FROM quota_claims AS c
+        WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
+        ORDER BY coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
+                OR c.organization_id = ANY (
+                    ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,
+            c.expires_at
+        LIMIT 5000);
     PERFORM 1 FROM billing_quotas
     WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
     ORDER BY id FOR NO KEY UPDATE;

@@ -1,6 +1,8 @@
 """A pass reaches the last thing there is, whatever ends its tries on the way."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +11,15 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.testing import ActivityEnvironment
 
-from activities.paged_scan import AT_ONCE, MOST_FAILURES, Page, Passed, pass_over
+from activities.paged_scan import (
+    AT_ONCE,
+    MOST_FAILURES,
+    Page,
+    Passed,
+    Undone,
+    drain_each,
+    pass_over,
+)
 
 PAGE = 50
 THINGS = [f"{number:04}" for number in range(4 * PAGE + 7)]
@@ -120,3 +130,42 @@ async def test_what_takes_too_long_is_no_outage() -> None:
     passed = await place.run()
     assert sorted(place.looked) == THINGS[:PAGE]
     assert (passed.after, passed.failed) == (THINGS[-1], len(place.bad))
+
+
+class Drained:
+    """A database whose transactions hold nothing, and the things that are taken in them."""
+
+    def __init__(self, bad: str, why: Exception) -> None:
+        self.taken: list[str] = []
+        self._bad, self._why = bad, why
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[None]:
+        yield
+
+    async def following(self, _: Any, after: str) -> tuple[str, int] | None:
+        return next(((thing, 3) for thing in THINGS[:9] if thing > after), None)
+
+    async def take(self, _: Any, thing: str) -> None:
+        if thing == self._bad:
+            raise OperationalError("a statement", None, self._why)
+        self.taken.append(thing)
+
+    async def run(self) -> int:
+        database: Any = self
+        return await ActivityEnvironment().run(drain_each, database, self.following, self.take, "")
+
+
+async def test_a_thing_that_cannot_be_taken_is_left_and_told_after_all_others() -> None:
+    place = Drained(THINGS[4], psycopg.errors.QueryCanceled("timeout"))
+    with pytest.raises(Undone, match=f"1 not done, such as {THINGS[4]}"):
+        await place.run()
+    assert place.taken == [one for one in THINGS[:9] if one != THINGS[4]]
+    assert await Drained("none", Exception()).run() == 27
+
+
+async def test_nothing_more_is_taken_while_the_database_is_away() -> None:
+    place = Drained(THINGS[4], psycopg.OperationalError("no connection"))
+    with pytest.raises(OperationalError):
+        await place.run()
+    assert place.taken == THINGS[:4]

@@ -10,29 +10,24 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     zone text := quota_zone(p_account_id);
-    concerned uuid[] := quota_concerned(p_account_id, p_uses);
     quota record;
     percent integer;
 BEGIN
     IF EXISTS (
-        SELECT FROM billing_quotas WHERE id = ANY (concerned) AND span_seconds IS NOT NULL)
+        SELECT FROM billing_quotas WHERE id = ANY (quota_concerned(p_account_id, p_uses))
+            AND span_seconds IS NOT NULL)
     THEN
-        PERFORM quota_count_slices(p_account_id, concerned, p_uses, p_at);
+        PERFORM quota_count_slices(p_account_id, p_uses, p_at);
     END IF;
     FOR quota IN
         WITH sums AS (
-            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(CASE
-                    WHEN quota_window_of(q, zone, u.period_start, u.at) = q.window_start
-                    THEN quota_share(q, u.meter, u.user_id, u.organization_id, u.amount)
-                    ELSE 0 END - coalesce(c.amount, 0))
+            SELECT q.id, CASE WHEN q.span_seconds IS NULL THEN q.used + sum(
+                    CASE WHEN CASE WHEN c.claimed_at IS NULL
+                        THEN quota_window_of(q, zone, c.period_start, c.at) = q.window_start
+                        ELSE c.claimed_at >= q.window_start END THEN c.amount ELSE 0 END)
                 ELSE quota_in_sight(q.id, q.span_seconds, p_at) END AS used
-            FROM billing_quotas AS q CROSS JOIN unnest(p_uses) AS u
-            LEFT JOIN LATERAL (
-                SELECT quota_share(q, meter, user_id, organization_id, amount) AS amount
-                FROM quota_claims
-                WHERE id = u.id AND status = 'open' AND claimed_at >= q.window_start LIMIT 1
-            ) AS c ON true
-            WHERE q.id = ANY (concerned)
+            FROM quota_counts(p_account_id, p_uses) AS c
+            JOIN billing_quotas AS q ON q.id = c.quota_id
             GROUP BY q.id
         )
         UPDATE billing_quotas AS q

@@ -22,14 +22,22 @@ AS $$
         WHEN q.span_seconds IS NOT NULL THEN a.rolled
         WHEN a.begins = q.window_start THEN q.used
         ELSE quota_recorded(q, a.zone, a.begins) END > q.limit_amount), false)
-    FROM billing_quotas AS q CROSS JOIN LATERAL (
+    FROM (
         -- What one row gives back is not there yet for the rows before it.
-        SELECT r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
-            CASE WHEN q.span_seconds IS NOT NULL AND r.added > 0
-            THEN quota_rolled(q.id, q.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
-        FROM uses AS u
-        CROSS JOIN LATERAL quota_asked(q, u.zone, u.use, u.claim, p_at) AS r
-        GROUP BY r.begins) AS a
-    WHERE q.is_hard AND q.id = ANY (ARRAY(
-        SELECT unnest(quota_concerned(p_account_id, ARRAY(SELECT u.use FROM uses AS u)))))
+        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
+            CASE WHEN o.span_seconds IS NOT NULL AND r.added > 0
+            THEN quota_rolled(o.id, o.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
+        FROM (
+            SELECT s.zone, s.use, s.claim, (s.use).meter, w.owner
+            FROM uses AS s CROSS JOIN LATERAL (VALUES
+                (''), ('u:' || (s.use).user_id), ('o:' || (s.use).organization_id)) AS w(owner)
+            WHERE w.owner IS NOT NULL
+            -- As in quota_counts: each use only with its own quotas.
+            OFFSET 0) AS u
+        JOIN billing_quotas AS o
+            ON o.account_id = p_account_id AND o.meter = u.meter AND o.owner = u.owner
+        CROSS JOIN LATERAL quota_asked(o, u.zone, u.use, u.claim, p_at) AS r
+        WHERE o.is_hard
+        GROUP BY o.id, r.begins) AS a
+    JOIN billing_quotas AS q ON q.id = a.id
 $$;

@@ -45,6 +45,11 @@ _TRIED: Final = Prepared(
         " WHERE record_id = :record_id"
     )
 )
+_WAIT: Final = Prepared(
+    text(
+        "UPDATE unpaid_uses SET charge_at = :until, tries = tries + 1 WHERE record_id = :record_id"
+    )
+)
 _NO_CARD: Final = Prepared(
     text(
         "UPDATE unpaid_uses SET charge_at = NULL, tries = tries + 1"
@@ -96,6 +101,11 @@ async def notify(connection: AsyncConnection, account_id: UUID, at: datetime) ->
 async def tried(connection: AsyncConnection, record_id: UUID, at: datetime, *, asked: bool) -> None:
     """Note a card attempt (`asked`) or that none was possible; a retry needs another card."""
     await _TRIED.send(connection, record_id=record_id, at=at, asked=asked)
+
+
+async def wait(connection: AsyncConnection, record_id: UUID, until: datetime) -> None:
+    """Try the use again then: a card is being charged for it, and may fail to pay it."""
+    await _WAIT.send(connection, record_id=record_id, until=until)
 
 
 async def no_card(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:

@@ -1,6 +1,7 @@
 """Uses that were put off, or whose card failed, are settled by the account's own matter."""
 
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import pytest
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.deferred_uses import LATER, put_off, until
 from tests.integration.operator_acts import check_books, give
+from tests.integration.waiting import wait_for
 
 START: Final = "2027-01-01T10:00:00Z"
 
@@ -177,6 +179,38 @@ async def test_another_card_pays_what_the_first_one_did_not(actors: Actors) -> N
     await until(customer, path, "completed")
     assert [one["amount"] for one in await customer.effects()] == [200]
     await check_books(customer)
+
+
+async def test_another_card_pays_what_the_first_one_is_just_failing_to_pay(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    path = await put_off(customer, "1000")
+    await customer.advance(days=8)
+    await customer.save_card("pm_card_chargeCustomerFail")
+    await until(customer, path, "failed")
+    await customer.script("processing", then="normal")
+    by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
+    await customer.ask("POST", "/billing/process", by_card, status=202, key="a")
+    tried = await tries(customer)
+    await customer.save_card(make_default=True)
+    await wait_for(partial(tries, customer), "it is looked at", lambda seen: seen > tried)
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments WHERE account_id = %(me)s"
+        " AND closed_at IS NULL"
+    )
+    await actors.sandbox.settle(payment["intent"], "insufficient_funds")
+    await until(customer, path, "failed")
+    await customer.advance(days=1)
+    await until(customer, path, "completed")
+    assert [one["amount"] for one in await customer.effects()] == [200]
+    await check_books(customer)
+
+
+async def tries(customer: Customer) -> int:
+    """The number of tries to have a card pay its one unpaid use."""
+    (use,) = await customer.rows("SELECT tries FROM unpaid_uses WHERE account_id = %(me)s")
+    return int(use["tries"])
 
 
 async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(

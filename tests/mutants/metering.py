@@ -57,6 +57,13 @@ METERING: Final = (
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
     ),
     Mutant(
+        "a void covers use beyond an allowance that is full without it",
+        f"{SQL}/voids/usage_allot_again.sql",
+        "room := least(p_units, room);\n",
+        "room := p_units;\n",
+        ("tests/integration/arrears/test_voids.py", "-k", "has_shrunk"),
+    ),
+    Mutant(
         "an agreed limit comes anew behind a short first period",
         "billing/money/subscriptions/sql/usage_agreed_left.sql",
         "AND cycle_start < p_start AND p_start < usage_whole_until(id)\n",

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.deferred_uses import put_off, until
 from tests.integration.arrears.overage_uses import RENEWAL, START, lines, records, use
+from tests.integration.arrears.test_agreed_limits import agree
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
 from tests.integration.locked import held, waiting
@@ -69,6 +70,35 @@ async def test_a_use_that_was_included_leaves_its_place_to_one_beyond_the_plan(
     await second.advance(to=RENEWAL)
     assert await lines(second) == []
     assert await charged(second) == [1900, 1900]
+
+
+async def test_an_allowance_that_has_shrunk_is_free_only_below_what_it_includes_now(
+    actors: Actors,
+) -> None:
+    customer = await basic(actors)
+    price = {"USD": "0.02"}
+    await agree(customer, "1000", prices=price)
+    wrong = [await use(customer, "300"), await use(customer, "550")]
+    await use(customer, "50")
+    await agree(customer, "100", prices=price)
+    await use(customer, "200")
+    await void(actors, wrong[0])
+    assert await records(customer) == [("usage", "pending", "4")]
+    assert (await use(customer, "10"))["total_cost"] == "0.20"
+    await void(actors, wrong[1])
+    assert await owed(customer) == 420 - 100
+    await check_books(customer)
+
+
+async def test_what_was_owed_before_use_became_free_is_covered_by_a_void(actors: Actors) -> None:
+    customer = await basic(actors)
+    wrong = await use(customer, "100")
+    await use(customer, "450")
+    assert await owed(customer) == 100
+    await agree(customer, "500", then="notify", prices={})
+    await use(customer, "200")
+    await void(actors, wrong)
+    assert await records(customer) == []
 
 
 async def test_what_an_invoice_charged_lowers_the_next_one(actors: Actors) -> None:

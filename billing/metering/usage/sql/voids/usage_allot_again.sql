@@ -1,5 +1,6 @@
 -- Units of the plan's allowance became free in a cycle: they cover uses beyond it that are on no
--- invoice yet, the latest first. Expects the account's lock.
+-- invoice yet, the latest first. Where the allowance has shrunk below what was used, it is full
+-- without them. Expects the account's lock.
 CREATE OR REPLACE FUNCTION usage_allot_again(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
 RETURNS void
@@ -9,22 +10,29 @@ AS $$
 DECLARE
     found record;
     beyond numeric;
+    room numeric;
 BEGIN
+    SELECT c.overage, (
+        SELECT (p.limits -> p_meter ->> 'included')::numeric - c.covered FROM usage_periods AS p
+        WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+            -- What is free beyond it by now takes nothing of it.
+            AND p.limits -> p_meter ->> 'then' <> 'notify')
+    INTO beyond, room
+    FROM usage_cycles AS c
+    WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
+        AND c.meter = p_meter;
+    room := least(p_units, room);
     SELECT array_agg(s.id) AS ids, array_agg(s.reach) AS reaches, array_agg(least(
-        s.charged_units, p_units - s.reach + s.charged_units)) AS units
+        s.charged_units, room - s.reach + s.charged_units)) AS units
     INTO found
     FROM (
         SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
             ORDER BY r.occurred_at DESC, r.written_at DESC NULLS LAST, r.id DESC) AS reach
         FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
-    WHERE s.reach - s.charged_units < p_units;
+    WHERE s.reach - s.charged_units < room;
     IF found.ids IS NULL THEN
         RETURN;
     END IF;
-    SELECT c.overage INTO beyond
-    FROM usage_cycles AS c
-    WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
-        AND c.meter = p_meter;
     PERFORM usage_count_again(p_account_id, found.ids, -1);
     UPDATE billing_records AS r
     SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,

@@ -3552,7 +3552,7 @@ CREATE OR REPLACE FUNCTION usage_limits_at(
 RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce((
-        SELECT p_limits || coalesce((
+        SELECT coalesce((
             SELECT jsonb_object_agg(l.meter, l.lim || CASE WHEN p_limits ? l.meter
                 THEN (p_limits -> l.meter) - 'then' - 'price' || jsonb_build_object(
                     'before', l.lim -> 'included', 'part', u.part) ELSE '{}' END)
@@ -4521,7 +4521,8 @@ AS $$
             ELSE 'processing' END,
         c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
         c.is_late, f.failure, NULL, c.period_start, date_trunc('day', c.used_at, c.zone), c.used_at,
-        c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
+        -- A dated use counts against a limit that its meter did not have yet, too.
+        c.as_of, c.lim IS NOT NULL OR (c.use).used_at IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
     -- Units that cost nothing more are overage too where the price goes on from one to the next.
@@ -5406,8 +5407,9 @@ RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN p_no_entitlement IS NULL AND (p_no_entitlement_after IS NOT NULL OR EXISTS (
             SELECT FROM jsonb_each(p_limits) AS l(meter, lim)
+            FULL JOIN jsonb_each(p_after) AS a(meter, lim) ON a.meter = l.meter
             WHERE (l.lim -> 'then', l.lim -> 'price') IS DISTINCT FROM
-                (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
+                (a.lim -> 'then', a.lim -> 'price')))
         THEN jsonb_build_array(jsonb_build_object(
             'until', p_at, 'written', clock_timestamp(), 'limits', p_limits))
         ELSE '[]' END

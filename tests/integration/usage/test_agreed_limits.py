@@ -1,7 +1,7 @@
 """Limits agreed with one account go before its plan's: at once, for it alone, until they end."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -12,7 +12,7 @@ from billing.core import clock, ids
 from devstack.options import ROOT
 from tests.integration.catalog.subscribing import change
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.shops_on_plans import move_clock
+from tests.integration.usage.shops_on_plans import CHAT, move_clock
 
 NOW = datetime(2027, 1, 10, 12, tzinfo=UTC)
 AI: dict[str, Any] = {"feature_type": "ai_responses"}
@@ -121,6 +121,23 @@ async def test_a_meter_that_the_plan_has_no_limit_on_can_have_one(new_shop: NewS
     await end(shop, "chat_messages")
     await shop.record("1", feature_type="chat_messages")
     assert await shown(shop, "chat_messages") == [None] * 3
+
+
+@pytest.mark.parametrize("beyond", ["block", "overage"])
+async def test_a_use_of_before_a_meter_had_a_limit_is_counted_only(
+    new_shop: NewShop, beyond: str
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    await shop.record("1", **CHAT)
+    await move_clock(shop, hours=2)
+    prices = {"USD": "0.01"} if beyond == "overage" else {}
+    await agree(shop, "chat_messages", included="0", then=beyond, prices=prices)
+    if beyond == "block":
+        await shop.record("10", status=429, **CHAT)
+    else:
+        assert (await shop.record("10", **CHAT))["total_cost"] == "0.10"
+    late = (NOW + timedelta(hours=1)).isoformat()
+    assert (await shop.record("10", occurred_at=late, **CHAT))["total_cost"] == "0"
 
 
 async def test_the_list_says_which_limits_are_agreed(new_shop: NewShop) -> None:

@@ -1,13 +1,14 @@
 -- The limits of a period for uses of a time in it: the rules and prices of that time (`p_before`,
--- usage_periods.limits_before), with the units that the cycle includes now. A level needs both:
--- `before` says how many units were included then, and `part` for which part of the cycle.
+-- usage_periods.limits_before), with the units that the cycle includes now; a meter that had no
+-- limit then has none. A level needs both: `before` says how many units were included then, and
+-- `part` for which part of the cycle.
 CREATE OR REPLACE FUNCTION usage_limits_at(
     p_limits jsonb, p_no_entitlement text, p_before jsonb, p_at timestamptz,
     p_start timestamptz, p_end timestamptz)
 RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce((
-        SELECT p_limits || coalesce((
+        SELECT coalesce((
             SELECT jsonb_object_agg(l.meter, l.lim || CASE WHEN p_limits ? l.meter
                 THEN (p_limits -> l.meter) - 'then' - 'price' || jsonb_build_object(
                     'before', l.lim -> 'included', 'part', u.part) ELSE '{}' END)

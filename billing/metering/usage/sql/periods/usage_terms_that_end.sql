@@ -8,8 +8,9 @@ RETURNS jsonb
 LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN p_no_entitlement IS NULL AND (p_no_entitlement_after IS NOT NULL OR EXISTS (
             SELECT FROM jsonb_each(p_limits) AS l(meter, lim)
+            FULL JOIN jsonb_each(p_after) AS a(meter, lim) ON a.meter = l.meter
             WHERE (l.lim -> 'then', l.lim -> 'price') IS DISTINCT FROM
-                (p_after -> l.meter -> 'then', p_after -> l.meter -> 'price')))
+                (a.lim -> 'then', a.lim -> 'price')))
         THEN jsonb_build_array(jsonb_build_object(
             'until', p_at, 'written', clock_timestamp(), 'limits', p_limits))
         ELSE '[]' END

@@ -36,7 +36,8 @@ AS $$
             ELSE 'processing' END,
         c.rest > 0 AND t.total = 0 AND NOT c.by_plan AND (c.kind).product_id IS NOT NULL,
         c.is_late, f.failure, NULL, c.period_start, date_trunc('day', c.used_at, c.zone), c.used_at,
-        c.as_of, c.lim IS NOT NULL, c.is_graded, NULL
+        -- A dated use counts against a limit that its meter did not have yet, too.
+        c.as_of, c.lim IS NOT NULL OR (c.use).used_at IS NOT NULL, c.is_graded, NULL
     )::usage_rated ORDER BY (c.use).place)
     FROM usage_costed(p_accounts, p_kinds, p_uses) AS c
     -- Units that cost nothing more are overage too where the price goes on from one to the next.

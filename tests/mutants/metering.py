@@ -57,6 +57,13 @@ METERING: Final = (
         ("tests/integration/usage/test_one_month.py", "-k", "that_is_paid_gives"),
     ),
     Mutant(
+        "a late use takes nothing of what a later plan of its month includes",
+        f"{SQL}/periods/usage_used_beside.sql",
+        "WHERE p.start_at > p_start AND p.carried_since",
+        "WHERE false AND p.carried_since",
+        ("tests/integration/usage/test_shared_months.py", "-k", "each_part"),
+    ),
+    Mutant(
         "a void covers use beyond an allowance that is full without it",
         f"{SQL}/voids/usage_allot_again.sql",
         "room := least(p_units, room);\n",

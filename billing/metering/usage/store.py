@@ -44,6 +44,18 @@ _DUE_PERIOD: Final = Prepared(
         " carried_since FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
     )
 )
+_PAST_PERIOD: Final = Prepared(
+    text(
+        "SELECT p.start_at, p.end_at, p.zone, p.subscription_id, p.currency, p.no_entitlement,"
+        " p.carried_since, CASE WHEN l.limits @? '$.*.shared' THEN"
+        "  usage_carry_over(p.account_id, l.limits, p.carried_since, p.start_at)"
+        "  ELSE l.limits END AS limits"
+        " FROM usage_periods AS p CROSS JOIN LATERAL usage_limits_at("
+        "  p.limits, p.no_entitlement, p.limits_before, :at, p.start_at, p.end_at) AS l(limits)"
+        " WHERE p.account_id = :account_id AND p.start_at <= :at"
+        " ORDER BY p.start_at DESC LIMIT 1"
+    )
+)
 _PRODUCT_UNITS: Final = Prepared(
     text(
         "SELECT coalesce(quantity, 0) AS units, coalesce(credits, 0) AS credits,"
@@ -75,14 +87,10 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 
 async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
-    """Return the period of a late use of this time; None before the first period."""
-    query = (
-        select(usage_periods)
-        .where(usage_periods.c.account_id == account_id, usage_periods.c.start_at <= at)
-        .order_by(usage_periods.c.start_at.desc())
-        .limit(1)
-    )
-    row = await prepared.find(connection, query)
+    """Return the period of a late use of this time, with the limits that it meets; None before the
+    first period.
+    """
+    row = await _PAST_PERIOD.first(connection, account_id=account_id, at=at)
     return Period.model_validate(dict(row)) if row else None
 
 

@@ -23,13 +23,15 @@ usage_periods = c.table(
     # The plan that gives `limits`: the subscription's version, else the default plan's.
     c.uuid("plan_id", nullable=True),
     # Its limits now: {meter: {"included": "50", "then": "overage", "price": "0.02"}}. Where use
-    # from before the period counts, `carried` is how much less is included; for a level `beyond` is
-    # the number of units that stay beyond the plan, whatever it includes.
+    # from before the period counts, `carried` is how much less is included; where all use since
+    # `carried_since` counts, the limit is `shared` with the periods since then; for a level
+    # `beyond` is the number of units that stay beyond the plan, whatever it includes.
     c.json("limits"),
     # Its earlier limits, oldest first, and their ends, by the account's clock and in real time:
     # [{"until": …, "written": …, "limits": …}]. A use is rated by the terms of its time.
     c.json("limits_before", server_default="[]"),
-    # If use from before the period also counts for products' free units and tiers: since when.
+    # If use from before the period also counts, for products' free units and tiers or for limits
+    # that are `shared`: since when.
     c.instant("carried_since", nullable=True),
     # Why no plan gives access: unpaid, paused, past_due, incomplete, no_subscription.
     c.text("no_entitlement", nullable=True),

@@ -2208,20 +2208,25 @@ LANGUAGE sql STABLE AS $$
         FROM usage_priced(p_accounts, p_kinds, p_uses) AS p
     ), used AS MATERIALIZED (
         -- Where what a use costs depends on what its cycle has used before.
-        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum, s.since,
+            s.beside
         FROM (
-            SELECT DISTINCT account, account_id, period_start, meter FROM priced
-            WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
-        CROSS JOIN LATERAL (
+            SELECT account, account_id, period_start, meter, bool_or(lim ? 'shared') AS is_shared
+            FROM priced WHERE lim IS NOT NULL OR counts IN ('max', 'last')
+            GROUP BY account, account_id, period_start, meter) AS n
+        LEFT JOIN LATERAL (
             SELECT quantity, covered, maximum FROM usage_cycles
             WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
                 AND meter = n.meter
-            LIMIT 1) AS c
+            LIMIT 1) AS c ON true
+        LEFT JOIN LATERAL (
+            SELECT since, beside FROM usage_shared(n.account_id, n.period_start, n.meter)
+            WHERE n.is_shared LIMIT 1) AS s ON true
     ), counted AS (
         SELECT
-            p.row, p.place, p.account, p.meter, p.period_start, p.lim,
+            p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
             coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
-            + CASE
+            + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.
                 WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(
@@ -2248,18 +2253,11 @@ LANGUAGE sql STABLE AS $$
         ((c.row).price).model <> 'per_unit' OR ((c.row).price).free_units > 0
     FROM (
         SELECT counted.*, quantity_before + sum(delta) OVER (
-            PARTITION BY account, meter, period_start ORDER BY place) - delta AS used_before
+            PARTITION BY account, meter, since IS NULL, coalesce(since, period_start)
+            ORDER BY place) - delta AS used_before
         FROM counted) AS c
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.lim IS NULL THEN 0
-            -- A level from before a change: the units of each plan, by its part of the cycle
-            -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
-            WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
-                least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
-                    * (c.lim ->> 'part')::numeric
-                + least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before))
-                    * (1 - (c.lim ->> 'part')::numeric), 6)
-            ELSE least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
+        SELECT usage_included_units(c.lim, ((c.row).kind).counts, c.used_before, c.delta)
         OFFSET 0) AS x(included)
 $$;
 
@@ -2514,26 +2512,17 @@ CREATE OR REPLACE FUNCTION usage_carry_over(
 RETURNS jsonb
 LANGUAGE sql STABLE
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
-    WITH used AS MATERIALIZED (
-        SELECT c.meter, sum(c.quantity) AS quantity
-        FROM usage_periods AS p CROSS JOIN LATERAL (
-            SELECT meter, quantity FROM usage_counters
-            WHERE account_id = p_account_id AND owner = '' AND grain = 'day'
-                AND period_start = p.start_at AND bucket >= p_since) AS c
-        JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
-        WHERE p.account_id = p_account_id AND p.start_at < p_start AND p.end_at > p_since
-        GROUP BY c.meter
-    )
-    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN u.quantity IS NULL THEN l.lim
-        ELSE l.lim || jsonb_build_object(
-            'included', trim_scale(n.included - least(n.included, u.quantity))::text,
-            'carried', trim_scale(least(n.included, u.quantity))::text) END), '{}')
+    SELECT coalesce(jsonb_object_agg(l.meter, CASE WHEN m.key IS NULL THEN l.lim
+        ELSE l.lim || '{"shared": "true"}' || CASE WHEN b.used = n.carried THEN '{}'
+            ELSE jsonb_build_object(
+                'included', trim_scale(n.included - least(n.included, b.used))::text,
+                'carried', trim_scale(least(n.included, b.used))::text) END END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)
-    CROSS JOIN LATERAL (SELECT (l.lim ->> 'included')::numeric) AS n(included)
-    LEFT JOIN used AS u ON u.meter = l.meter
+    CROSS JOIN LATERAL usage_allowance(l.lim) AS n
+    LEFT JOIN meters AS m ON m.key = l.meter AND m.kind IN ('sum', 'count')
+    LEFT JOIN usage_used_beside(p_account_id, p_since, p_start) AS u ON u.meter = l.meter
+    CROSS JOIN LATERAL (SELECT coalesce(u.quantity, 0)) AS b(used)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_charge_after(
@@ -3141,6 +3130,17 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_follow_past(
+    p_account_id uuid, p_used_at timestamptz, p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    SELECT usage_open_period(p_account_id, p_at)
+    FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+    WHERE b.account_id = p_account_id AND p.carried_since <= p_used_at AND p_used_at < p.start_at
+$$;
+
 CREATE OR REPLACE FUNCTION usage_free_left(
     p_account_id uuid, p_limits jsonb, p_since timestamptz, p_start timestamptz)
 RETURNS jsonb
@@ -3345,6 +3345,21 @@ LANGUAGE sql STABLE AS $$
         FROM unnest(p_kinds) AS s
         CROSS JOIN LATERAL usage_facet(
             s.service_type, 'subscription_included', 'completed', 'CREDIT') AS f(facet)) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION usage_included_units(
+    p_lim jsonb, p_counts text, p_before numeric, p_units numeric)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_lim IS NULL THEN 0
+        -- A level from before a change: the units of each plan, by its part of the cycle
+        -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
+        WHEN p_lim ? 'before' AND p_counts IN ('max', 'last') THEN round(
+            least(p_units, greatest(0, (p_lim ->> 'before')::numeric - p_before))
+                * (p_lim ->> 'part')::numeric
+            + least(p_units, greatest(0, (p_lim ->> 'included')::numeric - p_before))
+                * (1 - (p_lim ->> 'part')::numeric), 6)
+        ELSE least(p_units, greatest(0, (p_lim ->> 'included')::numeric - p_before)) END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_included_uses(
@@ -5348,6 +5363,19 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_shared(
+    p_account_id uuid, p_period_start timestamptz, p_meter text)
+RETURNS TABLE (since timestamptz, beside numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT p.carried_since, coalesce((
+        SELECT quantity FROM usage_used_beside(p_account_id, p.carried_since, p_period_start)
+        WHERE meter = p_meter), 0)
+    FROM usage_periods AS p
+    WHERE p.account_id = p_account_id AND p.start_at = p_period_start
+$$;
+
 CREATE OR REPLACE FUNCTION usage_simple_kinds(
     p_kinds usage_kind[], p_own usage_own_price[], p_at timestamptz)
 RETURNS usage_fast_kind[]
@@ -5468,6 +5496,30 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_used_beside(
+    p_account_id uuid, p_since timestamptz, p_start timestamptz)
+RETURNS TABLE (meter text, quantity numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    SELECT c.meter, sum(c.quantity)
+    FROM usage_periods AS p CROSS JOIN LATERAL (
+        SELECT meter, quantity FROM usage_counters
+        WHERE p.start_at < p_start AND account_id = p_account_id AND owner = '' AND grain = 'day'
+            AND period_start = p.start_at AND bucket >= p_since
+        UNION ALL
+        SELECT meter, covered FROM usage_cycles
+        WHERE p.start_at > p_start AND p.carried_since <= p_start
+            AND (p.limits @? '$.*.shared' OR p.limits_before @? '$[*].limits.*.shared')
+            AND account_id = p_account_id AND owner = '' AND period_start = p.start_at
+        OFFSET 0) AS c
+    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    WHERE p.account_id = p_account_id AND p.start_at <> p_start AND p.end_at > p_since
+    GROUP BY c.meter
+$$;
+
 CREATE OR REPLACE FUNCTION usage_uses_before(
     p_account_id uuid, p_owner text, p_meter text, p_start timestamptz, p_since timestamptz,
     p_most bigint)
@@ -5531,6 +5583,7 @@ BEGIN
                 'billing_id', public_id('bill', p_id),
                 'money', public_decimal(coalesce(p_charged, 0)),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
+        PERFORM usage_follow_past(p_account_id, use.used_at, account.as_of);
     ELSE
         SELECT v.id INTO void_id FROM billing_records AS v
         WHERE v.id = usage_void_id(p_id) AND v.voids = p_id
@@ -5616,6 +5669,15 @@ BEGIN
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
         PERFORM usage_threshold(one.account_id, one.at);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+    FOR one IN
+        SELECT account_id, max(occurred_at) AS used_at, max(created_at) AS at
+        FROM unnest(p_records) WHERE is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_follow_past(one.account_id, one.used_at, one.at);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;

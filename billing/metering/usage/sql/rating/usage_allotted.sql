@@ -1,5 +1,7 @@
 -- Priced uses with the units each adds to its meter, after what was used before and after the uses
--- listed before it, split into what the plan's allowance includes and the rest.
+-- listed before it, split into what the plan's allowance includes and the rest. Of an allowance
+-- that counts once for several periods (`shared`) what others of them used since the period's
+-- limits were written (`carried`) counts, too.
 -- Inlined into usage_rate_uses.
 CREATE OR REPLACE FUNCTION usage_allotted(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[])
@@ -15,20 +17,25 @@ LANGUAGE sql STABLE AS $$
         FROM usage_priced(p_accounts, p_kinds, p_uses) AS p
     ), used AS MATERIALIZED (
         -- Where what a use costs depends on what its cycle has used before.
-        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum
+        SELECT n.account, n.period_start, n.meter, c.quantity, c.covered, c.maximum, s.since,
+            s.beside
         FROM (
-            SELECT DISTINCT account, account_id, period_start, meter FROM priced
-            WHERE lim IS NOT NULL OR counts IN ('max', 'last')) AS n
-        CROSS JOIN LATERAL (
+            SELECT account, account_id, period_start, meter, bool_or(lim ? 'shared') AS is_shared
+            FROM priced WHERE lim IS NOT NULL OR counts IN ('max', 'last')
+            GROUP BY account, account_id, period_start, meter) AS n
+        LEFT JOIN LATERAL (
             SELECT quantity, covered, maximum FROM usage_cycles
             WHERE account_id = n.account_id AND owner = '' AND period_start = n.period_start
                 AND meter = n.meter
-            LIMIT 1) AS c
+            LIMIT 1) AS c ON true
+        LEFT JOIN LATERAL (
+            SELECT since, beside FROM usage_shared(n.account_id, n.period_start, n.meter)
+            WHERE n.is_shared LIMIT 1) AS s ON true
     ), counted AS (
         SELECT
-            p.row, p.place, p.account, p.meter, p.period_start, p.lim,
+            p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
             coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
-            + CASE
+            + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.
                 WHEN p.lim ->> 'then' = 'block' AND NOT (p.row).is_late THEN quota_reserved(
@@ -55,17 +62,10 @@ LANGUAGE sql STABLE AS $$
         ((c.row).price).model <> 'per_unit' OR ((c.row).price).free_units > 0
     FROM (
         SELECT counted.*, quantity_before + sum(delta) OVER (
-            PARTITION BY account, meter, period_start ORDER BY place) - delta AS used_before
+            PARTITION BY account, meter, since IS NULL, coalesce(since, period_start)
+            ORDER BY place) - delta AS used_before
         FROM counted) AS c
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN c.lim IS NULL THEN 0
-            -- A level from before a change: the units of each plan, by its part of the cycle
-            -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
-            WHEN c.lim ? 'before' AND ((c.row).kind).counts IN ('max', 'last') THEN round(
-                least(c.delta, greatest(0, (c.lim ->> 'before')::numeric - c.used_before))
-                    * (c.lim ->> 'part')::numeric
-                + least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before))
-                    * (1 - (c.lim ->> 'part')::numeric), 6)
-            ELSE least(c.delta, greatest(0, (c.lim ->> 'included')::numeric - c.used_before)) END
+        SELECT usage_included_units(c.lim, ((c.row).kind).counts, c.used_before, c.delta)
         OFFSET 0) AS x(included)
 $$;

@@ -1,5 +1,5 @@
--- Write accepted records: quotas first, then records and counters, then updates of invoices and of
--- unpaid uses.
+-- Write accepted records: quotas first, then records and counters, then updates of invoices, of
+-- unpaid uses and of open periods in which late uses count.
 CREATE OR REPLACE FUNCTION usage_write_accepted(
     p_records usage_rated[], p_accounts usage_account[])
 RETURNS void
@@ -29,6 +29,15 @@ BEGIN
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
         PERFORM usage_threshold(one.account_id, one.at);
+        PERFORM set_config('app.accounts', shown, true);
+    END LOOP;
+    FOR one IN
+        SELECT account_id, max(occurred_at) AS used_at, max(created_at) AS at
+        FROM unnest(p_records) WHERE is_late
+        GROUP BY account_id
+    LOOP
+        PERFORM set_config('app.accounts', one.account_id::text, true);
+        PERFORM usage_follow_past(one.account_id, one.used_at, one.at);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;

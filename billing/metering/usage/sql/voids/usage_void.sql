@@ -34,6 +34,7 @@ BEGIN
                 'billing_id', public_id('bill', p_id),
                 'money', public_decimal(coalesce(p_charged, 0)),
                 'credits', CASE WHEN entry IS NULL THEN '0' ELSE public_decimal(known.total) END));
+        PERFORM usage_follow_past(p_account_id, use.used_at, account.as_of);
     ELSE
         SELECT v.id INTO void_id FROM billing_records AS v
         WHERE v.id = usage_void_id(p_id) AND v.voids = p_id

@@ -25,7 +25,7 @@ BILLING_STEPS: Final = frozenset(
 """Steps that may put usage onto an invoice, whatever the rows are."""
 ENDING_STEPS: Final = frozenset({"give_up", "end", "end_unpaid"})
 """Steps that may credit time which was not served."""
-_NOTICES: Final = {
+NOTICES: Final = {
     "end_trial": ("tell_trial_ending", "tell that the trial ends"),
     "renew": ("tell_renewal", "tell that it renews"),
 }
@@ -201,9 +201,9 @@ def _while_paused(s: SubscriptionState) -> list[Step]:
 
 def _notices(s: SubscriptionState, last: Step) -> list[Step]:
     """Return the notices of the trial's end or the renewal; each is void once the next is due."""
-    if last.name not in _NOTICES:
+    if last.name not in NOTICES:
         return []
-    name, words = _NOTICES[last.name]
+    name, words = NOTICES[last.name]
     until = (*(one.due for one in s.notices[1:]), last.due)
     return [
         Step(

@@ -49,8 +49,9 @@ NEVER: Final = {"charge": {"give_up"}}
 
 
 def planned(module: ModuleType) -> Iterator[str]:
-    """The names of the steps that a module's functions make, and of those in its table."""
+    """The names of the steps that a module's functions make, and of those in its tables."""
     yield from getattr(module, "DATED", ())
+    yield from (name for name, _ in getattr(module, "NOTICES", {}).values())
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue

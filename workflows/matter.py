@@ -174,6 +174,8 @@ class MatterWorkflow(Generic[S]):
     async def _begin_turn(self) -> None:
         if self._halt and not self._failed.has_ended_round():
             self.ref = await self._halt.end(self.ref)
+            if workflow.patched("the-end-of-a-halt-is-shown"):
+                self._show()  # its step may be planned no longer, and then nothing else is read
         if workflow.info().is_continue_as_new_suggested():
             await self._renew_run()
 

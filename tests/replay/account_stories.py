@@ -7,6 +7,7 @@ from tests.integration.actors import Actors, wait_for
 from tests.integration.arrears.deferred_uses import put_off, until
 from tests.integration.operator_acts import give
 from tests.integration.workflows.test_at_once import failing
+from tests.integration.workflows.test_steps_apart import FORGET_IT, halted_at_a_limit
 from tests.replay.cast import START, Story, live, on_clock, subscribed
 
 SETUPS: Final = "/v1/setup_intents"
@@ -79,6 +80,17 @@ async def account_does_others_first(actors: Actors) -> str:
     return f"account/{customer.id}"
 
 
+async def account_goes_on(actors: Actors) -> str:
+    """A step halts it and is planned no longer: it goes on, and Temporal shows so."""
+    customer = await live(actors)
+    run = actors.temporal.get_workflow_handle(f"account/{customer.id}")
+    async with halted_at_a_limit(customer):
+        await customer.rows(FORGET_IT)
+        await run.signal("changed")
+        await run.result()
+    return run.id
+
+
 ACCOUNT_STORIES: Final[tuple[Story, ...]] = (
     account_expires,
     account_bills_late_use,
@@ -86,4 +98,5 @@ ACCOUNT_STORIES: Final[tuple[Story, ...]] = (
     account_settles_uses,
     account_charges_uses,
     account_does_others_first,
+    account_goes_on,
 )

@@ -24,6 +24,7 @@ from tests.integration.operators.test_matters import taken, until_status
 from tests.integration.workflows.test_at_once import failing
 from workflows import failed_steps, matter
 from workflows.account import AccountWorkflow
+from workflows.attributes import BILLING_STATUS
 from workflows.contracts import HaltRequest, MatterRef, MatterStatus, Settled, StepRequest
 from workflows.policies import TEST
 
@@ -35,6 +36,8 @@ CREDITS_CAME: Final = """
     ) SELECT account_watch(account_id, now(), now()) FROM noted
 """
 """As `usage_settle_soon` notes it, with nobody who signals the workflow."""
+FORGET_IT: Final = "UPDATE limit_overrides SET due_at = NULL WHERE account_id = %(me)s"
+"""The limit is to begin no longer."""
 SOON: Final = 5.0
 """Seconds: a small part of a round of tries."""
 
@@ -230,26 +233,35 @@ async def test_an_account_that_cannot_look_stays_halted_until_another_signal(
         await asyncio.wait_for(handle.result(), SOON)
 
 
-async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actors) -> None:
-    """Work that was only noted for it waited with the step that failed, unless a signal came."""
-    customer = await actors.customer()
-    name, begins = ACCOUNT.workflow_id(customer.uuid), real_now() + timedelta(seconds=1)
+@asynccontextmanager
+async def halted_at_a_limit(customer: Customer) -> AsyncIterator[None]:
+    """Meanwhile an account is halted: a limit that is agreed with it cannot begin."""
+    begins = real_now() + timedelta(seconds=1)
     limit = {"included": "7", "then": "block", "effective_from": begins.isoformat()}
     async with taken(customer, f"{customer.id}/limits-{begins:%Y-%m-%dT%H:%M:%S.%fZ}"):
         path = f"/admin/accounts/{customer.id}/limits/ai_responses"
-        await actors.operate("PUT", path, limit)
-        await until_status(actors, name, "halted")
+        await customer.actors.operate("PUT", path, limit)
+        await until_status(customer.actors, ACCOUNT.workflow_id(customer.uuid), "halted")
+        yield
+
+
+async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actors) -> None:
+    """Work that was only noted for it waited with the step that failed, unless a signal came."""
+    customer = await actors.customer()
+    name = ACCOUNT.workflow_id(customer.uuid)
+    async with halted_at_a_limit(customer):
         await customer.rows(CREDITS_CAME)
         done = "SELECT 1 FROM steps WHERE account_id = %(me)s AND name = 'settle_uses'"
         await wait_for(lambda: customer.rows(done), "unpaid uses are paid")
         assert (await until_status(actors, name, "halted"))["closed_at"] is None
 
-        forget = "UPDATE limit_overrides SET due_at = NULL WHERE account_id = %(me)s"
-        await customer.rows(forget)
+        await customer.rows(FORGET_IT)
         run = actors.temporal.get_workflow_handle(name)
         await run.signal("changed")
         await asyncio.wait_for(run.result(), SOON)
         assert (await until_status(actors, name, "closed"))["closed_at"] is not None
+        seen = (await run.describe()).typed_search_attributes.get(BILLING_STATUS)
+        assert seen == "active", "the end of the halt is shown in Temporal too"
 
 
 async def test_signals_hasten_no_try_and_lengthen_no_history(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -16,6 +17,7 @@ from activities.signs_of_life import heartbeating
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.database_errors import database_is_away
+from billing.core.errors import Unavailable
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from billing.money.payments import event_owners
@@ -24,7 +26,6 @@ from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox.schemas import Waiting
 from workflows import start, visibility
-from workflows.attributes import HALTED
 from workflows.policies import POLICIES
 
 PARK_AFTER: Final = timedelta(hours=24)
@@ -75,20 +76,25 @@ async def _nudge(database: Database, client: Client, page: Found[Matter]) -> int
 
 
 async def _hurry(database: Database, client: Client, due_before: datetime, limit: int) -> int:
-    """Wake overdue matters, and free those that are halted in Temporal: the register does not know
-    of the halt if the database was away as it began.
+    """Wake overdue matters, and have those that are halted in Temporal try again: the register does
+    not know of the halt if the database was away as it began.
     """
     async with database.operator() as connection:
         found = await sweeps.overdue(connection, due_before, limit)
     names = [matter.workflow_id for matter in found]
     halted = await notifying.tried(visibility.halted_among(client, names)) or ()
-    return await notifying.nudge(
-        client,
-        (
-            one.model_copy(update={"status": HALTED}) if one.workflow_id in halted else one
-            for one in found
-        ),
+    return await notifying.call_each(
+        partial(_try_again if one.workflow_id in halted else start.nudge, client, one)
+        for one in found
     )
+
+
+async def _try_again(client: Client, matter: Matter) -> None:
+    """Have a matter try its failed steps now; wake one that is not halted after all."""
+    with suppress(Unavailable):
+        if await start.resume(client, matter):
+            return
+    await start.nudge(client, matter)
 
 
 async def _walk(database: Database, client: Client) -> int:

@@ -264,6 +264,19 @@ async def test_a_halted_account_is_told_of_other_work_by_the_sweep(actors: Actor
         assert seen == "active", "the end of the halt is shown in Temporal too"
 
 
+async def test_an_account_whose_halt_could_not_be_noted_goes_on_with_the_sweep(
+    actors: Actors,
+) -> None:
+    """After an outage of Postgres its failed steps, such as top-ups, waited for their hour."""
+    customer = await actors.customer()
+    name = ACCOUNT.workflow_id(customer.uuid)
+    async with halted_at_a_limit(customer):
+        lost = "UPDATE matters SET status = 'open' WHERE workflow_id = %(name)s"
+        await customer.rows(lost, name=name)
+    done = "SELECT 1 FROM steps WHERE account_id = %(me)s AND name = 'limits'"
+    await wait_for(lambda: customer.rows(done), "the limit begins", patience=30)
+
+
 async def test_signals_hasten_no_try_and_lengthen_no_history(
     actors: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

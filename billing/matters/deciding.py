@@ -45,8 +45,14 @@ class Rules(Generic[S, F]):
         return self.agenda(self.view(rows, facts))
 
     def planned(self, rows: Rows, facts: F, step: Step) -> Step | None:
-        """Return the step with its facts if it is the due head, or was begun and has its answer."""
+        """Return the step with its facts if it is the due head, or was begun and has its answer.
+
+        With the answer it stays due as it was before its call: a charge whose result is not known
+        is due at once.
+        """
         found = due_head(self.plan(rows, facts), step, facts.at)
+        if facts.answer is not None and found is not None:
+            found = found.model_copy(update={"due": step.due})
         if found is None and facts.answer is not None and self.begun(rows, facts, step):
             return step
         return found

@@ -68,6 +68,15 @@ async def test_one_walk_over_all_slots_does_the_same(actors: Actors) -> None:
     assert len(intents) == 1, "all tries of an invoice are confirms of one intent"
 
 
+async def test_a_try_was_due_on_the_day_of_its_slot(actors: Actors) -> None:
+    """It was told as due since the invoice was issued, and counted as days late."""
+    customer = await overdue(actors)
+    await customer.advance(to="2027-02-08T10:00:00Z")
+    told = (await customer.ask("GET", "/billing/timeline", status=200))["past"]
+    due = [one["cause"]["due_at"] for one in told if one["name"] == "charge"]
+    assert sorted(due)[-3:] == [RENEWAL, "2027-02-04T10:00:00Z", "2027-02-08T10:00:00Z"]
+
+
 async def test_tries_of_the_payer_move_neither_a_slot_nor_the_final_action(actors: Actors) -> None:
     customer = await overdue(actors)
     invoice = (await owed(customer))["invoice_id"]

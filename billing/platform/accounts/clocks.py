@@ -68,7 +68,8 @@ async def blocked(connection: AsyncConnection, most: int) -> list[str]:
 
 async def move(connection: AsyncConnection, account_id: UUID, clock_at: datetime) -> Account:
     """Set the clock to an instant on the way to its target; never back."""
-    return await store.change(connection, account_id, {"clock_at": clock_at})
+    on_its_way = {"clock_at": clock_at, "clock_status": "advancing", "clock_blocked": None}
+    return await store.change(connection, account_id, on_its_way)
 
 
 async def arrive(connection: AsyncConnection, account: Account) -> Account:

@@ -8,7 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
 from billing.platform.accounts import clocks
-from tests.integration.actors import wait_for
+from tests.integration.actors import instant, wait_for
 from tests.integration.api_app import ACCOUNTS, Api
 from workflows import start
 
@@ -55,6 +55,17 @@ async def test_a_clock_that_cannot_go_on_is_named_with_its_reason(api: Api) -> N
     async with api.database.operator() as connection:
         await clocks.block(connection, ids.decode(ids.ACCOUNT, account["id"]), "sub_1 is parked")
         assert f"{account['id']}: sub_1 is parked" in await clocks.blocked(connection, 50)
+        await connection.rollback()
+
+
+async def test_a_clock_that_walks_on_is_blocked_no_longer(api: Api) -> None:
+    """It was aimed again while its walk waited for a busy matter, which then blocked it."""
+    account = await api.new_account(is_test=True, clock_at=AT)
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    async with api.database.operator() as connection:
+        await clocks.block(connection, account_id, "sub_1 is still busy")
+        moved = await clocks.move(connection, account_id, instant(AIM))
+        assert (moved.clock_status, moved.clock_blocked) == ("advancing", None)
         await connection.rollback()
 
 

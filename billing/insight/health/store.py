@@ -138,6 +138,7 @@ LATENESS: Final = f"""
     ), due AS (
         SELECT account_id, statement_timestamp() - next_due AS late FROM matters
         WHERE closed_at IS NULL AND status = 'open' AND next_due < statement_timestamp()
+            AND next_due > CAST('{AT_ONCE}' AS timestamptz)
         ORDER BY next_due LIMIT {MOST}
     )
     SELECT width_bucket(extract(epoch FROM late), CAST(:bounds AS numeric[])) AS bucket,

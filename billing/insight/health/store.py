@@ -34,7 +34,9 @@ _INBOX: Final = (
 )
 _WAITING: Final = {
     # Each query selects a label, the time since which a row waits, and its text.
-    "halted": "SELECT '', x.woken_at, x.workflow_id || ': ' || x.words"
+    "halted": "SELECT '', coalesce((SELECT max(a.real_at) FROM billing_audit a"
+    " WHERE a.subject = x.workflow_id AND a.action = 'matter.halted'), x.woken_at),"
+    " x.workflow_id || ': ' || x.words"
     " FROM matters x JOIN real r ON r.id = x.account_id WHERE x.status = 'halted'",
     # A matter that must act at once has a due time before its creation: it has waited since its
     # last step, or since it was woken. A sweep wakes a resting matter before it is due.

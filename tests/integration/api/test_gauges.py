@@ -15,6 +15,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.insight.health import store
+from billing.platform.audit import service as audit
 from billing.platform.processes import store as processes
 from billing.platform.processes.service import Pulse
 from billing.platform.provider_inbox.rules import AT_ONCE
@@ -189,6 +190,22 @@ async def test_what_is_to_be_done_at_once_is_no_late_step(api: Api) -> None:
         await connection.execute(text(A_TRIAL), event)
         assert (await store.look(connection)).late[-1] == before[-1]
         await connection.rollback()
+
+
+async def test_a_halt_is_as_old_as_itself(api: Api) -> None:
+    """It was as old as the last change of the matter's rows, weeks for a renewal."""
+    account, long_ago = ids.decode(ids.ACCOUNT, (await api.new_account())["id"]), timedelta(days=30)
+    renewal = {"account": account, "status": "halted", "due": real_now()}
+    async with api.database.operator() as connection:
+        await connection.execute(text(A_TRIAL), {**renewal, "woken": real_now() - long_ago})
+        await audit.record(
+            connection, account_id=account, action="matter.halted", subject="trial/planted",
+            at=real_now(),
+        )  # fmt: skip
+        oldest = (await store.look(connection)).backlog("halted").oldest
+        await connection.rollback()
+    assert oldest is not None, "it is halted"
+    assert oldest < long_ago
 
 
 AN_EVENT = """

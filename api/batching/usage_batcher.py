@@ -7,9 +7,10 @@ finally by a statement of their account's own, which waits.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from random import random, sample
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -56,6 +57,10 @@ HOLDS_AT_ONCE: Final = 100
 """Each use is rated and captured separately: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
 WritePart = Callable[[Sequence[Use], sql_batch.Owned, Wait], Awaitable[dict[int, Recorded]]]
+Slow = set[UUID]
+"""The accounts of a request that took too long. Once two did, the cause is not an account, and
+nothing more of the request is tried.
+"""
 Wake = Callable[[Iterable[UUID]], None]
 """Wakes the matters of these accounts, which requested credits, without waiting."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
@@ -66,7 +71,7 @@ NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
 BROKEN: Final = Recorded("INTERNAL", UUID(int=0))
 """Nothing was done: the statement fails because of this account alone."""
 BUSY: Final = Recorded("UNAVAILABLE", UUID(int=0))
-"""Nothing was done: this account alone takes too long, or is not to be had now."""
+"""Nothing was done: this account takes too long, or is not to be had now, or two others do."""
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """After a statement met an event recorded before, this many statements look for events first.
@@ -100,26 +105,27 @@ class HoldUsageBatcher:
         """Record a use, together with the other waiting uses."""
         return await self._batcher.do(use)
 
-    async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses of any accounts; return the outcome of each one not recorded, by place."""
+    async def many(self, slow: Slow | None, uses: Sequence[Use]) -> dict[int, Recorded]:
+        """Record uses; return the outcome of each one not recorded, by place."""
         answers: dict[int, Recorded] = {}
         for start in range(0, len(uses), HOLDS_AT_ONCE):
             part = uses[start : start + HOLDS_AT_ONCE]
-            found = await self._apart(part) if _are_of_many(part) else await self._write(part)
+            found = await (self._write(part) if slow is None else self._apart(slow, part))
             answers |= {start + place: one for place, one in enumerate(found)}
         return {place: one for place, one in answers.items() if one.verdict != "recorded"}
 
-    async def _apart(self, uses: Sequence[Use]) -> list[Recorded]:
+    async def _apart(self, slow: Slow, uses: Sequence[Use]) -> list[Recorded]:
         """Record uses together, or one by one where that fails."""
 
         async def alone(places: Sequence[int]) -> dict[int, Recorded]:
             return dict(zip(places, await self._write([uses[one] for one in places]), strict=True))
 
-        try:
-            return await self._write(uses)
-        except DBAPIError as error:
-            _demand_own(error)
-        found = await _each_apart(uses, [[place] for place in range(len(uses))], alone)
+        if len(slow) < SLOW_KEYS:
+            try:
+                return await self._write(uses)
+            except DBAPIError as error:
+                _demand_own(error)
+        found = await _each_apart(slow, uses, [[place] for place in range(len(uses))], alone)
         return [found[place] for place in range(len(uses))]
 
     async def _write(self, uses: Sequence[Use]) -> list[Recorded]:
@@ -163,13 +169,18 @@ class UsageBatcher:
     async def many(self, uses: Sequence[Use]) -> dict[int, Recorded]:
         """Record uses of any accounts; return the outcome of each one not recorded, by place.
 
-        Uses paid by holds are recorded after the others.
+        Uses paid by holds are recorded after the others. Errors of the database refuse all uses if
+        one account has them all.
         """
+        return await self._many(set() if len({use.account_id for use in uses}) > 1 else None, uses)
+
+    async def _many(self, slow: Slow | None, uses: Sequence[Use]) -> dict[int, Recorded]:
         held = [place for place, use in enumerate(uses) if use.hold_id is not None]
         if held:
-            return await record_last(uses, held, self.many, self._paid_by_holds.many)
+            rest, then = partial(self._many, slow), partial(self._paid_by_holds.many, slow)
+            return await record_last(uses, held, rest, then)
         owned, answers = sql_batch.by_account(uses), dict[int, Recorded]()
-        write = self._apart if len(owned) > 1 else self._whole
+        write = self._whole if slow is None else partial(self._apart, slow)
         for wait in WAITS:
             found = await self._divided(uses, owned, wait, write)
             locked = {place for place, one in found.items() if one.verdict == LOCKED}
@@ -186,7 +197,7 @@ class UsageBatcher:
 
         Parts share no account and hardly an index page, so they do not wait for each other.
         """
-        left = deque(owned)
+        left = deque(sample(owned, len(owned)) if wait == WAITS[-1] else owned)
         answers: dict[int, Recorded] = {}
 
         async def lane() -> None:
@@ -206,13 +217,13 @@ class UsageBatcher:
         return await self._write(uses, [1] * len(uses), part, wait, full=False)
 
     async def _apart(
-        self, uses: Sequence[Use], part: sql_batch.Owned, wait: Wait
+        self, slow: Slow, uses: Sequence[Use], part: sql_batch.Owned, wait: Wait
     ) -> dict[int, Recorded]:
         """Record uses of these accounts together, or account by account where that fails.
 
         An account for which the statement fails alone has only its own uses refused.
         """
-        if len(part) > 1:
+        if len(part) > 1 and len(slow) < SLOW_KEYS:
             try:
                 return await self._whole(uses, part, wait)
             except DBAPIError as error:
@@ -222,7 +233,7 @@ class UsageBatcher:
         async def alone(places: Sequence[int]) -> dict[int, Recorded]:
             return await self._whole(uses, [(numbers[places[0]], places)], wait)
 
-        return await _each_apart(uses, [places for _, places in part], alone)
+        return await _each_apart(slow, uses, [places for _, places in part], alone)
 
     def _size(self) -> Size:
         return SHORT if monotonic() < self._single_at + ABOUT_SECONDS else LONG
@@ -285,20 +296,21 @@ class UsageBatcher:
 
 
 async def _each_apart(
+    slow: Slow,
     uses: Sequence[Use],
     groups: Iterable[Sequence[int]],
     record: Callable[[Sequence[int]], Awaitable[dict[int, Recorded]]],
 ) -> dict[int, Recorded]:
     """Record groups of uses, each of one account, one after the other.
 
-    An account for which that fails has only its own uses refused; once two accounts take too long,
-    the cause is not an account.
+    An account for which that fails has only its own uses refused. The accounts come in any order,
+    so that repeats reach those behind two that always take too long.
     """
     answers: dict[int, Recorded] = {}
-    slow = set[UUID]()
-    for places in groups:
+    order = defaultdict[UUID, float](random)
+    for places in sorted(groups, key=lambda places: order[uses[places[0]].account_id]):
         account_id, refused = uses[places[0]].account_id, BUSY
-        if account_id not in slow:
+        if account_id not in slow and len(slow) < SLOW_KEYS:
             try:
                 answers |= await record(places)
                 continue
@@ -306,8 +318,6 @@ async def _each_apart(
                 _demand_own(error)
                 if took_too_long(error):
                     slow.add(account_id)
-                if len(slow) >= SLOW_KEYS:
-                    raise
                 refused = BUSY if is_busy(error) else BROKEN
                 _log.exception("uses of a batch failed: account %s", account_id)
         answers |= dict.fromkeys(places, refused)
@@ -318,10 +328,6 @@ def _demand_own(error: DBAPIError) -> None:
     """Raise errors that affect all accounts: the database is unavailable or full."""
     if isinstance(error, (OperationalError, InterfaceError)) and not is_busy(error):
         raise error
-
-
-def _are_of_many(uses: Iterable[Use]) -> bool:
-    return len({use.account_id for use in uses}) > 1
 
 
 def _account(use: Use) -> UUID:

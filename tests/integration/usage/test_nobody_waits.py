@@ -137,9 +137,43 @@ async def test_if_two_accounts_take_too_long_the_database_does(
         raise OperationalError("a statement", None, QueryCanceled("timeout"))
 
     monkeypatch.setattr(recorder, "_once", fail)
-    with pytest.raises(OperationalError):
-        await recorder.many([Use(shop.id, KIND, "1000") for shop in shops])
+    found = await recorder.many([Use(shop.id, KIND, "1000") for shop in shops])
+    assert found == dict.fromkeys(range(5), recording.BUSY)
     assert tried == [5, 1, 1]
+
+
+@pytest.mark.parametrize("somebody_has_them", [False, True])
+async def test_what_was_recorded_before_two_accounts_took_too_long_is_answered(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch, somebody_has_them: bool
+) -> None:
+    shops = [await new_shop("10") for _ in range(5)]
+    slow = {shop.id for shop in shops[1:4]}
+    recorder = shops[0].api.app.state.services.usage_batcher
+    once, alone = recorder._once, list[bool]()
+
+    async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
+        if somebody_has_them and how.wait != recording.WAITS[-1]:
+            return {place: recording.NOT_YET for _, places in owned for place in places}
+        if any(uses[places[0]].account_id in slow for _, places in owned):
+            alone.append(len(owned) == 1)
+            raise OperationalError("a statement", None, QueryCanceled("timeout"))
+        return await once(uses, groups, owned, how)
+
+    monkeypatch.setattr(recorder, "_once", fail)
+    rows = [USE | {"account_id": shop.account["id"]} for shop in shops]
+    for _ in range(60):  # the accounts come in any order
+        done = (await batch([row | {"event_id": "once"} for row in rows], shops[0]))["results"]
+        for shop, one in zip(shops, done, strict=True):
+            known = one["status"] != "rejected"
+            assert await shop.balance() == (8 if known else 10)
+            assert known or (one["code"], one["retry"]) == ("UNAVAILABLE", True)
+        rows = [row for row, one in zip(rows, done, strict=True) if one["status"] == "rejected"]
+        shops = [shop for shop, one in zip(shops, done, strict=True) if one["status"] == "rejected"]
+        assert alone.count(True) <= 2, "no third account is waited for"
+        alone.clear()
+        if len(shops) == len(slow):
+            break
+    assert {shop.id for shop in shops} == slow
 
 
 async def test_batches_are_short_while_single_uses_are_about(

@@ -107,8 +107,13 @@ class Prices:
                 if refusal is not None:
                     found[key] = refusal
 
-        # Not all at once: a thousand requests would go on when the caller has left.
-        await asyncio.gather(*(find_next() for _ in range(ASKED_AT_ONCE)))
+        # Not all at once: those under way go on when one fails or the caller has left.
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(ASKED_AT_ONCE):
+                    group.create_task(find_next())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
         return found
 
     async def close(self) -> None:

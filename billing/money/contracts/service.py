@@ -2,7 +2,7 @@
 (billing/money/subscriptions/terms/agreements.py).
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import service as plan_service
 from billing.catalog.plans import writer
-from billing.catalog.plans.schemas import AgreedPrice, Limit
+from billing.catalog.plans.schemas import AgreedPrice, Limit, Plan
 from billing.core import clock
 from billing.core.errors import NotFound, wrong_field
 from billing.core.frozen import Frozen
@@ -55,7 +55,8 @@ async def put(
     pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
     start = wanted.effective_from or at
-    wanted = wanted.model_copy(update={"prices": await _by_key(connection, wanted.prices)})
+    prices, plans = await _by_key(connection, wanted.prices)
+    wanted = wanted.model_copy(update={"prices": prices})
     known = await store.ahead(connection, account_id, start)
     if known and _is_unchanged(known[0], wanted, start):
         return known[0], None
@@ -66,7 +67,7 @@ async def put(
     _demand_counted(pays_in, wanted)
     terms = ContractTerms.model_validate(
         wanted.model_dump(include={"limits", "collection", "net_days", "commitment"})
-        | {"prices": await _write_prices(connection, wanted.prices, at)}
+        | {"prices": await _write_prices(connection, prices, plans, at)}
     )
     matter = await _write_limits(connection, account_id, known, terms.limits, start, wanted, at)
     made = await store.begin(
@@ -120,27 +121,32 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
 
 async def _by_key(
     connection: AsyncConnection, wanted: Sequence[AgreedPrice]
-) -> tuple[AgreedPrice, ...]:
-    """Return the prices with the keys of their plans, which callers may also name by id.
+) -> tuple[tuple[AgreedPrice, ...], Mapping[str, Plan]]:
+    """Return the prices with the keys of their plans, which callers may also name by id, and the
+    plans by key.
 
     Two of one plan, interval and currency are VALIDATION_FAILED.
     """
-    found = list[AgreedPrice]()
-    for one in wanted:
-        plan = await plan_service.plan_named(connection, one.plan)
-        found.append(one.model_copy(update={"plan": plan.key}))
+    plans = {
+        name: await plan_service.plan_named(connection, name)
+        for name in dict.fromkeys(one.plan for one in wanted)
+    }
+    found = [one.model_copy(update={"plan": plans[one.plan].key}) for one in wanted]
     if len({(one.plan, one.interval, one.currency) for one in found}) < len(found):
         raise wrong_field("prices", "a plan can have only one per interval and currency")
-    return tuple(found)
+    return tuple(found), {plan.key: plan for plan in plans.values()}
 
 
 async def _write_prices(
-    connection: AsyncConnection, wanted: Sequence[AgreedPrice], at: datetime
+    connection: AsyncConnection,
+    wanted: Sequence[AgreedPrice],
+    plans: Mapping[str, Plan],
+    at: datetime,
 ) -> list[ContractPrice]:
     """Write each price as a version that is not on sale, so that subscriptions can refer to it."""
     made = []
     for one in wanted:
-        plan = await plan_service.plan_named(connection, one.plan)
+        plan = plans[one.plan]
         if not plan.allowance.fits_into(one.interval):
             raise wrong_field(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"

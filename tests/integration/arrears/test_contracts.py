@@ -2,8 +2,14 @@
 
 from uuid import UUID, uuid4
 
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.catalog.plans import store
+from billing.catalog.plans.schemas import Plan
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.api_app import Api
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.contract_terms import PRICE, agree, coming
 from tests.integration.arrears.overage_uses import RENEWAL, START, use
@@ -54,6 +60,26 @@ async def test_an_agreed_price_its_minimum_and_a_commitment(actors: Actors) -> N
     kept = await coming(customer)
     assert kept == [("plan", 1600), ("usage", 100)], "what was sold keeps its price"
     assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_each_plan_of_a_contract_is_looked_up_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, looks = store.find_plan, list[str]()
+
+    async def found(connection: AsyncConnection, key: str) -> Plan | None:
+        looks.append(key)
+        return await find(connection, key)
+
+    monkeypatch.setattr(store, "find_plan", found)
+    account = (await api.new_account())["id"]
+    prices = [PRICE, PRICE | {"interval": "year", "amount_cents": 15000}]
+    for _ in ("agreed", "unchanged"):
+        looks.clear()
+        path = f"/api/v1/admin/accounts/{account}/contract"
+        done = await api.client.put(path, json={"prices": prices}, headers=api.admin())
+        assert done.status_code == 200, done.text
+        assert looks == ["basic"]
 
 
 async def test_a_contract_names_a_plan_by_its_key_or_by_its_id(actors: Actors) -> None:

@@ -914,13 +914,14 @@ BEGIN
             sum(u.clawed + u.expired) AS gone
         FROM unnest(shares) AS u GROUP BY u.lot_id) AS s
     WHERE l.id = s.lot_id AND s.amount + s.gone > 0;
+    IF sums.entries > 0 OR EXISTS (SELECT FROM unnest(shares) AS s WHERE s.lot_id IS NULL) THEN
+        PERFORM credit_return_write(before, shares, p_reason);
+    END IF;
+    -- Last, for it tells that the balance is low (credit_notify_low), which follows from the rest.
     UPDATE credit_balances
     SET held = held - sums.amount, balance = balance - sums.gone, seq = seq + sums.entries,
         last_at = greatest(last_at, sums.last_at)
     WHERE account_id = p_account_id;
-    IF sums.entries > 0 OR EXISTS (SELECT FROM unnest(shares) AS s WHERE s.lot_id IS NULL) THEN
-        PERFORM credit_return_write(before, shares, p_reason);
-    END IF;
     RETURN sums.expired;
 END;
 $$;

@@ -128,3 +128,21 @@ async def test_more_than_one_statement_can_end_are_ended_in_parts_by_the_account
     await ActivityEnvironment().run(worker.expire_credits, request)
     assert (await full.post(HOLDS, {"amount": "1"})).status_code == 201
     assert await in_order(full)
+
+
+async def test_an_account_is_told_that_it_is_empty_after_the_ends_that_emptied_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("0.1")
+    now = real_now()
+    await hold_many(shop.api.database, shop.id, 2, now - timedelta(hours=2))
+    async with shop.api.database.tenant(shop.id) as connection:
+        ends = "UPDATE credit_lots SET expires_at = :ends WHERE account_id = :me"
+        await connection.execute(text(ends), {"me": shop.id, "ends": now - timedelta(hours=1)})
+    await shop.grant("1")
+    told = await shop.rows(
+        "SELECT substr(type, 21) FROM events WHERE account_id = :id"
+        " AND type SIMILAR TO '%(expired|empty)' ORDER BY seq"
+    )
+    assert told == [("hold_expired",), ("hold_expired",), ("expired",), ("empty",)]
+    assert await in_order(shop)

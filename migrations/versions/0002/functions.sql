@@ -1373,21 +1373,18 @@ LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT NOT EXISTS (
-        SELECT 1 FROM billing_quotas
+        SELECT 1 FROM billing_quotas AS q
         WHERE account_id = p_account_id AND meter = p_claim.meter AND is_hard
             AND owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
             AND quota_used(used, used_before, span_seconds, window_start, p_at) + p_claim.amount
-                > limit_amount)
+                - quota_lapsed(q, p_at, p_at) > limit_amount)
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((
                     SELECT covered FROM usage_cycles
                     WHERE account_id = p_account_id AND owner = ''
                         AND period_start = p_period_start AND meter = p_claim.meter), 0)
-                - coalesce((
-                    SELECT sum(amount) FROM quota_claims
-                    WHERE account_id = p_account_id AND status = 'open'
-                        AND meter = p_claim.meter), 0))
+                - quota_reserved(p_account_id, p_claim.meter, p_at, '{}'))
 $$;
 
 CREATE OR REPLACE FUNCTION quota_apply(
@@ -1757,13 +1754,14 @@ AS $$
             WHERE k.id = (r.use).id AND k.status = 'open' LIMIT 1) AS c ON true
         WHERE r.failure IS NULL
     )
-    SELECT coalesce(bool_or(a.amount > 0 AND a.amount + CASE
-        WHEN q.span_seconds IS NOT NULL THEN a.rolled
-        WHEN a.begins = q.window_start THEN q.used
-        ELSE quota_recorded(q, a.zone, a.begins) END > q.limit_amount), false)
+    -- Expired claims are summed up only where they matter: they may be many.
+    SELECT coalesce(bool_or(a.amount > 0 AND a.amount + w.used > q.limit_amount AND (
+        q.span_seconds IS NULL AND a.begins <> q.window_start
+        OR a.amount + w.used - quota_lapsed(q, a.at, p_at) > q.limit_amount)), false)
     FROM (
         -- What one row gives back is not there yet for the rows before it.
-        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
+        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount,
+            max(coalesce((u.use).at, p_at)) FILTER (WHERE r.added > 0) AS at, max(
             CASE WHEN o.span_seconds IS NOT NULL AND r.added > 0
             THEN quota_rolled(o.id, o.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
         FROM (
@@ -1779,6 +1777,25 @@ AS $$
         WHERE o.is_hard
         GROUP BY o.id, r.begins) AS a
     JOIN billing_quotas AS q ON q.id = a.id
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN q.span_seconds IS NOT NULL THEN a.rolled
+        WHEN a.begins = q.window_start THEN q.used
+        ELSE quota_recorded(q, a.zone, a.begins) END) AS w(used)
+$$;
+
+CREATE OR REPLACE FUNCTION quota_lapsed(
+    p_quota billing_quotas, p_at timestamptz, p_now timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(quota_share(p_quota, meter, user_id, organization_id, amount)), 0)
+    FROM quota_claims
+    WHERE account_id = p_quota.account_id AND status = 'open' AND expires_at <= p_now
+        AND CASE WHEN p_quota.span_seconds IS NULL THEN claimed_at >= p_quota.window_start
+            ELSE quota_slice_end(p_quota.span_seconds, claimed_at)
+                    > p_at - make_interval(secs => p_quota.span_seconds)
+                AND claimed_at <= p_at + make_interval(secs => p_quota.span_seconds) END
 $$;
 
 CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
@@ -1829,7 +1846,8 @@ BEGIN
         SELECT ROW(c.id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
         FROM quota_claims AS c
         WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
-        ORDER BY coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
+        ORDER BY c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
+            coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,
             c.expires_at
@@ -2047,13 +2065,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0) AS amount
-        FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_now
-            AND CASE WHEN q.span_seconds IS NULL THEN claimed_at >= q.window_start
-                ELSE quota_slice_end(q.span_seconds, claimed_at)
-                    > p_at - make_interval(secs => q.span_seconds) END) AS expired
+    CROSS JOIN quota_lapsed(q, p_at, p_now) AS expired(amount)
 $$;
 
 CREATE OR REPLACE FUNCTION quota_take_back(

@@ -1,10 +1,12 @@
-"""Claims of thousands of users that end at once keep nobody waiting."""
+"""Claims that end in thousands at once keep nobody waiting, and limit nobody once they are over."""
+
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.test_claims import CHAT
+from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_claims import frozen
 
 USERS, PART = 6_000, 5_000
@@ -33,6 +35,34 @@ CLAIMED = text(
     FROM clock, generate_series(1, :users) AS n
     """
 )
+# Claims of nobody in particular, counted on the account's quota of their meter.
+LAPSED = text(
+    """
+    WITH clock AS (
+        SELECT clock_at AS now, clock_at - interval '11 minutes' AS then FROM accounts
+        WHERE id = :me
+    ), quotas AS (
+        UPDATE billing_quotas SET used = used + :many WHERE account_id = :me AND meter = :meter
+        RETURNING id, span_seconds
+    ), slices AS (
+        INSERT INTO quota_slices (account_id, quota_id, ends_at, used)
+        SELECT :me, id, quota_slice_end(span_seconds, clock.then), :many FROM clock, quotas
+        WHERE span_seconds IS NOT NULL
+    )
+    INSERT INTO quota_claims (
+        id, account_id, event_id, meter, amount, claimed_at, expires_at, status)
+    SELECT uuidv7(), :me, :meter || n, :meter, 1, clock.then,
+        clock.now - make_interval(secs => :ago), 'open'
+    FROM clock, generate_series(1, :many) AS n
+    """
+)
+
+
+async def lapsed(shop: Shop, meter: str, many: int, ago: int) -> None:
+    """So many claims on the meter were over so many seconds ago."""
+    values = {"me": shop.id, "meter": meter, "many": many, "ago": ago}
+    async with shop.api.database.tenant(shop.id) as connection:
+        await connection.execute(LAPSED, values)
 
 
 async def claimed(shop: Shop, kind: str) -> None:
@@ -63,3 +93,40 @@ async def test_claims_of_thousands_of_users_that_end_at_once_are_released_by_the
     assert await shop.rows(
         "SELECT owner, used::integer FROM billing_quotas WHERE account_id = :id AND used <> 0"
     ) == [(f"u:{USERS}", 10)]
+
+
+ROLLING: dict[str, Any] = {"window": "rolling", "span_seconds": 3600}
+
+
+@pytest.mark.parametrize("window", [{}, ROLLING], ids=["month", "rolling"])
+async def test_a_claim_that_is_over_and_not_released_yet_takes_nothing_of_a_quota(
+    new_shop: NewShop, window: dict[str, Any]
+) -> None:
+    recording, claiming = [await frozen(new_shop) for _ in range(2)]
+    for shop in (recording, claiming):
+        await shop.quota("10", **window)
+        await lapsed(shop, "chat_messages", USERS, 60)
+    await recording.record("10", **CHAT)
+    await recording.record("1", status=429, **CHAT)
+    assert await claim(claiming, "10")
+    assert not await claim(claiming, "1")
+    assert await standing(recording) == [("expired", USERS)]
+
+
+async def test_the_claims_on_its_own_meter_are_released_first(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10")
+    await lapsed(shop, "assessments", USERS, 60)
+    await lapsed(shop, "chat_messages", 10, 30)
+    await shop.record("10", **CHAT)
+    assert await shop.rows(
+        "SELECT meter, count(*) FROM quota_claims WHERE account_id = :id AND status = 'expired'"
+        " GROUP BY 1 ORDER BY 1"
+    ) == [("assessments", PART - 10), ("chat_messages", 10)]
+
+
+async def test_a_claim_that_is_over_takes_nothing_of_a_blocking_plan(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await lapsed(shop, "ai_responses", USERS, 60)
+    assert await claim(shop, "50", feature_type="ai_responses")
+    assert not await claim(shop, "1", feature_type="ai_responses")

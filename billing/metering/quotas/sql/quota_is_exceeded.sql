@@ -1,6 +1,6 @@
 -- Whether one account's records exceed what its hard quotas have left in the windows of their own
--- times. Claimed amounts, and records that add nothing, never do. Expects the account's lock and
--- open windows.
+-- times. Claimed amounts, and records that add nothing, never do; nor do expired claims, even if
+-- they have not been released yet. Expects the account's lock and open windows.
 CREATE OR REPLACE FUNCTION quota_is_exceeded(
     p_records usage_rated[], p_account_id uuid, p_at timestamptz)
 RETURNS boolean
@@ -18,13 +18,14 @@ AS $$
             WHERE k.id = (r.use).id AND k.status = 'open' LIMIT 1) AS c ON true
         WHERE r.failure IS NULL
     )
-    SELECT coalesce(bool_or(a.amount > 0 AND a.amount + CASE
-        WHEN q.span_seconds IS NOT NULL THEN a.rolled
-        WHEN a.begins = q.window_start THEN q.used
-        ELSE quota_recorded(q, a.zone, a.begins) END > q.limit_amount), false)
+    -- Expired claims are summed up only where they matter: they may be many.
+    SELECT coalesce(bool_or(a.amount > 0 AND a.amount + w.used > q.limit_amount AND (
+        q.span_seconds IS NULL AND a.begins <> q.window_start
+        OR a.amount + w.used - quota_lapsed(q, a.at, p_at) > q.limit_amount)), false)
     FROM (
         -- What one row gives back is not there yet for the rows before it.
-        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount, max(
+        SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount,
+            max(coalesce((u.use).at, p_at)) FILTER (WHERE r.added > 0) AS at, max(
             CASE WHEN o.span_seconds IS NOT NULL AND r.added > 0
             THEN quota_rolled(o.id, o.span_seconds, coalesce((u.use).at, p_at)) END) AS rolled
         FROM (
@@ -40,4 +41,8 @@ AS $$
         WHERE o.is_hard
         GROUP BY o.id, r.begins) AS a
     JOIN billing_quotas AS q ON q.id = a.id
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN q.span_seconds IS NOT NULL THEN a.rolled
+        WHEN a.begins = q.window_start THEN q.used
+        ELSE quota_recorded(q, a.zone, a.begins) END) AS w(used)
 $$;

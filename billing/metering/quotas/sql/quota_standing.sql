@@ -22,11 +22,5 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0) AS amount
-        FROM quota_claims
-        WHERE account_id = p_account_id AND status = 'open' AND expires_at <= p_now
-            AND CASE WHEN q.span_seconds IS NULL THEN claimed_at >= q.window_start
-                ELSE quota_slice_end(q.span_seconds, claimed_at)
-                    > p_at - make_interval(secs => q.span_seconds) END) AS expired
+    CROSS JOIN quota_lapsed(q, p_at, p_now) AS expired(amount)
 $$;

@@ -100,10 +100,12 @@ async def drain_each(
     following: Callable[[AsyncConnection, K], Awaitable[tuple[K, int] | None]],
     take: Callable[[AsyncConnection, K], Awaitable[None]],
     after: K,
+    at_once: int,
 ) -> int:
     """Take things in an order, each in its own transaction; return how many items they had.
 
-    `following` returns the thing behind a position and its items, or None at the end. One that
+    `following` returns the thing behind a position and its items, or None at the end. One with more
+    items than `at_once`, the most of one transaction, is taken as often as they need. One that
     fails is logged, and left to the next try. Errors: Undone, with the failed things, after all
     others are taken. If the database is away, its error at once.
     """
@@ -115,8 +117,9 @@ async def drain_each(
             break
         place, items = found
         try:
-            async with heartbeating(), database.operator() as connection:
-                await take(connection, place)
+            for _ in range(0, items, at_once):
+                async with heartbeating(), database.operator() as connection:
+                    await take(connection, place)
             total += items
         except DBAPIError as error:
             if database_is_away(error):

@@ -47,7 +47,9 @@ async def _expired_claims(database: Database, before: datetime) -> int:
     def following(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[UUID, int] | None]:
         return quota_store.expired(connection, before, after)
 
-    return await drain_each(database, following, quotas.expire, UUID(int=0))
+    return await drain_each(
+        database, following, quotas.expire, UUID(int=0), quota_store.EXPIRE_PART
+    )
 
 
 async def _claims(database: Database, before: datetime) -> int:

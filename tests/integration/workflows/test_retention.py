@@ -292,6 +292,22 @@ async def test_a_claim_that_nobody_recorded_goes_though_its_account_uses_nothing
     assert row["used"] == 3, "only the other claim counts"
 
 
+async def test_more_claims_of_an_account_than_can_be_released_at_once_are_all_released(
+    actors: Actors, customer: Customer, database: Database
+) -> None:
+    add = """
+        INSERT INTO quota_claims (id, account_id, event_id, meter, amount, claimed_at, expires_at,
+            status)
+        SELECT uuidv7(), %(me)s, n, 'm', 1, now(), now() - interval '8 days', 'open'
+        FROM generate_series(1, 5001) AS n RETURNING 1
+    """
+    await customer.rows(add)
+    assert (await housekeeping(actors, database))["claims_expired"] >= 5_001
+    left = "SELECT count(*) FROM quota_claims WHERE account_id = %(me)s AND status = 'open'"
+    assert await customer.rows(left) == [{"count": 0}]
+    await customer.rows("DELETE FROM quota_claims WHERE account_id = %(me)s RETURNING 1")
+
+
 @pytest.mark.parametrize(
     ("statement", "table", "index"),
     [

@@ -161,8 +161,8 @@ OVERLOOKED: Final = (
     Mutant(
         "an order is captured for a purchase that its buyer does not want any more",
         "billing/money/payments/owed.py",
-        "given_up = invoice.cancel_asked_at or order",
-        "given_up = order",
+        "given_up = self.invoice.cancel_asked_at or self",
+        "given_up = self",
         ("tests/unit/purchases/test_declined_purchases.py",),
     ),
 )

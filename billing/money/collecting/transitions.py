@@ -143,7 +143,8 @@ def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collect
     """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
     if answer is None and payment is not None and payment.opened:
-        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
+        owed = Owed(w.rows, payment.invoice_id)
+        may_capture = owed.may_capture and not owed.is_stale(payment)  # a stale one is retired
         w.call = Call("look", payment, may_capture=may_capture)
         return None
     if step.event is not None:

@@ -111,7 +111,7 @@ def _case(invoice: Invoice, row: DunningCase | None) -> dict[str, object]:
 def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
     if live is None:
         return {}
-    invoice, last = owed.invoice, owed.last_try(live.id)
+    last = owed.last_try(live.id)
     awaits_approval = live.status == "pending_approval"
     return {
         "payment": _payment(live),
@@ -122,7 +122,7 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
         "approval_within": _approval_within(owed) if awaits_approval else APPROVAL_SUSPENDS,
         "checks": live.checks,
         "last_check_at": live.last_check_at,
-        "stale": live.amount_minor != invoice.remaining_minor or live.superseded_at is not None,
+        "stale": owed.is_stale(live),
         "tried_at": last.started_at if last is not None else None,
         "awaits_payer": live.opened and last is not None and last.status == "action",
     }

@@ -30,13 +30,18 @@ class Owed:
         """The invoice itself."""
         return self._rows.get(Invoice, self.invoice_id)
 
-    def may_capture(self, order: Payment) -> bool:
-        """True while an order that its payer approves may take money: its invoice is neither
-        settled nor void, and nobody has given the order up.
+    @property
+    def may_capture(self) -> bool:
+        """True while an order that its payer approves may take money: the invoice is neither
+        settled nor void, its purchase is still wanted, and no transfer was reported.
         """
-        invoice = self.invoice
-        given_up = invoice.cancel_asked_at or order.superseded_at or self.submission
-        return invoice.outstanding_minor > 0 and not given_up
+        given_up = self.invoice.cancel_asked_at or self.submission
+        return self.invoice.outstanding_minor > 0 and not given_up
+
+    def is_stale(self, payment: Payment) -> bool:
+        """True if the payment has another amount than is owed, or its payer wants another flow."""
+        is_other = payment.amount_minor != self.invoice.remaining_minor
+        return is_other or payment.superseded_at is not None
 
     @property
     def payments(self) -> list[Payment]:

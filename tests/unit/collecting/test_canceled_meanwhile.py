@@ -37,8 +37,8 @@ def test_no_card_is_tried_for_an_invoice_that_ended_while_its_payment_was_opened
     assert (w.call, w.result, attempt.status) == (None, "not tried", "unreached")
 
 
-@pytest.mark.parametrize("chosen", [None, "card", "transfer"])
-def test_an_order_is_not_captured_once_its_payer_chose_another_way(chosen: str | None) -> None:
+@pytest.mark.parametrize("chosen", [None, "card", "transfer", "less"])
+def test_an_order_is_captured_while_it_is_what_is_owed_and_wanted(chosen: str | None) -> None:
     life = Life(Random(0))
     w, owed = life.work(), Owed(life.rows, life.invoice_id)
     order = payments.open_flow(w, owed, PAYPAL, None)
@@ -47,6 +47,8 @@ def test_an_order_is_not_captured_once_its_payer_chose_another_way(chosen: str |
         order = w.change(order, superseded_at=life.now)
     elif chosen == "transfer":
         payments.open_flow(w, owed, "manual", None)
+    elif chosen == "less":
+        w.change(owed.invoice, amount_credited_minor=1000)
     check(w, order, event_step("inv_1", WaitingEvent(id="evt_1")))
     assert w.call is not None
     assert (w.call.what, w.call.may_capture) == ("look", chosen is None)

@@ -13,7 +13,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import LIVE, Payment
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses, rest_refunds, unserved_time
@@ -65,6 +65,9 @@ def supersede(w: Work[SubscriptionFacts]) -> bool:
             "the bank is processing the previous subscription's first payment: wait for the"
             " result, or cancel that subscription",
         )
+    for one in w.rows.of(Payment):
+        if one.status in LIVE:
+            w.change(one, superseded_at=w.facts.at)
     cycles.change(w, superseded_at=w.facts.at)
     wake(w)
     return True

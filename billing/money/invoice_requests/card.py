@@ -117,6 +117,9 @@ async def _ask(
 ) -> str:
     number = invoice.pay_requests + 1
     attempt = _retry_key(invoice, number)
+    live = await payment_store.live(connection, invoice.id, lock=True)
+    if live is not None and live.flow == "paypal":
+        await payment_store.change(connection, live.id, superseded_at=at)
     await invoice_store.change(
         connection,
         invoice.id,

@@ -12,7 +12,7 @@ from tests.integration.api_app import Api, stack_settings
 from tests.integration.credits.test_top_ups import AUTO, until, wants
 from tests.integration.operator_acts import check_books
 from tests.integration.payments.manual_payments import decide, submit
-from tests.integration.payments.test_paypal import begun_by_paypal
+from tests.integration.payments.test_paypal import approved_unheard, begun_by_paypal, is_captured
 from tests.integration.workflows.test_purchase_events import cancellations
 from tests.integration.workflows.test_purchases import proven_once
 
@@ -78,21 +78,11 @@ async def test_an_order_that_was_approved_unheard_is_not_captured_after_its_canc
     customer: Customer,
 ) -> None:
     begun, order = await begun_by_paypal(customer)
-    sandbox, matter = customer.actors.sandbox, f"purchase/{begun['purchase_id']}"
-    await sandbox.paypal_steer(order, mute=True)
-    await sandbox.paypal_approve(order)
-    # As PayPal's event lies in the inbox while no worker runs.
-    await customer.rows(
-        "INSERT INTO stripe_webhook_events"
-        " (stripe_event_id, account_id, workflow_id, type, object_id, payload, received_at)"
-        " VALUES ('WH-' || %(order)s, %(me)s, %(matter)s, 'CHECKOUT.ORDER.APPROVED', %(order)s,"
-        " '{}', now()) RETURNING status",
-        order=order, matter=matter,
-    )  # fmt: skip
+    matter = f"purchase/{begun['purchase_id']}"
+    await approved_unheard(customer, order, matter)
     await canceled(customer, begun)
     await customer.until_handled("CHECKOUT.ORDER.APPROVED")
-    (told,) = await sandbox.paypal(matter)
-    assert "captures" not in told["purchase_units"][0].get("payments", {})
+    assert not await is_captured(customer, matter)
 
 
 async def test_a_cancel_that_comes_again_says_the_same_and_does_nothing(customer: Customer) -> None:

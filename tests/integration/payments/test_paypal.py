@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.dunning.dunning_setup import overdue, owed
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_documents import receipt_of
 from tests.integration.invoices.test_operating import from_outside
@@ -27,6 +28,25 @@ async def begun_by_paypal(customer: Customer, **more: str) -> tuple[Json, str]:
     begun = await customer.buy("small", "paypal", return_url=BACK, **more)
     assert (begun["platform"], begun["checkout_url"]) == ("paypal", begun["next_action"]["url"])
     return begun, order_of(begun)
+
+
+async def approved_unheard(customer: Customer, order: str, matter: str) -> None:
+    """Its payer approves the order; PayPal's event lies in the inbox, as while no worker runs."""
+    await customer.actors.sandbox.paypal_steer(order, mute=True)
+    await customer.actors.sandbox.paypal_approve(order)
+    await customer.rows(
+        "INSERT INTO stripe_webhook_events"
+        " (stripe_event_id, account_id, workflow_id, type, object_id, payload, received_at)"
+        " VALUES ('WH-' || %(order)s, %(me)s, %(matter)s, 'CHECKOUT.ORDER.APPROVED', %(order)s,"
+        " '{}', now()) RETURNING status",
+        order=order, matter=matter,
+    )  # fmt: skip
+
+
+async def is_captured(customer: Customer, matter: str) -> bool:
+    """True if the one order of this matter has taken money."""
+    (told,) = await customer.actors.sandbox.paypal(matter)
+    return "captures" in told["purchase_units"][0].get("payments", {})
 
 
 async def paid_once(customer: Customer, begun: Json, value: str = "9.99") -> Json:
@@ -146,11 +166,31 @@ async def test_an_order_of_a_purchase_that_is_paid_otherwise_is_never_captured(
     await customer.until_purchase(begun["purchase_id"], "completed")
     await customer.actors.sandbox.paypal_approve(order)
     await customer.until_handled("CHECKOUT.ORDER.APPROVED")
-    (told,) = await customer.actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
-    assert "captures" not in told["purchase_units"][0].get("payments", {})
+    assert not await is_captured(customer, f"purchase/{begun['purchase_id']}")
     assert (len(await customer.grants()), await money(customer)) == (1, 0)
     open_ends = "SELECT id FROM payments WHERE account_id = %(me)s AND closed_at IS NULL"
     assert await customer.rows(open_ends) == [], "the order is called back"
+
+
+async def test_an_order_that_was_approved_unheard_is_given_up_for_the_card_that_is_asked_for(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, "insufficient_funds", "succeed")
+    invoice = await owed(customer)
+    pay, by_paypal = f"/billing/invoices/{invoice['invoice_id']}/pay", {"payment_method": "paypal"}
+    begun = await customer.ask("POST", pay, by_paypal | {"return_url": BACK}, key="by PayPal")
+    (asked,) = await customer.rows(
+        "SELECT workflow_id AS matter FROM payments WHERE account_id = %(me)s AND flow = 'paypal'"
+    )
+    await approved_unheard(customer, order_of(begun), asked["matter"])
+    await customer.ask("POST", pay, {"payment_method": "saved_card"}, key="by card")
+    await wait_for(
+        lambda: customer.ask("GET", f"/billing/invoices/{invoice['invoice_id']}"),
+        "the card pays it",
+        lambda seen: seen["status"] == "paid",
+    )
+    assert not await is_captured(customer, asked["matter"])
+    assert await money(customer) == 0
 
 
 async def test_an_event_that_paypal_did_not_sign_changes_nothing(customer: Customer) -> None:

@@ -121,6 +121,7 @@ def _covers(discount: DiscountTerms, line: Line) -> bool:
     may_be = line.amount_minor > 0 and line.kind not in UNDISCOUNTED
     may_be = may_be and (not discount.kinds or line.kind in discount.kinds)
     may_be = may_be and (not discount.sold or line.sold in discount.sold)
+    may_be = may_be and (discount.use_until is None or line.kind == USAGE)
     return may_be and not _is_other_use(line, discount.use_since, discount.use_until)
 
 

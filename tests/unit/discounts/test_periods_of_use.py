@@ -1,4 +1,4 @@
-"""A coupon for use alone is off the use of as many periods as it has, however that is billed."""
+"""A coupon is off as many periods as it has, however their use is billed."""
 
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ def player(interval: str, **coupon: Any) -> Player:
         "currency": "USD",
         "zone": "UTC",
         "plans": {"pro": {"month": 10000, "year": 100000}},
+        "terms": {"pro": {"add_ons": {"more": {"units": 100, "minor": 800}}}},
         "price": {"unit_price": "10"},
         "coupons": [HALF | coupon],
         "start": {"at": "2027-01-01T00:00:00Z", "plan": "pro", "interval": interval},
@@ -32,9 +33,7 @@ def months(player: Player, *used: bool, early: bool = False) -> str:
 def _month(player: Player, *, early: bool) -> str:
     _use(player)
     if early:
-        key = f"early-{player.now}"
-        player.do(lambda w: invoicing.bill_usage(w, key, invoicing.EARLY))
-        player.pay()
+        _bill_early(player)
     start = player.subscription.cycle_start
     _close(player)
     (line,) = [one for one in _used(player) if one.period_start == start]
@@ -48,6 +47,12 @@ def _idle(player: Player) -> str:
 
 def _use(player: Player) -> None:
     player.play({"at": player.subscription.cycle_start.isoformat(), "use": [2]})
+
+
+def _bill_early(player: Player) -> None:
+    key = f"early-{player.now}"
+    player.do(lambda w: invoicing.bill_usage(w, key, invoicing.EARLY))
+    player.pay()
 
 
 def _close(player: Player) -> list[InvoiceLine]:
@@ -101,3 +106,11 @@ def test_of_use_that_comes_late() -> None:
     _close(yearly)
     late = max(_used(yearly), key=lambda one: one.id)
     assert (late.period_start, late.amount_minor, late.discount_minor) == (december, 1000, 500)
+
+
+def test_one_that_use_has_used_up_is_off_nothing_else_of_the_next_period() -> None:
+    monthly = player("month", kinds=["usage", "add_on"], periods=1)
+    assert months(monthly, True) == "H"
+    more = {"add_ons": {"more": 1}}
+    [bought] = monthly.play({"at": "2027-02-10T00:00:00Z", "change": more})
+    assert (bought.kind, bought.discount_minor) == ("add_on", 0)

@@ -127,6 +127,13 @@ GIVEN_BACK: Final = (
         ("tests/unit/discounts/test_periods_of_use.py",),
     ),
     Mutant(
+        "a period whose plan had a coupon counts again for its use",
+        "billing/money/discounts/transitions.py",
+        "(one.is_counted or not is_of_use)",
+        "not is_of_use",
+        ("tests/unit/discounts/test_periods_of_use.py",),
+    ),
+    Mutant(
         "the coupon of a change is off the use before it",
         "billing/money/invoices/sums.py",
         " and not _is_other_use(line, discount.use_since, discount.use_until)",

@@ -34,7 +34,8 @@ class DiscountTerms(Frozen):
 class Discount(Row, DiscountTerms):
     """A row of `discounts`. `periods_left` None: for ever.
 
-    `is_used`: invoices since the last period's have discounted use by it.
+    `is_counted`: the last period's invoice used it up for that period. `is_used`: invoices since
+    then have discounted use by it.
     """
 
     TABLE: ClassVar[str] = "discounts"
@@ -44,6 +45,7 @@ class Discount(Row, DiscountTerms):
     subscription_id: UUID | None = None
     purchase_id: UUID | None = None
     periods_left: int | None = None
+    is_counted: bool = False
     is_used: bool = False
     status: DiscountStatus
     created_at: AwareDatetime

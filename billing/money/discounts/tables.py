@@ -20,6 +20,8 @@ discounts = c.table(
     c.instant("use_since", nullable=True),
     # If the use of a period used it up: use of cycles that begin then or later is not discounted.
     c.instant("use_until", nullable=True),
+    # The last period's invoice used it up for that period: its use does not do so again.
+    c.flag("is_counted", server_default="false"),
     # It has discounted use since the last period's invoice: the next one uses it up.
     c.flag("is_used", server_default="false"),
     # The number of invoices it still reduces; NULL: for ever.

@@ -77,12 +77,17 @@ def use(
 
     Their start is moved back to the billed period's beginning (`begun`) if they were redeemed after
     it: with a change whose preview was older, or before a late renewal. Those `of_use` are off the
-    use of the period before, which also uses up what was off use on invoices beside that period:
-    what only use has used up is off no use of the period that has begun.
+    use of the period before, which also uses up what was off use on invoices beside that period,
+    unless the invoice of that period did: what only use has used up is off no use of the period
+    that has begun.
     """
     for one in w.rows.of(Discount):
-        is_off = one.code in codes or one.code in of_use or one.is_used
-        if not is_off or one.status == "ended":
+        if one.status == "ended":
+            continue
+        is_of_use = one.code in of_use or one.is_used
+        if one.code not in codes and (one.is_counted or not is_of_use):
+            if one.is_counted:
+                w.change(one, is_counted=False, is_used=False)
             continue
         if one.status == "released":
             # Its payment arrived after the release.
@@ -94,6 +99,7 @@ def use(
             created_at=min(one.created_at, begun or one.created_at),
             use_since=one.use_since if one.status == "active" else begun,
             use_until=begun if over and one.code not in codes else None,
+            is_counted=one.code in codes,
             is_used=False,
             periods_left=left,
             status="ended" if over else "active",

@@ -297,6 +297,7 @@ CREATE TABLE discounts (
     sold JSONB DEFAULT '[]' NOT NULL,
     use_since TIMESTAMP WITH TIME ZONE,
     use_until TIMESTAMP WITH TIME ZONE,
+    is_counted BOOLEAN DEFAULT 'false' NOT NULL,
     is_used BOOLEAN DEFAULT 'false' NOT NULL,
     periods_left INTEGER,
     status TEXT NOT NULL,

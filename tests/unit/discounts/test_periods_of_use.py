@@ -16,7 +16,7 @@ def player(interval: str, **coupon: Any) -> Player:
     case = {
         "currency": "USD",
         "zone": "UTC",
-        "plans": {"pro": {"month": 10000, "year": 100000}},
+        "plans": {"pro": {"month": 10000, "year": 100000}, "basic": {"month": 5000}},
         "terms": {"pro": {"add_ons": {"more": {"units": 100, "minor": 800}}}},
         "price": {"unit_price": "10"},
         "coupons": [HALF | coupon],
@@ -106,6 +106,30 @@ def test_of_use_that_comes_late() -> None:
     _close(yearly)
     late = max(_used(yearly), key=lambda one: one.id)
     assert (late.period_start, late.amount_minor, late.discount_minor) == (december, 1000, 500)
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["at the end", "early"])
+def test_a_period_counts_once_if_its_plan_and_then_its_use_had_it(early: bool) -> None:
+    monthly = player("month", kinds=(), sold=["pro"], periods=3)
+    _use(monthly)
+    if early:
+        _bill_early(monthly)
+    _next_plan(monthly, "basic")
+    _next_plan(monthly, "pro")
+    for _ in range(2):
+        _close(monthly)
+    plans = [one for one in monthly.rows.of(InvoiceLine) if one.kind == "plan"]
+    seen = [(one.amount_minor, one.discount_minor) for one in plans]
+    half, full = (10000, 5000), (10000, 0)
+    assert seen == [half, (5000, 0), half, half, full], "January, March and April"
+    [used] = _used(monthly)
+    assert used.discount_minor * 2 == used.amount_minor
+
+
+def _next_plan(player: Player, key: str) -> None:
+    change = {"plan": key, "when": "period_end"}
+    player.play({"at": player.now.isoformat(), "change": change})
+    _close(player)
 
 
 def test_one_that_use_has_used_up_is_off_nothing_else_of_the_next_period() -> None:

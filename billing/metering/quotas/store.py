@@ -68,7 +68,7 @@ _FORGET: Final = text(
         ORDER BY coalesce(written_at, claimed_at) LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
-EXPIRE_PART: Final = 5_000
+EXPIRE_PART: Final = 2_000
 """Expired claims of an account released in one transaction (quota_open_windows)."""
 FORGET_PAGE: Final = 2_000
 """Claims deleted in one transaction."""

@@ -9,7 +9,7 @@ from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_claims import frozen
 
-USERS, PART = 6_000, 5_000
+USERS, PART = 2_500, 2_000
 CLAIMED = text(
     """
     WITH clock AS (

@@ -27,7 +27,7 @@ BEGIN
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,
             c.expires_at
-        LIMIT 5000);
+        LIMIT 2000);
     PERFORM 1 FROM billing_quotas
     WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
     ORDER BY id FOR NO KEY UPDATE;

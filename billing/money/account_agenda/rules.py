@@ -17,7 +17,8 @@ from billing.money.payments.rules import next_check
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 BETWEEN_CARDS: Final = timedelta(days=1)
-"""Pause before the next unpaid use after a card failed to pay one."""
+"""Pause before the next unpaid use after a card failed to pay one, and before one that a card is
+being charged for is looked at again."""
 
 
 class SetupPlan(Frozen):

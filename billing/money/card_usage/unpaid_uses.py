@@ -19,7 +19,7 @@ from billing.metering.usage import quoting, unpaid
 from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord
-from billing.money.card_usage.rules import LIFETIME
+from billing.money.account_agenda.rules import BETWEEN_CARDS
 from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
 from billing.money.payment_methods import store as method_store
 
@@ -75,7 +75,7 @@ async def collect(
         return None, "there is no card"
     found = await records.get_record(connection, account_id, record_id, lock=True)
     if found.is_charging:
-        await unpaid.wait(connection, record_id, at + LIFETIME)
+        await unpaid.wait(connection, record_id, at + BETWEEN_CARDS)
         return None, "a card is being charged for it"
     price = await price_of(connection, found) if found.is_owed else None
     charge = price and await offered(

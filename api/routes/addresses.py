@@ -168,10 +168,10 @@ async def change_address(
 @router.delete(
     "/billing/addresses/{address_id}",
     response_model=RemovedAddressAnswer,
-    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
 )
 async def delete_address(address_id: str, call: BillingCall, once: OptionalKey) -> Response:
-    """Remove an address; if it was the default, the newest other one becomes it."""
+    """Remove an address; if it was the default, the newest that may decide the tax becomes it."""
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)

@@ -17,6 +17,7 @@ from billing.ledger.credits import service as credits
 from billing.money.addresses import rules, store
 from billing.money.addresses.schemas import Address
 from billing.money.addresses.tables import billing_addresses
+from billing.platform.accounts import store as accounts
 from billing.platform.audit import service as audit
 
 MAX_ADDRESSES: Final = 50
@@ -91,13 +92,14 @@ async def change(
 async def remove(
     connection: AsyncConnection, account_id: UUID, address_id: UUID, at: datetime
 ) -> Address:
-    """Delete an address; if it was the default, the newest other one becomes it.
+    """Delete an address; if it was the default, the newest that may decide the tax becomes it.
 
     Billing details that name it use the default again. Returns the removed address.
-    Errors: ADDRESS_NOT_FOUND.
+    Errors: ADDRESS_NOT_FOUND, INVALID_REGION.
     """
     await credits.lock(connection, account_id)
     gone = await get(connection, account_id, address_id)
+    successor = await _successor(connection, gone) if gone.is_default else None
     await prepared.send_removal(connection, billing_addresses, address_id)
     await _audit(connection, gone, "removed", at)
     if await store.unname(connection, account_id, address_id, at):
@@ -105,27 +107,52 @@ async def remove(
             connection, account_id=account_id, action="billing_details.changed",
             subject=ids.encode(ids.ACCOUNT, account_id), at=at, fields=["address_id"],
         )  # fmt: skip
-    successor = await store.newest(connection, account_id) if gone.is_default else None
     if successor is not None:
         chosen = await _change(connection, successor.id, {"is_default": True}, at)
         await _audit(connection, chosen, "changed", at, fields=["is_default"])
     return gone
 
 
-async def _taxable(connection: AsyncConnection, country: str, state: str | None) -> None:
-    """Refuse an address without its region, a region's name, or another abbreviation, where regions
-    ask for tax: their rates are found by code.
+async def _successor(connection: AsyncConnection, gone: Address) -> Address | None:
+    """Return the address that decides the taxes without this one; None leaves it to the account's
+    country, which is refused where its regions ask for tax.
     """
-    code = rules.code_of(country, state or "")
-    if rules.may_be_code(country, code):
-        return
-    regions = await taxes.regions(connection, country)
-    if regions and code not in regions:
+    others = await store.others(connection, gone.account_id, gone.id)
+    for one in others:
+        if not await _regions_to_name(connection, one.country, one.state):
+            return one
+    country = (await accounts.get(connection, gone.account_id)).country
+    if others or (country and await _regions_to_name(connection, country, None)):
+        raise Invalid(
+            "INVALID_REGION",
+            "the default address decides the tax, and no other one names its region by an"
+            " ISO 3166-2 code: add or change one first",
+        )
+    return None
+
+
+async def _taxable(connection: AsyncConnection, country: str, state: str | None) -> None:
+    """Refuse an address whose region's tax could not be found."""
+    regions = await _regions_to_name(connection, country, state)
+    if regions:
         raise Invalid(
             "INVALID_REGION",
             f"state must be an ISO 3166-2 code, because regions of {country} have their own taxes:"
             f" {', '.join(regions)}",
         )
+
+
+async def _regions_to_name(
+    connection: AsyncConnection, country: str, state: str | None
+) -> list[str]:
+    """Return the regions that ask for tax if an address leaves out its region, has its name or
+    another abbreviation: their rates are found by code.
+    """
+    code = rules.code_of(country, state or "")
+    if rules.may_be_code(country, code):
+        return []
+    regions = await taxes.regions(connection, country)
+    return [] if code in regions else regions
 
 
 async def _change(

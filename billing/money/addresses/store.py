@@ -16,10 +16,10 @@ _OF_ACCOUNT: Final = select(billing_addresses).where(
     billing_addresses.c.account_id == given("account_id")
 )
 _DEFAULT: Final = Prepared(_OF_ACCOUNT.where(billing_addresses.c.is_default))
-_NEWEST: Final = Prepared(
-    _OF_ACCOUNT.order_by(
+_OTHERS: Final = Prepared(
+    _OF_ACCOUNT.where(billing_addresses.c.id != given("address_id")).order_by(
         billing_addresses.c.created_at.desc(), billing_addresses.c.id.desc()
-    ).limit(1)
+    )
 )
 _UNNAME: Final = Prepared(
     text(
@@ -44,10 +44,10 @@ async def find(
     return Address.model_validate(row) if row else None
 
 
-async def newest(connection: AsyncConnection, account_id: UUID) -> Address | None:
-    """The address that was added last."""
-    row = await _NEWEST.first(connection, account_id=account_id)
-    return Address.model_validate(row) if row else None
+async def others(connection: AsyncConnection, account_id: UUID, address_id: UUID) -> list[Address]:
+    """All addresses of the account but this one, newest first."""
+    rows = await _OTHERS.all(connection, account_id=account_id, address_id=address_id)
+    return [Address.model_validate(row) for row in rows]
 
 
 async def count(connection: AsyncConnection, account_id: UUID) -> int:

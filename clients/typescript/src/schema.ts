@@ -836,7 +836,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Address
-         * @description Remove an address; if it was the default, the newest other one becomes it.
+         * @description Remove an address; if it was the default, the newest that may decide the tax becomes it.
          */
         delete: operations["delete_address"];
         options?: never;

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.integration.actors import Actors
+from tests.integration.actors import Actors, Customer
 from tests.integration.money_seen import newest_invoice
 from tests.integration.operator_acts import check_books
 from tests.integration.taxes.taxed_addresses import ADDRESS, CLOCK, collect, moved_to
@@ -92,6 +92,35 @@ async def test_a_region_is_named_by_its_code_where_regions_have_taxes(actors: Ac
         assert (state, rate["name"]) == (state, name)
     here = (await customer.ask("GET", "/billing/addresses?limit=1"))["data"][0]["address_id"]
     await customer.refused("INVALID_REGION", "PATCH", f"/billing/addresses/{here}", {"state": None})
+
+
+async def test_the_address_that_names_the_region_stays_while_no_other_does(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(CLOCK, country="BR")
+    there, abroad = ADDRESS | {"country": "BR"}, ADDRESS | {"country": "PT"}
+    bare = await _added(customer, there)
+    named = await _added(customer, there | {"state": "SP", "is_default": True})
+    lisbon = await _added(customer, abroad)
+    unnamed = await _added(customer, there)
+    await collect(actors, "BR", "ISS", rates={"standard": "5"})
+    await collect(actors, "BR-SP", "ICMS", rates={"standard": "18"})
+
+    await customer.ask("DELETE", named, status=200)
+    assert (await customer.ask("GET", lisbon))["is_default"], "the newest may not decide the tax"
+    await customer.refused("INVALID_REGION", "DELETE", lisbon)
+    for other in (bare, unnamed):
+        await customer.ask("DELETE", other, status=200)
+    await customer.refused("INVALID_REGION", "DELETE", lisbon)
+    assert (await customer.ask("GET", lisbon))["is_default"]
+
+    elsewhere = await actors.customer_on_clock(CLOCK, country="PT")
+    await elsewhere.ask("DELETE", await _added(elsewhere, there | {"state": "SP"}), status=200)
+
+
+async def _added(customer: Customer, address: Json) -> str:
+    made = await customer.ask("POST", "/billing/addresses", address, status=201)
+    return f"/billing/addresses/{made['address_id']}"
 
 
 async def test_a_price_may_hold_its_tax(actors: Actors) -> None:

@@ -154,8 +154,9 @@ class Drained:
 
     async def run(self) -> int:
         database: Any = self
-        steps = (database, self.following, self.take, "", self.at_once)
-        return await ActivityEnvironment().run(drain_each, *steps)
+        return await ActivityEnvironment().run(
+            drain_each, database, self.following, self.take, "", self.at_once
+        )
 
 
 async def test_a_thing_that_cannot_be_taken_is_left_and_told_after_all_others() -> None:

@@ -62,17 +62,22 @@ class AccountActivities(AccountBase):
 
     @activity.defn(name="account.expire_credits")
     async def expire_credits(self, request: StepRequest) -> AccountState:
+        before = 0
+
         async def end(connection: AsyncConnection, _: Step, at: datetime) -> str:
             expired = await credits.expire(connection, request.ref.subject_id, at)
-            return f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
+            ended = f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
+            return f"{ended}, after {before} other holds" if before else ended
 
         while True:
             try:
                 return await self.once(request, end)
             except DBAPIError:
                 # Thousands of holds: a statement ends a part of them, which stays ended.
-                if not await self._expire_ahead(request.ref.subject_id):
+                part = await self._expire_ahead(request.ref.subject_id)
+                if not part:
                     raise
+                before += part
                 activity.heartbeat()
 
     @activity.defn(name="account.notice")

@@ -13,6 +13,7 @@ from activities.accounts import AccountActivities
 from activities.dependencies import Dependencies
 from billing.core.clock import real_now
 from billing.core.settings import Settings
+from billing.matters import commands
 from billing.matters.kinds import ACCOUNT
 from billing.money.account_agenda import rules
 from tests.integration.credits.books import read_books
@@ -126,6 +127,9 @@ async def test_more_than_one_statement_can_end_are_ended_in_parts_by_the_account
     step = next(one for one in rules.agenda(state) if one.name == "expire_credits")
     request = StepRequest(ref=ref, step=step)
     await ActivityEnvironment().run(worker.expire_credits, request)
+    async with full.api.database.tenant(full.id) as connection:
+        result = await commands.result_of(connection, step.key)
+    assert result == f"0 credits, 1 holds, after {2 * PART} other holds"
     assert (await full.post(HOLDS, {"amount": "1"})).status_code == 201
     assert await in_order(full)
 

@@ -1377,7 +1377,7 @@ AS $$
         WHERE account_id = p_account_id AND meter = p_claim.meter AND is_hard
             AND owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
             AND quota_used(used, used_before, span_seconds, window_start, p_at) + p_claim.amount
-                - quota_lapsed(q, p_at, p_at) > limit_amount)
+                - quota_expired(q, p_at, p_at) > limit_amount)
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((
@@ -1677,6 +1677,21 @@ AS $$
     HAVING sum(p.used) > 0
 $$;
 
+CREATE OR REPLACE FUNCTION quota_expired(
+    p_quota billing_quotas, p_at timestamptz, p_now timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(quota_share(p_quota, meter, user_id, organization_id, amount)), 0)
+    FROM quota_claims
+    WHERE account_id = p_quota.account_id AND status = 'open' AND expires_at <= p_now
+        AND CASE WHEN p_quota.span_seconds IS NULL THEN claimed_at >= p_quota.window_start
+            ELSE quota_slice_end(p_quota.span_seconds, claimed_at)
+                    > p_at - make_interval(secs => p_quota.span_seconds)
+                AND claimed_at <= p_at + make_interval(secs => p_quota.span_seconds) END
+$$;
+
 CREATE OR REPLACE FUNCTION quota_give_users(
     p_account_id uuid, p_zone text, p_period_start timestamptz, p_uses quota_timed_use[],
     p_at timestamptz)
@@ -1757,7 +1772,7 @@ AS $$
     -- Expired claims are summed up only where they matter: they may be many.
     SELECT coalesce(bool_or(a.amount > 0 AND a.amount + w.used > q.limit_amount AND (
         q.span_seconds IS NULL AND a.begins <> q.window_start
-        OR a.amount + w.used - quota_lapsed(q, a.at, p_at) > q.limit_amount)), false)
+        OR a.amount + w.used - quota_expired(q, a.at, p_at) > q.limit_amount)), false)
     FROM (
         -- What one row gives back is not there yet for the rows before it.
         SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount,
@@ -1781,21 +1796,6 @@ AS $$
         WHEN q.span_seconds IS NOT NULL THEN a.rolled
         WHEN a.begins = q.window_start THEN q.used
         ELSE quota_recorded(q, a.zone, a.begins) END) AS w(used)
-$$;
-
-CREATE OR REPLACE FUNCTION quota_lapsed(
-    p_quota billing_quotas, p_at timestamptz, p_now timestamptz)
-RETURNS numeric
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce(sum(quota_share(p_quota, meter, user_id, organization_id, amount)), 0)
-    FROM quota_claims
-    WHERE account_id = p_quota.account_id AND status = 'open' AND expires_at <= p_now
-        AND CASE WHEN p_quota.span_seconds IS NULL THEN claimed_at >= p_quota.window_start
-            ELSE quota_slice_end(p_quota.span_seconds, claimed_at)
-                    > p_at - make_interval(secs => p_quota.span_seconds)
-                AND claimed_at <= p_at + make_interval(secs => p_quota.span_seconds) END
 $$;
 
 CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
@@ -2065,7 +2065,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
-    CROSS JOIN quota_lapsed(q, p_at, p_now) AS expired(amount)
+    CROSS JOIN quota_expired(q, p_at, p_now) AS expired(amount)
 $$;
 
 CREATE OR REPLACE FUNCTION quota_take_back(

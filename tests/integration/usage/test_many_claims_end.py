@@ -36,7 +36,7 @@ CLAIMED = text(
     """
 )
 # Claims of nobody in particular, counted on the account's quota of their meter.
-LAPSED = text(
+ENDED = text(
     """
     WITH clock AS (
         SELECT clock_at AS now, clock_at - interval '11 minutes' AS then FROM accounts
@@ -58,11 +58,11 @@ LAPSED = text(
 )
 
 
-async def lapsed(shop: Shop, meter: str, many: int, ago: int) -> None:
+async def ended(shop: Shop, meter: str, many: int, ago: int) -> None:
     """So many claims on the meter were over so many seconds ago."""
     values = {"me": shop.id, "meter": meter, "many": many, "ago": ago}
     async with shop.api.database.tenant(shop.id) as connection:
-        await connection.execute(LAPSED, values)
+        await connection.execute(ENDED, values)
 
 
 async def claimed(shop: Shop, kind: str) -> None:
@@ -105,7 +105,7 @@ async def test_a_claim_that_is_over_and_not_released_yet_takes_nothing_of_a_quot
     recording, claiming = [await frozen(new_shop) for _ in range(2)]
     for shop in (recording, claiming):
         await shop.quota("10", **window)
-        await lapsed(shop, "chat_messages", USERS, 60)
+        await ended(shop, "chat_messages", USERS, 60)
     await recording.record("10", **CHAT)
     await recording.record("1", status=429, **CHAT)
     assert await claim(claiming, "10")
@@ -116,8 +116,8 @@ async def test_a_claim_that_is_over_and_not_released_yet_takes_nothing_of_a_quot
 async def test_the_claims_on_its_own_meter_are_released_first(new_shop: NewShop) -> None:
     shop = await frozen(new_shop)
     await shop.quota("10")
-    await lapsed(shop, "assessments", USERS, 60)
-    await lapsed(shop, "chat_messages", 10, 30)
+    await ended(shop, "assessments", USERS, 60)
+    await ended(shop, "chat_messages", 10, 30)
     await shop.record("10", **CHAT)
     assert await shop.rows(
         "SELECT meter, count(*) FROM quota_claims WHERE account_id = :id AND status = 'expired'"
@@ -127,6 +127,6 @@ async def test_the_claims_on_its_own_meter_are_released_first(new_shop: NewShop)
 
 async def test_a_claim_that_is_over_takes_nothing_of_a_blocking_plan(new_shop: NewShop) -> None:
     shop = await frozen(new_shop)
-    await lapsed(shop, "ai_responses", USERS, 60)
+    await ended(shop, "ai_responses", USERS, 60)
     assert await claim(shop, "50", feature_type="ai_responses")
     assert not await claim(shop, "1", feature_type="ai_responses")

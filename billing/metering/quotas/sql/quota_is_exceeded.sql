@@ -21,7 +21,7 @@ AS $$
     -- Expired claims are summed up only where they matter: they may be many.
     SELECT coalesce(bool_or(a.amount > 0 AND a.amount + w.used > q.limit_amount AND (
         q.span_seconds IS NULL AND a.begins <> q.window_start
-        OR a.amount + w.used - quota_lapsed(q, a.at, p_at) > q.limit_amount)), false)
+        OR a.amount + w.used - quota_expired(q, a.at, p_at) > q.limit_amount)), false)
     FROM (
         -- What one row gives back is not there yet for the rows before it.
         SELECT o.id, r.begins, min(u.zone) AS zone, sum(r.added) AS amount,

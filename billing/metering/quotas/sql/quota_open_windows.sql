@@ -2,7 +2,7 @@
 -- windows restart with what was recorded ahead of them, and rolling ones drop old use. The
 -- account's expired claims are released, on other quotas too, which are then locked as well; of
 -- very many a part, less than a second of work, first those of the same meters, and of these those
--- of the same users and organisations. What is left counts for no check (quota_lapsed).
+-- of the same users and organisations. What is left counts for no check (quota_expired).
 -- From here on only the caller counts on these quotas, not even quota_claim_fast. Expects the
 -- account's lock.
 CREATE OR REPLACE FUNCTION quota_open_windows(

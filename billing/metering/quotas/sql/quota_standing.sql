@@ -22,5 +22,5 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)
     ) AS w(begins)
-    CROSS JOIN quota_lapsed(q, p_at, p_now) AS expired(amount)
+    CROSS JOIN quota_expired(q, p_at, p_now) AS expired(amount)
 $$;

@@ -1,6 +1,6 @@
 -- What claims that are over count on a quota in the windows of an instant: those that are not
 -- released yet (quota_open_windows).
-CREATE OR REPLACE FUNCTION quota_lapsed(
+CREATE OR REPLACE FUNCTION quota_expired(
     p_quota billing_quotas, p_at timestamptz, p_now timestamptz)
 RETURNS numeric
 LANGUAGE sql STABLE

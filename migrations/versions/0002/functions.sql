@@ -1524,8 +1524,11 @@ AS $$
             CROSS JOIN LATERAL (VALUES
                 (''), ('u:' || s.user_id), ('o:' || s.organization_id)) AS o(owner)
             WHERE o.owner IS NOT NULL AND s.meter IS NOT NULL) AS w
-        JOIN billing_quotas AS q
-            ON q.account_id = p_account_id AND q.meter = w.meter AND q.owner = w.owner)
+        CROSS JOIN LATERAL (
+            SELECT id FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = w.meter AND owner = w.owner
+            -- One by one, as in quota_counts.
+            OFFSET 0) AS q)
 $$;
 
 CREATE OR REPLACE FUNCTION quota_count_slices(
@@ -1543,7 +1546,9 @@ AS $$
                 quota_slice_end(q.span_seconds, coalesce(c.claimed_at, c.at, p_at)) AS ends_at,
                 CASE WHEN taken.created_at < q.created_at THEN 0 ELSE c.amount END AS added
             FROM quota_counts(p_account_id, p_uses) AS c
-            JOIN billing_quotas AS q ON q.id = c.quota_id
+            CROSS JOIN LATERAL (
+                SELECT id, span_seconds, created_at FROM billing_quotas
+                WHERE id = c.quota_id LIMIT 1) AS q
             LEFT JOIN LATERAL (
                 SELECT r.created_at
                 FROM billing_records AS v JOIN billing_records AS r
@@ -1557,7 +1562,9 @@ AS $$
             OFFSET 0) AS s
         GROUP BY s.id, s.ends_at
         HAVING sum(s.added) <> 0) AS g
-    LEFT JOIN quota_slices AS k ON k.quota_id = g.id AND k.ends_at = g.ends_at
+    LEFT JOIN LATERAL (
+        SELECT used FROM quota_slices WHERE quota_id = g.id AND ends_at = g.ends_at LIMIT 1) AS k
+        ON true
     ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
 $$;
 
@@ -1639,8 +1646,11 @@ AS $$
         WHERE w.owner IS NOT NULL AND s.meter IS NOT NULL
         -- Under row security an index is not searched by an expression still to be computed.
         OFFSET 0) AS o
-    JOIN billing_quotas AS q
-        ON q.account_id = p_account_id AND q.meter = o.meter AND q.owner = o.owner
+    CROSS JOIN LATERAL (
+        SELECT id FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = o.meter AND owner = o.owner
+        -- One by one: a plan made while the account had few quotas reads all for each use.
+        OFFSET 0) AS q
 $$;
 
 CREATE OR REPLACE FUNCTION quota_cut_slices(

@@ -17,6 +17,9 @@ AS $$
             CROSS JOIN LATERAL (VALUES
                 (''), ('u:' || s.user_id), ('o:' || s.organization_id)) AS o(owner)
             WHERE o.owner IS NOT NULL AND s.meter IS NOT NULL) AS w
-        JOIN billing_quotas AS q
-            ON q.account_id = p_account_id AND q.meter = w.meter AND q.owner = w.owner)
+        CROSS JOIN LATERAL (
+            SELECT id FROM billing_quotas
+            WHERE account_id = p_account_id AND meter = w.meter AND owner = w.owner
+            -- One by one, as in quota_counts.
+            OFFSET 0) AS q)
 $$;

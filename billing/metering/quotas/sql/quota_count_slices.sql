@@ -16,7 +16,9 @@ AS $$
                 quota_slice_end(q.span_seconds, coalesce(c.claimed_at, c.at, p_at)) AS ends_at,
                 CASE WHEN taken.created_at < q.created_at THEN 0 ELSE c.amount END AS added
             FROM quota_counts(p_account_id, p_uses) AS c
-            JOIN billing_quotas AS q ON q.id = c.quota_id
+            CROSS JOIN LATERAL (
+                SELECT id, span_seconds, created_at FROM billing_quotas
+                WHERE id = c.quota_id LIMIT 1) AS q
             LEFT JOIN LATERAL (
                 SELECT r.created_at
                 FROM billing_records AS v JOIN billing_records AS r
@@ -30,6 +32,8 @@ AS $$
             OFFSET 0) AS s
         GROUP BY s.id, s.ends_at
         HAVING sum(s.added) <> 0) AS g
-    LEFT JOIN quota_slices AS k ON k.quota_id = g.id AND k.ends_at = g.ends_at
+    LEFT JOIN LATERAL (
+        SELECT used FROM quota_slices WHERE quota_id = g.id AND ends_at = g.ends_at LIMIT 1) AS k
+        ON true
     ON CONFLICT (quota_id, ends_at) DO UPDATE SET used = excluded.used
 $$;

@@ -25,6 +25,9 @@ AS $$
         WHERE w.owner IS NOT NULL AND s.meter IS NOT NULL
         -- Under row security an index is not searched by an expression still to be computed.
         OFFSET 0) AS o
-    JOIN billing_quotas AS q
-        ON q.account_id = p_account_id AND q.meter = o.meter AND q.owner = o.owner
+    CROSS JOIN LATERAL (
+        SELECT id FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = o.meter AND owner = o.owner
+        -- One by one: a plan made while the account had few quotas reads all for each use.
+        OFFSET 0) AS q
 $$;

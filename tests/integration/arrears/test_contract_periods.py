@@ -104,3 +104,35 @@ async def test_limits_begin_with_the_period_of_a_change(actors: Actors) -> None:
     await customer.ask("PUT", PATH, change, status=200)
 
     assert (await included(customer))[1] == "10.00"
+
+
+async def test_limits_end_with_their_contract_after_the_subscription_has_ended(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await agree(customer, prices=[PRICE], limits=LIMITS, effective_to="2027-01-20T10:00:00Z")
+    await customer.subscribed("basic")
+    await customer.advance(days=4)
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+    assert (await included(customer))[1] == "10.00"
+
+    await customer.advance(to="2027-01-20T11:00:00Z")
+
+    assert (await included(customer))[1] == "50.00"
+
+
+async def test_limits_that_waited_for_a_period_begin_when_the_subscription_ends(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    agreed = {"effective_from": "2027-01-10T10:00:00Z", "effective_to": "2027-02-20T10:00:00Z"}
+    await agree(customer, prices=[PRICE], limits=LIMITS, **agreed)
+    await customer.advance(days=10)
+    assert (await included(customer))[1] == "500.00"
+
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+
+    assert (await included(customer))[1] == "10.00"
+    await customer.advance(to="2027-02-20T11:00:00Z")
+    assert (await included(customer))[1] == "50.00"

@@ -2151,6 +2151,16 @@ AS $$
     WHERE b.account_id = p_account_id
 $$;
 
+CREATE OR REPLACE FUNCTION usage_agreed_limits(
+    p_account_id uuid, p_limits jsonb, p_at timestamptz DEFAULT '-infinity')
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT usage_limits_agreed_at(p_account_id, p_limits, greatest(p_at, coalesce(
+        (SELECT clock_at FROM accounts WHERE id = p_account_id), clock_timestamp())))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_allot_again(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
 RETURNS void
@@ -2977,14 +2987,16 @@ LANGUAGE sql AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_default_terms(
-    p_account_id uuid, p_at timestamptz,
+    p_account_id uuid, p_at timestamptz, p_is_past boolean,
     OUT plan_id uuid, OUT limits jsonb, OUT no_entitlement text)
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
     SELECT p.id,
         CASE WHEN p.id IS NULL THEN '{}' ELSE usage_limits_of(
-            usage_agreed_limits(p_account_id, p.limits, p_at), 'active', 'full', NULL) END,
+            CASE WHEN p_is_past THEN usage_limits_agreed_at(p_account_id, p.limits, p_at)
+                ELSE usage_agreed_limits(p_account_id, p.limits, p_at) END,
+            'active', 'full', NULL) END,
         CASE WHEN p.id IS NULL THEN 'no_subscription' END
     FROM (SELECT plan_by_default() AS id) AS d LEFT JOIN plans AS p ON p.id = d.id
 $$;
@@ -3107,7 +3119,7 @@ LANGUAGE sql AS $$
         a.zone, d.plan_id, usage_carry_over(a.id, d.limits, m.start_at, s.start_at),
         d.no_entitlement, m.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
-    CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
+    CROSS JOIN LATERAL usage_default_terms(a.id, p_at, true) AS d
     LEFT JOIN LATERAL (
         SELECT end_at, subscription_id FROM usage_periods
         WHERE account_id = p_account_id AND start_at <= p_at
@@ -3582,6 +3594,27 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT CASE f.lim ->> 'then' WHEN 'block'
             THEN quota_reserved(f.account_id, f.meter, f.as_of, '{}') ELSE 0 END) AS r(reserved)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_limits_agreed_at(
+    p_account_id uuid, p_limits jsonb, p_at timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    WITH agreed AS MATERIALIZED (
+        SELECT o.meter, jsonb_build_object(
+            'meter', o.meter, 'included', public_decimal(o.included), 'then', o.beyond,
+            'prices', o.prices) AS lim
+        FROM limit_overrides AS o
+        WHERE o.account_id = p_account_id AND o.effective_from <= p_at
+            AND p_at < coalesce(o.effective_to, 'infinity')
+    )
+    SELECT CASE WHEN EXISTS (SELECT FROM agreed) THEN (
+        SELECT jsonb_agg(coalesce(a.lim, p.lim) ORDER BY p.place, a.meter)
+        FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS p(lim, place)
+        FULL JOIN agreed AS a ON a.meter = p.lim ->> 'meter')
+        ELSE p_limits END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_limits_at(
@@ -5448,7 +5481,7 @@ SET enable_seqscan = off
 AS $$
     SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
         SELECT usage_terms_that_end(d.limits, d.no_entitlement, '{}', p_no_entitlement, p_at)
-        FROM usage_default_terms(p_account_id, p_at) AS d) ELSE '[]' END
+        FROM usage_default_terms(p_account_id, p_at, false) AS d) ELSE '[]' END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_terms_that_end(
@@ -6200,7 +6233,7 @@ BEGIN
         no_entitlement := sub.status;
         IF sub.status IS NULL THEN
             SELECT d.plan_id, d.limits, d.no_entitlement INTO plan_id, limits, no_entitlement
-            FROM usage_default_terms(p_account_id, p_at) AS d;
+            FROM usage_default_terms(p_account_id, p_at, false) AS d;
         END IF;
     ELSE
         SELECT sub.id, sub.plan_id, sub.zone, sub.currency

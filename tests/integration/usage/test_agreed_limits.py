@@ -209,6 +209,21 @@ async def test_it_goes_before_the_default_plan_and_the_next_one(new_shop: NewSho
     assert await shown(shop) == ["7.00"] * 3
 
 
+async def test_a_late_use_of_a_quiet_month_has_the_limit_of_its_time(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at="2027-02-03T12:00:00Z")
+    await agree(shop, included="60")
+    january = {"occurred_at": "2027-01-20T12:00:00Z"} | AI
+    await shop.record("51", status=429, **january)
+    await shop.record("50", **january)
+    await shop.record("60", **AI)
+    await move_clock(shop, days=60)
+    await end(shop)
+    march = {"occurred_at": "2027-03-20T12:00:00Z"} | AI
+    await shop.record("61", status=429, **march)
+    await shop.record("60", **march)
+    await shop.record("51", status=429, **AI)
+
+
 async def test_the_same_again_changes_nothing_and_another_takes_its_place(
     new_shop: NewShop,
 ) -> None:

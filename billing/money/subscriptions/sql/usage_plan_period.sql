@@ -39,7 +39,7 @@ BEGIN
         no_entitlement := sub.status;
         IF sub.status IS NULL THEN
             SELECT d.plan_id, d.limits, d.no_entitlement INTO plan_id, limits, no_entitlement
-            FROM usage_default_terms(p_account_id, p_at) AS d;
+            FROM usage_default_terms(p_account_id, p_at, false) AS d;
         END IF;
     ELSE
         SELECT sub.id, sub.plan_id, sub.zone, sub.currency

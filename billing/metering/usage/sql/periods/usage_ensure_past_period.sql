@@ -14,7 +14,7 @@ LANGUAGE sql AS $$
         a.zone, d.plan_id, usage_carry_over(a.id, d.limits, m.start_at, s.start_at),
         d.no_entitlement, m.start_at, p_at
     FROM accounts AS a CROSS JOIN LATERAL usage_month(a.zone, p_at) AS m
-    CROSS JOIN LATERAL usage_default_terms(a.id, p_at) AS d
+    CROSS JOIN LATERAL usage_default_terms(a.id, p_at, true) AS d
     LEFT JOIN LATERAL (
         SELECT end_at, subscription_id FROM usage_periods
         WHERE account_id = p_account_id AND start_at <= p_at

@@ -8,5 +8,5 @@ SET enable_seqscan = off
 AS $$
     SELECT CASE WHEN p_no_entitlement = 'incomplete' AND p_start < p_at THEN (
         SELECT usage_terms_that_end(d.limits, d.no_entitlement, '{}', p_no_entitlement, p_at)
-        FROM usage_default_terms(p_account_id, p_at) AS d) ELSE '[]' END
+        FROM usage_default_terms(p_account_id, p_at, false) AS d) ELSE '[]' END
 $$;

@@ -5,7 +5,7 @@ for a repeated one the first counts (docs/rules.md#time).
 """
 
 from calendar import monthrange
-from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
+from datetime import MINYEAR, UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final, Literal
@@ -54,12 +54,15 @@ class Interval(Frozen):
 
 
 MONTH = Interval(unit="month")
-BEYOND_CALENDAR: Final = f"must be in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+LAST_YEAR: Final = 9_000
+"""Python knows 9999 years: the search for the period of an instant looks at later ones, too.
+"""
+BEYOND_CALENDAR: Final = f"must be in the years {MINYEAR + 1} to {LAST_YEAR}"
 
 
 def within_calendar(value: date) -> bool:
-    """True if every zone can show the day: excludes the calendar's first and last year."""
-    return MINYEAR < value.year < MAXYEAR
+    """True if every zone can show the day, and its period can be found."""
+    return MINYEAR < value.year <= LAST_YEAR
 
 
 def to_wall(instant: datetime, zone: str) -> datetime:

@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import ids, periods
 from billing.core.clock import now_by
-from billing.core.errors import Conflict, Invalid
+from billing.core.errors import Conflict, Invalid, wrong_field
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account
 from billing.platform.audit import service as audit
@@ -30,7 +30,8 @@ async def aim(
 ) -> Account:
     """Set the clock's target, once per request; a timedelta is added to its current target or time.
 
-    A test account in real time is frozen first. Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS.
+    A test account in real time is frozen first. Errors: CLOCK_NEEDS_TEST_ACCOUNT, CLOCK_BACKWARDS;
+    VALIDATION_FAILED beyond the calendar.
     """
     account = await store.lock(connection, account_id)
     subject, request = ids.encode(ids.ACCOUNT, account_id), ids.encode(ids.REQUEST, request_id)
@@ -41,6 +42,8 @@ async def aim(
     clock_at = now_by(account.clock_at)
     farthest = max(clock_at, account.clock_target or clock_at)
     target = farthest + to if isinstance(to, timedelta) else to
+    if not periods.within_calendar(target):
+        raise wrong_field("advance_days", f"the target {periods.BEYOND_CALENDAR}")
     if target < farthest:
         where = "is moving to" if account.clock_target else "stands at"
         raise Invalid(

@@ -136,3 +136,17 @@ async def test_limits_that_waited_for_a_period_begin_when_the_subscription_ends(
     assert (await included(customer))[1] == "10.00"
     await customer.advance(to="2027-02-20T11:00:00Z")
     assert (await included(customer))[1] == "50.00"
+
+
+async def test_an_end_beyond_the_calendar_is_refused_by_its_field(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    last, beyond = "9000-12-31T00:00:00Z", "9998-12-31T00:00:00Z"
+    path = f"/admin/accounts/{customer.id}/contract"
+    contract: Json = {"prices": [PRICE], "limits": LIMITS, "effective_to": beyond}
+    refused = await actors.operate("PUT", path, contract, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["effective_to"]
+    await customer.refused("VALIDATION_FAILED", "POST", f"{PATH}/cancel", {"cancel_at": beyond})
+
+    await agree(customer, **contract | {"effective_to": last})
+    await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": last}, status=200)

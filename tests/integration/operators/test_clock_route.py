@@ -26,6 +26,13 @@ async def test_a_clock_that_is_not_reached_yet_says_where_it_goes(api: Api) -> N
     assert early.json()["detail"].endswith(f"stands at {AT}")
 
 
+async def test_a_clock_goes_to_the_end_of_the_calendar_and_no_further(api: Api) -> None:
+    account = await api.new_account(is_test=True, clock_at="9000-01-01T00:00:00Z")
+    path, headers = f"{ACCOUNTS}/{account['id']}/clock", api.admin()
+    beyond = await api.client.post(path, json={"advance_days": 3_660}, headers=headers)
+    assert (beyond.status_code, beyond.json()["code"]) == (422, "VALIDATION_FAILED")
+
+
 async def test_an_advance_that_temporal_did_not_hear_of_is_made_by_the_sweep(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

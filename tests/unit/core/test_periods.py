@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from whenever import PlainDateTime
 
 from billing.core.periods import (
+    LAST_YEAR,
     MONTH,
     Interval,
     Unit,
@@ -19,6 +20,7 @@ from billing.core.periods import (
     anchor_of_days,
     anchor_on,
     boundary,
+    first_from,
     from_wall,
     index_at,
     month_of,
@@ -109,6 +111,17 @@ def test_before_the_anchor_it_is_the_first_period(
 ) -> None:
     instant = boundary(anchor, zone, interval, 0) - before
     assert index_at(anchor, zone, interval, instant) == 0
+
+
+@given(walls, zones, st.sampled_from(get_args(Unit)), st.integers(1, 366))
+def test_the_last_instant_of_the_calendar_has_a_period(
+    anchor: datetime, zone: str, unit: Unit, count: int
+) -> None:
+    last = datetime(LAST_YEAR, 12, 31, 23, 59, tzinfo=UTC)
+    interval = Interval(unit=unit, count=count)
+    number = index_at(anchor, zone, interval, last)
+    assert boundary(anchor, zone, interval, number) <= last
+    assert first_from(anchor, zone, interval, last) >= last
 
 
 @given(walls, zones, zones, intervals, st.integers(0, 200))

@@ -6,7 +6,7 @@ A use whose form the API would refuse is refused here, before it is stored.
 import json
 import re
 from collections.abc import Mapping
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from datetime import MINYEAR, UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, TypedDict, get_args
 from uuid import uuid4
@@ -26,6 +26,7 @@ ServiceType = Literal[
 
 OnInsufficient = Literal["reject", "defer"]
 
+LAST_YEAR: Final = 9_000
 MAX_EVENT_BYTES: Final = 262_144
 MAX_DETAIL_BYTES: Final = 16_384
 MAX_DETAIL_LEVELS: Final = 32
@@ -201,6 +202,6 @@ def _check_value(value: Any, levels: int) -> None:
 def _instant(at: Any) -> str:
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise InvalidEvent("occurred_at: must be a datetime with a time zone")
-    if not MINYEAR < at.year < MAXYEAR:
-        raise InvalidEvent(f"occurred_at: must be in the years {MINYEAR + 1} to {MAXYEAR - 1}")
+    if not MINYEAR < at.year <= LAST_YEAR:
+        raise InvalidEvent(f"occurred_at: must be in the years {MINYEAR + 1} to {LAST_YEAR}")
     return at.isoformat()

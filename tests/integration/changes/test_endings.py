@@ -259,6 +259,20 @@ async def test_a_period_is_cut_once_and_to_a_day_at_least(actors: Actors) -> Non
     assert "shorter than a day" in told["detail"]
 
 
+async def test_a_billing_day_leaves_no_last_period_of_minutes_behind_a_trial(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    trial = await customer.subscribe("basic", trial=True, billing_day=31)
+    assert trial["trial_end"] == "2027-01-15T10:00:00Z"
+    soon = {"cancel_at": "2027-01-15T10:05:00Z"}
+    told = await customer.refused("VALIDATION_FAILED", "POST", f"{PATH}/cancel", soon)
+    assert "shorter than a day" in told["detail"]
+    for date in ("2027-01-16T10:00:00Z", "2027-01-15T10:00:00Z", "2027-01-31T10:00:00Z"):
+        await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": date}, status=200)
+
+
 async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -> None:
     key = f"weeks-{uuid4().hex[:8]}"
     terms = {

@@ -197,7 +197,9 @@ def refusal_of_end(subscription: Subscription, date: datetime) -> str | None:
         )
     number = periods.index_at(s.anchor_wall, s.zone, s.interval, date)
     begins = periods.boundary(s.anchor_wall, s.zone, s.interval, number)
-    if timedelta() < date - max(begins, s.current_period_end) < SHORTEST:
+    # Until the billing day behind a trial, which is the anchor, the period begins with its end.
+    last = max(one for one in (begins, s.current_period_end) if one <= date)
+    if timedelta() < date - last < SHORTEST:
         return "its last period would be shorter than a day: end with the period before"
     return None
 

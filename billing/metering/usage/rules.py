@@ -29,6 +29,7 @@ FIRST_MONTH: Final = date(1970, 1, 1)
 MAX_ROWS: Final = 1_000
 AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
 """A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 only for a level."""
+HOUR: Final = timedelta(hours=1)
 HALF_A_DAY: Final = timedelta(hours=12)
 NOTHING: Final = "usage_amount: must be above 0; only a level, such as storage, may be 0"
 STATUS_ACTIONS: Final = {

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
+from billing.core import periods
 from billing.metering.usage import levels, rules
 from billing.metering.usage.tables import billing_records, usage_counters
 from billing.platform.accounts.tables import accounts
@@ -55,7 +56,12 @@ def buckets_of_records(
     meters: Collection[str],
     service: str | None,
 ) -> Select[Any]:
-    """As `buckets`, where no counters tell hours or services apart; it reads the records."""
+    """As `buckets`, where no counters tell hours or services apart; it reads the records.
+
+    As for the counters, an hour belongs to the range that it begins in.
+    """
+    if grain == "hour":
+        start, end = (at + (periods.EPOCH - at) % rules.HOUR for at in (start, end))
     record = billing_records.c
     bucket = record.day_at if grain == "day" else func.date_trunc("hour", record.occurred_at)
     whose = {"u": record.user_id, "o": record.organization_id}.get(owner[:1])

@@ -1727,7 +1727,8 @@ export interface paths {
          *
          *     Users, organisations and hours are counted by meter only: with `service_type` a meter that also
          *     counted another service in this range is summed from its records. So are the hours of a user or
-         *     an organisation. A member gets 404 for other users.
+         *     an organisation. An hour, of UTC, belongs to the day that it begins in. A member gets 404 for
+         *     other users.
          */
         get: operations["read_usage_aggregations"];
         put?: never;

@@ -87,13 +87,19 @@ async def test_a_user_and_an_organisation_are_not_asked_for_at_once(new_shop: Ne
     assert "organization_id" in await refused(shop, user_id="ann", organization_id="o-1")
 
 
-async def test_hours_of_a_user_and_an_organisation_are_summed_too(new_shop: NewShop) -> None:
-    key, shop = f"h-{uuid4().hex}", await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+async def counted_by_hour(shop: Shop) -> str:
+    key = f"h-{uuid4().hex}"
     spec = MeterSpec(
         name="Hours", unit="use", feature_types=(key,), grains=("hour", "day", "cycle")
     )
     async with shop.api.database.operator() as connection:
         await products.write(connection, MeterChange(key, None, spec), real_now())
+    return key
+
+
+async def test_hours_of_a_user_and_an_organisation_are_summed_too(new_shop: NewShop) -> None:
+    shop = await new_shop("100", is_test=True, clock_at=NOW.isoformat())
+    key = await counted_by_hour(shop)
     await shop.record("2", feature_type=key, user_id="ann", organization_id="o-1")
     await move_clock(shop, hours=2)
     await shop.record("3", feature_type=key, user_id="ann")
@@ -112,3 +118,19 @@ async def test_hours_of_a_user_and_an_organisation_are_summed_too(new_shop: NewS
     assert await hours(user_id="ann", service_type="notification") == []
     year = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
     assert "31 days" in await refused(shop, grain="hour", user_id="ann", **year)
+
+
+async def test_hours_of_a_user_are_those_of_the_account_in_a_zone_of_half_hours(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", is_test=True, clock_at="2027-01-10T12:00:00Z", zone="Asia/Kolkata")
+    key = await counted_by_hour(shop)
+    # The 9th begins at 18:30Z of the 8th.
+    for amount, at in (("1", "08T18:45"), ("2", "08T19:15"), ("4", "09T18:15"), ("8", "09T18:45")):
+        await shop.record(amount, feature_type=key, user_id="ann", occurred_at=f"2027-01-{at}:00Z")
+    day = {"grain": "hour", "start_date": "2027-01-09", "end_date": "2027-01-09"}
+    for whose in ({}, {"user_id": "ann"}):
+        found = (await shop.get("/usage/aggregations", **day, **whose))["data"]
+        assert [(one["start"][8:13], one["quantity"]) for one in found] == [
+            ("09T18", "12.00"), ("08T19", "2.00"),
+        ]  # fmt: skip

@@ -25,6 +25,7 @@ from billing.platform.accounts import store
 from billing.platform.accounts.schemas import AccountFields, Preference
 from billing.platform.accounts.shops import shop_host
 from billing.platform.accounts.tables import accounts
+from billing.platform.provider_inbox.rules import AT_ONCE
 
 router = new_router("accounts")
 
@@ -39,6 +40,12 @@ def _a_shop(domain: str) -> str:
     if shop_host(domain) is None:
         raise ValueError("must be the domain of a shop, such as `shop.example`")
     return domain
+
+
+def _not_before_events(start: datetime) -> datetime:
+    if start < AT_ONCE:
+        raise ValueError(f"must not be before {AT_ONCE:%Y-%m-%d}")
+    return start
 
 
 # Visible ASCII, so that it fits a header; never mistaken for an id of ours or for `*`.
@@ -66,7 +73,7 @@ class AccountBody(Body):
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")] | None = None
     platform_domain: Annotated[Text, AfterValidator(_a_shop)] | None = None
     is_test: StrictBool = False
-    clock_at: Instant | None = None
+    clock_at: Annotated[Instant, AfterValidator(_not_before_events)] | None = None
     issuer: Text | None = None
     preferred_billing_method: Preference | None = None
     verified_as: Annotated[tuple[Name, ...], Field(max_length=20)] = Field(

@@ -33,6 +33,13 @@ async def test_a_clock_goes_to_the_end_of_the_calendar_and_no_further(api: Api) 
     assert (beyond.status_code, beyond.json()["code"]) == (422, "VALIDATION_FAILED")
 
 
+async def test_a_clock_does_not_begin_before_the_events_of_the_provider_are_due(api: Api) -> None:
+    body = {"external_id": f"old-{uuid4()}", "is_test": True, "clock_at": "1999-12-31T23:59:59Z"}
+    old = await api.client.post(ACCOUNTS, json=body, headers=api.admin())
+    assert old.status_code == 422
+    assert [one["field"] for one in old.json()["errors"]] == ["clock_at"]
+
+
 async def test_an_advance_that_temporal_did_not_hear_of_is_made_by_the_sweep(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3064,7 +3064,7 @@ DECLARE
     known record;
     given record := usage_plan_period(p_account_id, p_at);
 BEGIN
-    SELECT p.start_at, p.end_at, p.subscription_id, p.no_entitlement INTO known
+    SELECT p.start_at, p.end_at, p.zone, p.subscription_id, p.no_entitlement INTO known
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     subscription_id := given.subscription_id;
@@ -3077,7 +3077,10 @@ BEGIN
     carried_since := given.carried_since;
     IF known.end_at > p_at AND known.subscription_id IS NOT DISTINCT FROM subscription_id THEN
         IF given.is_month THEN
+            -- A changed zone waits for the next month.
             end_at := known.end_at;
+            zone := known.zone;
+            carried_since := (usage_month(zone, p_at)).start_at;
         END IF;
         IF no_entitlement = 'paused' AND known.no_entitlement IS NULL THEN
             -- What was used until a pause may still come: it was given then.

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 
+from tests.integration.api_app import ACCOUNTS
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock
 from tests.integration.usage.test_claims import claim
@@ -76,6 +77,20 @@ async def test_a_day_whose_midnight_is_skipped_ends_at_the_next_one(new_shop: Ne
     assert (await use(shop, "8")).status_code == 201
     assert (await use(shop, "9", ended - timedelta(hours=2))).status_code == 201
     assert await standing(shop) == ["8.00"]
+
+
+async def test_a_changed_zone_leaves_the_days_of_the_month_as_they_are(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", window="day")
+    assert (await use(shop, "10", NOW - timedelta(hours=10))).status_code == 201
+    moved = {"external_id": shop.account["external_id"], "zone": "America/Los_Angeles"}
+    answer = await shop.api.client.post(ACCOUNTS, json=moved, headers=shop.api.admin())
+    assert answer.json()["zone"] == "America/Los_Angeles"
+    assert not await claim(shop, "1"), "there the day began at 08:00Z"
+    await move_clock(shop, days=30)
+    assert (await use(shop, "10")).status_code == 201
+    retry = (await use(shop, "1")).headers["Retry-After"]
+    assert retry == "72000", "until 08:00Z"
 
 
 async def test_a_late_use_counts_in_its_own_month_and_cycle(new_shop: NewShop) -> None:

@@ -8,7 +8,6 @@ from billing.money.subscriptions.states import COMMANDS, ROUTES, TABLE
 
 REPLIES: Final = {
     "yes": "yes",
-    "end": "at period end",
     "later": "for the resumption",
     "overdue": "409 `PAYMENT_OVERDUE`",
     "replace": "replaces it",

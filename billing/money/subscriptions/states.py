@@ -1,12 +1,10 @@
 """The table of subscription states and commands, for code and docs.
 
-`yes` is done at once; `end` at period end; `later` waits for the resumption; `overdue` is refused
-until what is owed is paid; `replace` starts a new one; `no` is refused
-(docs/rules.md#subscriptions). The table is the whole design; `ROUTES` says which commands can be
-given today.
+`yes` accepts it; `later` waits for the resumption; `overdue` is refused until what is owed is paid;
+`replace` starts a new one; `no` is refused (docs/rules.md#subscriptions).
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from billing.core.errors import Conflict
 
@@ -18,12 +16,9 @@ Command = Literal[
     "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
     "extend", "coupon", "card",
 ]  # fmt: skip
-Reply = Literal["yes", "end", "later", "overdue", "replace", "no"]
+Reply = Literal["yes", "later", "overdue", "replace", "no"]
 
-COMMANDS: Final[tuple[Command, ...]] = (
-    "subscribe", "change_up", "change_down", "cancel", "reactivate", "pause", "resume", "pay",
-    "extend", "coupon", "card",
-)  # fmt: skip
+COMMANDS: Final[tuple[Command, ...]] = get_args(Command)
 _ENDED: Final[tuple[Reply, ...]] = ("yes", *("no",) * 10)
 _ROWS: Final[dict[State, tuple[Reply, ...]]] = {
     #              subscribe up  down  cancel reactivate pause resume pay  extend coupon card
@@ -40,8 +35,6 @@ _ROWS: Final[dict[State, tuple[Reply, ...]]] = {
 TABLE: Final[dict[State, dict[Command, Reply]]] = {
     state: dict(zip(COMMANDS, row, strict=True)) for state, row in _ROWS.items()
 }
-
-
 ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "subscribe": ("POST /billing/subscription", ""),
     "change_up": ("PUT /billing/subscription", "a more expensive plan, more of an add-on"),
@@ -55,16 +48,12 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "card": ("PUT /billing/subscription/payment-method", "which card is charged from now on"),
     "pay": ("POST /billing/invoices/{invoice_id}/pay", "the invoice that is owed"),
 }
-"""The route below /api/v1 that gives a command, and a note on it; the others have none yet."""
+"""The route below /api/v1 that gives a command, and a note on it."""
 
 
 def takes(state: State) -> list[Command]:
-    """Return the commands that a state accepts and a route serves today."""
-    return [
-        command
-        for command, reply in TABLE[state].items()
-        if reply not in ("no", "overdue") and command in ROUTES
-    ]
+    """Return the commands that a state accepts."""
+    return [command for command, reply in TABLE[state].items() if reply not in ("no", "overdue")]
 
 
 def demand(state: State, command: Command) -> Reply:

@@ -9,7 +9,6 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core.errors import Conflict
 from billing.money.subscriptions.states import (
     COMMANDS,
-    ROUTES,
     TABLE,
     Command,
     Reply,
@@ -74,7 +73,6 @@ def written() -> dict[tuple[State, Command], Reply]:
 def test_the_table_is_whole() -> None:
     assert set(TABLE) == set(STATES)
     assert all(tuple(row) == COMMANDS for row in TABLE.values())
-    assert set(COMMANDS) == set(get_args(Command))
 
 
 @pytest.mark.parametrize(("state", "command"), PAIRS)
@@ -87,7 +85,7 @@ def test_a_refusal_says_why_and_what_would_be_taken(state: State, command: Comma
     reply = TABLE[state][command]
     if reply not in ("no", "overdue"):
         assert demand(state, command) == reply
-        assert (command in takes(state)) is (command in ROUTES)
+        assert command in takes(state)
         return
     with pytest.raises(Conflict) as refused:
         demand(state, command)

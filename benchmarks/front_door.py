@@ -10,7 +10,7 @@ from typing import Any, Final
 from benchmarks.bench import Bench
 from benchmarks.harness import ROUNDS, Report, rate
 from benchmarks.wire import Wire
-from billing.platform.provider_inbox.webhooks import sign
+from sandbox.webhooks import signature
 
 COUNT: Final = 4_000
 AT_ONCE: Final = 32
@@ -36,8 +36,8 @@ async def measure(bench: Bench, report: Report) -> None:
 
     async def webhook() -> None:
         body = next(stories)
-        signature = sign(body, bench.stack.stripe_webhook_secret, int(time.time()))
-        assert await wire.post(WEBHOOK, body, {"Stripe-Signature": signature}) == 200
+        signed = signature(body.decode(), bench.stack.stripe_webhook_secret, int(time.time()))
+        assert await wire.post(WEBHOOK, body, {"Stripe-Signature": signed}) == 200
 
     for once in (open_post, auth_post, webhook):
         await rate(COUNT // 10, AT_ONCE, once)

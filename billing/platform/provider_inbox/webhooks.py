@@ -83,12 +83,6 @@ def _is_signed(signed: bytes, signatures: Sequence[str], secrets: Sequence[str])
     return False
 
 
-def sign(body: bytes, secret: str, stamp: int) -> str:
-    """Return the header that a sender writes, for tests and benchmarks."""
-    signed = hmac.new(secret.encode(), f"{stamp}.".encode() + body, sha256).hexdigest()
-    return f"t={stamp},v1={signed}"
-
-
 def parse(body: bytes) -> ProviderEvent:
     """Parse a verified body; an event nested too deep to be read is set aside.
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from billing.platform.provider_inbox import webhooks
+from sandbox.webhooks import signature
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
 
 
@@ -151,7 +151,7 @@ async def told(actors: Actors, kind: str, subject: Json) -> Json:
     name = f"evt_{uuid4().hex}"
     event = {"id": name, "type": kind, "created": int(time.time()), "data": {"object": subject}}
     body = json.dumps(event).encode()
-    signed = webhooks.sign(body, actors.stack.stripe_webhook_secret, int(time.time()))
+    signed = signature(body.decode(), actors.stack.stripe_webhook_secret, int(time.time()))
     headers = {"Stripe-Signature": signed, "Content-Type": "application/json"}
     answer = await actors.client.post(f"{API}/webhooks/stripe", content=body, headers=headers)
     assert answer.status_code == 200

@@ -17,7 +17,7 @@ from api.services import Services
 from billing.core.clock import real_now
 from billing.core.database_words import database_words
 from billing.core.errors import Unavailable
-from billing.platform.provider_inbox import webhooks
+from sandbox.webhooks import signature
 
 ROUTE = "POST /api/v1/billing/purchases"
 REFUSED = (
@@ -199,9 +199,9 @@ async def test_a_signed_delivery_out_of_its_time_is_the_providers_own(
     client: httpx2.AsyncClient, app: FastAPI
 ) -> None:
     secret = app.state.services.settings.webhook_secrets[0]
-    signature = webhooks.sign(b"{}", secret, int(real_now().timestamp()) - 900)
+    signed = signature("{}", secret, int(real_now().timestamp()) - 900)
     await client.post(
-        "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signature}
+        "/api/v1/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": signed}
     )
     (told,) = app.state.services.deliveries.counts()
     assert told.outcome == "INVALID_SIGNATURE", "our clock may be wrong"

@@ -19,9 +19,7 @@ ACCOUNT_TRIAL = "account_trial"
 SUBSCRIPTION_TRIAL = "subscription_trial"
 
 _FIND = Prepared(
-    select(trials).where(
-        trials.c.account_id == given("account_id"), trials.c.kind == given("of_kind")
-    )
+    select(trials).where(trials.c.account_id == given("account_id"), trials.c.kind == ACCOUNT_TRIAL)
 )
 
 # If another account already had the trial of this identity, its row is enough to refuse more.
@@ -40,7 +38,7 @@ _OF_IDENTITY = Prepared(
     union_all(
         *(
             select(literal(1)).where(
-                table.c.kind == given("of_kind"), table.c.identity_hash == given("identity")
+                table.c.kind == ACCOUNT_TRIAL, table.c.identity_hash == given("identity")
             )
             for table in (trials, trial_identities)
         )
@@ -103,17 +101,15 @@ async def remember(connection: AsyncConnection, account_id: UUID, identity: str)
     await _REMEMBER.send(connection, of_account=account_id, identity=identity)
 
 
-async def find(
-    connection: AsyncConnection, account_id: UUID, kind: str = ACCOUNT_TRIAL
-) -> Trial | None:
-    """The account's trial of this kind."""
-    row = await _FIND.first(connection, account_id=account_id, of_kind=kind)
+async def find(connection: AsyncConnection, account_id: UUID) -> Trial | None:
+    """The account's trial of credits."""
+    row = await _FIND.first(connection, account_id=account_id)
     return show(row) if row else None
 
 
-async def is_taken(connection: AsyncConnection, identity: str, kind: str = ACCOUNT_TRIAL) -> bool:
-    """True if any account has had this kind with the identity; must be able to see all accounts."""
-    return await _OF_IDENTITY.first(connection, of_kind=kind, identity=identity) is not None
+async def is_taken(connection: AsyncConnection, identity: str) -> bool:
+    """True if any account had the trial of credits with the identity; must see all accounts."""
+    return await _OF_IDENTITY.first(connection, identity=identity) is not None
 
 
 async def credits_left(connection: AsyncConnection, account_id: UUID, at: datetime) -> Decimal:

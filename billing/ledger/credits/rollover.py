@@ -30,7 +30,7 @@ async def grant(
     if kept is None:
         await service.grant(connection, **lot)
         return
-    wanted = {"scope": None, "priority": rules.PRIORITY[lot["kind"]], **lot}
+    wanted = {"scope": None, "priority": rules.DEFAULT_PRIORITY, **lot}
     wanted |= {"amount": rules.grantable(lot["amount"]), "detail": {"rollover_cap": str(kept.cap)}}
     await _call(
         connection, sql_calls.GRANT_KEPT, kept=rules.grantable(kept.amount),

@@ -21,15 +21,8 @@ MOST_EVER: Final = Decimal(9) * Decimal(10) ** 14
 to 10^15 is room for what is bought, granted by plans, and owed."""
 MOST_OVERDRAFT: Final = Decimal(10) ** 13
 KEY_LIMIT: Final = 255
-# Lots that should burn first have the lower number; scope, expiry and price decide within it.
-PRIORITY: Final[dict[LotKind, int]] = {
-    "trial": 100,
-    "plan": 100,
-    "adjustment": 100,
-    "refund": 100,
-    "purchase": 100,
-    "dispute": 100,
-}
+DEFAULT_PRIORITY: Final = 100
+"""Lots with a lower number burn first; an operator may give a lot one."""
 
 
 def bookable(amount: Decimal) -> Decimal:

@@ -114,7 +114,7 @@ async def grant(
     granted = await _call(
         connection, sql_calls.GRANT, Grant, account_id=account_id, amount=rules.grantable(amount),
         kind=kind, key=key, is_paid=is_paid, reason=reason, at=at, expires_at=expires_at,
-        scope=scope, priority=rules.PRIORITY[kind] if priority is None else priority,
+        scope=scope, priority=rules.DEFAULT_PRIORITY if priority is None else priority,
         subject=subject, detail=detail or {},
     )  # fmt: skip
     if expires_at is not None:

@@ -31,7 +31,7 @@ CODES: Final[dict[str, Problem]] = {
     "HEADER_TOO_LARGE": Problem(431, "the header is larger than 65536 bytes"),
     "REQUEST_TIMEOUT": Problem(408, "the request was not received in time"),
     "BODY_TOO_LARGE": Problem(413, "the body is larger than 1048576 bytes"),
-    "VALIDATION_FAILED": Problem(422, "amount_minor: Input should be a valid integer"),
+    "VALIDATION_FAILED": Problem(422, "amount_cents: Input should be a valid integer"),
     "INVALID_CURSOR": Problem(422, "this cursor does not belong to this list"),
     "INVALID_EVENT_TYPE": Problem(422, "unknown event type evt.billing.paid; see docs/events.md"),
     "NOT_FOUND": Problem(404, "no such path or object"),

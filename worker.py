@@ -43,8 +43,7 @@ from workflows import visibility
 from workflows.client import connect, never_connected
 from workflows.policies import POLICIES, VERSIONED
 from workflows.registry import WORKFLOWS
-from workflows.schedules import ensure_schedules
-from workflows.sweep import PASSES
+from workflows.schedules import PASSES, ensure_schedules
 
 # Longer than a step's timeout, so that running steps end before the worker does.
 GRACE: Final = timedelta(seconds=25)

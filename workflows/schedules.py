@@ -21,9 +21,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.matters.kinds import BACKGROUND
 from workflows.contracts import SweepRequest
 from workflows.policies import POLICIES
+from workflows.sweep import BOUNDED
 
 JOBS: dict[str, timedelta] = {
-    "sweep": POLICIES.sweep_every,
+    BOUNDED: POLICIES.sweep_every,
     "poll": POLICIES.poll_every,
     "ensure-running": timedelta(days=1),
     "housekeeping": timedelta(days=1),
@@ -31,6 +32,7 @@ JOBS: dict[str, timedelta] = {
     "usage-sync": timedelta(hours=1),
     "reconcile": timedelta(days=1),
 }
+PASSES = JOBS.keys() - {BOUNDED}
 
 
 async def ensure_schedules(client: Client) -> list[str]:

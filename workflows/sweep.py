@@ -14,12 +14,10 @@ with workflow.unsafe.imports_passed_through():
         SWEEP_TIMEOUT,
     )
 
-# Jobs that read everything, or delete all old data, however long that takes.
-PASSES: Final = frozenset(
-    {"ensure-running", "housekeeping", "integrity", "poll", "reconcile", "usage-sync"}
-)
+# The one bounded job; the others read everything, or delete all old data, however long that takes.
+BOUNDED: Final = "sweep"
 # Safety nets that must run again soon if their worker died.
-NETS: Final = frozenset({"sweep", "poll"})
+NETS: Final = frozenset({BOUNDED, "poll"})
 
 
 @workflow.defn(name="Sweep", versioning_behavior=FOLLOWS_RELEASES)
@@ -29,7 +27,7 @@ class SweepWorkflow:
     @workflow.run
     async def run(self, request: SweepRequest) -> SweepReport:
         """Run the job once; a full pass continues where its last try stopped."""
-        timeout = PASS_TIMEOUT if request.name in PASSES else SWEEP_TIMEOUT
+        timeout = SWEEP_TIMEOUT if request.name == BOUNDED else PASS_TIMEOUT
         is_net = request.name in NETS
         report: SweepReport = await workflow.execute_activity(
             "sweeper.sweep",

@@ -32,7 +32,6 @@ from billing.platform.rates import store as rates
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepRequest
-from workflows.sweep import PASSES
 
 
 class Asked:
@@ -253,7 +252,6 @@ async def test_a_long_purge_shows_that_it_is_alive_within_a_page_and_after_it(
     assert await environment.run(paged_scan.drain, database, page) == 3 + 2
     assert told.count(3) > 2, "while the first page is taken"
     assert told[-1] == 0, "after the last one"
-    assert "housekeeping" in PASSES, "it may take hours, and be silent for minutes only"
 
 
 async def test_months_are_made_ahead_by_the_operator_s_role_and_missing_ones_are_told(

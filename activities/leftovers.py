@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,11 +24,11 @@ from billing.money.payments import event_owners
 from billing.money.subscriptions import thresholds
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.rules import PARK_AFTER
 from billing.platform.provider_inbox.schemas import Waiting
 from workflows import start, visibility
 from workflows.policies import POLICIES
 
-PARK_AFTER: Final = timedelta(hours=24)
 T = TypeVar("T")
 Found = Callable[[AsyncConnection], Awaitable[Sequence[T]]]
 _logger = logging.getLogger("activities.leftovers")
@@ -142,7 +142,8 @@ async def _dispatch(database: Database, client: Client, event: Waiting) -> int:
             return 0
         if owner is None:
             if event.received_at < real_now() - PARK_AFTER:
-                await inbox.park(connection, event.event_id, "no owner within 24 h")
+                hours = PARK_AFTER // timedelta(hours=1)
+                await inbox.park(connection, event.event_id, f"no owner within {hours} h")
             return 0
     await start.notify_event(client, owner, event.event_id)
     return 1

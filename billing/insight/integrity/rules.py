@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing.insight.integrity.schemas import Broken, Check, Finding, Report
+from billing.platform.provider_inbox.rules import PARK_AFTER
 
 JOB: Final = "integrity"
 """The hourly audit's name in the register of jobs."""
@@ -22,8 +23,8 @@ SWEPT_WITHIN: Final = timedelta(minutes=3)
 """A woken matter is started by then at the latest, by a sweep."""
 UNDECIDED: Final = timedelta(hours=1)
 """A try of a card is decided by then, or its matter is halted."""
-PARKED_AFTER: Final = timedelta(hours=25)
-"""An event without an owner is retried for a day, then parked."""
+PARKED_AFTER: Final = PARK_AFTER + timedelta(hours=1)
+"""An event without an owner is parked by then."""
 
 LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_balance": ("I1", "the balance is the sum of the ledger"),

@@ -1,6 +1,6 @@
 """The step that a provider event causes: query the provider for its object's current state."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from billing.matters.agenda import Lean, Step
@@ -10,6 +10,8 @@ AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 CHECK: Final = "check"
 ASKED_FOR: Final = "payment.check"
 """The type of an event that no provider sent: an operator requested the check."""
+PARK_AFTER: Final = timedelta(hours=24)
+"""An event that still has no owner is parked."""
 
 
 class WaitingEvent(Lean):

@@ -1,7 +1,6 @@
-"""Uses tried without recording them: written as the real ones are, and rolled back.
+"""Uses tried without recording them: written by the statements of the real ones, and rolled back.
 
-So the verdict of a dry run is by construction the real one. It leaves no record, event id or
-request for credits, and wakes nobody.
+A dry run leaves no record, event id or request for credits, and wakes nobody.
 """
 
 from collections.abc import Sequence

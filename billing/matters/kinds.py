@@ -1,4 +1,4 @@
-"""Every kind of matter, one record each: the only place where a new kind registers."""
+"""Every kind of matter, one record each; CONTRIBUTING.md lists where else a new one is named."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

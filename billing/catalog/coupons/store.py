@@ -1,4 +1,4 @@
-"""Every query on coupons; one statement checks and counts a redemption."""
+"""Queries on coupons; one statement checks and counts a redemption."""
 
 from datetime import datetime
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Every query on the kinds of payment methods that are offered."""
+"""Queries on the kinds of payment methods that are offered."""
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert

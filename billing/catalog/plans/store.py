@@ -1,4 +1,4 @@
-"""Every query on plans, prices, packs and costs, current and earlier versions."""
+"""Queries on plans, prices, packs and costs, current and earlier versions."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Every query on meters, products and their prices."""
+"""Queries on meters, products and their prices."""
 
 from datetime import datetime
 from typing import Any

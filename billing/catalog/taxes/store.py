@@ -1,4 +1,4 @@
-"""Every query on jurisdictions and their rates."""
+"""Queries on jurisdictions and their rates."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every query that moves no credits: balances as of an instant, the ledger, lots, notices.
+"""Queries that move no credits: balances as of an instant, the ledger, lots, notices.
 
 A read writes nothing: its result leaves out what has expired by the given instant.
 """

@@ -1,4 +1,4 @@
-"""Every query on budgets."""
+"""Queries on budgets."""
 
 from collections.abc import Sequence
 from datetime import datetime

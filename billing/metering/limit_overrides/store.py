@@ -1,4 +1,4 @@
-"""Every query on limits agreed with an account. Writers must hold the account's lock."""
+"""Queries on limits agreed with an account. Writers must hold the account's lock."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

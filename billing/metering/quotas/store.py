@@ -1,4 +1,4 @@
-"""Every query on quotas and claims."""
+"""Queries on quotas and claims."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Every query on billing addresses."""
+"""Queries on billing addresses."""
 
 from datetime import datetime
 from typing import Any, Final

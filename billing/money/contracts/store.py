@@ -1,4 +1,4 @@
-"""Every query on contracts. Writers hold the account's lock."""
+"""Queries on contracts. Writers hold the account's lock."""
 
 from collections.abc import Sequence
 from datetime import datetime

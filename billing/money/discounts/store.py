@@ -1,4 +1,4 @@
-"""Every query on discounts."""
+"""Queries on discounts."""
 
 from typing import Any, Final
 from uuid import UUID

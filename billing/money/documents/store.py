@@ -1,4 +1,4 @@
-"""Every query on documents, and on the logos and payments that they show."""
+"""Queries on documents, and on the logos and payments that they show."""
 
 from datetime import date, datetime
 from typing import Final

@@ -1,4 +1,4 @@
-"""Every query on dunning cases."""
+"""Queries on dunning cases."""
 
 from typing import Any, Final
 from uuid import UUID

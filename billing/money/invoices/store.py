@@ -1,4 +1,4 @@
-"""Every query on invoices, their lines, series, credit notes and the money balance."""
+"""Queries on invoices, their lines, series and credit notes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

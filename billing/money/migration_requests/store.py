@@ -1,4 +1,4 @@
-"""Every query on migration requests."""
+"""Queries on migration requests."""
 
 from typing import Any
 from uuid import UUID

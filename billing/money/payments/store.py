@@ -1,4 +1,4 @@
-"""Every query on payments and attempts."""
+"""Queries on payments and attempts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

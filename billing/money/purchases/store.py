@@ -1,4 +1,4 @@
-"""Every query on purchases."""
+"""Queries on purchases."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

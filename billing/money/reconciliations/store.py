@@ -1,4 +1,4 @@
-"""Every query of the comparison with the provider: its runs, and the rows of its objects."""
+"""Queries of the comparison with the provider: its runs, and the rows of its objects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

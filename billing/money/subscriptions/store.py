@@ -1,4 +1,4 @@
-"""Every query on subscriptions and their items."""
+"""Queries on subscriptions and their items."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every query on the tax status of accounts."""
+"""Queries on the tax status of accounts."""
 
 from datetime import datetime
 from typing import Any, Final

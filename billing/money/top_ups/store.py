@@ -1,4 +1,4 @@
-"""Every query on top-ups and their settings."""
+"""Queries on top-ups and their settings."""
 
 from datetime import datetime
 from functools import cache

@@ -1,4 +1,4 @@
-"""Every query on trials."""
+"""Queries on trials."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Every query on accounts."""
+"""Queries on accounts."""
 
 from collections.abc import Collection
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Every query on idempotency keys: claim with lease and takeover, finish, forget, purge."""
+"""Queries on idempotency keys: claim with lease and takeover, finish, forget, purge."""
 
 from datetime import datetime
 from typing import Any

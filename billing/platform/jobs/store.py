@@ -1,4 +1,4 @@
-"""Every query on the runs of jobs."""
+"""Queries on the runs of jobs."""
 
 from datetime import datetime
 from typing import Final

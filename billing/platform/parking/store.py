@@ -1,4 +1,4 @@
-"""Every query on parkings."""
+"""Queries on parkings."""
 
 from datetime import datetime
 from typing import Final

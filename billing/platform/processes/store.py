@@ -1,4 +1,4 @@
-"""Every query on the processes."""
+"""Queries on the processes."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

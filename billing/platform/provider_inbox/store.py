@@ -1,4 +1,4 @@
-"""Every query on the inbox of provider events."""
+"""Queries on the inbox of provider events."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Every query on callers' rate limits."""
+"""Queries on callers' rate limits."""
 
 from datetime import timedelta
 from typing import Final, NamedTuple

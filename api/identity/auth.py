@@ -61,8 +61,6 @@ _logger = logging.getLogger("api.auth")
 class Unauthenticated(BillingError):
     """The token is missing or not valid."""
 
-    status = 401
-
     def __init__(self) -> None:
         super().__init__("UNAUTHENTICATED")
 

@@ -30,8 +30,6 @@ _METERING: Final = (
 class RateLimited(BillingError):
     """The caller exceeded its rate limit."""
 
-    status = 429
-
 
 class RateStatus(NamedTuple):
     """The rate, the requests left, and the seconds until more are available."""

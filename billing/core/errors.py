@@ -11,11 +11,9 @@ from billing.core.error_codes import CODES
 class BillingError(Exception):
     """A refusal with a stable UPPER_SNAKE `code`, a sentence, and fields for the problem body.
 
-    Its status is the one that its code has in `CODES`, else its class's. Without a sentence of its
-    own it has the one of `CODES`, too.
+    Its code has its status in `CODES`, and the sentence of an error that has none of its own.
     """
 
-    status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
     def __init__(
@@ -24,26 +22,20 @@ class BillingError(Exception):
         self.code = code
         self.detail = CODES[code].detail if detail is None else detail
         super().__init__(f"{code}: {self.detail}")
-        self.http_status = status or (CODES[code].status if code in CODES else self.status)
+        self.http_status = status or CODES[code].status
         self.fields = fields
 
 
 class NotFound(BillingError):
     """The object does not exist, or belongs to another account: callers cannot tell which."""
 
-    status = 404
-
 
 class NotAllowed(BillingError):
     """The caller is known but may not do this."""
 
-    status = 403
-
 
 class Invalid(BillingError):
     """The request can never succeed unchanged."""
-
-    status = 422
 
 
 def wrong_field(field: str, why: str) -> Invalid:
@@ -55,19 +47,14 @@ def wrong_field(field: str, why: str) -> Invalid:
 class Conflict(BillingError):
     """The object's current state does not allow this."""
 
-    status = 409
-
 
 class PaymentRequired(BillingError):
     """Money or credits are missing: a decline, an empty balance."""
-
-    status = 402
 
 
 class ProviderFailure(BillingError):
     """The payment provider refused, and it is proven that nothing was charged."""
 
-    status = 502
     is_repeated = False
     """True if the provider repeats a refusal that it has stored under the call's key."""
 
@@ -75,5 +62,4 @@ class ProviderFailure(BillingError):
 class Unavailable(BillingError):
     """A part of the stack is unavailable; nothing was committed, so the caller may retry."""
 
-    status = 503
     retryable = True

@@ -21,7 +21,6 @@ from billing.core.errors import (
     NotAllowed,
     NotFound,
     PaymentRequired,
-    ProviderFailure,
     Unavailable,
 )
 
@@ -164,10 +163,6 @@ def test_a_refusal_has_the_status_of_its_code_whichever_its_class(code: str) -> 
     classes = (NotFound, NotAllowed, Invalid, Conflict, PaymentRequired, Unavailable)
     assert {one(code).http_status for one in classes} == {CODES[code].status}
     assert Conflict(code, status=418).http_status == 418
-
-
-def test_a_code_outside_the_table_has_the_status_of_its_class() -> None:
-    assert ProviderFailure("card_declined_by_nobody", "no").http_status == 502
 
 
 def test_each_generic_status_has_a_code_of_that_status() -> None:

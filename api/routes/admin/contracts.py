@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from api.answers.problems import responses
 from api.answers.schemas import Body, CatalogName, Credits, Instant, Minor, PositiveMinor
@@ -16,7 +16,7 @@ from api.workflow_calls import notify
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import AgreedPrice, Limit
 from billing.catalog.plans.spec import Every, PricedIn
-from billing.catalog.rating.schemas import OverageTerms, Then
+from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
 from billing.money.contracts import service
 from billing.money.contracts.schemas import CommitmentTerms, EarlyEnd
 from billing.money.contracts.service import NewContract
@@ -42,13 +42,17 @@ class ContractLimitBody(Body):
 
     included: Annotated[Credits, Field(ge=0)]
     then: Then = "block"
-    prices: dict[PricedIn, OverageTerms] = Field({})
+    prices: dict[PricedIn, OverageTerms] = Field({}, validate_default=True)
 
-    @model_validator(mode="after")
-    def _overage_has_prices(self) -> Self:
-        if (self.then == "overage") != bool(self.prices):
-            raise ValueError("prices are required with `then: overage` and not allowed otherwise")
-        return self
+    @field_validator("prices")
+    @classmethod
+    def _overage_has_prices(
+        cls, prices: dict[str, PriceTerms], info: ValidationInfo
+    ) -> dict[str, PriceTerms]:
+        then = info.data.get("then")
+        if then is not None and (then == "overage") != bool(prices):
+            raise ValueError("are required with `then: overage` and not allowed otherwise")
+        return prices
 
 
 class CommitmentBody(Body):

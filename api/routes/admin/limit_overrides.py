@@ -6,51 +6,36 @@ A changed limit counts from its instant on; earlier uses keep their rating.
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AliasPath, Field, ValidationInfo, field_validator
+from pydantic import AliasPath, Field
 from sqlalchemy import RowMapping
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded
-from api.answers.schemas import Answer, Body, Credits, Instant, KeyPath
+from api.answers.schemas import Answer, Credits, Instant, KeyPath
 from api.calls import account_named
 from api.dependencies import AdminCall
+from api.routes.admin.contracts import ContractLimitBody
 from api.routes.base import new_router
 from api.workflow_calls import notify
 from billing.catalog.plans.schemas import Limit
-from billing.catalog.plans.spec import PricedIn
-from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
+from billing.catalog.rating.schemas import OverageTerms, Then
 from billing.core import ids
 from billing.metering.limit_overrides import service, store
 from billing.metering.limit_overrides.tables import limit_overrides
 
 router = new_router("catalog administration")
 
-Quantity = Annotated[Credits, Field(ge=0)]
 
-
-class LimitBody(Body):
+class LimitBody(ContractLimitBody):
     """The included units of a meter per allowance cycle, and what happens beyond them.
 
     `prices` are for units beyond, in whole currency units: {"USD": "0.002"} for each, or tiers. The
     limit is valid from now or from `effective_from`, until `effective_to` or until it is changed.
     """
 
-    included: Quantity
-    then: Then = "block"
-    prices: dict[PricedIn, OverageTerms] = Field({}, validate_default=True)
     effective_from: Instant | None = None
     effective_to: Instant | None = None
-
-    @field_validator("prices")
-    @classmethod
-    def _overage_has_prices(
-        cls, prices: dict[str, PriceTerms], info: ValidationInfo
-    ) -> dict[str, PriceTerms]:
-        then = info.data.get("then")
-        if then is not None and (then == "overage") != bool(prices):
-            raise ValueError("are required with `then: overage` and not allowed otherwise")
-        return prices
 
 
 class LimitOverrideAnswer(Answer):

@@ -102,6 +102,13 @@ async def test_a_contract_names_a_plan_by_its_key_or_by_its_id(actors: Actors) -
     assert [one["field"] for one in refused["errors"]] == ["prices"]
 
 
+async def test_a_limit_that_cannot_be_agreed_is_refused_by_its_field(customer: Customer) -> None:
+    body = {"prices": [], "limits": {"ai_responses": {"included": "10", "then": "overage"}}}
+    path = f"/admin/accounts/{customer.id}/contract"
+    refused = await customer.actors.operate("PUT", path, body, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["limits.ai_responses.prices"]
+
+
 async def test_a_contract_that_sold_in_this_instant_is_corrected_later(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await agree(customer, prices=[PRICE])

@@ -27,6 +27,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError, Conflict, Invalid
+from billing.core.keys import MAX_KEY_CHARS
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.platform.idempotency import store
@@ -39,7 +40,6 @@ from billing.platform.idempotency.schemas import (
 )
 
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
-MAX_KEY_CHARS: Final = 255
 _FORM: Final = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"}
 KeyHeader = Annotated[str | None, Header(json_schema_extra=_FORM)]
 _STORED_AS: Final = {

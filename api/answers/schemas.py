@@ -22,13 +22,10 @@ from pydantic import (
 )
 
 from billing.core import countries
-from billing.core.money import show_decimal
+from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, MINOR_LIMIT, show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
 _Amount = TypeVar("_Amount", int, Decimal)
-MAX_MINOR: Final = 10**15
-MAX_CREDITS: Final = Decimal(10) ** 15
-CREDIT_DECIMALS: Final = 12
 WHOLE_DIGITS: Final = 15
 NOT_DECIMAL: Final = 'must be a number, or a decimal in a string such as "1.50"'
 _ZONES: Final = frozenset(available_timezones())
@@ -84,7 +81,7 @@ def _refuse(sentence: str) -> Any:
 
 def _fits(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
-    if abs(value) >= MAX_CREDITS or (isinstance(exponent, int) and -exponent > CREDIT_DECIMALS):
+    if abs(value) >= CREDIT_LIMIT or (isinstance(exponent, int) and -exponent > CREDIT_DECIMALS):
         _refuse("must be below 10^15 with at most 12 decimals")
     return value
 
@@ -171,7 +168,7 @@ OneWord = Annotated[str | None, Query(min_length=1, max_length=255)]
 whose variable is not set would read the rows of every account.
 """
 
-Minor = Annotated[int, Field(strict=True, ge=0, lt=MAX_MINOR)]
+Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
 """Money in minor units: a whole number, never a float, never a string."""
 
 PositiveMinor = Annotated[Minor, Field(gt=0)]

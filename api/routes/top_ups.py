@@ -15,12 +15,13 @@ from api.answers.public_ids import (
     encoded,
     payment_method_row,
 )
-from api.answers.schemas import MAX_MINOR, Answer, Body, CatalogName, Credits
+from api.answers.schemas import Answer, Body, CatalogName, Credits
 from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
 from api.routes.base import new_router
 from api.workflow_calls import notify
 from billing.core import clock, ids
+from billing.core.money import MINOR_LIMIT
 from billing.ledger.credits import low_balance
 from billing.matters.schemas import of_account
 from billing.money.invoices import account_currency
@@ -43,7 +44,7 @@ class AutoTopUpBody(Body):
     threshold: Credits
     pack: CatalogName
     payment_method_id: PaymentMethodName | None = None
-    monthly_cap_cents: Annotated[int, Field(strict=True, gt=0, lt=MAX_MINOR)] | None = None
+    monthly_cap_cents: Annotated[int, Field(strict=True, gt=0, lt=MINOR_LIMIT)] | None = None
 
     @field_validator("threshold")
     @classmethod

@@ -13,11 +13,12 @@ from msgspec import Meta
 from pydantic import TypeAdapter
 from starlette.requests import Request
 
-from api.answers.schemas import CREDIT_DECIMALS, NOT_DECIMAL, WHOLE_DIGITS, Instant, Text
+from api.answers.schemas import NOT_DECIMAL, WHOLE_DIGITS, Instant, Text
 from api.edge.request_limits import JSON_DEPTH, NOT_TEXT, REPEATED, repeats, storable
 from api.requests.exact_json import decode, encode
 from api.usage.body import STRING_FIELDS, UseRow, Word
 from billing.core.errors import Invalid
+from billing.core.money import CREDIT_DECIMALS
 from billing.metering.usage.rules import MAX_ROWS
 
 NOT_JSON: Final = "content-type: must be application/json"

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from api.answers.public_ids import row_id
-from api.answers.schemas import MAX_MINOR, Body, Credits, Instant, Text
+from api.answers.schemas import Body, Credits, Instant, Text
 from api.calls import Call
 from api.edge.request_limits import JSON_DEPTH
 from api.gates import ALLOWED
@@ -29,6 +29,7 @@ from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BillingMethod
 from billing.core import ids
 from billing.core.errors import NotAllowed
+from billing.core.money import MINOR_LIMIT
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 from billing.metering.usage.rules import AMOUNT
 from billing.metering.usage.schemas import Use, UseKind
@@ -37,7 +38,7 @@ MAX_WORD: Final = 255
 DETAIL_BYTES: Final = 16_384
 """Of `usage_details` as JSON without spaces: lists return them whole, 100 uses a page."""
 Word = Annotated[str, Meta(min_length=1, max_length=MAX_WORD)]
-Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(ge=0, lt=MAX_MINOR)]
+Amount = Annotated[str, Meta(pattern=AMOUNT)] | Annotated[int, Meta(ge=0, lt=MINOR_LIMIT)]
 """The type for batch rows, which are decoded fast; a number with a point takes the slow path."""
 Details = dict[str, Any]
 Moment = Annotated[datetime, Meta(tz=True)]

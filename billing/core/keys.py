@@ -9,6 +9,8 @@ from uuid import UUID
 
 from billing.core import ids
 
+MAX_KEY_CHARS: Final = 255
+"""The longest key that a caller may give."""
 REFUND_TRIES: Final = 10
 """The maximum number of keys, and so of tries, of one refund."""
 NOT_KEPT: Final = "/not-kept"

@@ -11,6 +11,12 @@ from typing import Final
 
 ZERO: Final = Decimal(0)
 CREDIT_STEP: Final = Decimal("0.000001")
+CREDIT_DECIMALS: Final = 12
+"""Credits that are granted, quantities and unit prices have at most so many."""
+CREDIT_LIMIT: Final = Decimal(10) ** 15
+"""Every amount of credits, quantity and unit price is below it."""
+MINOR_LIMIT: Final = 10**15
+"""Every sum of money that is given is below it, in minor units."""
 # ISO 4217 exponents other than 2; for the provider's deviations see currencies.py.
 EXPONENTS: Final = {
     "BHD": 3, "BIF": 0, "CLF": 4, "CLP": 0, "DJF": 0, "GNF": 0, "IQD": 3, "ISK": 0, "JOD": 3,

@@ -12,13 +12,14 @@ from pydantic import Field
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
-from api.answers.schemas import MAX_MINOR, Answer, Credits, Currency, OneWord
+from api.answers.schemas import Answer, Credits, Currency, OneWord
 from api.calls import account_filter
 from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.routes.invoice_answers import InvoiceAnswer, show_row
 from api.routes.invoices import StatusFilter, status_of
 from billing.catalog.plans import rules
+from billing.core.money import MINOR_LIMIT
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceCollection
 from billing.money.invoices.tables import invoices
@@ -76,7 +77,7 @@ class BoughtAnswer(Answer):
 
 Price = Annotated[
     int | None,
-    Query(ge=0, lt=MAX_MINOR, description="Minor units of one seat per interval, such as 490"),
+    Query(ge=0, lt=MINOR_LIMIT, description="Minor units of one seat per interval, such as 490"),
 ]
 
 

@@ -11,11 +11,12 @@ from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, PaymentId, ReconciliationId, row_id
 from api.answers.schemas import Answer, Body, Instant, optional_body
 from api.dependencies import AdminCall
-from api.idempotency import MAX_KEY_CHARS, OptionalKey
+from api.idempotency import OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_for_comparison
 from billing.core import ids
 from billing.core.errors import Invalid
+from billing.core.keys import MAX_KEY_CHARS
 from billing.money.reconciliations import rules, service, store
 from billing.money.reconciliations.schemas import (
     Checked,

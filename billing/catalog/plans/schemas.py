@@ -22,6 +22,7 @@ from pydantic import (
 
 from billing.catalog.products.schemas import Name
 from billing.catalog.rating.schemas import Amount, OverageTerms, Then
+from billing.core.money import MINOR_LIMIT
 from billing.core.periods import MONTH, Interval
 
 
@@ -69,7 +70,8 @@ class AddOn(_Frozen):
     units: Annotated[Amount, Field(gt=0)]
     """Units of the meter that one add-on adds per allowance cycle."""
     prices: Annotated[
-        dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=10**15)]], Field(min_length=1)
+        dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=MINOR_LIMIT)]],
+        Field(min_length=1),
     ]
     """Price of one add-on per cycle, in minor units such as {"USD": 500}."""
 

@@ -36,9 +36,10 @@ from billing.catalog.rating.schemas import Amount
 from billing.catalog.taxes.schemas import STANDARD
 from billing.catalog.taxes.spec import TaxesSpec
 from billing.core.currencies import known
+from billing.core.money import MINOR_LIMIT
 from billing.core.periods import Interval
 
-Minor = Annotated[int, Field(strict=True, ge=0, lt=10**15)]
+Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 

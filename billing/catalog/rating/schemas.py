@@ -18,11 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from billing.core.money import show_decimal
+from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, show_decimal
 
 CREDIT: Final = "CREDIT"
 """The currency of prices in credits, beside ISO 4217 codes."""
-MOST_AMOUNT: Final = Decimal(10) ** 15 - 1
+MOST_AMOUNT: Final = CREDIT_LIMIT - 1
 """The maximum unit price shown, however few units share a flat price."""
 
 Model = Literal["flat", "per_unit", "graduated", "volume", "package", "percentage"]
@@ -52,7 +52,9 @@ _TEXT: Final = {"type": "string", "pattern": r"^\d{1,15}(\.\d{1,12})?$", "exampl
 Amount = Annotated[
     Decimal,
     BeforeValidator(_no_float),
-    Field(ge=0, lt=10**15, max_digits=27, decimal_places=12, allow_inf_nan=False),
+    Field(
+        ge=0, lt=CREDIT_LIMIT, max_digits=27, decimal_places=CREDIT_DECIMALS, allow_inf_nan=False
+    ),
     PlainSerializer(show_decimal, return_type=str, when_used="json"),
     WithJsonSchema({"anyOf": [_TEXT, {"type": "number"}], "example": "2.00"}, mode="validation"),
     WithJsonSchema(_TEXT, mode="serialization"),

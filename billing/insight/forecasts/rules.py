@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 from typing import Final, Literal
 
 from billing.core import periods
-from billing.core.money import ZERO
+from billing.core.money import CREDIT_LIMIT, CREDIT_STEP, ZERO
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast
 
 METHOD: Final[Literal["weekday_mean"]] = "weekday_mean"
@@ -20,8 +20,7 @@ CONFIDENCE_PERCENT: Final = 80
 _Z: Final = Decimal("1.2816")
 """80 % of a normal distribution lies within this many standard deviations of its mean."""
 _FEW_DAYS: Final = 7
-STEP: Final = Decimal("0.000001")
-MOST: Final = Decimal(10) ** 15 - STEP
+MOST: Final = CREDIT_LIMIT - CREDIT_STEP
 _EXACT: Final = Context(prec=60)
 
 
@@ -138,4 +137,4 @@ def _share(part: timedelta, whole: timedelta) -> Decimal:
 
 def _after(now: Decimal, more: Decimal) -> Decimal:
     """Return `now` plus `more` rounded, within the bound of all amounts."""
-    return min(now + more.quantize(STEP, rounding=ROUND_HALF_UP), max(now, MOST))
+    return min(now + more.quantize(CREDIT_STEP, rounding=ROUND_HALF_UP), max(now, MOST))

@@ -9,18 +9,22 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.errors import Invalid
-from billing.core.money import CREDIT_STEP, round_credits, show_decimal
+from billing.core.keys import MAX_KEY_CHARS
+from billing.core.money import (
+    CREDIT_DECIMALS,
+    CREDIT_LIMIT,
+    CREDIT_STEP,
+    round_credits,
+    show_decimal,
+)
 
 USABLE_AGAIN: Final = timedelta(days=30)
 """Minimum time for which returned credits can be used."""
 LotKind = Literal["trial", "plan", "purchase", "adjustment", "refund", "dispute"]
-LIMIT: Final = Decimal(10) ** 15
-DECIMALS: Final = 12
 MOST_EVER: Final = Decimal(9) * Decimal(10) ** 14
 """Operators give no credits beyond this sum of all that an account has and ever used: the rest up
 to 10^15 is room for what is bought, granted by plans, and owed."""
 MOST_OVERDRAFT: Final = Decimal(10) ** 13
-KEY_LIMIT: Final = 255
 DEFAULT_PRIORITY: Final = 100
 """Lots with a lower number burn first; an operator may give a lot one."""
 
@@ -37,8 +41,8 @@ def bookable(amount: Decimal) -> Decimal:
 
 def grantable(amount: Decimal) -> Decimal:
     """The amount a grant books, exact: above 0, below 10^15, at most twelve decimals."""
-    if _within(amount) != round(amount, DECIMALS):
-        raise Invalid("INVALID_AMOUNT", f"credits have at most {DECIMALS} decimals")
+    if _within(amount) != round(amount, CREDIT_DECIMALS):
+        raise Invalid("INVALID_AMOUNT", f"credits have at most {CREDIT_DECIMALS} decimals")
     return amount
 
 
@@ -51,8 +55,8 @@ def allowable(amount: Decimal) -> Decimal:
 
 def caller_key(account_id: UUID, key: str) -> str:
     """Return a caller's key prefixed with its account, so that accounts cannot collide."""
-    if not 0 < len(key) <= KEY_LIMIT:
-        raise Invalid("IDEMPOTENCY_KEY_INVALID", f"a key must have 1 to {KEY_LIMIT} characters")
+    if not 0 < len(key) <= MAX_KEY_CHARS:
+        raise Invalid("IDEMPOTENCY_KEY_INVALID", f"a key must have 1 to {MAX_KEY_CHARS} characters")
     return f"{ids.encode(ids.ACCOUNT, account_id)}/request/{key}"
 
 
@@ -62,7 +66,7 @@ def request_hash(**facts: Any) -> str:
 
 
 def _within(amount: Decimal) -> Decimal:
-    if not (amount.is_finite() and 0 < amount < LIMIT):
+    if not (amount.is_finite() and 0 < amount < CREDIT_LIMIT):
         raise Invalid("INVALID_AMOUNT", "credits must be above 0 and below 10^15")
     return amount
 

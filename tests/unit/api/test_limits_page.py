@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from api import date_range, idempotency, report_turns
+from api import date_range, report_turns
 from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
@@ -15,7 +15,7 @@ from api.routes.admin import bulk_acts, integrity, issuers, price_moves, wrong_p
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
-from billing.core import currencies
+from billing.core import currencies, keys
 from billing.core.settings import Settings
 from billing.insight.search import store as search
 from billing.ledger.credits import holds as ledger_holds
@@ -81,7 +81,7 @@ def rate(notation: str) -> str:
             slow_clients.ANSWER_BYTES, f"{slow_clients.ANSWER_SECONDS:.0f} s",
         ]),
         ("bearer token", [auth.MAX_TOKEN_CHARS]),
-        ("`Idempotency-Key`", [idempotency.MAX_KEY_CHARS]),
+        ("`Idempotency-Key`", [keys.MAX_KEY_CHARS]),
         ("money requests *", [rate(_SET.rate_limit_money)]),
         ("metering requests *", [rate(_SET.rate_limit_metering)]),
         ("reads with `fresh=true` of one account, where a replica serves reads *", [

@@ -11,8 +11,6 @@ from uuid import UUID
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StrictBool,
     StringConstraints,
@@ -22,23 +20,17 @@ from pydantic import (
 
 from billing.catalog.products.schemas import Name
 from billing.catalog.rating.schemas import Amount, OverageTerms, Then
+from billing.core.frozen import Strict
 from billing.core.money import MINOR_LIMIT
 from billing.core.periods import MONTH, Interval
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217, upper case."""
-
-
 # Of an account: with its seats and add-ons, beyond the bound of what a plan includes.
 _MANY: Final = {"type": "string", "pattern": r"^\d{1,26}(\.\d{1,12})?$", "example": "2.00"}
 
 
-class Limit(_Frozen):
+class Limit(Strict):
     """The units of a meter that a plan includes per allowance cycle, and the rule beyond them."""
 
     meter: Name
@@ -48,7 +40,7 @@ class Limit(_Frozen):
     then: Then = "block"
     """`block`: use beyond them is refused. `overage`: charged by `prices`. `notify`: free, with
     an event."""
-    prices: dict[Currency, OverageTerms] = {}
+    prices: dict[Currency, OverageTerms] = Field({})
     """Prices of a cycle's overage, in whole currency units: {"USD": "0.002"} per unit, or tiers."""
 
     @model_validator(mode="after")
@@ -58,7 +50,7 @@ class Limit(_Frozen):
         return self
 
 
-class AddOn(_Frozen):
+class AddOn(Strict):
     """Extra units of a meter that a plan's subscribers may buy on top of it, per cycle [B8]."""
 
     key: Name
@@ -76,7 +68,7 @@ class AddOn(_Frozen):
     """Price of one add-on per cycle, in minor units such as {"USD": 500}."""
 
 
-class Seats(_Frozen):
+class Seats(Strict):
     """The number of seats that a subscription may have, each at the plan's price.
 
     `limits` and `credits` say whether each seat has what the plan includes.
@@ -101,7 +93,7 @@ class Seats(_Frozen):
 FinalAction = Literal["unpaid", "cancel", "uncollectible"]
 
 
-class DunningPolicy(_Frozen):
+class DunningPolicy(Strict):
     """Days on which an unpaid invoice is retried, and the final action after the last try."""
 
     days: tuple[Annotated[int, Field(ge=0, le=90)], ...] = Field((0, 3, 7), min_length=1)
@@ -120,7 +112,7 @@ class DunningPolicy(_Frozen):
         return self
 
 
-class Rollover(_Frozen):
+class Rollover(Strict):
     """The rule for a cycle's unspent credits: they expire, or up to `credits` of them roll over."""
 
     policy: Literal["none", "cap"] = "none"
@@ -132,7 +124,7 @@ class Rollover(_Frozen):
 DaysAhead = Annotated[int, Field(strict=True, ge=1, le=365)]
 
 
-class Notices(_Frozen):
+class Notices(Strict):
     """The days ahead on which a customer is told that a trial ends, or a long period renews."""
 
     trial: tuple[DaysAhead, ...] = (7, 3)
@@ -154,7 +146,7 @@ class Notices(_Frozen):
         return self.renewal if length > timedelta(days=self.renewal_over_days) else ()
 
 
-class Plan(_Frozen):
+class Plan(Strict):
     """One version of a plan; a subscription keeps the version it was sold with."""
 
     id: UUID
@@ -172,10 +164,10 @@ class Plan(_Frozen):
     monthly_credits: Amount
     """Credits per allowance cycle [B12]."""
     allowance: Interval = MONTH
-    billing_threshold: dict[Currency, int] = {}
+    billing_threshold: dict[Currency, int] = Field({})
     """Use beyond the plan is invoiced as soon as it reaches this amount in minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
-    unpaid_limit: dict[Currency, int] = {}
+    unpaid_limit: dict[Currency, int] = Field({})
     """The maximum unpaid use before money came or while some is owed, in minor units;
     where not set, 100 whole currency units.
     """
@@ -195,7 +187,7 @@ class Plan(_Frozen):
     created_at: AwareDatetime
 
 
-class Price(_Frozen):
+class Price(Strict):
     """One version of the price of a plan per interval, or of a pack, in one currency."""
 
     id: UUID
@@ -212,7 +204,7 @@ class Price(_Frozen):
     created_at: AwareDatetime
 
 
-class AgreedPrice(_Frozen):
+class AgreedPrice(Strict):
     """The price of a plan per interval as agreed with one account."""
 
     plan: str
@@ -222,7 +214,7 @@ class AgreedPrice(_Frozen):
     minimum_minor: int | None = None
 
 
-class Pack(_Frozen):
+class Pack(Strict):
     """A pack of credits."""
 
     id: UUID
@@ -250,7 +242,7 @@ class OfferedPack(NamedTuple):
     price: Price | None
 
 
-class CreditCost(_Frozen):
+class CreditCost(Strict):
     """The cost of one operation in credits; `built_in` when no active row sets it [F5]."""
 
     operation: str
@@ -264,7 +256,7 @@ Withheld = Literal["unpaid", "paused", "past_due", "incomplete", "no_subscriptio
 """The reason why an account has access none."""
 
 
-class Entitlements(_Frozen):
+class Entitlements(Strict):
     """An account's current entitlements: its plan's features and limits, by its access.
 
     Without an open subscription the default plan's apply. `reason` says why access is `none`.

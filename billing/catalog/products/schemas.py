@@ -6,9 +6,10 @@ A product is what callers use (`gpt-4`); a meter is what is counted (`model_infe
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AwareDatetime, StringConstraints
 
 from billing.catalog.rating.schemas import Amount, PriceTerms
+from billing.core.frozen import Strict
 
 OVERRIDE: Final = "ovr"
 
@@ -24,11 +25,7 @@ ServiceType = Literal[
 """The services whose use is billed [G2]."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Meter(_Frozen):
+class Meter(Strict):
     """A counter of use, with the names that callers may use for it [X9, X32]."""
 
     key: str
@@ -45,7 +42,7 @@ class Meter(_Frozen):
     is_active: bool
 
 
-class ProductPrice(_Frozen):
+class ProductPrice(Strict):
     """One version of a product's price in one currency, or in credits."""
 
     id: UUID
@@ -68,7 +65,7 @@ class Override(ProductPrice):
     """Real time at which the product service last confirmed it."""
 
 
-class Product(_Frozen):
+class Product(Strict):
     """A product, the service that uses it, and the meter it counts on."""
 
     key: str

@@ -8,9 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     StringConstraints,
@@ -18,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from billing.core.frozen import Strict
 from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, show_decimal
 
 CREDIT: Final = "CREDIT"
@@ -62,11 +61,7 @@ Amount = Annotated[
 """Credits, an included quantity or a unit price."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Tier(_Frozen):
+class Tier(Strict):
     """Units up to and including `up_to`, and their price; the last tier covers all the rest."""
 
     up_to: Amount | None = None
@@ -77,7 +72,7 @@ class Tier(_Frozen):
     """Charged once, with the tier's first unit."""
 
 
-class Percentage(_Frozen):
+class Percentage(Strict):
     """The price of a use by its value: a fixed fee and a percentage, within bounds."""
 
     percent: Annotated[Amount, Field(decimal_places=10)]
@@ -98,7 +93,7 @@ class Percentage(_Frozen):
         return self
 
 
-class PriceTerms(_Frozen):
+class PriceTerms(Strict):
     """The pricing of the units of one allowance cycle [B13].
 
     flat: `unit_price` once, with the first unit. per_unit: `unit_price` per unit. graduated: each
@@ -190,7 +185,7 @@ OverageTerms = Annotated[
 """StatedTerms whose JSON shows a per-unit price as a bare price."""
 
 
-class IncludedUnits(_Frozen):
+class IncludedUnits(Strict):
     """The included units of a meter in the current cycle, and how many of them are used [H6]."""
 
     included: Amount
@@ -209,7 +204,7 @@ class Part(NamedTuple):
     amount: Decimal
 
 
-class Rating(_Frozen):
+class Rating(Strict):
     """One rated quantity: how it divides, and what the charged part costs."""
 
     quantity: Amount

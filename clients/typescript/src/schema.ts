@@ -7709,6 +7709,7 @@ export interface components {
             unit: string;
             /**
              * Kind
+             * @description The way of counting: sum or number of uses, or maximum of a level (`max`, `last` alike).
              * @enum {string}
              */
             kind: "sum" | "count" | "max" | "last";
@@ -7716,10 +7717,14 @@ export interface components {
             service_types: string[];
             /** Feature Types */
             feature_types: string[];
-            /** Hourly */
+            /**
+             * Hourly
+             * @description True: also counted per hour, besides day and allowance cycle.
+             */
             hourly: boolean;
             /**
              * Max Per Use
+             * @description The maximum quantity of one use.
              * @example 2.00
              */
             max_per_use: string;

@@ -27,6 +27,7 @@ from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
+from billing.core.profile import TEST_PROFILE
 from billing.core.setting_names import warn_of_misspelt
 from billing.core.settings import VERSION, Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
@@ -181,7 +182,7 @@ def refusing(provider: StripeGateway, orders: PayPalGateway | None) -> list[str]
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
-    _need_one_build(settings)
+    _need_environment(settings)
     database: Database = open_database(settings)
     await refuse_unsafe_roles(settings, database)
     await refuse_small_server(settings, database)
@@ -243,14 +244,14 @@ async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
         await asyncio.gather(*(one.shutdown() for one in workers))
 
 
-def _need_one_build(settings: Settings) -> None:
-    """Refuse to start if the settings have a build id and the workflows, which read no file, lack
-    it.
-    """
-    if settings.build_id is not None and not VERSIONED:
-        raise SystemExit(
-            "BILLING_BUILD_ID is in .env alone: a worker needs it in its environment, too"
-        )
+def _need_environment(settings: Settings) -> None:
+    """Refuse to start if .env alone has a setting that is read before there are settings."""
+    for name, is_read in (
+        ("BILLING_BUILD_ID", settings.build_id is None or VERSIONED),
+        ("BILLING_PROFILE", settings.profile != "test" or TEST_PROFILE),
+    ):
+        if not is_read:
+            raise SystemExit(f"{name} is in .env alone: a worker needs it in its environment, too")
 
 
 async def _need_attributes(client: Client) -> None:

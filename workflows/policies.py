@@ -12,6 +12,8 @@ from typing import Final
 
 from temporalio.common import RetryPolicy, VersioningBehavior
 
+from billing.core.profile import TEST_PROFILE
+
 BACKOFF: Final = 2.0
 """The factor between a pause of a round and the next one."""
 
@@ -111,7 +113,7 @@ TEST = Policies(
     settles=timedelta(seconds=1),
 )
 # Read once per worker process: this module is passed through the workflow sandbox.
-POLICIES = TEST if os.environ.get("BILLING_PROFILE") == "test" else DEFAULT
+POLICIES = TEST if TEST_PROFILE else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
 # Limits of a full pass, and of its silence: a large account takes minutes.
 PASS_TIMEOUT = timedelta(hours=20)

@@ -11,6 +11,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from billing.core.profile import TEST_PROFILE
+
 # Points of API and worker; those of CLI commands are not listed.
 POINTS: Final = frozenset(
     {
@@ -55,9 +57,7 @@ POINTS: Final = frozenset(
         "top_up.before_notify",
     }
 )
-_FOLDER: Final = (
-    os.environ.get("BILLING_FAILPOINTS") if os.environ.get("BILLING_PROFILE") == "test" else None
-)
+_FOLDER: Final = os.environ.get("BILLING_FAILPOINTS") if TEST_PROFILE else None
 _PAUSE_POLL_SECONDS: Final = 0.02
 
 

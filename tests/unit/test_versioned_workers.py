@@ -31,11 +31,14 @@ def test_none_is_pinned_to_the_build_it_began_with(build: str, behaviour: str) -
     assert set(said.stdout.split()) == {behaviour}
 
 
-async def test_a_build_id_that_only_the_settings_read_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "value"), [("BILLING_BUILD_ID", "7"), ("BILLING_PROFILE", "test")]
+)
+async def test_what_modules_read_before_the_settings_is_refused_in_the_file_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
 ) -> None:
-    monkeypatch.delenv("BILLING_BUILD_ID", raising=False)
-    (tmp_path / ".env").write_text("BILLING_BUILD_ID=7\n")
+    monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text(f"{name}={value}\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"BILLING_BUILD_ID is in \.env alone"):
+    with pytest.raises(SystemExit, match=rf"{name} is in \.env alone"):
         await run(Settings(), asyncio.Event())

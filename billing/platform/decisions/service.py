@@ -4,17 +4,17 @@ Each kind of matter defines how its rows are read, what it plans and what its st
 module does each step at most once.
 """
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
+from billing.core.profile import TEST_PROFILE
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Rules
@@ -26,8 +26,6 @@ from billing.platform.outbox import service as outbox
 S = TypeVar("S", bound=State)
 F = TypeVar("F", bound=Facts)
 T = TypeVar("T")
-# In tests, rows in memory are compared with the database after every decision.
-_ORACLE: Final = os.environ.get("BILLING_PROFILE") == "test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ async def decide(
     at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     begun = _go_on(engine, work, planned, may_call) if result is not None else None
-    await _write(connection, engine, read, work, read_again=_ORACLE)
+    await _write(connection, engine, read, work, read_again=TEST_PROFILE)
     state = engine.rules.view(work.rows, work.facts)
     if result is not None:
         await _finish(connection, engine, matter, planned, result, state, at)
@@ -219,7 +217,8 @@ async def _write(
     )
     for numbered in written:
         work.rows.take(numbered)
-    if _ORACLE:
+    # In tests, rows in memory are compared with the database after every decision.
+    if TEST_PROFILE:
         await _compare(connection, engine, read, work.rows)
 
 

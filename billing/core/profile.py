@@ -1,0 +1,6 @@
+"""The profile of this process, for constants that modules set before there are settings."""
+
+import os
+from typing import Final
+
+TEST_PROFILE: Final = os.environ.get("BILLING_PROFILE") == "test"

@@ -19,7 +19,6 @@ from billing.money.reconciliations import rules, service, store
 from billing.money.reconciliations.schemas import Discrepancy, ObjectKind, Reconciliation
 from workflows import start
 from workflows.contracts import ReconcileMove, ReconcileRequest
-from workflows.policies import POLICIES
 
 STRIDE_SECONDS: Final = 10.0
 """One activity reads for this long, then reports its progress to the workflow."""
@@ -60,7 +59,7 @@ class ReconciliationActivities:
         since = rules.begins(run, place.object)
         page = await self.provider.money_page(place.object, since, run.until_at, place.after)
         async with self.database.operator() as connection:
-            seen = await service.compare(connection, run, place, page, POLICIES.settles)
+            seen = await service.compare(connection, run, place, page)
         found = [*seen.discrepancies, *await self._gone(place.object, seen)]
         if run.heal:
             found = await self._heal(found)
@@ -75,9 +74,7 @@ class ReconciliationActivities:
         after, last = ids.first_of(seen.first), ids.first_of(seen.last)
         while len(found) < rules.MOST:
             async with self.database.operator() as connection:
-                rows = await store.rows_between(
-                    connection, kind, after, last, besides=seen.names, settles=POLICIES.settles
-                )
+                rows = await store.rows_between(connection, kind, after, last, besides=seen.names)
             found += [
                 rules.gone(kind, row)
                 for row in rows
@@ -107,7 +104,7 @@ class ReconciliationActivities:
 
 async def begin_daily(database: Database, client: Client) -> dict[str, int]:
     """Begin today's run, and those that a failed call left without a workflow; wait for its end."""
-    run = service.new_run(UUID(activity.info().workflow_run_id), POLICIES.settles)
+    run = service.new_run(UUID(activity.info().workflow_run_id))
     async with database.operator() as connection:
         await service.begin(connection, run)
         left = await store.unfinished(connection)

@@ -45,10 +45,6 @@ class Policies:
     """Age at which the sweeper takes over an unhandled event, or a matter not yet read."""
     overdue: timedelta
     """Delay of a step after which its matter is notified again."""
-    settles: timedelta
-    """Age from which an object of the provider must agree with its row: by then the poll had
-    several turns, and a round of tries is over.
-    """
 
     @property
     def retry(self) -> RetryPolicy:
@@ -93,7 +89,6 @@ DEFAULT = Policies(
     sweep_heartbeat=timedelta(seconds=10),
     left_behind=timedelta(seconds=60),
     overdue=timedelta(minutes=2),
-    settles=timedelta(minutes=30),
 )
 TEST = Policies(
     step_timeout=timedelta(seconds=4),
@@ -110,7 +105,6 @@ TEST = Policies(
     sweep_heartbeat=timedelta(seconds=3),
     left_behind=timedelta(seconds=3),
     overdue=timedelta(seconds=10),
-    settles=timedelta(seconds=1),
 )
 # Read once per worker process: this module is passed through the workflow sandbox.
 POLICIES = TEST if TEST_PROFILE else DEFAULT

@@ -29,7 +29,6 @@ from billing.money.reconciliations.schemas import (
     Side,
 )
 from billing.money.reconciliations.tables import reconciliations
-from workflows.policies import POLICIES
 
 router = new_router("reconciliation")
 _CODES: Final = (
@@ -162,7 +161,7 @@ async def reconcile_billing(
     async with once.claim(call) as claim:
         await need_temporal(call, claim)
         window = body.model_dump(include={"since", "until", "heal"})
-        run = service.new_run(claim.resource_id, POLICIES.settles, **window)
+        run = service.new_run(claim.resource_id, **window)
         async with call.database.operator() as connection:
             await service.begin(connection, run)
         await wait_for_comparison(call, run)

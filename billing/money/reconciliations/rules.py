@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
+from billing.core.profile import TEST_PROFILE
 from billing.money.reconciliations.schemas import (
     OBJECTS,
     AtStripe,
@@ -29,6 +30,10 @@ FIRST: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """The provider is no older, so no window begins or ends before."""
 MOST: Final = 1_000
 """A run with so many discrepancies ends there: something is wrong as a whole, such as the key."""
+SETTLES: Final = timedelta(seconds=1) if TEST_PROFILE else timedelta(minutes=30)
+"""Age from which an object of the provider must agree with its row: by then the poll had several
+turns, and a round of tries is over.
+"""
 TOLERANCE: Final = "0"
 """The percentage by which amounts may differ."""
 _NO_MONEY: Final = frozenset({"unpaid", "failed"})

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -48,7 +48,6 @@ class Compared:
 
 def new_run(
     run_id: UUID,
-    settles: timedelta,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -59,7 +58,7 @@ def new_run(
     The provider knows whole seconds. Errors: VALIDATION_FAILED if the window is empty.
     """
     now = real_now()
-    last = min(until or now, now - settles).replace(microsecond=0)
+    last = min(until or now, now - rules.SETTLES).replace(microsecond=0)
     first = (since or last - rules.WINDOW).replace(microsecond=0)
     if first >= last:
         raise wrong_field("since", f"must be before {last.isoformat()}: younger objects change")
@@ -81,17 +80,13 @@ async def begin(connection: AsyncConnection, run: Reconciliation) -> None:
 
 
 async def compare(
-    connection: AsyncConnection,
-    run: Reconciliation,
-    place: Place,
-    page: MoneyPage,
-    settles: timedelta,
+    connection: AsyncConnection, run: Reconciliation, place: Place, page: MoneyPage
 ) -> Compared:
     """Compare a page of the provider's objects with their rows."""
     names = [one.object_id for one in page.objects]
-    here = await store.rows_named(connection, place.object, names, settles)
+    here = await store.rows_named(connection, place.object, names)
     owners = await _owners(connection, [one for one in page.objects if one.object_id not in here])
-    settled = run.started_at - settles
+    settled = run.started_at - rules.SETTLES
     verdicts = [
         rules.decide(place.object, one, here.get(one.object_id), owners.get(one.object_id), settled)
         for one in page.objects

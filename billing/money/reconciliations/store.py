@@ -1,7 +1,7 @@
 """Queries of the comparison with the provider: its runs, and the rows of its objects."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, prepared
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row
+from billing.money.reconciliations import rules
 from billing.money.reconciliations.schemas import (
     AtStripe,
     Here,
@@ -98,10 +99,10 @@ _RECORDED: Final = Prepared(
 
 
 async def rows_named(
-    connection: AsyncConnection, kind: ObjectKind, names: Sequence[str], settles: timedelta
+    connection: AsyncConnection, kind: ObjectKind, names: Sequence[str]
 ) -> dict[str, Here]:
     """Return the rows of these objects of the provider, by its ids."""
-    found = await _BY_NAME[kind].all(connection, names=list(names), settles=settles)
+    found = await _BY_NAME[kind].all(connection, names=list(names), settles=rules.SETTLES)
     return {row["object_id"]: _here(row) for row in found}
 
 
@@ -112,13 +113,12 @@ async def rows_between(
     last: UUID,
     *,
     besides: Sequence[str],
-    settles: timedelta,
 ) -> list[Here]:
     """Return the next rows, AT_ONCE at most, with ids between these two, without test accounts and
     without these objects of the provider.
     """
     found = await _BY_TIME[kind].all(
-        connection, names=list(besides), settles=settles, after=after, last=last, most=AT_ONCE
+        connection, names=list(besides), settles=rules.SETTLES, after=after, last=last, most=AT_ONCE
     )
     return [_here(row) for row in found]
 

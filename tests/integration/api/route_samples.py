@@ -172,7 +172,7 @@ async def migration(api: Api, account: Account) -> str:
 
 async def comparison(api: Api, _: Account) -> str:
     """A comparison with Stripe that has not begun to read; it is of no account."""
-    run = comparing.new_run(ids.new(), timedelta(minutes=30))
+    run = comparing.new_run(ids.new())
     async with api.database.operator() as connection:
         await comparing.begin(connection, run)
     return run.name

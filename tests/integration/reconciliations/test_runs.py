@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.testing import ActivityEnvironment
 
-from activities import reconciling
 from activities.dependencies import Dependencies
 from activities.reconciling import ReconciliationActivities
 from billing.core import ids
@@ -25,7 +24,6 @@ from tests.integration.reconciliations.test_reconcile import PATH, altered, ende
 from tests.integration.reversals.refunds_made import paid_for, refunded
 from workflows import start
 from workflows.contracts import ReconcileRequest
-from workflows.policies import TEST
 
 
 async def test_a_run_whose_worker_was_killed_reads_on_and_counts_nothing_twice(
@@ -71,13 +69,13 @@ async def test_no_object_is_lost_between_pages(
         await customer.bought("small")
     payments = (await customer.ask("GET", "/billing/payments"))["data"]
     monkeypatch.setattr(events, "PAGE", size)
-    monkeypatch.setattr(reconciling, "POLICIES", TEST)
+    monkeypatch.setattr(rules, "SETTLES", timedelta(seconds=1))
     settings = stack_settings(actors.stack)
     gateway = StripeGateway(actors.stack.stripe_secret_key, actors.stack.sandbox_url)
     dependencies = Dependencies(database, gateway, settings)
     job = ReconciliationActivities(dependencies, actors.temporal)
     await asyncio.sleep(2)
-    run = service.new_run(ids.new(), TEST.settles, since=began - timedelta(seconds=1))
+    run = service.new_run(ids.new(), since=began - timedelta(seconds=1))
     monkeypatch.setattr(store, "AT_ONCE", 1)
     async with (
         altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),
@@ -87,7 +85,7 @@ async def test_no_object_is_lost_between_pages(
             await service.begin(connection, run)
             await service.begin(connection, run)
         move = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
-        cut = service.new_run(ids.new(), TEST.settles, since=began - timedelta(seconds=1))
+        cut = service.new_run(ids.new(), since=began - timedelta(seconds=1))
         monkeypatch.setattr(rules, "MOST", 1)
         async with database.operator() as connection:
             await service.begin(connection, cut)
@@ -112,9 +110,7 @@ async def test_no_object_is_lost_between_pages(
 async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
     actors: Actors, database: Database
 ) -> None:
-    run = service.new_run(ids.new(), TEST.settles).model_copy(
-        update={"since_at": EPOCH - timedelta(days=9)}
-    )
+    run = service.new_run(ids.new()).model_copy(update={"since_at": EPOCH - timedelta(days=9)})
     async with database.operator() as connection:
         await service.begin(connection, run)
     await start.reconcile(actors.temporal, run.id)
@@ -133,7 +129,7 @@ async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
 
 
 async def test_a_run_waits_for_a_free_connection(database: Database) -> None:
-    run = service.new_run(ids.new(), TEST.settles)
+    run = service.new_run(ids.new())
     async with database.operator() as connection:
         await service.begin(connection, run)
         full = PoolTimeout("QueuePool limit of size 5 overflow 0 reached")

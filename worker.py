@@ -22,7 +22,6 @@ from activities.billing_interceptor import BillingInterceptor
 from activities.dependencies import Dependencies
 from activities.registry import build_activities
 from billing.core import garbage, logs
-from billing.core.connections import slots
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
@@ -86,10 +85,11 @@ def _serve_metrics(settings: Settings) -> Runtime:
 def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
     """Return how many local activities and how many activities a queue's worker runs at once.
 
-    Full passes have slots of their own: they last for hours, and would otherwise block the sweep,
-    the poll and retries.
+    The steps of both queues fit into the pool. Full passes have slots of their own: they last for
+    hours, and would otherwise block the sweep, the poll and retries.
     """
-    steps = slots(MAX_STEPS, pool_size)[queue]
+    whole = sum(MAX_STEPS.values())
+    steps = max(1, MAX_STEPS[queue] * min(pool_size, whole) // whole)
     return steps, steps + (len(PASSES) if queue == BACKGROUND else 0)
 
 

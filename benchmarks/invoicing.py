@@ -26,7 +26,7 @@ from billing.money.documents.schemas import Printed
 from billing.money.invoices import transitions
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line, NewInvoice
 from billing.money.invoices.transitions import InvoiceFacts
-from billing.money.invoices.writing import NUMBERING
+from billing.money.invoices.verbs import NUMBERING
 from billing.platform.decisions import writer
 
 LINES: Final = 12

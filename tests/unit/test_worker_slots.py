@@ -20,3 +20,11 @@ def test_timers_due_at_once_wait_at_the_server_and_nobody_waits_behind_them() ->
     steps, _ = steps_at_once(BACKGROUND, 20)
     assert steps < (tasks_at_once(BACKGROUND, steps) or 0) < 100
     assert tasks_at_once(INTERACTIVE, 12) is None
+
+
+def test_every_step_of_a_worker_has_a_connection() -> None:
+    for size in range(2, 40):
+        found = [steps_at_once(queue, size)[0] for queue in MAX_STEPS]
+        assert sum(found) <= size, f"{found} steps on {size} connections"
+        assert min(found) >= 1
+    assert {queue: steps_at_once(queue, 20)[0] for queue in MAX_STEPS} == MAX_STEPS, "as delivered"

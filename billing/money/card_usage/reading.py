@@ -27,7 +27,7 @@ from billing.money.card_usage.transitions import SET_STATUS, ChargeFacts
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.payments.writing import COLLECTING
+from billing.money.payments.verbs import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read

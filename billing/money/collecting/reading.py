@@ -16,7 +16,7 @@ from billing.money.dunning.store import ALL_PAUSED
 from billing.money.invoices.schemas import CreditNote
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.payments.writing import COLLECTING
+from billing.money.payments.verbs import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.platform.decisions.service import Engine, Read
 

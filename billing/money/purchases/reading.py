@@ -21,7 +21,7 @@ from billing.money.invoices.schemas import CreditNote
 from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.payments.writing import COLLECTING
+from billing.money.payments.verbs import COLLECTING
 from billing.money.purchases import outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import agenda

@@ -21,7 +21,7 @@ from billing.matters.kinds import REVERSAL
 from billing.metering.usage import store as usage_store
 from billing.money.disputes import cards
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.writing import NUMBERING
+from billing.money.invoices.verbs import NUMBERING
 from billing.money.payments import reading
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES

@@ -32,7 +32,7 @@ from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.payments.writing import COLLECTING
+from billing.money.payments.verbs import COLLECTING
 from billing.money.refunds.reading import TYPES
 from billing.money.subscriptions import decision_query, store
 from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, SubscriptionFacts

@@ -3,7 +3,7 @@
 from typing import Final
 
 from billing.metering.usage import unpaid
-from billing.money.invoices.writing import NUMBERING
+from billing.money.invoices.verbs import NUMBERING
 from billing.money.payments.kept_cards import ANOTHER_CARD
 from billing.platform.decisions.writer import Verb
 

@@ -93,10 +93,10 @@ def rate(notation: str) -> str:
         ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
         ("discrepancies of one `POST /billing/reconcile`", [reconciliations.MOST]),
         ("subscriptions of one `POST /admin/subscriptions/steer`", [bulk_acts.AT_ONCE]),
-        ("subscriptions and lines of one `POST /admin/plans/{plan}/undo-price`", [
+        ("subscriptions and lines of one `POST /admin/plans/{key}/undo-price`", [
             wrong_prices.AT_ONCE,
         ]),
-        ("subscriptions of one `POST /admin/plans/{plan}/move-subscribers`", [price_moves.AT_ONCE]),
+        ("subscriptions of one `POST /admin/plans/{key}/move-subscribers`", [price_moves.AT_ONCE]),
         ("days of a report", [date_range.MAX_DAYS]),
         ("days of sums by hour of a user or an organisation", [usage_sums.MOST_OF_HOURS.days]),
         ("reports of one account under way, in one API process", [report_turns.OF_ONE]),

@@ -97,17 +97,15 @@ async def drain_along(
 
 async def drain_each(
     database: Database,
-    following: Callable[[AsyncConnection, K], Awaitable[tuple[K, int] | None]],
+    following: Callable[[AsyncConnection, K], Awaitable[tuple[K, int, int] | None]],
     take: Callable[[AsyncConnection, K], Awaitable[None]],
     after: K,
-    at_once: int,
 ) -> int:
     """Take things in an order, each in its own transaction; return how many items they had.
 
-    `following` returns the thing behind a position and its items, or None at the end. One with more
-    items than `at_once`, the most of one transaction, is taken as often as they need. One that
-    fails is logged, and left to the next try. Errors: Undone, with the failed things, after all
-    others are taken. If the database is away, its error at once.
+    `following` returns the thing behind a position, its items and the transactions that they need,
+    or None at the end. A thing that fails is logged, and left to the next try. Errors: Undone, with
+    the failed things, after all others are taken. If the database is away, its error at once.
     """
     total, place, failed = 0, after, dict[K, Exception]()
     while True:
@@ -115,9 +113,9 @@ async def drain_each(
             found = await following(connection, place)
         if found is None:
             break
-        place, items = found
+        place, items, parts = found
         try:
-            for _ in range(0, items, at_once):
+            for _ in range(parts):
                 async with heartbeating(), database.operator() as connection:
                     await take(connection, place)
             total += items

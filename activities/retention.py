@@ -44,12 +44,12 @@ async def _payloads(database: Database, before: datetime) -> int:
 
 
 async def _expired_claims(database: Database, before: datetime) -> int:
-    def following(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[UUID, int] | None]:
+    def following(
+        connection: AsyncConnection, after: UUID
+    ) -> Awaitable[tuple[UUID, int, int] | None]:
         return quota_store.expired(connection, before, after)
 
-    return await drain_each(
-        database, following, quotas.expire, UUID(int=0), quota_store.EXPIRE_PART
-    )
+    return await drain_each(database, following, quotas.expire, UUID(int=0))
 
 
 async def _claims(database: Database, before: datetime) -> int:

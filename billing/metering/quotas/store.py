@@ -52,7 +52,7 @@ _EXPIRIES: Final = text(
 
 _EXPIRED: Final = text(
     """
-    SELECT c.account_id, count(*) AS claims
+    SELECT c.account_id, count(*) AS claims, (count(*) - 1) / quota_part_size() + 1 AS parts
     FROM quota_claims AS c JOIN accounts AS a ON a.id = c.account_id
     WHERE c.status = 'open' AND c.account_id > :after
         AND c.expires_at < coalesce(a.clock_at, :before)
@@ -68,8 +68,6 @@ _FORGET: Final = text(
         ORDER BY coalesce(written_at, claimed_at) LIMIT :limit FOR UPDATE SKIP LOCKED))
     """
 )
-EXPIRE_PART: Final = 2_000
-"""Expired claims of an account released in one transaction (quota_open_windows)."""
 FORGET_PAGE: Final = 2_000
 """Claims deleted in one transaction."""
 
@@ -169,14 +167,14 @@ async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
 
 async def expired(
     connection: AsyncConnection, before: datetime, after: UUID
-) -> tuple[UUID, int] | None:
-    """Return the next account with claims that expired before then, and how many."""
+) -> tuple[UUID, int, int] | None:
+    """Return the next account with claims that expired before then, how many, and their parts."""
     found = (await connection.execute(_EXPIRED, {"before": before, "after": after})).first()
-    return (found.account_id, found.claims) if found else None
+    return (found.account_id, found.claims, found.parts) if found else None
 
 
 async def expire(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Release the account's expired claims. Expects the account's lock."""
+    """Release a part of the account's expired claims. Expects the account's lock."""
     await connection.execute(_EXPIRE, {"account_id": account_id, "at": at})
 
 

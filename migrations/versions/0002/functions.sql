@@ -1861,7 +1861,7 @@ BEGIN
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,
             c.expires_at
-        LIMIT 2000);
+        LIMIT quota_part_size());
     PERFORM 1 FROM billing_quotas
     WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
     ORDER BY id FOR NO KEY UPDATE;
@@ -1888,6 +1888,11 @@ BEGIN
     WHERE q.id = ANY (concerned) AND q.span_seconds IS NOT NULL AND s.quota_id = q.id
         AND s.ends_at < p_at - usage_late_limit() - make_interval(secs => q.span_seconds);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_part_size() RETURNS integer
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT 2000
 $$;
 
 CREATE OR REPLACE FUNCTION quota_recorded(

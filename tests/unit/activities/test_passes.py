@@ -135,17 +135,17 @@ async def test_what_takes_too_long_is_no_outage() -> None:
 class Drained:
     """A database whose transactions hold nothing, and the things that are taken in them."""
 
-    def __init__(self, bad: str, why: Exception, at_once: int = 3) -> None:
+    def __init__(self, bad: str, why: Exception, parts: int = 1) -> None:
         self.taken: list[str] = []
-        self.at_once = at_once
+        self.parts = parts
         self._bad, self._why = bad, why
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
         yield
 
-    async def following(self, _: Any, after: str) -> tuple[str, int] | None:
-        return next(((thing, 3) for thing in THINGS[:9] if thing > after), None)
+    async def following(self, _: Any, after: str) -> tuple[str, int, int] | None:
+        return next(((thing, 3, self.parts) for thing in THINGS[:9] if thing > after), None)
 
     async def take(self, _: Any, thing: str) -> None:
         if thing == self._bad:
@@ -154,9 +154,7 @@ class Drained:
 
     async def run(self) -> int:
         database: Any = self
-        return await ActivityEnvironment().run(
-            drain_each, database, self.following, self.take, "", self.at_once
-        )
+        return await ActivityEnvironment().run(drain_each, database, self.following, self.take, "")
 
 
 async def test_a_thing_that_cannot_be_taken_is_left_and_told_after_all_others() -> None:
@@ -174,10 +172,7 @@ async def test_nothing_more_is_taken_while_the_database_is_away() -> None:
     assert place.taken == THINGS[:4]
 
 
-@pytest.mark.parametrize(("at_once", "times"), [(1, 3), (2, 2), (3, 1), (4, 1)])
-async def test_a_thing_with_more_items_than_can_be_taken_at_once_is_taken_again(
-    at_once: int, times: int
-) -> None:
-    place = Drained("none", Exception(), at_once)
+async def test_a_thing_with_more_items_than_can_be_taken_at_once_is_taken_again() -> None:
+    place = Drained("none", Exception(), parts=2)
     assert await place.run() == 27
-    assert place.taken == [one for one in THINGS[:9] for _ in range(times)]
+    assert place.taken == [one for one in THINGS[:9] for _ in range(2)]

@@ -1,8 +1,8 @@
 -- Move these uses' quotas to an instant and lock them, including defaults that users get now: past
 -- windows restart with what was recorded ahead of them, and rolling ones drop old use. The
 -- account's expired claims are released, on other quotas too, which are then locked as well; of
--- very many a part, less than a second of work, first those of the same meters, and of these those
--- of the same users and organisations. What is left counts for no check (quota_expired).
+-- very many a part (quota_part_size), first those of the same meters, and of these those of the
+-- same users and organisations. What is left counts for no check (quota_expired).
 -- From here on only the caller counts on these quotas, not even quota_claim_fast. Expects the
 -- account's lock.
 CREATE OR REPLACE FUNCTION quota_open_windows(
@@ -27,7 +27,7 @@ BEGIN
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,
             c.expires_at
-        LIMIT 2000);
+        LIMIT quota_part_size());
     PERFORM 1 FROM billing_quotas
     WHERE id = ANY (concerned || quota_concerned(p_account_id, expired))
     ORDER BY id FOR NO KEY UPDATE;

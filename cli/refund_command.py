@@ -44,5 +44,5 @@ def refund(
             )
         )
     why = f" ({made['failure']})" if made["failure"] else ""
-    money = f"{made['amount']} minor units of {made['currency']}"
+    money = f"{made['amount_cents']} minor units of {made['currency']}"
     typer.echo(f"{made['refund_id']}: {made['status']}{why}, {money}")

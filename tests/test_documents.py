@@ -113,6 +113,7 @@ RETIRED: Final = (
     Retired(r"\b(?:notifying|start)\.bear\b", "start_new"),
     Retired(r"\binvoices[./]bearing\b", "note_shares"),
     Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),
+    Retired(r"\bfrom_balance\b", "from_balance_cents"),
 )
 
 

@@ -55,8 +55,7 @@ class RefundAnswer(Answer):
     """A refund of one payment; minor units of `currency`.
 
     `way` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit note
-    takes off the invoice, `from_balance_cents` the part taken from the money balance. `amount`,
-    `credited` and `from_balance` are older names.
+    takes off the invoice, `from_balance_cents` the part taken from the money balance.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
@@ -65,11 +64,8 @@ class RefundAnswer(Answer):
     status: RefundStatus
     way: Way
     amount_cents: int = Field(validation_alias="amount_minor")
-    amount: int = Field(validation_alias="amount_minor")
     credited_cents: int = Field(validation_alias="note_minor")
-    credited: int = Field(validation_alias="note_minor")
     from_balance_cents: int = Field(validation_alias="balance_minor")
-    from_balance: int = Field(validation_alias="balance_minor")
     currency: str
     reason: str
     reference: str | None
@@ -84,8 +80,7 @@ class DisputeAnswer(Answer):
 
     `status` is the provider's own. An `inquiry` has taken no money. A dispute in another currency
     than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss_cents` is
-    what the bank took beyond the money that was left here: the customer does not owe it. `amount`
-    and `loss` are older names.
+    what the bank took beyond the money that was left here: the customer does not owe it.
     """
 
     dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
@@ -96,9 +91,7 @@ class DisputeAnswer(Answer):
     state: DisputeState
     status: str
     amount_cents: int = Field(validation_alias="amount_minor")
-    amount: int = Field(validation_alias="amount_minor")
     loss_cents: int = Field(validation_alias="loss_minor")
-    loss: int = Field(validation_alias="loss_minor")
     currency: str
     reason: str
     evidence_due_at: datetime | None

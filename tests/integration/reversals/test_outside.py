@@ -42,7 +42,7 @@ async def test_refunds_made_in_the_dashboard_are_booked_once_whatever_the_order(
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 399)
     assert sorted(note["amount"] for note in invoice["credit_notes"]) == [66, 333]
     rest = await refunded(customer, payment)
-    assert rest["amount"] == 600
+    assert rest["amount_cents"] == 600
     await until_credits(customer, "0")
     made = await customer.rows("SELECT status FROM refunds WHERE account_id = %(me)s")
     assert [one["status"] for one in made] == ["succeeded"] * 3
@@ -116,7 +116,9 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     payment = await paid_for(customer)
     opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=333)
     dispute = await disputed(actors, customer, "open")
-    assert (dispute["amount"], dispute["loss"], dispute["status"]) == (333, 0, "needs_response")
+    assert (dispute["amount_cents"], dispute["loss_cents"], dispute["status"]) == (
+        333, 0, "needs_response",
+    )  # fmt: skip
     assert dispute["evidence_due_at"] is not None
     await until_credits(customer, "66.666667")
     coming = (await customer.ask("GET", "/billing/timeline?upcoming=5"))["future"]
@@ -160,8 +162,9 @@ async def test_a_lost_dispute_takes_no_more_than_is_left_and_an_inquiry_takes_no
     await disputed(actors, customer, "open")
     await actors.sandbox.finish_dispute(opened.body["id"], "lost")
     dispute = await disputed(actors, customer, "lost")
-    assert (dispute["amount"], dispute["loss"]) == (999, 333), "the bank took the whole charge"
-    assert (dispute["amount_cents"], dispute["loss_cents"]) == (999, 333)
+    assert (dispute["amount_cents"], dispute["loss_cents"]) == (
+        999, 333,
+    ), "the bank took the whole charge"  # fmt: skip
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
     assert sorted((note["amount"], note["reason"]) for note in invoice["credit_notes"]) == [
@@ -183,7 +186,7 @@ async def test_a_dispute_that_stripe_resolves_is_lost_and_one_that_it_blocks_too
     assert await customer.credits() == 100
     await actors.sandbox.dispute(intent, prevented="resolution")
     dispute = await disputed(actors, customer, "lost")
-    assert (dispute["status"], dispute["loss"]) == ("prevented", 0)
+    assert (dispute["status"], dispute["loss_cents"]) == ("prevented", 0)
     await until_credits(customer, "0")
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
@@ -252,7 +255,7 @@ async def test_a_dispute_that_is_seen_before_the_grant_takes_the_credits(actors:
     poll = await actors.sandbox.fault("error_429", method="GET", path="/v1/events", times=None)
     await customer.pay(begun)
     opened = await actors.sandbox.dispute(intent_of(begun))
-    assert (await disputed(actors, customer, "open"))["loss"] == 0
+    assert (await disputed(actors, customer, "open"))["loss_cents"] == 0
     await actors.sandbox.clear("faults", poll)
     await actors.sandbox.release(customer=whose)
     await customer.until_purchase(begun["purchase_id"], "completed")

@@ -330,7 +330,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "stripe_payment_intent_id": None,
         "transaction_reference": "TRX-2027-0004711",
     },
-    "DisputeAnswer": {"state": "open", "status": "needs_response", "reason": "fraudulent"},
+    "DisputeAnswer": {"status": "open", "stripe_status": "needs_response", "reason": "fraudulent"},
     "OverdueAnswer": {"dry_run": True},
     "AuditEntry": {"detail": {"amount_cents": 5831}},
     "SoldAnswer": {"price_cents": 4900, "amount_cents": 4900, "interval": "monthly"},

@@ -69,7 +69,7 @@ class SideAnswer(Answer):
 
     amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
-    state: MoneyState
+    status: MoneyState = Field(validation_alias="state")
 
 
 class DiscrepancyAnswer(Answer):

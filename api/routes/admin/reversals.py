@@ -78,9 +78,9 @@ class RefundAnswer(Answer):
 class DisputeAnswer(Answer):
     """A dispute of one payment by its payer's bank; minor units of `currency`.
 
-    `status` is the provider's own. An `inquiry` has taken no money. A dispute in another currency
-    than its payment's stays an `inquiry` until it is `closed`, and is not booked. `loss_cents` is
-    what the bank took beyond the money that was left here: the customer does not owe it.
+    An `inquiry` has taken no money. A dispute in another currency than its payment's stays an
+    `inquiry` until it is `closed`, and is not booked. `loss_cents` is what the bank took beyond the
+    money that was left here: the customer does not owe it.
     """
 
     dispute_id: Annotated[str, encoded(ids.DISPUTE)] = Field(validation_alias="id")
@@ -88,8 +88,8 @@ class DisputeAnswer(Answer):
     payment_id: PaymentId
     invoice_id: InvoiceId
     stripe_dispute_id: str
-    state: DisputeState
-    status: str
+    status: DisputeState = Field(validation_alias="state")
+    stripe_status: str = Field(validation_alias="status")
     amount_cents: int = Field(validation_alias="amount_minor")
     loss_cents: int = Field(validation_alias="loss_minor")
     currency: str

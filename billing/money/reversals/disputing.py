@@ -259,7 +259,7 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> N
         "loss_cents": row.loss_minor,
         "currency": row.currency,
         "reason": row.reason,
-        "status": row.status,
+        "stripe_status": row.status,
         "evidence_due_at": due.isoformat() if due is not None else None,
         **more,
     }

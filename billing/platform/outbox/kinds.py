@@ -132,18 +132,18 @@ FAMILIES: Final = (
              " to the money balance", "failure balance_cents"),
     )),
     Family("dispute", "Disputes", "dispute_id payment_id invoice_id amount_cents loss_cents"
-           " currency reason status evidence_due_at", (
+           " currency reason stripe_status evidence_due_at", (
         Kind("opened", "the payer's bank inquires about a payment, or withdraws it"),
         Kind("escalated", "an inquiry became a dispute: the money is withdrawn"),
         Kind("evidence_due", "the evidence is due soon: sent three days and one day ahead"),
         Kind("won", "the money was returned, `balance_cents` of it stay on the money balance; if"
              " the dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
         Kind("lost", "the bank keeps the money"),
-        Kind("closed", "it ended without a verdict, or is not booked here: `status` says how",
-             "balance_cents"),
+        Kind("closed", "it ended without a verdict, or is not booked here: `stripe_status` says"
+             " how", "balance_cents"),
     ), {
         "reason": Field("text", "the bank's reason", "fraudulent"),
-        "status": Field("text", "the provider's status", "needs_response"),
+        "stripe_status": Field("text", "Stripe's status of it", "needs_response"),
     }),
     Family("dunning", "Dunning of unpaid invoices", "dunning_case_id invoice_id", (
         Kind("opened", "an invoice could not be collected: dunning begins"),

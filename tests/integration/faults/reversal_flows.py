@@ -103,16 +103,16 @@ class DisputedPurchase(RefundedPurchase):
         assert (await self.customer.actors.sandbox.dispute(intent)).status == 200
         await self.until(self.ends)
 
-    async def until(self, state: str) -> None:
+    async def until(self, status: str) -> None:
         """The customer's one dispute has come to this."""
         path = f"/admin/disputes?account_id={self.customer.id}"
 
         async def there() -> None:
             seen = (await self.customer.actors.operate("GET", path))["data"]
-            if [one["state"] for one in seen] != [state]:
+            if [one["status"] for one in seen] != [status]:
                 raise NotYet(str(seen))
 
-        await insist(there, f"{self.name} of {self.customer.id} is {state}")
+        await insist(there, f"{self.name} of {self.customer.id} is {status}")
 
     async def prove(self) -> None:
         await self.booked([], 0)

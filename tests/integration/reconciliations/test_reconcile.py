@@ -45,9 +45,9 @@ def of(run: Json, customer: Customer) -> list[Json]:
     ]
 
 
-def side(amount: int, state: str) -> Json:
+def side(amount: int, status: str) -> Json:
     """One side of a discrepancy."""
-    return {"amount_cents": amount, "currency": "USD", "state": state}
+    return {"amount_cents": amount, "currency": "USD", "status": status}
 
 
 @asynccontextmanager
@@ -230,7 +230,7 @@ async def test_a_dispute_that_was_won_unheard_is_found_and_healed(
         await actors.sandbox.finish_dispute(opened.body["id"], "won")
         (found,) = of(await reconcile(actors, heal=True), customer)
         assert (found["object"], found["kind"]) == ("dispute", "state_differs")
-        assert (found["here"]["state"], found["at_stripe"]["state"]) == ("open", "won")
+        assert (found["here"]["status"], found["at_stripe"]["status"]) == ("open", "won")
         await wait_for(
             lambda: customer.rows("SELECT state FROM disputes WHERE account_id = %(me)s"),
             "the check records it",

@@ -12,12 +12,12 @@ async def until_credits(customer: Customer, expected: str) -> None:
     )
 
 
-async def disputed(actors: Actors, customer: Customer, state: str) -> Json:
-    """The customer's one dispute, once it has this state."""
+async def disputed(actors: Actors, customer: Customer, status: str) -> Json:
+    """The customer's one dispute, once it has this status."""
 
     async def newest() -> Json:
         path = f"/admin/disputes?account_id={customer.id}"
         found = (await actors.operate("GET", path))["data"]
-        return dict(found[0]) if found else {"state": None}
+        return dict(found[0]) if found else {"status": None}
 
-    return await wait_for(newest, f"a dispute is {state}", lambda seen: seen["state"] == state)
+    return await wait_for(newest, f"a dispute is {status}", lambda seen: seen["status"] == status)

@@ -116,7 +116,7 @@ async def test_a_dispute_takes_its_credits_and_gives_them_back_when_it_is_won(
     payment = await paid_for(customer)
     opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=333)
     dispute = await disputed(actors, customer, "open")
-    assert (dispute["amount_cents"], dispute["loss_cents"], dispute["status"]) == (
+    assert (dispute["amount_cents"], dispute["loss_cents"], dispute["stripe_status"]) == (
         333, 0, "needs_response",
     )  # fmt: skip
     assert dispute["evidence_due_at"] is not None
@@ -186,7 +186,7 @@ async def test_a_dispute_that_stripe_resolves_is_lost_and_one_that_it_blocks_too
     assert await customer.credits() == 100
     await actors.sandbox.dispute(intent, prevented="resolution")
     dispute = await disputed(actors, customer, "lost")
-    assert (dispute["status"], dispute["loss_cents"]) == ("prevented", 0)
+    assert (dispute["stripe_status"], dispute["loss_cents"]) == ("prevented", 0)
     await until_credits(customer, "0")
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)
@@ -346,6 +346,7 @@ async def test_a_dispute_that_is_won_after_it_was_lost_is_money_of_the_customer(
     assert told.count("evt.billing.dispute.lost") == told.count("evt.billing.dispute.won") == 1
     [event] = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute.won"))["data"]
     assert event["data"]["balance_cents"] == 999, "it says where the money is"
+    assert event["data"]["stripe_status"] == "won"
     await check_books(customer)
 
 

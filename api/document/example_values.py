@@ -87,7 +87,7 @@ _MONEY: Final = {
 
 _NUMBERS: Final = {
     "exp_month": 12, "exp_year": 2030, "limit": 20, "port": 8080,
-    "net_days": 30, "status": 409, "trial_days": 14, "violations": 0, "pages": 1,
+    "status": 409, "trial_days": 14, "violations": 0, "pages": 1,
     "slot_days": [0, 3, 7], "unpaid_days": 60, "confidence_percent": 80, "days_remaining": 14,
     "alert_percents": [80, 100], "redeemed": 0, "failures": 0, "deliveries": 1, "replays": 0,
     "failed_billing_records": 0, "pending_billing_records": 0, "rejected": 0, "duplicate": 0,
@@ -198,7 +198,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "CommitmentBody": {"amount_cents": 1200000, "periods": 12},
     "ContractBody": {
         "reference": "CRM-2027-17",
-        "net_days": 30,
+        "days_until_due": 30,
         "collection": "send_invoice",
         "commitment": {"amount_cents": 1200000, "periods": 12},
     },
@@ -297,7 +297,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "credited_cents": 931,
     },
     "SubscriptionAnswer": {"amount_cents": 4900},
-    "ContractAnswer": {"collection": "send_invoice"},
+    "ContractAnswer": {"collection": "send_invoice", "days_until_due": 30},
     "ChangeAnswer": {
         "status": "scheduled",
         "reason": None,

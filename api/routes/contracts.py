@@ -63,7 +63,7 @@ class ContractAnswer(Answer):
     prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
     limits: list[ContractLimitAnswer] = Field(validation_alias=AliasPath("terms", "limits"))
     collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
-    net_days: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
+    days_until_due: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
     commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
     running_commitment: CommitmentPart | None = None
     effective_from: datetime

@@ -74,16 +74,16 @@ class ContractBody(Body):
     limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field({})
     reference: FreeText | None = None
     collection: Literal["charge", "send_invoice"] | None = None
-    net_days: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
+    days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
     commitment: CommitmentBody | None = None
     effective_from: Instant | None = None
     effective_to: Instant | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.collection == "send_invoice") != (self.net_days is not None):
+        if (self.collection == "send_invoice") != (self.days_until_due is not None):
             raise ValueError(
-                "net_days is required with collection send_invoice and not allowed otherwise"
+                "days_until_due is required with collection send_invoice, and not allowed otherwise"
             )
         return self
 
@@ -105,6 +105,7 @@ class ContractBody(Body):
             for meter, one in sorted(self.limits.items())
         )
         given = self.model_dump(exclude={"prices", "limits", "commitment"})
+        given["net_days"] = given.pop("days_until_due")
         committed = None
         if self.commitment is not None:
             known = self.commitment.model_dump(exclude={"amount_cents"})

@@ -19,9 +19,8 @@ async def test_a_change_that_begins_a_period_begins_the_contract(actors: Actors)
     customer = await actors.customer_on_clock(START)
     await customer.subscribe("free")
     committed = {"amount_cents": 5000000, "currency": "USD", "periods": 1}
-    await agree(
-        customer, prices=[YEARLY], collection="send_invoice", net_days=30, commitment=committed
-    )
+    sent = {"collection": "send_invoice", "days_until_due": 30}
+    await agree(customer, prices=[YEARLY], commitment=committed, **sent)
     await customer.advance(days=10)
 
     await customer.ask("PUT", PATH, {"plan": "pro", "interval": "year"}, status=200)

@@ -262,7 +262,8 @@ async def test_days_that_are_given_close_no_commitment_early(actors: Actors) -> 
 async def test_another_interval_and_net_terms(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     quarterly = {"plan": "basic", "interval": "3 months", "currency": "USD", "amount_cents": 4000}
-    await agree(customer, prices=[quarterly], collection="send_invoice", net_days=45)
+    paid = {"collection": "send_invoice", "days_until_due": 45}
+    assert paid.items() <= (await agree(customer, prices=[quarterly], **paid)).items()
     begun = await customer.subscribe("basic", interval="3 months")
     assert (begun["days_until_due"], begun["amount_cents"]) == (45, 4000)
     assert begun["current_period_end"][:10] == "2027-04-01"
@@ -279,7 +280,7 @@ LEAST: Json = {
 async def test_a_trial_whose_contract_sends_invoices_needs_no_card(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribe("basic", trial=True)
-    await agree(customer, prices=[PRICE], collection="send_invoice", net_days=30)
+    await agree(customer, prices=[PRICE], collection="send_invoice", days_until_due=30)
     await customer.advance(days=14)
     begun = await customer.subscription()
     assert (begun["status"], begun["collection"]) == ("active", "send_invoice")

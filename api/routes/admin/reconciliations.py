@@ -53,14 +53,14 @@ class ReconcileBody(Body):
 
     acknowledge: StrictBool = False
     idempotency_key: Annotated[str | None, Field(max_length=MAX_KEY_CHARS)] = None
-    since: Bound | None = None
-    until: Bound | None = None
+    since_at: Bound | None = None
+    until_at: Bound | None = None
     heal: StrictBool = False
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError("since must be before until")
+        if self.since_at and self.until_at and self.since_at >= self.until_at:
+            raise ValueError("since_at must be before until_at")
         return self
 
 
@@ -73,7 +73,8 @@ class SideAnswer(Answer):
 
 
 class DiscrepancyAnswer(Answer):
-    """A difference: `here` is null if no row knows the object, `at_stripe` if Stripe has none.
+    """A difference between `at_billing`, null if no row knows the object, and `at_stripe`, null if
+    Stripe has none.
 
     `fix` is `check_payment` where a check of the payment puts it right; `is_check_ordered` tells
     that the run has ordered it. Every other difference is for a person to decide.
@@ -84,7 +85,7 @@ class DiscrepancyAnswer(Answer):
     stripe_id: str
     account_id: AccountId
     payment_id: PaymentId | None
-    here: SideAnswer | None
+    at_billing: SideAnswer | None = Field(validation_alias="here")
     at_stripe: SideAnswer | None
     created_at: datetime
     fix: Literal["check_payment"] | None
@@ -104,8 +105,8 @@ class RunAnswer(Answer):
 
     run_id: ReconciliationId = Field(validation_alias="id")
     status: RunStatus
-    since: datetime = Field(validation_alias="since_at")
-    until: datetime = Field(validation_alias="until_at")
+    since_at: datetime
+    until_at: datetime
     heal: bool
     checked: Checked
     discrepancy_count: int
@@ -160,7 +161,7 @@ async def reconcile_billing(
     once.require()
     async with once.claim(call) as claim:
         await need_temporal(call, claim)
-        window = body.model_dump(include={"since", "until", "heal"})
+        window = body.model_dump(include={"since_at", "until_at", "heal"})
         run = service.new_run(claim.resource_id, **window)
         async with call.database.operator() as connection:
             await service.begin(connection, run)

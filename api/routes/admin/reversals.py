@@ -54,15 +54,15 @@ class RefundBody(Body):
 class RefundAnswer(Answer):
     """A refund of one payment; minor units of `currency`.
 
-    `way` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit note
-    takes off the invoice, `from_balance_cents` the part taken from the money balance.
+    `method` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit
+    note takes off the invoice, `from_balance_cents` the part taken from the money balance.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
     payment_id: PaymentId
     invoice_id: InvoiceId
     status: RefundStatus
-    way: Way
+    method: Way = Field(validation_alias="way")
     amount_cents: int = Field(validation_alias="amount_minor")
     credited_cents: int = Field(validation_alias="note_minor")
     from_balance_cents: int = Field(validation_alias="balance_minor")

@@ -49,8 +49,8 @@ class Compared:
 def new_run(
     run_id: UUID,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since_at: datetime | None = None,
+    until_at: datetime | None = None,
     heal: bool = False,
 ) -> Reconciliation:
     """Return a run of a window, by default the last days; younger objects are still being settled.
@@ -58,16 +58,16 @@ def new_run(
     The provider knows whole seconds. Errors: VALIDATION_FAILED if the window is empty.
     """
     now = real_now()
-    last = min(until or now, now - rules.SETTLES).replace(microsecond=0)
-    first = (since or last - rules.WINDOW).replace(microsecond=0)
+    last = min(until_at or now, now - rules.SETTLES).replace(microsecond=0)
+    first = (since_at or last - rules.WINDOW).replace(microsecond=0)
     if first >= last:
-        raise wrong_field("since", f"must be before {last.isoformat()}: younger objects change")
+        raise wrong_field("since_at", f"must be before {last.isoformat()}: younger objects change")
     return Reconciliation(
         id=run_id,
         started_at=now,
         since_at=first,
         until_at=last,
-        is_whole=since is None and until is None,
+        is_whole=since_at is None and until_at is None,
         heal=heal,
     )
 

@@ -118,7 +118,7 @@ async def test_a_refund_in_the_dashboard_that_nobody_heard_of_is_found_and_heale
     async with deaf(customer, "refund.created"):
         await actors.sandbox.refund(payment["stripe_payment_intent_id"], 333)
         found = {
-            "kind": "missing_here", "object": "refund", "here": None,
+            "kind": "missing_here", "object": "refund", "at_billing": None,
             "at_stripe": side(333, "succeeded"), "fix": "check_payment",
         }  # fmt: skip
         run = await reconcile(actors)
@@ -143,7 +143,7 @@ async def test_a_payment_whose_webhook_was_lost_is_found_and_healed(
         run = await reconcile(actors, heal=True)
         (found,) = of(run, customer)
         assert found == {
-            "kind": "state_differs", "object": "payment", "here": side(999, "unpaid"),
+            "kind": "state_differs", "object": "payment", "at_billing": side(999, "unpaid"),
             "at_stripe": side(999, "paid"), "fix": "check_payment", "is_check_ordered": True,
         }  # fmt: skip
         await customer.until_purchase(begun["purchase_id"], "completed")
@@ -175,11 +175,11 @@ async def test_a_row_and_an_intent_without_each_other_are_both_found(
         run = await reconcile(actors, heal=True)
     assert of(run, customer) == [
         {
-            "kind": "missing_here", "object": "payment", "here": None,
+            "kind": "missing_here", "object": "payment", "at_billing": None,
             "at_stripe": side(999, "paid"), "fix": None, "is_check_ordered": False,
         },
         {
-            "kind": "missing_at_stripe", "object": "payment", "here": side(999, "paid"),
+            "kind": "missing_at_stripe", "object": "payment", "at_billing": side(999, "paid"),
             "at_stripe": None, "fix": None, "is_check_ordered": False,
         },
     ]  # fmt: skip
@@ -214,7 +214,7 @@ async def test_money_is_compared_exactly(actors: Actors, customer: Customer) -> 
         run = await reconcile(actors)
     (found,) = of(run, customer)
     assert (found["kind"], found["fix"]) == ("amount_differs", None)
-    assert (found["here"], found["at_stripe"]) == (side(998, "paid"), side(999, "paid"))
+    assert (found["at_billing"], found["at_stripe"]) == (side(998, "paid"), side(999, "paid"))
 
 
 async def test_a_dispute_that_was_won_unheard_is_found_and_healed(
@@ -230,7 +230,7 @@ async def test_a_dispute_that_was_won_unheard_is_found_and_healed(
         await actors.sandbox.finish_dispute(opened.body["id"], "won")
         (found,) = of(await reconcile(actors, heal=True), customer)
         assert (found["object"], found["kind"]) == ("dispute", "state_differs")
-        assert (found["here"]["status"], found["at_stripe"]["status"]) == ("open", "won")
+        assert (found["at_billing"]["status"], found["at_stripe"]["status"]) == ("open", "won")
         await wait_for(
             lambda: customer.rows("SELECT state FROM disputes WHERE account_id = %(me)s"),
             "the check records it",
@@ -256,7 +256,7 @@ async def test_test_accounts_and_other_installations_are_left_out(
 ) -> None:
     tester = await actors.customer_on_clock()
     await tester.bought("small")
-    window = {"since": (real_now() - timedelta(seconds=5)).isoformat()}
+    window = {"since_at": (real_now() - timedelta(seconds=5)).isoformat()}
     before = await reconcile(actors, **window)
     elsewhere = ids.encode(ids.ACCOUNT, ids.new())
     for metadata in ({}, {"account": elsewhere, "payment": ids.encode(ids.PAYMENT, ids.new())}):
@@ -270,7 +270,7 @@ async def test_test_accounts_and_other_installations_are_left_out(
 
 
 @pytest.mark.parametrize("early", ["1900-01-01T00:00:00Z", "1970-01-05T00:00:00Z"])
-@pytest.mark.parametrize("bound", ["since", "until"])
+@pytest.mark.parametrize("bound", ["since_at", "until_at"])
 async def test_a_window_before_the_provider_is_refused(
     actors: Actors, bound: str, early: str
 ) -> None:
@@ -282,9 +282,9 @@ async def test_a_window_before_the_provider_is_refused(
 
 async def test_a_window_of_objects_that_may_still_change_is_refused(actors: Actors) -> None:
     since = (real_now() + timedelta(minutes=1)).isoformat()
-    body = {"acknowledge": True, "idempotency_key": str(uuid4()), "since": since}
+    body = {"acknowledge": True, "idempotency_key": str(uuid4()), "since_at": since}
     refused = await actors.operate("POST", PATH, body, status=422)
-    assert [one["field"] for one in refused["errors"]] == ["since"]
+    assert [one["field"] for one in refused["errors"]] == ["since_at"]
 
 
 async def test_one_key_is_one_run(actors: Actors) -> None:

@@ -33,8 +33,8 @@ async def test_a_run_whose_worker_was_killed_reads_on_and_counts_nothing_twice(
     await refunded(customer, await paid_for(customer), 100)
     now = real_now()
     body = {
-        "acknowledge": True, "since": (now - timedelta(days=1)).isoformat(),
-        "until": now.isoformat(),
+        "acknowledge": True, "since_at": (now - timedelta(days=1)).isoformat(),
+        "until_at": now.isoformat(),
     }  # fmt: skip
     await asyncio.sleep(1.1)
     whole = await actors.operate("POST", PATH, body, key=str(uuid4()), status=200)
@@ -75,7 +75,7 @@ async def test_no_object_is_lost_between_pages(
     dependencies = Dependencies(database, gateway, settings)
     job = ReconciliationActivities(dependencies, actors.temporal)
     await asyncio.sleep(2)
-    run = service.new_run(ids.new(), since=began - timedelta(seconds=1))
+    run = service.new_run(ids.new(), since_at=began - timedelta(seconds=1))
     monkeypatch.setattr(store, "AT_ONCE", 1)
     async with (
         altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),
@@ -85,7 +85,7 @@ async def test_no_object_is_lost_between_pages(
             await service.begin(connection, run)
             await service.begin(connection, run)
         move = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
-        cut = service.new_run(ids.new(), since=began - timedelta(seconds=1))
+        cut = service.new_run(ids.new(), since_at=began - timedelta(seconds=1))
         monkeypatch.setattr(rules, "MOST", 1)
         async with database.operator() as connection:
             await service.begin(connection, cut)

@@ -154,14 +154,15 @@ _WORDS: Final = {
 _THINGS: Final[Mapping[str, Any]] = {
     "amounts": {}, "billing_threshold": {"EUR": 50000}, "by_method": {"payment_charge": "58.31"},
     "by_service": {"model_inference": "58.31"}, "by_meter": {"ai_responses": "0"},
-    "change": {"plan": "pro", "when": "now"}, "current_period": {"ai_responses": "120"},
+    "change": {"kind": "plan", "wanted": {"plan": "pro"}},
+    "current_period": {"ai_responses": "120"},
     "dependencies": {}, "features": {"api_access": True}, "limits_by_name": {"ai_responses": "500"},
     "meters": {}, "discounts": [], "credit_notes": [], "scheduled_changes": [], "add_ons": [],
      "prices": {"EUR": "0.02"}, "rates": {"standard": "19", "reduced": "7"},
     "revenue_by_currency": {"EUR": "58.31"}, "revenue_by_method": {"payment_charge": "58.31"},
     "revenue_by_service": {"model_inference": "58.31"}, "units": {"ai_responses": "120"},
     "unpaid_limit": {"EUR": 10000}, "usage_details": {"tokens": 1200},
-    "wanted": {"plan": "pro", "when": "now"},
+    "wanted": {"plan": "pro"},
 }  # fmt: skip
 
 _YES: Final = (
@@ -192,7 +193,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "BudgetBody": {"limit": "1000", "then": "block"},
     "CancelBody": {"at": "period_end", "reason": "too_expensive"},
     "CaptureBody": {"amount": "2.00", "reason": "article written"},
-    "ChangeBody": {"plan": "pro", "when": "now"},
+    "ChangeBody": {"plan": "pro", "at": "now"},
     "CheckBody": {"feature_type": "ai_responses", "requested_amount": "1"},
     "ClockBody": {"advance_days": 31},
     "CommitmentBody": {"amount_cents": 1200000, "periods": 12},

@@ -85,7 +85,7 @@ class WishBody(MoneyBody):
     plan: CatalogName | None = None
     interval: PriceInterval | None = None
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
-    when: When | None = Field(
+    at: When | None = Field(
         None, description="By default increases apply now, and decreases at period end"
     )
     add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
@@ -266,7 +266,7 @@ def _wish(body: WishBody) -> PlanWish:
         plan=body.plan,
         interval=parse_interval(body.interval) if body.interval is not None else None,
         quantity=body.quantity,
-        when=body.when,
+        when=body.at,
         add_ons=None
         if body.add_ons is None
         else {one.add_on: one.quantity for one in body.add_ons if one.quantity},

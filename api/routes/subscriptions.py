@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -117,7 +117,7 @@ class CancelBody(Body):
     the payer, as far as the payments can be refunded.
     """
 
-    at: Literal["period_end", "now"] = "period_end"
+    at: When = "period_end"
     cancel_at_period_end: StrictBool | None = Field(
         None,
         description="Stripe's name: true is the same as `at: period_end`; false requires `at: now`"

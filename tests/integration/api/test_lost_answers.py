@@ -137,7 +137,7 @@ async def test_another_plan_in_a_trial_is_not_chosen_again(customer: Customer, d
     await customer.subscribe("basic", trial=True)
     changed = (subscription_changes, "wait_until_done")
     key = await dies(customer, changed, "PUT", PATH, {"plan": "pro"})
-    await customer.ask("PUT", PATH, {"plan": "basic", "when": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "basic", "at": "now"}, status=200)
     again = await customer.ask("PUT", PATH, {"plan": "pro"}, key=key, status=200)
     assert again["plan"]["key"] == "pro"
     assert (await customer.subscription())["plan"]["key"] == "basic"

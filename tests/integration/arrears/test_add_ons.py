@@ -81,11 +81,11 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert await included(customer) == ("1177", "1177.00")
     await use(customer, "900")
 
-    fewer: dict[str, Any] = {"add_ons": [], "when": "now"}
+    fewer: dict[str, Any] = {"add_ons": [], "at": "now"}
     # 400 of the 677 are used, and 21 of 31 days of 1000 would go.
     await customer.refused("UNITS_SPENT", "PUT", SUBSCRIPTION, fewer)
     await customer.advance(to="2027-01-21T10:00:00Z")
-    fewer = {"add_ons": [{"add_on": "ai-500", "quantity": 1}], "when": "now"}
+    fewer = {"add_ons": [{"add_on": "ai-500", "quantity": 1}], "at": "now"}
     seen = await customer.ask("PUT", f"{SUBSCRIPTION}?dry_run=true", fewer, status=200)
     left = await customer.ask("PUT", SUBSCRIPTION, fewer, status=200)
 
@@ -97,7 +97,7 @@ async def test_an_add_on_in_the_middle_costs_and_gives_what_is_left(actors: Acto
     assert (await use(customer, "100"))["total_cost"] == "0"
     assert (await use(customer, "1"))["total_cost"] == "0.02"
 
-    later = {"add_ons": [{"add_on": "ai-500", "quantity": 3}], "when": "period_end"}
+    later = {"add_ons": [{"add_on": "ai-500", "quantity": 3}], "at": "period_end"}
     planned = await customer.ask("PUT", SUBSCRIPTION, later, status=200)
     assert planned["scheduled_changes"][0]["wanted"] == {"ai-500": 3}
     coming = await customer.ask("GET", f"{SUBSCRIPTION}/upcoming", status=200)
@@ -124,7 +124,7 @@ async def test_a_whole_unit_does_not_stay_for_the_price_of_an_hour(actors: Actor
     await customer.ask("PUT", SUBSCRIPTION, {"add_ons": [one]}, status=200)
     await use(customer, "2")
     await customer.advance(to="2027-01-16T13:00:00Z")
-    gone: dict[str, Any] = {"add_ons": [], "when": "now"}
+    gone: dict[str, Any] = {"add_ons": [], "at": "now"}
     await customer.refused("UNITS_SPENT", "PUT", SUBSCRIPTION, gone)
 
     # One that gave no unit for what was left takes none with it.
@@ -152,7 +152,7 @@ async def test_units_bought_one_by_one_are_as_many_as_those_bought_at_once(actor
         more: dict[str, Any] = {"add_ons": [{"add_on": add_on["key"], "quantity": had}]}
         await customer.ask("PUT", SUBSCRIPTION, more, status=200)
     assert (await included(customer))[0] == "3"
-    gone: dict[str, Any] = {"add_ons": [], "when": "now"}
+    gone: dict[str, Any] = {"add_ons": [], "at": "now"}
     await customer.ask("PUT", SUBSCRIPTION, gone, status=200)
     # 3.5 of 31 days were served: none is left of that.
     assert (await included(customer))[0] == "1"
@@ -171,7 +171,7 @@ async def test_an_add_on_that_goes_now_leaves_no_numbered_invoice(actors: Actors
     await customer.subscribed("basic")
     await choose(customer, ai_500=1)
     await customer.advance(days=1)
-    gone = {"add_ons": [], "when": "now"}
+    gone = {"add_ons": [], "at": "now"}
     left = await customer.ask("PUT", SUBSCRIPTION, gone, status=200)
     assert left["add_ons"] == []
     assert (await customer.ask("GET", "/billing/balance"))["balance_cents"] == 677
@@ -340,7 +340,7 @@ async def test_an_add_on_on_other_terms_counts_with_what_it_gave_before(actors: 
     assert await included(customer) == ("150", "150.00")
     await use(customer, "130")
     await customer.advance(to="2027-04-19T00:00:00Z")
-    body = {"plan": f"b-{key}", "add_ons": one, "when": "now"}
+    body = {"plan": f"b-{key}", "add_ons": one, "at": "now"}
     await customer.ask("PUT", SUBSCRIPTION, body, status=200)
     assert await included(customer) == ("270", "270.00"), "12 days more of 600, 12 less of 300"
 

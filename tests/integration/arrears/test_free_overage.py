@@ -58,12 +58,12 @@ async def anew(actors: Actors, customer: Customer, plan: str, way: str, number: 
     """Begin a new cycle of the plan, with the time that is left credited."""
     await customer.advance(to=f"2027-01-01T1{number}:00:00Z")
     if way == "interval":
-        await change(customer, when="now", interval=("month", "year")[number % 2])
+        await change(customer, at="now", interval=("month", "year")[number % 2])
         return
     if way == "free plan":
-        await change(customer, when="now", plan=await sold(actors, None, dollars=0))
+        await change(customer, at="now", plan=await sold(actors, None, dollars=0))
         await customer.advance(to=f"2027-01-01T1{number}:00:01Z")
-        await change(customer, when="now", plan=plan)
+        await change(customer, at="now", plan=plan)
         return
     end = {"at": "now", "refund": "credit"}
     await customer.ask("POST", f"{PATH}/cancel", end, status=200)
@@ -122,7 +122,7 @@ async def test_use_that_was_paid_for_takes_no_free_units(actors: Actors) -> None
     customer = await beginning(actors, dear)
     assert await costs(customer, 60) == 1
     await customer.advance(to="2027-01-02T10:00:00Z")
-    await change(customer, when="now", plan=plan, interval="year")
+    await change(customer, at="now", plan=plan, interval="year")
     assert await costs(customer, 110) == Decimal("0.1")
 
 
@@ -152,7 +152,7 @@ async def test_a_change_covers_nothing_that_it_bills(
     assert await costs(customer, 60) == Decimal("0.6")
     await customer.advance(to="2027-01-11T10:00:00Z")
     plan = await sold(actors, {"unit_price": "0.01"}, dollars=30, included=included or "0")
-    await change(customer, when=when, plan=plan if included else "free")
+    await change(customer, at=when, plan=plan if included else "free")
     await customer.advance(to="2027-02-02T10:00:00Z")
     assert [(day.day, cents) for day, _, _, cents in await lines(customer)] == [billed]
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -106,7 +106,7 @@ async def test_a_change_and_an_end_in_one_second_count_what_is_given_back_once(
 ) -> None:
     customer = await begun(actors, amount_cents=1000, minimum_cents=3000)
     await customer.advance(to="2027-04-11T10:00:00Z")
-    await customer.ask("PUT", PATH, {"plan": "pro", "when": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "pro", "at": "now"}, status=200)
     await customer.ask("POST", f"{PATH}/cancel", CANCEL, status=200)
     await customer.until_subscription("canceled")
     # 10 of 30 days: 1000 at least, of which the price comes to 333.

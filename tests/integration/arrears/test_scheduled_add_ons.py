@@ -18,7 +18,7 @@ async def test_more_that_the_card_declines_leaves_what_was_scheduled(
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")
-    later = {"add_ons": [{"add_on": "ai-500", "quantity": 2}], "when": "period_end"}
+    later = {"add_ons": [{"add_on": "ai-500", "quantity": 2}], "at": "period_end"}
     planned = (await customer.ask("PUT", SUBSCRIPTION, later, status=200))["scheduled_changes"]
     await customer.script("insufficient_funds", then="normal")
     await customer.refused("CARD_DECLINED", "PUT", SUBSCRIPTION, wanted, key="a")
@@ -35,7 +35,7 @@ async def test_what_was_scheduled_in_place_of_less_brings_none_of_it_back(actors
     await customer.subscribed("basic")
     await choose(customer, ai_500=3)
     await choose(customer, ai_500=1)
-    later = {"add_ons": [{"add_on": "ai-500", "quantity": 5}], "when": "period_end"}
+    later = {"add_ons": [{"add_on": "ai-500", "quantity": 5}], "at": "period_end"}
     (planned,) = (await customer.ask("PUT", SUBSCRIPTION, later, status=200))["scheduled_changes"]
     path = f"{SUBSCRIPTION}/changes/{planned['change_id']}"
     await customer.ask("DELETE", path, status=200)

@@ -85,7 +85,7 @@ async def test_use_has_the_tax_of_its_plan_whatever_follows(actors: Actors) -> N
     await moved_to(customer, country="EE")
     await customer.subscribed("basic")
     await use(customer, "4500")
-    await change(customer, plan=books, when="period_end")
+    await change(customer, plan=books, at="period_end")
     assert await renewed(customer, RENEWAL) == [("plan", 2000, 0, 100), ("usage", 8000, 0, 1600)]
     # Late use is of the plan of its time, too; then a year begins at once.
     await use(customer, "100", at=LATE)
@@ -135,7 +135,7 @@ async def test_the_coupon_of_a_scheduled_change_waits_for_it(actors: Actors) -> 
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic", coupon=old)
     await use(customer, "4500")
-    await change(customer, plan=books, when="period_end", coupon=half)
+    await change(customer, plan=books, at="period_end", coupon=half)
     assert await renewed(customer, RENEWAL) == [("plan", 2000, 1000, 0), ("usage", 8000, 2000, 0)]
     await use(customer, "100", at=LATE)
     await use(customer, "1000")

@@ -169,15 +169,15 @@ async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
     assert ends["scheduled_changes"] == []
     (listed,) = (await customer.ask("GET", f"{PATH}/changes"))["data"]
     assert listed["status"] == "canceled"
-    for wish in ({"plan": "basic"}, {"plan": "basic", "when": "period_end"}):
+    for wish in ({"plan": "basic"}, {"plan": "basic", "at": "period_end"}):
         refused = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
         assert "reactivate" in refused["detail"]
         await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/preview", wish)
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
 
     back = await customer.ask("POST", f"{PATH}/reactivate", status=200)
     assert (back["plan"]["key"], back["scheduled_changes"]) == ("basic", [])
-    planned = await change(customer, plan="pro", when="period_end")
+    planned = await change(customer, plan="pro", at="period_end")
     assert len(planned["scheduled_changes"]) == 1
     date = {"cancel_at": "2027-02-11T10:00:00Z"}
     ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
@@ -186,10 +186,10 @@ async def test_an_end_with_the_period_takes_away_what_was_to_come_after_it(
     ends = await customer.ask("POST", f"{PATH}/cancel", date, status=200)
     assert ends["scheduled_changes"] == []
     more: dict[str, object] = {"add_ons": [{"add_on": "ai-500", "quantity": 1}]}
-    later = more | {"when": "period_end"}
+    later = more | {"at": "period_end"}
     await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, later)
     before = await charged(customer)
-    at_once: tuple[dict[str, object], ...] = ({"plan": "pro"}, more | {"when": "now"})
+    at_once: tuple[dict[str, object], ...] = ({"plan": "pro"}, more | {"at": "now"})
     for each in at_once:
         refused = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/preview", each)
         assert "reactivate" in refused["detail"], "days behind the end would be charged"
@@ -230,7 +230,7 @@ async def test_credits_of_a_plan_stay_where_its_money_stays(actors: Actors) -> N
 async def test_a_resumption_that_is_not_paid_opens_no_way_back_to_the_money(actors: Actors) -> None:
     customer = await begun(actors)
     await use(customer, "500")
-    await customer.ask("PUT", PATH, {"plan": "starter", "when": "period_end"}, status=200)
+    await customer.ask("PUT", PATH, {"plan": "starter", "at": "period_end"}, status=200)
     await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
     await customer.script("insufficient_funds", then="last")
     await customer.call("POST", f"{PATH}/resume")
@@ -288,11 +288,11 @@ async def test_another_interval_leaves_no_last_period_of_hours(actors: Actors) -
         if when == "now":
             date["cancel_at"] = "2027-04-02T11:00:00Z"
             await customer.ask("POST", f"{PATH}/cancel", date, status=200)
-        wish = {"interval": "week", "when": when}
+        wish = {"interval": "week", "at": when}
         told = await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, wish)
         assert "shorter than a day" in told["detail"]
     await customer.ask("POST", f"{PATH}/reactivate", status=200)
-    await customer.ask("PUT", PATH, {"interval": "week", "when": "period_end"}, status=200)
+    await customer.ask("PUT", PATH, {"interval": "week", "at": "period_end"}, status=200)
     date["cancel_at"] = "2027-04-05T11:00:00Z"
     told = await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/cancel", date)
     assert "shorter than a day" in told["detail"]
@@ -346,6 +346,6 @@ async def test_use_that_was_free_beyond_a_plan_counts_as_used(actors: Actors) ->
         await actors.operate("PUT", f"/admin/plans/{key}", body)
     customer = await begun(actors, keys[0])
     assert (await use(customer, "50000"))["total_cost"] == "0"
-    changed = await change(customer, plan=keys[1], when="now")
+    changed = await change(customer, plan=keys[1], at="now")
     assert changed["plan"]["key"] == keys[1]
     assert await money(customer) == 0

@@ -35,7 +35,7 @@ async def brought(customer: Customer, at: str, amount: str = "90000") -> Json:
 async def test_a_cycle_that_gave_way_to_a_new_period_takes_no_use(actors: Actors) -> None:
     customer = await begun(actors, "enterprise")
     await customer.advance(days=1)
-    await change(customer, plan="basic", interval="year", when="now")
+    await change(customer, plan="basic", interval="year", at="now")
     # 30 of 31 days of the cycle came back.
     assert await money(customer) == 48290 - 19000
     await too_old(customer, IN_JANUARY)
@@ -101,7 +101,7 @@ async def test_a_cycle_that_gives_way_to_a_plan_without_the_limit_takes_no_use(
     customer = await begun(actors, "enterprise")
     await use(customer, "40000")
     await customer.advance(days=1)
-    await change(customer, plan="starter", when="now")
+    await change(customer, plan="starter", at="now")
     # Of the month 40 % are used, and the new plan costs its whole price of 30 days.
     assert await money(customer) == 29940 - 2806
     await too_old(customer, IN_JANUARY)

@@ -61,7 +61,7 @@ async def test_more_is_charged_as_so_much_of_the_difference_as_is_left(actors: A
     await change(customer, plan="pro")
     assert await charged(customer) == [1900, 3000 * 25 // 40]
     await customer.advance(to=GIVEN)
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     assert await money(customer) == 600, "8 of 40 days of the difference"
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
     assert await money(customer) == 600 + 380
@@ -216,6 +216,6 @@ async def test_less_of_an_add_on_gives_back_what_is_left_of_all_the_days(actors:
     await choose(customer, ai_500=2)
     await extend(actors, customer)
     await customer.advance(to=DAY_15)
-    await change(customer, add_ons=[{"add_on": "ai-500", "quantity": 1}], when="now")
+    await change(customer, add_ons=[{"add_on": "ai-500", "quantity": 1}], at="now")
     # 25 of 40 days of one of 700 cents.
     assert await money(customer) == 875 - 438

@@ -53,7 +53,7 @@ async def begun(actors: Actors, given: Json) -> tuple[Customer, str]:
 
 async def carry_out(actors: Actors, given: Json, expected: Json) -> None:
     customer, every = await begun(actors, given)
-    wanted: dict[str, Any] = {"quantity": given["quantity_new"], "when": "now"}
+    wanted: dict[str, Any] = {"quantity": given["quantity_new"], "at": "now"}
     if given.get("new_period"):
         wanted["interval"] = every = "month"
     if given.get("old_minor") != given.get("new_minor"):

@@ -69,7 +69,7 @@ async def test_a_shorter_interval_that_is_paid_after_its_period_changes_nothing(
     actors: Actors,
 ) -> None:
     customer = await in_weeks(actors, "month")
-    wish = {"interval": "week", "when": "now"}
+    wish = {"interval": "week", "at": "now"}
     waits = await customer.ask("PUT", PATH, wish, status=202)
     assert waits["pending_change"]["kind"] == "plan"
     cents = await due_now(customer)

@@ -16,7 +16,7 @@ async def test_a_level_that_a_plan_held_is_paid_by_its_whole_cycle(actors: Actor
     customer = await begun(actors)
     await change(customer, plan="enterprise")
     assert await stored(customer, "2000") == "0"
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     assert await money(customer) == 0
     assert await charged(customer) == [1900, 48000, 1900], "nothing of the month came back"
     await customer.advance(days=1)
@@ -31,7 +31,7 @@ async def test_a_level_from_before_a_raise_is_paid_by_it(actors: Actors) -> None
     customer = await begun(actors)
     assert await stored(customer, "110") == "25.00"
     await change(customer, plan="pro")
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     assert await money(customer) == 0
     assert await charged(customer) == [1900, 3000, 1900]
     await customer.advance(to=RENEWAL)
@@ -43,7 +43,7 @@ async def test_time_comes_back_for_the_units_that_no_level_had_need_of(actors: A
     customer = await begun(actors, "enterprise")
     await stored(customer, "1005")
     await stored(customer, "5")
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     # Of the 1,990 units that go half were needed: 995.
     assert await money(customer) == 24950 - 1900
     assert await differences(actors.sql, [customer.uuid]) == []
@@ -55,7 +55,7 @@ async def test_a_level_that_the_smaller_plan_holds_is_no_reason_to_keep_time(
     customer = await begun(actors, "enterprise")
     await stored(customer, "10")
     await customer.advance(to=LATER)
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     # 21 of 31 days.
     assert await money(customer) == 33803 - 1287
 
@@ -66,7 +66,7 @@ async def test_a_level_that_was_agreed_stays_with_every_plan(actors: Actors) -> 
     path = f"/admin/accounts/{customer.id}/limits/storage_gb"
     await actors.operate("PUT", path, limit)
     await stored(customer, "4000")
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     assert await money(customer) == 4900 - 1900
 
 
@@ -74,8 +74,8 @@ async def test_a_raise_in_the_last_seconds_takes_over_no_time_before_it(actors: 
     customer = await begun(actors)
     assert await stored(customer, "2000") == "497.50"
     await customer.advance(to="2027-02-01T09:59:50Z")
-    await change(customer, plan="enterprise", when="now")
-    await change(customer, plan="basic", when="period_end")
+    await change(customer, plan="enterprise", at="now")
+    await change(customer, plan="basic", at="period_end")
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 1900 + 49750]
     assert await differences(actors.sql, [customer.uuid]) == []
@@ -112,7 +112,7 @@ async def test_the_time_that_a_level_had_need_of_is_that_of_its_plan(actors: Act
     await customer.advance(to=LATER)
     await change(customer, plan="enterprise")
     await stored(customer, "1005")
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     # Half of the 1,990 units that go were needed: half of the 21 days, 16902 of 33803.
     assert await money(customer) == 16902 - 1287
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -74,7 +74,7 @@ async def test_a_billing_day_that_a_month_has_not_is_its_last_day(actors: Actors
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
-@pytest.mark.parametrize("wanted", [{"when": "now"}, {}])
+@pytest.mark.parametrize("wanted", [{"at": "now"}, {}])
 async def test_a_trial_that_gets_another_interval_keeps_its_billing_day(
     actors: Actors, wanted: dict[str, str]
 ) -> None:
@@ -97,9 +97,9 @@ async def test_a_trial_keeps_its_billing_day_through_weeks(actors: Actors) -> No
     customer = await actors.customer_on_clock("2027-01-25T10:00:00Z")
     await customer.save_card()
     await customer.subscribe("weeks", trial=True, billing_day=31)
-    await change(customer, interval="week", when="now")
+    await change(customer, interval="week", at="now")
     assert (await customer.ask("GET", f"{PATH}/upcoming"))["at"] == "2027-02-08T10:00:00Z"
-    await change(customer, interval="month", when="now")
+    await change(customer, interval="month", at="now")
     await customer.advance(to="2027-02-08T11:00:00Z")
     assert (await customer.subscription())["current_period_end"] == "2027-02-28T10:00:00Z"
 

@@ -113,7 +113,7 @@ async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Act
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
     assert (await customer.subscription())["scheduled_changes"] == []
     await customer.refused("CHANGE_NOT_FOUND", "DELETE", f"{PATH}/changes/chg_none")
-    await change(customer, plan="basic", interval="year", when="period_end")
+    await change(customer, plan="basic", interval="year", at="period_end")
     await change(customer, plan="basic")
     assert await charged(customer) == [4900]
     future = (await customer.ask("GET", "/billing/timeline"))["future"]
@@ -138,7 +138,7 @@ async def test_down_now_gives_the_rest_to_the_balance_and_takes_credits_back(
     customer = await begun(actors, "pro")
     await customer.advance(to=LATER)
 
-    changed = await change(customer, plan="basic", when="now")
+    changed = await change(customer, plan="basic", at="now")
 
     assert changed["plan"]["key"] == "basic"
     assert await charged(customer) == [4900]
@@ -156,7 +156,7 @@ async def test_down_now_gives_the_rest_to_the_balance_and_takes_credits_back(
 async def test_down_now_waits_where_its_credits_are_spent(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.ask("POST", "/billing/credits/holds", {"amount": "450"})
-    wish = {"plan": "basic", "when": "now"}
+    wish = {"plan": "basic", "at": "now"}
     await customer.refused("CREDITS_SPENT", "PUT", PATH, wish)
     assert (await change(customer, plan="basic"))["scheduled_changes"]
 
@@ -175,7 +175,7 @@ async def test_a_trial_has_another_plan_and_keeps_its_end(actors: Actors) -> Non
     without = await change(customer, plan="free")
     assert (without["plan"]["key"], len(without["scheduled_changes"])) == ("basic", 1)
     await customer.refused("TRIAL_NOT_OFFERED", "PUT", PATH, {"plan": "enterprise"})
-    await change(customer, plan="enterprise", when="period_end")
+    await change(customer, plan="enterprise", at="period_end")
     await customer.advance(days=14)
     assert await charged(customer) == [49900]
     assert (await customer.subscription())["plan"]["key"] == "enterprise"
@@ -187,7 +187,7 @@ async def test_what_is_not_sold_so_is_refused(actors: Actors) -> None:
     await customer.refused("INTERVAL_NOT_OFFERED", "PUT", PATH, {"interval": "week"})
     await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"quantity": 2})
     await customer.refused("VALIDATION_FAILED", "PUT", PATH, {})
-    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {"when": "now"})
+    await customer.refused("VALIDATION_FAILED", "PUT", PATH, {"at": "now"})
     more = {"plan": "pro", "add_ons": [{"add_on": "no-such-add-on"}]}
     await customer.refused("ADD_ON_NOT_FOUND", "PUT", PATH, more)
 
@@ -205,7 +205,7 @@ async def test_an_add_on_that_the_new_plan_has_not_ends_with_the_period(actors: 
 async def test_a_plan_and_its_add_ons_are_one_change(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.advance(to=LATER)
-    wish = {"plan": "basic", "when": "now", "add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    wish = {"plan": "basic", "at": "now", "add_ons": [{"add_on": "ai-500", "quantity": 2}]}
     seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
     # 21 of 31 days: of 4900 are 3319 left; 1287 of 1900 and 948 of 1400 are charged.
     shown = [(one["kind"], one["total"]) for one in seen["invoice"]["lines"]]
@@ -220,7 +220,7 @@ async def test_a_plan_and_its_add_ons_are_one_change(actors: Actors) -> None:
     assert await money(customer) == 1084
     # 10 of 31 days of 5000, 21 of 500 and 1000 more.
     assert await included(customer) == ("2629", "2629.00")
-    (planned,) = (await change(customer, plan="pro", when="period_end", add_ons=[]))[
+    (planned,) = (await change(customer, plan="pro", at="period_end", add_ons=[]))[
         "scheduled_changes"
     ]
     wanted = {"plan": "pro", "interval": "month", "quantity": 1, "add_ons": {}}
@@ -247,7 +247,7 @@ async def test_one_invoice_that_charged_plan_and_add_on_is_credited_for_both(
     await choose(customer, ai_500=1)
     await customer.advance(to=RENEWAL)
     await customer.advance(days=14)
-    await change(customer, plan="free", when="now")
+    await change(customer, plan="free", at="now")
     assert await money(customer) == (1900 + 700) // 2
 
 

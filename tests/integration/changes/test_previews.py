@@ -91,7 +91,7 @@ async def test_every_write_of_a_subscription_can_be_tried(actors: Actors) -> Non
     assert (down["due_now_cents"], down["effective_at"]) == (0, RENEWAL)
     assert down["change"] == {"plan": "basic", "interval": "month", "quantity": 1}
     assert down["upcoming"]["invoice"]["total_cents"] == 1900
-    now = await preview(customer, plan="basic", when="now")
+    now = await preview(customer, plan="basic", at="now")
     assert (now["due_now_cents"], now["credited_cents"]) == (0, 3319 - 1287)
     year = await preview(customer, interval="year")
     assert year["due_now_cents"] == 49000 - 3319
@@ -102,12 +102,12 @@ async def test_every_write_of_a_subscription_can_be_tried(actors: Actors) -> Non
     await customer.refused("SUBSCRIPTION_STATE", "POST", f"{PATH}/reactivate?dry_run=true")
 
     assert await counted(customer) == before
-    await change(customer, plan="basic", when="now", preview_token=now["preview_token"])
+    await change(customer, plan="basic", at="now", preview_token=now["preview_token"])
     assert await money(customer) == now["credited_cents"]
 
 
 async def test_a_preview_counts_the_use_that_is_billed_with_it(actors: Actors) -> None:
-    for wanted in ({"interval": "year"}, {"plan": "free", "when": "now"}):
+    for wanted in ({"interval": "year"}, {"plan": "free", "at": "now"}):
         customer = await begun(actors)
         await use(customer, "600")
         await customer.advance(to=LATER)
@@ -188,8 +188,8 @@ FREE = {"meter": "ai_responses", "included": "50", "then": "overage", "prices": 
         ("4000", {"plan": "pro"}),
         ("1100", {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}),
         ("1900", {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}),
-        ("1500", {"plan": "pro", "when": "period_end"}),
-        ("1500", {"plan": "starter", "when": "now"}),
+        ("1500", {"plan": "pro", "at": "period_end"}),
+        ("1500", {"plan": "starter", "at": "now"}),
         ("1500", {"interval": "year"}),
     ],
 )

@@ -172,7 +172,7 @@ async def test_what_a_bank_disputes_is_not_lost_to_an_end_or_change_before_that_
         for path in (f"{PATH}/cancel?dry_run=true", f"{PATH}/cancel"):
             await customer.refused("PAYMENT_PENDING", "POST", path, body)
     for plan in ("enterprise", "basic"):
-        wish = {"plan": plan, "when": "now"}
+        wish = {"plan": plan, "at": "now"}
         await customer.refused("PAYMENT_PENDING", "POST", f"{PATH}/preview", wish)
         await customer.refused("PAYMENT_PENDING", "PUT", PATH, wish)
     await change(customer, plan="basic")
@@ -207,10 +207,10 @@ async def test_no_credits_stay_of_a_change_whose_money_went_back(
     actors: Actors, down: str | None
 ) -> None:
     customer = await begun(actors, "growth")
-    await change(customer, plan="scale", when="now")
+    await change(customer, plan="scale", at="now")
     await refunded(customer, await paid_for(customer), keep_subscription=True)
     assert await customer.credits() == 1000
     if down:
-        await change(customer, plan=down, when="now")
+        await change(customer, plan=down, at="now")
     await ended(customer)
     assert await customer.credits() == 0

@@ -65,7 +65,7 @@ async def test_what_was_spent_of_the_replaced_credits_comes_off_the_new_cycle(
 async def test_a_shorter_cycle_ends_what_it_replaces_and_alarms_nobody(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.advance(to=LATER)
-    await change(customer, plan=await weekly(actors), interval="week", when="now")
+    await change(customer, plan=await weekly(actors), interval="week", at="now")
     await customer.script("insufficient_funds")
     await customer.advance(to="2027-01-18T10:00:00Z")
     assert [one["status"] for one in await customer.invoices()][-1] == "open"
@@ -76,7 +76,7 @@ async def test_years_there_and_back_leave_no_credits_for_a_year(actors: Actors) 
     customer = await begun(actors)
     for _ in range(2):
         await change(customer, interval="year")
-        await change(customer, interval="month", when="now")
+        await change(customer, interval="month", at="now")
     assert await customer.credits() == Decimal(100)
     await customer.advance(to=RENEWAL)
     assert await customer.credits() == Decimal(100)

@@ -64,7 +64,7 @@ async def test_seats_cost_and_include_so_many_times(actors: Actors) -> None:
     assert await included(customer) == ("1000", "1000.00")
     assert await customer.credits() == 62
     await change(customer, quantity=10)
-    await change(customer, quantity=2, when="now")
+    await change(customer, quantity=2, at="now")
     assert await money(customer) == 8000
 
 
@@ -111,7 +111,7 @@ async def test_a_plan_without_seats_is_had_once_and_nobody_needs_to_say_so(
     customer = await seated(actors, 4)
     await customer.refused("QUANTITY_NOT_OFFERED", "PUT", PATH, {"plan": "pro", "quantity": 4})
     for when in ("period_end", "now"):
-        wish = {"plan": "pro", "when": when}
+        wish = {"plan": "pro", "at": when}
         seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
         assert seen["upcoming"]["invoice"]["total_cents"] == 4900
         await change(customer, **wish)

@@ -23,8 +23,8 @@ async def test_a_use_from_before_a_change_costs_what_it_cost_then(actors: Actors
     await customer.advance(to=LATER)
     await shown(customer, "100000", BEFORE)
     assert await shown(customer, "10000", BEFORE) == "5.00"
-    await change(customer, plan="console-enterprise", when="now")
-    await change(customer, plan="starter", when="period_end")
+    await change(customer, plan="console-enterprise", at="now")
+    await change(customer, plan="starter", at="period_end")
     paid = sum(await charged(customer))
     assert await shown(customer, "100000000", LATER) == "0", "beyond it the larger plan only tells"
     assert await shown(customer, "20000", BEFORE) == "10.00", "in the cycle that runs"
@@ -74,9 +74,9 @@ async def test_a_use_from_before_an_invoice_was_given_up_is_still_the_plans(
 async def test_no_use_is_dated_into_a_plan_whose_time_went_back(actors: Actors) -> None:
     customer = await begun(actors, "starter")
     await customer.advance(to=LATER)
-    await change(customer, plan="console-enterprise", when="now")
+    await change(customer, plan="console-enterprise", at="now")
     await customer.advance(to="2027-01-11T10:00:02Z")
-    await change(customer, plan="starter", when="now")
+    await change(customer, plan="starter", at="now")
     use = {"feature_type": "impressions", "usage_amount": "100000000"}
     await customer.refused(
         "EVENT_TOO_OLD", "POST", "/usage/record", use | {"occurred_at": "2027-01-11T10:00:01Z"}

@@ -171,7 +171,7 @@ async def test_money_of_a_period_brings_its_credits_until_a_change(
     customer = await begun(actors)
     await customer.advance(to="2027-05-02T10:00:00Z")
     assert await customer.credits() == 0, "the second month is not paid yet"
-    await change(customer, **wish, when="now")
+    await change(customer, **wish, at="now")
     for number, one in enumerate(await customer.invoices()):
         if one["status"] == "open":
             asked = {"invoice_id": encode(INVOICE, one["id"])}
@@ -200,7 +200,7 @@ async def test_what_is_paid_of_an_unpaid_change_lowers_the_next_one_first(actors
     assert left(await last(customer)) == ("open", 0, 1000)
     up = (await last(customer))["id"]
 
-    wish = {"quantity": 4, "when": "now"}
+    wish = {"quantity": 4, "at": "now"}
     seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
     await change(customer, **wish, preview_token=seen["preview_token"])
 

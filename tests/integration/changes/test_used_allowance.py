@@ -75,7 +75,7 @@ async def test_another_interval_credits_only_time_whose_allowance_is_left(actors
 
     await use(customer, "250")
     await customer.advance(days=1)
-    wish = {"plan": "basic", "interval": "month", "when": "now"}
+    wish = {"plan": "basic", "interval": "month", "at": "now"}
     seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
     await change(customer, **wish, preview_token=seen["preview_token"])
     # 15.5 of 365 days of the year are used, half of its first month.
@@ -87,7 +87,7 @@ async def test_another_interval_credits_only_time_whose_allowance_is_left(actors
 async def test_a_lower_plan_credits_only_time_whose_allowance_is_left(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await use(customer, "2500")
-    wish = {"plan": "basic", "when": "now"}
+    wish = {"plan": "basic", "at": "now"}
     seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
     await change(customer, **wish, preview_token=seen["preview_token"])
     # Half of the month of 4900 is used, and basic costs 1900 for all of it.
@@ -102,7 +102,7 @@ MIDDLE = "2027-01-17T10:00:00Z"
 
 @pytest.mark.parametrize(
     ("way", "body", "given_back"),
-    [("", {"plan": "basic", "when": "now"}, 14294 - 919), ("/cancel", NOW, 14294)],
+    [("", {"plan": "basic", "at": "now"}, 14294 - 919), ("/cancel", NOW, 14294)],
 )
 async def test_use_that_a_dearer_plan_took_over_is_paid_by_its_time(
     actors: Actors, way: str, body: dict[str, Any], given_back: int
@@ -126,7 +126,7 @@ async def test_a_level_that_a_dearer_plan_took_over_is_paid_by_its_time(actors: 
     await customer.advance(to=MIDDLE)
     assert (await use(customer, "900", feature_type="storage_gb"))["billing_status"] == "pending"
     await change(customer, plan="enterprise")
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     # Of the 1,990 GB more 890 were needed: 6.71 of the 15 days count as used, and basic costs 919.
     # What was beyond basic before is billed beside it.
     assert (await charged(customer), await money(customer)) == ([1900, 24145 - 919], 13346 - 919)
@@ -144,7 +144,7 @@ async def test_seats_that_were_used_up_are_not_given_back(actors: Actors) -> Non
     customer = await begun(actors, plan)
     await change(customer, quantity=50)
     await use(customer, "5000")
-    await change(customer, quantity=1, when="now")
+    await change(customer, quantity=1, at="now")
     assert await money(customer) == 0
     assert (await lines(customer))[-1] == [("plan", 1000)]
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
@@ -157,7 +157,7 @@ async def test_add_ons_of_a_plan_of_before_are_given_back_as_far_as_they_are_lef
     customer = await begun(actors)
     await change(customer, add_ons=[{"add_on": "ai-500", "quantity": 4}])
     await use(customer, "2500")
-    await change(customer, plan="starter", when="now")
+    await change(customer, plan="starter", at="now")
     paid = sum(await charged(customer))
     assert paid == 1900 + 4 * 700 + 2900, "what the basic plan included was used"
     await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
@@ -169,7 +169,7 @@ async def test_what_a_plan_included_stays_behind_one_that_limits_nothing(actors:
     await use(customer, "700")
     for day, plan in ((11, "starter"), (21, "pro")):
         await customer.advance(to=f"2027-01-{day}T10:00:00Z")
-        await change(customer, plan=plan, when="now")
+        await change(customer, plan=plan, at="now")
     # Of basic all 500, for it is paid to the end; of 11 days pro gives 1,774.
     assert await included(customer) == ("2274", "2274.00")
     assert await differences(actors.sql, [customer.uuid]) == []
@@ -197,7 +197,7 @@ async def test_a_meter_that_the_new_plan_does_not_name_lowers_no_credit(actors: 
 
     assert (await use(customer, "1000"))["total_cost"] == "0"
     await customer.advance(to="2027-01-27T10:00:00Z")
-    await change(customer, plan=f"{family}-solo", when="now")
+    await change(customer, plan=f"{family}-solo", at="now")
     # A third of 2371 is unused, and 1900 * 5 / 31 are charged.
     assert await money(customer) == 790 - 306
     assert await included(customer) == ("68", "68.00"), "of 16 and of 5 of the 31 days"

@@ -151,7 +151,7 @@ async def test_units_that_are_used_while_their_removal_waits_are_charged(
     actors: Actors, then: str, uses: str, billed: int
 ) -> None:
     customer, (_, other), _ = await with_more(actors, then)
-    wish = {"add_ons": [{"add_on": other, "quantity": 1}], "when": "now", "payment_method": "card"}
+    wish = {"add_ons": [{"add_on": other, "quantity": 1}], "at": "now", "payment_method": "card"}
     asked = await customer.ask("PUT", PATH, wish, status=200)
     assert (await use(customer, uses))["total_cost"] == "0", "the add-on is there until it is paid"
     await customer.pay(asked)
@@ -172,7 +172,7 @@ async def test_units_that_are_used_while_a_change_of_plan_removes_them_are_charg
     actors: Actors,
 ) -> None:
     customer, _, dear = await with_more(actors, "block")
-    wish = {"plan": dear, "add_ons": [], "when": "now", "payment_method": "card"}
+    wish = {"plan": dear, "add_ons": [], "at": "now", "payment_method": "card"}
     asked = await customer.ask("PUT", PATH, wish, status=200)
     await use(customer, "101")
     await customer.pay(asked)

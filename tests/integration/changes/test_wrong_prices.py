@@ -110,7 +110,7 @@ async def test_what_was_too_much_goes_back_with_the_tax_of_its_line(
     for terms in (TERMS, WRONG):
         taxed = terms | {"tax_category": "reduced"}
         await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", taxed)
-    await change(paid, plan=plan, when="period_end")
+    await change(paid, plan=plan, at="period_end")
     await use(paid, "600")  # 2.00 without tax
     await paid.advance(to=RENEWAL)
 
@@ -149,8 +149,8 @@ async def test_a_plan_chosen_at_the_wrong_price_for_later_has_the_right_one_then
         await actors.operate("PUT", later, terms)
     chose, keeps = await begun(actors, "pro"), await begun(actors, "pro")
     paused, first = await begun(actors, "slip-later"), await actors.customer_on_clock(START)
-    chosen = await change(chose, plan="slip-later", when="period_end")
-    await change(keeps, plan="basic", when="period_end")
+    chosen = await change(chose, plan="slip-later", at="period_end")
+    await change(keeps, plan="basic", at="period_end")
     await paused.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
     waiting = {"plan": "slip-later", "trial": False, "payment_method": "card"}
     begins = await first.ask("POST", "/billing/subscription", waiting, key="a", status=201)
@@ -207,7 +207,7 @@ async def test_a_plan_chosen_for_later_at_a_price_too_low_keeps_it_for_that_peri
     for terms in (TERMS, TERMS | {"prices": {"month": {"USD": 10}}}):
         await actors.operate("PUT", f"/admin/plans/slip-low{MEANT}", terms)
     chose = await begun(actors, "pro")
-    await change(chose, plan="slip-low", when="period_end")
+    await change(chose, plan="slip-low", at="period_end")
     assert (await undo(actors, plan="slip-low"))["moves"] == []
     await chose.advance(to=RENEWAL)
     assert (await chose.subscription())["amount_cents"] == 10
@@ -224,7 +224,7 @@ async def test_who_has_left_the_wrong_price_meanwhile_keeps_the_price_of_the_own
         await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
     customer = await begun(actors, "basic" if chose else plan)
     if chose:
-        chosen = await change(customer, plan=plan, when="period_end")
+        chosen = await change(customer, plan=plan, at="period_end")
 
     async def leave(*_: object) -> None:
         if chose:

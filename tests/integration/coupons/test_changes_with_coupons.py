@@ -25,7 +25,7 @@ async def test_seats_that_stay_keep_the_discount_of_their_change(actors: Actors)
     assert await invoices(customer) == [(0, 4000), (2000, 4000 - 2000), (2000, 7000 - 6000)]
 
     await customer.advance(to=LATER)
-    await change(customer, quantity=5, when="now")
+    await change(customer, quantity=5, at="now")
     # 21 of 31 days: of 90.00 less 20.00, and of four seats without a coupon and one with it.
     assert await money(customer) == 4742 - (3387 - 339)
     await customer.advance(to=RENEWAL)
@@ -62,7 +62,7 @@ async def test_an_amount_off_the_period_stays_with_its_add_ons(actors: Actors) -
     await customer.advance(to=RENEWAL)
     # 19.00 and five times 7.00, half price.
     assert (await invoices(customer))[-1] == (2700, 2700)
-    wish: dict[str, Any] = {"add_ons": [{"add_on": "ai-500", "quantity": 4}], "when": "now"}
+    wish: dict[str, Any] = {"add_ons": [{"add_on": "ai-500", "quantity": 4}], "at": "now"}
     seen = await customer.ask("POST", f"{PATH}/preview", wish, status=200)
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 350)
     await change(customer, **wish, preview_token=seen["preview_token"])

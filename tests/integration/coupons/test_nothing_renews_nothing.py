@@ -71,7 +71,7 @@ async def trip(customer: Customer, second: int, **wish: Any) -> None:
 
 async def step(customer: Customer, second: int, **wish: Any) -> None:
     await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
-    await change(customer, when="now", **wish)
+    await change(customer, at="now", **wish)
 
 
 async def has_clean_books(customer: Customer) -> bool:
@@ -80,7 +80,7 @@ async def has_clean_books(customer: Customer) -> bool:
 
 
 async def is_refused(customer: Customer, **wish: Any) -> None:
-    await customer.refused("CREDITS_SPENT", "PUT", PATH, wish | {"when": "now"})
+    await customer.refused("CREDITS_SPENT", "PUT", PATH, wish | {"at": "now"})
 
 
 @pytest.mark.parametrize("way", ["goes on", "by the year", "paused"])
@@ -166,11 +166,11 @@ async def test_free_plans_bring_their_credits_once_a_month(actors: Actors) -> No
     await use_up(customer)
     await customer.advance(to="2027-01-01T11:00:00Z")
     for wish in ({"plan": same}, {"plan": small}, {"interval": "year"}):
-        await change(customer, when="now", **wish)
+        await change(customer, at="now", **wish)
     assert await had(customer) == (50, 500)
     for day, interval in ((2, "month"), (9, "year"), (19, "month")):
         await customer.advance(to=f"2027-01-{day:02}T11:00:00Z")
-        await change(customer, when="now", interval=interval)
+        await change(customer, at="now", interval=interval)
     assert await had(customer) == (50, 500), "no share of the time that has passed either"
 
 
@@ -197,7 +197,7 @@ async def test_credits_of_a_change_for_nothing_count_for_its_own_cycle(actors: A
     await agree(customer, prices=[price | {"plan": plan} for plan in (small, large)])
     await customer.subscribe(small)
     await customer.advance(to="2027-02-05T10:00:00Z")
-    await change(customer, when="now", plan=large)
+    await change(customer, at="now", plan=large)
     await customer.advance(to="2027-02-20T11:00:00Z")
     assert await customer.credits() == 2000
     assert await has_clean_books(customer)
@@ -226,7 +226,7 @@ async def test_a_free_plan_after_a_paid_one_brings_its_month_once(actors: Actors
     granted, _ = await had(customer)
     assert granted == 50 + 100, "a price buys all credits, after spent ones that cost nothing"
     await customer.advance(to=f"2027-01-{day:02}T10:00:02Z")
-    await change(customer, when="now", plan=small)
+    await change(customer, at="now", plan=small)
     assert (await had(customer))[0] == granted
 
 
@@ -241,7 +241,7 @@ async def test_the_units_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew
         await end_in_a_day(customer, day, interval=interval)
         await customer.ask("POST", f"{PATH}/reactivate", status=200)
         if not goes_on:
-            await change(customer, when="period_end", interval="month")
+            await change(customer, at="period_end", interval="month")
         await customer.advance(to=f"2027-01-{day + 1:02}T11:00:00Z")
     await use_answers(customer)
     assert (await had(customer))[1] == 3100
@@ -255,7 +255,7 @@ async def end_in_a_day(customer: Customer, day: int, **wish: Any) -> None:
     await customer.advance(to=f"2027-01-{day:02}T10:00:00Z")
     end = {"cancel_at": f"2027-01-{day + 1:02}T10:00:00Z"}
     await customer.ask("POST", f"{PATH}/cancel", end, status=200)
-    await change(customer, when="now", **wish)
+    await change(customer, at="now", **wish)
 
 
 async def test_credits_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew(
@@ -281,7 +281,7 @@ async def test_what_a_plan_for_nothing_gives_while_its_change_waits_comes_once(
     for second in (1, 3):
         await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
         wish = {"plan": high, "interval": "year", "payment_method": "card", "use_balance": False}
-        asked = await change(customer, when="now", **wish)
+        asked = await change(customer, at="now", **wish)
         await use_up(customer)
         await customer.pay(asked)
         await until_plan(customer, high)

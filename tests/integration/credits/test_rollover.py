@@ -196,7 +196,7 @@ async def test_another_interval_takes_over_what_lives_on(actors: Actors) -> None
     customer = await actors.customer_on_clock(START)
     await customer.subscribed(key)
     await customer.advance(to="2027-01-16T22:00:00Z")
-    await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"interval": "year", "at": "now"}, status=200)
     assert await customer.credits() == 150
     await customer.advance(to="2027-02-10T10:00:00Z")
     assert await customer.credits() == 130, "30 of January live on beside those of the cycle"

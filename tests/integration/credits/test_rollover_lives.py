@@ -35,7 +35,7 @@ async def test_a_cycle_that_a_change_cut_keeps_its_credits_in_what_is_given_back
     await customer.advance(to="2027-01-01T10:01:00Z")
     if spent:
         await spend(customer, spent)
-    await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"interval": "year", "at": "now"}, status=200)
     asked = {"at": "now", "refund": "credit"}
     if spent:
         refused = await customer.ask("POST", f"{PATH}/cancel", asked, status=409)
@@ -51,7 +51,7 @@ async def test_a_refund_of_a_year_leaves_what_had_passed_of_the_month_that_it_cu
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("scale")
     await customer.advance(to="2027-01-01T10:01:00Z")
-    await customer.ask("PUT", PATH, {"interval": "year", "when": "now"}, status=200)
+    await customer.ask("PUT", PATH, {"interval": "year", "at": "now"}, status=200)
     await refunded(customer, await paid_for(customer))
     assert 0 < await customer.credits() < 1, "the month's first minute"
 
@@ -234,7 +234,7 @@ async def test_what_rolled_over_into_a_cycle_that_was_cut_keeps_its_end_in_clean
         await customer.advance(to="2027-02-06T10:00:00Z")
         await customer.ask("POST", f"{PATH}/resume", {}, status=200)
     else:
-        await customer.ask("PUT", PATH, wanted | {"when": "now"}, status=200)
+        await customer.ask("PUT", PATH, wanted | {"at": "now"}, status=200)
     assert await broken(customer) == []
     await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
     assert await broken(customer) == []

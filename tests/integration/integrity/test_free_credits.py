@@ -50,7 +50,7 @@ async def test_books_stay_clean_when_a_plan_without_a_price_gives_way(
     report = await actors.operate("GET", path)
     assert report["ok"], report
 
-    wanted = {"plan": "pro", "interval": "month", "when": "now"}
+    wanted = {"plan": "pro", "interval": "month", "at": "now"}
     await customer.ask("PUT", "/billing/subscription", wanted, status=200)
 
     report = await actors.operate("GET", path)

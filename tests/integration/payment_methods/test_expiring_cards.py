@@ -64,7 +64,7 @@ async def test_a_card_that_ends_before_a_scheduled_plan_is_charged_is_told_of(
     await customer.save_card()
     await ends(customer, 2027, 1)
     await customer.subscribe("free")
-    wish = {"plan": "pro", "when": "period_end"}
+    wish = {"plan": "pro", "at": "period_end"}
     await customer.ask("PUT", "/billing/subscription", wish, status=200)
     await customer.advance(to="2027-01-16T10:00:01Z")
     (notice,) = await told(customer)

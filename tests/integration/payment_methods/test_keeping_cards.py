@@ -175,9 +175,9 @@ async def test_the_last_card_stays_where_only_more_than_the_plan_is_charged_to_i
     more = {"add_ons": [{"add_on": add_on["key"], "quantity": 1}]}
     await customer.ask("PUT", "/billing/subscription", more, status=200)
     await customer.refused(*in_use)
-    await choose_plan(2, when="now")
+    await choose_plan(2, at="now")
     await customer.refused(*in_use)
-    await choose_plan(3, when="now")
+    await choose_plan(3, at="now")
     await remove(customer, card)
 
 

@@ -84,7 +84,7 @@ async def test_a_refund_of_a_year_leaves_what_the_months_after_it_have_paid_for(
 ) -> None:
     customer = await begun(actors, "pro", interval="yearly")
     await customer.advance(to="2027-03-10T10:00:00Z")
-    await change(customer, interval="month", when="now")
+    await change(customer, interval="month", at="now")
     await customer.advance(to="2027-04-20T10:00:00Z")
     assert await customer.credits() == 500
     await refunded(customer, await first_paid(customer))
@@ -120,7 +120,7 @@ async def canceled(customer: Customer) -> None:
 
 
 async def cheaper(customer: Customer) -> None:
-    await change(customer, plan="basic", when="now")
+    await change(customer, plan="basic", at="now")
     await ended(customer)
 
 

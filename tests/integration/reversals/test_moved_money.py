@@ -74,7 +74,7 @@ async def test_a_chain_of_changes_gives_back_no_more_than_was_paid(actors: Actor
 
 async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Actors) -> None:
     customer = await begun(actors, "enterprise")
-    await change(customer, plan="pro", when="now")
+    await change(customer, plan="pro", at="now")
     assert await money(customer) == 49900 - 4900
     await taken(actors, customer, await first_payment(customer))
     ended = await customer.until_subscription("canceled")
@@ -82,7 +82,7 @@ async def test_a_period_whose_money_was_credited_and_then_lost_ends(actors: Acto
     assert await money(customer) == 0
 
 
-@pytest.mark.parametrize("then", [None, {"plan": "basic", "interval": "month", "when": "now"}])
+@pytest.mark.parametrize("then", [None, {"plan": "basic", "interval": "month", "at": "now"}])
 async def test_a_period_that_began_with_money_of_the_one_before_ends_with_that(
     actors: Actors, then: Json | None
 ) -> None:

@@ -202,7 +202,7 @@ async def test_the_books_agree_where_an_untaxed_plan_follows_a_taxed_one(actors:
     await moved_to(customer)
     await customer.subscribed("pro")
     await moved_to(customer, country="US")
-    down = {"plan": "basic", "when": "now"}
+    down = {"plan": "basic", "at": "now"}
     await customer.ask("PUT", "/billing/subscription", down, status=200)
     changed = await newest_invoice(customer)
     assert (changed["total"], changed["tax_amount"]) == (0, -317), "1900 of pro, its tax in it"

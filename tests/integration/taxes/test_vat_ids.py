@@ -213,7 +213,7 @@ async def test_tax_goes_back_whole_along_a_chain_of_changes(actors: Actors, regi
     await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
     await customer.subscribed("pro")
     for plan in ("basic", "pro", "basic"):
-        await change(customer, plan=plan, when="now")
+        await change(customer, plan=plan, at="now")
     await actors.sandbox.vat_register(away=False)
     await customer.advance(to="2027-01-01T12:00:00Z")
     assert (await customer.ask("GET", "/billing/tax"))["vat_status"] == "valid"
@@ -225,7 +225,7 @@ async def test_each_note_of_a_chain_of_changes_has_its_tax(actors: Actors, regis
     await customer.subscribed("basic")
     for day, plan in ((3, "pro"), (5, "basic")):
         await customer.advance(to=f"2027-01-{day:02}T10:00:00Z")
-        await change(customer, plan=plan, when="now")
+        await change(customer, plan=plan, at="now")
     await customer.advance(to="2027-01-07T10:00:00Z")
     ends = {"at": "now", "refund": "refund"}
     await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)

@@ -39,7 +39,7 @@ async def test_who_subscribes_anew_behind_a_cut_goes_on_with_its_free_units(acto
 async def test_another_interval_from_a_cut_on_goes_on_with_its_free_units(actors: Actors) -> None:
     customer = await cut_and_used(actors)
     await customer.ask("POST", f"{SUBSCRIPTION}/reactivate", status=200)
-    body = {"plan": "starter", "interval": "year", "when": "period_end"}
+    body = {"plan": "starter", "interval": "year", "at": "period_end"}
     await customer.ask("PUT", SUBSCRIPTION, body, status=200)
     await customer.advance(to="2027-02-13T10:00:00Z")
     assert (await customer.subscription())["current_period_end"] == "2028-02-12T10:00:00Z"
@@ -79,7 +79,7 @@ async def test_a_week_takes_no_free_units_from_the_month_behind_it(actors: Actor
     customer = await actors.customer_on_clock(START)
     await customer.subscribed(key, interval="week")
     assert await free(customer, GIVEN) == GIVEN
-    body = {"plan": f"{key}-m", "interval": "month", "when": "period_end"}
+    body = {"plan": f"{key}-m", "interval": "month", "at": "period_end"}
     await customer.ask("PUT", SUBSCRIPTION, body, status=200)
     await customer.advance(to="2027-01-18T11:00:00Z")
     assert await free(customer, GIVEN) == GIVEN

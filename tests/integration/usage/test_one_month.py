@@ -65,7 +65,7 @@ async def test_a_plan_that_is_paid_gives_free_units_anew_with_its_next_cycle_alo
     assert await free(customer, 1) == 0
     for interval in ("year", "month"):
         await customer.advance(days=1)
-        body = {"plan": "starter", "interval": interval, "when": "now"}
+        body = {"plan": "starter", "interval": interval, "at": "now"}
         await customer.ask("PUT", "/billing/subscription", body, status=200)
         assert await free(customer, 1) == 0
     await customer.advance(to="2027-02-13T10:00:00Z")
@@ -220,7 +220,7 @@ async def test_a_free_plan_that_begins_anew_gives_no_more_of_the_month(
     elif way == "change":
         for plan in ("starter", key):
             await customer.advance(days=1)
-            await customer.ask("PUT", path, {"plan": plan, "when": "now"}, status=200)
+            await customer.ask("PUT", path, {"plan": plan, "at": "now"}, status=200)
     else:
         cut = {"cancel_at": "2027-02-12T10:00:00Z"}
         await customer.ask("POST", f"{path}/cancel", cut, status=200)

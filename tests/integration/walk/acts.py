@@ -128,16 +128,16 @@ class Acts(PayPalActs, OfficeActs):
 
     async def add_ons(self, quantity: int, when: str | None = None) -> Done:
         wanted = [{"add_on": "ai-500", "quantity": quantity}] if quantity else []
-        wish = {"add_ons": wanted} | ({"when": when} if when else {})
+        wish = {"add_ons": wanted} | ({"at": when} if when else {})
         return await self._ask("PUT", "/billing/subscription", wish, key=True)
 
     async def seats(self, quantity: int, when: str | None) -> Done:
-        wish = {"quantity": quantity} | ({"when": when} if when else {})
+        wish = {"quantity": quantity} | ({"at": when} if when else {})
         return await self._ask("PUT", "/billing/subscription", wish, key=True)
 
     async def change_plan(self, plan: str, interval: str | None, when: str | None) -> Done:
         """Another plan as it was previewed a moment before; what was shown is kept."""
-        wish = {"plan": plan, "interval": interval, "when": when}
+        wish = {"plan": plan, "interval": interval, "at": when}
         wish = {name: value for name, value in wish.items() if value is not None}
         seen = await self._post("/billing/subscription/preview", wish)
         if seen[0] != 200:

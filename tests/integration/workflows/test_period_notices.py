@@ -65,7 +65,7 @@ async def test_a_year_is_told_of_before_it_renews_at_the_price_that_is_charged_t
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic", interval="year")
-    later = {"plan": "pro", "when": "period_end"}
+    later = {"plan": "pro", "at": "period_end"}
     await customer.ask("PUT", "/billing/subscription", later, status=200)
     await customer.advance(to="2027-12-02T09:59:59Z")
     assert await told(customer, "renewal_upcoming") == []

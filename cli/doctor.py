@@ -34,7 +34,7 @@ _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
     httpx2.HTTPError, TimeoutError,
 )  # fmt: skip
-_MARKS: Final = {"well": "[green]✓[/]", "ill": "[red]✗[/]", "unknown": "[yellow]?[/]"}
+_MARKS: Final = {"healthy": "[green]✓[/]", "unhealthy": "[red]✗[/]", "unknown": "[yellow]?[/]"}
 PARTS: Final = {
     "database": "Postgres",
     "migrations": "Schema",
@@ -56,14 +56,14 @@ def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> 
     table = Table.grid(padding=(0, 2))
     for sign in found:
         table.add_row(_MARKS[sign.state], sign.name, sign.words)
-        if sign.state != "well":
+        if sign.state != "healthy":
             table.add_row("", "", f"[dim]{sign.page}[/]")
     console.print(table)
-    return all(sign.state == "well" for sign in found)
+    return all(sign.state == "healthy" for sign in found)
 
 
 def show_parts(settings: Settings, stack: "StackInfo | None", console: Console) -> None:
-    """Print a line for each part: well, ill or unknown, and why."""
+    """Print a line for each part: healthy, unhealthy or unknown, and why."""
     found = asyncio.run(signs(settings, stack, ("database", "temporal", "stripe")))
     table = Table.grid(padding=(0, 2))
     for sign in found:
@@ -100,7 +100,7 @@ async def _watched(
     while True:
         found = list(await _asked("locks", locks, patient))
         is_over = all(one.done() for one in others)
-        if is_over or any(sign.state == "ill" for sign in found):
+        if is_over or any(sign.state == "unhealthy" for sign in found):
             return found
         await asyncio.wait(others, timeout=LOOK_SECONDS)
 

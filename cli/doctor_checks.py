@@ -20,7 +20,7 @@ from billing.core.clock import real_now
 from billing.core.database import REPLICA_FAR_BEHIND, Database
 from billing.core.settings import Settings
 from billing.insight.health import service as health
-from billing.insight.health.rules import ill, unknown, well
+from billing.insight.health.rules import healthy, unhealthy, unknown
 from billing.insight.health.schemas import Sign
 from billing.insight.integrity import service as integrity
 from billing.insight.integrity.rules import OUTAGE
@@ -69,21 +69,21 @@ async def children(patient: Patient) -> Iterable[Sign]:
 
     status = await StackControl(stack.control).status()
     if unwell := [f"{name} is {s.state}" for name, s in status.items() if s.state != "ready"]:
-        return [ill("parts", f"{', '.join(unwell)}: see {stack.logs}")]
+        return [unhealthy("parts", f"{', '.join(unwell)}: see {stack.logs}")]
     deaths = sum(child.restarts for child in status.values())
-    return [well("parts", f"{', '.join(status)} ready; restarted {deaths} times")]
+    return [healthy("parts", f"{', '.join(status)} ready; restarted {deaths} times")]
 
 
 async def installed(patient: Patient) -> Iterable[Sign]:
     """Report the versions of the programs on this machine."""
     if patient.stack is None:
-        return [well("installed", f"Python {platform.python_version()}, {_stripe()}")]
+        return [healthy("installed", f"Python {platform.python_version()}, {_stripe()}")]
     from devstack.binaries import postgres_bin, temporal_program
 
     postgres = _said(postgres_bin() / "postgres", "--version")
     temporal = _said(temporal_program(), "--version")
     words = f"Python {platform.python_version()}, {postgres}, {temporal}, {_stripe()}"
-    return [well("installed", words)]
+    return [healthy("installed", words)]
 
 
 async def disk(patient: Patient) -> Iterable[Sign]:
@@ -92,7 +92,8 @@ async def disk(patient: Patient) -> Iterable[Sign]:
         return []
     found = shutil.disk_usage(patient.stack.data)
     words = f"{found.free / 2**30:.1f} of {found.total / 2**30:.1f} GiB are free"
-    return [ill("disk", words) if found.free < DISK_LEFT * found.total else well("disk", words)]
+    is_full = found.free < DISK_LEFT * found.total
+    return [unhealthy("disk", words) if is_full else healthy("disk", words)]
 
 
 async def database(patient: Patient) -> Iterable[Sign]:
@@ -116,11 +117,11 @@ async def replica(patient: Patient) -> Iterable[Sign]:
     try:
         behind = await database.replica_lag()
     except (DBAPIError, PoolTimeout):
-        return [ill("replica", "REPLICA_DATABASE_URL does not answer: the primary is read")]
+        return [unhealthy("replica", "REPLICA_DATABASE_URL does not answer: the primary is read")]
     words = f"its last commit is {behind.total_seconds():.0f} s old"
     if behind > REPLICA_FAR_BEHIND:
-        return [ill("replica", f"{words}: the primary is read")]
-    return [well("replica", words)]
+        return [unhealthy("replica", f"{words}: the primary is read")]
+    return [healthy("replica", words)]
 
 
 async def locks(patient: Patient) -> Iterable[Sign]:
@@ -133,8 +134,8 @@ async def locks(patient: Patient) -> Iterable[Sign]:
 async def rights(patient: Patient) -> Iterable[Sign]:
     """Check that the programs' roles have the rights that the migrations gave."""
     if lacking := await _lacking(patient, given.missing):
-        return [ill("rights", f"{lacking}: billing migrate gives them again")]
-    return [well("rights", "those that the migrations gave")]
+        return [unhealthy("rights", f"{lacking}: billing migrate gives them again")]
+    return [healthy("rights", "those that the migrations gave")]
 
 
 async def walls(patient: Patient) -> Iterable[Sign]:
@@ -142,13 +143,13 @@ async def walls(patient: Patient) -> Iterable[Sign]:
     month kept the trigger of a detaching that was killed.
     """
     if lacking := await _lacking(patient, built.missing):
-        return [ill("walls", f"{lacking}: billing migrate puts them up again")]
+        return [unhealthy("walls", f"{lacking}: billing migrate puts them up again")]
     async with patient.database.operator() as connection:
         rows = (await connection.execute(text(month_files.PARTITIONS))).mappings().all()
     months = [month_files.month_of(dict(row)) for row in rows]
     if left := [one.name for one in months if one.is_left]:
-        return [ill("walls", "; ".join(map(month_files.LEFT.format, left)))]
-    return [well("walls", "every constraint, index, trigger and policy stands")]
+        return [unhealthy("walls", "; ".join(map(month_files.LEFT.format, left)))]
+    return [healthy("walls", "every constraint, index, trigger and policy stands")]
 
 
 async def _lacking(
@@ -165,7 +166,7 @@ async def test_clocks(patient: Patient) -> Iterable[Sign]:
     """Report blocked clocks of test accounts; they do not affect customers."""
     async with patient.database.operator() as connection:
         found = await clocks.blocked(connection, MOST_NAMED)
-    return [well("test clocks", f"blocked: {'; '.join(found)}" if found else "none is blocked")]
+    return [healthy("test clocks", f"blocked: {'; '.join(found)}" if found else "none is blocked")]
 
 
 async def books(patient: Patient) -> Iterable[Sign]:
@@ -180,10 +181,10 @@ async def books(patient: Patient) -> Iterable[Sign]:
         report = await integrity.examine_late(patient.database)
     if report.wrong:
         named = "; ".join(one.words for one in report.wrong)
-        return [ill("books", f"not so, see billing verify: {named}")]
+        return [unhealthy("books", f"not so, see billing verify: {named}")]
     if is_small:
-        return [well("books", f"{len(report.checks)} checks hold")]
-    return [well("books", "nothing is late; the hourly audit looks at the rest")]
+        return [healthy("books", f"{len(report.checks)} checks hold")]
+    return [healthy("books", "nothing is late; the hourly audit looks at the rest")]
 
 
 async def temporal(patient: Patient) -> Iterable[Sign]:
@@ -194,20 +195,20 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
     lacking = await visibility.missing_attributes(patient.temporal)
     builds = {f" of the current build {one.build}" for one in asked if one.build}
     return [
-        ill("queues", f"no worker{', '.join(builds)} asks for {', '.join(deserted)}")
+        unhealthy("queues", f"no worker{', '.join(builds)} asks for {', '.join(deserted)}")
         if deserted
-        else well("queues", f"workers ask for work on {' and '.join(pollers.QUEUES)}"),
-        ill("namespace", f"{patient.temporal.namespace} lacks {', '.join(lacking)}")
+        else healthy("queues", f"workers ask for work on {' and '.join(pollers.QUEUES)}"),
+        unhealthy("namespace", f"{patient.temporal.namespace} lacks {', '.join(lacking)}")
         if lacking
-        else well("namespace", f"{patient.temporal.namespace} has every search attribute"),
+        else healthy("namespace", f"{patient.temporal.namespace} has every search attribute"),
     ]
 
 
 async def schedules(patient: Patient) -> Iterable[Sign]:
     """Check that every schedule starts its job."""
     if found := await scheduled.idle(patient.temporal):
-        return [ill("schedules", ", ".join(found))]
-    return [well("schedules", f"{', '.join(scheduled.JOBS)} start when they should")]
+        return [unhealthy("schedules", ", ".join(found))]
+    return [healthy("schedules", f"{', '.join(scheduled.JOBS)} start when they should")]
 
 
 async def workflows(patient: Patient) -> Iterable[Sign]:
@@ -218,8 +219,8 @@ async def workflows(patient: Patient) -> Iterable[Sign]:
         if not one.ok
     ]
     if wrong:
-        return [ill("workflows", f"not so: {'; '.join(wrong)}")]
-    return [well("workflows", "every open matter has its workflow")]
+        return [unhealthy("workflows", f"not so: {'; '.join(wrong)}")]
+    return [healthy("workflows", "every open matter has its workflow")]
 
 
 async def stripe(patient: Patient) -> Iterable[Sign]:
@@ -227,8 +228,8 @@ async def stripe(patient: Patient) -> Iterable[Sign]:
     try:
         await ask_stripe(patient.settings)
     except StripeUnwell as found:
-        return [ill("stripe", str(found))]
-    return [well("stripe", "answers, and takes our key")]
+        return [unhealthy("stripe", str(found))]
+    return [healthy("stripe", "answers, and takes our key")]
 
 
 async def products(patient: Patient) -> Iterable[Sign]:
@@ -242,10 +243,10 @@ async def products(patient: Patient) -> Iterable[Sign]:
     try:
         await prices.pricing("doctor", "doctor")
     except PricesAway as found:
-        return [ill("products", f"{url}: {found}")]
+        return [unhealthy("products", f"{url}: {found}")]
     finally:
         await prices.close()
-    return [well("products", f"{url} answers")]
+    return [healthy("products", f"{url} answers")]
 
 
 CHECKS: Final[dict[str, Check]] = {

@@ -114,6 +114,7 @@ RETIRED: Final = (
     Retired(r"\binvoices[./]bearing\b", "note_shares"),
     Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),
     Retired(r"\bfrom_balance\b", "from_balance_cents"),
+    Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
 )
 
 

@@ -17,7 +17,7 @@ from billing.core.database_words import database_words
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.insight.health import service as health
-from billing.insight.health.schemas import State as SignState
+from billing.insight.health.schemas import SignState
 from billing.platform.processes.service import Pulse
 
 CHECK_SECONDS: Final = 2.0

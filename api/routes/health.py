@@ -10,7 +10,7 @@ from api.monitoring.health_checks import Part, PartHealth, State
 from api.routes.base import new_router
 from api.services import Services
 from billing.core.settings import VERSION, Settings
-from billing.insight.health.schemas import State as SignState
+from billing.insight.health.schemas import SignState
 
 SERVICE: Final = "billing_service"
 PARTS: Final[tuple[Part, ...]] = ("postgres", "temporal", "stripe")
@@ -72,7 +72,7 @@ async def health_detailed(request: Request) -> DetailedHealth:
     services: Services = request.app.state.services
     states = await asyncio.gather(*(services.health.part(services, name) for name in PARTS))
     signs = await services.health.signs(services)
-    well = all(state.status == "healthy" for state in states) and set(signs.values()) == {"well"}
+    well = all(state.status == "healthy" for state in states) and set(signs.values()) == {"healthy"}
     return DetailedHealth(
         status="healthy" if well else "unhealthy",
         service=SERVICE,

@@ -63,7 +63,7 @@ async def rehearse(stack: StackInfo, incidents: Sequence[Incident], console: Con
 
 
 async def _go_through(actors: Actors, settings: Settings, incident: Incident) -> Done:
-    before = await _until(actors, settings, lambda seen: not _ill(seen))
+    before = await _until(actors, settings, lambda seen: not _unhealthy(seen))
     if before is None:
         return Done(incident, fault="the product was not well before it")
     began = monotonic()
@@ -80,7 +80,7 @@ async def _go_through(actors: Actors, settings: Settings, incident: Incident) ->
             return Done(incident, found, said, fault=f"{incident.words!r} is not said")
     began = monotonic()
     await incident.mend(actors)
-    well = await _until(actors, settings, lambda seen: not _ill(seen))
+    well = await _until(actors, settings, lambda seen: not _unhealthy(seen))
     fault = None if well is not None else f"not well again within {WITHIN_SECONDS:.0f} s"
     return Done(incident, found, said, monotonic() - began, fault)
 
@@ -89,12 +89,12 @@ async def _found(actors: Actors, settings: Settings, incident: Incident, sign: s
     """The words by which it is found; None: nothing told of it in time."""
     if incident.look is not None:
         return await incident.look(actors)
-    seen = await _until(actors, settings, lambda seen: sign in _ill(seen))
-    return None if seen is None else _ill(seen)[sign]
+    seen = await _until(actors, settings, lambda seen: sign in _unhealthy(seen))
+    return None if seen is None else _unhealthy(seen)[sign]
 
 
-def _ill(seen: Sequence[Sign]) -> dict[str, str]:
-    return {sign.name: sign.words for sign in seen if sign.state != "well"}
+def _unhealthy(seen: Sequence[Sign]) -> dict[str, str]:
+    return {sign.name: sign.words for sign in seen if sign.state != "healthy"}
 
 
 async def _until(

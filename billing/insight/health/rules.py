@@ -1,4 +1,4 @@
-"""Health signs derived from figures: well, or ill with text that an operator can act on. Pure."""
+"""Health signs derived from figures: healthy, or unhealthy with text to act on. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,14 +46,14 @@ FREE_FEW: Final = 5
 """Minimum of free connections: a starting process takes two, an operator's psql one more."""
 
 
-def well(name: str, words: str = "none") -> Sign:
-    """Return a sign that is well."""
-    return Sign(name=name, state="well", words=words, page=page(name))
+def healthy(name: str, words: str = "none") -> Sign:
+    """Return a sign that is healthy."""
+    return Sign(name=name, state="healthy", words=words, page=page(name))
 
 
-def ill(name: str, words: str) -> Sign:
-    """Return a sign that is ill; `words` say why."""
-    return Sign(name=name, state="ill", words=words, page=page(name))
+def unhealthy(name: str, words: str) -> Sign:
+    """Return a sign that is unhealthy; `words` say why."""
+    return Sign(name=name, state="unhealthy", words=words, page=page(name))
 
 
 def unknown(name: str, words: str) -> Sign:
@@ -67,19 +67,20 @@ def page(name: str) -> str:
 
 
 def schema(found: str | None, migrations: Sequence[str]) -> Sign:
-    """Return the sign of the schema: well if it is the release's or a newer one.
+    """Return the sign of the schema: healthy if it is the release's or a newer one.
 
-    A newer schema is well: the previous release runs on it, and after a rollback all other signs
+    A newer schema is healthy: the previous release runs on it, and after a rollback all other signs
     must stay visible.
     """
     if found is None:
-        return ill("migrations", "the database has none: run billing migrate")
+        return unhealthy("migrations", "the database has none: run billing migrate")
     if not migrations or found == migrations[-1]:
-        return well("migrations", found)
+        return healthy("migrations", found)
     if found not in migrations:
         words = f"the database is at {found}, newer than this release: it serves there all the same"
-        return well("migrations", words)
-    return ill("migrations", f"the database is at {found}, this release needs {migrations[-1]}")
+        return healthy("migrations", words)
+    words = f"the database is at {found}, this release needs {migrations[-1]}"
+    return unhealthy("migrations", words)
 
 
 def signs(figures: Figures) -> tuple[Sign, ...]:
@@ -119,8 +120,8 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
 def _written(figures: Figures) -> Sign:
     """Check that Postgres accepts writes."""
     if figures.takes_writes:
-        return well("database", "takes what is written")
-    return ill("database", ONLY_READS)
+        return healthy("database", "takes what is written")
+    return unhealthy("database", ONLY_READS)
 
 
 def ago(age: timedelta) -> str:
@@ -141,11 +142,11 @@ def _serving(figures: Figures, kind: ProcessKind) -> Sign:
         why = "it hangs, was killed, or cannot write"
         if not figures.takes_writes:
             why = ONLY_READS
-        return ill(kind, f"silent: {named}: {why}")
+        return unhealthy(kind, f"silent: {named}: {why}")
     there = liveness.alive(found, kind, now)
     if not there:
-        return ill(kind, f"no {kind} runs on this database")
-    return well(kind, ", ".join(f"{one.pid} on {one.host} ({one.version})" for one in there))
+        return unhealthy(kind, f"no {kind} runs on this database")
+    return healthy(kind, ", ".join(f"{one.pid} on {one.host} ({one.version})" for one in there))
 
 
 def _requests(figures: Figures) -> Sign:
@@ -153,7 +154,7 @@ def _requests(figures: Figures) -> Sign:
     failing = liveness.failing(figures.processes, figures.at)
     failed = sum(one.failed for one in failing)
     if failed < FAILED_FEW:
-        return well("requests", "answered without errors of ours, single ones apart")
+        return healthy("requests", "answered without errors of ours, single ones apart")
     codes = sum((Counter(one.codes) for one in failing), Counter[str]())
     by_code = ", ".join(f"{code} {count}" for code, count in codes.most_common())
     worst = "; ".join(
@@ -162,7 +163,7 @@ def _requests(figures: Figures) -> Sign:
     more = len(failing) - FAILED_NAMED
     others = f"; and {more} other routes" if more > 0 else ""
     answered = sum(one.answered for one in failing)
-    return ill(
+    return unhealthy(
         "requests",
         f"{failed} of {answered} of the last five minutes failed ({by_code}): {worst}{others}",
     )
@@ -174,31 +175,31 @@ def _clocks(figures: Figures) -> Sign:
         named = "; ".join(
             f"{one.name} by {one.clock_ahead.total_seconds():+.1f} s" for one in astray
         )
-        return ill("clocks", f"not the database's: {named}")
-    return well("clocks", "those of all processes agree with the database's")
+        return unhealthy("clocks", f"not the database's: {named}")
+    return healthy("clocks", "those of all processes agree with the database's")
 
 
 def _pools(figures: Figures) -> Sign:
     full = liveness.crowded(figures.processes, figures.at)
     if full:
         named = "; ".join(f"{name} of {one.name}" for one, name in full)
-        return ill("pools", f"every connection is in use: {named}")
+        return unhealthy("pools", f"every connection is in use: {named}")
     if figures.connections is not None:
         asked = liveness.wanted(figures.processes, figures.at)
         if said := shortage(*asked, figures.connections):
-            return ill("pools", said)
+            return unhealthy("pools", said)
     if figures.free is not None and figures.free < FREE_FEW:
         most = ", ".join(f"{count} by {role}" for role, count in list(figures.taken.items())[:3])
-        return ill("pools", f"Postgres gives {figures.free} more connections: {most}")
+        return unhealthy("pools", f"Postgres gives {figures.free} more connections: {most}")
     for pool, limit in sorted(figures.role_limits.items()):
         taken = liveness.wanted_of(figures.processes, figures.at, pool)
         if taken > limit:
-            return ill(
+            return unhealthy(
                 "pools",
                 f"the pools may take {taken} connections as billing_{pool} and Postgres gives this"
                 f" role {limit}: ALTER ROLE billing_{pool} CONNECTION LIMIT -1",
             )
-    return well("pools", "connections are free in each")
+    return healthy("pools", "connections are free in each")
 
 
 def _keys(figures: Figures) -> Sign:
@@ -209,15 +210,15 @@ def _keys(figures: Figures) -> Sign:
             f"{provider} that of {one.name} for {ago(max(figures.at - since, timedelta()))}"
             for one, provider, since in refused
         )
-        return ill("provider keys", f"refused: {named}")
-    return well("provider keys", "no process was refused")
+        return unhealthy("provider keys", f"refused: {named}")
+    return healthy("provider keys", "no process was refused")
 
 
 def _settings(figures: Figures) -> Sign:
     """Check that all processes have the same values of what they must share."""
     differing = liveness.differing(figures.processes, figures.at)
     if not differing:
-        return well("settings", "all processes have the same values of what they must share")
+        return healthy("settings", "all processes have the same values of what they must share")
     said = [
         f"{setting}: "
         + ", ".join(
@@ -226,7 +227,7 @@ def _settings(figures: Figures) -> Sign:
         )
         for setting, by_value in differing.items()
     ]
-    return ill("settings", f"processes differ in {'; '.join(said)}")
+    return unhealthy("settings", f"processes differ in {'; '.join(said)}")
 
 
 def _switch(figures: Figures) -> Sign:
@@ -235,17 +236,17 @@ def _switch(figures: Figures) -> Sign:
     if off:
         named = ", ".join(one.name for one in off)
         words = "such an API answers customers 404, such a worker charges nothing new"
-        return ill("switch", f"BILLING_ENABLED is false in {named}: {words}")
-    return well("switch", "billing is switched on")
+        return unhealthy("switch", f"BILLING_ENABLED is false in {named}: {words}")
+    return healthy("switch", "billing is switched on")
 
 
 def _parking(figures: Figures) -> Sign:
     """Check that billing is not parked."""
     parking = figures.parking
     if parking is None:
-        return well("parking", "money may move")
+        return healthy("parking", "money may move")
     since = ago(figures.at - parking.parked_at)
-    return ill("parking", f"nothing moves money for {since}: {parking.reason}")
+    return unhealthy("parking", f"nothing moves money for {since}: {parking.reason}")
 
 
 def _webhooks(figures: Figures) -> Sign:
@@ -255,18 +256,18 @@ def _webhooks(figures: Figures) -> Sign:
     """
     refusing = liveness.refusing(figures.processes, figures.at)
     if refusing:
-        return ill("webhooks", "; ".join(_refusal(*one, figures.at) for one in refusing))
+        return unhealthy("webhooks", "; ".join(_refusal(*one, figures.at) for one in refusing))
     unsent = figures.backlog("unsent")
     if unsent.count >= UNSENT_FEW and unsent.oldest is not None and unsent.oldest > UNHEARD:
-        return ill(
+        return unhealthy(
             "webhooks",
             f"Stripe delivers none: the poll alone found its last {unsent.count} events",
         )
     taken = liveness.last_taken(figures.processes)
     if not taken:
-        return well("webhooks", "none came to the processes that run now")
+        return healthy("webhooks", "none came to the processes that run now")
     last = (f"{provider} {ago(figures.at - at)} ago" for provider, at in sorted(taken.items()))
-    return well("webhooks", f"last taken: {', '.join(last)}")
+    return healthy("webhooks", f"last taken: {', '.join(last)}")
 
 
 def _refusal(process: Process, one: Deliveries, now: datetime) -> str:
@@ -285,9 +286,9 @@ def _declines(figures: Figures) -> Sign:
     count = sum(one.count for one in declined)
     words = f"{count} of {tried} charges of the last hour were declined"
     if tried <= DECLINED_OF or count <= DECLINED_SHARE * tried:
-        return well("mass declines", words)
+        return healthy("mass declines", words)
     classes = ", ".join(f"{one.count} {one.decline_class or 'without a class'}" for one in declined)
-    return ill("mass declines", f"{words}: {classes}")
+    return unhealthy("mass declines", f"{words}: {classes}")
 
 
 def _config(figures: Figures) -> Sign:
@@ -296,8 +297,8 @@ def _config(figures: Figures) -> Sign:
         return unknown("config declines", UNCOUNTED)
     count = sum(one.count for one in figures.charges if one.decline_class == "config")
     if not count:
-        return well("config declines")
-    return ill(
+        return healthy("config declines")
+    return unhealthy(
         "config declines",
         f"of the last hour's charges our account at the provider or its settings declined {count}",
     )
@@ -309,17 +310,18 @@ def _audited(figures: Figures) -> Sign:
     if run is None:
         tried = figures.looked.get(AUDIT)
         if tried is not None and figures.at - tried > AUDIT_LATE:
-            return ill("hourly audit", f"none has ended well since {ago(figures.at - tried)} ago")
+            since = ago(figures.at - tried)
+            return unhealthy("hourly audit", f"none has ended well since {since} ago")
         if _never_ran(figures, AUDIT, AUDIT_LATE):
-            return ill("hourly audit", "none was ever begun, though a worker runs")
-        return well("hourly audit", "none yet")
+            return unhealthy("hourly audit", "none was ever begun, though a worker runs")
+        return healthy("hourly audit", "none yet")
     of = f" of {run.accounts} accounts" if run.accounts is not None else ""
     words = f"{run.checks} checks{of}, {ago(figures.at - run.ran_at)} ago"
     if run.wrong:
-        return ill("hourly audit", f"{words}; not so: {'; '.join(run.wrong)}")
+        return unhealthy("hourly audit", f"{words}; not so: {'; '.join(run.wrong)}")
     if figures.at - run.ran_at > AUDIT_LATE:
-        return ill("hourly audit", f"{words}: none ran since")
-    return well("hourly audit", words)
+        return unhealthy("hourly audit", f"{words}: none ran since")
+    return healthy("hourly audit", words)
 
 
 def _none(figures: Figures, name: str, backlog: str) -> Sign:
@@ -328,8 +330,8 @@ def _none(figures: Figures, name: str, backlog: str) -> Sign:
         return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog)
     if found.count:
-        return ill(name, f"{found.count}: {'; '.join(found.examples)}")
-    return well(name)
+        return unhealthy(name, f"{found.count}: {'; '.join(found.examples)}")
+    return healthy(name)
 
 
 def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
@@ -339,8 +341,8 @@ def _young(figures: Figures, name: str, backlog: str, limit: timedelta) -> Sign:
     found = figures.backlog(backlog)
     if found.oldest is not None and found.oldest > limit:
         named = "; ".join(found.examples)
-        return ill(name, f"{found.count}, the oldest for {ago(found.oldest)}: {named}")
-    return well(name, f"{found.count} within their time" if found.count else "none")
+        return unhealthy(name, f"{found.count}, the oldest for {ago(found.oldest)}: {named}")
+    return healthy(name, f"{found.count} within their time" if found.count else "none")
 
 
 def _jobs(figures: Figures) -> Sign:
@@ -353,8 +355,8 @@ def _jobs(figures: Figures) -> Sign:
     never = [job for job, limit in JOBS_LATE.items() if _never_ran(figures, job, limit)]
     late += [f"{job} never, though a worker runs" for job in sorted(never)]
     if late:
-        return ill("jobs", f"looked: {', '.join(late)}")
-    return well("jobs", "each that repeats has looked at what came")
+        return unhealthy("jobs", f"looked: {', '.join(late)}")
+    return healthy("jobs", "each that repeats has looked at what came")
 
 
 def _never_ran(figures: Figures, job: str, limit: timedelta) -> bool:
@@ -365,13 +367,13 @@ def _never_ran(figures: Figures, job: str, limit: timedelta) -> bool:
 
 
 def _information(figures: Figures, name: str, backlog: str | None = None) -> Sign:
-    """Report the backlog's number and age for information; the sign is always well."""
+    """Report the backlog's number and age for information; the sign is always healthy."""
     if (backlog or name) in figures.uncounted:
         return unknown(name, UNCOUNTED)
     found = figures.backlog(backlog or name)
     if found.oldest is None:
-        return well(name)
-    return well(name, f"{found.count}, the oldest for {ago(found.oldest)}")
+        return healthy(name)
+    return healthy(name, f"{found.count}, the oldest for {ago(found.oldest)}")
 
 
 def _gone(figures: Figures) -> Sign:

@@ -10,7 +10,7 @@ from billing.insight.integrity.schemas import Run
 from billing.platform.parking.schemas import Parking
 from billing.platform.processes.schemas import Process
 
-State = Literal["well", "ill", "unknown"]
+SignState = Literal["healthy", "unhealthy", "unknown"]
 
 
 class Backlog(Frozen):
@@ -83,6 +83,6 @@ class Sign(Frozen):
     """One health check's result as text; `page` is its section in docs/runbook.md."""
 
     name: str
-    state: State
+    state: SignState
     words: str
     page: str

@@ -14,6 +14,6 @@ async def examine(database: Database, *, migrations: Sequence[str] = ()) -> tupl
     """
     async with database.operator() as connection:
         found = rules.schema(await store.migration(connection), migrations)
-        if found.state != "well":
+        if found.state != "healthy":
             return (found,)
         return found, *rules.signs(await store.look(connection))

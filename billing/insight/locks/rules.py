@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from billing.insight.health.rules import ago, ill, well
+from billing.insight.health.rules import ago, healthy, unhealthy
 from billing.insight.health.schemas import Sign
 from billing.insight.locks.schemas import Blocker
 
@@ -21,11 +21,11 @@ UNSEEN: Final = (
 
 
 def sign(blockers: Sequence[Blocker], *, sees_all: bool) -> Sign:
-    """Return the sign: well if no session waits long for a lock, and no idle one keeps any."""
+    """Return the sign: healthy if no session waits long for a lock, and no idle one keeps any."""
     found = [words(one) for one in blockers if is_bad(one)]
     if found:
-        return ill("locks", f"{'; '.join(found)}: billing locks end PID --reason …")
-    return well("locks", "nobody waits long" if sees_all else f"nobody waits long; {UNSEEN}")
+        return unhealthy("locks", f"{'; '.join(found)}: billing locks end PID --reason …")
+    return healthy("locks", "nobody waits long" if sees_all else f"nobody waits long; {UNSEEN}")
 
 
 def is_bad(one: Blocker) -> bool:

@@ -103,10 +103,10 @@ async def test_the_doctor_sees_a_replica_that_is_away_or_stands_still(
             (sign,) = await replica(Patient(stack_settings(api.stack), found.database, found, None))
             return sign.state
 
-    assert await told("postgresql+psycopg://billing_app@127.0.0.1:9/billing") == "ill"
-    assert await told(named(api)) == "well"
+    assert await told("postgresql+psycopg://billing_app@127.0.0.1:9/billing") == "unhealthy"
+    assert await told(named(api)) == "healthy"
     monkeypatch.setattr(opening, "_LAG", text("SELECT interval '1 hour'"))
-    assert await told(named(api)) == "ill"
+    assert await told(named(api)) == "unhealthy"
 
 
 async def test_an_answer_says_how_far_it_goes(new_shop: NewShop) -> None:

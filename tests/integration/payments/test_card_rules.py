@@ -246,13 +246,13 @@ async def test_a_saved_card_that_our_settings_decline_is_told_to_operators(
     await customer.until_handled("payment_intent.payment_failed")
     typed = "SELECT decline_class FROM payment_attempts WHERE account_id = %(me)s"
     assert [one["decline_class"] for one in await customer.rows(typed)] == ["config"]
-    assert await state() == "well", "a payer may type a test card"
+    assert await state() == "healthy", "a payer may type a test card"
 
     problem = await declined(customer, PURCHASES, PACK)
 
     assert problem["decline_class"] == "config"
-    assert await state() == "ill"
+    assert await state() == "unhealthy"
     again = await declined(customer, PURCHASES, PACK)
     assert again["decline_code"] == "live_mode_test_card", "the card is not barred"
     await customer.rows("DELETE FROM payment_attempts WHERE account_id = %(me)s")
-    assert await state() == "well"
+    assert await state() == "healthy"

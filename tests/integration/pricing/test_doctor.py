@@ -12,11 +12,11 @@ from tests.integration.pricing.conftest import ProductService
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
-        (404, "well"), ({"unit_price": "0.002"}, "well"), (500, "ill"), (401, "ill"),
-        ({"price": "0.002"}, "ill"),
+        (404, "healthy"), ({"unit_price": "0.002"}, "healthy"), (500, "unhealthy"),
+        (401, "unhealthy"), ({"price": "0.002"}, "unhealthy"),
     ],
 )  # fmt: skip
-async def test_a_service_whose_prices_fail_is_ill_though_it_answers(
+async def test_a_service_whose_prices_fail_is_unhealthy_though_it_answers(
     product_service: ProductService, answer: Any, state: str
 ) -> None:
     product_service.answers["doctor"] = answer

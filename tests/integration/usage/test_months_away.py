@@ -260,12 +260,12 @@ async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
     with month_files.connected(site.settings) as owner:
         month_files.take_turn(owner)
         with suppress(RuntimeError), month_files.frozen(owner, "billing_records_2026_01"):
-            assert (await told())[0] == "well", "somebody is at it"
+            assert (await told())[0] == "healthy", "somebody is at it"
             owner.close()
             raise RuntimeError("killed")
-    assert await told() == ("ill", month_files.LEFT.format(NAME))
+    assert await told() == ("unhealthy", month_files.LEFT.format(NAME))
     await site.run(months.export, NAME, tmp_path)
-    assert (await told())[0] == "well"
+    assert (await told())[0] == "healthy"
 
 
 async def test_a_later_release_with_more_columns_and_digits_reads_a_month_back(

@@ -42,7 +42,7 @@ def test_a_blocker_is_told_when_others_are_about_to_be_refused(
     one: Blocker, *, is_told: bool
 ) -> None:
     assert is_bad(one) is is_told
-    assert (sign([one], sees_all=True).state == "ill") is is_told
+    assert (sign([one], sees_all=True).state == "unhealthy") is is_told
 
 
 def test_the_words_say_who_and_for_how_long() -> None:

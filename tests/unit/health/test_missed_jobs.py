@@ -6,7 +6,7 @@ from unittest.mock import Mock
 from activities.scheduled_jobs import ScheduledJobs
 from billing.insight.health import rules
 from billing.insight.integrity.rules import JOB as AUDIT
-from tests.unit.health.test_signs import NOW, figures, ill, process
+from tests.unit.health.test_signs import NOW, figures, process, unhealthy
 from workflows.schedules import JOBS
 from workflows.sweep import NETS
 
@@ -15,7 +15,7 @@ def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
     def looked(**hours: float) -> dict[str, str]:
         names = {job.replace("_", "-"): NOW - timedelta(hours=ago) for job, ago in hours.items()}
         others = dict.fromkeys(rules.JOBS_LATE, NOW)
-        return ill(figures(looked=others | names))
+        return unhealthy(figures(looked=others | names))
 
     assert looked(sweep=0.2, poll=0.4, usage_sync=2, housekeeping=49) == {}
     assert looked(sweep=0.3, poll=3, usage_sync=4) == {
@@ -27,7 +27,7 @@ def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:
 def test_a_job_that_was_never_begun_is_missed_once_a_worker_has_run_for_long() -> None:
     def after(hours: float) -> dict[str, str]:
         old = process(1, started_at=NOW - timedelta(hours=hours))
-        return ill(figures(processes=(old, process(2, "api")), looked={}))
+        return unhealthy(figures(processes=(old, process(2, "api")), looked={}))
 
     assert after(0.2) == {}
     assert after(0.3) == {"jobs": "looked: sweep never, though a worker runs"}
@@ -37,13 +37,13 @@ def test_a_job_that_was_never_begun_is_missed_once_a_worker_has_run_for_long() -
         + ", ".join(f"{job} never, though a worker runs" for job in sorted(rules.JOBS_LATE)),
     }
     gone = process(1, seen=3_600, started_at=NOW - timedelta(hours=51))
-    assert ill(figures(processes=(gone, process(2, "api")), looked={})).keys() == {"worker"}
+    assert unhealthy(figures(processes=(gone, process(2, "api")), looked={})).keys() == {"worker"}
 
 
 def test_the_hourly_audit_is_ill_when_it_is_tried_and_never_ends_well() -> None:
     def tried(hours: float) -> dict[str, str]:
         looked = dict.fromkeys(rules.JOBS_LATE, NOW)
-        return ill(figures(looked=looked | {AUDIT: NOW - timedelta(hours=hours)}))
+        return unhealthy(figures(looked=looked | {AUDIT: NOW - timedelta(hours=hours)}))
 
     assert tried(2.9) == {}
     assert tried(4) == {"hourly audit": "none has ended well since 4 h ago"}

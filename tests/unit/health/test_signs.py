@@ -1,4 +1,4 @@
-"""Figures of the product become signs: well while it is, and ill in words as soon as it is not."""
+"""Figures of the product become signs: unhealthy, with words, as soon as something is wrong."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ def process(number: int, kind: Any = "worker", *, seen: float = 1, **more: Any) 
 
 
 def figures(*processes: Process, **more: Any) -> Figures:
-    """A product that is well: a worker and an API, and nothing waits."""
+    """A healthy product: a worker and an API, and nothing waits."""
     known = {
         "at": NOW, "backlogs": (), "late": (), "charges": (), "books": None,
         "processes": (process(1), process(2, "api"), *processes),
@@ -45,9 +45,9 @@ def figures(*processes: Process, **more: Any) -> Figures:
     return Figures.model_validate(known | more)
 
 
-def ill(found: Figures) -> dict[str, str]:
-    """Every sign that is not well, with its words."""
-    return {sign.name: sign.words for sign in rules.signs(found) if sign.state != "well"}
+def unhealthy(found: Figures) -> dict[str, str]:
+    """Every sign that is not healthy, with its words."""
+    return {sign.name: sign.words for sign in rules.signs(found) if sign.state != "healthy"}
 
 
 def waiting(name: str, seconds: float, count: int = 1) -> Figures:
@@ -59,7 +59,7 @@ def waiting(name: str, seconds: float, count: int = 1) -> Figures:
 
 
 def test_a_product_that_is_well_has_no_ill_sign() -> None:
-    assert ill(figures()) == {}
+    assert unhealthy(figures()) == {}
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,19 @@ def test_a_product_that_is_well_has_no_ill_sign() -> None:
         ("undecided", 1801, "undecided payments", "1, the oldest for 30 min: first; second"),
     ],
 )
-def test_rows_that_wait_too_long_are_ill(name: str, seconds: float, sign: str, words: str) -> None:
-    assert ill(waiting(name, seconds)) == {sign: words}
+def test_rows_that_wait_too_long_are_unhealthy(
+    name: str, seconds: float, sign: str, words: str
+) -> None:
+    assert unhealthy(waiting(name, seconds)) == {sign: words}
     if seconds:
-        assert ill(waiting(name, seconds - 2)) == {}, "within its time"
+        assert unhealthy(waiting(name, seconds - 2)) == {}, "within its time"
 
 
 @pytest.mark.parametrize(
     "name", ["approvals", "unpaid_uses", "migration_requests", "customers", "dunning", "unmatched"]
 )
 def test_what_people_decide_may_wait(name: str) -> None:
-    assert ill(waiting(name, 1_000_000)) == {}
+    assert unhealthy(waiting(name, 1_000_000)) == {}
 
 
 def test_accounts_whose_customer_was_deleted_are_named() -> None:
@@ -94,53 +96,59 @@ def test_accounts_whose_customer_was_deleted_are_named() -> None:
 
 
 def test_a_process_that_fell_silent_is_missed_until_another_takes_its_place() -> None:
-    assert ill(figures(process(3, seen=29))) == {}
-    hung = ill(figures(process(3, seen=31)))
+    assert unhealthy(figures(process(3, seen=29))) == {}
+    hung = unhealthy(figures(process(3, seen=31)))
     assert hung["worker"].startswith("silent: worker 3 on one, last seen 31 s ago")
     replaced = process(4, started_at=NOW - timedelta(seconds=5))
-    assert ill(figures(process(3, seen=31), replaced)) == {}, "the one that died was begun again"
+    assert unhealthy(figures(process(3, seen=31), replaced)) == {}, (
+        "the one that died was begun again"
+    )
     elsewhere = process(4, host="two", started_at=NOW - timedelta(seconds=5))
-    assert "worker" in ill(figures(process(3, seen=31), elsewhere))
-    assert ill(figures(process(3, seen=601), elsewhere)) == {}, "by then it was replaced elsewhere"
+    assert "worker" in unhealthy(figures(process(3, seen=31), elsewhere))
+    assert unhealthy(figures(process(3, seen=601), elsewhere)) == {}, (
+        "by then it was replaced elsewhere"
+    )
 
 
 def test_nobody_serves() -> None:
     found = figures(processes=(process(2, "api"),))
-    assert ill(found) == {"worker": "no worker runs on this database"}
+    assert unhealthy(found) == {"worker": "no worker runs on this database"}
 
 
 def test_clocks_that_differ_and_pools_that_are_full_are_named() -> None:
     astray = process(3, clock_ahead=timedelta(seconds=-2.5))
-    assert ill(figures(astray)) == {"clocks": "not the database's: worker 3 on one by -2.5 s"}
+    assert unhealthy(figures(astray)) == {"clocks": "not the database's: worker 3 on one by -2.5 s"}
     full = process(3, figures=Own(pools={"app": Pool(busy=20, size=20)}))
-    assert ill(figures(full)) == {"pools": "every connection is in use: app of worker 3 on one"}
+    assert unhealthy(figures(full)) == {
+        "pools": "every connection is in use: app of worker 3 on one"
+    }
 
 
 def test_processes_that_are_silent_because_the_database_only_reads_say_so() -> None:
     silent = figures(process(3, seen=100), takes_writes=False)
-    assert "the database only reads" in ill(silent)["worker"]
+    assert "the database only reads" in unhealthy(silent)["worker"]
 
 
 def test_a_process_whose_key_is_refused_is_named() -> None:
     refused = Own(refusals={"stripe": NOW - timedelta(minutes=4)})
-    assert ill(figures(process(3, figures=refused))) == {
+    assert unhealthy(figures(process(3, figures=refused))) == {
         "provider keys": "refused: stripe that of worker 3 on one for 4 min"
     }
     gone = process(3, figures=refused, seen=601)
-    assert "provider keys" not in ill(figures(gone)), "only of those that live"
+    assert "provider keys" not in unhealthy(figures(gone)), "only of those that live"
 
 
 def test_processes_whose_settings_differ_are_named() -> None:
     ours, theirs = ({"Stripe's address": host} for host in ("api.stripe.com", "127.0.0.1:12111"))
     alike = [process(number, figures=Own(agreed=ours)) for number in (3, 4)]
-    assert ill(figures(*alike)) == {}
+    assert unhealthy(figures(*alike)) == {}
     wrong = process(5, host="two", figures=Own(agreed=theirs))
-    assert ill(figures(*alike, wrong)) == {
+    assert unhealthy(figures(*alike, wrong)) == {
         "settings": "processes differ in Stripe's address: 127.0.0.1:12111 of worker 5 on two,"
         " api.stripe.com of worker 3 on one and worker 4 on one"
     }
     gone = process(5, host="two", figures=Own(agreed=theirs), seen=601)
-    assert ill(figures(*alike, gone)) == {}, "only of those that live"
+    assert unhealthy(figures(*alike, gone)) == {}, "only of those that live"
 
 
 def test_a_process_in_which_billing_is_switched_off_is_named() -> None:
@@ -148,14 +156,14 @@ def test_a_process_in_which_billing_is_switched_off_is_named() -> None:
         Own(agreed=agreed(Settings(_env_file=None, billing_enabled=value)))
         for value in (False, True)
     ]
-    found = ill(figures(process(3, figures=on), process(4, figures=off)))
+    found = unhealthy(figures(process(3, figures=on), process(4, figures=off)))
     assert found == {
         "settings": "processes differ in BILLING_ENABLED: true of worker 3 on one,"
         " false of worker 4 on one",
         "switch": "BILLING_ENABLED is false in worker 4 on one:"
         " such an API answers customers 404, such a worker charges nothing new",
     }
-    assert ill(figures(process(4, figures=off, seen=601))) == {}, "only of those that live"
+    assert unhealthy(figures(process(4, figures=off, seen=601))) == {}, "only of those that live"
 
 
 def test_what_must_agree_holds_no_secret() -> None:
@@ -172,42 +180,42 @@ def test_what_must_agree_holds_no_secret() -> None:
     assert agreed(elsewhere)["Stripe's address"] == "127.0.0.1:9"
 
 
-def test_pools_that_do_not_fit_into_postgres_are_ill() -> None:
+def test_pools_that_do_not_fit_into_postgres_are_unhealthy() -> None:
     pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
     third = process(3, figures=Own(pools=pools))
-    assert ill(figures(third, connections=40)) == {}
-    assert ill(figures(third, connections=39)) == {
+    assert unhealthy(figures(third, connections=40)) == {}
+    assert unhealthy(figures(third, connections=39)) == {
         "pools": "the pools of 3 processes may take 40 connections, but Postgres allows 39:"
         " raise max_connections or lower BILLING_DATABASE_POOL_SIZE"
     }
     gone = process(3, seen=700, figures=Own(pools=pools))
-    assert ill(figures(gone, connections=39)) == {}, "it takes none any more"
+    assert unhealthy(figures(gone, connections=39)) == {}, "it takes none any more"
 
 
 def test_pools_behind_a_pooler_take_no_connections_of_postgres() -> None:
     pools = {"app": Pool(busy=1, size=200), "operator": Pool(busy=0, size=200)}
     third = process(3, figures=Own(pools=pools, behind_pooler=True))
-    assert ill(figures(third, connections=300, role_limits={"app": 100})) == {}
-    few = ill(figures(third, connections=300, taken={"billing_app": 296}))
+    assert unhealthy(figures(third, connections=300, role_limits={"app": 100})) == {}
+    few = unhealthy(figures(third, connections=300, taken={"billing_app": 296}))
     assert few == {"pools": "Postgres gives 4 more connections: 296 by billing_app"}
 
 
 def test_a_server_that_is_nearly_full_is_ill_and_says_who_has_its_connections() -> None:
     taken = {"reports": 150, "billing_app": 30, "billing_operator": 12, "postgres": 1}
-    assert ill(figures(connections=198, taken=taken)) == {}
-    assert ill(figures(connections=197, taken=taken)) == {
+    assert unhealthy(figures(connections=198, taken=taken)) == {}
+    assert unhealthy(figures(connections=197, taken=taken)) == {
         "pools": "Postgres gives 4 more connections:"
         " 150 by reports, 30 by billing_app, 12 by billing_operator"
     }
-    assert "gives 0 more" in ill(figures(connections=100, taken=taken))["pools"]
-    assert ill(figures(connections=None, taken=taken)) == {}
+    assert "gives 0 more" in unhealthy(figures(connections=100, taken=taken))["pools"]
+    assert unhealthy(figures(connections=None, taken=taken)) == {}
 
 
 def test_a_role_whose_connections_are_limited_is_named() -> None:
     pools = {"app": Pool(busy=1, size=20), "operator": Pool(busy=0, size=20)}
     third = process(3, figures=Own(pools=pools))
-    assert ill(figures(third, role_limits={"app": 20})) == {}
-    assert ill(figures(third, role_limits={"app": 2})) == {
+    assert unhealthy(figures(third, role_limits={"app": 20})) == {}
+    assert unhealthy(figures(third, role_limits={"app": 2})) == {
         "pools": "the pools may take 20 connections as billing_app and Postgres gives this role 2:"
         " ALTER ROLE billing_app CONNECTION LIMIT -1"
     }
@@ -216,12 +224,12 @@ def test_a_role_whose_connections_are_limited_is_named() -> None:
 @pytest.mark.parametrize(
     ("found", "migrations", "state", "words"),
     [
-        ("0001", ("0001", "0002"), "ill", "the database is at 0001, this release needs 0002"),
-        (None, (), "ill", "the database has none: run billing migrate"),
-        ("0002", ("0001", "0002"), "well", "0002"),
-        ("0002", (), "well", "0002"),
+        ("0001", ("0001", "0002"), "unhealthy", "the database is at 0001, this release needs 0002"),
+        (None, (), "unhealthy", "the database has none: run billing migrate"),
+        ("0002", ("0001", "0002"), "healthy", "0002"),
+        ("0002", (), "healthy", "0002"),
         (
-            "0003", ("0001", "0002"), "well",
+            "0003", ("0001", "0002"), "healthy",
             "the database is at 0003, newer than this release: it serves there all the same",
         ),
     ],
@@ -247,7 +255,7 @@ def fails(
 
 
 @pytest.mark.parametrize(
-    ("one", "is_ill"),
+    ("one", "is_unhealthy"),
     [
         (fails(2, 2), False),
         (fails(3, 3), True),
@@ -260,12 +268,12 @@ def fails(
     ],
 )
 def test_requests_that_fail_are_ill_until_the_route_answers_well_again(
-    one: Failures, *, is_ill: bool
+    one: Failures, *, is_unhealthy: bool
 ) -> None:
-    found = ill(figures(process(3, "api", figures=Own(failures=(one,)))))
-    assert ("requests" in found) is is_ill, found
+    found = unhealthy(figures(process(3, "api", figures=Own(failures=(one,)))))
+    assert ("requests" in found) is is_unhealthy, found
     gone = figures(process(3, "api", figures=Own(failures=(one,)), seen=601))
-    assert ill(gone) == {}, "only of those that live"
+    assert unhealthy(gone) == {}, "only of those that live"
 
 
 def test_failures_of_all_processes_count_together_and_name_their_codes_and_routes() -> None:
@@ -275,7 +283,7 @@ def test_failures_of_all_processes_count_together_and_name_their_codes_and_route
         process(10, "api", figures=Own(failures=(fails(12, 20), fails(1, 1, route="GET /me")))),
         process(11, "api", figures=Own(failures=(others, calm))),
     ]
-    assert ill(figures(*shared)) == {
+    assert unhealthy(figures(*shared)) == {
         "requests": "53 of 71 of the last five minutes failed (INTERNAL 40, UNAVAILABLE 13):"
         " POST /buy 52 of 70; GET /me 1 of 1"
     }
@@ -286,11 +294,11 @@ def test_a_release_before_tells_nothing_of_failures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declined", "succeeded", "is_ill"),
+    ("declined", "succeeded", "is_unhealthy"),
     [(20, 0, False), (21, 0, True), (15, 15, False), (16, 15, True)],
 )
 def test_many_declines_are_ill_when_they_are_most_of_the_charges(
-    declined: int, succeeded: int, is_ill: bool
+    declined: int, succeeded: int, is_unhealthy: bool
 ) -> None:
     charges = (
         Charges(outcome="declined", decline_class="soft", count=declined - 1),
@@ -301,15 +309,15 @@ def test_many_declines_are_ill_when_they_are_most_of_the_charges(
         f"{declined} of {declined + succeeded} charges of the last hour were declined:"
         f" {declined - 1} soft, 1 hard"
     )
-    assert ill(figures(charges=charges)) == ({"mass declines": words} if is_ill else {})
+    assert unhealthy(figures(charges=charges)) == ({"mass declines": words} if is_unhealthy else {})
 
 
-def test_a_single_decline_by_configuration_is_ill() -> None:
+def test_a_single_decline_by_configuration_is_unhealthy() -> None:
     charges = (
         Charges(outcome="declined", decline_class="config", count=1),
         Charges(outcome="succeeded", decline_class="", count=500),
     )
-    assert ill(figures(charges=charges)) == {
+    assert unhealthy(figures(charges=charges)) == {
         "config declines": "of the last hour's charges our account at the provider or its settings"
         " declined 1"
     }
@@ -319,9 +327,9 @@ def test_the_hourly_audit_is_ill_when_it_found_something_or_did_not_run() -> Non
     def run(hours: float, *wrong: str) -> Figures:
         return figures(books=Run(ran_at=NOW - timedelta(hours=hours), checks=60, wrong=wrong))
 
-    assert ill(run(1)) == {}
-    assert "not so: a sum (2)" in ill(run(1, "a sum (2)"))["hourly audit"]
-    assert "none ran since" in ill(run(4))["hourly audit"]
+    assert unhealthy(run(1)) == {}
+    assert "not so: a sum (2)" in unhealthy(run(1, "a sum (2)"))["hourly audit"]
+    assert "none ran since" in unhealthy(run(4))["hourly audit"]
 
 
 def test_a_parked_database_is_ill_with_its_reason() -> None:
@@ -329,7 +337,7 @@ def test_a_parked_database_is_ill_with_its_reason() -> None:
     parking = Parking(
         id=UUID(int=1), reason="a restore", data_until=None, parked_at=parked_at, ended_at=None
     )
-    found = ill(figures(parking=parking))
+    found = unhealthy(figures(parking=parking))
     assert found == {"parking": "nothing moves money for 12 min: a restore"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from billing.platform.processes.schemas import Deliveries
 from billing.platform.processes.schemas import Figures as Own
-from tests.unit.health.test_signs import NOW, figures, ill, process, waiting
+from tests.unit.health.test_signs import NOW, figures, process, unhealthy, waiting
 
 
 def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
@@ -16,7 +16,7 @@ def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
 
 
 @pytest.mark.parametrize(
-    ("deliveries", "is_ill"),
+    ("deliveries", "is_unhealthy"),
     [
         ((told("INVALID_SIGNATURE", 60),), True),
         ((told("INVALID_SIGNATURE", 60), told("taken", 90)), True),
@@ -26,14 +26,14 @@ def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
     ],
 )
 def test_deliveries_are_ill_while_a_process_refuses_the_last_ones(
-    deliveries: tuple[Deliveries, ...], is_ill: bool
+    deliveries: tuple[Deliveries, ...], is_unhealthy: bool
 ) -> None:
     """What another process takes hides nothing: each has its own secret."""
     one = process(10, "api", figures=Own(deliveries=deliveries))
     other = process(11, "api", figures=Own(deliveries=(told("taken", 1),)))
-    found = ill(figures(one, other))
-    assert ("webhooks" in found) is is_ill, found
-    if is_ill:
+    found = unhealthy(figures(one, other))
+    assert ("webhooks" in found) is is_unhealthy, found
+    if is_unhealthy:
         assert found["webhooks"].startswith(
             "api 10 on one refused 1 of stripe as INVALID_SIGNATURE"
         )
@@ -41,16 +41,16 @@ def test_deliveries_are_ill_while_a_process_refuses_the_last_ones(
 
 def test_a_process_that_is_gone_refuses_no_more_deliveries() -> None:
     gone = process(10, "api", seen=31, figures=Own(deliveries=(told("INVALID_SIGNATURE", 60),)))
-    assert "webhooks" not in ill(figures(gone, process(11, "api")))
+    assert "webhooks" not in unhealthy(figures(gone, process(11, "api")))
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(2, 600), (3, 119)])
 def test_a_few_events_without_a_webhook_and_young_ones_are_no_sign(
     count: int, seconds: float
 ) -> None:
-    assert ill(waiting("unsent", seconds, count)) == {}
+    assert unhealthy(waiting("unsent", seconds, count)) == {}
 
 
 def test_events_that_the_poll_alone_finds_say_that_the_provider_delivers_none() -> None:
     words = "Stripe delivers none: the poll alone found its last 3 events"
-    assert ill(waiting("unsent", 121, 3)) == {"webhooks": words}
+    assert unhealthy(waiting("unsent", 121, 3)) == {"webhooks": words}

@@ -35,7 +35,9 @@ class PurchaseState(State):
     submission: str | None = None
     """A manual payment that takes over when the open one has been called back."""
     unasked: str | None = None
-    """Once the purchase has ended, a payment that could still bring money; not in 0.1.0."""
+    """A payment that could still bring money that is not owed: the purchase has ended, or a part of
+    it was paid by hand; not in 0.1.0.
+    """
     cancel_asked_at: AwareDatetime | None = None
     undecided: bool = False
     """The saved card was tried, and the result is not known yet."""
@@ -58,8 +60,9 @@ def agenda(state: PurchaseState) -> list[Step]:
     if state.cancel_asked_at is not None:
         due, words = state.cancel_asked_at, "cancel it for its buyer"
         return [*steps, _step(state, "cancel", "cancel", due, words)]
-    if state.submission and state.payment_status != "processing":
-        suffix = f"retire-{state.submission}"
+    makes_way = state.submission or state.unasked
+    if makes_way and state.payment_status != "processing":
+        suffix = f"retire-{makes_way}"
         return [*steps, _step(state, "retire", suffix, state.created_at, "call the payment back")]
     if state.flow != "manual" and (state.undecided or not state.opened):
         opening = _step(state, "open", "open", state.created_at, "open the payment")

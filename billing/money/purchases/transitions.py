@@ -149,8 +149,8 @@ def _ends_in_vain(w: Work[PurchaseFacts], answer: Answer | None) -> bool:
 
 
 def retire(w: Work[PurchaseFacts]) -> None:
-    """Call the open payment back for a manual one, or because the purchase is already paid; book
-    money that arrived nonetheless.
+    """Call the open payment back for a manual one, or because the purchase, or a part of it, is
+    already paid; book money that arrived nonetheless.
     """
     called = _call_back(w)
     if called is None:
@@ -198,9 +198,11 @@ def end_uncharged(w: Work[PurchaseFacts], status: EndedUnpaid) -> None:
 
 
 def newest_flow(owed: Owed) -> Payment | None:
-    """The newest payment that does not wait for another to end."""
+    """The payment that may still bring money; else the newest that does not wait for another to
+    end.
+    """
     flows = [one for one in owed.payments if not one.waits_for_its_turn]
-    return flows[-1] if flows else None
+    return owed.live or (flows[-1] if flows else None)
 
 
 def _refuses_card(w: Work[PurchaseFacts]) -> bool:
@@ -316,16 +318,17 @@ def _follow(
 ) -> None:
     """Apply the consequences of the provider's answer."""
     payment = payments.record(w, payment, outcome)
-    decline = outcome.decline
-    # If the payer has meanwhile chosen to pay by hand, that payment collects now.
-    ends = saved_card or (outcome.is_over and Owed(w.rows, payment.invoice_id).live is None)
+    decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
+    # If the payer has meanwhile chosen to pay by hand, that payment collects now; if a part was
+    # paid so, the rest may come the same way until the purchase expires.
+    is_last = owed.live is None and not owed.invoice.amount_paid_minor
     if outcome.kind == "succeeded" and payment.settled_at is None:
         fulfil(w, payment)
-    elif outcome.kind == "declined" and ends and decline is not None:
+    elif outcome.kind == "declined" and (saved_card or outcome.is_over and is_last) and decline:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached":
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")
-    elif outcome.kind == "canceled" and Owed(w.rows, payment.invoice_id).live is None:
+    elif outcome.kind == "canceled" and is_last:
         _end_canceled(w)
 
 

@@ -33,7 +33,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         unsettled=_external(unsettled),
         submission=_external(owed.submission),
         cancel_asked_at=rows.get(Invoice, purchase.invoice_id).cancel_asked_at,
-        unasked=_external(_unasked(purchase, reported or owed.live)),
+        unasked=_external(_unasked(purchase, owed, reported or owed.live)),
         opened=newest is not None and newest.opened,
         undecided=purchase.payment_method_id is not None and owed.undecided is not None,
         created_at=purchase.created_at,
@@ -45,13 +45,15 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
     return state.model_copy(update={"words": status_words(state, _what(purchase))})
 
 
-def _unasked(purchase: Purchase, live: Payment | None) -> Payment | None:
-    """Return the live payment if the purchase has ended: its payer may still finish it, or an
-    operator approve it.
+def _unasked(purchase: Purchase, owed: Owed, live: Payment | None) -> Payment | None:
+    """Return the live payment if the purchase has ended, where its payer may still finish it, or an
+    operator approve it; or if it asks for another amount than is owed, as a part was paid by hand.
 
     A payment that its bank is deciding cannot be called back; its money would be kept.
     """
-    if purchase.status == "pending" or live is None or live.status == "processing":
+    if live is None or live.status == "processing":
+        return None
+    if purchase.status == "pending" and (live.flow == "manual" or not owed.is_stale(live)):
         return None
     return live
 

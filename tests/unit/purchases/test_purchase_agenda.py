@@ -98,7 +98,12 @@ def test_what_may_still_bring_money_of_a_purchase_that_is_paid_is_called_back_fi
 ) -> None:
     paid = state(status=status, flow="manual", unasked="pay_1", events=events)
     assert plan(paid) == {"pur_1/retire-pay_1": MADE}
-    assert "pur_1/retire-pay_1" not in plan(state(unasked="pay_1"))
+
+
+def test_what_asks_for_the_whole_of_a_purchase_that_is_paid_in_part_is_called_back() -> None:
+    assert plan(state(unasked="pay_1")) == {"pur_1/retire-pay_1": MADE}
+    canceling = state(unasked="pay_1", cancel_asked_at=MADE)
+    assert plan(canceling) == {"pur_1/cancel": MADE}
 
 
 @pytest.mark.parametrize("status", STATUSES[1:])

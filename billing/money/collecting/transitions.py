@@ -143,8 +143,7 @@ def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collect
     """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
     if answer is None and payment is not None and payment.opened:
-        owed = Owed(w.rows, payment.invoice_id)
-        may_capture = owed.may_capture and not owed.is_stale(payment)  # a stale one is retired
+        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
         w.call = Call("look", payment, may_capture=may_capture)
         return None
     if step.event is not None:

@@ -30,12 +30,12 @@ class Owed:
         """The invoice itself."""
         return self._rows.get(Invoice, self.invoice_id)
 
-    @property
-    def may_capture(self) -> bool:
+    def may_capture(self, payment: Payment) -> bool:
         """True while an order that its payer approves may take money: the invoice is neither
-        settled nor void, its purchase is still wanted, and no transfer was reported.
+        settled nor void and owes just that, its purchase is still wanted, and no transfer was
+        reported.
         """
-        given_up = self.invoice.cancel_asked_at or self.submission
+        given_up = self.invoice.cancel_asked_at or self.submission or self.is_stale(payment)
         return self.invoice.outstanding_minor > 0 and not given_up
 
     def is_stale(self, payment: Payment) -> bool:

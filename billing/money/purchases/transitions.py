@@ -108,7 +108,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     if payment is None:
         payment = newest_flow(Owed(w.rows, purchase_of(w).invoice_id))
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
-        may_capture = Owed(w.rows, payment.invoice_id).may_capture
+        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
         w.call = Call("look", payment, save_card=False, may_capture=may_capture)
         return
     if _ends_in_vain(w, answer):

@@ -172,6 +172,20 @@ async def test_an_order_of_a_purchase_that_is_paid_otherwise_is_never_captured(
     assert await customer.rows(open_ends) == [], "the order is called back"
 
 
+async def test_an_order_for_the_whole_makes_way_once_a_part_is_recorded(customer: Customer) -> None:
+    begun, order = await begun_by_paypal(customer)
+    invoice = {"invoice_id": begun["invoice_id"]}
+    await commanded(customer, invoice, "record-payment", from_outside(400))
+    asked = (await customer.purchase(begun["purchase_id"]))["next_action"]
+    assert (asked["type"], asked["amount_cents"]) == ("manual", 599)
+    await customer.actors.sandbox.paypal_approve(order)
+    await customer.until_handled("CHECKOUT.ORDER.APPROVED")
+    assert not await is_captured(customer, f"purchase/{begun['purchase_id']}")
+    await commanded(customer, invoice, "record-payment", from_outside(599))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert (len(await customer.grants()), await money(customer)) == (1, 0)
+
+
 async def test_an_order_that_was_approved_unheard_is_given_up_for_the_card_that_is_asked_for(
     actors: Actors,
 ) -> None:

@@ -279,6 +279,11 @@ def test_a_bank_that_decides_on_a_purchase_that_is_paid_is_not_called_back() -> 
     assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 
+def recorded_in_part(buying: Buying) -> None:
+    """An operator records a part: the open payment asks for more than is owed."""
+    recorded(buying, 400)
+
+
 def reported(buying: Buying) -> None:
     """The payer reports a transfer; it awaits approval once no other payment is open."""
     work = Work(buying.rows, buying.facts())
@@ -292,7 +297,7 @@ def canceled(buying: Buying) -> None:
     canceling.ask(Work(buying.rows, buying.facts()))
 
 
-@pytest.mark.parametrize("end", [None, recorded, reported, canceled])
+@pytest.mark.parametrize("end", [None, recorded, recorded_in_part, reported, canceled])
 def test_an_order_is_captured_until_it_is_paid_otherwise_or_given_up(
     end: Callable[[Buying], None] | None,
 ) -> None:

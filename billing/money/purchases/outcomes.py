@@ -134,12 +134,14 @@ def end_unpaid(
     code: str | None = None,
     message: str | None = None,
 ) -> Purchase:
-    """End a purchase, proven not charged, as `failed`, `expired` or `canceled`; void its draft."""
+    """End a purchase, proven not charged, as `failed`, `expired` or `canceled`; void its draft. A
+    reported transfer still waits for its decision.
+    """
     purchase = purchase_of(w)
     if purchase.status != "pending":
         return purchase
     live = Owed(w.rows, purchase.invoice_id).live
-    if live is not None:
+    if live is not None and live.status != "pending_approval":
         payments.close_unpaid(w, live, "failed" if status == "failed" else "canceled")
     ended = w.change(
         purchase, status=status, closed_at=w.facts.at, failure_code=code, failure_message=message

@@ -120,7 +120,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     if payment is not None and answer is not None and answer.outcome is not None:
         outcome = _of_try(answer, answer.outcome)
         w.result = outcome.kind
-        _follow(w, payment, outcome, saved_card=False)
+        _follow(w, payment, outcome)
 
 
 def _hear(w: Work[PurchaseFacts], step: Step, payment: Payment | None, until: datetime) -> None:
@@ -157,7 +157,7 @@ def retire(w: Work[PurchaseFacts]) -> None:
         return
     payment, outcome = called
     if payment is not None:
-        _follow(w, payment, outcome, saved_card=False)
+        _follow(w, payment, outcome)
     payments.send_waiting_to_approval(w, Owed(w.rows, purchase_of(w).invoice_id))
     if outcome.kind in ("canceled", "succeeded"):
         w.result = outcome.kind
@@ -188,7 +188,7 @@ def end_uncharged(w: Work[PurchaseFacts], status: EndedUnpaid) -> None:
         return
     payment, outcome = called
     if payment is not None and outcome.kind != "canceled":
-        _follow(w, payment, outcome, saved_card=False)
+        _follow(w, payment, outcome)
         w.result = outcome.kind if outcome.kind == "succeeded" else None
         return
     if payment is not None:
@@ -289,7 +289,7 @@ def _of_try(answer: Answer, outcome: Outcome) -> Outcome:
 
 def _opened(w: Work[PurchaseFacts], answer: Answer, outcome: Outcome) -> None:
     payment = w.rows.get(Payment, answer.call.payment.id)
-    _follow(w, payment, outcome, saved_card=True)
+    _follow(w, payment, outcome)
     if outcome.kind == "succeeded" and outcome.intent_id is not None:
         # Last, because events received until now only echo the charge itself.
         w.do(Heard(object_id=outcome.intent_id))
@@ -313,9 +313,7 @@ def _count_check(w: Work[PurchaseFacts], payment: Payment) -> Payment:
     return w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
 
 
-def _follow(
-    w: Work[PurchaseFacts], payment: Payment, outcome: Outcome, *, saved_card: bool
-) -> None:
+def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
     """Apply the consequences of the provider's answer."""
     payment = payments.record(w, payment, outcome)
     decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
@@ -324,7 +322,7 @@ def _follow(
     is_last = owed.live is None and not owed.invoice.amount_paid_minor
     if outcome.kind == "succeeded" and payment.settled_at is None:
         fulfil(w, payment)
-    elif outcome.kind == "declined" and (saved_card or outcome.is_over and is_last) and decline:
+    elif outcome.kind == "declined" and outcome.is_over and is_last and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached":
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")

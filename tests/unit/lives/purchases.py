@@ -224,7 +224,8 @@ class Buying:
     def reject(self) -> None:
         for one in self.rows.of(Payment):
             if one.flow == "manual" and one.status == "pending_approval":
-                self.work().change(one, status="failed", closed_at=self.now)
+                said = {"status": "failed", "closed_at": self.now, "decided_by": "admin:1"}
+                self.work().change(one, **said)
 
     def cancel(self) -> None:
         """The buyer wants it no more; what is refused leaves no request behind."""
@@ -253,6 +254,9 @@ class Buying:
         assert len(paid) == self.grants == (status == "completed"), "granted once, iff it is paid"
         if paid:
             assert paid[0].id == self.purchase.invoice_id
+        refused = (one for one in self.rows.of(Payment) if one.status == "failed")
+        reports = [one for one in refused if one.flow == "manual"]
+        assert all(one.decided_by for one in reports), "a report that no operator has rejected"
         for one in found:
             live = [p for p in Owed(self.rows, one.id).payments
                     if p.status in LIVE and not p.waits_for_its_turn]  # fmt: skip

@@ -1,11 +1,14 @@
 """A purchase that is paid by hand, whole or in part, while another payment of it is open."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from billing.matters.effects import InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Payment
+from billing.money.purchases import outcomes
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from tests.unit.lives.collections import BIRTH
@@ -13,6 +16,7 @@ from tests.unit.purchases.test_declined_purchases import (
     CANCELED,
     DECLINED,
     PROCESSING,
+    WAITING,
     Buying,
     recorded,
     reported,
@@ -79,3 +83,25 @@ def test_while_a_bank_decides_on_the_whole_a_part_lets_nothing_expire(
     assert status(buying) == ends
     over = [PART] if ends == "completed" else []
     assert [one.amount_minor for one in buying.rows.of(BalanceEntry)] == over
+
+
+def test_a_report_made_while_the_card_is_tried_waits_for_its_decision_after_the_decline() -> None:
+    buying = Buying()
+
+    def answers() -> Iterator[Outcome]:
+        yield WAITING
+        reported(buying)
+        yield DECLINED
+        yield CANCELED
+
+    assert buying.do("open", answers()) == ["open", "try_card", "call_back"]
+    assert [one.status for one in buying.rows.of(Payment)] == ["failed", "pending_approval"]
+    assert (status(buying), steps(buying)) == ("pending", ["remind"])
+
+
+def test_the_end_of_a_purchase_decides_on_no_report() -> None:
+    buying = Buying(flow="manual")
+    reported(buying)
+    outcomes.end_unpaid(Work(buying.rows, buying.facts()), "failed", code=outcomes.REFUNDED)
+    assert [one.status for one in buying.rows.of(Payment)] == ["pending_approval"]
+    assert (status(buying), steps(buying)) == ("failed", ["remind"])

@@ -1,6 +1,7 @@
 """Maps a failed card attempt to the error the caller receives."""
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
+from billing.money.payments.card_rules import WORDS
 from billing.money.payments.rules import PROVIDER_REFUSED
 from billing.money.payments.schemas import Attempt
 
@@ -28,9 +29,10 @@ def refusal(attempt: Attempt) -> BillingError | None:
         )
     if attempt.status not in ("declined", "skipped"):
         return None
+    code = attempt.decline_code or ""
     return PaymentRequired(
         "CARD_DECLINED",
-        attempt.message or "the card was not tried: it was declined too often",
+        attempt.message or WORDS.get(code, f"the card was not tried: {code}"),
         decline_code=attempt.decline_code,
         decline_class=attempt.decline_class or "hard",
     )

@@ -65,8 +65,9 @@ _OF_CHANGES = (
 )  # fmt: skip
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
-    "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "PAYMENT_METHOD_NOT_FOUND",
-    "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE", "MERCHANT_NOT_FOUND", *KEYED,
+    "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "AMOUNT_TOO_LARGE", "PLATFORM_ERROR",
+    "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE",
+    "MERCHANT_NOT_FOUND", *KEYED,
 )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ async def change_subscription(
     "/billing/subscription/preview",
     responses=responses(
         "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "MERCHANT_NOT_FOUND",
-        *_OF_CHANGES,
+        "AMOUNT_TOO_LARGE", *_OF_CHANGES,
     ),
 )  # fmt: skip
 async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:

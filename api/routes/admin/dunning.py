@@ -160,7 +160,8 @@ async def extend_dunning(
     response_model=CaseDetail,
     responses=responses(
         "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
-        "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "AMOUNT_TOO_LARGE", *_CODES,
+        "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "AMOUNT_TOO_LARGE",
+        *_CODES,
     ),
 )  # fmt: skip
 async def retry_dunning_now(

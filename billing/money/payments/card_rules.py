@@ -21,7 +21,7 @@ ATTEMPT_WINDOW: Final = timedelta(days=30)
 OF_THE_SUM: Final = frozenset({"amount_too_large", "amount_not_charged"})
 """Reasons that apply to every card; a bank transfer may still pay."""
 Untried = Literal["card_barred", "too_many_attempts", "debits_returned"]
-WORDS: Final[dict[Untried, str]] = {
+WORDS: Final[dict[str, str]] = {
     "card_barred": "its bank, or a dispute for fraud, forbids charges to this card: use another",
     "too_many_attempts": "the card was declined too often lately: use another",
     "debits_returned": "too many debits of this invoice failed: pay it by card",

@@ -43,7 +43,7 @@ async def test_a_renewal_too_large_for_a_card_is_paid_by_transfer(actors: Actors
 async def test_what_is_paid_first_is_not_asked_of_a_card(actors: Actors) -> None:
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
     pack = {"name": "All", "credits": "1000", "prices": {"USD": 100_000_000}}
-    plan = {"family": "app", "name": "All", "prices": {"month": {"USD": 100_000_000}}}
+    plan = {"family": "app", "name": "All", "prices": {"month": {"USD": 100_010_000}}}
     await actors.operate("PUT", "/admin/credit-packages/everything", pack)
     await actors.operate("PUT", "/admin/plans/everything", plan)
     try:
@@ -55,6 +55,9 @@ async def test_what_is_paid_first_is_not_asked_of_a_card(actors: Actors) -> None
         await customer.advance(days=1)
         assert (await customer.subscription())["status"] == "incomplete_expired"
         await customer.subscribed("basic")
+        for path in ("/billing/subscription", "/billing/subscription?dry_run=true"):
+            await customer.refused("AMOUNT_TOO_LARGE", "PUT", path, {"plan": "everything"})
+        assert (await customer.subscription())["pending_change"] is None
     finally:
         await actors.operate(
             "PUT", "/admin/credit-packages/everything", pack | {"is_active": False}

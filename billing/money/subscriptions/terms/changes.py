@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict
 from billing.matters.effects import Rows, Work
 from billing.money.discounts import transitions as discounts
@@ -46,7 +47,7 @@ def begin(
 
     The money balance pays first, if it may; a debt on it is charged with a draft that is too small
     for a card alone. Errors: PAYMENT_METHOD_REQUIRED, PAYMENT_METHOD_NOT_FOUND, CARD_DECLINED for a
-    barred card, CURRENCY_NOT_CHARGED for a bank account in another currency.
+    barred card, CURRENCY_NOT_CHARGED for a bank account in another currency, AMOUNT_TOO_LARGE.
     """
     subscription, at = subscription_of(w), w.facts.at
     by_transfer = invoice.collection == "send_invoice"
@@ -67,6 +68,7 @@ def begin(
     money = {"amount_cents": invoice.amount_due_minor, "currency": subscription.currency}
     announce(w, subscription, "change_begun", kind=kind, wanted=wanted, **money)
     if invoices.is_collectable(invoice) and not by_transfer:
+        demand_payable(invoice.remaining_minor, invoice.currency)
         flow, method_id = ("card", None) if paying.by_card else ("saved_card", _card(w, paying))
         payments.open_flow(w, Owed(w.rows, invoice.id), flow, method_id)
     return invoice

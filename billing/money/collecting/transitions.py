@@ -106,9 +106,17 @@ def _begin(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
     if card is None or refusal is not None:
         reason = refusal or "no_payment_method"
         payments.skip_attempt(w, owed, step.key, step.slot, reason)
+        if reason in card_rules.OF_THE_SUM:
+            _close_unopened(w, owed.live)
         w.result = f"skipped: {reason}"
         return outcomes.fail(w, owed, step.slot, reason, true_attempt=False)
     return _ask(w, owed, step, card.id)
+
+
+def _close_unopened(w: Work[CollectFacts], live: Payment | None) -> None:
+    """Close a payment that no card can make, so that its payer waits for none."""
+    if live is not None and live.status == "pending" and not live.opened:
+        payments.close_unpaid(w, live, "failed")
 
 
 def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Collected | None:

@@ -58,6 +58,10 @@ async def test_what_is_paid_first_is_not_asked_of_a_card(actors: Actors) -> None
         for path in ("/billing/subscription", "/billing/subscription?dry_run=true"):
             await customer.refused("AMOUNT_TOO_LARGE", "PUT", path, {"plan": "everything"})
         assert (await customer.subscription())["pending_change"] is None
+        other = await actors.customer()
+        await other.save_card()
+        begun = await other.subscribe("everything")
+        assert (begun["status"], begun["next_action"]) == ("incomplete", {"type": "none"})
     finally:
         await actors.operate(
             "PUT", "/admin/credit-packages/everything", pack | {"is_active": False}

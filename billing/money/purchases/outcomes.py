@@ -205,8 +205,9 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
         "taxes": tuple(TaxRate.model_validate(one) for one in asked.taxes),
     }
     late = _draft(w, row, invoice.issuer_id, late=True)
-    # Voiding the first one returned the balance that it had used.
-    late = invoices.use_balance(w, late) if invoice.balance_applied_minor else late
+    # Voiding the first one returned what the balance, or a transfer, had paid of it.
+    if invoice.balance_applied_minor or invoice.amount_paid_minor:
+        late = invoices.use_balance(w, late)
     return invoices.whole_steps(w, late)
 
 

@@ -210,7 +210,9 @@ async def test_a_payer_who_states_too_much_is_not_believed(customer: Customer) -
     assert await money(customer) == 0
 
 
-async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors: Actors) -> None:
+async def test_a_part_comes_back_when_the_purchase_expires_and_buys_with_the_rest(
+    actors: Actors,
+) -> None:
     customer = await actors.customer_on_clock()
     begun = await customer.buy("small", "manual")
     payment = await submit(customer, begun["invoice_id"])
@@ -219,6 +221,11 @@ async def test_a_part_that_was_paid_comes_back_when_the_purchase_expires(actors:
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert (await invoice_of(customer, begun["invoice_id"]))["status"] == "void"
     assert await money(customer) == 400
+    rest = await submit(customer, begun["invoice_id"])
+    await decide(customer, rest, "approve")
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await customer.credits() == 100
+    assert await money(customer) == 0
 
 
 async def test_a_transfer_that_nobody_reported_in_time_can_still_be_recorded(

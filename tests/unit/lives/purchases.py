@@ -263,7 +263,8 @@ class Buying:
             assert len(live) <= 1, "one collector per invoice"
         booked = sum(one.received_minor for one in self.rows.of(Payment) if one.settled_at)
         kept = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
-        on_invoices = sum(one.amount_paid_minor for one in found if one.status != "void")
+        on_invoices = sum(one.amount_paid_minor + one.balance_applied_minor for one in found
+                          if one.status != "void")  # fmt: skip
         lost = sum(one.amount_paid_minor for one in found if self.restored and one.voided_at is None
                    and one.status == "void")  # fmt: skip
         assert booked == on_invoices + kept + lost, "money is lost or made"

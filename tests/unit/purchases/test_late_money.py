@@ -94,6 +94,19 @@ def test_the_whole_price_is_granted_without_the_balance() -> None:
     assert buying.kept == BACK
 
 
+@pytest.mark.parametrize(("rest", "ends"), [(PRICE - APPLIED, "completed"), (1, "expired")])
+def test_two_transfers_buy_the_credits_together_also_if_it_expired_between_them(
+    rest: int, ends: str
+) -> None:
+    buying = Buying(flow="manual")
+    recorded(buying, APPLIED)
+    outcomes.end_unpaid(Work(buying.rows, buying.facts()), "expired")
+    recorded(buying, rest)
+    (purchase,), kept = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
+    assert purchase.status == ends
+    assert sum(one.amount_minor for one in kept) == (0 if ends == "completed" else APPLIED + rest)
+
+
 def test_a_tax_that_came_since_is_not_asked_for() -> None:
     buying = Ended()
     buying.balance = 0

@@ -82,15 +82,11 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     purchase = purchase_of(w)
     payment = refunds.mark_booked(w, payment)
     if purchase.status in ("completed", "refunded"):
-        invoice = w.rows.get(Invoice, purchase.invoice_id)
-        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
-        return purchase
+        return _keep(w, purchase, payment)
     if refunds.is_all_back(w.rows, payment):
         return end_unpaid(w, "failed", code=REFUNDED, message="the money went back to its payer")
     if _is_too_late(w, purchase, payment):
-        invoice = w.rows.get(Invoice, purchase.invoice_id)
-        invoices.keep_money(w, invoice, payment.id, payment.received_minor)
-        payments.announce(w, payment, "kept", invoice_status=invoice.status)
+        _keep(w, purchase, payment)
         discounts.release(w)
         return purchase
     invoice = _payable_invoice(w, purchase)
@@ -100,6 +96,14 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     done = _complete(w, purchase, invoice)
     invoices.receive(w, invoice, payment.received_minor)
     return done
+
+
+def _keep(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> Purchase:
+    """Add money that the purchase does not take to the money balance."""
+    invoice = w.rows.get(Invoice, purchase.invoice_id)
+    invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+    payments.announce(w, payment, "kept", invoice_status=invoice.status)
+    return purchase
 
 
 def _is_too_late(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> bool:

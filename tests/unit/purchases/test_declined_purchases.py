@@ -39,6 +39,7 @@ class Buying:
 
     def __init__(self, tax_category: str = "standard", flow: str = "saved_card") -> None:
         self.number = 100
+        self.told = list[str]()
         card = Method(
             id=CARD, account_id=ACCOUNT, stripe_payment_method_id="pm_1", chosen_at=BIRTH,
             created_at=BIRTH, is_default=True,
@@ -76,6 +77,7 @@ class Buying:
         while True:
             work = Work(self.rows, self.facts(answer))
             ENGINE.rules.transition(work, step)
+            self.told += [one.action for one in work.effects if isinstance(one, Announce)]
             if work.call is None:
                 return calls
             call: Call = work.call
@@ -267,6 +269,7 @@ def test_what_was_paid_twice_before_it_could_be_called_back_is_kept() -> None:
     buying.do("retire", [Outcome(kind="succeeded", intent_id="pi_1", received_minor=999)])
     (purchase,), (kept,) = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
     assert (purchase.status, kept.kind, kept.amount_minor) == ("completed", "unasked", 999)
+    assert buying.told[-1] == "payment.kept"
     assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 

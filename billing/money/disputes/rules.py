@@ -15,6 +15,10 @@ _STATES: Final[dict[str, DisputeState]] = {
 """Every other status of the provider means an open dispute."""
 
 
+ANSWERED: Final = ("warning_under_review", "under_review")
+"""Statuses of a dispute that the seller has answered: the bank decides."""
+
+
 def state_of(status: str, *, is_withdrawn: bool) -> DisputeState:
     """Return a dispute's state. One that is closed while its money is withdrawn is lost: the
     provider gave it to the payer.

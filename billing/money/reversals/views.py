@@ -6,6 +6,7 @@ from billing.core import ids
 from billing.core.money import show_money
 from billing.matters.agenda import head
 from billing.matters.effects import Rows, Work
+from billing.money.disputes.rules import ANSWERED
 from billing.money.disputes.schemas import Dispute
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.schemas import Refund
@@ -97,10 +98,11 @@ def _unfinished(rows: Rows, payment: Payment) -> GivingBack | None:
 
 
 def _answering(rows: Rows, payment: Payment) -> Answering | None:
-    """The dispute of this payment with the next reminder."""
+    """The unanswered dispute of this payment with the next reminder."""
+    asked = (one for one in rows.of(Dispute) if one.status not in ANSWERED)
     mine = (
         Answering(dispute=subject_of(one), due_at=one.evidence_due_at, reminders=one.reminders)
-        for one in rows.of(Dispute)
+        for one in asked
         if one.payment_id == payment.id and one.closed_at is None and one.evidence_due_at
     )
     due = [(at, one) for one in mine if (at := reminder_due(one.due_at, one.reminders)) is not None]

@@ -135,7 +135,8 @@ FAMILIES: Final = (
            " currency reason stripe_status evidence_due_at", (
         Kind("opened", "the payer's bank inquires about a payment, or withdraws it"),
         Kind("escalated", "an inquiry became a dispute: the money is withdrawn"),
-        Kind("evidence_due", "the evidence is due soon: sent three days and one day ahead"),
+        Kind("evidence_due", "the evidence is due soon and was not given yet: sent three days"
+             " and one day ahead"),
         Kind("won", "the money was returned, `balance_cents` of it stay on the money balance; if"
              " the dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
         Kind("lost", "the bank keeps the money"),

@@ -42,5 +42,19 @@ def test_a_dispute_that_is_heard_late_reminds_once_or_not_at_all(
         assert [one.name for one in open_steps(story)] == ["remind"], "the next one comes"
 
 
+@pytest.mark.parametrize("asks", ["warning_needs_response", "needs_response"])
+def test_of_a_dispute_that_is_answered_nobody_is_reminded(asks: str) -> None:
+    story = Story(1000, 0)
+    act(story, ("dispute", asks, None))
+    story.hear()
+    (row,) = story.rows.of(Dispute)
+    row = story.work().change(row, evidence_due_at=AT)
+    assert [one.name for one in open_steps(story)] == ["remind"]
+    row = story.work().change(row, status=asks.replace("needs_response", "under_review"))
+    assert open_steps(story) == []
+    story.work().change(row, status=asks)
+    assert [one.name for one in open_steps(story)] == ["remind"], "its bank asks again"
+
+
 def open_steps(story: Story) -> list[Step]:
     return transitions.RULES.agenda(transitions.RULES.view(story.rows, story.work().facts))

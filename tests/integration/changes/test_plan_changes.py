@@ -202,6 +202,22 @@ async def test_an_add_on_that_the_new_plan_has_not_ends_with_the_period(actors: 
     assert await charged(customer) == [1900, 700, 3000, 4900]
 
 
+async def test_an_add_on_that_ends_with_the_period_does_so_though_it_is_named(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await choose(customer, ai_500=1)
+    await change(customer, plan="pro")
+    before = await told(customer, "add_ons_chosen")
+    more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
+    await customer.refused("ADD_ON_NOT_FOUND", "PUT", PATH, more)
+    named = await choose(customer, ai_500=1)
+    assert [one["quantity_next_period"] for one in named["add_ons"]] == [0]
+    assert await told(customer, "add_ons_chosen") == before
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1900, 700, 3000, 4900]
+
+
 async def test_a_plan_and_its_add_ons_are_one_change(actors: Actors) -> None:
     customer = await begun(actors, "pro")
     await customer.advance(to=LATER)

@@ -6,7 +6,7 @@ and in a pause an increase costs and gives nothing yet: the next period bills it
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -100,11 +100,15 @@ def choose(
     plan = w.facts.plan_of(w.rows)
     demand_known(plan, wanted, owned)
     fewer_now = when == "now"
-    if _is_unchanged(owned, wanted, fewer_now=fewer_now):
+    sold = {one.key for one in plan.add_ons}
+    # Any other ends with the period, though it is named.
+    lasting = {key: quantity for key, quantity in wanted.items() if key in sold}
+    removes = fewer_now and _is_fewer(owned, wanted)
+    if _is_unchanged(owned, lasting) and not removes:
         scheduling.cancel(w, "the add-ons stay as they are", "add_ons")
         return wake(w)
     more = [one.add_on for one in items.more(w, plan, wanted)]
-    moves = bool(more) or (fewer_now and _is_fewer(owned, wanted))
+    moves = bool(more) or removes
     later = when == "period_end" and reply == "yes" and subscription.status != "trialing"
     if moves and not later:
         reply = demand(subscription.status, "change_up")
@@ -112,7 +116,7 @@ def choose(
     change_rows.demand_none(w.rows)
     if more and later:
         items.keep(w)
-        scheduling.schedule(w, paying.change_id, "add_ons", dict(wanted))
+        scheduling.schedule(w, paying.change_id, "add_ons", lasting)
     elif moves and reply == "yes" and subscription.status != "trialing":
         _charge(w, wanted, paying, as_of or w.facts.at, fewer_now=fewer_now)
     else:
@@ -120,24 +124,27 @@ def choose(
         items.choose(w, wanted, fewer_now=fewer_now)
         cycles.follow(w)
         pauses.forfeit_cycle(w)
-        announce(w, subscription, "add_ons_chosen", add_ons=dict(wanted))
+        announce(w, subscription, "add_ons_chosen", add_ons=lasting)
     return wake(w)
 
 
-def _is_unchanged(owned: Mapping[str, Item], wanted: Mapping[str, int], *, fewer_now: bool) -> bool:
-    """True if these are the lasting add-ons already, and none must be reduced now."""
-    stay = {key: item.lasting for key, item in owned.items() if item.lasting}
-    return wanted == stay and not (fewer_now and _is_fewer(owned, wanted))
+def _is_unchanged(owned: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
+    """True if these are the lasting add-ons already."""
+    return wanted == {key: item.lasting for key, item in owned.items() if item.lasting}
 
 
 def _is_fewer(owned: Mapping[str, Item], wanted: Mapping[str, int]) -> bool:
     return any(wanted.get(key, 0) < item.quantity for key, item in owned.items())
 
 
-def demand_known(plan: Plan, wanted: Mapping[str, int], owned: Collection[str]) -> None:
-    """Error: ADD_ON_NOT_FOUND."""
-    known = {one.key for one in plan.add_ons}.union(owned)
-    if unknown := sorted(wanted.keys() - known):
+def demand_known(plan: Plan, wanted: Mapping[str, int], owned: Mapping[str, Item]) -> None:
+    """Refuse add-ons that the plan does not have, beyond those of before that end with the period.
+
+    Error: ADD_ON_NOT_FOUND.
+    """
+    have = {key: item.quantity for key, item in owned.items()}
+    sold = {one.key for one in plan.add_ons}
+    if unknown := sorted(key for key in wanted.keys() - sold if wanted[key] > have.get(key, 0)):
         raise NotFound("ADD_ON_NOT_FOUND", f"plan {plan.key} has no add-on {unknown[0]!r}")
 
 

@@ -50,7 +50,7 @@ def _demand_sold(
 ) -> None:
     """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
     own = plan.id == subscription_of(w).plan_id
-    add_ons.demand_known(plan, wanted, items.owned(w) if own else ())
+    add_ons.demand_known(plan, wanted, items.owned(w) if own else {})
     asked = [one for one in plan.add_ons if one.key in wanted]
     add_ons.demand_offered(w, plan, interval, asked)
 

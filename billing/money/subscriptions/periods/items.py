@@ -123,18 +123,21 @@ def choose(
 ) -> None:
     """Set exactly these add-ons: more from now on, fewer from the next period or at once.
 
-    An item that the plan now sells on other terms is replaced.
+    An item that the plan now sells on other terms is replaced; one that it does not sell
+    ends with the period.
     """
-    found = more(w, w.facts.plan_of(w.rows), wanted)
+    plan = w.facts.plan_of(w.rows)
+    found = more(w, plan, wanted)
     anew = {one.add_on.key for one in found if not one.have}
+    staying = owned_on_terms(w, plan.add_ons)
     for key, item in owned(w).items():
         want = wanted.get(key, 0)
         if key in anew or (fewer_now and not want):
             w.remove(item)
-        elif want >= item.quantity or not fewer_now:
-            w.change(item, next_quantity=want if want < item.quantity else None)
-        else:
-            w.change(item, quantity=want, next_quantity=None)
+            continue
+        quantity = min(want, item.quantity) if fewer_now else item.quantity
+        lasting = want if key in staying else 0
+        w.change(item, quantity=quantity, next_quantity=lasting if lasting < quantity else None)
     for add_on, _, want in found:
         _put(w, add_on, want)
 

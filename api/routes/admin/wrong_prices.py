@@ -158,7 +158,9 @@ async def _undo(
         put = await service.put_on_sale(connection, mistake)
         query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
         page = await paginate(connection, query, keys, asked, _line)
-        found = await price_moves.to_undo(connection, mistake.wrong, AT_ONCE + 1, after)
+        found = await price_moves.to_undo(
+            connection, mistake.wrong, mistake.right, AT_ONCE + 1, after
+        )
     if dry_run and asked.cursor is not None and after is None:
         found = []  # a dry run moves nobody: the first page has listed them
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
@@ -196,9 +198,10 @@ async def _give_back(
 
 
 async def _moves(call: Call, found: list[Move], mistake: Mistake, *, dry_run: bool) -> list[Move]:
-    verb = partial(price_moves.undo, wrong=mistake.wrong.id, reason=mistake.reason)
-    about = PlanWish(plan=mistake.wrong.key, though_closed=True)
-    return found if dry_run else [one for one in found if await move(call, one, verb, about)]
+    verb = partial(
+        price_moves.undo, wrong=mistake.wrong.id, right=mistake.right, reason=mistake.reason
+    )
+    return found if dry_run else [one for one in found if await move(call, one, verb, PlanWish())]
 
 
 def _line(row: Any) -> InvoiceLine:

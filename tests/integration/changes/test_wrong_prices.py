@@ -21,6 +21,7 @@ TERMS: Any = {
     "monthly_credits": 100, "prices": {"month": {"USD": 1000}},
 }  # fmt: skip
 WRONG: Any = TERMS | {"prices": {"month": {"USD": 3000}}}
+DEARER: Any = {"month": {"USD": 1500}}
 BODY: Any = {
     "currency": "USD", "wrong_version": 2, "right_version": 1, "reason": "a slip of the pen",
 }  # fmt: skip
@@ -213,6 +214,46 @@ async def test_a_plan_chosen_for_later_at_a_price_too_low_keeps_it_for_that_peri
     assert (await chose.subscription())["amount_cents"] == 10
     (moved,) = (await undo(actors, plan="slip-low"))["moves"]
     assert (moved["account_id"], moved["price_cents"]) == (chose.id, 1000)
+
+
+@pytest.mark.parametrize("sold", ["nothing", "another"])
+async def test_the_right_price_comes_though_the_wrong_one_is_off_sale_already(
+    actors: Actors, sold: str
+) -> None:
+    plan = f"slip-{sold}"
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
+    paid, chose = await begun(actors, plan), await begun(actors, "pro")
+    await change(chose, plan=plan, when="period_end")
+    after = {"nothing": {"prices": {}, "is_active": False}, "another": WRONG | {"prices": DEARER}}
+    await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", TERMS | after[sold])
+
+    foreseen = await undo(actors, plan=plan, dry_run=True)
+    done = await undo(actors, plan=plan)
+
+    assert (done["put_on_sale"], done["moves"]) == (False, foreseen["moves"])
+    assert [(one["account_id"], one["price_cents"]) for one in done["moves"]] == [
+        (paid.id, 1000), (chose.id, 1000),
+    ]  # fmt: skip
+    assert (await undo(actors, plan=plan))["moves"] == [], "the customer hears of it once"
+    for one in (paid, chose):
+        await one.advance(to=RENEWAL)
+    assert [(await one.subscription())["amount_cents"] for one in (paid, chose)] == [1000, 1000]
+
+
+async def test_a_plan_chosen_with_a_wrong_minimum_has_the_right_one_then(actors: Actors) -> None:
+    slip = {"month": {"USD": {"amount_minor": 1000, "minimum_minor": 100_000}}}
+    for terms in (TERMS, TERMS | {"prices": slip}):
+        await actors.operate("PUT", f"/admin/plans/slip-least{MEANT}", terms)
+    chose = await begun(actors, "pro")
+    await change(chose, plan="slip-least", when="period_end")
+    foreseen = await undo(actors, plan="slip-least", dry_run=True)
+    done = await undo(actors, plan="slip-least")
+    assert [one["account_id"] for one in done["moves"]] == [chose.id]
+    assert done["moves"] == foreseen["moves"]
+    assert (await undo(actors, plan="slip-least"))["moves"] == []
+    await chose.advance(to=RENEWAL)
+    assert (await chose.subscription())["minimum_cents"] is None
 
 
 @pytest.mark.parametrize("chose", [True, False])

@@ -127,7 +127,9 @@ def test_what_is_scheduled_comes_with_the_money_of_the_resumption_that_charges_i
     for verb in (
         partial(running.call_off, change_id=planned.id),
         partial(price_moves.move, reason="prices of 2028"),
-        partial(price_moves.undo, wrong=planned.id, reason="a slip"),
+        partial(
+            price_moves.undo, wrong=planned.id, right=player.prices["pro", "year"], reason="a slip"
+        ),
     ):
         with pytest.raises(Conflict, match="awaiting payment"):
             player.do(verb)

@@ -48,20 +48,22 @@ _SUBSCRIBERS: Final = Prepared(
         LEFT JOIN subscription_changes c
             ON c.subscription_id = s.id AND c.kind = 'price' AND c.status = 'scheduled'
         JOIN prices o ON o.id = coalesce((c.terms ->> 'price_id')::uuid, s.price_id)
-        JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key AND n.is_current
+        JOIN prices n ON n.kind = 'plan' AND n.key = s.plan_key
             AND (n.currency, n.interval_unit, n.interval_count)
                 = (s.currency, s.interval_unit, s.interval_count)
+            -- The right price counts though another one, or none, is on sale.
+            AND CASE WHEN CAST(:right AS uuid) IS NULL THEN n.is_current ELSE n.id = :right END
         -- Another version of an equal price is no news.
         WHERE (o.amount_minor, o.minimum_minor) IS DISTINCT FROM (n.amount_minor, n.minimum_minor)
-          AND (CAST(:price_id AS uuid) IS NULL
-               OR :price_id IN (s.price_id, (c.terms ->> 'price_id')::uuid))
-          -- A price that was agreed with the account stays.
+          AND (CAST(:wrong AS uuid) IS NULL
+               OR :wrong IN (s.price_id, (c.terms ->> 'price_id')::uuid))
+          -- A price that was agreed with the account stays, or comes.
           AND NOT EXISTS (
               SELECT FROM contracts a
               WHERE a.account_id = s.account_id AND a.terms -> 'prices'
                   @> jsonb_build_array(jsonb_build_object('price_id', s.price_id)))
           AND (s.status IN ('trialing', 'active', 'past_due')
-               OR s.status IN ('paused', 'unpaid') AND CAST(:price_id AS uuid) IS NOT NULL)
+               OR s.status IN ('paused', 'unpaid') AND CAST(:wrong AS uuid) IS NOT NULL)
         ORDER BY s.id LIMIT :most
     )
     SELECT w.reached, m.*
@@ -79,17 +81,15 @@ _CHOOSERS: Final = Prepared(
                (c.terms ->> 'quantity')::bigint AS quantity
         FROM subscription_changes c
         WHERE c.kind = 'plan' AND c.status = 'scheduled' AND c.subscription_id > :after
-          AND (c.terms ->> 'price_id')::uuid = :price_id
+          AND (c.terms ->> 'price_id')::uuid = :wrong
     )
     SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
            c.unit_minor * c.quantity AS before_minor, n.amount_minor * c.quantity AS after_minor
+               coalesce((c.terms ->> 'minimum_minor')::bigint, 0) AS minimum_minor,
     FROM chosen c
-    JOIN subscriptions s ON s.id = c.subscription_id AND s.price_id <> :price_id
-    JOIN prices w ON w.id = :price_id
-    JOIN prices n ON n.kind = 'plan' AND n.key = w.key AND n.is_current
-        AND (n.currency, n.interval_unit, n.interval_count)
-            = (w.currency, w.interval_unit, w.interval_count)
-    WHERE n.amount_minor < c.unit_minor
+    JOIN subscriptions s ON s.id = c.subscription_id AND s.price_id <> :wrong
+    JOIN prices n ON n.id = :right
+    WHERE (n.amount_minor, coalesce(n.minimum_minor, 0)) < (c.unit_minor, c.minimum_minor)
     ORDER BY s.id LIMIT :most
     """
     )
@@ -112,20 +112,22 @@ async def to_move(
     plan: str,
     most: int,
     *,
-    price_id: UUID | None = None,
+    wrong: UUID | None = None,
+    right: UUID | None = None,
     after: UUID | None,
 ) -> list[Move]:
     """Find up to `most` subscribers to move, by id, after the id `after`.
 
-    Without `price_id`: those whose price is not the plan's current amount and who were not notified
-    of it. With `price_id`: only those who have this price or were notified of it, even if they are
-    paused or unpaid. Needs a connection that may see every account's.
+    Without prices: those whose price is not the plan's current amount and who were not notified
+    of it. With prices: only those who have the wrong one or were notified of it and do not come to
+    the right one, even if they are paused or unpaid. Needs a connection that may see every
+    account's.
     """
     found: list[Move] = []
     place: UUID | None = after or UUID(int=0)
     while place is not None and len(found) < most:
         rows = await _SUBSCRIBERS.all(
-            connection, plan=plan, most=most, price_id=price_id, after=place, walked=WALKED
+            connection, plan=plan, most=most, wrong=wrong, right=right, after=place, walked=WALKED
         )
         place = rows[0]["reached"]
         moving = [{name: row[name] for name in Move.model_fields} for row in rows]
@@ -134,23 +136,22 @@ async def to_move(
 
 
 async def to_undo(
-    connection: AsyncConnection, wrong: Price, most: int, after: UUID | None
+    connection: AsyncConnection, wrong: Price, right: Price, most: int, after: UUID | None
 ) -> list[Move]:
     """Find up to `most` subscribers who have the wrong price, were notified of it, or chose it for
-    a later period although the current one is lower; by id, after the id `after`.
+    a later period although the right one is lower; by id, after the id `after`.
 
     Needs a connection that may see every account's.
     """
-    found = await to_move(connection, wrong.key, most, price_id=wrong.id, after=after)
-    chose = await _CHOOSERS.all(
-        connection, price_id=wrong.id, after=after or UUID(int=0), most=most
-    )
+    named = {"wrong": wrong.id, "right": right.id}
+    found = await to_move(connection, wrong.key, most, **named, after=after)
+    chose = await _CHOOSERS.all(connection, **named, after=after or UUID(int=0), most=most)
     found += map(Move.model_validate, chose)
     return sorted(found, key=lambda one: one.id)[:most]
 
 
-def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscription:
-    """Move a subscriber off a wrong price, or give the current one to a change that chose it.
+def undo(w: Work[SubscriptionFacts], *, wrong: UUID, right: Price, reason: str) -> Subscription:
+    """Move a subscriber to the right price, or give it to a change that chose the wrong one.
 
     Errors: those of `move`; PRICE_NOT_OFFERED also if it has left the wrong price meanwhile.
     """
@@ -158,15 +159,14 @@ def undo(w: Work[SubscriptionFacts], *, wrong: UUID, reason: str) -> Subscriptio
         demand(subscription_of(w).status, "change_down")
     change_rows.demand_no_resumption(w.rows)
     if wrong in (subscription_of(w).price_id, _price_of(change_rows.scheduled(w.rows, "price"))):
-        return _schedule(w, reason)
+        return _schedule(w, right, reason)
     change = change_rows.scheduled(w.rows, "plan")
     if change is None or _price_of(change) != wrong:
         raise Conflict("PRICE_NOT_OFFERED")
     chosen = change.new_terms
-    price = _sold(w, chosen.interval)
-    if price is None or price.amount_minor >= chosen.unit_minor:
+    terms = chosen.model_copy(update=new_terms.of_price(right))
+    if _cost(terms) >= _cost(chosen):
         raise Conflict("PRICE_NOT_OFFERED")
-    terms = chosen.model_copy(update=new_terms.of_price(price))
     w.change(change, terms=terms.model_dump(mode="json"))
     _give_notice(w, chosen, terms, subscription_of(w).current_period_end, reason)
     return wake(w)
@@ -179,19 +179,21 @@ def move(w: Work[SubscriptionFacts], *, reason: str) -> Subscription:
     """
     demand(subscription_of(w).status, "change_down")
     change_rows.demand_no_resumption(w.rows)
-    return _schedule(w, reason)
+    price = _sold(w, subscription_of(w).interval)
+    if price is None:
+        raise Conflict("PRICE_NOT_OFFERED")
+    return _schedule(w, price, reason)
 
 
-def _schedule(w: Work[SubscriptionFacts], reason: str) -> Subscription:
+def _schedule(w: Work[SubscriptionFacts], price: Price, reason: str) -> Subscription:
     subscription = subscription_of(w)
-    price = _sold(w, subscription.interval)
-    if price is None or agreements.is_agreed(w):
+    if agreements.is_agreed(w):
         raise Conflict("PRICE_NOT_OFFERED")
     terms, scheduled = new_terms.at_price(w, price), change_rows.scheduled(w.rows, "price")
     comes = new_terms.of_now(w) if scheduled is None else scheduled.new_terms
-    if _is_equal(terms, comes):
+    if _cost(terms) == _cost(comes):
         raise Conflict("PRICE_NOT_OFFERED")
-    if _is_equal(terms, new_terms.of_now(w)):
+    if _cost(terms) == _cost(new_terms.of_now(w)):
         scheduling.cancel(w, "the price stays as it is", "price")
         return wake(w)
     scheduling.schedule(w, w.facts.new_id(), "price", scheduling.shown_price(terms), terms)
@@ -203,8 +205,9 @@ def _price_of(change: SubscriptionChange | None) -> UUID | None:
     return change.new_terms.price_id if change is not None else None
 
 
-def _is_equal(one: Terms, other: Terms) -> bool:
-    return (one.unit_minor, one.minimum_minor) == (other.unit_minor, other.minimum_minor)
+def _cost(terms: Terms) -> tuple[int, int]:
+    """Return the price of a seat, then the minimum of a period, as they are compared."""
+    return terms.unit_minor, terms.minimum_minor or 0
 
 
 def _sold(w: Work[SubscriptionFacts], interval: Interval) -> Price | None:

@@ -34,11 +34,12 @@ PriceKey = tuple[Literal["plan", "pack"], str, str, Interval | None]
 
 @dataclass(frozen=True)
 class Held:
-    """Open subscriptions that pay the same for a seat, and their seats."""
+    """Open subscriptions that pay the same for a seat and at least, and their seats."""
 
     unit_minor: int
     subscriptions: int
     seats: int
+    minimum_minor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,11 @@ class Sold:
         """The number of open subscriptions."""
         return sum(one.subscriptions for one in self.held)
 
-    def but(self, unit_minor: int | None) -> "Sold":
-        """Return the subscriptions that pay another price for a seat."""
-        return Sold(tuple(one for one in self.held if one.unit_minor != unit_minor))
+    def but(self, price: PriceSpec) -> "Sold":
+        """Return the subscriptions that have another price for a seat, or another minimum."""
+        terms = (price.amount_minor, price.minimum_minor)
+        others = (one for one in self.held if (one.unit_minor, one.minimum_minor) != terms)
+        return Sold(tuple(others))
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class PriceChange:
     @property
     def kept(self) -> Sold:
         """The subscriptions that keep a price other than the new one."""
-        return self.sold.but(self.new.amount_minor if self.new else None)
+        return self.sold.but(self.new) if self.new else self.sold
 
     @property
     def period_minor(self) -> int:
@@ -145,8 +148,7 @@ class PriceChange:
         """For people: `price of plan pro per month: 49.00 USD → 59.00 USD; …`."""
         kind, key, currency, interval = self.key
         every = f" per {rules.show_interval(interval)}" if interval else ""
-        old = show_money(self.old.amount_minor, currency) if self.old else "none"
-        new = show_money(self.new.amount_minor, currency) if self.new else "none"
+        old, new = _shown(self.old, currency), _shown(self.new, currency)
         kept = self.kept.subscriptions
         words = f"price of {kind} {key}{every}: {old} → {new}{_kept(kept)}"
         if kept and self.new:
@@ -303,6 +305,16 @@ def _compare_prices(
 
 def _price_terms(price: Price | PriceSpec) -> tuple[int, int | None, str | None]:
     return price.amount_minor, price.minimum_minor, price.stripe_price_id
+
+
+def _shown(price: Price | PriceSpec | None, currency: str) -> str:
+    """Return a price with its minimum, for people."""
+    if price is None:
+        return "none"
+    amount = show_money(price.amount_minor, currency)
+    if price.minimum_minor is None:
+        return amount
+    return f"{amount}, at least {show_money(price.minimum_minor, currency)}"
 
 
 def _retired(wanted: CatalogSpec, current: Current) -> list[Change]:

@@ -79,7 +79,9 @@ async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
     """
     sub, item = subscriptions.c, subscription_items.c
     unit = func.coalesce(item.amount_minor, sub.amount_minor)
-    parts = (sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, unit)
+    parts = (
+        sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, unit, sub.minimum_minor
+    )  # fmt: skip
     seats = func.sum(func.coalesce(item.quantity, 1))
     rows = await connection.execute(
         select(*parts, func.count(), seats)
@@ -90,8 +92,8 @@ async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
         .order_by(*parts)
     )
     found: dict[PriceKey, Sold] = {}
-    for plan, currency, every, count, unit_minor, number, held in rows:
+    for plan, currency, every, count, unit_minor, least, number, held in rows:
         key: PriceKey = ("plan", plan, currency, Interval(unit=every, count=count))
         before = found.get(key, Sold())
-        found[key] = Sold((*before.held, Held(unit_minor, number, int(held))))
+        found[key] = Sold((*before.held, Held(unit_minor, number, int(held), least)))
     return found

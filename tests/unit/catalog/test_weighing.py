@@ -1,5 +1,6 @@
 """A change of the catalog says whom it touches, and which of its steps are too large."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -250,6 +251,17 @@ def test_who_already_pays_the_new_price_keeps_nothing() -> None:
         "price of plan pro per month: 4.90 USD → 49.00 USD; 1 open subscription keeps its own"
         " (44.10 USD per month if they moved)"
     )
+
+
+def test_a_minimum_is_shown_and_kept_with_its_price() -> None:
+    change = priced(4900, 4900, Held(4900, 2, 2), Held(4900, 1, 1, 490_000))
+    with_minimum = replace(change, new=PriceSpec(amount_minor=4900, minimum_minor=490_000))
+    assert with_minimum.words == (
+        "price of plan pro per month: 49.00 USD → 49.00 USD, at least 4900.00 USD;"
+        " 2 open subscriptions keep theirs (0.00 USD per month if they moved)"
+    )
+    (said,) = weighing.touched([with_minimum])
+    assert said.startswith("USD per month: 2 open subscriptions keep another price")
 
 
 def test_what_customers_do_meanwhile_makes_no_other_change_of_it() -> None:

@@ -239,6 +239,17 @@ async def test_a_preview_names_the_limits_of_the_new_plan_that_use_is_over(actor
     assert await over(plan="free") == blocked[1:]
 
 
+async def test_a_preview_in_a_trial_names_the_limits_that_hold_at_once(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe("pro", trial=True)
+    await use(customer, "700")
+    seen = await preview(customer, plan="basic")
+    (over,) = seen["over_limits"]
+    assert (over["meter"], over["used"], over["included"]) == ("ai_responses", "700.00", "500.00")
+    assert (await preview(customer, plan="pro"))["over_limits"] == []
+
+
 async def test_what_comes_next_after_a_plan_without_a_price_has_no_use_of_it(
     actors: Actors,
 ) -> None:

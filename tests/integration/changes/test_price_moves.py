@@ -10,7 +10,7 @@ from tests.integration.actors import API, Actors
 from tests.integration.api_app import Api
 from tests.integration.arrears.contract_terms import agree
 from tests.integration.arrears.overage_uses import START
-from tests.integration.changes.chosen_plans import PATH, RENEWAL, begun
+from tests.integration.changes.chosen_plans import PATH, RENEWAL, begun, told
 from tests.integration.money_seen import charged
 
 TERMS: Any = {
@@ -125,6 +125,26 @@ async def test_who_has_a_contract_without_a_price_of_its_own_moves_too(actors: A
     done = await actors.operate("POST", f"{path}/move-subscribers", REASON, status=200)
 
     assert [one["account_id"] for one in done["moves"]] == [limited.id]
+
+
+async def test_whose_next_period_has_an_agreed_price_is_told_of_no_other(actors: Actors) -> None:
+    path = "/admin/plans/mover-agreeing"
+    await actors.operate("PUT", path, TERMS)
+    customer = await begun(actors, "mover-agreeing")
+    own = {"plan": "mover-agreeing", "interval": "month", "currency": "USD", "amount_cents": 900}
+    await agree(customer, prices=[own])
+    await actors.operate("PUT", path, TERMS | {"prices": {"month": {"USD": 1200}}})
+
+    seen, done = [
+        await actors.operate("POST", f"{path}/move-subscribers{query}", REASON, status=200)
+        for query in ("?dry_run=true", "")
+    ]
+
+    assert (seen["moves"], done["moves"]) == ([], [])
+    assert (await customer.subscription())["scheduled_changes"] == []
+    await customer.advance(to=RENEWAL)
+    assert await charged(customer) == [1000, 900]
+    assert await told(customer, "price_changes") == await told(customer, "price_changed") == []
 
 
 async def test_moving_goes_on_behind_who_was_moved(

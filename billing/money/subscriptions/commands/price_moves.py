@@ -60,8 +60,15 @@ _SUBSCRIBERS: Final = Prepared(
           -- A price that was agreed with the account stays, or comes.
           AND NOT EXISTS (
               SELECT FROM contracts a
-              WHERE a.account_id = s.account_id AND a.terms -> 'prices'
-                  @> jsonb_build_array(jsonb_build_object('price_id', s.price_id)))
+              WHERE a.account_id = s.account_id
+                AND (a.terms -> 'prices'
+                         @> jsonb_build_array(jsonb_build_object('price_id', s.price_id))
+                     OR s.current_period_end >= a.effective_from
+                        AND s.current_period_end < coalesce(a.effective_to, 'infinity')
+                        AND a.terms -> 'prices' @> jsonb_build_array(jsonb_build_object(
+                            'plan', s.plan_key, 'currency', s.currency,
+                            'interval', jsonb_build_object(
+                                'unit', s.interval_unit, 'count', s.interval_count)))))
           AND (s.status IN ('trialing', 'active', 'past_due')
                OR s.status IN ('paused', 'unpaid') AND CAST(:wrong AS uuid) IS NOT NULL)
         ORDER BY s.id LIMIT :most
@@ -78,6 +85,7 @@ _CHOOSERS: Final = Prepared(
         """
     WITH chosen AS MATERIALIZED (
         SELECT c.subscription_id, (c.terms ->> 'unit_minor')::bigint AS unit_minor,
+               coalesce((c.terms ->> 'minimum_minor')::bigint, 0) AS minimum_minor,
                (c.terms ->> 'quantity')::bigint AS quantity
         FROM subscription_changes c
         WHERE c.kind = 'plan' AND c.status = 'scheduled' AND c.subscription_id > :after
@@ -85,7 +93,6 @@ _CHOOSERS: Final = Prepared(
     )
     SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
            c.unit_minor * c.quantity AS before_minor, n.amount_minor * c.quantity AS after_minor
-               coalesce((c.terms ->> 'minimum_minor')::bigint, 0) AS minimum_minor,
     FROM chosen c
     JOIN subscriptions s ON s.id = c.subscription_id AND s.price_id <> :wrong
     JOIN prices n ON n.id = :right

@@ -76,9 +76,7 @@ def leave(w: Work[SubscriptionFacts]) -> None:
 
 def needs_card(w: Work[SubscriptionFacts]) -> bool:
     """True if a card pays the next period, under the contract in force then."""
-    subscription = subscription_of(w)
-    contract = _new_at(w, subscription.current_period_end)
-    terms = contract.terms if contract is not None else ContractTerms()
+    subscription, terms = subscription_of(w), _coming_terms(w)
     agreed = terms.price_of(subscription.plan_key, subscription.interval, subscription.currency)
     due_minor = items.next_period_price(w.rows, agreed.amount_minor if agreed is not None else None)
     is_due = due_minor > 0 or (agreed or subscription).minimum_minor is not None
@@ -86,9 +84,13 @@ def needs_card(w: Work[SubscriptionFacts]) -> bool:
 
 
 def is_agreed(w: Work[SubscriptionFacts]) -> bool:
-    """True if the current price is one of a contract, though it may have ended."""
+    """True if the current price is one of a contract, though it may have ended, or if the next
+    period has one.
+    """
+    own = subscription_of(w)
     known = (one for contract in w.facts.contracts for one in contract.terms.prices)
-    return any(one.price_id == subscription_of(w).price_id for one in known)
+    comes = _coming_terms(w).price_of(own.plan_key, own.interval, own.currency)
+    return comes is not None or any(one.price_id == own.price_id for one in known)
 
 
 def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offered]:
@@ -151,6 +153,12 @@ def extended(before: Subscription, after: Subscription, days: int) -> dict[str, 
         }
     )
     return {"commitment": moved.model_dump(mode="json")}
+
+
+def _coming_terms(w: Work[SubscriptionFacts]) -> ContractTerms:
+    """Return the terms of the contract that comes with the next period; without one none."""
+    contract = _new_at(w, subscription_of(w).current_period_end)
+    return contract.terms if contract is not None else ContractTerms()
 
 
 def _new_at(w: Work[SubscriptionFacts], at: datetime) -> Contract | None:

@@ -14,7 +14,7 @@ from billing.core.periods import Interval
 
 EarlyEnd = Literal["charge", "forgive"]
 """The rule for the missing amount when a subscription ends before its commitment."""
-Lost = Literal["prices", "commitment"]
+Lost = Literal["prices", "commitment", "limits"]
 """A part of a contract that is in another currency than its account's."""
 
 
@@ -39,15 +39,20 @@ class CommitmentTerms(Frozen):
 
 
 def lost_in(
-    currency: str, priced_in: Collection[str], commitment: CommitmentTerms | None
+    currency: str,
+    priced_in: Collection[str],
+    commitment: CommitmentTerms | None,
+    limits: Collection[Limit],
 ) -> Lost | None:
     """Return what of a contract would never count for an account of this currency: its prices, if
-    none is in it, or its commitment.
+    none is in it, its commitment, or the overage of a limit, which would block instead.
     """
     if priced_in and currency not in priced_in:
         return "prices"
     if commitment is not None and commitment.currency != currency:
         return "commitment"
+    if any(one.then == "overage" and currency not in one.prices for one in limits):
+        return "limits"
     return None
 
 
@@ -84,7 +89,8 @@ class ContractTerms(Frozen):
 
     def lost_in(self, currency: str) -> Lost | None:
         """Return what would never count for an account of this currency; None: all would."""
-        return lost_in(currency, [one.currency for one in self.prices], self.commitment)
+        priced_in = [one.currency for one in self.prices]
+        return lost_in(currency, priced_in, self.commitment, self.limits)
 
 
 class Contract(Frozen):

@@ -49,8 +49,8 @@ async def put(
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
     ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, for
     two prices of one plan, interval and currency, for an interval that does not fit the plan's
-    allowance cycles, for prices or a commitment in another currency than the account's, and for
-    prices in another one than the commitment; CONTRACT_SOLD.
+    allowance cycles, for prices, a commitment or overage in another currency than the account's,
+    and for prices or overage in another one than the commitment; CONTRACT_SOLD.
     """
     pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
@@ -81,17 +81,20 @@ async def put(
 
 
 def _demand_counted(pays_in: str | None, wanted: NewContract) -> None:
-    """Refuse a contract whose prices or commitment would never count for an account that `pays_in`
-    this currency; None: it has none yet, and will have that of the commitment.
+    """Refuse a contract of which something would never count for an account that `pays_in` this
+    currency; None: it has none yet, and will have that of the commitment, or else of a price.
     """
-    committed, why = wanted.commitment, f"the account pays in {pays_in}"
-    if pays_in is None:
-        if committed is None:
-            return
-        pays_in, why = committed.currency, f"the commitment is in {committed.currency}"
-    lost = lost_in(pays_in, [one.currency for one in wanted.prices], committed)
-    if lost is not None:
-        raise wrong_field(lost, why)
+    priced_in, committed = [one.currency for one in wanted.prices], wanted.commitment
+    if pays_in is not None:
+        currencies, why = [pays_in], "the account pays in"
+    elif committed is not None:
+        currencies, why = [committed.currency], "the commitment is in"
+    else:
+        currencies, why = priced_in, "a price is in"
+    for currency in currencies:
+        lost = lost_in(currency, priced_in, committed, wanted.limits)
+        if lost is not None:
+            raise wrong_field(lost, f"{why} {currency}")
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Contract:

@@ -86,3 +86,34 @@ async def test_prices_in_another_currency_than_the_commitment_are_refused(actors
     path, body = f"/admin/accounts/{customer.id}/contract", {"prices": [PRICE]}
     refused = await actors.operate("PUT", path, body | {"commitment": COMMITTED}, status=422)
     assert "the commitment is in EUR" in str(refused["errors"])
+
+
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        ({"prices": [EUROS]}, "a price is in EUR"),
+        ({"prices": [PRICE, EUROS]}, "a price is in EUR"),
+        ({"prices": [], "commitment": COMMITTED}, "the commitment is in EUR"),
+    ],
+    ids=["price", "prices", "least"],
+)
+async def test_overage_that_is_agreed_has_a_price_in_what_the_account_will_pay_in(
+    actors: Actors, terms: Json, why: str
+) -> None:
+    """It was agreed, and blocked use beyond the limit."""
+    customer = await actors.customer_on_clock(START)
+    in_usd = {"included": "10", "then": "overage", "prices": {"USD": "0.005"}}
+    path = f"/admin/accounts/{customer.id}/contract"
+    body = terms | {"limits": {"ai_responses": in_usd}}
+    refused = await actors.operate("PUT", path, body, status=422)
+    assert [(one["field"], one["message"]) for one in refused["errors"]] == [("limits", why)]
+    both = in_usd | {"prices": {"USD": "0.005", "EUR": "0.005"}}
+    await agree(customer, **terms, limits={"ai_responses": both})
+
+
+async def test_an_order_in_which_agreed_overage_would_block_is_refused(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    in_usd = {"included": "10", "then": "overage", "prices": {"USD": "0.005"}}
+    await agree(customer, prices=[], limits={"ai_responses": in_usd})
+    await customer.refused("CURRENCY_MISMATCH", "POST", PATH, IN_USD | {"currency": "EUR"})
+    await customer.subscribed("basic")

@@ -73,7 +73,8 @@ class WrittenPart(Answer):
 class UpcomingAnswer(Answer):
     """The end of the current period: `renew`, `end_trial`, `end` or `pause`, with its invoice.
 
-    An `unpaid` subscription that ends before has `end_unpaid`. Overage is what has been used so
+    An `unpaid` subscription that ends before has `end_unpaid`, and a paused one with a commitment
+    `close_commitment`. Overage is what has been used so
     far. Money that a bank still decides on is not counted, nor a change that waits for its payment;
     the timeline assumes that they come. `at` is null if nothing is due, as during a pause.
     """

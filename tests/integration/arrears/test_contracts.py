@@ -214,6 +214,9 @@ async def test_a_pause_puts_no_commitment_off(actors: Actors) -> None:
     await customer.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
     await customer.advance(to="2027-02-28T10:00:00Z")
     assert await charged(customer) == [1900]
+    shown = await customer.ask("GET", "/billing/subscription/upcoming", status=200)
+    assert (shown["step"], shown["at"]) == ("close_commitment", "2027-03-01T10:00:00Z")
+    assert await coming(customer) == [("commitment", 8100)]
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert await charged(customer) == [1900, 8100]
     paused = await customer.subscription()

@@ -27,7 +27,7 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
 
-COMING: Final = ("renew", "end_trial", "end", "end_unpaid", "pause")
+COMING: Final = ("renew", "end_trial", "end", "end_unpaid", "pause", "close_commitment")
 SUMS: Final = {
     "subtotal_minor", "discount_minor", "tax_minor", "total_minor", "amount_due_minor",
     "balance_applied_minor",

@@ -128,7 +128,9 @@ async def put_override(
 
     Expects the account's lock. Errors: PRODUCT_NOT_FOUND.
     """
-    if await find_product(connection, product) is None:
+    # An agreement can end though its product is off sale.
+    find = origin if terms is None else find_product
+    if await find(connection, product) is None:
         raise NotFound("PRODUCT_NOT_FOUND")
     which = _agreed(account_id, product, currency)
     await _end(connection, price_overrides, which, at)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.actors import API, Actors, Customer, Json, wait_for
 
 
 async def pack_on_sale(actors: Actors, key: str, credits: str, cents: int, **more: int) -> None:
@@ -120,3 +120,26 @@ async def test_money_that_no_card_pays_in_is_paid_by_hand_or_not_sold(actors: Ac
         {"name": "Pack", "credits": "1", "prices": {"ZZZ": {"amount_minor": 1}}},
         status=422,
     )
+
+
+async def test_an_agreed_price_ends_though_its_product_is_off_sale(actors: Actors) -> None:
+    customer, key = await actors.customer(), f"tool-{uuid4().hex[:8]}"
+    product = {
+        "name": "Tool", "meter": "mcp_service", "service_type": "mcp_service",
+        "prices": {"CREDIT": "2"},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/products/{key}", product)
+    agreement = {"account_id": customer.id, "product": key}
+    path = "/admin/price-overrides"
+    await actors.operate("PUT", path, agreement | {"terms": {"unit_price": "1"}})
+    await actors.operate("PUT", f"/admin/products/{key}", product | {"is_active": False})
+    another = agreement | {"terms": {"unit_price": "3"}}
+    refused = await actors.operate("PUT", path, another, status=404)
+    assert refused["code"] == "PRODUCT_NOT_FOUND"
+    headers = actors.headers("*", "admin")
+    done = await actors.client.put(f"{API}{path}", json=agreement, headers=headers)
+    assert done.status_code == 204
+    (ended,) = (await actors.operate("GET", f"{path}?account_id={customer.id}"))["data"]
+    assert ended["effective_to"] is not None
+    unknown = agreement | {"product": "no-such-tool"}
+    await actors.operate("PUT", path, unknown, status=404)

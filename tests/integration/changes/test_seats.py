@@ -119,3 +119,20 @@ async def test_a_plan_without_seats_is_had_once_and_nobody_needs_to_say_so(
     assert (changed["plan"]["key"], changed["quantity"], changed["amount_cents"]) == (
         "pro", 1, 4900,
     )  # fmt: skip
+
+
+async def test_its_own_version_of_a_plan_may_be_named_though_a_newer_one_is_sold(
+    actors: Actors,
+) -> None:
+    plan = await team(actors)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(plan, quantity=2)
+    sold = (await customer.ask("GET", "/billing/plans"))["data"]
+    (own,) = [one["plan_id"] for one in sold if one["key"] == plan]
+    newer = {"family": "teams", "name": "Teams", "seats": {"least": 2, "most": 10}}
+    prices, meant = {"month": {"USD": 1200}}, "?allow_large_change=true"
+    await actors.operate("PUT", f"/admin/plans/{plan}{meant}", newer | {"prices": prices})
+    more = await change(customer, plan=own, quantity=3)
+    assert (more["quantity"], more["amount_cents"], more["plan"]["version"]) == (3, 3000, 1)
+    other = {"plan": own, "interval": "year"}
+    await customer.refused("PLAN_NOT_FOUND", "PUT", PATH, other)

@@ -5,6 +5,7 @@ from typing import Any
 
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import Plan
+from billing.core import ids
 from billing.core.errors import Conflict, NotFound
 from billing.core.periods import Interval
 from billing.matters.effects import Work
@@ -57,8 +58,11 @@ def _demand_sold(
 
 def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:
     """True if the wish names a plan, by key or id, that is not the subscription's own."""
-    own, offers = w.facts.plan_of(w.rows).key, w.facts.offers
-    return wish.plan not in (None, own) and not (offers and offers[0].plan.key == own)
+    own, offers = w.facts.plan_of(w.rows), w.facts.offers
+    # Its own version may be off sale.
+    if wish.plan is None or own.id == ids.parse(ids.PLAN, wish.plan):
+        return False
+    return wish.plan != own.key and not (offers and offers[0].plan.key == own.key)
 
 
 def _offered(w: Work[SubscriptionFacts], interval: Interval) -> Offered:

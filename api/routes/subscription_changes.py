@@ -132,7 +132,7 @@ async def change_subscription(
     """Change the plan, interval or quantity [C6], or the add-ons [B8].
 
     An increase is charged first and applies once it is paid; a decrease applies from the next
-    period. Repeating the request changes nothing. With `preview_token` it charges exactly the
+    period. Repeating the request charges nothing more. With `preview_token` it charges exactly the
     previewed amounts, or nothing.
     """
     verb, wish = _verb(body), _wish(body)

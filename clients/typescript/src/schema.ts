@@ -348,7 +348,7 @@ export interface paths {
          * @description Change the plan, interval or quantity, or the add-ons.
          *
          *     An increase is charged first and applies once it is paid; a decrease applies from the next
-         *     period. Repeating the request changes nothing. With `preview_token` it charges exactly the
+         *     period. Repeating the request charges nothing more. With `preview_token` it charges exactly the
          *     previewed amounts, or nothing.
          */
         put: operations["change_subscription"];

@@ -57,6 +57,10 @@ async def translated() -> AsyncIterator[None]:
         raise refusal from error
     except stripe.AuthenticationError as error:
         raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
+    except stripe.PermissionError as error:
+        # Stripe names the right that the key lacks. Somebody may give it: what waits then goes on.
+        words = f"Stripe does not allow this to our key: {error.user_message}"
+        raise Unavailable("PROVIDER_KEY", words) from error
     except stripe.IdempotencyError as error:
         raise ProviderFailure(
             KEY_REUSED, "Stripe has already received this key with other parameters"

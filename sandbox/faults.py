@@ -17,6 +17,7 @@ FaultKind = Literal[
     "reset",
     "reset_after",
     "error_400_stored",
+    "error_403",
     "error_429",
     "conflict_409",
     "error_500_unstored",

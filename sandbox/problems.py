@@ -126,6 +126,15 @@ def key_in_use(key: str) -> ApiError:
     )
 
 
+def not_permitted() -> ApiError:
+    """A right that a restricted key lacks, also one to expand what the answer names."""
+    return ApiError(
+        403,
+        "The provided key does not have the required permissions for this endpoint. Having the "
+        "'rak_balance_read' permission would allow this request to continue.",
+    )
+
+
 def rate_limited() -> ApiError:
     """Too many requests; nothing ran and nothing is kept."""
     return ApiError(

@@ -81,8 +81,9 @@ class Wire:
             case "error_429":
                 answer = envelope.refuse(incoming, problems.rate_limited(), kind)
                 return respond(incoming, answer, {"Retry-After": "1"})
-            case "conflict_409":
-                refused = problems.key_in_use(incoming.key or "none")
+            case "error_403" | "conflict_409":
+                in_use = problems.key_in_use(incoming.key or "none")
+                refused = in_use if kind == "conflict_409" else problems.not_permitted()
                 return respond(incoming, envelope.refuse(incoming, refused, kind))
             case "error_500_unstored" | "error_500_stored":
                 keep = kind == "error_500_stored"

@@ -16,6 +16,7 @@ import stripe
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
+from billing.money.reconciliations.schemas import ObjectKind
 from gateways.provider import CheckoutRequest, IntentRequest
 from gateways.stripe import StripeGateway
 
@@ -206,3 +207,12 @@ async def test_a_key_of_other_parameters_is_refused(gateway: StripeGateway, cust
     await gateway.create_intent(request)
     with pytest.raises(ProviderFailure, match="PROVIDER_KEY_REUSED"):
         await gateway.create_intent(request.model_copy(update={"amount_minor": 1000}))
+
+
+@pytest.mark.parametrize("kind", ["payment", "refund", "dispute"])
+async def test_the_key_may_read_what_the_comparison_reads(
+    gateway: StripeGateway, kind: ObjectKind
+) -> None:
+    """A restricted key needs a right for each object that the lists expand."""
+    now = datetime.now(UTC)
+    await gateway.money_page(kind, now - timedelta(days=14), now, None)

@@ -128,6 +128,27 @@ async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(
     assert "failed" not in await words()
 
 
+async def test_a_run_whose_key_lacks_a_right_names_it_and_goes_on_once_the_key_has_it(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.bought("small")
+    denied = await actors.sandbox.fault("error_403", method="GET", path="/v1/disputes", times=None)
+    asked = asyncio.create_task(reconcile(actors))
+
+    async def told() -> Json | None:
+        listed = await actors.operate("GET", "/admin/reconciliations?limit=1")
+        newest: Json = listed["data"][0]
+        return newest if newest["status"] == "running" and newest["error"] else None
+
+    run = await wait_for(told, "it says why it waits")
+    assert run is not None
+    assert run["error"].startswith("PROVIDER_KEY: Stripe does not allow this to our key: ")
+    assert "'rak_balance_read'" in run["error"], "as Stripe names it"
+    await actors.sandbox.clear("faults", denied)
+    after = await asked
+    assert (after["run_id"], after["status"], after["error"]) == (run["run_id"], "finished", None)
+
+
 async def test_a_run_waits_for_a_free_connection(database: Database) -> None:
     run = service.new_run(ids.new())
     async with database.operator() as connection:

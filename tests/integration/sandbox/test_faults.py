@@ -35,6 +35,7 @@ async def attempt(v1: Any, customer: str, key: str) -> Any:
         ("timeout_after", stripe.APIConnectionError, 1, None, 1),
         ("reset", stripe.APIConnectionError, 0, None, 1),
         ("reset_after", stripe.APIConnectionError, 1, None, 1),
+        ("error_403", stripe.PermissionError, 0, None, 1),
         ("error_429", stripe.RateLimitError, 0, None, 1),
         ("conflict_409", stripe.APIError, 0, None, 1),
         ("error_400_stored", stripe.InvalidRequestError, 0, 400, 0),

@@ -153,10 +153,6 @@ def collectable(due_minor: int, currency: str) -> int:
     """
     if not chargeable(currency):
         return due_minor
-    rounded = whole_steps(due_minor, currency)
-    return rounded if rounded >= charging(currency).minimum else 0
-
-
-def whole_steps(minor: int, currency: str) -> int:
-    """Round an amount down to whole steps, in which the provider charges and refunds."""
-    return minor - minor % charging(currency).step
+    terms = charging(currency)
+    rounded = due_minor - due_minor % terms.step
+    return rounded if rounded >= terms.minimum else 0

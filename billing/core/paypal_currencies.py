@@ -23,11 +23,15 @@ def is_taken(currency: str) -> bool:
     return currency in TAKEN
 
 
+def step(currency: str) -> int:
+    """Return the ISO minor units of the smallest amount that PayPal expresses."""
+    return int(10 ** max(0, money.exponent(currency) - _decimals(currency)))
+
+
 def to_paypal(minor: int, currency: str) -> str:
     """Convert ISO minor units to PayPal's text. Errors: ProviderFailure if that is impossible."""
-    decimals = 0 if currency in _WITHOUT_DECIMALS else 2
     value = Decimal(minor).scaleb(-money.exponent(currency))
-    text = f"{value:.{decimals}f}"
+    text = f"{value:.{_decimals(currency)}f}"
     if not is_taken(currency) or Decimal(text) != value:
         raise ProviderFailure("PLATFORM_ERROR", f"PayPal does not accept {value} {currency}")
     return text
@@ -44,3 +48,7 @@ def demand_taken(minor: int, currency: str) -> None:
         to_paypal(minor, currency)
     except ProviderFailure as refused:
         raise Conflict("CURRENCY_NOT_CHARGED", refused.detail) from refused
+
+
+def _decimals(currency: str) -> int:
+    return 0 if currency in _WITHOUT_DECIMALS else 2

@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime
 
+from billing.core import currencies, paypal_currencies
 from billing.core.frozen import Frozen
 from billing.core.money import round_credits
+from billing.money.payments.schemas import PAYPAL, Payment
 
 
 class RefundOutcome(Frozen):
@@ -77,6 +79,13 @@ class Parts(NamedTuple):
     """From the invoice, by a credit note."""
     balance_minor: int
     """From the money balance."""
+
+
+def step_of(payment: Payment) -> int:
+    """Return the step in which the payment's provider gives its money back; in minor units."""
+    if payment.flow == PAYPAL:
+        return paypal_currencies.step(payment.currency)
+    return currencies.charging(payment.currency).step
 
 
 def left_minor(books: Books) -> int:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from billing.core import currencies, ids, keys
+from billing.core import ids, keys
 from billing.core.errors import Conflict
 from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import REVERSAL
@@ -11,7 +11,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import all_reversals, bill_of, books_of
-from billing.money.refunds.rules import Books, left_minor, parted
+from billing.money.refunds.rules import Books, left_minor, parted, step_of
 from billing.money.refunds.schemas import Refund, Way
 
 
@@ -59,12 +59,12 @@ def ask(
     if payment.settled_at is None:
         raise Conflict("PAYMENT_STATE", "this payment brought in no money that can be refunded")
     left = left_minor(_books(w, payment, way))
-    whole = currencies.whole_steps(left, payment.currency) if way == "provider" else left
+    step = step_of(payment) if way == "provider" else 1
+    whole = left - left % step
     amount = whole if amount_minor is None else amount_minor
     if not 0 < amount <= left:
         raise Conflict("REFUND_TOO_LARGE", left_cents=whole)
-    if way == "provider" and currencies.whole_steps(amount, payment.currency) != amount:
-        step = currencies.charging(payment.currency).step
+    if amount % step:
         raise Conflict("REFUND_STEP", f"the amount must be a multiple of {step}", left_cents=whole)
     kept = {"line": line, "keep_subscription": keep_subscription, "keep_credits": keep_credits}
     refund = _ask(w, payment, refund_id, amount, reason, way, reference=reference, **kept)
@@ -87,7 +87,7 @@ def return_balance(
         return 0
     books = _books(w, payment, "provider")
     left = min(most_minor, left_minor(books), max(0, books.balance))
-    amount = currencies.whole_steps(left, payment.currency)
+    amount = left - left % step_of(payment)
     if amount:
         new_id = w.facts.new_id()
         refund = _write(w, payment, new_id, key, amount, reason, balance_minor=amount)

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import service as plan_service
 from billing.catalog.plans.spec import PriceSpec
-from billing.core.currencies import whole_steps
 from billing.core.errors import Conflict, wrong_field
 from billing.matters.effects import Work
 from billing.matters.schemas import Matter
@@ -23,6 +22,7 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import reversals as taken_back
+from billing.money.refunds.rules import step_of
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import service as reversals
 from billing.money.reversals.service import Wanted
@@ -103,10 +103,10 @@ async def _paid_by(connection: AsyncConnection, invoice: Invoice) -> Payment | N
 async def _refund(
     connection: AsyncConnection, payment: Payment, line: InvoiceLine, mistake: Mistake, amount: int
 ) -> Matter:
-    """Refund whole steps of the currency, and put the odd part on the money balance: the customer
+    """Refund whole steps of its provider, and put the odd part on the money balance: the customer
     keeps what was bought, at a lower price.
     """
-    whole = whole_steps(amount, payment.currency)
+    whole = amount - amount % step_of(payment)
     refund = Wanted(
         refund_id=mistake.refund_id(line.id), amount_minor=whole or amount, reason=mistake.reason,
         to_balance=not whole, reference=None, line=line.position, keep_subscription=True,

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, Json, wait_for
@@ -11,6 +12,7 @@ from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_documents import receipt_of
 from tests.integration.invoices.test_operating import from_outside
 from tests.integration.money_seen import money
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 BACK = "https://shop.example/back"
 
@@ -205,6 +207,31 @@ async def test_an_order_that_was_approved_unheard_is_given_up_for_the_card_that_
     )
     assert not await is_captured(customer, asked["matter"])
     assert await money(customer) == 0
+
+
+async def test_forints_go_back_to_paypal_without_decimals(
+    actors: Actors, customer: Customer
+) -> None:
+    pack = f"pack-{uuid4().hex[:8]}"
+    body = {"name": "Pack", "credits": "10", "prices": {"HUF": {"amount_minor": 666_600}}}
+    await actors.operate("PUT", f"/admin/credit-packages/{pack}", body)
+    begun = await customer.buy(pack, "paypal", currency="HUF", return_url=BACK)
+    await actors.sandbox.paypal_approve(order_of(begun))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    payment = await paid_for(customer)
+    refused = await refunded(customer, payment, 333_333, status=409)
+    assert (refused["code"], refused["detail"]) == (
+        "REFUND_STEP", "the amount must be a multiple of 100",
+    )  # fmt: skip
+    await refunded(customer, payment, 333_300)
+    await wait_for(
+        lambda: customer.ask("GET", f"/billing/payments/{payment['payment_id']}"),
+        "it goes back",
+        lambda seen: seen["amount_refunded"] == 333_300,
+    )
+    (order,) = await actors.sandbox.paypal(f"purchase/{begun['purchase_id']}")
+    (back,) = order["purchase_units"][0]["payments"]["refunds"]
+    assert back["amount"] == {"currency_code": "HUF", "value": "3333"}
 
 
 async def test_an_event_that_paypal_did_not_sign_changes_nothing(customer: Customer) -> None:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.core.errors import Conflict
+from billing.core.paypal_currencies import to_paypal
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.schemas import Refund
 from tests.searching import examples
@@ -177,6 +178,25 @@ def test_dinars_go_back_to_a_card_in_whole_steps_and_the_rest_to_the_balance() -
     refunds.ask(story.work(), payment, refund_id=UUID(int=8), amount_minor=None, **WHOLE)
     asked = [(one.way, one.amount_minor, one.note_minor) for one in story.rows.of(Refund)]
     assert asked == [("provider", 12_330, 12_330), ("balance", 3, 3)]
+
+
+@pytest.mark.parametrize(("currency", "step"), [("HUF", 100), ("TWD", 100), ("JPY", 1), ("EUR", 1)])
+def test_what_paypal_brought_goes_back_there_in_amounts_that_paypal_expresses(
+    currency: str, step: int
+) -> None:
+    story = Story(666_600, 0, currency)
+    payment = story.work().change(story.rows.get(Payment, PAYMENT), flow=PAYPAL)
+    if step > 1:
+        with pytest.raises(Conflict) as refused:
+            refunds.ask(story.work(), payment, refund_id=UUID(int=7), amount_minor=33_333, **WHOLE)
+        assert (refused.value.code, refused.value.detail) == (
+            "REFUND_STEP", "the amount must be a multiple of 100",
+        )  # fmt: skip
+    story.note(33_333)
+    w = story.work()
+    back = refunds.return_balance(w, payment, key="end", most_minor=33_333, reason="not used")
+    assert back == 33_333 - 33_333 % step
+    assert to_paypal(back, currency)
 
 
 def test_a_dispute_takes_no_more_of_a_failed_refund_than_is_here() -> None:

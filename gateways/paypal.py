@@ -51,6 +51,8 @@ _OURS: Final = frozenset(
 _OUR_KINDS: Final = ("CURRENCY_", "INVALID_", "MISSING_", "PAYEE_", "UNSUPPORTED_")
 # Our account's fraud filters refuse only this payer.
 _FILTERED: Final = "PAYEE_BLOCKED_TRANSACTION"
+# PayPal ends an order that is not approved and captured in time, and forgets it.
+_GONE: Final = frozenset({"ORDER_EXPIRED", "RESOURCE_NOT_FOUND"})
 # The order was captured meanwhile, or is not approved: read its current state.
 _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
@@ -119,8 +121,7 @@ class PayPalGateway:
         try:
             return _order(await self._ask("GET", path))
         except Refusal as refused:
-            # PayPal deletes an order that was not approved in time.
-            if refused.issue == "RESOURCE_NOT_FOUND":
+            if refused.issue in _GONE:
                 return Order(order_id=order_id, status="gone")
             raise
 
@@ -131,6 +132,8 @@ class PayPalGateway:
         except Refusal as refused:
             if refused.issue in _LOOK_AGAIN:
                 return await self.retrieve_order(order_id)
+            if refused.issue in _GONE:
+                return Order(order_id=order_id, status="gone")
             if not refused.is_payers:
                 raise
             words = refused.words or "PayPal could not take the payment."

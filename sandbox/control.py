@@ -229,10 +229,14 @@ class SandboxControl:
         return await self._rows("/paypal/orders", {"custom_id": custom_id})
 
     async def paypal_steer(
-        self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False
-    ) -> None:
-        """Make captures of an order pay, be declined or wait; `mute`: send no webhooks."""
-        body = {"capture": capture, "mute": mute} | ({"issue": issue} if issue else {})
+        self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False,
+        expired: bool = False,
+    ) -> None:  # fmt: skip
+        """Make captures of an order pay, be declined or wait; `mute`: send no webhooks; `expired`:
+        its time is over.
+        """
+        body = {"capture": capture, "mute": mute, "expired": expired}
+        body |= {"issue": issue} if issue else {}
         answer = await self._client.put(f"/_sandbox/paypal/orders/{order}", json=body)
         answer.raise_for_status()
 

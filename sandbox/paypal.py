@@ -33,6 +33,8 @@ class Order:
     taking: Taking = "pays"
     issue: str = "INSTRUMENT_DECLINED"
     mute: bool = False
+    expired: bool = False
+    """It is older than three hours: nobody can approve or capture it any more."""
     tries: int = 0
     refunds: dict[str, Json] = field(default_factory=dict)
 
@@ -105,6 +107,8 @@ class PayPal:
         order = self.order(order_id)
         if order.body["status"] == "COMPLETED":
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_ALREADY_CAPTURED")
+        if order.expired:
+            raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_EXPIRED")
         order.body["status"] = "APPROVED"
         self._tell(order, "CHECKOUT.ORDER.APPROVED", order.body)
 
@@ -115,6 +119,8 @@ class PayPal:
             return kept, 200
         if order.capture is not None:
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_ALREADY_CAPTURED")
+        if order.expired:
+            raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_EXPIRED")
         if order.body["status"] != "APPROVED":
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_NOT_APPROVED")
         order.tries += 1

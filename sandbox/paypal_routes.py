@@ -17,13 +17,16 @@ KEY = "paypal-request-id"
 
 
 class Steer(BaseModel):
-    """The fate of an order's captures, the issue of a decline, and whether its events are sent."""
+    """The fate of an order's captures, the issue of a decline, and whether its events are sent;
+    whether its time is over.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     capture: Taking = "pays"
     issue: str = "INSTRUMENT_DECLINED"
     mute: bool = False
+    expired: bool = False
 
 
 class Settle(BaseModel):
@@ -122,6 +125,7 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
     async def steer(order_id: str, body: Steer) -> Json:
         order = paypal.order(order_id)
         order.taking, order.issue, order.mute = body.capture, body.issue, body.mute
+        order.expired = body.expired
         return {"status": "told"}
 
     @router.post("/_sandbox/paypal/orders/{order_id}/approve")

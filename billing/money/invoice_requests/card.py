@@ -29,6 +29,7 @@ from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
 from billing.money.payments.demands import demand_chargeable, demand_usable
 from billing.money.payments.owed import is_refused_for_good
+from billing.money.payments.rules import ORDER_OFFERED_FOR
 from billing.platform.audit import service as audit
 
 PayersOwn = Literal["card", "paypal"]
@@ -103,8 +104,11 @@ async def offer_payers_own(
         )
         await payment_store.change(connection, live.id, return_url=return_url)
     # One intent per invoice: the payer confirms a card's payment that failed. One for another
-    # amount, or at another provider, is canceled first; the payer then asks again.
-    if (live.flow == "paypal") != (flow == "paypal"):
+    # amount, or at another provider, is canceled first; the payer then asks again. So is an order
+    # that PayPal is about to end, or has ended.
+    is_elsewhere = (live.flow == "paypal") != (flow == "paypal")
+    is_old = flow == "paypal" and at >= live.created_at + ORDER_OFFERED_FOR
+    if is_elsewhere or is_old:
         await payment_store.change(connection, live.id, superseded_at=at)
     elif live.amount_minor == invoice.remaining_minor:
         await payment_store.change(connection, live.id, flow=flow, offered_at=at)

@@ -32,6 +32,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.demands import demand_chargeable, demand_price, demand_usable
+from billing.money.payments.rules import PAGE_LIFETIMES
 from billing.money.purchases import canceling, outcomes
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
@@ -232,6 +233,8 @@ def _row(
 
 
 def _lifetime(flow: Flow, settings: Settings) -> timedelta:
+    """Return the time in which a purchase is paid: its page is not open for longer."""
     if flow == "manual":
         return timedelta(days=settings.manual_expiry_days)
-    return timedelta(hours=settings.purchase_expiry_hours)
+    asked = timedelta(hours=settings.purchase_expiry_hours)
+    return min(asked, PAGE_LIFETIMES.get(flow, asked))

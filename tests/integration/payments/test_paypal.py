@@ -209,6 +209,44 @@ async def test_an_order_that_was_approved_unheard_is_given_up_for_the_card_that_
     assert await money(customer) == 0
 
 
+async def test_a_payer_who_comes_after_paypal_has_ended_the_order_gets_a_new_one(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    invoice = (await owed(customer))["invoice_id"]
+    pay = f"/billing/invoices/{invoice}/pay"
+
+    async def asked(key: str) -> str:
+        body = {"payment_method": "paypal", "return_url": BACK}
+        return order_of(await customer.ask("POST", pay, body, key=key, status=200))
+
+    first = await asked("at once")
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert await asked("an hour later") == first
+    await customer.advance(to="2027-02-01T14:00:00Z")
+    await actors.sandbox.paypal_steer(first, expired=True)
+    second = await asked("after four")
+    assert second != first
+    await actors.sandbox.paypal_approve(second)
+    await wait_for(
+        lambda: customer.ask("GET", f"/billing/invoices/{invoice}"),
+        "PayPal pays it",
+        lambda seen: seen["status"] == "paid",
+    )
+    assert await money(customer) == 0
+
+
+async def test_a_purchase_by_paypal_expires_with_its_order(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun, order = await begun_by_paypal(customer)
+    await customer.advance(to="2027-01-01T12:00:00Z")
+    assert (await customer.purchase(begun["purchase_id"]))["next_action"]["type"] == "redirect"
+    await actors.sandbox.paypal_steer(order, expired=True)
+    await customer.advance(to="2027-01-01T14:00:00Z")
+    now = await customer.until_purchase(begun["purchase_id"], "expired")
+    assert (now["next_action"], now["failure_code"]) == ({"type": "none"}, None)
+
+
 async def test_forints_go_back_to_paypal_without_decimals(
     actors: Actors, customer: Customer
 ) -> None:

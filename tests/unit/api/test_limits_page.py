@@ -31,7 +31,7 @@ from billing.money.dunning import rules as dunning
 from billing.money.migration_requests import rules as migration_requests
 from billing.money.payment_methods import rules as payment_methods
 from billing.money.payments import card_rules
-from billing.money.payments.rules import LINK_LIFETIME
+from billing.money.payments.rules import LINK_LIFETIME, PAGE_LIFETIMES
 from billing.money.purchases import late_payments
 from billing.money.reconciliations import rules as reconciliations
 from billing.money.subscriptions import rules as subscriptions
@@ -110,7 +110,9 @@ def rate(notation: str) -> str:
             length(ledger_holds.LIFETIME), length(timedelta(seconds=holds.MAX_HOLD_SECONDS)),
         ]),
         ("holds of one account that expire together", [int(_part_size())]),
-        ("a purchase *", [length(timedelta(hours=_SET.purchase_expiry_hours))]),
+        ("a purchase *", [
+            length(timedelta(hours=_SET.purchase_expiry_hours)), length(PAGE_LIFETIMES["paypal"]),
+        ]),
         ("a purchase by hand, until its transfer is reported *", [
             length(timedelta(days=_SET.manual_expiry_days)),
         ]),

@@ -139,6 +139,18 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     await paypal.close()
 
 
+async def test_an_order_whose_time_is_over_brings_no_money() -> None:
+    paypal, browser = stand_in()
+    made = await paypal.create_order(WANTED)
+    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json={"expired": True})
+    gone = Order(order_id=made.order_id, status="gone")
+    assert await paypal.capture_order(made.order_id, "one") == gone
+    forgotten = await paypal.capture_order("FORGOTTEN", "two")
+    assert forgotten == Order(order_id="FORGOTTEN", status="gone")
+    await paypal.close()
+
+
 @pytest.mark.parametrize(
     "issue",
     [

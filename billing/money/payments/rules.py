@@ -29,7 +29,7 @@ LINK_LIFETIME: Final = timedelta(days=30)
 """A payer's link to a page lasts as long as dunning including its last term; settling the invoice
 ends it earlier.
 """
-PAGE_LIFETIMES: Final = {"paypal": timedelta(hours=3)}
+PAGE_LIFETIMES: Final = {"paypal": timedelta(hours=3), "checkout": timedelta(hours=24)}
 """The time for which the provider keeps a page open for its payer, by flow."""
 ORDER_OFFERED_FOR: Final = timedelta(hours=2)
 """The time for which payers are sent to the same order at PayPal; the rest is for approving it."""

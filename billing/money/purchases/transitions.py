@@ -332,9 +332,11 @@ def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
 
 def _end_canceled(w: Work[PurchaseFacts]) -> None:
     """End a purchase whose payment is canceled: for its buyer, if that was asked for and the event
-    of it came before the answer.
+    of it came before the answer; as expired, if the provider has ended the page at that time.
     """
     if canceling.is_asked(w):
         end_unpaid(w, "canceled")
+    elif w.facts.at >= purchase_of(w).expires_at:
+        end_unpaid(w, "expired")
     else:
         end_unpaid(w, "failed", code="PAYMENT_CANCELED", message="the payment was canceled")

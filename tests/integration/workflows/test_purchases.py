@@ -1,18 +1,23 @@
 """Credit packs bought through the running stack: every flow to the one grant."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
+from api.app import create_app
 from billing.core import ids
 from billing.core.clock import real_now
+from billing.core.database import open_database
 from billing.money.purchases import service
 from billing.money.purchases.schemas import NewPurchase
 from billing.platform.accounts import store as accounts
-from tests.integration.actors import API, Customer, intent_of
-from tests.integration.api_app import Api
+from tests.integration.actors import API, Actors, Customer, instant, intent_of
+from tests.integration.api_app import Api, stack_settings
+from workflows.client import connect
 
 
 async def proven_once(customer: Customer, purchase_id: str, amount: int = 999) -> dict[str, Any]:
@@ -188,3 +193,19 @@ async def test_other_currencies_are_charged_in_their_own_units(
         "CURRENCY_MISMATCH", "POST", "/billing/purchases", {"pack": "small", "currency": "USD"}
     )
     assert problem["status"] == 409
+
+
+async def test_a_purchase_is_pending_no_longer_than_its_page_is_open(actors: Actors) -> None:
+    settings = stack_settings(actors.stack, BILLING_PURCHASE_EXPIRY_HOURS=72)
+    database = open_database(settings)
+    transport = httpx2.ASGITransport(app=create_app(settings, database, await connect(settings)))
+    lasts = {}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        customer = await replace(actors, client=client).customer()
+        for flow in ("card", "checkout", "paypal"):
+            begun = await customer.buy("small", flow)
+            lasts[flow] = instant(begun["expires_at"]) - instant(begun["created_at"])
+    await database.close()
+    assert {flow: time / timedelta(hours=1) for flow, time in lasts.items()} == {
+        "card": 72, "checkout": 24, "paypal": 3,
+    }  # fmt: skip

@@ -111,7 +111,8 @@ def rate(notation: str) -> str:
         ]),
         ("holds of one account that expire together", [int(_part_size())]),
         ("a purchase *", [
-            length(timedelta(hours=_SET.purchase_expiry_hours)), length(PAGE_LIFETIMES["paypal"]),
+            length(timedelta(hours=_SET.purchase_expiry_hours)),
+            *(length(one) for one in PAGE_LIFETIMES.values()),
         ]),
         ("a purchase by hand, until its transfer is reported *", [
             length(timedelta(days=_SET.manual_expiry_days)),

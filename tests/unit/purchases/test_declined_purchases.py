@@ -331,6 +331,16 @@ def test_the_event_of_a_cancel_that_was_asked_for_ends_the_purchase_as_its_answe
     assert (purchase.status, purchase.failure_code) == ended
 
 
+def test_a_purchase_whose_page_ends_when_it_expires_is_expired_whoever_is_first() -> None:
+    buying = Buying(flow="checkout")
+    opened = buying.open_page()
+    Work(buying.rows, buying.facts()).change(buying.rows.of(Purchase)[0], expires_at=BIRTH)
+    buying.rows.waiting_events = (InboxEvent("evt_1", 0, "cs_1", BIRTH, opened.id),)
+    buying.do("check", [CANCELED])
+    (purchase,) = buying.rows.of(Purchase)
+    assert (purchase.status, purchase.failure_code) == ("expired", None)
+
+
 @pytest.mark.parametrize("status", ["processing", "pending_approval"])
 def test_a_cancel_is_forgotten_when_the_money_came_on_its_way(status: str) -> None:
     buying = Buying(flow="card")

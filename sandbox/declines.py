@@ -37,6 +37,7 @@ AGAIN, NEVER, CHECK = "try_again_later", "do_not_try_again", "confirm_card_data"
 
 REFUSED: dict[str, str] = {
     "payment_intent_mandate_invalid": "The mandate of this PaymentMethod is not valid any more.",
+    "payment_method_unsupported_type": "The kind of this PaymentMethod is not offered any more.",
 }
 """Errors (400) of a method that Stripe charges no more: their code, and their message."""
 DECLINES: dict[str, Decline] = {

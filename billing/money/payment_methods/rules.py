@@ -9,7 +9,10 @@ from billing.core import ids, periods
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.schemas import Method
 
-DEBIT_CURRENCIES: Final = {"us_bank_account": "USD", "sepa_debit": "EUR"}
+DEBIT_CURRENCIES: Final = {
+    "us_bank_account": "USD", "sepa_debit": "EUR", "bacs_debit": "GBP", "au_becs_debit": "AUD",
+    "nz_bank_account": "NZD",
+}  # fmt: skip
 """Bank debits, each with its only currency; the bank takes days to decide on one."""
 SETUP_LIFETIME: Final = timedelta(hours=24)
 """Time limit for giving a card."""

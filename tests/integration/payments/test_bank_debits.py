@@ -189,7 +189,13 @@ async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
     await customer.until_subscription("active")
 
 
-@pytest.mark.parametrize("word", ["bank_account_unusable", "payment_intent_mandate_invalid"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "bank_account_unusable", "payment_intent_mandate_invalid",
+        "payment_method_unsupported_type",
+    ],
+)  # fmt: skip
 async def test_an_account_that_stripe_debits_no_more_makes_way_for_the_backup_card(
     actors: Actors, word: str
 ) -> None:
@@ -228,6 +234,20 @@ async def test_an_account_is_debited_in_its_own_money_only(actors: Actors) -> No
     asked = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", body, key="l")
     await customer.pay(asked)
     await customer.until_subscription("active")
+
+
+@pytest.mark.parametrize("kind", ["bacs_debit", "au_becs_debit", "nz_bank_account"])
+async def test_an_account_of_a_kind_that_a_seller_added_at_stripe_is_debited_in_its_own_money_only(
+    customer: Customer, kind: str
+) -> None:
+    await save_account(customer, "pm_usBankAccount_success")
+    await customer.rows(
+        "UPDATE payment_methods SET provider_kind = %(kind)s WHERE account_id = %(me)s"
+        " RETURNING id",
+        kind=kind,
+    )
+    pack = {"pack": "small", "payment_method": "saved_card"}
+    await customer.refused("CURRENCY_NOT_CHARGED", "POST", "/billing/purchases", pack, key="pack")
 
 
 async def test_a_pack_is_granted_when_the_bank_has_paid(customer: Customer) -> None:

@@ -29,6 +29,8 @@ TABLES = {
         ("india_recurring_payment_mandate_canceled", "hard"),
         ("payment_method_restricted", "hard"),
         ("setup_intent_mandate_invalid", "hard"),
+        ("payment_method_currency_mismatch", "hard"),
+        ("payment_intent_incompatible_payment_method", "hard"),
         ("insufficient_funds", "soft"),
         ("generic_decline", "soft"),
         ("do_not_honor", "soft"),

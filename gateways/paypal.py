@@ -210,7 +210,7 @@ def _json(answer: httpx2.Response) -> Json:
     status = answer.status_code
     if status == HTTPStatus.CONFLICT:
         raise Unavailable(KEY_IN_USE, "PayPal is still processing a request with this key")
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if status == HTTPStatus.UNAUTHORIZED:
         raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unavailable("PROVIDER_UNAVAILABLE", f"PayPal did not decide: {status}")
@@ -223,6 +223,9 @@ def _json(answer: httpx2.Response) -> Json:
     if status >= HTTPStatus.BAD_REQUEST:
         detail: Json = next(iter(body.get("details") or ()), {})
         issue = body.get("name") if status == HTTPStatus.NOT_FOUND else detail.get("issue")
+        if status == HTTPStatus.FORBIDDEN:
+            denied = f"PayPal does not allow this to our account: {issue or body.get('name')}"
+            raise Unavailable("PROVIDER_KEY", denied)
         raise Refusal(status, str(issue or body.get("name")), str(detail.get("description") or ""))
     return body
 

@@ -225,6 +225,23 @@ async def test_doubt_is_told_from_refusal() -> None:
     assert found[-2:] == ["GET /v2/checkout/orders/O1", "captured"]
 
 
+async def test_a_right_that_our_account_lacks_is_named_and_is_no_fault_of_its_credentials() -> None:
+    denied = {"name": "NOT_AUTHORIZED", "details": [{"issue": "PERMISSION_DENIED"}]}
+
+    def told(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/oauth2/token"):
+            return httpx2.Response(200, json={"access_token": "t", "expires_in": 900})
+        return httpx2.Response(403, json=denied)
+
+    paypal = gateway(httpx2.MockTransport(told))
+    with pytest.raises(Unavailable) as doubt:
+        await paypal.capture_order("O1", "key")
+    assert (doubt.value.code, doubt.value.detail) == (
+        "PROVIDER_KEY", "PayPal does not allow this to our account: PERMISSION_DENIED",
+    )  # fmt: skip
+    await paypal.close()
+
+
 async def test_credentials_that_paypal_refuses_are_told_until_it_takes_them() -> None:
     answers = [401, 200]
 

@@ -11,7 +11,7 @@ from billing.core.settings import Settings
 from billing.metering.usage import months
 from billing.money.purchases import store as purchases
 from billing.platform.idempotency import store as idempotency
-from billing.platform.rate_limits import store as rate_limits
+from billing.platform.rate_windows import store as rate_windows
 
 ARCHIVE_AFTER: Final = timedelta(days=90)
 # The longest window of a rate limit.
@@ -36,7 +36,7 @@ async def clear(database: Database, settings: Settings) -> dict[str, int]:
             ),
             "rates_forgotten": lambda: drain_along(
                 database,
-                lambda connection, after: rate_limits.purge(connection, RATES_KEPT, after),
+                lambda connection, after: rate_windows.purge(connection, RATES_KEPT, after),
                 after="",
             ),
         }

@@ -30,7 +30,7 @@ PURE_FILES: Final = {
 }  # fmt: skip
 PURE_CORE: Final = {
     "context", "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys",
-    "errors",
+    "errors", "profile",
 }  # fmt: skip
 
 IMPURE: Final = re.compile(

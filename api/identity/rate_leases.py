@@ -31,7 +31,7 @@ from api.identity.request_windows import (
 from billing.core.database import Database
 from billing.core.database_words import database_words
 from billing.core.settings import Settings
-from billing.platform.rate_limits import store
+from billing.platform.rate_windows import store
 
 PARTS: Final = 50
 """A rate is divided into this many parts, so a process withholds at most one from the others."""

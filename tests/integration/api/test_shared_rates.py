@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from api.app import create_app
 from billing.core.database import open_database
-from billing.platform.rate_limits import store
+from billing.platform.rate_windows import store
 from devstack.stack import StackInfo
 from tests.integration.actors import Actors
 from tests.integration.api_app import Api, stack_settings

@@ -28,7 +28,7 @@ from billing.platform.accounts import store as accounts
 from billing.platform.idempotency import store as idempotency
 from billing.platform.outbox import store as outbox
 from billing.platform.provider_inbox import store as inbox
-from billing.platform.rate_limits import store as rate_limits
+from billing.platform.rate_windows import store as rate_windows
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepRequest
@@ -158,7 +158,7 @@ PARTS: Final = {
     "months_made": (months, "make"),
     "keys_purged": (idempotency, "purge"),
     "purchases_archived": (purchases, "archive"),
-    "rates_forgotten": (rate_limits, "purge"),
+    "rates_forgotten": (rate_windows, "purge"),
     "payloads_emptied": (inbox, "empty"),
     "events_dropped": (outbox, "drop"),
     "claims_expired": (quotas, "expired"),
@@ -204,14 +204,14 @@ async def test_old_windows_of_rates_go_page_by_page(
         for age, names in ((fresh, "abc"), (old, "defghij"), (fresh, "klm")):
             values = {"mine": mine, "age": age, "names": list(names)}
             await connection.execute(insert, values)
-    pages, purge = [], rate_limits.purge
+    pages, purge = [], rate_windows.purge
 
     async def page(*given: Any) -> Any:
         pages.append(found := await purge(*given))
         return found
 
-    monkeypatch.setattr(rate_limits, "purge", page)
-    monkeypatch.setattr(rate_limits, "PURGE_PAGE", 2)
+    monkeypatch.setattr(rate_windows, "purge", page)
+    monkeypatch.setattr(rate_windows, "PURGE_PAGE", 2)
     report = await housekeeping(actors, database)
     assert report["rates_forgotten"] >= 7
     assert max(many for many, _ in pages) <= 2

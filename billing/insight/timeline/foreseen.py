@@ -12,9 +12,8 @@ from billing.insight.timeline.schemas import Expiring
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Change, Effect, Rows
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
-from billing.money.payments.schemas import Attempt
+from billing.money.payments.schemas import DECLINED, Attempt
 
-_DECLINED: Final = ("declined", "action")
 _FIRST_ID: Final = 1 << 127
 
 
@@ -115,7 +114,7 @@ class ForeseenDeclines:
                     one.started_at
                     for one in rows.of(Attempt)
                     if one.payment_method_id == card
-                    and one.status in _DECLINED
+                    and one.status in DECLINED
                     and one.started_at >= self._now - ATTEMPT_WINDOW
                 ]
                 self._known[card] = known + [self._now] * (number - len(known))
@@ -125,7 +124,7 @@ class ForeseenDeclines:
         for effect in effects:
             if isinstance(effect, Change) and effect.row_type is Attempt:
                 card = rows.get(Attempt, effect.row_id).payment_method_id
-                if effect.fields.get("status") in _DECLINED and card is not None:
+                if effect.fields.get("status") in DECLINED and card is not None:
                     self._known.setdefault(card, []).append(at)
 
     def at(self, at: datetime) -> dict[UUID, int]:

@@ -23,6 +23,8 @@ AttemptStatus = Literal[
 ]
 UNTRIED: Final = ("unreached", "skipped")
 """Statuses of an attempt that reached no card."""
+DECLINED: Final = ("declined", "action")
+"""Statuses of an attempt that count as a decline of its card."""
 
 
 PAYPAL: Final = "paypal"

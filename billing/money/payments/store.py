@@ -2,10 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, and_, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +26,7 @@ from billing.core.prepared import Fields, Prepared, given
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
-from billing.money.payments.schemas import DECIDABLE, LIVE, Attempt, Payment
+from billing.money.payments.schemas import DECIDABLE, DECLINED, LIVE, Attempt, Payment
 from billing.money.payments.tables import payment_attempts, payments
 
 _BY_HAND = payments.c.flow == "manual"
@@ -68,6 +79,8 @@ _SAME_CARD = select(payment_methods.c.id).where(
         payment_methods.c.fingerprint == given("fingerprint"),
     ),
 )
+# Written out, so that a kept plan finds them by the partial index.
+_DECLINED: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for status in DECLINED]
 _DECLINES_OF = Prepared(
     select(func.count())
     .select_from(payment_attempts)
@@ -75,7 +88,7 @@ _DECLINES_OF = Prepared(
         payment_attempts.c.account_id == given("account_id"),
         payment_attempts.c.payment_method_id.in_(_SAME_CARD),
         payment_attempts.c.started_at >= given("since"),
-        payment_attempts.c.status.in_(("declined", "action")),
+        payment_attempts.c.status.in_(_DECLINED),
     )
 )
 _LAST_TRY_OF = Prepared(

@@ -138,8 +138,16 @@ payment_attempts = c.table(
         text("(detail ->> 'charge_id')"),
         where="detail ->> 'charge_id' IS NOT NULL",
     ),
-    # For the recent declines of a card, and for the account's payment history.
+    # For the account's payment history.
     c.index("ix_payment_attempts_account", "account_id", "started_at", "id"),
+    # For the recent declines of a card.
+    c.index(
+        "ix_payment_attempts_declined",
+        "account_id",
+        "payment_method_id",
+        "started_at",
+        where="status IN ('declined', 'action')",
+    ),
     c.index(
         "ix_payment_attempts_real",
         "real_started_at",

@@ -167,6 +167,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_unarchived ON purchases (cr
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_account
     ON payment_attempts (account_id, started_at, id);
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_declined
+    ON payment_attempts (account_id, payment_method_id, started_at)
+    WHERE status IN ('declined', 'action');
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payment_attempts_real ON payment_attempts
     USING brin (real_started_at) WITH (autosummarize);
 

@@ -24,7 +24,7 @@ from billing.core import clock, ids
 from billing.core.errors import NotAllowed, NotFound, PaymentRequired, wrong_field
 from billing.core.money import show_decimal
 from billing.ledger.credits import service, store
-from billing.ledger.credits.holds import LIFETIME, CaptureOrder, HoldOrder
+from billing.ledger.credits.holds import LIFETIME, MAX_LIFETIME, CaptureOrder, HoldOrder
 from billing.ledger.credits.schemas import Capture, Hold
 from billing.ledger.credits.tables import credit_holds
 from billing.matters.schemas import of_account
@@ -32,8 +32,7 @@ from billing.metering.usage import access
 
 router = new_router("credits")
 
-MAX_HOLD: Final = timedelta(days=30)
-MAX_HOLD_SECONDS: Final = int(MAX_HOLD.total_seconds())
+MAX_HOLD_SECONDS: Final = int(MAX_LIFETIME.total_seconds())
 Status = Literal["open", "captured", "released", "expired"]
 Scope = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,63}$")]
 Word = Annotated[str, StringConstraints(max_length=255)]
@@ -249,8 +248,8 @@ async def _demand_holdable(call: AccountCall, order: HoldOrder) -> None:
                 if not await store.is_held(connection, order.key):
                     raise
         now = await clock.now(connection, call.account.id)
-    if order.expires_at is not None and order.expires_at - now > MAX_HOLD:
-        raise wrong_field("expires_at", f"a hold must end within {MAX_HOLD.days} days")
+    if order.expires_at is not None and order.expires_at - now > MAX_LIFETIME:
+        raise wrong_field("expires_at", f"a hold must end within {MAX_LIFETIME.days} days")
 
 
 async def _read(call: AccountCall, hold_id: str) -> HoldAnswer:

@@ -12,8 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import ids
 from billing.core.frozen import Frozen
 from billing.insight.integrity.tables import proven_books
+from billing.ledger.credits.holds import MAX_LIFETIME
 
 LARGE: Final = 50_000
 """Minimum of entries or uses for an opening. To check newer rows of one such account takes some
@@ -66,6 +68,11 @@ class Opening(Frozen):
     """JSON: the remaining credits of each lot."""
     day: AwareDatetime
     """Uses of days that began before this are proven."""
+
+    @property
+    def first_hold(self) -> UUID:
+        """The lowest id of a hold that was open at the time, or was made since."""
+        return ids.first_of(self.at - MAX_LIFETIME - DAY)
 
 
 async def read(

@@ -52,7 +52,7 @@ SUMS: Final = {
         WHERE account_id = {ACCOUNTS} AND status = 'open'
         UNION ALL
         SELECT * FROM credit_holds
-        WHERE account_id = {ACCOUNTS} AND resolved_at > :at""",  # noqa: S608
+        WHERE account_id = {ACCOUNTS} AND resolved_at > :at AND id >= :first_hold""",  # noqa: S608
     "credit_hold_lots": """
         SELECT p.* FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id""",
     "hold_parts_of_lots": "SELECT * FROM credit_hold_lots",

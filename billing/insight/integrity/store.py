@@ -189,7 +189,7 @@ async def ask(
         "minimums": json.dumps(currencies.MINIMUMS),
         "minimum": currencies.MINIMUM,
     }
-    known |= opening.model_dump() if opening else {}
+    known |= opening.model_dump() | {"first_hold": opening.first_hold} if opening else {}
     rows = (await connection.execute(query, known)).mappings()
     return [Broken.model_validate(dict(row)) for row in rows]
 

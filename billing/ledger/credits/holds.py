@@ -23,6 +23,8 @@ from billing.ledger.credits.schemas import Capture, Hold
 
 LIFETIME: Final = timedelta(minutes=15)
 """The default lifetime of a hold."""
+MAX_LIFETIME: Final = timedelta(days=30)
+"""The longest lifetime of a hold."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,9 @@ ALTER INDEX ix_matters_left_behind_new RENAME TO ix_matters_left_behind;
 DROP INDEX ix_matters_open;
 ALTER INDEX ix_matters_open_new RENAME TO ix_matters_open;
 
+-- Nothing publishes events yet, so it had all of them, and nothing read it.
+DROP INDEX ix_events_unpublished;
+
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON usage_months FROM billing_app, billing_operator;
 -- Months are written out and read back by their owner's commands alone.
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON month_files, sealed_usage FROM billing_app, billing_operator;

@@ -16,7 +16,6 @@ events = c.table(
     c.instant("created_at"),
     c.instant("published_at", nullable=True),
     Unique("account_id", "seq"),
-    c.index("ix_events_unpublished", "created_at", where="published_at IS NULL"),
 )
 
 # The number up to which an account's events were deleted by age. `at` is when the latest of them

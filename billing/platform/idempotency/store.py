@@ -95,9 +95,11 @@ async def forget(connection: AsyncConnection, request: KeyedRequest, granted: Gr
 
 
 async def purge(connection: AsyncConnection, before: datetime) -> int:
-    """Remove a batch of keys that expired before `before` [P10]; return how many."""
+    """Remove the oldest keys that expired before `before`, a batch [P10]; return how many."""
     old = select(keys.c.scope, keys.c.route, keys.c.key).where(keys.c.expires_at < before)
-    batch = old.limit(PURGE_BATCH).with_for_update(skip_locked=True).subquery()
+    # In the order of an index: about half of all keys are old, and without it all would be read.
+    first = old.order_by(keys.c.expires_at).limit(PURGE_BATCH)
+    batch = first.with_for_update(skip_locked=True).subquery()
     gone = await connection.execute(
         delete(keys).where(
             keys.c.scope == batch.c.scope,

@@ -1,6 +1,6 @@
 """Jobs of every minute and day read what they are for, and nothing that rests."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 from uuid import uuid4
@@ -293,3 +293,26 @@ async def test_a_month_that_is_not_there_is_a_sign(actors: Actors, lost: str) ->
         await owner.rollback()
     await engine.dispose()
     assert missing.examples == (month.strftime("%Y-%m"),)
+
+
+async def test_old_keys_are_removed_oldest_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another order each batch would read all that are left."""
+    monkeypatch.setattr(idempotency, "PURGE_BATCH", 2)
+    long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+    insert = text(
+        "INSERT INTO billing_idempotency (scope, route, key, request_hash, resource_id, lease,"
+        " lease_until, created_at, expires_at) SELECT '*', 'old', n, '', gen_random_uuid(),"
+        " gen_random_uuid(), at, at, at - CAST(n AS integer) * interval '1 s'"
+        " FROM unnest(CAST(:names AS text[])) n, (SELECT CAST(:at AS timestamptz)) AS past (at)"
+    )
+    left = text("SELECT key FROM billing_idempotency WHERE route = 'old' ORDER BY key")
+    async with database.operator() as connection:
+        await connection.execute(insert, {"at": long_ago, "names": list("12345")})
+        # As the planner prefers where about half of the table is old.
+        await connection.execute(text("SET LOCAL enable_indexscan = off"))
+        await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        assert await idempotency.purge(connection, long_ago) == 2
+        assert list(await connection.scalars(left)) == ["1", "2", "3"]
+        await connection.rollback()

@@ -57,7 +57,6 @@ async def wake(database: Database, client: Client, limit: int) -> dict[str, int]
             "overdue": lambda: _hurry(database, client, late, limit),
             "thresholds": lambda: _nudge(database, client, lambda c: thresholds.waiting(c, limit)),
             "walks": lambda: _walk(database, client),
-            "halted": lambda: _begin_halted(database, client, limit),
             "echoes": lambda: _handle_echoes(database, left, limit),
             "strays": lambda: _dispatch_each(
                 database, client, lambda c: inbox.unmatched(c, left, now, limit)
@@ -65,6 +64,8 @@ async def wake(database: Database, client: Client, limit: int) -> dict[str, int]
             "events": lambda: _dispatch_each(
                 database, client, lambda c: inbox.waiting(c, left, limit)
             ),
+            # Last: it asks Temporal for each of them, page by page, and there may be very many.
+            "halted": lambda: _begin_halted(database, client, limit),
         }
     )
 

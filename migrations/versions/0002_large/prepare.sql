@@ -146,6 +146,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_open_new ON matters (workflow
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_halted ON matters (woken_at)
     WHERE status = 'halted';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_halted_workflow ON matters (workflow_id)
+    WHERE status = 'halted';
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_workflow
     ON stripe_webhook_events (workflow_id);
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from temporalio.testing import ActivityEnvironment
 
-from activities import paged_scan, signs_of_life
+from activities import leftovers, paged_scan, signs_of_life
 from activities.dependencies import Dependencies
 from activities.paged_scan import Undone
 from activities.scheduled_jobs import ScheduledJobs
@@ -293,6 +293,31 @@ async def test_a_month_that_is_not_there_is_a_sign(actors: Actors, lost: str) ->
         await owner.rollback()
     await engine.dispose()
     assert missing.examples == (month.strftime("%Y-%m"),)
+
+
+async def test_pages_of_halted_matters_are_in_the_order_of_their_index(database: Database) -> None:
+    asked: Any = Asked(database)
+    with pytest.raises(LookupError):
+        await sweeps.halted_page(asked, "account/", 10)
+    assert "ix_matters_halted_workflow" in asked.plan
+    assert "Filter" not in asked.plan
+    assert "Sort" not in asked.plan
+
+
+async def test_very_many_halted_matters_keep_no_event_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each it is asked whether it has a run: a sweep may end before the last."""
+    parts: list[str] = []
+
+    async def each_apart(given: dict[str, Any]) -> dict[str, int]:
+        parts.extend(given)
+        return {}
+
+    monkeypatch.setattr(leftovers, "each_apart", each_apart)
+    client: Any = None
+    await ActivityEnvironment().run(leftovers.wake, database, client, 1)
+    assert parts[-1] == "halted"
 
 
 async def test_old_keys_are_removed_oldest_first(

@@ -10,7 +10,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
     ColumnElement,
     DateTime,
@@ -19,13 +18,13 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Text,
+    Uuid,
     column,
-    exists,
     func,
     not_,
+    or_,
     select,
     text,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -176,8 +175,7 @@ def past(
     parts = [_part(rows, account_id) for rows in _PAST]
     if not for_member:
         return parts
-    of_uses = _money_of_uses(account_id)
-    return [(_without_uses(query, of_uses), keys) for query, keys in parts]
+    return [(_without_uses(query), keys) for query, keys in parts]
 
 
 def _part(rows: str, account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement[Any], ...]]:
@@ -198,24 +196,20 @@ def _part(rows: str, account_id: UUID) -> tuple[Select[Any], tuple[ColumnElement
     return select(part).select_from(part), (part.c.at, part.c.real_at, part.c.mark)
 
 
-def _without_uses(query: Select[Any], of_uses: CTE) -> Select[Any]:
+def _without_uses(query: Select[Any]) -> Select[Any]:
     """Leave out what names a use, or the invoice or payment of a single one."""
     shown = query.selected_columns
     named = func.concat_ws(" ", *(shown[name] for name in _TEXTS), shown["detail"])
     found = func.regexp_matches(named, _MONEY, "g", type_=ARRAY(Text)).column_valued("found")
-    of_use = exists().where(found[1].in_(select(of_uses.c.name)))
+    # OFFSET 0: each is read first, and then looked up by its key, not among all of the account.
+    money = select(func.public_uuid(found[1], type_=Uuid).label("id")).offset(0).subquery("money")
+    paid = select(payments.c.id).where(
+        payments.c.id == money.c.id, payments.c.invoice_id == invoices.c.id, is_of_use()
+    )
+    billed = select(invoices.c.id).where(invoices.c.id == money.c.id, is_of_use())
+    known = or_(*(one.offset(0).exists() for one in (billed, paid)))
+    of_use = select(money.c.id).where(known).exists()
     return query.where(not_(named.regexp_match(NAMED_USE)), ~of_use)
-
-
-def _money_of_uses(account_id: UUID) -> CTE:
-    """Select the ids of invoices and payments of the account's single uses, once for all parts."""
-    mine = invoices.c.account_id == account_id, is_of_use()
-    return union_all(
-        select(func.public_id(ids.INVOICE, invoices.c.id).label("name")).where(*mine),
-        select(func.public_id(ids.PAYMENT, payments.c.id))
-        .join(invoices, invoices.c.id == payments.c.invoice_id)
-        .where(*mine),
-    ).cte("of_uses")
 
 
 def show(row: RowMapping, *, for_member: bool = False) -> Happened:

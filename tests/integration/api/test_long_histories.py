@@ -180,6 +180,24 @@ async def test_the_open_matters_of_an_account_are_found_among_all_of_its_own(api
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
 
 
+async def test_a_member_s_timeline_reads_no_invoice_of_a_use_that_it_does_not_name(
+    api: Api,
+) -> None:
+    account = (await api.new_account())["id"]
+    history = f"""
+        INSERT INTO invoices (id, account_id, workflow_id, fact_key, status, currency,
+                              subtotal_minor, total_minor, amount_due_minor, created_at)
+        SELECT gen_random_uuid(), '{_uuid(account)}', 'charge/' || n, 'bill_' || n, 'draft', 'USD',
+               1, 1, 1, now()
+        FROM generate_series(1, {MANY}) AS n;
+        INSERT INTO billing_audit (account_id, actor, action, subject, detail, at, real_at)
+        VALUES ('{_uuid(account)}', 'engine', 'old', 'inv_' || repeat('0', 26), '{{}}', now(),
+                now())"""
+    headers = api.token(account, ["member"]) | {"X-Account-Id": account}
+    asked = Asked("billing/timeline", headers, "invoices", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
 PASTS = {
     "steps": """
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)

@@ -108,10 +108,12 @@ _OVERVIEW: Final = text(
                         ELSE least(l.claimed, l.held - live.held) END) AS credits,
                sum(live.held) AS held,
                sum(live.held) FILTER (WHERE l.grant_key = :trial_key) AS held_of_trial
-        FROM credit_lots l,
-        LATERAL (SELECT coalesce(sum(p.amount), 0) AS held
-                 FROM credit_hold_lots p JOIN credit_holds h ON h.id = p.hold_id
-                 WHERE p.lot_id = l.id AND h.status = 'open' AND h.expires_at > me.now) AS live
+        FROM credit_lots l
+        LEFT JOIN (SELECT p.lot_id, sum(p.amount) AS amount
+                   FROM credit_holds h JOIN credit_hold_lots p ON p.hold_id = h.id
+                   WHERE h.account_id = me.id AND h.status = 'open' AND h.expires_at > me.now
+                   GROUP BY p.lot_id) AS part ON part.lot_id = l.id,
+        LATERAL (SELECT coalesce(part.amount, 0) AS held) AS live
         WHERE l.account_id = me.id AND l.is_open AND me.next_expiry <= me.now) AS gone ON true
     """
 )

@@ -198,6 +198,36 @@ async def test_a_member_s_timeline_reads_no_invoice_of_a_use_that_it_does_not_na
     assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
 
 
+async def test_the_overview_reads_the_holds_that_are_open_among_all_that_ever_were(
+    api: Api,
+) -> None:
+    account = (await api.new_account())["id"]
+    mine = f"CAST('{_uuid(account)}' AS uuid)"
+    history = f"""
+        WITH lot AS (
+            INSERT INTO credit_lots (id, account_id, kind, priority, is_paid, amount, remaining,
+                                     is_open, grant_key, granted_seq, created_at)
+            VALUES (gen_random_uuid(), {mine}, 'purchase', 0, true, 1, 1, true, 'old', 1, now())
+            RETURNING id
+        ), held AS (
+            INSERT INTO credit_holds (id, account_id, status, amount, captured, key, request_hash,
+                                      reason, created_at, expires_at, resolved_at)
+            SELECT gen_random_uuid(), {mine}, status, 1, captured, status || n, '', '', now(),
+                   now() + interval '1 day', resolved_at
+            FROM (VALUES ('captured', 1, now(), {MANY}), ('open', 0, NULL, {MANY // 20}))
+                AS given (status, captured, resolved_at, many), generate_series(1, many) AS n
+            RETURNING id, status)
+        INSERT INTO credit_hold_lots (hold_id, position, lot_id, account_id, amount)
+        SELECT held.id, 0, lot.id, {mine}, 1 FROM held, lot WHERE held.status = 'captured'
+        UNION ALL
+        SELECT id, 1, gen_random_uuid(), {mine}, 1 FROM held;
+        UPDATE credit_balances SET next_expiry = now() WHERE account_id = {mine};
+        ANALYZE credit_holds"""
+    headers = api.token(account, ["billing"]) | {"X-Account-Id": account}
+    asked = Asked("billing", headers, "credit_hold_lots", history)
+    assert await rows_read(api, api.database.tenant_engine, asked) < MANY / 10
+
+
 PASTS = {
     "steps": """
         INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)

@@ -18,7 +18,7 @@ _USES: Final = f"""
     WHERE account_id = {ACCOUNTS} AND occurred_at >= :day AND day_at >= :day"""  # noqa: S608
 _ENTRIES: Final = f"""
     SELECT id, account_id, seq - :seq AS seq, kind, amount, debt,
-        balance_after - :balance AS balance_after, key
+        balance_after - :balance AS balance_after, key, subject
     FROM credit_transactions
     WHERE account_id = {ACCOUNTS} AND at >= :at AND seq > :seq"""  # noqa: S608
 _COUNTERS: Final = f"""
@@ -76,7 +76,7 @@ PAID: Final = {
     # These entries paid an older use. Each look-up by the page summary index takes milliseconds;
     # entries beyond the limit seem wrong, and so cause a full check.
     "others": """
-        SELECT t.id, t.account_id FROM credit_transactions t
+        SELECT t.id, t.account_id, t.key, t.subject FROM credit_transactions t
         WHERE t.kind IN ('debit', 'capture', 'void')
           AND NOT EXISTS (SELECT FROM capture_logs c WHERE c.transaction_id = t.id)
           AND NOT EXISTS (SELECT FROM uses u WHERE u.transaction_id = t.id)
@@ -89,7 +89,8 @@ PAID: Final = {
         SELECT r.* FROM others t
         CROSS JOIN LATERAL (
             SELECT * FROM billing_records r
-            WHERE r.transaction_id = t.id AND r.account_id = t.account_id OFFSET 0) r""",
+            WHERE r.transaction_id = t.id AND r.account_id = t.account_id
+              AND r.month = ANY (usage_entry_months(t.id, t.key, t.subject)) OFFSET 0) r""",
     # Entries that paid uses of an archived month are older.
     "sealed_entries": f"""
         SELECT * FROM sealed_entries WHERE account_id = {ACCOUNTS} AND false""",  # noqa: S608

@@ -69,11 +69,9 @@ async def others_behind(
     also paid this user's. Captures without a known user do not count. Entries of an archived month
     count as other users'.
     """
-    record, log = billing_records.c, capture_logs.c
+    record, log = months.behind(entries).c, capture_logs.c
     made = union_all(
-        select(record.transaction_id, record.user_id).where(
-            record.account_id == account_id, record.transaction_id.in_(entries)
-        ),
+        select(record.transaction_id, record.user_id).where(record.account_id == account_id),
         select(log.transaction_id, log.user_id).where(
             log.account_id == account_id, log.transaction_id.in_(entries), log.user_id.is_not(None)
         ),

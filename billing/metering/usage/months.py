@@ -4,10 +4,11 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, any_, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Subquery, and_, any_, exists, func, or_, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import BillingError, Conflict, NotFound
+from billing.ledger.credits.tables import credit_transactions
 from billing.metering.usage import rules
 from billing.metering.usage.tables import billing_records, month_files
 
@@ -34,7 +35,8 @@ _UNSEEN: Final = text(
         AND EXISTS (SELECT FROM month_files WHERE is_away)
         AND NOT EXISTS (
             SELECT FROM billing_records AS r
-            WHERE r.account_id = t.account_id AND r.transaction_id = t.id)
+            WHERE r.account_id = t.account_id AND r.transaction_id = t.id
+                AND r.month = ANY (usage_entry_months(t.id, t.key, t.subject)))
         AND NOT EXISTS (SELECT FROM capture_logs AS c WHERE c.transaction_id = t.id)
     """
 )
@@ -66,6 +68,22 @@ def found_by(record_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """Match a record by its id, in the one or two months that may contain it."""
     record = billing_records.c
     return record.id == record_id, record.month == any_(func.usage_record_months(record_id))
+
+
+def behind(entries: Collection[UUID]) -> Subquery:
+    """Select the records that these ledger entries paid or refunded; OFFSET 0 has each entry looked
+    up by itself, in the few months that may contain its records.
+    """
+    record, entry = billing_records.c, credit_transactions.c
+    may_contain = func.usage_entry_months(entry.id, entry.key, entry.subject)
+    paid = (
+        select(record.id, record.account_id, record.user_id, record.transaction_id)
+        .where(record.transaction_id == entry.id, record.month == any_(may_contain))
+        .offset(0)
+        .lateral("paid")
+    )
+    found = select(paid).select_from(credit_transactions.join(paid, true()))
+    return found.where(entry.id.in_(entries)).subquery("behind")
 
 
 async def unseen(

@@ -232,10 +232,9 @@ def between(query: Select[Any], start: datetime | None, end: datetime | None) ->
 
 def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:
     """Restrict records to those that a ledger entry paid or refunded."""
-    record = billing_records.c
     # OFFSET 0 has them looked up first, instead of by scanning in the order of the page.
-    paid = select(record.id).where(record.transaction_id == transaction_id).offset(0)
-    return query.where(record.id.in_(paid))
+    paid = select(months.behind([transaction_id]).c.id).offset(0)
+    return query.where(billing_records.c.id.in_(paid))
 
 
 async def account_of(connection: AsyncConnection, record_id: UUID) -> UUID:

@@ -33,7 +33,8 @@ _TELL: Final = Prepared(
         RETURNING record_id
     )
     SELECT r.currency, count(*) AS uses, sum(r.total_amount) AS total, min(r.occurred_at) AS since
-    FROM told JOIN billing_records r ON r.id = told.record_id
+    FROM told JOIN billing_records r
+        ON r.id = told.record_id AND r.month = ANY (usage_record_months(told.record_id))
     GROUP BY r.currency ORDER BY r.currency
     """
     )

@@ -32,16 +32,17 @@ from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.platform.decisions.service import Engine, Read
 
-_LOCK_RECORD = reading.lock("billing_records")
-_LOCK_ACCOUNT = reading.lock_account("billing_records")
+_IN_ITS_MONTH = "month = ANY (usage_record_months(:subject_id))"
+_LOCK_RECORD = reading.lock("billing_records", _IN_ITS_MONTH)
+_LOCK_ACCOUNT = reading.lock_account("billing_records", _IN_ITS_MONTH)
 _LOCK_WHERE_AWAY = Prepared(
     text(
-        """
+        f"""
     SELECT account_id FROM credit_balances
-    WHERE NOT EXISTS (SELECT FROM billing_records WHERE id = :subject_id)
+    WHERE NOT EXISTS (SELECT FROM billing_records WHERE id = :subject_id AND {_IN_ITS_MONTH})
         AND account_id IN (SELECT account_id FROM invoices WHERE workflow_id = :workflow_id)
     FOR NO KEY UPDATE
-    """
+    """  # noqa: S608 - put together from constants
     )
 )
 # Every invoice of the record is read, paid and void ones too: an event may concern any of them.
@@ -51,7 +52,7 @@ _READ = Prepared(
     WITH mine AS (SELECT * FROM invoices WHERE workflow_id = :workflow_id),
     kept AS (
         SELECT id, account_id, billing_method, billing_status, total_amount, currency
-        FROM billing_records WHERE id = :subject_id),
+        FROM billing_records WHERE id = :subject_id AND {_IN_ITS_MONTH}),
     r AS (
         SELECT * FROM kept
         UNION ALL

@@ -39,18 +39,21 @@ LOCK_PAYMENTS: Final = Prepared(
 )
 
 
-def lock(table: str) -> Prepared:
+def lock(table: str, when: str = "true") -> Prepared:
     """Lock the matter's own row, whose id is `subject_id`."""
-    return Prepared(text(f"SELECT id FROM {table} WHERE id = :subject_id FOR NO KEY UPDATE"))  # noqa: S608
+    return Prepared(
+        text(f"SELECT id FROM {table} WHERE id = :subject_id AND {when} FOR NO KEY UPDATE")  # noqa: S608
+    )
 
 
-def lock_account(table: str) -> Prepared:
+def lock_account(table: str, when: str = "true") -> Prepared:
     """Lock the account of the matter's row."""
     return Prepared(
         text(
             f"""
         SELECT account_id FROM credit_balances
-        WHERE account_id = (SELECT account_id FROM {table} WHERE id = :subject_id)
+        WHERE account_id = (
+            SELECT account_id FROM {table} WHERE id = :subject_id AND {when})
         FOR NO KEY UPDATE
         """  # noqa: S608 - put together from constants
         )

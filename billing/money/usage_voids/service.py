@@ -50,7 +50,8 @@ _BY_CARD: Final = Prepared(
     FROM billing_records AS r
     JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
-    WHERE r.id = :record_id AND r.account_id = :account_id AND r.billing_method = :by_card
+    WHERE r.id = :record_id AND r.month = ANY (usage_record_months(:record_id))
+        AND r.account_id = :account_id AND r.billing_method = :by_card
         AND i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
     GROUP BY i.id
     """
@@ -85,7 +86,8 @@ _BILLED: Final = Prepared(
         WHERE l.account_id = r.account_id AND public_id('inv', l.invoice_id) = b.invoice
             AND l.kind = 'usage' AND l.period_start = r.period_start
             AND l.detail ->> 'meter' = r.meter) AS l
-    WHERE r.account_id = :account_id AND r.id = :record_id
+    WHERE r.id = :record_id AND r.month = ANY (usage_record_months(:record_id))
+        AND r.account_id = :account_id
     """
     )
 )

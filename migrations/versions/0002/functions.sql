@@ -3150,6 +3150,18 @@ LANGUAGE sql AS $$
     ON CONFLICT DO NOTHING
 $$;
 
+CREATE OR REPLACE FUNCTION usage_entry_months(p_entry uuid, p_key text, p_subject text)
+RETURNS date[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ARRAY[
+        (usage_month_of(p_entry, false) - interval '1 month')::date,
+        usage_month_of(p_entry, false),
+        (usage_month_of(p_entry, false) + interval '1 month')::date,
+        usage_month_of(substring(p_key FROM '^usage/([-0-9a-f]{36})$')::uuid, false),
+        usage_month_of(public_uuid(p_subject), false),
+        usage_first_month()]
+$$;
+
 CREATE OR REPLACE FUNCTION usage_first_month() RETURNS date
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT DATE '1970-01-01'
@@ -3300,7 +3312,9 @@ AS $$
 DECLARE
     name text := public_id('bill', p_id);
     entry uuid;
+    paid record;
 BEGIN
+    SELECT e.key, e.subject INTO paid FROM credit_transactions AS e WHERE e.id = p_entry;
     PERFORM credit_open(p_account_id, p_at);
     entry := credit_give_back(
         p_account_id, p_entry,
@@ -3308,7 +3322,9 @@ BEGIN
             SELECT v.transaction_id
             FROM billing_records AS r JOIN billing_records AS v
                 ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
-            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id
+            WHERE r.transaction_id = p_entry
+                AND r.month = ANY (usage_entry_months(p_entry, paid.key, paid.subject))
+                AND r.account_id = p_account_id
             UNION
             -- Of uses whose month is archived the ledger alone knows.
             SELECT t.id FROM credit_transactions AS t
@@ -5643,13 +5659,17 @@ DECLARE
 BEGIN
     PERFORM set_config('app.accounts', p_account_id::text, true);
     SELECT 1, 1, r.occurred_at INTO use.place, use.account, use.used_at
-    FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
+    FROM billing_records AS r
+    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))
+        AND r.account_id = p_account_id;
     account := (usage_open_accounts(ARRAY[p_account_id], ARRAY[use])).accounts[1];
     verdict := usage_void_verdict(p_account_id, p_id, p_charged IS NOT NULL);
     IF verdict = 'ok' THEN
         void_id := usage_void_id(p_id);
         SELECT r.total_amount AS total, r.transaction_id INTO known
-        FROM billing_records AS r WHERE r.id = p_id AND r.account_id = p_account_id;
+        FROM billing_records AS r
+        WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))
+            AND r.account_id = p_account_id;
         IF p_charged IS NULL AND known.transaction_id IS NOT NULL THEN
             entry := usage_give_back(
                 p_account_id, p_id, known.transaction_id, known.total, account.as_of);
@@ -5687,7 +5707,8 @@ AS $$
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
         FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
-        WHERE r.id = p_id AND r.account_id = p_account_id), 'no_record')
+        WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))
+            AND r.account_id = p_account_id), 'no_record')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_waiting(

@@ -9,7 +9,9 @@ AS $$
 DECLARE
     name text := public_id('bill', p_id);
     entry uuid;
+    paid record;
 BEGIN
+    SELECT e.key, e.subject INTO paid FROM credit_transactions AS e WHERE e.id = p_entry;
     PERFORM credit_open(p_account_id, p_at);
     entry := credit_give_back(
         p_account_id, p_entry,
@@ -17,7 +19,9 @@ BEGIN
             SELECT v.transaction_id
             FROM billing_records AS r JOIN billing_records AS v
                 ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
-            WHERE r.transaction_id = p_entry AND r.account_id = p_account_id
+            WHERE r.transaction_id = p_entry
+                AND r.month = ANY (usage_entry_months(p_entry, paid.key, paid.subject))
+                AND r.account_id = p_account_id
             UNION
             -- Of uses whose month is archived the ledger alone knows.
             SELECT t.id FROM credit_transactions AS t

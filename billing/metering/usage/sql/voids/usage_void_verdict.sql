@@ -20,5 +20,6 @@ AS $$
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
         FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
-        WHERE r.id = p_id AND r.account_id = p_account_id), 'no_record')
+        WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))
+            AND r.account_id = p_account_id), 'no_record')
 $$;

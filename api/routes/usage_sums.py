@@ -21,10 +21,12 @@ from api.routes.base import new_router
 from api.user_scope import only_user, user_of
 from billing.catalog.rating.schemas import CREDIT
 from billing.core import periods
-from billing.core.errors import wrong_field
+from billing.core.errors import Conflict, wrong_field
 from billing.core.money import ZERO
 from billing.metering.usage import levels, logs, rules, sums
 
+MOST_ACCOUNTS: Final = 10_000
+"""Accounts whose days are summed together: there is a row for each day, service and user."""
 router = new_router("usage")
 
 
@@ -165,7 +167,7 @@ async def read_usage_aggregations(
     )
 
 
-@router.get("/stats", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/stats", responses=responses("MERCHANT_NOT_FOUND", "TOO_MANY_ACCOUNTS"))
 async def read_usage_stats(
     call: EveryRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:
@@ -173,10 +175,13 @@ async def read_usage_stats(
 
     Revenue is in credits; `revenue_by_currency` is in money: immediate card charges, and overage
     once it is invoiced. An operator who names no account gets all accounts together, without test
-    accounts: days are in UTC, and an account's own day is in the one that most of it falls on.
+    accounts, while they are few: days are in UTC, and an account's own day is in the one that most
+    of it falls on.
     """
     whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
+        if whose is None and await sums.has_more_accounts(connection, MOST_ACCOUNTS):
+            raise Conflict("TOO_MANY_ACCOUNTS")
         days = await span(call, connection, start_date, end_date)
         facets = (await connection.execute(sums.by_facet(whose, days.start, days.end))).all()
         active = [

@@ -119,7 +119,7 @@ CODES: Final[dict[str, Problem]] = {
         409, "something was sold under the contract in this instant; repeat the request later"
     ),
     "TOO_MANY_ACCOUNTS": Problem(
-        409, "there are too many accounts for one request; name one, or run `billing verify`"
+        409, "there are too many accounts for one request: name one; `billing verify` checks all"
     ),
     "BUDGET_EXCEEDED": Problem(429, "this use would exceed a blocking budget"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),

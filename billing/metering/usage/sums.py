@@ -126,6 +126,12 @@ def _service(facet: ColumnElement[str]) -> ColumnElement[str]:
     return func.split_part(facet, "|", 1)
 
 
+async def has_more_accounts(connection: AsyncConnection, most: int) -> bool:
+    """Return True if there are more accounts than this, without tests."""
+    one_more = select(accounts.c.id).where(~accounts.c.is_test).offset(most).limit(1)
+    return await connection.scalar(one_more) is not None
+
+
 async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:
     """Return the first day with usage of the account."""
     counter = usage_counters.c

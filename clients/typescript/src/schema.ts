@@ -1752,7 +1752,8 @@ export interface paths {
          *
          *     Revenue is in credits; `revenue_by_currency` is in money: immediate card charges, and overage
          *     once it is invoiced. An operator who names no account gets all accounts together, without test
-         *     accounts: days are in UTC, and an account's own day is in the one that most of it falls on.
+         *     accounts, while they are few: days are in UTC, and an account's own day is in the one that most
+         *     of it falls on.
          */
         get: operations["read_usage_stats"];
         put?: never;

@@ -6,6 +6,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from api.routes import usage_sums
 from tests.integration.usage.conftest import V1, NewShop, Shop
 
 USE: dict[str, Any] = {"product_id": "gpt-4", "usage_amount": 1000}
@@ -101,7 +102,9 @@ async def test_the_model_of_the_details_counts(new_shop: NewShop) -> None:
     assert (counted["name"], counted["events"]) == ("gpt-4", 1)
 
 
-async def test_an_operator_reads_the_statistics_of_all_accounts(new_shop: NewShop) -> None:
+async def test_an_operator_reads_the_statistics_of_all_accounts_while_they_are_few(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, tester = await new_shop("100"), await new_shop("100", is_test=True)
     day = "start_date=2026-01-01&end_date=2026-01-02"
     before = (await service(real, "GET", "/stats")).json()
@@ -113,6 +116,9 @@ async def test_an_operator_reads_the_statistics_of_all_accounts(new_shop: NewSho
     assert (await service(real, "GET", f"/stats?{day}")).json()["total_revenue"] == "0"
     empty = await service(real, "GET", "/stats", **{"X-Account-Id": ""})
     assert (empty.status_code, empty.json()["code"]) == (400, "ACCOUNT_REQUIRED")
+    monkeypatch.setattr(usage_sums, "MOST_ACCOUNTS", 0)
+    many = await service(real, "GET", "/stats")
+    assert (many.status_code, many.json()["code"]) == (409, "TOO_MANY_ACCOUNTS")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,9 @@ def rate(notation: str) -> str:
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.AT_ONCE]),
+        ("accounts that are no tests, for a `GET /stats` of all together", [
+            usage_sums.MOST_ACCOUNTS,
+        ]),
         ("discrepancies of one `POST /billing/reconcile`", [reconciliations.MOST]),
         ("subscriptions of one `POST /admin/subscriptions/steer`", [bulk_acts.AT_ONCE]),
         ("subscriptions and lines of one `POST /admin/plans/{key}/undo-price`", [

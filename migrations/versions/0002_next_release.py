@@ -64,16 +64,18 @@ _CAPTURES = """
 """
 
 
-# Uses that the release before put off or failed to have paid: their week begins now, and credits
-# that are there already pay them. For once their owner looks at the records of all accounts.
+# Uses that the release before put off or failed to have paid (prepare.sql has made them quick to
+# find): their week begins now, and credits that are there already pay them. For once their owner
+# looks at the records of all accounts; their matters are woken one by one, because each statement
+# reads the whole list of accounts that it may see.
 _UNPAID = """
     ALTER TABLE billing_records NO FORCE ROW LEVEL SECURITY;
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
     SELECT id, account_id, occurred_at, now() + usage_overdue_after(),
         now() + usage_overdue_after()
     FROM billing_records
-    WHERE billing_status <> 'completed' AND (billing_status = 'failed'
-        OR billing_status = 'pending' AND currency = 'CREDIT');
+    WHERE billing_status = 'failed' OR billing_status = 'pending' AND currency = 'CREDIT';
+    DROP INDEX unpaid_of_before;
     ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
     SELECT set_config('app.accounts', string_agg(DISTINCT account_id::text, ','), true)
     FROM unpaid_uses;
@@ -84,7 +86,12 @@ _UNPAID = """
     INSERT INTO unpaid_retries (account_id, id, asked_at)
     SELECT account_id, gen_random_uuid(), min(overdue_at) - usage_overdue_after()
     FROM unpaid_uses GROUP BY account_id;
-    SELECT account_watch(account_id, asked_at, asked_at) FROM unpaid_retries;
+    DO $$ DECLARE due record; BEGIN
+        FOR due IN SELECT account_id, asked_at FROM unpaid_retries LOOP
+            PERFORM set_config('app.accounts', due.account_id::text, true);
+            PERFORM account_watch(due.account_id, due.asked_at, due.asked_at);
+        END LOOP;
+    END $$;
     SELECT set_config('app.accounts', '', true);
 """
 
@@ -116,7 +123,6 @@ def upgrade() -> None:
     _add_rights()
     _subscriptions()
     _backup_methods()
-    _keep_cards_one()
     op.execute(_CHOOSE_CARDS)
     _add_percentages()
     _add_pages()
@@ -241,32 +247,14 @@ def _subscriptions() -> None:
     }
     for name, rule in rules.items():
         op.execute(f"ALTER TABLE subscriptions ADD CONSTRAINT {name} {rule} NOT VALID")
-        op.execute(f"ALTER TABLE subscriptions VALIDATE CONSTRAINT {name}")
 
 
 def _backup_methods() -> None:
-    """A backup among an account's methods, bank accounts, and which expiry was told of."""
+    """Bank accounts among an account's methods, and which expiry was told of."""
     op.add_column(
         "payment_methods", sa.Column("provider_kind", Text, nullable=False, server_default="card")
     )
-    op.add_column(
-        "payment_methods",
-        sa.Column("is_backup", sa.Boolean, nullable=False, server_default="false"),
-    )
     op.add_column("payment_methods", sa.Column("told_expiry", Text))
-    op.create_index(
-        "uq_payment_methods_backup", "payment_methods", ["account_id"], unique=True,
-        postgresql_where=sa.text("is_backup AND status = 'active'"),
-    )  # fmt: skip
-
-
-def _keep_cards_one() -> None:
-    """One card is one method; the release before writes none, and its two of one card stay."""
-    op.add_column("payment_methods", sa.Column("one_card", Text))
-    op.create_index(
-        "uq_payment_methods_one_card", "payment_methods", ["account_id", "one_card"], unique=True,
-        postgresql_where=sa.text("status = 'active'"),
-    )  # fmt: skip
 
 
 # A default that was removed at the provider left none: the newest other one is charged from now on.
@@ -299,9 +287,12 @@ def _add_contracts() -> None:
     op.add_column("subscriptions", Column("commitment", JSONB))
     op.create_foreign_key(
         "fk_subscriptions_contract_id_account_id", "subscriptions", "contracts",
-        ["contract_id", "account_id"], ["id", "account_id"],
+        ["contract_id", "account_id"], ["id", "account_id"], postgresql_not_valid=True,
     )  # fmt: skip
-    op.create_check_constraint("minimum_positive", "subscriptions", "minimum_minor > 0")
+    op.execute(
+        "ALTER TABLE subscriptions ADD CONSTRAINT ck_subscriptions_minimum_positive"
+        " CHECK (minimum_minor > 0) NOT VALID"
+    )
     for name in ("agreed_from", "agreed_to"):
         op.add_column("limit_overrides", Column(name, DateTime(timezone=True)))
 
@@ -316,7 +307,6 @@ def _add_percentages() -> None:
             " ('flat', 'per_unit', 'graduated', 'volume', 'package', 'percentage')"
             " AND (model = 'percentage') = (percentage IS NOT NULL)) NOT VALID"
         )
-        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT ck_{table}_model_known")
 
 
 def _hold_references_to_one_account() -> None:

@@ -37,6 +37,19 @@ def test_the_migration_in_the_making_is_what_the_tree_says() -> None:
     assert written == draft.texts(), "run python -m migrations.draft"
 
 
+def test_the_migration_in_the_making_looks_through_no_table_that_may_be_large() -> None:
+    """Every request waits for it; prepare.sql looks through them before, and keeps nobody out."""
+    parts = [path for path in VERSIONS.rglob(f"{NEXT}*/*.sql") if "large" not in path.parent.name]
+    parts += list(VERSIONS.glob(f"{NEXT}_*.*"))
+    written = "\n".join(path.read_text() for path in parts)
+    known = set(re.findall(r"^CREATE TABLE (\w+)", draft.frozen_text(), re.MULTILINE))
+    assert known & set(re.findall(r"CREATE (?:UNIQUE )?INDEX \w+\s+ON (\w+)", written)) == set()
+    assert "op.create_index" not in written
+    assert "VALIDATE CONSTRAINT" not in written
+    # A statement reads the list of all accounts that it may see: for each of them that is a square.
+    assert re.search(r"SELECT account_watch\([^;]* FROM", written) is None
+
+
 def test_functions_that_checks_of_tables_call_are_made_before_the_tables() -> None:
     draft.load_tables()
     checks = " ".join(

@@ -52,6 +52,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_written ON billing_re
 CREATE INDEX CONCURRENTLY IF NOT EXISTS included_of_before ON billing_records (id)
     WHERE kind = 'usage' AND currency = 'CREDIT' AND included_units > 0 AND total_amount > 0;
 
+-- Uses that were put off or failed to be paid; it goes with the migration, too.
+CREATE INDEX CONCURRENTLY IF NOT EXISTS unpaid_of_before ON billing_records (id)
+    WHERE billing_status = 'failed' OR billing_status = 'pending' AND currency = 'CREDIT';
+
 -- By these operators find and list things of all accounts.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_accounts_email
     ON accounts (lower(email)) WHERE email IS NOT NULL;
@@ -195,6 +199,33 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_subscriptions_id_account_id
 
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_top_ups_id_account_id
     ON top_ups (id, account_id);
+
+-- A backup among an account's methods.
+ALTER TABLE payment_methods ADD COLUMN IF NOT EXISTS is_backup boolean NOT NULL DEFAULT false;
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payment_methods_backup
+    ON payment_methods (account_id) WHERE is_backup AND status = 'active';
+
+-- One card is one method; the release before writes none, and its two of one card stay.
+ALTER TABLE payment_methods ADD COLUMN IF NOT EXISTS one_card text;
+
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payment_methods_one_card
+    ON payment_methods (account_id, one_card) WHERE status = 'active';
+
+-- Customers that were deleted at Stripe.
+ALTER TABLE accounts ADD COLUMN IF NOT EXISTS gone_customer_id text;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_accounts_gone
+    ON accounts (gone_customer_id) WHERE gone_customer_id IS NOT NULL;
+
+-- Quotas that each user has by default.
+ALTER TABLE billing_quotas ADD COLUMN IF NOT EXISTS is_derived boolean NOT NULL DEFAULT false;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_quotas_set
+    ON billing_quotas (account_id, meter) WHERE NOT is_derived;
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_quotas_created
+    ON billing_quotas (created_at, id) WHERE NOT is_derived;
 
 ALTER TABLE stripe_webhook_events ADD COLUMN IF NOT EXISTS emptied_at timestamp with time zone;
 

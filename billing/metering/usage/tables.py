@@ -99,6 +99,9 @@ unpaid_retries = c.table(
     c.account(primary_key=True),
     c.uuid("id"),
     c.instant("asked_at"),
+    # The first use that was not looked at yet; null: all are to be.
+    c.instant("from_at", nullable=True),
+    c.uuid("from_id", nullable=True),
 )
 
 # No foreign keys: each would cost every record a look-up, and only functions that hold the

@@ -21,8 +21,10 @@ from billing.platform.outbox import service as outbox
 
 PART: Final = 200
 """The number of uses that one step pays."""
+LOOKED_AT: Final = 5_000
+"""The number of uses that one step looks at."""
 _SETTLE: Final = Prepared(
-    text("SELECT record_id, method FROM usage_settle(:account_id, :at, :most)")
+    text("SELECT record_id, method FROM usage_settle(:account_id, :at, :most, :looked_at)")
 )
 _TELL: Final = Prepared(
     text(
@@ -75,7 +77,9 @@ _ANOTHER_CARD: Final = Prepared(
 
 async def pay(connection: AsyncConnection, account_id: UUID, at: datetime) -> int:
     """Pay the oldest uses with available credits, with an event for each; return how many."""
-    paid = await _SETTLE.all(connection, account_id=account_id, at=at, most=PART)
+    paid = await _SETTLE.all(
+        connection, account_id=account_id, at=at, most=PART, looked_at=LOOKED_AT
+    )
     action = rules.STATUS_ACTIONS["completed"]
     for row in paid:
         facts = rules.status_facts(row["record_id"], row["method"], "completed")

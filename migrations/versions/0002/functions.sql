@@ -3831,6 +3831,29 @@ LANGUAGE sql STABLE AS $$
         ORDER BY month DESC)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_next_unpaid(
+    p_account_id uuid, p_from_at timestamptz, p_from_id uuid, p_most integer)
+RETURNS TABLE (
+    used_at timestamptz, id uuid, currency text, meter text, product_id text, method text,
+    unit_price numeric, total numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT u.used_at, u.record_id, r.currency, r.meter, r.product_id,
+        CASE r.billing_method WHEN 'payment_charge' THEN 'credit_consumption'
+            ELSE r.billing_method END, r.unit_price, r.total
+    FROM (
+        SELECT used_at, record_id FROM unpaid_uses
+        WHERE account_id = p_account_id AND (used_at, record_id) >= (p_from_at, p_from_id)
+        ORDER BY used_at, record_id LIMIT p_most) AS u
+    LEFT JOIN LATERAL (
+        SELECT b.currency, b.meter, b.product_id, b.billing_method, c.unit_price, c.total
+        FROM billing_records AS b CROSS JOIN LATERAL usage_due_in_credits(b) AS c
+        WHERE b.id = u.record_id AND b.month = ANY (usage_record_months(u.record_id))
+            AND usage_is_owed(b.billing_status, b.currency, b.billing_method)) AS r ON true
+    ORDER BY u.used_at, u.record_id
+$$;
+
 CREATE OR REPLACE FUNCTION usage_note_unpaid(
     p_account_id uuid, p_records uuid[], p_at timestamptz)
 RETURNS void
@@ -5375,42 +5398,52 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_settle(p_account_id uuid, p_at timestamptz, p_most integer)
+CREATE OR REPLACE FUNCTION usage_settle(
+    p_account_id uuid, p_at timestamptz, p_most integer, p_looked_at integer)
 RETURNS TABLE (record_id uuid, method text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
+    began record;
     due record;
     debit record;
+    looked_at integer := 0;
     paid integer := 0;
-    -- At least what is there for any one of them: scopes and kinds of credits may leave less.
-    free numeric;
+    kind text;
+    -- What is there for uses of a meter and method, since the last debit.
+    free jsonb := '{}';
 BEGIN
-    DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id;
+    DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id
+    RETURNING w.from_at, w.from_id INTO began;
     FOR due IN
-        SELECT r.id, r.currency, r.meter, r.product_id, r.billing_method, c.unit_price, c.total
-        FROM unpaid_uses AS u JOIN billing_records AS r ON r.id = u.record_id
-        CROSS JOIN LATERAL usage_due_in_credits(r) AS c
-        WHERE u.account_id = p_account_id
-            AND usage_is_owed(r.billing_status, r.currency, r.billing_method)
-        ORDER BY u.used_at, u.record_id
+        SELECT u.used_at, u.id, u.currency, u.meter, u.product_id, u.method, u.unit_price, u.total
+        FROM usage_next_unpaid(p_account_id, coalesce(began.from_at, '-infinity'),
+            coalesce(began.from_id, p_account_id), p_looked_at + 1) AS u
     LOOP
-        free := coalesce(free, (
-            SELECT coalesce(sum(l.remaining - l.held), 0) FROM credit_lots AS l
-            WHERE l.account_id = p_account_id AND l.is_open));
-        EXIT WHEN free = 0;
-        CONTINUE WHEN due.total > free;
-        IF paid = p_most THEN
+        EXIT WHEN free = '{}' AND NOT EXISTS (SELECT FROM credit_burn_order(p_account_id));
+        looked_at := looked_at + 1;
+        kind := due.meter || '/' || due.method;
+        IF NOT free ? kind THEN
+            free := free || jsonb_build_object(kind, (
+                SELECT coalesce(sum(l.free), 0) FROM credit_burn_order(p_account_id) AS l
+                WHERE credit_may_burn(
+                    l.scope, l.is_paid, due.meter, due.method = 'wallet_deduction')));
+        END IF;
+        CONTINUE WHEN looked_at <= p_looked_at
+            AND (due.total <= (free ->> kind)::numeric) IS NOT TRUE;
+        IF paid = p_most OR looked_at > p_looked_at THEN
             PERFORM usage_settle_soon(p_account_id, p_at);
+            UPDATE unpaid_retries AS w SET from_at = due.used_at, from_id = due.id
+            WHERE w.account_id = p_account_id;
             EXIT;
         END IF;
         record_id := due.id;
-        method := CASE WHEN due.billing_method = 'payment_charge' THEN 'credit_consumption'
-            ELSE due.billing_method END;
+        method := due.method;
         SELECT d.verdict, d.transaction_id INTO debit
         FROM credit_debit_many(ARRAY[usage_owed_debit(
             p_account_id, due.id, due.total, due.meter, due.product_id, method)], p_at) AS d;
+        free := '{}'; -- It ended lots whose time is over, too.
         CONTINUE WHEN debit.verdict <> 'ok';
         IF due.currency <> 'CREDIT' THEN
             PERFORM usage_price_in_credits(p_account_id, due.id, due.unit_price, due.total);
@@ -5418,7 +5451,6 @@ BEGIN
         PERFORM usage_set_status(
             p_account_id, due.id, method, 'completed', debit.transaction_id,
             jsonb_build_object('method', method), p_at);
-        free := NULL;
         paid := paid + 1;
         RETURN NEXT;
     END LOOP;
@@ -5449,8 +5481,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM unpaid_uses WHERE account_id = p_account_id) THEN
         RETURN;
     END IF;
-    INSERT INTO unpaid_retries (account_id, id, asked_at) VALUES (p_account_id, uuidv7(), p_at)
-    ON CONFLICT (account_id) DO NOTHING;
+    INSERT INTO unpaid_retries AS w (account_id, id, asked_at) VALUES (p_account_id, uuidv7(), p_at)
+    ON CONFLICT (account_id) DO UPDATE SET from_at = NULL, from_id = NULL
+    WHERE w.from_at IS NOT NULL;
     PERFORM account_watch(p_account_id, p_at, p_at);
 END;
 $$;

@@ -430,6 +430,8 @@ CREATE TABLE unpaid_retries (
     account_id UUID NOT NULL,
     id UUID NOT NULL,
     asked_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    from_at TIMESTAMP WITH TIME ZONE,
+    from_id UUID,
     CONSTRAINT pk_unpaid_retries PRIMARY KEY (account_id),
     CONSTRAINT fk_unpaid_retries_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );

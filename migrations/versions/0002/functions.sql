@@ -6408,7 +6408,12 @@ BEGIN
     FROM usage_counters AS c CROSS JOIN LATERAL (SELECT
         split_part(c.facet, '|', 2) AS method, split_part(c.facet, '|', 3) AS status,
         split_part(c.facet, '|', 4) AS currency) AS f
-    WHERE c.account_id = p_account_id AND c.owner = '' AND c.grain = 'day';
+    WHERE c.account_id = p_account_id AND c.owner = '' AND c.grain = 'day'
+        -- Nothing is unpaid of the days before the first such use, whatever the zone of its day.
+        AND c.bucket > (
+            SELECT min(r.occurred_at) - interval '2 days' FROM billing_records AS r
+            WHERE r.account_id = p_account_id AND r.billing_status <> 'completed'
+                AND r.billing_status <> 'refunded');
     IF owes THEN
         unpaid := unpaid + coalesce((
             SELECT sum(l.amount_minor) FROM invoices AS i

@@ -91,3 +91,42 @@ async def test_credits_that_arrive_in_between_pay_from_the_oldest_on(new_shop: N
     await shop.grant("0.2")
     async with counted(shop) as connection:
         assert await settle(connection, shop, 100) == (2, 2)
+
+
+PAST: Final = text(
+    """
+    INSERT INTO usage_counters (
+        account_id, owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
+        last_value, last_at, credits, overage, overage_total)
+    SELECT :me, '', 'day', date_trunc('month', day, 'UTC'), day, 'ai_responses',
+        'a_service|' || method || '|completed|CREDIT', 1, 1, 1, 1, 'epoch', 1, 0, 0
+    FROM generate_series(
+        date_trunc('day', now(), 'UTC') - interval '3 years',
+        date_trunc('day', now(), 'UTC') - interval '10 days', interval '1 day') AS day,
+        unnest(ARRAY['subscription_included', 'credit_consumption', 'wallet_deduction']) AS method
+    """
+)
+TABLES: Final = ("usage_counters", "billing_records")
+_UNPAID: Final = text("SELECT unpaid FROM usage_unpaid(:me, 'infinity', false)")
+_READ: Final = text(
+    "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables"
+    " WHERE relname LIKE :table || '%'"
+)
+
+
+async def read(connection: AsyncConnection, table: str) -> int:
+    """Rows of the table, or of its partitions, that the transaction has read."""
+    return int(await connection.scalar(_READ, {"table": table}))
+
+
+async def test_what_is_unpaid_is_summed_from_the_first_day_on_of_which_anything_is(
+    new_shop: NewShop,
+) -> None:
+    shop = await owing(new_shop)
+    async with counted(shop) as connection:
+        await connection.execute(PAST, {"me": shop.id})
+        before = {table: await read(connection, table) for table in TABLES}
+        assert await connection.scalar(_UNPAID, {"me": shop.id}) == MANY / 10 + 1
+        grown = {table: await read(connection, table) - before[table] for table in TABLES}
+        await connection.rollback()
+    assert max(grown.values()) < 100, grown

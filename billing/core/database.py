@@ -26,6 +26,10 @@ from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wra
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
+CYCLE_STATEMENT_MS: Final = 15_000
+"""Limit of a statement that may change all uses of a cycle, less than that of a step's try
+(workflows/policies.py): one that is cut off each time would never be done.
+"""
 IDLE_TRANSACTION_MS: Final = 60_000
 """Postgres ends a transaction whose program says nothing for so long, and frees its locks: a host
 that died between two statements closes no connection.

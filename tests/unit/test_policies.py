@@ -6,6 +6,7 @@ from itertools import accumulate, repeat
 import pytest
 from temporalio.common import RetryPolicy
 
+from billing.core.database import CYCLE_STATEMENT_MS
 from gateways.provider import CALL_SECONDS
 from workflows.policies import DEFAULT, TEST, Policies
 
@@ -24,6 +25,10 @@ def length(one_round: RetryPolicy) -> timedelta:
 def test_a_step_calls_a_provider_twice_before_its_time_is_over() -> None:
     """To make the customer and the payment, or the payment and its try."""
     assert timedelta(seconds=2 * CALL_SECONDS) < DEFAULT.step_timeout
+
+
+def test_a_statement_that_may_change_a_whole_cycle_ends_before_its_step_does() -> None:
+    assert timedelta(milliseconds=CYCLE_STATEMENT_MS) < DEFAULT.step_timeout
 
 
 def test_a_round_tries_for_half_an_hour_before_its_matter_halts() -> None:

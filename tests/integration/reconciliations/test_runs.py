@@ -137,8 +137,8 @@ async def test_a_run_whose_key_lacks_a_right_names_it_and_goes_on_once_the_key_h
 
     async def told() -> Json | None:
         listed = await actors.operate("GET", "/admin/reconciliations?limit=1")
-        newest: Json = listed["data"][0]
-        return newest if newest["status"] == "running" and newest["error"] else None
+        waiting = (one for one in listed["data"] if one["status"] == "running")
+        return next((one for one in waiting if one["error"]), None)
 
     run = await wait_for(told, "it says why it waits")
     assert run is not None

@@ -95,9 +95,12 @@ class Database:
 
     @asynccontextmanager
     async def deciding(self, account_id: UUID) -> AsyncIterator[AsyncConnection]:
-        """As `tenant`, for a matter's step: its statements are planned once per connection."""
+        """As `tenant`, for a matter's step: its statements are planned once per connection, and may
+        change all uses of a cycle.
+        """
         begin = f"{_showing((account_id,))}, {PLANS}"
-        async with _transaction(self.tenant_engine, begin) as connection:
+        longer = f"; SET LOCAL statement_timeout = {CYCLE_STATEMENT_MS}"
+        async with _transaction(self.tenant_engine, begin, longer) as connection:
             connection.info[PLANNED] = True
             yield connection
 
@@ -213,6 +216,14 @@ async def limit_statements(connection: AsyncConnection, milliseconds: int) -> No
     await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
 
 
+async def allow_whole_cycle(connection: AsyncConnection) -> None:
+    """Give this transaction's further statements the time to change all uses of a cycle; a step has
+    it from its beginning.
+    """
+    if PLANNED not in connection.info:
+        await limit_statements(connection, CYCLE_STATEMENT_MS)
+
+
 def credits_at_start(connection: AsyncConnection) -> bool:
     """True if this process grants a period's credits at its start, not when it is paid; steps and
     commands use the same setting.
@@ -221,9 +232,13 @@ def credits_at_start(connection: AsyncConnection) -> bool:
 
 
 @asynccontextmanager
-async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
-    """Run `begin` in one round trip; commit at the end, or roll back on an error."""
-    connection = await _begun(engine, begin + _local(engine))
+async def _transaction(
+    engine: AsyncEngine, begin: str, own: str = ""
+) -> AsyncIterator[AsyncConnection]:
+    """Run `begin`, and its `own` settings last, in one round trip; commit at the end, or roll back
+    on an error.
+    """
+    connection = await _begun(engine, begin + _local(engine) + own)
     driver, known = driver_of(connection), connection.info
     waiting: BeforeCommit = {}
     last: WithCommit = []

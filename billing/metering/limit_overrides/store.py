@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.products.tables import meters
 from billing.core import ids, prepared
-from billing.core.database import CYCLE_STATEMENT_MS, limit_statements
+from billing.core.database import allow_whole_cycle
 from billing.core.prepared import Fields, Prepared
 from billing.metering.limit_overrides.schemas import LimitOverride
 from billing.metering.limit_overrides.tables import limit_overrides
@@ -126,7 +126,7 @@ async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) ->
 
     Takes the account's lock.
     """
-    await limit_statements(connection, CYCLE_STATEMENT_MS)
+    await allow_whole_cycle(connection)
     found: datetime | None = await _FOLLOW.scalar(connection, account_id=account_id, at=at)
     return found
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
-from billing.core.database import CYCLE_STATEMENT_MS, limit_statements
+from billing.core.database import allow_whole_cycle
 from billing.core.errors import Invalid, NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
@@ -126,13 +126,13 @@ async def _begun_period(
 
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Update the open period to the subscription's current terms; takes the account's lock."""
-    await limit_statements(connection, CYCLE_STATEMENT_MS)
+    await allow_whole_cycle(connection)
     await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
 
 
 async def follow_again(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
     """Update the open period to what bounds its use now, also if it was begun a moment early."""
-    await limit_statements(connection, CYCLE_STATEMENT_MS)
+    await allow_whole_cycle(connection)
     await connection.execute(_OPEN_AGAIN, {"account_id": account_id, "at": at})
 
 

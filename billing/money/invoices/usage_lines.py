@@ -10,7 +10,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.rules import EXACT
-from billing.core.database import CYCLE_STATEMENT_MS, limit_statements
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
 from billing.metering.usage.schemas import price_terms
@@ -143,7 +142,6 @@ async def complete_records(
     If they are many, the account's matter completes the rest, a part at a time. Callers hold the
     account's lock once the cycle is closed; what is recorded afterwards is late.
     """
-    await limit_statements(connection, CYCLE_STATEMENT_MS)
     for line in lines:
         await _BILL_LINE.run(
             connection,

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
-from billing.core.database import CYCLE_STATEMENT_MS, limit_statements
+from billing.core.database import allow_whole_cycle
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO, exponent, round_exact, round_minor
@@ -168,7 +168,7 @@ async def void(
     """
     charge = await _lock_charge(connection, account_id, record_id)
     returned = await _returned(connection, charge) if charge else None
-    await limit_statements(connection, CYCLE_STATEMENT_MS)
+    await allow_whole_cycle(connection)
     row = await _VOID.one(
         connection, account_id=account_id, record_id=record_id,
         detail=json.dumps(_detail(reason, returned)), charged=returned and returned.amount,

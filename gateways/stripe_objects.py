@@ -20,8 +20,6 @@ _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "succeeded": "succeeded",
     "canceled": "canceled",
 }
-_DEPOSITS: Final = "verify_with_microdeposits"
-"""The next action of a bank debit that its payer confirms when a deposit has come, in days."""
 _UNCONFIRMED: Final = "payment_intent_authentication_failure"
 """The code of a try whose payer failed 3-D Secure."""
 _SETUP_STATES: Final = {
@@ -124,8 +122,6 @@ def intent_outcome(intent: stripe.PaymentIntent) -> Outcome:
     if intent.status == "requires_payment_method" and failure is not None:
         kind = "declined"
     action = intent.next_action
-    if action is not None and action.type == _DEPOSITS:
-        kind = "processing"  # as of every debit: a bank decides, days after the payer has left
     redirect = action.to_dict().get("redirect_to_url") if action is not None else None
     charge, method = intent.latest_charge, intent.payment_method
     decline = _decline(failure) if kind == "declined" and failure is not None else None

@@ -68,11 +68,9 @@ def _declines(name: str, last4: str, charge: str, label: str) -> TestCard:
     return TestCard(f"pm_card_{name}", label, last4, charge, attaches=False)
 
 
-def _american(
-    name: str, last4: str, settles: str, label: str, charge: str = "processing"
-) -> TestCard:
+def _american(name: str, last4: str, settles: str, label: str) -> TestCard:
     return TestCard(
-        f"pm_usBankAccount_{name}", label, last4, charge, debit="us_bank_account",
+        f"pm_usBankAccount_{name}", label, last4, "processing", debit="us_bank_account",
         settles=settles,
     )  # fmt: skip
 
@@ -153,9 +151,6 @@ _ALL = (
     _american("success", "6789", "succeed", "US bank account, pays after days"),
     _american("insufficientFunds", "2227", "insufficient_funds", "US bank account, too little"),
     _american("accountClosed", "1113", "account_closed", "US bank account, closed"),
-    _american(
-        "microdeposits", "9000", "succeed", "US bank account, verified by deposit", "microdeposits"
-    ),
     TestCard(
         "pm_sepaDebit_success", "SEPA account, pays after days", "3000", "processing",
         debit="sepa_debit", country="DE",

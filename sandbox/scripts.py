@@ -12,11 +12,10 @@ from sandbox.declines import DECLINES, REFUSED, Decline
 from sandbox.shapes import Json
 from sandbox.store import Store
 
-OutcomeKind = Literal["succeed", "authenticate", "verify", "process", "decline"]
+OutcomeKind = Literal["succeed", "authenticate", "process", "decline"]
 WORDS: dict[str, OutcomeKind] = {
     "succeed": "succeed",
     "authentication_required": "authenticate",
-    "microdeposits": "verify",
     "processing": "process",
 }
 REFUND_WORDS = ("succeeded", "pending", "failed", "requires_action", "refused")

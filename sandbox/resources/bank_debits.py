@@ -9,7 +9,6 @@ from sandbox.shapes import Json
 
 CURRENCIES = {"us_bank_account": "usd", "sepa_debit": "eur"}
 """The one currency of each kind of debit."""
-ARRIVES_AFTER_SECONDS = 2 * 86_400
 
 
 def check_currency(card: TestCard, currency: str) -> None:
@@ -35,18 +34,6 @@ def demand_mandate(card: TestCard) -> None:
             "mandate_data",
             "parameter_missing",
         )
-
-
-def deposits(url: str, intent: Json) -> Json:
-    """Return the next action of a debit whose account is verified by a deposit, days later."""
-    return {
-        "type": "verify_with_microdeposits",
-        "verify_with_microdeposits": {
-            "arrival_date": intent["created"] + ARRIVES_AFTER_SECONDS,
-            "hosted_verification_url": f"{url}/microdeposit/{intent['id']}",
-            "microdeposit_type": "descriptor_code",
-        },
-    }
 
 
 def saved(card: TestCard) -> Json:

@@ -43,9 +43,7 @@ def attempt(call: Call, intent: Json, method: Json, terms: Terms) -> Json:
     if outcome.kind == "authenticate":
         if terms.off_session or terms.refuse_action:
             raise fail(call, intent, method, DECLINES["authentication_required"])
-        return _ask(call, intent, next_action(call, intent["id"], terms.return_url))
-    if outcome.kind == "verify":
-        return _ask(call, intent, bank_debits.deposits(call.settings.public_url, intent))
+        return _ask(call, intent, terms.return_url)
     if outcome.kind == "process":
         return _process(call, intent, method)
     if outcome.decline is not None:
@@ -149,8 +147,11 @@ def _failed(
     return refused
 
 
-def _ask(call: Call, intent: Json, action: Json) -> Json:
-    intent |= {"next_action": action, "status": "requires_action"}
+def _ask(call: Call, intent: Json, return_url: str | None) -> Json:
+    intent |= {
+        "next_action": next_action(call, intent["id"], return_url),
+        "status": "requires_action",
+    }
     call.store.save(intent)
     call.emit("payment_intent.requires_action", intent)
     return intent
@@ -171,15 +172,11 @@ def next_action(call: Call, intent_id: str, return_url: str | None) -> Json:
 
 
 def finish_authentication(call: Call, intent: Json, *, passed: bool) -> Json:
-    """End 3-D Secure, passed or failed; a decline that follows is kept, not raised. A bank account
-    whose deposits its owner has confirmed is debited.
-    """
+    """End 3-D Secure, passed or failed; a decline that follows is kept, not raised."""
     method = call.load("payment_method", intent["payment_method"])
     if passed:
-        follows = scripts.outcome(payment_methods.card_of(call, method).charge)
-        if follows.kind == "verify":
-            return _process(call, intent, method)
-        decline = follows.decline
+        word = payment_methods.card_of(call, method).charge
+        decline = scripts.outcome(word).decline
         if decline is None:
             return succeed(call, intent, method, authenticated=True)
         fail(call, intent, method, decline)

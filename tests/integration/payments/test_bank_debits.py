@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json, instant, intent_of, wait_for
+from tests.integration.actors import Actors, Customer, Json, instant, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed, tried
 from tests.integration.invoices.test_documents import receipt_of
 
@@ -259,25 +259,6 @@ async def test_a_pack_is_granted_when_the_bank_has_paid(customer: Customer) -> N
         "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
     )
     await customer.actors.sandbox.settle(rows[0]["id"])
-    await customer.until_purchase(begun["purchase_id"], "completed")
-    assert await customer.credits() == 100
-
-
-async def test_a_pack_waits_for_the_deposit_that_verifies_its_account(actors: Actors) -> None:
-    customer = await actors.customer_on_clock(START)
-    begun = await customer.buy("small")
-    await customer.pay(begun, "pm_usBankAccount_microdeposits")
-    await wait_for(
-        lambda: customer.purchase(begun["purchase_id"]),
-        "the deposit is awaited",
-        lambda seen: seen["next_action"] == {"type": "wait"},
-    )
-    await customer.advance(days=3)
-    seen = await customer.purchase(begun["purchase_id"])
-    assert seen["status"] == "pending", "a deposit takes two days"
-    intent = intent_of(begun)
-    assert (await actors.sandbox.authenticate(intent)).body["status"] == "processing"
-    await actors.sandbox.settle(intent)
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert await customer.credits() == 100
 

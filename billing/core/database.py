@@ -26,9 +26,9 @@ from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wra
 from billing.core.settings import Settings
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
-CYCLE_STATEMENT_MS: Final = 15_000
-"""Limit of a statement that may change all uses of a cycle, less than that of a step's try
-(workflows/policies.py): one that is cut off each time would never be done.
+CYCLE_STATEMENT_MS: Final = 10_000
+"""Limit of a statement that may change all uses of a cycle: one that is cut off each time would
+never be done. With the provider's call it fits into a try of a step (workflows/policies.py).
 """
 IDLE_TRANSACTION_MS: Final = 60_000
 """Postgres ends a transaction whose program says nothing for so long, and frees its locks: a host
@@ -99,7 +99,11 @@ class Database:
         change all uses of a cycle.
         """
         begin = f"{_showing((account_id,))}, {PLANS}"
-        longer = f"; SET LOCAL statement_timeout = {CYCLE_STATEMENT_MS}"
+        # A step that only waits for its account fails as soon as others, before it calls anybody.
+        longer = (
+            f"; SET LOCAL statement_timeout = {CYCLE_STATEMENT_MS}"
+            f"; SET LOCAL lock_timeout = {STATEMENT_TIMEOUT_MS}"
+        )
         async with _transaction(self.tenant_engine, begin, longer) as connection:
             connection.info[PLANNED] = True
             yield connection

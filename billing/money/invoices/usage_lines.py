@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.rules import EXACT
+from billing.core.database import allow_whole_cycle
 from billing.core.prepared import Prepared, Row
 from billing.matters.effects import Rows
 from billing.metering.usage.schemas import price_terms
@@ -142,6 +143,7 @@ async def complete_records(
     If they are many, the account's matter completes the rest, a part at a time. Callers hold the
     account's lock once the cycle is closed; what is recorded afterwards is late.
     """
+    await allow_whole_cycle(connection)
     for line in lines:
         await _BILL_LINE.run(
             connection,

@@ -3836,9 +3836,7 @@ CREATE OR REPLACE FUNCTION usage_next_unpaid(
 RETURNS TABLE (
     used_at timestamptz, id uuid, currency text, meter text, product_id text, method text,
     unit_price numeric, total numeric)
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
+LANGUAGE sql STABLE AS $$
     SELECT u.used_at, u.record_id, r.currency, r.meter, r.product_id,
         CASE r.billing_method WHEN 'payment_charge' THEN 'credit_consumption'
             ELSE r.billing_method END, r.unit_price, r.total
@@ -4929,6 +4927,7 @@ DECLARE
     accounts usage_account[] := p_accounts;
     done record;
     part record;
+    refused usage_rated;
 BEGIN
     WHILE cardinality(starts) > 0 LOOP
         low := starts[cardinality(starts)];
@@ -4941,8 +4940,22 @@ BEGIN
                 SELECT a FROM unnest(p_accounts) AS a WHERE a.place = p_uses[low].account);
             PERFORM set_config('app.accounts', accounts[1].account_id::text, true);
         END IF;
+        IF (refused.use).id IS NOT NULL THEN
+            RETURN QUERY SELECT a.* FROM usage_refused_alike(refused, p_uses[low : high]) AS a;
+            IF FOUND THEN
+                accounts := NULL;
+                CONTINUE;
+            END IF;
+        END IF;
         done := usage_record_part(accounts, p_kinds, p_uses[low : high]);
         accounts := NULL;
+        IF EXISTS (SELECT FROM unnest(done.records) AS r
+            WHERE r.failure IS NULL AND (r.use).account <> ALL (done.contested))
+        THEN
+            refused := NULL;
+        ELSIF low = high THEN
+            refused := done.records[1];
+        END IF;
         RETURN QUERY
         SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a
         WHERE (p_all OR r.failure IS NOT NULL) AND (r.use).account <> ALL (done.contested);
@@ -5269,6 +5282,21 @@ BEGIN
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_refused_alike(p_refused usage_rated, p_uses usage_input[])
+RETURNS SETOF usage_answer
+LANGUAGE sql STABLE AS $$
+    SELECT u.place, a.verdict, u.id, a.meter, a.unit_price, a.total, a.currency, a.method,
+        a.status, a.is_free, a.is_included, a.required, a.available
+    FROM unnest(p_uses) AS u CROSS JOIN usage_answer_of(p_refused) AS a
+    WHERE NOT EXISTS (
+        SELECT FROM unnest(p_uses) AS o
+        WHERE ROW(o.account, o.kind, o.amount, o.used_at, o.user_id, o.organization_id)
+            IS DISTINCT FROM ROW((p_refused.use).account, (p_refused.use).kind,
+                (p_refused.use).amount, (p_refused.use).used_at, (p_refused.use).user_id,
+                (p_refused.use).organization_id)
+        OR EXISTS (SELECT FROM quota_claims AS c WHERE c.id = o.id))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_repeat_answers(p_uses usage_input[], p_repeats usage_repeat[])

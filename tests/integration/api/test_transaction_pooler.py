@@ -50,7 +50,7 @@ async def database(stack: StackInfo, request: pytest.FixtureRequest) -> AsyncIte
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_transaction_has_the_settings(database: Database, way: str) -> None:
     accounts = (UUID(int=1),) if way == "deciding" else ()
-    longer = ("15s", *WANTED[1:]) if way == "deciding" else WANTED
+    longer = ("10s", *WANTED[1:]) if way == "deciding" else WANTED
     async with getattr(database, way)(*accounts) as connection:
         assert tuple((await connection.execute(SEEN)).one()) == longer
 

@@ -33,13 +33,13 @@ async def counted(shop: Shop) -> AsyncIterator[AsyncConnection]:
 
 async def settle(connection: AsyncConnection, shop: Shop, looked_at: int) -> tuple[int, int]:
     """Pay what credits cover: how many uses were paid, and how many debits were tried."""
-    before = await _calls(connection)
+    before = await calls(connection)
     paid = await connection.scalar(_SETTLE, {"me": shop.id, "looked_at": looked_at})
-    tried = (await _calls(connection) - before)["credit_debit_many"]
+    tried = (await calls(connection) - before)["credit_debit_many"]
     return int(paid or 0), tried
 
 
-async def _calls(connection: AsyncConnection) -> Counter[str]:
+async def calls(connection: AsyncConnection) -> Counter[str]:
     return Counter({row.funcname: row.calls for row in await connection.execute(_CALLS)})
 
 

@@ -6,9 +6,7 @@ CREATE OR REPLACE FUNCTION usage_next_unpaid(
 RETURNS TABLE (
     used_at timestamptz, id uuid, currency text, meter text, product_id text, method text,
     unit_price numeric, total numeric)
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
+LANGUAGE sql STABLE AS $$
     SELECT u.used_at, u.record_id, r.currency, r.meter, r.product_id,
         CASE r.billing_method WHEN 'payment_charge' THEN 'credit_consumption'
             ELSE r.billing_method END, r.unit_price, r.total

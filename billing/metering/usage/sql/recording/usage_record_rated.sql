@@ -1,5 +1,6 @@
 -- Record uses by the full path, each with its own verdict. Contested ones are split in halves, down
--- to single uses, in order: the outcome is as if they came one after the other.
+-- to single uses, in order: the outcome is as if they came one after the other. What asks for the
+-- same as a use that was refused has its answer, as long as nothing was written since.
 CREATE OR REPLACE FUNCTION usage_record_rated(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[], p_all boolean)
 RETURNS SETOF usage_answer
@@ -12,6 +13,7 @@ DECLARE
     accounts usage_account[] := p_accounts;
     done record;
     part record;
+    refused usage_rated;
 BEGIN
     WHILE cardinality(starts) > 0 LOOP
         low := starts[cardinality(starts)];
@@ -24,8 +26,22 @@ BEGIN
                 SELECT a FROM unnest(p_accounts) AS a WHERE a.place = p_uses[low].account);
             PERFORM set_config('app.accounts', accounts[1].account_id::text, true);
         END IF;
+        IF (refused.use).id IS NOT NULL THEN
+            RETURN QUERY SELECT a.* FROM usage_refused_alike(refused, p_uses[low : high]) AS a;
+            IF FOUND THEN
+                accounts := NULL;
+                CONTINUE;
+            END IF;
+        END IF;
         done := usage_record_part(accounts, p_kinds, p_uses[low : high]);
         accounts := NULL;
+        IF EXISTS (SELECT FROM unnest(done.records) AS r
+            WHERE r.failure IS NULL AND (r.use).account <> ALL (done.contested))
+        THEN
+            refused := NULL;
+        ELSIF low = high THEN
+            refused := done.records[1];
+        END IF;
         RETURN QUERY
         SELECT a.* FROM unnest(done.records) AS r CROSS JOIN LATERAL usage_answer_of(r) AS a
         WHERE (p_all OR r.failure IS NOT NULL) AND (r.use).account <> ALL (done.contested);

@@ -129,13 +129,14 @@ def finalize(
     return _number(w, invoice, **fields)
 
 
-def use_balance(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:
-    """Pay as much of a draft as possible from the money balance, before its payment is opened.
+def use_balance(w: Work[InvoiceFacts], draft: Invoice, most: int | None = None) -> Invoice:
+    """Pay as much of a draft as possible from the money balance, `most` at the most, before its
+    payment is opened.
 
     A carried debt waits for the next invoice of a subscription.
     """
-    applied = min(max(0, money_balance(w, draft.currency)), draft.total_minor)
-    return _apply(w, draft, applied)
+    least = draft.total_minor if most is None else min(most, draft.total_minor)
+    return _apply(w, draft, min(max(0, money_balance(w, draft.currency)), least))
 
 
 def bill_carried(w: Work[InvoiceFacts], draft: Invoice) -> Invoice:

@@ -210,8 +210,8 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     }
     late = _draft(w, row, invoice.issuer_id, late=True)
     # Voiding the first one returned what the balance, or a transfer, had paid of it.
-    if invoice.balance_applied_minor or invoice.amount_paid_minor:
-        late = invoices.use_balance(w, late)
+    returned = invoice.balance_applied_minor + invoice.amount_paid_minor
+    late = invoices.use_balance(w, late, most=returned)
     return invoices.whole_steps(w, late)
 
 

@@ -31,7 +31,18 @@ from tests.unit.purchases.test_declined_purchases import Buying, recorded, repor
 PRICE, APPLIED = 999, 400
 
 
-class Ended(Buying):
+class Balanced(Buying):
+    """A purchase whose payer has a money balance."""
+
+    balance = 0
+
+    def facts(self, answer: Answer | None = None) -> PurchaseFacts:
+        facts = super().facts(answer)
+        facts.balance_minor = self.balance
+        return facts
+
+
+class Ended(Balanced):
     """A purchase that its payer's balance paid a part of, and that nobody paid the rest of."""
 
     balance = APPLIED
@@ -40,11 +51,6 @@ class Ended(Buying):
         super().__init__(flow="card")
         self.open_page()
         outcomes.end_unpaid(Work(self.rows, self.facts()), "expired")
-
-    def facts(self, answer: Answer | None = None) -> PurchaseFacts:
-        facts = super().facts(answer)
-        facts.balance_minor = self.balance
-        return facts
 
     def come(self, received: int) -> Work[PurchaseFacts]:
         """Its money comes after all."""
@@ -94,13 +100,18 @@ def test_the_whole_price_is_granted_without_the_balance() -> None:
     assert buying.kept == BACK
 
 
-@pytest.mark.parametrize(("rest", "ends"), [(PRICE - APPLIED, "completed"), (1, "expired")])
+@pytest.mark.parametrize(
+    ("rest", "more", "ends"),
+    [(PRICE - APPLIED, 0, "completed"), (1, 0, "expired"), (1, PRICE, "expired")],
+)
 def test_two_transfers_buy_the_credits_together_also_if_it_expired_between_them(
-    rest: int, ends: str
+    rest: int, more: int, ends: str
 ) -> None:
-    buying = Buying(flow="manual")
+    """With nothing else that is on the balance, which its buyer did not choose to use."""
+    buying = Balanced(flow="manual")
     recorded(buying, APPLIED)
     outcomes.end_unpaid(Work(buying.rows, buying.facts()), "expired")
+    buying.balance = more
     recorded(buying, rest)
     (purchase,), kept = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
     assert purchase.status == ends

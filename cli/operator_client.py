@@ -40,7 +40,7 @@ def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
     address, token = _address(), _token()
     if not address or not token:
         raise StackError("no stack is running: start one (make up), or set BILLING_PUBLIC_URL and "
-                         "BILLING_TOKEN or JWT_SECRET")  # fmt: skip
+                         "BILLING_TOKEN or, without JWT_JWKS_URL, JWT_SECRET")  # fmt: skip
     headers = {"Authorization": f"Bearer {token}"}
     again = ""
     if key:
@@ -67,7 +67,7 @@ def _address() -> str | None:
 
 
 def _token() -> str | None:
-    """Return the caller's token; None if there is no token and no secret."""
+    """Return the caller's token; None if there is no token and no secret that the API takes."""
     if given := os.environ.get("BILLING_TOKEN"):
         return given
     return tokens.own_token(ANY_ACCOUNT, ["admin"], f"command-line:{_who()}")

@@ -79,7 +79,10 @@ def token(
         has_database = use_stack(data.resolve()) or "DATABASE_URL" in os.environ
         minted = tokens.own_token(account, names, sub, ttl_seconds=ttl)
         if minted is None:
-            raise StackError("no secret to sign with: start a stack (make up) or set JWT_SECRET")
+            raise StackError(
+                "no secret to sign with: start a stack (make up) or set JWT_SECRET; with"
+                " JWT_JWKS_URL the identity provider signs"
+            )
         if has_database and account != ANY_ACCOUNT and not new_account:
             asyncio.run(tokens.refuse_unknown(load_settings(), account))
     typer.echo(minted)

@@ -55,9 +55,12 @@ async def refuse_unknown(settings: Settings, account: str) -> None:
 def own_token(
     account: str, roles: Sequence[str], subject: str, *, ttl_seconds: int = TTL_SECONDS
 ) -> str | None:
-    """Return a token that the API of these settings accepts; None without a JWT_SECRET."""
+    """Return a token that the API of these settings accepts.
+
+    None without a JWT_SECRET, and with a JWT_JWKS_URL: the API then takes no token of a secret.
+    """
     settings = load_settings()
-    if not settings.jwt_secrets:
+    if settings.jwt_jwks_url or not settings.jwt_secrets:
         return None
     return mint_token(
         secret=settings.jwt_secrets[0],

@@ -65,6 +65,18 @@ def test_the_file_of_settings_says_what_the_api_of_these_settings_takes(
         assert jwt.decode(token, SECRET, ["HS256"], audience="shop", issuer="idp")
 
 
+def test_a_secret_signs_nothing_where_the_identity_provider_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("JWT_JWKS_URL", "https://idp.example/jwks.json")
+    with pytest.raises(StackError, match="BILLING_TOKEN"):
+        sent()
+    made = CliRunner().invoke(app, ["token"])
+    assert (made.exit_code, made.stdout) == (1, "")
+    assert "the identity provider signs" in made.stderr
+
+
 def test_no_address_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
     monkeypatch.delenv("BILLING_PUBLIC_URL")
@@ -74,7 +86,10 @@ def test_no_address_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_with_neither_it_says_what_to_set() -> None:
-    with pytest.raises(StackError, match="BILLING_TOKEN or JWT_SECRET"), operator(Path()):
+    with (
+        pytest.raises(StackError, match="BILLING_TOKEN or, without JWT_JWKS_URL, JWT_SECRET"),
+        operator(Path()),
+    ):
         raise AssertionError("nobody is asked")
 
 

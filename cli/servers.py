@@ -1,11 +1,13 @@
-"""Finds the servers for a command: those of the environment, else of a stack on this machine.
+"""Finds the servers for a command: those of its settings, else of a stack on this machine.
 
-A production installation has no `devstack`: there the environment names them.
+A production installation has no `devstack`: there the settings name them.
 """
 
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from dotenv import dotenv_values
 
 from billing.core.secret_files import SUFFIX
 from cli.errors import StackError
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
     from devstack.stack import StackInfo
 
 _NAMED: Final = ("DATABASE_URL", f"DATABASE_URL{SUFFIX}")
-"""Either of them in the environment names the servers; an empty one says nothing."""
+"""Either of them names the servers; an empty one says nothing."""
+
+
+def servers_named() -> bool:
+    """Return True if the environment or `.env` names the servers, as for API and worker."""
+    written = dotenv_values(".env")
+    return any(os.environ.get(name) or written.get(name) for name in _NAMED)
 
 
 def running_stack(data: Path) -> "StackInfo":
@@ -28,8 +36,8 @@ def running_stack(data: Path) -> "StackInfo":
 
 
 def use_stack(data: Path) -> bool:
-    """Use the stack of a folder if the environment names no servers; return True if used."""
-    if any(map(os.environ.get, _NAMED)):
+    """Use the stack of a folder if no setting names servers; return True if used."""
+    if servers_named():
         return False
     try:
         _adopt(running_stack(data))
@@ -39,7 +47,7 @@ def use_stack(data: Path) -> bool:
 
 
 def use_database(data: Path) -> None:
-    """Use the database of a folder's stack, unless the environment names one.
+    """Use the database of a folder's stack, unless a setting names one.
 
     Errors: StackError if there is neither: no other database is ever used instead.
     """
@@ -47,11 +55,11 @@ def use_database(data: Path) -> None:
 
 
 def find_stack(data: Path) -> "StackInfo | None":
-    """Use and return the folder's stack; None if the environment names the servers instead.
+    """Use and return the folder's stack; None if a setting names the servers instead.
 
     Errors: StackError if there is neither.
     """
-    if any(map(os.environ.get, _NAMED)):
+    if servers_named():
         return None
     stack = running_stack(data)
     _adopt(stack)

@@ -4,7 +4,6 @@ Each verb is a small function; the modules that it calls do the work.
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
 from cli.project import data_folder
-from cli.servers import find_stack, use_stack
+from cli.servers import find_stack, servers_named, use_stack
 
 DEFAULT_DATA: Final = data_folder()
 
@@ -76,7 +75,7 @@ def token(
     names = [name.strip() for name in wanted.split(",")]
     with reporting_errors():
         tokens.refuse_unfit(account, names, sub)
-        has_database = use_stack(data.resolve()) or "DATABASE_URL" in os.environ
+        has_database = use_stack(data.resolve()) or servers_named()
         minted = tokens.own_token(account, names, sub, ttl_seconds=ttl)
         if minted is None:
             raise StackError(

@@ -1,4 +1,4 @@
-"""A command works on the servers that the environment names, by value or by file."""
+"""A command works on the servers that its settings name, by value or by file."""
 
 from pathlib import Path
 
@@ -20,9 +20,23 @@ def test_a_named_database_needs_no_stack(
     assert not use_stack(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_URL_FILE"])
+def test_a_database_named_in_the_file_of_settings_needs_no_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    for one in ("DATABASE_URL", "DATABASE_URL_FILE"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(f"{name}=of our own\n")
+    monkeypatch.setattr("cli.servers.running_stack", lambda _: pytest.fail("another database"))
+    assert find_stack(tmp_path) is None
+    assert not use_stack(tmp_path)
+
+
 def test_without_either_there_is_no_database(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("DATABASE_URL", "DATABASE_URL_FILE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(StackError):

@@ -4,6 +4,7 @@ The import uses the running stack, or the API that `--url` and `--token` name.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from durable_billing.client import BillingClient
 
 STDIN: Final = "-"
-UNFINISHED: Final = 2
-"""The exit code when the command must be repeated to finish."""
+UNFINISHED: Final = os.EX_TEMPFAIL
+"""The exit code when the command must be repeated to finish; 2 is a wrong option."""
 
 app = typer.Typer(help="Usage in bulk.", no_args_is_help=True)
 
@@ -67,7 +68,7 @@ def import_(
 ) -> None:
     """Record the rows of a file. Run it again to continue where it stopped.
 
-    Exit code 1: rows were rejected, or the import failed. 2: unfinished, run it again.
+    Exit code 1: rows were rejected, or the import failed. 75: unfinished, run it again.
     """
     with reporting_errors():
         client = _client(data, url, token, account)

@@ -67,6 +67,7 @@ STRIPE: Final = Gauge(
     "billing_stripe_answers", "1 while Stripe answers this process and accepts its key"
 )
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
+OFF: Final = Gauge("billing_switched_off", "Processes in which billing is switched off")
 TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
 _logger = logging.getLogger("api.gauges")
@@ -138,6 +139,7 @@ def _show_processes(figures: Figures) -> None:
     living = liveness.living(found, now)
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
     DIFFERING.set(len(liveness.differing(found, now)))
+    OFF.set(len(liveness.switched_off(found, now)))
     REFUSED.clear()
     REFUSED.labels("stripe").set(0)
     for _, provider, _ in liveness.refused(found, now):

@@ -5,8 +5,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from api.monitoring import gauges
 from billing.core.settings import Settings
 from billing.insight.health import rules, store
 from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
@@ -22,6 +25,7 @@ from tests.test_documents import anchors
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 RUNBOOK = ROOT / "docs" / "runbook.md"
+ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 
 def process(number: int, kind: Any = "worker", *, seen: float = 1, **more: Any) -> Process:
@@ -164,6 +168,13 @@ def test_a_process_in_which_billing_is_switched_off_is_named() -> None:
         " such an API answers customers 404, such a worker charges nothing new",
     }
     assert unhealthy(figures(process(4, figures=off, seen=601))) == {}, "only of those that live"
+
+
+def test_the_processes_in_which_billing_is_switched_off_are_counted() -> None:
+    off = Own(agreed=agreed(Settings(_env_file=None, billing_enabled=False)))
+    for processes in ([process(3, figures=off), process(4, "api", figures=off)], []):
+        gauges.show(figures(*processes, late=(0,) * (len(store.LATE_SECONDS) + 1)))
+        assert REGISTRY.get_sample_value("billing_switched_off") == len(processes)
 
 
 def test_what_must_agree_holds_no_secret() -> None:
@@ -358,6 +369,13 @@ def pages() -> list[str]:
 @pytest.mark.parametrize("page", pages())
 def test_every_sign_has_its_page_in_the_runbook(page: str) -> None:
     assert page.partition("#")[2] in anchors(RUNBOOK)
+
+
+def test_every_sign_that_calls_somebody_has_an_alert() -> None:
+    rules_of = yaml.safe_load(ALERTS.read_text())["groups"]
+    told = {one["annotations"]["runbook"] for group in rules_of for one in group["rules"]}
+    told |= {rules.page(name) for name in ("unpaid uses", "deleted customers")}
+    assert {sign.page for sign in rules.signs(figures())} <= told, "those two tell, and ask nothing"
 
 
 def test_every_backlog_is_counted() -> None:

@@ -54,6 +54,11 @@ def paths(api: StandIn) -> list[str]:
     return [request.url.path.rpartition("/")[2] for request in api.requests]
 
 
+def test_a_word_of_a_later_api_is_no_reason_to_lose_a_hold(new_client: NewClient) -> None:
+    client = new_client(StandIn(ok(HOLD | {"status": "frozen"})))
+    assert client.hold("5").state.status == "frozen"
+
+
 def test_a_refusal_carries_the_problems_facts(new_client: NewClient) -> None:
     client = new_client(StandIn(problem(402, "INSUFFICIENT_CREDITS")))
     with pytest.raises(BillingProblem, match="402 INSUFFICIENT_CREDITS: told so") as caught:

@@ -32,6 +32,18 @@ def api() -> StandIn:
     return made
 
 
+def test_an_event_with_a_verdict_of_a_later_api_is_kept(new_client: NewClient) -> None:
+    later = httpx2.Response(200, json={"results": [{"row": 0, "status": "queued"}]})
+    api = StandIn(*[later] * 10_000)
+    client = new_client(api)
+    kept = keep(client, "sold", 1)
+    assert not client.flush(0.3)
+    assert str(client.status().trouble) == "UNKNOWN_STATUS: the API says queued"
+    api.scripted.clear()
+    assert client.flush(10)
+    assert api.rows.keys() == kept
+
+
 def test_events_put_off_wait_while_others_are_answered(api: StandIn, new_client: NewClient) -> None:
     told: list[Rejected] = []
     client = new_client(api, on_rejected=told.append)

@@ -1,9 +1,11 @@
 """No event is lost and none is sent as another: whatever the API, the disk and the caller do."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -236,6 +238,22 @@ def test_the_spool_has_a_size_and_says_when_it_is_full(new_client: NewClient) ->
     assert client.flush(10)
     assert len(api.rows) == kept
     client.record(1, product_id="gpt-4")
+
+
+def test_a_disk_that_fills_up_within_a_store_is_told_as_full(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", max_bytes=1_000_000, survives_power_loss=False)
+
+    def filling() -> Iterator[tuple[str, bytes]]:
+        yield "stored", b"{}"
+        spool._database.execute("ROLLBACK")  # as SQLite does by itself
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise full
+
+    with pytest.raises(SpoolFull):
+        spool.add(filling())
+    assert spool.add([("next", b"{}")])
+    spool.close()
 
 
 def test_what_was_not_sent_is_sent_by_the_next_client(new_client: NewClient) -> None:

@@ -65,7 +65,7 @@ class QuotaCheck(_Answer):
     """Verdict on a use against every limit; without any limit the figures are None.
 
     `passes_at` of a refused use is when the same request would pass if nothing more is used; None:
-    never.
+    never. `refused_by` is `plan`, `quota` or `budget`, or what a newer API has beside them.
     """
 
     allowed: bool
@@ -78,7 +78,7 @@ class QuotaCheck(_Answer):
     resets_at: datetime | None
     passes_at: datetime | None = None
     reason: str | None
-    refused_by: Literal["plan", "quota", "budget"] | None = None
+    refused_by: str | None = None
     budget_id: str | None = None
 
 
@@ -106,10 +106,10 @@ class Balance(_Answer):
 
 
 class HoldState(_Answer):
-    """A hold in its present state."""
+    """A hold in its present state: `open`, `captured`, `released`, `expired`, or a newer API's."""
 
     hold_id: str
-    status: Literal["open", "captured", "released", "expired"]
+    status: str
     amount: Decimal
     captured: Decimal
     expires_at: datetime
@@ -125,6 +125,10 @@ class Capture(_Answer):
     balance: Decimal
 
 
+Status = Literal["recorded", "duplicate", "rejected"]
+"""The verdicts on a row that this client knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of one row of a batch; a rejected row has `code` and `detail`.
@@ -132,7 +136,7 @@ class Verdict:
     `retry` is true for a rejected row that may be recorded when it is sent again later.
     """
 
-    status: Literal["recorded", "duplicate", "rejected"]
+    status: Status
     code: str | None = None
     detail: str | None = None
     retry: bool = False

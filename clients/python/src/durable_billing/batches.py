@@ -5,9 +5,9 @@ the API keeps failing is halved too: a row that fails alone waits, and the other
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from durable_billing.answers import Verdict
+from durable_billing.answers import Status, Verdict
 from durable_billing.connection import Connection
 from durable_billing.errors import BillingClientError, BillingProblem, BillingUnreachable
 
@@ -22,6 +22,7 @@ _MOST_FAILURES: Final = 50
 the API itself must be broken."""
 _FAULTS: Final = frozenset({"INVALID_JSON", "VALIDATION_FAILED", "BODY_TOO_LARGE"})
 """Codes of a refusal for the rows sent; any other is of the request, such as of its host."""
+_STATUSES: Final = frozenset(get_args(Status))
 
 
 def send(connection: Connection, rows: Sequence[bytes]) -> list[Verdict]:
@@ -93,7 +94,13 @@ def _verdicts(answer: Any, rows: int) -> list[Verdict]:
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(results, list) or len(results) != rows:
         raise BillingUnreachable("the answer is not the API's: no verdict for each row")
-    return [
-        Verdict(one["status"], one.get("code"), one.get("detail"), one.get("retry") is True)
-        for one in results
-    ]
+    return [_verdict(one) for one in results]
+
+
+def _verdict(one: dict[str, Any]) -> Verdict:
+    """Return a row's verdict. One of a later API that this client does not know is no answer: the
+    row is kept and sent again.
+    """
+    if one["status"] not in _STATUSES:
+        return Verdict("rejected", "UNKNOWN_STATUS", f"the API says {one['status']}", retry=True)
+    return Verdict(one["status"], one.get("code"), one.get("detail"), one.get("retry") is True)

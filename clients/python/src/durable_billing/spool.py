@@ -207,7 +207,8 @@ class Spool:
             try:
                 yield database
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # SQLite itself ends one for which the disk is full
+                    database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
 

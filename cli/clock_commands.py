@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from cli.invoice_commands import Key
-from cli.operator_client import Json, content, new_key, operator
+from cli.operator_client import Json, content, new_key, operator, segment
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 POLL_SECONDS: Final = 0.2
@@ -37,7 +37,7 @@ def advance(
     """Advance a test account's clock by days, and wait for it."""
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
-        path, once = f"/admin/accounts/{account}/clock", {"Idempotency-Key": key}
+        path, once = f"/admin/accounts/{segment(account)}/clock", {"Idempotency-Key": key}
         clock = content(client.post(path, json={"advance_days": days}, headers=once))
         with Console().status("on its way") as line:
             while clock["status"] == "advancing":
@@ -50,7 +50,7 @@ def advance(
 
 
 def _read(client: httpx2.Client, account: str) -> Json:
-    return content(client.get(f"/admin/accounts/{account}/clock"))
+    return content(client.get(f"/admin/accounts/{segment(account)}/clock"))
 
 
 def _words(clock: Json) -> str:

@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from cli.errors import StackError
-from cli.operator_client import Json, content, operator
+from cli.operator_client import Json, content, operator, segment
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_…, or its external id.")]
@@ -50,5 +50,5 @@ def _read(file: Path) -> Json:
 
 def _ask(data: Path, method: str, account: str, body: Json | None = None) -> None:
     with reporting_errors(), operator(data) as client:
-        answer = client.request(method, f"/admin/accounts/{account}/contract", json=body)
+        answer = client.request(method, f"/admin/accounts/{segment(account)}/contract", json=body)
         typer.echo(json.dumps(content(answer), indent=2))

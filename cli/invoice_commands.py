@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.operator_client import Json, content, new_key, operator
+from cli.operator_client import Json, content, new_key, operator, segment
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
@@ -63,7 +63,7 @@ def _command(data: Path, invoice: str, verb: str, body: Json, key: str) -> None:
     with reporting_errors(), operator(data, key) as client:
         shown = content(
             client.post(
-                f"/admin/invoices/{invoice}/{verb}",
+                f"/admin/invoices/{segment(invoice)}/{verb}",
                 json=body,
                 headers={"Idempotency-Key": key},
             )

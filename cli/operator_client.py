@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx2
@@ -28,6 +29,11 @@ Json = dict[str, Any]
 def new_key() -> str:
     """Return a new Idempotency-Key."""
     return str(uuid4())
+
+
+def segment(name: str) -> str:
+    """Encode a name as one path segment: an external id may contain `#` or `?`."""
+    return quote(name, safe="")
 
 
 @contextmanager

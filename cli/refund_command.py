@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.invoice_commands import Key, Reason
-from cli.operator_client import Json, content, new_key, operator
+from cli.operator_client import Json, content, new_key, operator, segment
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 
@@ -38,7 +38,7 @@ def refund(
     with reporting_errors(), operator(data, key) as client:
         made = content(
             client.post(
-                f"/admin/payments/{payment}/refund",
+                f"/admin/payments/{segment(payment)}/refund",
                 json=body,
                 headers={"Idempotency-Key": key},
             )

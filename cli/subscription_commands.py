@@ -8,7 +8,7 @@ import httpx2
 import typer
 
 from billing.core.money import show_money
-from cli.operator_client import Json, content, new_key, operator
+from cli.operator_client import Json, content, new_key, operator, segment
 from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
@@ -33,7 +33,7 @@ def extend(
     with reporting_errors(), operator(data, "" if dry_run else key) as client:
         shown = content(
             client.post(
-                f"/admin/accounts/{account}/subscription/extend",
+                f"/admin/accounts/{segment(account)}/subscription/extend",
                 params={"dry_run": dry_run},
                 json={"days": days, "reason": reason},
                 headers={"Idempotency-Key": key},
@@ -56,7 +56,7 @@ def move_prices(
         place: Json | None = {}
         while place is not None:
             answer = client.post(
-                f"/admin/plans/{plan}/move-subscribers",
+                f"/admin/plans/{segment(plan)}/move-subscribers",
                 params={"dry_run": dry_run} | place,
                 json={"reason": reason},
             )
@@ -113,7 +113,7 @@ def _undone(
         asked = {"dry_run": dry_run} | place | ({"cursor": cursor} if cursor else {})
         page = content(
             client.post(
-                f"/admin/plans/{plan}/undo-price",
+                f"/admin/plans/{segment(plan)}/undo-price",
                 params=asked | ({"limit": 1} if only_moves else {}),
                 json=body,
                 headers={"Idempotency-Key": f"{key}/{number}"},

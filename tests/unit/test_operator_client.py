@@ -126,6 +126,32 @@ def test_who_gets_no_answer_is_told_how_to_do_it_once(
     assert keys[1] == keys[0]
 
 
+NAMED = {
+    "clock": ["clock", "show", "{}"],
+    "contract": ["contract", "show", "{}"],
+    "refund": ["refund", "{}", "--reason", "a wish"],
+    "credit": ["invoice", "credit", "{}", "--amount-cents", "5", "--reason", "a wish"],
+    "extend": ["subscription", "extend", "{}", "--days", "3", "--reason", "a wish"],
+    "move": ["subscription", "move-prices", "{}", "--reason", "a wish"],
+}
+
+
+@pytest.mark.parametrize("act", NAMED)
+def test_a_name_with_a_sign_of_addresses_asks_for_no_other(
+    monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    asked: list[str] = []
+
+    def refused(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx2.Response(404, json={"code": "NOT_FOUND"}, request=request)
+
+    monkeypatch.setattr(httpx2.Client, "send", refused)
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    CliRunner().invoke(app, [word.format("shop#1?a") for word in NAMED[act]])
+    assert "/shop%231%3Fa/" in asked[0]
+
+
 def test_a_page_of_a_proxy_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def gateway(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
         return httpx2.Response(504, text="<html>Gateway Timeout</html>", request=request)

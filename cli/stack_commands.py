@@ -18,7 +18,7 @@ from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
-from cli.project import data_folder
+from cli.project import HAS_STACK, data_folder
 from cli.servers import find_stack, servers_named, use_stack
 
 DEFAULT_DATA: Final = data_folder()
@@ -133,7 +133,8 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
         if refuses_password(error):
             urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
             _refuse(f"Postgres refuses the password: see {urls} ({reason})")
-        _refuse(f"the database does not answer: start the stack with make up ({reason})")
+        cure = "start the stack with make up" if HAS_STACK else "see DATABASE_URL"
+        _refuse(f"the database does not answer: {cure} ({reason})")
 
 
 def _database_errors() -> tuple[type[Exception], ...]:

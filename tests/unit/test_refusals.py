@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from typer.testing import CliRunner
 
-from cli import month_parquet
+from cli import month_parquet, stack_commands
 from cli.__main__ import app
 from cli.errors import StackError
 
@@ -15,15 +15,17 @@ CLOSED = "postgresql+psycopg://billing_app@127.0.0.1:9/billing"
 
 
 @pytest.mark.parametrize("words", ["verify", "catalog diff", "usage rebuild-counters", "migrate"])
+@pytest.mark.parametrize("cure", ["start the stack with make up", "see DATABASE_URL"])
 def test_a_command_without_a_database_says_so_in_one_line(
-    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    words: str, cure: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
+    monkeypatch.setattr(stack_commands, "HAS_STACK", "make up" in cure)
     for name in ("DATABASE_URL", "DATABASE_OPERATOR_URL", "DATABASE_OWNER_URL"):
         monkeypatch.setenv(name, CLOSED)
     done = CliRunner().invoke(app, [*words.split(), "--data", str(tmp_path)])
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("the database does not answer: start the stack with make up")
+    assert line.startswith(f"the database does not answer: {cure}")
 
 
 @pytest.mark.parametrize("words", ["doctor", "verify"])

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,13 @@ def test_ports_are_published_to_this_machine_only() -> None:
     for service in services.values():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), port
+
+
+def test_a_proxy_on_this_machine_is_believed() -> None:
+    ((network,),) = [one["ipam"]["config"] for one in compose["networks"].values()]
+    believed = compose["x-settings"]["BILLING_TRUSTED_PROXIES"]
+    this_machine = next(ip_network(network["subnet"]).hosts())
+    assert believed == f"${{BILLING_TRUSTED_PROXIES:-{this_machine}}}"
 
 
 def test_two_workers_run() -> None:

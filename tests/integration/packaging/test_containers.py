@@ -159,6 +159,17 @@ def test_a_proxy_on_this_machine_is_believed() -> None:
     assert believed == f"${{BILLING_TRUSTED_PROXIES:-{this_machine}}}"
 
 
+@pytest.mark.parametrize(("password", "refuses"), [("", True), ("of-our-own", False)])
+def test_the_dashboard_does_not_start_with_a_password_that_everybody_knows(
+    password: str, *, refuses: bool
+) -> None:
+    start = [word.replace("$$", "$") for word in services["grafana"]["entrypoint"]]
+    env = {"GF_SECURITY_ADMIN_PASSWORD": password}
+    done = subprocess.run(start, env=env, capture_output=True, text=True, check=False)
+    assert ("set GRAFANA_PASSWORD" in done.stdout) is refuses
+    assert (done.returncode == 1) is refuses, "there is no program of Grafana's here"
+
+
 def test_two_workers_run() -> None:
     assert services["worker"]["deploy"]["replicas"] == 2
 

@@ -46,7 +46,7 @@ async def put(
         raise NotFound("METER_NOT_FOUND")
     begins = start or at
     known = await store.ahead(connection, account_id, limit.meter, max(begins, at))
-    if len(known) == 1 and _is_unchanged(known[0], limit, start, begins, end, agreed):
+    if known and _is_unchanged(known[0], limit, start, begins, end, agreed):
         return known[0], None
     if begins < at:
         raise wrong_field("effective_from", "is in the past: leave it out to start now")
@@ -82,16 +82,16 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
 
 async def end_from(
     connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime,
-    agreed: datetime,
+    until: datetime | None, agreed: Agreed,
 ) -> Matter | None:  # fmt: skip
-    """End the agreements for these meters at an instant, agreed in a contract for an earlier one.
-    Expects the account's lock.
+    """End the agreements for these meters at an instant; those that begin before `until` (None:
+    all) begin then. `agreed` are the instants of the contract. Expects the account's lock.
 
     If something ends later, the returned matter must be woken.
     """
     at = await clock.now(connection, account_id)
     for meter in meters:
-        await store.stop(connection, account_id, meter, start, agreed)
+        await store.stop(connection, account_id, meter, start, until, agreed)
         await _note(
             connection, account_id, "limit.agreement_ended", meter, at, ends_at=start.isoformat()
         )

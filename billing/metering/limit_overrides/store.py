@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, exists, or_, select, text, update
+from sqlalchemy import Select, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,7 @@ from billing.metering.limit_overrides.tables import limit_overrides
 
 Agreed = tuple[datetime | None, datetime | None]
 """The instants from and to which a contract applies."""
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
 _LASTING: Final = Prepared(
     text(
@@ -60,7 +61,7 @@ async def begin(
     end: datetime | None, agreed: Agreed = (None, None),
 ) -> LimitOverride:  # fmt: skip
     """Agree a limit from `start` on, replacing everything agreed for that time."""
-    await stop(connection, account_id, limit.meter, start, agreed[0])
+    await stop(connection, account_id, limit.meter, start, end, agreed)
     terms = limit.model_dump(mode="json")
     made = await connection.execute(
         insert(limit_overrides)
@@ -83,18 +84,26 @@ async def begin(
 
 async def stop(
     connection: AsyncConnection, account_id: UUID, meter: str, at: datetime,
-    agreed: datetime | None = None,
+    until: datetime | None = None, agreed: Agreed = (None, None),
 ) -> None:  # fmt: skip
-    """End every agreement for a meter at `at`, `agreed` in a contract for an earlier instant."""
-    which = and_(
-        limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter, _lasting(at)
-    )
-    # An agreement that was never in force is deleted.
+    """End a meter's agreement at `at`, and have those to come before `until` (None: all) begin
+    then; `agreed` are the instants that a contract names for the two.
+    """
+    begins, ends = limit_overrides.c.effective_from, limit_overrides.c.effective_to
+    last = until or _LAST
+    which = and_(limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter)
+    to_come = and_(which, begins >= at, begins < last)
+    # An agreement that will never be in force needs no record.
     await connection.execute(
-        delete(limit_overrides).where(which, limit_overrides.c.effective_from >= at)
+        delete(limit_overrides).where(to_come, func.coalesce(ends, _LAST) <= last)
     )
     await connection.execute(
-        update(limit_overrides).where(which).values(effective_to=at, agreed_to=agreed)
+        update(limit_overrides).where(to_come).values(effective_from=last, agreed_from=agreed[1])
+    )
+    await connection.execute(
+        update(limit_overrides)
+        .where(which, begins < at, _lasting(at))
+        .values(effective_to=at, agreed_to=agreed[0])
     )
 
 
@@ -105,7 +114,7 @@ async def move(
 
     One that no period begins under is deleted.
     """
-    last, moved = datetime.max.replace(tzinfo=UTC), list[dict[str, Any]]()
+    moved = list[dict[str, Any]]()
     for row in await _LASTING.all(connection, account_id=account_id, at=at):
         new = dict(row)
         for name, agreed in (("effective_from", "agreed_from"), ("effective_to", "agreed_to")):
@@ -117,7 +126,7 @@ async def move(
     for one in moved:
         await prepared.send_removal(connection, limit_overrides, one["id"])
     for one in moved:
-        if one["effective_from"] < (one["effective_to"] or last):
+        if one["effective_from"] < (one["effective_to"] or _LAST):
             await prepared.send_add(connection, limit_overrides, one)
 
 

@@ -115,7 +115,9 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
     ended = _first(known)
     await store.stop(connection, account_id, at)
     counts_from = await store.next_period(connection, account_id, at)
-    matter = await _end_limits(connection, account_id, _limited(known), counts_from, at)
+    matter = await _end_limits(
+        connection, account_id, _limited(known), counts_from, None, (at, None)
+    )
     await audit.record(
         connection, account_id=account_id, action="contract.ended", subject="contract", at=at
     )
@@ -170,29 +172,38 @@ async def _write_limits(
 ) -> Matter | None:
     """Begin and end the contract's limits with a period; limits of those it replaces end then."""
     begins = await store.next_period(connection, account_id, start)
-    ends = wanted.effective_to
-    if ends is not None:
-        ends = await store.next_period(connection, account_id, ends)
-    gone = _limited(before) - {one.meter for one in agreed}
-    matter = await _end_limits(connection, account_id, gone, begins, start)
+    ends = until = wanted.effective_to
+    if until is not None:
+        ends = await store.next_period(connection, account_id, until)
+    replaced = [one for one in before if until is None or one.effective_from < until]
+    gone = _limited(replaced) - {one.meter for one in agreed}
+    instants = start, until
+    matter = await _end_limits(connection, account_id, gone, begins, ends, instants)
     # A contract that no period begins under has no limits.
     for one in agreed if ends is None or ends > begins else ():
         _, woken = await limit_overrides.put(
-            connection, account_id, one, begins, ends, at=at, agreed=(start, wanted.effective_to)
+            connection, account_id, one, begins, ends, at=at, agreed=instants
         )
         matter = woken or matter
     return matter
 
 
 async def _end_limits(
-    connection: AsyncConnection, account_id: UUID, meters: Set[str], begins: datetime, at: datetime
+    connection: AsyncConnection,
+    account_id: UUID,
+    meters: Set[str],
+    begins: datetime,
+    until: datetime | None,
+    agreed: tuple[datetime, datetime | None],
 ) -> Matter | None:
-    """End agreed limits at an instant, with the period that begins then; those to come then never
-    do.
+    """End agreed limits at an instant, with the period that begins then; those to come before
+    `until` (None: all) wait for it.
     """
     if not meters:
         return None
-    return await limit_overrides.end_from(connection, account_id, sorted(meters), begins, at)
+    return await limit_overrides.end_from(
+        connection, account_id, sorted(meters), begins, until, agreed
+    )
 
 
 def _limited(agreed: Sequence[Contract]) -> Set[str]:

@@ -1,7 +1,7 @@
 """Queries on contracts. Writers hold the account's lock."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
 
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _PERIODS: Final = text(
     "SELECT anchor_wall, zone, interval_unit AS unit, interval_count AS count,"
     " current_period_end FROM subscriptions WHERE account_id = :account_id"
@@ -46,7 +47,7 @@ async def begin(
     at: datetime,
 ) -> Contract:
     """Add a contract from `start` on; it replaces all that was agreed for that time."""
-    await stop(connection, account_id, start)
+    await stop(connection, account_id, start, end)
     values = {
         "id": ids.new(), "account_id": account_id, "reference": reference,
         "terms": terms.model_dump(mode="json"), "effective_from": start, "effective_to": end,
@@ -55,15 +56,28 @@ async def begin(
     return show(await prepared.add(connection, contracts, values))
 
 
-async def stop(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """End all contracts at `at`. Errors: CONTRACT_SOLD if one that begins then was sold under."""
-    which = _lasting(account_id, at)
+async def stop(
+    connection: AsyncConnection, account_id: UUID, at: datetime, until: datetime | None = None
+) -> None:
+    """End the contract at `at`, and have those to come before `until` (None: all) begin then.
+
+    Errors: CONTRACT_SOLD if one that begins at `at` was sold under.
+    """
+    begins, last = contracts.c.effective_from, until or _LAST
+    to_come = delete(contracts).where(
+        contracts.c.account_id == account_id, begins >= at, begins < last
+    )
     try:
-        # A contract that was never in force needs no record.
-        await connection.execute(delete(contracts).where(which, contracts.c.effective_from >= at))
+        # A contract that will never be in force needs no record.
+        gone = (await connection.execute(to_come.returning(contracts))).mappings().all()
     except IntegrityError as error:  # a subscription names it
         raise Conflict("CONTRACT_SOLD") from error
-    await connection.execute(update(contracts).where(which).values(effective_to=at))
+    for one in gone:
+        if (one["effective_to"] or _LAST) > last:
+            await prepared.add(connection, contracts, {**one, "effective_from": last})
+    await connection.execute(
+        update(contracts).where(_lasting(account_id, at), begins < at).values(effective_to=at)
+    )
 
 
 async def next_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime:

@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import pytest
+
 from tests.integration.actors import Actors, Json
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.contract_terms import PRICE, agree, coming
@@ -135,6 +137,26 @@ async def test_limits_that_waited_for_a_period_begin_when_the_subscription_ends(
     assert (await included(customer))[1] == "10.00"
     await customer.advance(to="2027-02-20T11:00:00Z")
     assert (await included(customer))[1] == "50.00"
+
+
+@pytest.mark.parametrize("until", ["2027-02-10T10:00:00Z", "2027-03-10T10:00:00Z"])
+async def test_a_contract_for_a_time_leaves_the_next_one_with_its_limits(
+    actors: Actors, until: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    chats: Json = {"chat_messages": {"included": "5"}}
+    lasting = await agree(customer, prices=[], limits=LIMITS, effective_from="2027-02-20T10:00:00Z")
+    await agree(customer, prices=[], limits=chats, effective_to=until)
+
+    await customer.advance(to=until)
+
+    path = f"/admin/accounts/{customer.id}/contract"
+    then = await actors.operate("GET", path, status=200)
+    begins = max(until, lasting["effective_from"])
+    assert then == lasting | {"effective_from": begins}
+    await customer.advance(to="2027-04-10T11:00:00Z")
+    assert (await included(customer))[1] == "10.00"
 
 
 async def test_an_end_beyond_the_calendar_is_refused_by_its_field(actors: Actors) -> None:

@@ -251,6 +251,25 @@ async def test_the_same_again_changes_nothing_and_another_takes_its_place(
     assert await shown(shop) == ["80.00"] * 3
 
 
+@pytest.mark.parametrize(
+    ("until", "then_from"),
+    [("2027-01-15T00:00:00Z", "2027-01-20T00:00:00Z"), ("2027-01-22T00:00:00Z",) * 2],
+)
+async def test_one_for_a_time_leaves_what_is_agreed_for_later(
+    new_shop: NewShop, until: str, then_from: str
+) -> None:
+    shop = await on_plan(new_shop, "free")
+    later = {"effective_from": "2027-01-20T00:00:00Z", "effective_to": "2027-01-25T00:00:00Z"}
+    await agree(shop, included="70", **later)
+    courtesy = await agree(shop, included="60", effective_to=until)
+    assert await agree(shop, included="60", effective_to=until) == courtesy
+    assert [(row["included"], row["effective_from"], row["effective_to"])
+            for row in (await operate(shop, "GET")).json()["data"]] == [
+        ("70.00", then_from, "2027-01-25T00:00:00Z"),
+        ("60.00", "2027-01-10T12:00:00Z", until),
+    ]  # fmt: skip
+
+
 async def test_what_was_to_begin_later_ends_without_a_trace(new_shop: NewShop) -> None:
     shop = await on_plan(new_shop, "free")
     await agree(shop, included="60", effective_from="2027-01-20T00:00:00Z")

@@ -1,6 +1,7 @@
 """Queries on meters, products and their prices."""
 
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -133,14 +134,33 @@ async def put_override(
     if await find(connection, product) is None:
         raise NotFound("PRODUCT_NOT_FOUND")
     which = _agreed(account_id, product, currency)
-    await _end(connection, price_overrides, which, at)
     if terms is None:
+        await _end_agreed(connection, which, at)
         return None
+    await _end(connection, price_overrides, which, at)
     values = _columns(terms) | {
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
         "effective_from": at,
     }  # fmt: skip
     return show_override(await prepared.add(connection, price_overrides, values))
+
+
+async def _end_agreed(
+    connection: AsyncConnection, which: ColumnElement[bool], at: datetime
+) -> None:
+    """End the agreement, if one holds; the product service's price that it replaced holds again."""
+    query = select(price_overrides).where(which).order_by(price_overrides.c.effective_from.desc())
+    known = (await connection.execute(query)).mappings().all()
+    agreed = list(takewhile(lambda row: row["source"] == "agreed", known))
+    if not agreed or agreed[0]["effective_to"] is not None:
+        return
+    await _end(connection, price_overrides, which, at)
+    # A price that had ended before the agreement was withdrawn.
+    for one in known[len(agreed) :][:1]:
+        if one["effective_to"] == agreed[-1]["effective_from"]:
+            again = {name: value for name, value in one.items() if value is not None}
+            again |= {"id": ids.new(), "effective_from": at, "effective_to": None}
+            await prepared.add(connection, price_overrides, again)
 
 
 async def sell(

@@ -181,6 +181,31 @@ async def test_a_price_agreed_here_goes_before_the_services_own(priced: Priced) 
     assert await cost(shop, product) == "1.00"
 
 
+async def test_the_end_of_an_agreement_gives_the_services_price_back_at_once(
+    priced: Priced,
+) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    body = {"account_id": shop.account["id"], "product": product}
+
+    async def put(status: int, **terms: Any) -> None:
+        path = "/api/v1/admin/price-overrides"
+        answer = await priced.api.client.put(path, headers=priced.api.admin(), json=body | terms)
+        assert answer.status_code == status, answer.text
+
+    await put(204)
+    assert await cost(shop, product) == "1.00", "nothing was agreed"
+    for price in ("0.005", "0.004"):
+        await put(200, terms={"unit_price": price})
+    assert await cost(shop, product) == "0.40"
+    await put(204)
+    assert await cost(shop, product) == "1.00"
+    priced.service.answers[product] = 500
+    priced.seconds += FRESH_SECONDS
+    assert await cost(shop, product) == "1.00", "the last price serves for a day"
+
+
 async def test_a_currency_that_the_service_does_not_name_has_no_price(priced: Priced) -> None:
     """The catalog sells gpt-4 in credits and in money."""
     shop = await priced.shop()

@@ -1738,13 +1738,13 @@ BEGIN
             WHERE meter IS NOT NULL AND user_id IS NOT NULL) AS u
         CROSS JOIN LATERAL quota_not_given(p_account_id, u.meter, ARRAY[u.owner]) AS n
     LOOP
-        PERFORM quota_notify(quota_write(
+        PERFORM quota_notify(p_account_id, p_zone, p_period_start, ARRAY[quota_write(
             p_account_id,
             ROW(given.owner, given.meter, given.window_kind, given.span_seconds,
                 given.limit_amount, given.is_hard, given.alert_percents)::quota_input,
             quota_window(
                 given.window_kind, given.span_seconds, p_zone, p_period_start, p_at),
-            true, p_at), p_at);
+            true, p_at)], p_at);
     END LOOP;
 END;
 $$;
@@ -1836,19 +1836,32 @@ AS $$
                 AND own.owner = u.owner AND own.window_kind = d.window_kind)
 $$;
 
-CREATE OR REPLACE FUNCTION quota_notify(p_quota_id uuid, p_at timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION quota_notify(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_quotas uuid[], p_at timestamptz)
+RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
-    SELECT usage_notify_threshold(
-        q.account_id,
-        ROW('quota ' || q.id, q.meter, q.owner, t.percent, q.window_start, q.limit_amount,
-            q.used)::usage_threshold_alert,
-        p_at)
-    FROM billing_quotas AS q CROSS JOIN LATERAL unnest(q.alert_percents) AS t(percent)
-    WHERE q.id = p_quota_id AND q.owner <> 'u*' AND q.used > 0
-        AND q.used * 100 >= q.limit_amount * t.percent
-    ORDER BY t.percent
+    SELECT usage_notify_thresholds(
+        p_account_id, reached.alerts, p_at, 'evt.billing.usage.threshold_reached')
+    FROM (
+        SELECT ARRAY(
+            SELECT ROW('quota ' || q.id, q.meter, q.owner, t.percent, w.begins, q.limit_amount,
+                w.used)::usage_threshold_alert
+            FROM billing_quotas AS q
+            CROSS JOIN LATERAL (
+                SELECT greatest(q.window_start, quota_window(
+                    q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)) AS begins,
+                    CASE WHEN q.span_seconds IS NULL THEN q.used
+                        ELSE quota_in_sight(q.id, q.span_seconds, p_at) END AS used
+                OFFSET 0) AS w
+            CROSS JOIN LATERAL unnest(q.alert_percents) AS t(percent)
+            WHERE q.id = ANY (p_quotas) AND q.owner <> 'u*' AND w.used > 0
+                AND (q.span_seconds IS NOT NULL OR q.window_start = w.begins)
+                AND w.used * 100 >= q.limit_amount * t.percent
+            ORDER BY q.owner, t.percent) AS alerts
+        OFFSET 0) AS reached
+    WHERE cardinality(reached.alerts) > 0
 $$;
 
 CREATE OR REPLACE FUNCTION quota_open_windows(
@@ -1955,6 +1968,8 @@ AS $$
 DECLARE
     gone record;
     other record;
+    period record;
+    written uuid;
 BEGIN
     SELECT owner, meter, window_kind, window_start INTO gone
     FROM billing_quotas WHERE id = p_quota_id AND account_id = p_account_id;
@@ -1963,11 +1978,17 @@ BEGIN
     WHERE account_id = p_account_id AND owner = 'u*' AND NOT is_derived AND meter = gone.meter
         AND window_kind = gone.window_kind AND starts_with(gone.owner, 'u:');
     IF FOUND THEN
-        PERFORM quota_write(
+        written := quota_write(
             p_account_id,
             ROW(gone.owner, gone.meter, gone.window_kind, other.span_seconds, other.limit_amount,
                 other.is_hard, other.alert_percents)::quota_input,
             gone.window_start, true, p_at);
+        PERFORM usage_open_period(p_account_id, p_at);
+        SELECT p.zone, p.start_at INTO period
+        FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
+        WHERE b.account_id = p_account_id;
+        PERFORM quota_notify(
+            p_account_id, period.zone, period.start_at, ARRAY[written], p_at);
         RETURN;
     END IF;
     DELETE FROM quota_slices WHERE quota_id = p_quota_id;
@@ -2037,22 +2058,41 @@ BEGIN
             p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at),
         false, p_at);
     IF p_quota.owner = 'u*' THEN
-        IF EXISTS (
-            SELECT FROM billing_quotas
-            WHERE account_id = p_account_id AND meter = p_quota.meter
-                AND window_kind = p_quota.window_kind AND is_derived
-                AND span_seconds <> p_quota.span_seconds)
-        THEN
-            PERFORM quota_take_back(p_account_id, p_quota.meter, p_quota.window_kind);
-        END IF;
-        UPDATE billing_quotas SET limit_amount = p_quota.limit_amount,
-            is_hard = p_quota.is_hard, alert_percents = p_quota.alert_percents, updated_at = p_at
-        WHERE account_id = p_account_id AND meter = p_quota.meter
-            AND window_kind = p_quota.window_kind AND is_derived;
+        PERFORM quota_set_copies(p_account_id, period.zone, period.start_at, p_quota, p_at);
     END IF;
     PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
-    PERFORM quota_notify(written, p_at);
+    PERFORM quota_notify(p_account_id, period.zone, period.start_at, ARRAY[written], p_at);
     RETURN written;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION quota_set_copies(
+    p_account_id uuid, p_zone text, p_period_start timestamptz, p_quota quota_input,
+    p_at timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = p_quota.meter
+            AND window_kind = p_quota.window_kind AND is_derived
+            AND span_seconds <> p_quota.span_seconds)
+    THEN
+        PERFORM quota_take_back(p_account_id, p_quota.meter, p_quota.window_kind);
+    END IF;
+    UPDATE billing_quotas SET limit_amount = p_quota.limit_amount,
+        is_hard = p_quota.is_hard, alert_percents = p_quota.alert_percents, updated_at = p_at
+    WHERE account_id = p_account_id AND meter = p_quota.meter
+        AND window_kind = p_quota.window_kind AND is_derived;
+    PERFORM quota_notify(p_account_id, p_zone, p_period_start, ARRAY(
+        SELECT id FROM billing_quotas
+        WHERE account_id = p_account_id AND meter = p_quota.meter
+            AND window_kind = p_quota.window_kind AND is_derived AND used > 0
+            -- A window has no more than was last counted.
+            AND used * 100 >= limit_amount * (
+                SELECT min(t.percent) FROM unnest(p_quota.alert_percents) AS t(percent))), p_at);
 END;
 $$;
 
@@ -3946,32 +3986,40 @@ CREATE OR REPLACE FUNCTION usage_notify_threshold(
     p_type text DEFAULT 'evt.billing.usage.threshold_reached')
 RETURNS void
 LANGUAGE sql AS $$
+    SELECT usage_notify_thresholds(p_account_id, ARRAY[p_alert], p_at, p_type)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_notify_thresholds(
+    p_account_id uuid, p_alerts usage_threshold_alert[], p_at timestamptz, p_type text)
+RETURNS void
+LANGUAGE sql AS $$
     WITH noted AS (
         INSERT INTO usage_alerts (
             id, account_id, subject, meter, owner, threshold, window_start, limit_amount,
             used_amount, created_at)
-        VALUES (uuidv7(), p_account_id, p_alert.subject, p_alert.meter, p_alert.owner,
-            p_alert.percent, p_alert.window_start, p_alert.limit_amount, p_alert.used_amount, p_at)
+        SELECT uuidv7(), p_account_id, subject, meter, owner, percent, window_start, limit_amount,
+            used_amount, p_at
+        FROM unnest(p_alerts)
         ON CONFLICT DO NOTHING
-        RETURNING id
+        RETURNING id, subject, meter, owner, threshold, window_start, limit_amount, used_amount
     ), numbered AS (
-        UPDATE credit_balances SET event_seq = 1
+        UPDATE credit_balances SET event_seq = (SELECT count(*) FROM noted)
             + greatest(event_seq, (SELECT max(last_number) FROM skipped_events))
         WHERE account_id = p_account_id AND EXISTS (SELECT 1 FROM noted)
         RETURNING event_seq
     )
     INSERT INTO events (id, account_id, seq, type, data, occurred_at, created_at)
-    SELECT uuidv7(), p_account_id, event_seq, p_type,
+    SELECT uuidv7(), p_account_id, b.event_seq + 1 - row_number() OVER (ORDER BY n.id DESC), p_type,
         jsonb_build_object(
-            'account_id', public_id('acc', p_account_id), 'meter', p_alert.meter,
-            'subject', CASE WHEN starts_with(p_alert.subject, 'quota ')
-                THEN 'quota ' || public_id('qta', substr(p_alert.subject, 7)::uuid)
-                ELSE p_alert.subject END,
-            'owner', p_alert.owner,
-            'threshold_percent', p_alert.percent, 'limit', public_decimal(p_alert.limit_amount),
-            'used', public_decimal(p_alert.used_amount), 'window_start', p_alert.window_start),
+            'account_id', public_id('acc', p_account_id), 'meter', n.meter,
+            'subject', CASE WHEN starts_with(n.subject, 'quota ')
+                THEN 'quota ' || public_id('qta', substr(n.subject, 7)::uuid)
+                ELSE n.subject END,
+            'owner', n.owner,
+            'threshold_percent', n.threshold, 'limit', public_decimal(n.limit_amount),
+            'used', public_decimal(n.used_amount), 'window_start', n.window_start),
         p_at, clock_timestamp()
-    FROM numbered
+    FROM noted AS n CROSS JOIN numbered AS b
 $$;
 
 CREATE OR REPLACE FUNCTION usage_open_period(p_account_id uuid, p_at timestamptz) RETURNS void

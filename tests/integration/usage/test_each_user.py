@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
@@ -99,6 +101,57 @@ async def test_another_limit_holds_for_all_and_none_sets_them_free(new_shop: New
     assert gone.json()["owner"] == "each_user"
     assert not await given(shop)
     assert (await use(shop, "100", **BOB)).status_code == 201
+
+
+async def alerts(shop: Shop) -> list[tuple[Any, ...]]:
+    return await shop.rows(
+        "SELECT owner, threshold, limit_amount::integer, used_amount::integer FROM usage_alerts"
+        " WHERE account_id = :id ORDER BY id"
+    )
+
+
+@pytest.mark.parametrize("window", [{}, {"window": "rolling", "span_seconds": 3600}])
+async def test_a_lower_limit_tells_whoever_is_past_it(
+    new_shop: NewShop, window: dict[str, Any]
+) -> None:
+    shop = await frozen(new_shop)
+    soft = window | {"hard": False, "each_user": True}
+    await shop.quota("20", **soft)
+    await use(shop, "9", **ANN)
+    await use(shop, "7", **BOB)
+    await shop.quota("10", **soft)
+    assert await alerts(shop) == [("u:ann", 80, 10, 9)]
+    await shop.quota("9", **soft)
+    assert await alerts(shop) == [("u:ann", 80, 10, 9), ("u:ann", 100, 9, 9)], "once each"
+
+
+async def test_a_lower_limit_tells_nobody_of_an_earlier_window(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    windows: list[dict[str, Any]] = [
+        {"window": "day"}, {"window": "rolling", "span_seconds": 3600},
+    ]  # fmt: skip
+    for one in windows:
+        await shop.quota("20", each_user=True, **one)
+    await use(shop, "9", **ANN)
+    await move_clock(shop, days=1)
+    for one in windows:
+        await shop.quota("10", each_user=True, **one)
+    assert await alerts(shop) == []
+
+
+async def test_the_default_that_a_user_falls_back_to_tells_what_it_has_reached(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10", each_user=True, window="day")
+    path = "/api/v1/admin/quotas/"
+    for days in (0, 1):
+        named = await shop.quota("50", window="day", **ANN)
+        await use(shop, "9", **ANN)
+        await move_clock(shop, days=days)
+        gone = await shop.api.client.delete(path + named["quota_id"], headers=shop.api.admin())
+        assert gone.status_code == 200
+        assert await alerts(shop) == [("u:ann", 80, 10, 9)], "of its own window alone"
 
 
 async def test_lists_show_what_was_set(new_shop: NewShop) -> None:

@@ -24,13 +24,13 @@ BEGIN
             WHERE meter IS NOT NULL AND user_id IS NOT NULL) AS u
         CROSS JOIN LATERAL quota_not_given(p_account_id, u.meter, ARRAY[u.owner]) AS n
     LOOP
-        PERFORM quota_notify(quota_write(
+        PERFORM quota_notify(p_account_id, p_zone, p_period_start, ARRAY[quota_write(
             p_account_id,
             ROW(given.owner, given.meter, given.window_kind, given.span_seconds,
                 given.limit_amount, given.is_hard, given.alert_percents)::quota_input,
             quota_window(
                 given.window_kind, given.span_seconds, p_zone, p_period_start, p_at),
-            true, p_at), p_at);
+            true, p_at)], p_at);
     END LOOP;
 END;
 $$;

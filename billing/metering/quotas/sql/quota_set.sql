@@ -1,6 +1,6 @@
 -- Set or update the quota of an owner, meter and kind of window; it starts with its window's
--- earlier use and claims. Updating a default updates the users' copies; with another span they
--- restart. Notifies of reached thresholds. Returns its id. Takes the account's lock.
+-- earlier use and claims. Updating a default updates the users' copies. Notifies of reached
+-- thresholds. Returns its id. Takes the account's lock.
 CREATE OR REPLACE FUNCTION quota_set(p_account_id uuid, p_quota quota_input, p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql
@@ -39,21 +39,10 @@ BEGIN
             p_quota.window_kind, p_quota.span_seconds, period.zone, period.start_at, p_at),
         false, p_at);
     IF p_quota.owner = 'u*' THEN
-        IF EXISTS (
-            SELECT FROM billing_quotas
-            WHERE account_id = p_account_id AND meter = p_quota.meter
-                AND window_kind = p_quota.window_kind AND is_derived
-                AND span_seconds <> p_quota.span_seconds)
-        THEN
-            PERFORM quota_take_back(p_account_id, p_quota.meter, p_quota.window_kind);
-        END IF;
-        UPDATE billing_quotas SET limit_amount = p_quota.limit_amount,
-            is_hard = p_quota.is_hard, alert_percents = p_quota.alert_percents, updated_at = p_at
-        WHERE account_id = p_account_id AND meter = p_quota.meter
-            AND window_kind = p_quota.window_kind AND is_derived;
+        PERFORM quota_set_copies(p_account_id, period.zone, period.start_at, p_quota, p_at);
     END IF;
     PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, own, p_at);
-    PERFORM quota_notify(written, p_at);
+    PERFORM quota_notify(p_account_id, period.zone, period.start_at, ARRAY[written], p_at);
     RETURN written;
 END;
 $$;

@@ -42,6 +42,18 @@ QUERIES: Final[dict[str, str]] = {
                    WHERE h.status = 'open' GROUP BY p.lot_id) s ON s.lot_id = l.id
         WHERE l.held <> coalesce(s.held, 0)
     """,
+    "ends_awaited": """
+        SELECT DISTINCT b.account_id, public_id('acc', b.account_id) AS subject
+        FROM credit_balances b
+        JOIN accounts a ON a.id = b.account_id
+        JOIN (SELECT account_id, expires_at FROM credit_lots WHERE is_open
+              UNION ALL
+              SELECT account_id, expires_at FROM credit_holds WHERE status = 'open') e
+          ON e.account_id = b.account_id
+        -- What has ended already is expired before anything is spent.
+        WHERE e.expires_at > coalesce(a.clock_at, :now)
+          AND e.expires_at < coalesce(b.next_expiry, 'infinity')
+    """,
     "purchases_granted_once": """
         SELECT p.account_id, public_id('pur', p.id) AS subject
         FROM purchases p

@@ -50,6 +50,7 @@ _OTHERS: Final = (
     # Credits
     ("credits_never_negative", "I2", "no credits are negative, and none are held twice"),
     ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
+    ("ends_awaited", "I2", "no credits and no hold end before the account's next expiry"),
     # Usage
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
     ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),

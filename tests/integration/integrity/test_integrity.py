@@ -70,6 +70,7 @@ DAMAGE: Final[dict[str, str]] = {
         ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_amounts;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
+    "ends_awaited": f"UPDATE credit_balances SET next_expiry = NULL WHERE {MINE}",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
     "unpaid_uses_known": f"""

@@ -77,7 +77,7 @@ def born_at(value: UUID) -> datetime:
 
 def first_of(instant: datetime) -> UUID:
     """Return the lowest UUIDv7 of the millisecond: no later id is below it."""
-    return UUID(int=int(max(instant.timestamp(), 0) * 1000) << 80)
+    return UUID(int=int(instant.timestamp() * 1000) << 80)
 
 
 def of_event(digest: str, at: datetime) -> str:

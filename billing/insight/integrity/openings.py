@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.frozen import Frozen
+from billing.core.periods import EPOCH
 from billing.insight.integrity.tables import proven_books
 from billing.ledger.credits.holds import MAX_LIFETIME
 
@@ -72,7 +73,7 @@ class Opening(Frozen):
     @property
     def first_hold(self) -> UUID:
         """The lowest id of a hold that was open at the time, or was made since."""
-        return ids.first_of(self.at - MAX_LIFETIME - DAY)
+        return ids.first_of(max(EPOCH, self.at - MAX_LIFETIME - DAY))
 
 
 async def read(

@@ -9,6 +9,7 @@ import pytest
 from api.routes.admin import wrong_prices
 from tests.integration.actors import API, Actors, Json
 from tests.integration.api_app import Api
+from tests.integration.arrears.contract_terms import agree
 from tests.integration.arrears.overage_uses import START, use
 from tests.integration.changes.chosen_plans import RENEWAL, begun, change
 from tests.integration.money_seen import charged, money
@@ -224,7 +225,7 @@ async def test_the_right_price_comes_though_the_wrong_one_is_off_sale_already(
     for terms in (TERMS, WRONG):
         await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
     paid, chose = await begun(actors, plan), await begun(actors, "pro")
-    await change(chose, plan=plan, when="period_end")
+    await change(chose, plan=plan, at="period_end")
     after = {"nothing": {"prices": {}, "is_active": False}, "another": WRONG | {"prices": DEARER}}
     await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", TERMS | after[sold])
 
@@ -246,7 +247,7 @@ async def test_a_plan_chosen_with_a_wrong_minimum_has_the_right_one_then(actors:
     for terms in (TERMS, TERMS | {"prices": slip}):
         await actors.operate("PUT", f"/admin/plans/slip-least{MEANT}", terms)
     chose = await begun(actors, "pro")
-    await change(chose, plan="slip-least", when="period_end")
+    await change(chose, plan="slip-least", at="period_end")
     foreseen = await undo(actors, plan="slip-least", dry_run=True)
     done = await undo(actors, plan="slip-least")
     assert [one["account_id"] for one in done["moves"]] == [chose.id]
@@ -333,3 +334,22 @@ async def test_the_command_gives_it_back(actors: Actors) -> None:
     assert [len(lines) for lines in said] == [3, 4, 3], "the key comes first"
     assert f"of {paid.id}: 20.00 USD of 30.00 USD" in said[0][1]
     assert await money(paid) == 2000
+
+
+async def test_a_contract_that_ends_in_a_pause_leaves_the_right_price_for_its_end(
+    actors: Actors,
+) -> None:
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/slip-rests{MEANT}", terms)
+    rests = await begun(actors, "slip-rests")
+    price = {"plan": "slip-rests", "interval": "month", "currency": "USD", "amount_cents": 500}
+    await agree(
+        rests, prices=[price], effective_from="2027-01-20T10:00:00Z",
+        effective_to="2027-02-20T10:00:00Z",
+    )  # fmt: skip
+    await rests.ask("POST", "/billing/subscription/pause", {"at": "now"}, status=200)
+    await rests.advance(to="2027-03-20T10:00:00Z")
+    done = await undo(actors, plan="slip-rests")
+    assert [one["account_id"] for one in done["moves"]] == [rests.id]
+    await rests.ask("POST", "/billing/subscription/resume", {}, key="b", status=200)
+    assert (await rests.subscription())["amount_cents"] == 1000

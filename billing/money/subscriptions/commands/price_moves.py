@@ -37,8 +37,13 @@ _SUBSCRIBERS: Final = Prepared(
     text(
         """
     WITH walked AS MATERIALIZED (
-        SELECT * FROM subscriptions WHERE plan_key = :plan AND id > :after
-        ORDER BY id LIMIT :walked
+        -- A pause is resumed at the prices of that time.
+        SELECT s.*, CASE s.status
+            WHEN 'paused' THEN greatest(s.current_period_end, coalesce(a.clock_at, now()))
+            ELSE s.current_period_end END AS goes_on_at
+        FROM subscriptions s JOIN accounts a ON a.id = s.account_id
+        WHERE s.plan_key = :plan AND s.id > :after
+        ORDER BY s.id LIMIT :walked
     ), moving AS (
         SELECT s.id, s.account_id, s.currency, s.current_period_end AS effective_at,
                s.amount_minor AS before_minor,
@@ -63,8 +68,8 @@ _SUBSCRIBERS: Final = Prepared(
               WHERE a.account_id = s.account_id
                 AND (a.terms -> 'prices'
                          @> jsonb_build_array(jsonb_build_object('price_id', s.price_id))
-                     OR s.current_period_end >= a.effective_from
-                        AND s.current_period_end < coalesce(a.effective_to, 'infinity')
+                     OR s.goes_on_at >= a.effective_from
+                        AND s.goes_on_at < coalesce(a.effective_to, 'infinity')
                         AND a.terms -> 'prices' @> jsonb_build_array(jsonb_build_object(
                             'plan', s.plan_key, 'currency', s.currency,
                             'interval', jsonb_build_object(

@@ -156,8 +156,12 @@ def extended(before: Subscription, after: Subscription, days: int) -> dict[str, 
 
 
 def _coming_terms(w: Work[SubscriptionFacts]) -> ContractTerms:
-    """Return the terms of the contract that comes with the next period; without one none."""
-    contract = _new_at(w, subscription_of(w).current_period_end)
+    """Return the terms of the contract that comes with the next period, which after a pause begins
+    when it is resumed; without one none.
+    """
+    own = subscription_of(w)
+    resumed = w.facts.at if own.status == "paused" else own.current_period_end
+    contract = _new_at(w, max(own.current_period_end, resumed))
     return contract.terms if contract is not None else ContractTerms()
 
 

@@ -134,6 +134,7 @@ def upgrade() -> None:
     op.add_column("meters", sa.Column("hourly_since", DateTime(timezone=True)))
     op.add_column("credit_holds", sa.Column("made_by", sa.Text))
     op.add_column("credit_lots", sa.Column("kept_from", DateTime(timezone=True)))
+    op.add_column("price_overrides", Column("offered", JSONB))
     for name in ("tables.sql", "functions.sql", "rules.sql"):
         path = Path(__file__).with_name(revision) / name
         # Past SQLAlchemy's text(): function bodies hold colons and percent signs of their own.

@@ -62,7 +62,9 @@ class Override(ProductPrice):
     account_id: UUID
     source: Literal["agreed", "service"]
     checked_at: AwareDatetime | None
-    """Real time at which the product service last confirmed it."""
+    """Real time at which the product service last confirmed it, or what it offers."""
+    offered: PriceTerms | None
+    """The product service's terms while an agreement holds; they apply at its end."""
 
 
 class Product(Strict):

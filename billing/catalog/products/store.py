@@ -1,7 +1,6 @@
 """Queries on meters, products and their prices."""
 
 from datetime import datetime
-from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -134,33 +133,31 @@ async def put_override(
     if await find(connection, product) is None:
         raise NotFound("PRODUCT_NOT_FOUND")
     which = _agreed(account_id, product, currency)
+    current = await _current(connection, which)
     if terms is None:
-        await _end_agreed(connection, which, at)
+        if current is not None and current.source == "agreed":
+            await _end_agreed(connection, current, at)
         return None
     await _end(connection, price_overrides, which, at)
     values = _columns(terms) | {
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
         "effective_from": at,
     }  # fmt: skip
+    if current is not None:
+        offered = current.terms if current.source == "service" else current.offered
+        values |= {
+            "offered": offered and offered.model_dump(mode="json"),
+            "checked_at": current.checked_at,
+        }
     return show_override(await prepared.add(connection, price_overrides, values))
 
 
-async def _end_agreed(
-    connection: AsyncConnection, which: ColumnElement[bool], at: datetime
-) -> None:
-    """End the agreement, if one holds; the product service's price that it replaced holds again."""
-    query = select(price_overrides).where(which).order_by(price_overrides.c.effective_from.desc())
-    known = (await connection.execute(query)).mappings().all()
-    agreed = list(takewhile(lambda row: row["source"] == "agreed", known))
-    if not agreed or agreed[0]["effective_to"] is not None:
-        return
-    await _end(connection, price_overrides, which, at)
-    # A price that had ended before the agreement was withdrawn.
-    for one in known[len(agreed) :][:1]:
-        if one["effective_to"] == agreed[-1]["effective_from"]:
-            again = {name: value for name, value in one.items() if value is not None}
-            again |= {"id": ids.new(), "effective_from": at, "effective_to": None}
-            await prepared.add(connection, price_overrides, again)
+async def _end_agreed(connection: AsyncConnection, agreed: Override, at: datetime) -> None:
+    """End an agreement; what the product service offers meanwhile applies from then on."""
+    which = (agreed.account_id, agreed.product, agreed.currency)
+    await _end(connection, price_overrides, _agreed(*which), at)
+    if agreed.offered is not None:
+        await put_provided(connection, *which, agreed.offered, at, agreed.checked_at)
 
 
 async def sell(
@@ -198,27 +195,29 @@ async def put_provided(
     currency: str,
     terms: PriceTerms,
     at: datetime,
-    checked_at: datetime,
+    checked_at: datetime | None,
 ) -> None:
-    """Store the product service's price for an account from `at` on, unless one is agreed.
+    """Store the product service's price for an account from `at` on, or from the end of an
+    agreement on.
 
     The first price also applies to earlier use. Expects the account's lock.
     """
     which = _agreed(account_id, product, currency)
-    rows = (await connection.execute(select(price_overrides).where(which))).mappings().all()
-    current = next((show_override(row) for row in rows if row["effective_to"] is None), None)
+    current = await _current(connection, which)
     if current is not None and (current.source == "agreed" or current.terms == terms):
-        await connection.execute(
-            update(price_overrides)
-            .where(price_overrides.c.id == current.id, price_overrides.c.source == "service")
-            .values(checked_at=checked_at)
-        )
+        heard: dict[str, Any] = {"checked_at": checked_at}
+        if current.source == "agreed":
+            heard["offered"] = terms.model_dump(mode="json")
+        same = price_overrides.c.id == current.id
+        await connection.execute(update(price_overrides).where(same).values(heard))
         return
+    provided = which & (price_overrides.c.source == "service")
+    known = await connection.scalar(select(price_overrides.c.id).where(provided).limit(1))
     await _end(connection, price_overrides, which, at)
     values = _columns(terms) | {
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
         # The first price also applies to use from before it was written.
-        "effective_from": at if rows else EPOCH, "source": "service",
+        "effective_from": EPOCH if known is None else at, "source": "service",
         "checked_at": checked_at,
     }  # fmt: skip
     await prepared.add(connection, price_overrides, values)
@@ -231,9 +230,14 @@ async def end_provided(
     at: datetime,
     currency: str | None = None,
 ) -> None:
-    """End the product service's prices for this account, in one currency or in all."""
+    """End the product service's prices for this account, in one currency or in all.
+
+    An agreement goes on; nothing applies at its end.
+    """
     which = _agreed(account_id, product, currency)
     await _end(connection, price_overrides, which & (price_overrides.c.source == "service"), at)
+    agreed = which & price_overrides.c.effective_to.is_(None)
+    await connection.execute(update(price_overrides).where(agreed).values(offered=None))
 
 
 async def _write_meter(connection: AsyncConnection, change: MeterChange, at: datetime) -> None:
@@ -304,6 +308,13 @@ def _agreed(account_id: UUID, product: str, currency: str | None) -> ColumnEleme
     return whose if currency is None else and_(whose, price.currency == currency)
 
 
+async def _current(connection: AsyncConnection, which: ColumnElement[bool]) -> Override | None:
+    """Return the open one of an account's overrides of a product in a currency."""
+    query = select(price_overrides).where(which, price_overrides.c.effective_to.is_(None))
+    row = await prepared.find(connection, query)
+    return show_override(row) if row else None
+
+
 def _in_force(table: Table, product: str, at: datetime) -> Select[Any]:
     price = table.c
     return (
@@ -325,7 +336,8 @@ def _columns(terms: PriceTerms) -> dict[str, Any]:
 def show_override(row: Fields) -> Override:
     """Return a row of `price_overrides` as a price of an account."""
     own = {name: row[name] for name in ("account_id", "source", "checked_at")}
-    return Override(**show_price(row).model_dump(), **own)
+    offered = row["offered"] and PriceTerms.model_validate(row["offered"])
+    return Override(**show_price(row).model_dump(), **own, offered=offered)
 
 
 def show_product(row: Fields) -> Product:

@@ -7,6 +7,7 @@ priced as of its own time.
 from typing import Any
 
 from sqlalchemy import ForeignKey, Text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from billing.core import columns as c
 
@@ -87,6 +88,8 @@ price_overrides = c.table(
     # Agreed here, or the product service's price for this account, and when it last confirmed it.
     c.text("source", server_default="agreed"),
     c.instant("checked_at", nullable=True),
+    # While an agreement holds: the product service's terms, which apply at its end.
+    c.column("offered", JSONB(none_as_null=True), nullable=True),
     c.check("source IN ('agreed', 'service')", name="source_known"),
     c.index(
         "uq_price_overrides_open",

@@ -40,7 +40,7 @@ async def keep(
         await store.sell(connection, product, priced.name, meter, used_by, clock.real_now())
     at = await clock.now(connection, account_id)
     for price in await store.open_overrides(connection, account_id, product):
-        if price.source == "service" and price.currency not in priced.prices:
+        if price.currency not in priced.prices:
             await store.end_provided(connection, account_id, product, at, price.currency)
     for currency, terms in priced.prices.items():
         await store.put_provided(

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy import text
 
 from api.app import create_app
 from api.pricing import Prices
@@ -25,6 +27,7 @@ from workflows.client import connect
 
 TIMEOUT_SECONDS = 30.0
 FRESH_SECONDS = 60.0
+TERMS: dict[str, Any] = {"unit_price": "0.01", "service_type": "model_inference"}
 
 
 @dataclass
@@ -103,3 +106,24 @@ async def priced(stack: StackInfo, product_service: ProductService) -> AsyncIter
         yield made
         await app.state.services.prices.close()
     await database.close()
+
+
+def named() -> str:
+    """A product nobody has heard of yet."""
+    return f"llm-{uuid4().hex[:12]}"
+
+
+async def cost(shop: Shop, product: str) -> str:
+    return str((await shop.record("100", product_id=product))["total_cost"])
+
+
+async def age(shop: Shop, product: str, by: timedelta) -> None:
+    """Let the product service's last word on the product be older."""
+    async with shop.api.database.operator() as connection:
+        await connection.execute(
+            text(
+                "UPDATE price_overrides SET checked_at = checked_at - :by"
+                " WHERE account_id = :id AND product = :product"
+            ),
+            {"by": by, "id": shop.id, "product": product},
+        )

@@ -3,28 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
 from billing.catalog.products import store
 from billing.ledger.credits import service as credits
 from tests.integration.api.route_samples import card
-from tests.integration.pricing.conftest import FRESH_SECONDS, Priced
+from tests.integration.pricing.conftest import FRESH_SECONDS, TERMS, Priced, age, cost, named
 from tests.integration.usage.conftest import Shop
 from tests.integration.waiting import wait_for
-
-TERMS: dict[str, Any] = {"unit_price": "0.01", "service_type": "model_inference"}
-
-
-def named() -> str:
-    """A product nobody has heard of yet."""
-    return f"llm-{uuid4().hex[:12]}"
-
-
-async def cost(shop: Shop, product: str) -> str:
-    return str((await shop.record("100", product_id=product))["total_cost"])
 
 
 async def by_service(shop: Shop, *rows: dict[str, Any]) -> Any:
@@ -160,50 +147,9 @@ async def test_while_it_is_slow_or_away_the_last_price_serves(priced: Priced) ->
     refused = await asyncio.gather(*(shop.record(status=503, product_id=named()) for _ in range(5)))
     assert {one["code"] for one in refused} == {"PRICING_UNAVAILABLE"}
     assert priced.service.asked.total() == asked, "nobody waits for it again at once"
-    await _age(shop, product, timedelta(days=2))
+    await age(shop, product, timedelta(days=2))
     priced.forget()
     await shop.record("1", status=503, product_id=product)
-
-
-async def test_a_price_agreed_here_goes_before_the_services_own(priced: Priced) -> None:
-    product, shop = named(), await priced.shop()
-    priced.service.answers[product] = TERMS
-    assert await cost(shop, product) == "1.00"
-    body = {"account_id": shop.account["id"], "product": product, "terms": {"unit_price": "0.005"}}
-    path, client = "/api/v1/admin/price-overrides", priced.api.client
-    agreed = await client.put(path, headers=priced.api.admin(), json=body)
-    assert agreed.json()["source"] == "agreed"
-    priced.seconds += FRESH_SECONDS
-    assert await cost(shop, product) == "0.50"
-    body.pop("terms")
-    assert (await client.put(path, headers=priced.api.admin(), json=body)).status_code == 204
-    priced.seconds += FRESH_SECONDS
-    assert await cost(shop, product) == "1.00"
-
-
-async def test_the_end_of_an_agreement_gives_the_services_price_back_at_once(
-    priced: Priced,
-) -> None:
-    product, shop = named(), await priced.shop()
-    priced.service.answers[product] = TERMS
-    assert await cost(shop, product) == "1.00"
-    body = {"account_id": shop.account["id"], "product": product}
-
-    async def put(status: int, **terms: Any) -> None:
-        path = "/api/v1/admin/price-overrides"
-        answer = await priced.api.client.put(path, headers=priced.api.admin(), json=body | terms)
-        assert answer.status_code == status, answer.text
-
-    await put(204)
-    assert await cost(shop, product) == "1.00", "nothing was agreed"
-    for price in ("0.005", "0.004"):
-        await put(200, terms={"unit_price": price})
-    assert await cost(shop, product) == "0.40"
-    await put(204)
-    assert await cost(shop, product) == "1.00"
-    priced.service.answers[product] = 500
-    priced.seconds += FRESH_SECONDS
-    assert await cost(shop, product) == "1.00", "the last price serves for a day"
 
 
 async def test_a_currency_that_the_service_does_not_name_has_no_price(priced: Priced) -> None:
@@ -268,7 +214,7 @@ async def test_a_use_that_is_sent_again_gets_its_first_answer_though_nobody_sell
     for answer in (404, 500):
         priced.service.answers[product] = answer
         priced.seconds += FRESH_SECONDS
-        await _age(shop, product, timedelta(days=2))
+        await age(shop, product, timedelta(days=2))
         again = await shop.post("/usage/record", use)
         assert again.headers.get("idempotent-replayed") == "true", again.text
         assert again.json() == first.json()
@@ -296,17 +242,6 @@ async def test_the_catalog_leaves_the_services_products_alone(priced: Priced) ->
         sold = await store.find_product(connection, product)
     assert sold is not None
     assert product not in listed.products, "else the next apply would retire it"
-
-
-async def _age(shop: Shop, product: str, by: timedelta) -> None:
-    async with shop.api.database.operator() as connection:
-        await connection.execute(
-            text(
-                "UPDATE price_overrides SET checked_at = checked_at - :by"
-                " WHERE account_id = :id AND product = :product"
-            ),
-            {"by": by, "id": shop.id, "product": product},
-        )
 
 
 async def test_a_product_may_have_a_slash_in_its_name(priced: Priced) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from api.monitoring import health_checks
-from tests.integration.pricing.conftest import Priced
-from tests.integration.pricing.test_product_service import TERMS, named
+from tests.integration.pricing.conftest import TERMS, Priced, named
 
 
 def told(answer: Any) -> list[tuple[Any, ...]]:

@@ -1,6 +1,6 @@
 """The verbs `billing catalog diff` and `billing catalog apply`.
 
-Both work on the running stack, or on the database that the environment names.
+Both work on the running stack, or on the database that the settings name.
 """
 
 import sys
@@ -14,7 +14,7 @@ from cli import catalog_table
 from cli.errors import StackError
 from cli.project import ROOT
 from cli.servers import use_database
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 DEFAULT_FILE: Final = ROOT / "catalog.yaml"
 File = Annotated[Path, typer.Option(help="The catalog to read.", show_default="catalog.yaml")]
@@ -23,12 +23,12 @@ app = typer.Typer(help="The catalog: plans, prices, packs, costs.", no_args_is_h
 
 
 @app.command()
-def diff(file: File = DEFAULT_FILE, data: Data = DEFAULT_DATA) -> None:
+def diff(file: File = DEFAULT_FILE, data: Data = None) -> None:
     """Show what apply would change, for whom, and the money affected."""
     from cli import catalog
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         changes = catalog.compare(catalog.read(file))
     _show(catalog.words(changes))
 
@@ -43,13 +43,13 @@ def apply(
             "--allow-large-change", help="Allow removals, and price changes of over 50 %."
         ),
     ] = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Show the changes, ask, and apply them. Existing purchases stay as they are."""
     from cli import catalog
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         wanted = catalog.read(file)
         changes = catalog.compare(wanted)
         _show(catalog.words(changes))

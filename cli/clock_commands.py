@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cli.invoice_commands import Key
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 POLL_SECONDS: Final = 0.2
 Account = Annotated[str, typer.Argument(help="Account id or external id.")]
@@ -21,7 +21,7 @@ app = typer.Typer(help="The clock of a test account.", no_args_is_help=True)
 
 
 @app.command()
-def show(account: Account, data: Data = DEFAULT_DATA) -> None:
+def show(account: Account, data: Data = None) -> None:
     """Show the current time of the account's clock."""
     with reporting_errors(), operator(data) as client:
         typer.echo(_words(_read(client, account)))
@@ -32,7 +32,7 @@ def advance(
     account: Account,
     days: Annotated[int, typer.Option(help="Number of days.", min=0)],
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Advance a test account's clock by days, and wait for it."""
     key = key or new_key()

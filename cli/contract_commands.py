@@ -9,7 +9,7 @@ import yaml
 
 from cli.errors import StackError
 from cli.operator_client import Json, content, operator, segment
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_…, or its external id.")]
 
@@ -17,7 +17,7 @@ app = typer.Typer(help="The contract with one account.", no_args_is_help=True)
 
 
 @app.command()
-def show(account: Account, data: Data = DEFAULT_DATA) -> None:
+def show(account: Account, data: Data = None) -> None:
     """Print the contract in force, or the next one."""
     _ask(data, "GET", account)
 
@@ -26,7 +26,7 @@ def show(account: Account, data: Data = DEFAULT_DATA) -> None:
 def put(
     account: Account,
     file: Annotated[Path, typer.Argument(exists=True, help="YAML or JSON, as the API takes it.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Set the contract from a file, replacing the previous one."""
     with reporting_errors():
@@ -35,7 +35,7 @@ def put(
 
 
 @app.command()
-def end(account: Account, data: Data = DEFAULT_DATA) -> None:
+def end(account: Account, data: Data = None) -> None:
     """End the contract now; existing purchases keep their price."""
     _ask(data, "DELETE", account)
 
@@ -48,7 +48,7 @@ def _read(file: Path) -> Json:
     return terms
 
 
-def _ask(data: Path, method: str, account: str, body: Json | None = None) -> None:
+def _ask(data: Path | None, method: str, account: str, body: Json | None = None) -> None:
     with reporting_errors(), operator(data) as client:
         answer = client.request(method, f"/admin/accounts/{segment(account)}/contract", json=body)
         typer.echo(json.dumps(content(answer), indent=2))

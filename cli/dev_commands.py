@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from cli.errors import StackError
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.project import data_folder
+from cli.stack_commands import Data, reporting_errors
 from devstack import launch
 from devstack.options import CHILDREN, ChildName, Options, Profile
 from devstack.progress import StartProgress, show_stack
@@ -16,7 +17,7 @@ NOTHING_RUNS: Final = "interrupted; nothing is left running"
 
 
 def up(
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Free ports instead of the fixed ones.")
     ] = False,
@@ -33,7 +34,7 @@ def up(
     begun = time.monotonic()
     with reporting_errors(NOTHING_RUNS), StartProgress(console) as progress:
         options = Options(
-            data=data.resolve(),
+            data=data_folder(data),
             profile=profile,
             free_ports=free_ports,
             children=chosen_parts(only),
@@ -45,11 +46,12 @@ def up(
     show_stack(console, running.info)
 
 
-def down(data: Data = DEFAULT_DATA) -> None:
+def down(data: Data = None) -> None:
     """Stop the stack; the data stays."""
+    folder = data_folder(data)
     with reporting_errors():
-        stopped = launch.stop(data.resolve())
-    Console().print("stopped" if stopped else f"no stack runs on {data}")
+        stopped = launch.stop(folder)
+    Console().print("stopped" if stopped else f"no stack runs on {folder}")
 
 
 def chosen_parts(only: str) -> tuple[ChildName, ...]:

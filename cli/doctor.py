@@ -1,5 +1,5 @@
-"""`billing doctor`: makes all checks of the running stack, or of the servers that the environment
-names, and shows their signs. A check that cannot be made counts as a failed one.
+"""`billing doctor`: makes all checks of the running stack, or of the servers that the settings
+name, and shows their signs. A check that cannot be made counts as a failed one.
 """
 
 import asyncio

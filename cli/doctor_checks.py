@@ -49,7 +49,7 @@ MOST_NAMED: Final = 5
 
 @dataclass(frozen=True)
 class Patient:
-    """The servers to look at; `stack` is None if the environment names them."""
+    """The servers to look at; `stack` is None if the settings name them."""
 
     settings: Settings
     database: Database

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
 Reason = Annotated[str, typer.Option(help="For the audit and the credit note.")]
@@ -17,15 +17,13 @@ app = typer.Typer(help="Correct an invoice, or record money for it.", no_args_is
 
 
 @app.command()
-def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA) -> None:
+def void(invoice: Invoice, reason: Reason, key: Key = "", data: Data = None) -> None:
     """Void an unpaid invoice by a credit note."""
     _command(data, invoice, "void", {"reason": reason}, key)
 
 
 @app.command()
-def uncollectible(
-    invoice: Invoice, reason: Reason, key: Key = "", data: Data = DEFAULT_DATA
-) -> None:
+def uncollectible(invoice: Invoice, reason: Reason, key: Key = "", data: Data = None) -> None:
     """Mark an open invoice uncollectible; it can still be paid."""
     _command(data, invoice, "mark-uncollectible", {"reason": reason}, key)
 
@@ -37,7 +35,7 @@ def record_payment(
     reference: Annotated[str, typer.Option(help="The transfer's reference.")],
     received_on: Annotated[str | None, typer.Option(help="Such as 2027-01-31.")] = None,
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Record a payment received outside the service."""
     body = {"amount_cents": amount_cents, "reference": reference, "received_on": received_on}
@@ -51,14 +49,14 @@ def credit(
     reason: Reason,
     to: Annotated[str, typer.Option(help="debt or balance")] = "debt",
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Credit part of an invoice by a credit note."""
     body = {"amount_cents": amount_cents, "reason": reason, "to": to}
     _command(data, invoice, "credit-note", body, key)
 
 
-def _command(data: Path, invoice: str, verb: str, body: Json, key: str) -> None:
+def _command(data: Path | None, invoice: str, verb: str, body: Json, key: str) -> None:
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
         shown = content(

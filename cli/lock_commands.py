@@ -7,7 +7,7 @@ import typer
 
 from billing.core.settings import Settings
 from cli.servers import use_database
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 app = typer.Typer(help="Postgres sessions that block others.", no_args_is_help=True)
 
@@ -18,12 +18,12 @@ def locks() -> None:
 
 
 @app.command("list")
-def list_(data: Data = DEFAULT_DATA) -> None:
+def list_(data: Data = None) -> None:
     """List sessions that block others, or are idle in a transaction."""
     from cli import locks
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         lines = asyncio.run(locks.listing(Settings()))
     for line in lines or ["nobody blocks anybody, or is idle in a transaction"]:
         typer.echo(line)
@@ -33,11 +33,11 @@ def list_(data: Data = DEFAULT_DATA) -> None:
 def end(
     pid: Annotated[int, typer.Argument(help="The session's pid, from the list.", min=1)],
     reason: Annotated[str, typer.Option(help="For the audit.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """End a session that blocks others. Postgres rolls it back. Needs DATABASE_OWNER_URL."""
     from cli import locks
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(asyncio.run(locks.end(Settings(), pid, reason)))

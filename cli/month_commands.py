@@ -12,7 +12,7 @@ from rich.table import Table
 
 from billing.core.settings import Settings
 from cli.servers import use_database
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 app = typer.Typer(help="Months of uses, in the table or in files.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Such as 2026-01; before: all older records.")]
@@ -24,12 +24,12 @@ def months() -> None:
 
 
 @app.command("list")
-def list_(data: Data = DEFAULT_DATA) -> None:
+def list_(data: Data = None) -> None:
     """List the months, their records and size, and where they are."""
     from cli import months
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         lines = months.listing(Settings())
     table = Table.grid(padding=(0, 2))
     for line in lines:
@@ -41,13 +41,13 @@ def list_(data: Data = DEFAULT_DATA) -> None:
 def export(
     month: Name,
     to: Annotated[Path, typer.Option("--to", help="The folder of the file.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Write a month to a Parquet file, read it back and compare. The table keeps it."""
     from cli import months
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(months.export(Settings(), month, to))
 
 
@@ -55,34 +55,34 @@ def export(
 def detach(
     month: Name,
     file: Annotated[Path | None, typer.Option(help="Where the file is now, if moved.")] = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Remove an exported month from the table. Its sums stay; the file has its rows."""
     from cli import months
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(months.detach(Settings(), month, file))
 
 
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A file that a month was exported to.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Read a month back from its file into the table."""
     from cli import months
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(months.bring_back(Settings(), file))
 
 
 @app.command()
-def make(data: Data = DEFAULT_DATA) -> None:
+def make(data: Data = None) -> None:
     """Create the months of the next half year, as the daily job does."""
     from cli import months
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(months.make(Settings()))

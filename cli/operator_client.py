@@ -37,12 +37,12 @@ def segment(name: str) -> str:
 
 
 @contextmanager
-def operator(data: Path, key: str = "") -> Iterator[httpx2.Client]:
+def operator(data: Path | None, key: str = "") -> Iterator[httpx2.Client]:
     """Open a client of the running API. Errors: StackError if there is none, or no answer.
 
     It prints the key first: the answer may be lost although the request was carried out.
     """
-    use_stack(data.resolve())
+    use_stack(data)
     address, token = _address(), _token()
     if not address or not token:
         raise StackError("no stack is running: start one (make up), or set BILLING_PUBLIC_URL and "

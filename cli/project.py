@@ -12,6 +12,8 @@ HAS_STACK: Final = find_spec("devstack") is not None
 """True where a stack of one machine can be started."""
 
 
-def data_folder(written: Path = ROOT / ".env") -> Path:
-    """Return the stack's folder: STACK_DATA from the `written` settings, else `.data`."""
-    return ROOT / (dotenv_values(written).get("STACK_DATA") or ".data")
+def data_folder(named: Path | None = None, written: Path = ROOT / ".env") -> Path:
+    """Return the stack's folder: the `named` one, else STACK_DATA from the `written` settings, else
+    `.data`.
+    """
+    return (named or ROOT / (dotenv_values(written).get("STACK_DATA") or ".data")).resolve()

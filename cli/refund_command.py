@@ -6,7 +6,7 @@ import typer
 
 from cli.invoice_commands import Key, Reason
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 
 def refund(
@@ -27,7 +27,7 @@ def refund(
         bool, typer.Option("--keep-credits", help="Keep them: only the price was too high.")
     ] = False,
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Refund a payment. A credit note claws back its credits."""
     body: Json = {

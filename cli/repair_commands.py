@@ -1,7 +1,7 @@
 """The verbs that check and repair the books and workflows, also after a restore: `billing verify`,
 `rebuild`, `park`, `unpark` and others.
 
-All work on the running stack, or on the servers that the environment names.
+All work on the running stack, or on the servers that the settings name.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from billing.core.settings import Settings
 from billing.insight.integrity.schemas import Report
 from cli.errors import StackError
 from cli.servers import use_database
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 T = TypeVar("T")
 PROGRESS_SECONDS: Final = 10.0
@@ -34,7 +34,7 @@ def verify(
     temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = True,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every account (the default).")] = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Evaluate every invariant of the books. Exit code 1: one is broken."""
     from cli import verify
@@ -42,7 +42,7 @@ def verify(
     with reporting_errors(), _progress("accounts") as tell:
         if everything and account is not None:
             raise StackError("set either --all or --account")
-        use_database(data.resolve())
+        use_database(data)
         report = _asked(verify.verify(Settings(), account=account, temporal=temporal, tell=tell))
     Console(soft_wrap=True).print(_table(report))
     wrong = sum(not check.ok for check in report.checks)
@@ -55,7 +55,7 @@ def rebuild(
     rate: Annotated[
         float, typer.Option(min=0, help="Maximum starts per second; 0: no limit.")
     ] = RATE,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Start every missing workflow from the database. It is safe to repeat.
 
@@ -65,7 +65,7 @@ def rebuild(
     from cli import rebuild as rebuilding
 
     with reporting_errors(), _progress("matters") as tell:
-        use_database(data.resolve())
+        use_database(data)
         done = _asked(rebuilding.rebuild(Settings(), tell, rate))
     typer.echo(done.words)
     if done.late:
@@ -74,13 +74,13 @@ def rebuild(
 
 def ask_taxes(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Query the tax provider for accounts never queried before."""
     from cli import ask_taxes
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         settings = Settings()
         if settings.tax_provider == "catalog":
             raise StackError("BILLING_TAX_PROVIDER is catalog: there is no tax provider to ask")
@@ -90,41 +90,41 @@ def ask_taxes(
 
 def park(
     reason: Annotated[str, typer.Option(help="Shown to whoever finds billing parked.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Stop all steps and money movements. Use it after a restore; `billing unpark` ends it."""
     from cli import parking
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(asyncio.run(parking.park(Settings(), reason)))
 
 
-def unpark(data: Data = DEFAULT_DATA) -> None:
+def unpark(data: Data = None) -> None:
     """Let steps run and money move again."""
     from cli import parking
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         done = "money may move again, but "  # all that is asked of Temporal comes after it
         typer.echo(_asked(parking.unpark(Settings()), done))
 
 
-def resume(data: Data = DEFAULT_DATA) -> None:
+def resume(data: Data = None) -> None:
     """Have all halted matters try again now, not within the hour."""
     from cli import resuming
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(_asked(resuming.resume(Settings())))
 
 
-def step_back(data: Data = DEFAULT_DATA) -> None:
+def step_back(data: Data = None) -> None:
     """Count what the release before does not know. Exit code 1: a step back to it is not safe."""
     from cli import step_back as stepping
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         lines = asyncio.run(stepping.unknown(Settings()))
     for line in lines:
         typer.echo(line)
@@ -137,13 +137,13 @@ def step_back(data: Data = DEFAULT_DATA) -> None:
 def skip_numbers(
     number: Annotated[str, typer.Argument(help="The last number issued, such as INV-000123.")],
     reason: Annotated[str, typer.Option(help="Explains the gap in the numbers.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Skip the numbers that were issued after the backup."""
     from cli import parking
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         typer.echo(asyncio.run(parking.skip_numbers(Settings(), number, reason)))
 
 
@@ -151,14 +151,14 @@ def reconcile(
     since: Annotated[
         datetime | None, typer.Option(help="UTC; default: an hour before the data ends.")
     ] = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Find and record what Stripe did after the backup."""
     from cli import reconcile as reconciling
 
     at = since.replace(tzinfo=UTC) if since else None
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         try:
             counts = asyncio.run(reconciling.reconcile(Settings(), at, typer.echo))
         except BillingError as error:

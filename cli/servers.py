@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 
 from billing.core.secret_files import SUFFIX
 from cli.errors import StackError
-from cli.project import HAS_STACK
+from cli.project import HAS_STACK, data_folder
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
@@ -20,33 +20,38 @@ _NAMED: Final = ("DATABASE_URL", f"DATABASE_URL{SUFFIX}")
 """Either of them names the servers; an empty one says nothing."""
 
 
-def servers_named() -> bool:
-    """Return True if the environment or `.env` names the servers, as for API and worker."""
-    written = dotenv_values(".env")
+def servers_named(data: Path | None) -> bool:
+    """Return True if the environment names the servers, or `.env`, as for API and worker.
+
+    What is said goes before what is written: `.env` counts only where no folder was named.
+    """
+    written = {} if data else dotenv_values(".env")
     return any(os.environ.get(name) or written.get(name) for name in _NAMED)
 
 
-def running_stack(data: Path) -> "StackInfo":
+def running_stack(data: Path | None) -> "StackInfo":
     """Return the stack that runs on this folder. Errors: StackError when none is ready."""
     if not HAS_STACK:
         raise StackError("name the servers: set DATABASE_URL and the other settings")
     from devstack.stack import read_stack
 
-    return read_stack(data)
+    return read_stack(data_folder(data))
 
 
-def use_stack(data: Path) -> bool:
-    """Use the stack of a folder if no setting names servers; return True if used."""
-    if servers_named():
-        return False
+def use_stack(data: Path | None) -> bool:
+    """Use the stack of a folder if no setting names servers; return True if used.
+
+    Errors: StackError if the folder was named and has none.
+    """
     try:
-        _adopt(running_stack(data))
+        return find_stack(data) is not None
     except StackError:
+        if data:
+            raise
         return False
-    return True
 
 
-def use_database(data: Path) -> None:
+def use_database(data: Path | None) -> None:
     """Use the database of a folder's stack, unless a setting names one.
 
     Errors: StackError if there is neither: no other database is ever used instead.
@@ -54,12 +59,12 @@ def use_database(data: Path) -> None:
     find_stack(data)
 
 
-def find_stack(data: Path) -> "StackInfo | None":
+def find_stack(data: Path | None) -> "StackInfo | None":
     """Use and return the folder's stack; None if a setting names the servers instead.
 
     Errors: StackError if there is neither.
     """
-    if servers_named():
+    if servers_named(data):
         return None
     stack = running_stack(data)
     _adopt(stack)

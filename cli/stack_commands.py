@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -18,32 +18,31 @@ from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
-from cli.project import HAS_STACK, data_folder
+from cli.project import HAS_STACK
 from cli.servers import find_stack, servers_named, use_stack
 
-DEFAULT_DATA: Final = data_folder()
-
 Data = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         envvar="STACK_DATA", help="The stack's folder; .data when left out.", show_default=False
     ),
 ]
+"""None if it was left out: only then the database that `.env` names goes before a stack."""
 
 
-def doctor(data: Data = DEFAULT_DATA) -> None:
+def doctor(data: Data = None) -> None:
     """Check the health of the product. Exit code 1: a check failed or could not be made."""
     from billing.core.settings import Settings
     from cli.doctor import examine
 
     with reporting_errors():
-        stack = find_stack(data.resolve())
+        stack = find_stack(data)
         well = examine(Settings(), stack, Console())
     if not well:
         raise typer.Exit(1)
 
 
-def status(data: Data = DEFAULT_DATA) -> None:
+def status(data: Data = None) -> None:
     """Show what runs, where, and how it is.
 
     A word on each part; `billing doctor` checks all of them.
@@ -52,7 +51,7 @@ def status(data: Data = DEFAULT_DATA) -> None:
     from cli.doctor import show_parts
 
     with reporting_errors():
-        stack = find_stack(data.resolve())
+        stack = find_stack(data)
         if stack is not None:
             from devstack.progress import show_stack
 
@@ -68,14 +67,14 @@ def token(
     new_account: Annotated[
         bool, typer.Option("--new-account", help="Allow an account that does not exist yet.")
     ] = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Print a development token for the running stack. Refuses what the API would not accept."""
     wanted = roles or ("admin" if account == ANY_ACCOUNT else "billing")
     names = [name.strip() for name in wanted.split(",")]
     with reporting_errors():
         tokens.refuse_unfit(account, names, sub)
-        has_database = use_stack(data.resolve()) or servers_named()
+        has_database = use_stack(data) or servers_named(data)
         minted = tokens.own_token(account, names, sub, ttl_seconds=ttl)
         if minted is None:
             raise StackError(
@@ -89,7 +88,7 @@ def token(
 
 def migrate(
     revision: Annotated[str, typer.Argument(help="Target; the newest when left out.")] = "head",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Migrate the database, and restore missing rights.
 
@@ -99,7 +98,7 @@ def migrate(
     from cli import provision
 
     with reporting_errors():
-        use_stack(data.resolve())
+        use_stack(data)
         found = provision.migrate(revision)
     for line in found:
         typer.echo(line)

@@ -10,7 +10,7 @@ import typer
 
 from billing.core.money import show_money
 from cli.operator_client import Json, content, new_key, operator
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
 _ENDS: Final[dict[str | None, str]] = {
@@ -41,7 +41,7 @@ def steer(
         str,
         typer.Option(help="A repeat with the same key continues, and does nothing twice."),
     ] = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Run one action on many subscriptions or their dunning. Try --dry-run first."""
     said = {
@@ -54,7 +54,7 @@ def steer(
     _steer(data, body, dry_run=dry_run, key=key or new_key())
 
 
-def _steer(data: Path, body: Json, *, dry_run: bool, key: str) -> None:
+def _steer(data: Path | None, body: Json, *, dry_run: bool, key: str) -> None:
     sums, refused, number = Counter[str](), 0, 0
     with reporting_errors(), operator(data, "" if dry_run else key) as client:
         for one in _all(client, body, dry_run=dry_run, key=key):

@@ -9,7 +9,7 @@ import typer
 
 from billing.core.money import show_money
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
 Reason = Annotated[str, typer.Option(help="For the audit.")]
@@ -26,7 +26,7 @@ def extend(
     reason: Reason,
     dry_run: DryRun = False,
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Extend the current period by days, free of charge."""
     key = key or new_key()
@@ -48,7 +48,7 @@ def move_prices(
     plan: Annotated[str, typer.Argument(help="The key of the plan.")],
     reason: Reason,
     dry_run: DryRun = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Move subscribers of an old price to the current one. It applies from their next period."""
     moved = 0
@@ -79,7 +79,7 @@ def undo_price(
     to: Annotated[str, typer.Option(help="Where paid money goes: balance or payer.")] = "balance",
     dry_run: DryRun = False,
     key: Key = "",
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Undo a wrong price for everyone who bought at it.
 

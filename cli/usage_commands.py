@@ -23,7 +23,7 @@ from cli import tokens
 from cli.errors import StackError
 from cli.project import HAS_STACK
 from cli.servers import running_stack, use_database
-from cli.stack_commands import DEFAULT_DATA, Data, reporting_errors
+from cli.stack_commands import Data, reporting_errors
 
 if TYPE_CHECKING:
     from cli.usage_import import Tally
@@ -64,7 +64,7 @@ def import_(
     patience: Annotated[
         float, typer.Option(help="Seconds to wait for an unavailable API.")
     ] = 120.0,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Record the rows of a file. Run it again to continue where it stopped.
 
@@ -99,13 +99,13 @@ def rebuild_counters(
     compare: Annotated[
         bool, typer.Option("--compare", help="Only compare; exit code 1 if any differ.")
     ] = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
 ) -> None:
     """Correct counters from their records. The uses of an account wait while its are corrected."""
     from cli import counter_repair
 
     with reporting_errors():
-        use_database(data.resolve())
+        use_database(data)
         wrong = asyncio.run(
             counter_repair.check(Settings(), account, typer.echo, write=not compare)
         )
@@ -151,7 +151,7 @@ def _run(
     return one.tally
 
 
-def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
+def _client(data: Path | None, url: str, token: str, account: str) -> "BillingClient":
     """Return a client with the given token, else one minted for the running stack."""
     try:
         from durable_billing.client import BillingClient
@@ -163,7 +163,7 @@ def _client(data: Path, url: str, token: str, account: str) -> "BillingClient":
         return BillingClient(url, token, account=account or None)
     if not HAS_STACK:
         raise StackError("name the API: set --url (BILLING_URL) and --token (BILLING_TOKEN)")
-    stack = running_stack(data.resolve())
+    stack = running_stack(data)
 
     def mint() -> str:
         return tokens.mint_token(

@@ -20,8 +20,8 @@ def test_the_folder_of_the_stack_is_the_one_that_is_written(
     tmp_path: Path, written: str, folder: Path
 ) -> None:
     (tmp_path / ".env").write_text(written)
-    assert data_folder(tmp_path / ".env") == folder
+    assert data_folder(written=tmp_path / ".env") == folder
 
 
 def test_where_nothing_is_written_it_is_data(tmp_path: Path) -> None:
-    assert data_folder(tmp_path / ".env") == ROOT / ".data"
+    assert data_folder(written=tmp_path / ".env") == ROOT / ".data"

@@ -29,8 +29,34 @@ def test_a_database_named_in_the_file_of_settings_needs_no_stack(
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text(f"{name}=of our own\n")
     monkeypatch.setattr("cli.servers.running_stack", lambda _: pytest.fail("another database"))
+    assert find_stack(None) is None
+    assert not use_stack(None)
+
+
+@pytest.mark.parametrize("how", ["--data", "STACK_DATA"])
+@pytest.mark.parametrize("words", ["verify", "rebuild", "clock show acc_1", "token", "migrate"])
+def test_a_folder_that_is_named_goes_before_the_file_of_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, how: str
+) -> None:
+    """Neither the database that the file names is used, nor its API, nor its secret."""
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE", "STACK_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("DATABASE_URL=of our own\nJWT_SECRET=ours\nBILLING_PUBLIC_URL=ours\n")
+    named = tmp_path / "rehearsal"
+    told = [how, str(named)] if how == "--data" else []
+    env = {} if told else {how: str(named)}
+    done = CliRunner().invoke(app, [*words.split(), *told], env=env)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"no stack runs on {named}")
+
+
+def test_the_environment_goes_before_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "of our own")
+    monkeypatch.setattr("cli.servers.running_stack", lambda _: pytest.fail("another database"))
     assert find_stack(tmp_path) is None
-    assert not use_stack(tmp_path)
 
 
 def test_without_either_there_is_no_database(

@@ -62,6 +62,11 @@ metadata = MetaData(
 _CREDITS_AT_START: Final = "credits_at_start"
 _LOCAL: Final = "settings of each transaction"
 _BEGIN: Final = "BEGIN"
+# Who only waits for an account fails as soon as others: a step before it calls anybody.
+_WHOLE_CYCLE: Final = (
+    f"SELECT set_config('statement_timeout', '{CYCLE_STATEMENT_MS}', true),"
+    f" set_config('lock_timeout', '{STATEMENT_TIMEOUT_MS}', true)"
+)
 _LAG: Final = text(
     "SELECT CASE WHEN pg_is_in_recovery() THEN greatest(interval '0', clock_timestamp()"
     " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
@@ -99,12 +104,7 @@ class Database:
         change all uses of a cycle.
         """
         begin = f"{_showing((account_id,))}, {PLANS}"
-        # A step that only waits for its account fails as soon as others, before it calls anybody.
-        longer = (
-            f"; SET LOCAL statement_timeout = {CYCLE_STATEMENT_MS}"
-            f"; SET LOCAL lock_timeout = {STATEMENT_TIMEOUT_MS}"
-        )
-        async with _transaction(self.tenant_engine, begin, longer) as connection:
+        async with _transaction(self.tenant_engine, begin, f"; {_WHOLE_CYCLE}") as connection:
             connection.info[PLANNED] = True
             yield connection
 
@@ -225,7 +225,7 @@ async def allow_whole_cycle(connection: AsyncConnection) -> None:
     it from its beginning.
     """
     if PLANNED not in connection.info:
-        await limit_statements(connection, CYCLE_STATEMENT_MS)
+        await connection.execute(text(_WHOLE_CYCLE))
 
 
 def credits_at_start(connection: AsyncConnection) -> bool:

@@ -44,3 +44,4 @@ async def test_a_cycle_of_very_many_uses_has_time_for(new_shop: NewShop, act: st
     async with shop.api.database.tenant(shop.id) as connection:
         await ACTS[act](connection, shop)
         assert await connection.scalar(text("SHOW statement_timeout")) == "10s"
+        assert await connection.scalar(text("SHOW lock_timeout")) == "5s", "waits are as short"

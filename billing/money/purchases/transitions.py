@@ -316,6 +316,8 @@ def _count_check(w: Work[PurchaseFacts], payment: Payment) -> Payment:
 def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
     """Apply the consequences of the provider's answer."""
     payment = payments.record(w, payment, outcome)
+    if outcome.kind == "unreached" and payment.status in LIVE:
+        payment = payments.close_unpaid(w, payment, "failed")
     decline, owed = outcome.decline, Owed(w.rows, payment.invoice_id)
     # If the payer has meanwhile chosen to pay by hand, that payment collects now; if a part was
     # paid so, the rest may come the same way until the purchase expires.
@@ -324,7 +326,7 @@ def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
         fulfil(w, payment)
     elif outcome.kind == "declined" and outcome.is_over and is_last and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
-    elif outcome.kind == "unreached":
+    elif outcome.kind == "unreached" and is_last:
         end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")
     elif outcome.kind == "canceled" and is_last:
         _end_canceled(w)

@@ -24,6 +24,7 @@ from tests.unit.purchases.test_declined_purchases import (
 
 PRICE, PART = 999, 400
 PAID = Outcome(kind="succeeded", intent_id="pi_1", received_minor=PRICE)
+UNREACHED = Outcome(kind="unreached", intent_id="pi_1")
 OVER = DECLINED.model_copy(update={"is_over": True})
 
 
@@ -85,18 +86,37 @@ def test_while_a_bank_decides_on_the_whole_a_part_lets_nothing_expire(
     assert [one.amount_minor for one in buying.rows.of(BalanceEntry)] == over
 
 
-def test_a_report_made_while_the_card_is_tried_waits_for_its_decision_after_the_decline() -> None:
+@pytest.mark.parametrize("said", [DECLINED, UNREACHED])
+def test_a_report_made_while_the_card_is_tried_waits_for_its_decision_after_it(
+    said: Outcome,
+) -> None:
     buying = Buying()
 
     def answers() -> Iterator[Outcome]:
         yield WAITING
         reported(buying)
-        yield DECLINED
+        yield said
         yield CANCELED
 
     assert buying.do("open", answers()) == ["open", "try_card", "call_back"]
     assert [one.status for one in buying.rows.of(Payment)] == ["failed", "pending_approval"]
     assert (status(buying), steps(buying)) == ("pending", ["remind"])
+
+
+@pytest.mark.parametrize("said", [DECLINED, UNREACHED])
+def test_the_rest_is_awaited_where_the_card_brought_nothing_beside_a_part(said: Outcome) -> None:
+    buying = Buying()
+
+    def answers() -> Iterator[Outcome]:
+        yield WAITING
+        recorded(buying, PART)
+        yield said
+        yield CANCELED
+
+    assert buying.do("open", answers()) == ["open", "try_card", "call_back"]
+    assert [one.status for one in buying.rows.of(Payment)] == ["failed", "completed"]
+    assert (status(buying), steps(buying)) == ("pending", ["expire"])
+    assert not buying.rows.of(BalanceEntry)
 
 
 def test_the_end_of_a_purchase_decides_on_no_report() -> None:

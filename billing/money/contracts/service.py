@@ -176,11 +176,12 @@ async def _write_limits(
     if until is not None:
         ends = await store.next_period(connection, account_id, until)
     replaced = [one for one in before if until is None or one.effective_from < until]
-    gone = _limited(replaced) - {one.meter for one in agreed}
+    # A contract that no period begins under has no limits.
+    lasting = agreed if ends is None or ends > begins else ()
+    gone = _limited(replaced) - {one.meter for one in lasting}
     instants = start, until
     matter = await _end_limits(connection, account_id, gone, begins, ends, instants)
-    # A contract that no period begins under has no limits.
-    for one in agreed if ends is None or ends > begins else ():
+    for one in lasting:
         _, woken = await limit_overrides.put(
             connection, account_id, one, begins, ends, at=at, agreed=instants
         )

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.actors import Actors, Json
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.contract_terms import PRICE, agree, coming
 from tests.integration.arrears.overage_uses import START
@@ -171,3 +171,28 @@ async def test_an_end_beyond_the_calendar_is_refused_by_its_field(actors: Actors
 
     await agree(customer, **contract | {"effective_to": last})
     await customer.ask("POST", f"{PATH}/cancel", {"cancel_at": last}, status=200)
+
+
+TWENTY: Json = {"ai_responses": {"included": "20"}}
+
+
+async def limited(customer: Customer) -> list[tuple[str, str, str]]:
+    """Units, first and last day of the limits that were ever agreed, newest first."""
+    path = f"/admin/accounts/{customer.id}/limits"
+    return [
+        (one["included"], one["effective_from"][:10], (one["effective_to"] or "")[:10])
+        for one in (await customer.actors.operate("GET", path, status=200))["data"]
+    ]
+
+
+async def test_a_contract_without_a_period_ends_the_limits_of_the_one_before(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[], limits=LIMITS)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+
+    await agree(customer, prices=[], limits=TWENTY, effective_to="2027-02-20T10:00:00Z")
+
+    assert await limited(customer) == [("10.00", "2027-02-01", "2027-03-01")]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import Select, and_, delete, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -89,21 +89,25 @@ async def stop(
     """End a meter's agreement at `at`, and have those to come before `until` (None: all) begin
     then; `agreed` are the instants that a contract names for the two.
     """
-    begins, ends = limit_overrides.c.effective_from, limit_overrides.c.effective_to
-    last = until or _LAST
-    which = and_(limit_overrides.c.account_id == account_id, limit_overrides.c.meter == meter)
-    to_come = and_(which, begins >= at, begins < last)
+    known = limit_overrides.c
+    begins, ends, last = known.effective_from, known.effective_to, until or _LAST
+    # The instants of contracts decide: several may have the same next period.
+    since, to = (literal(one, begins.type) for one in agreed)
+    signed = begins if agreed[0] is None else func.coalesce(known.agreed_from, begins)
+    which = and_(known.account_id == account_id, known.meter == meter)
+    put_off = or_(begins < last, known.agreed_from < to)
     # An agreement that will never be in force needs no record.
+    never = or_(signed < (agreed[0] or at), and_(put_off, func.coalesce(ends, _LAST) <= last))
+    await connection.execute(delete(limit_overrides).where(which, begins >= at, never))
     await connection.execute(
-        delete(limit_overrides).where(to_come, func.coalesce(ends, _LAST) <= last)
-    )
-    await connection.execute(
-        update(limit_overrides).where(to_come).values(effective_from=last, agreed_from=agreed[1])
+        update(limit_overrides)
+        .where(which, begins >= at, put_off)
+        .values(effective_from=last, agreed_from=to)
     )
     await connection.execute(
         update(limit_overrides)
-        .where(which, begins < at, _lasting(at))
-        .values(effective_to=at, agreed_to=agreed[0])
+        .where(which, begins < at, or_(_lasting(at), and_(ends == at, known.agreed_to > since)))
+        .values(effective_to=at, agreed_to=since)
     )
 
 

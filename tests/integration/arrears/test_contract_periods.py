@@ -174,6 +174,7 @@ async def test_an_end_beyond_the_calendar_is_refused_by_its_field(actors: Actors
 
 
 TWENTY: Json = {"ai_responses": {"included": "20"}}
+QUARTERS: Json = PRICE | {"interval": "3 months"}
 
 
 async def limited(customer: Customer) -> list[tuple[str, str, str]]:
@@ -183,6 +184,53 @@ async def limited(customer: Customer) -> list[tuple[str, str, str]]:
         (one["included"], one["effective_from"][:10], (one["effective_to"] or "")[:10])
         for one in (await customer.actors.operate("GET", path, status=200))["data"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "day"),
+    [
+        ("PUT", PATH, {"interval": "3 months"}, "2027-05-15"),
+        ("POST", f"{PATH}/cancel", {"at": "now"}, "2027-02-20"),
+    ],
+)
+async def test_limits_that_are_put_off_begin_when_those_before_them_end(
+    actors: Actors, method: str, path: str, body: Json, day: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[], limits=LIMITS, effective_from="2027-02-10T10:00:00Z")
+    until = {"effective_to": "2027-02-20T10:00:00Z"}
+    await agree(customer, prices=[QUARTERS], limits=TWENTY, **until)
+    await customer.advance(to="2027-02-15T10:00:00Z")
+
+    await customer.ask(method, path, body, status=200)
+
+    assert await limited(customer) == [("10.00", day, ""), ("20.00", "2027-02-01", day)]
+
+
+async def test_limits_end_with_a_contract_that_another_ends_earlier(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[], limits=LIMITS, effective_to="2027-02-20T10:00:00Z")
+    await agree(customer, prices=[], effective_from="2027-02-10T10:00:00Z")
+    await customer.advance(to="2027-02-05T10:00:00Z")
+
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+
+    assert await limited(customer) == [("10.00", "2027-02-01", "2027-02-10")]
+
+
+async def test_limits_of_a_contract_that_ended_before_they_began_do_not_come_back(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[], limits=LIMITS, effective_from="2027-01-10T10:00:00Z")
+    for_a_time = {"effective_from": "2027-01-15T10:00:00Z", "effective_to": "2027-02-20T10:00:00Z"}
+
+    await agree(customer, prices=[], limits=TWENTY, **for_a_time)
+
+    assert await limited(customer) == [("20.00", "2027-02-01", "2027-03-01")]
 
 
 async def test_a_contract_without_a_period_ends_the_limits_of_the_one_before(

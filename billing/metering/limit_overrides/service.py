@@ -55,7 +55,7 @@ async def put(
     pays_in = balance.currency
     if limit.then == "overage" and pays_in is not None and pays_in not in limit.prices:
         raise wrong_field("prices", f"the account pays in {pays_in}")
-    made = await store.begin(connection, account_id, limit, begins, end, agreed)
+    made = await store.begin(connection, account_id, limit, begins, end, agreed, at)
     await _note(
         connection, account_id, "limit.agreed", limit.meter, at,
         limit=limit.model_dump(mode="json"), effective_from=begins.isoformat(),
@@ -74,7 +74,7 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
     known = await store.ahead(connection, account_id, meter, at)
     if not known:
         raise NotFound("LIMIT_NOT_FOUND")
-    await store.stop(connection, account_id, meter, at)
+    await store.stop(connection, account_id, meter, at, now=at)
     await _note(connection, account_id, "limit.agreement_ended", meter, at)
     await store.follow(connection, account_id, at)
     return known[0].model_copy(update={"effective_to": max(at, known[0].effective_from)})
@@ -82,16 +82,16 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
 
 async def end_from(
     connection: AsyncConnection, account_id: UUID, meters: Sequence[str], start: datetime,
-    until: datetime | None, agreed: Agreed,
+    until: datetime | None, agreed: Agreed, at: datetime,
 ) -> Matter | None:  # fmt: skip
     """End the agreements for these meters at an instant; those that begin before `until` (None:
-    all) begin then. `agreed` are the instants of the contract. Expects the account's lock.
+    all) begin then. `agreed` are the instants of the contract, `at` is the account's time. Expects
+    the account's lock.
 
     If something ends later, the returned matter must be woken.
     """
-    at = await clock.now(connection, account_id)
     for meter in meters:
-        await store.stop(connection, account_id, meter, start, until, agreed)
+        await store.stop(connection, account_id, meter, start, until, agreed, now=at)
         await _note(
             connection, account_id, "limit.agreement_ended", meter, at, ends_at=start.isoformat()
         )

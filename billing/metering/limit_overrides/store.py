@@ -58,10 +58,10 @@ async def holding(connection: AsyncConnection, account_id: UUID, at: datetime) -
 
 async def begin(
     connection: AsyncConnection, account_id: UUID, limit: Limit, start: datetime,
-    end: datetime | None, agreed: Agreed = (None, None),
+    end: datetime | None, agreed: Agreed, now: datetime,
 ) -> LimitOverride:  # fmt: skip
     """Agree a limit from `start` on, replacing everything agreed for that time."""
-    await stop(connection, account_id, limit.meter, start, end, agreed)
+    await stop(connection, account_id, limit.meter, start, end, agreed, now=now)
     terms = limit.model_dump(mode="json")
     made = await connection.execute(
         insert(limit_overrides)
@@ -84,10 +84,11 @@ async def begin(
 
 async def stop(
     connection: AsyncConnection, account_id: UUID, meter: str, at: datetime,
-    until: datetime | None = None, agreed: Agreed = (None, None),
+    until: datetime | None = None, agreed: Agreed = (None, None), *, now: datetime,
 ) -> None:  # fmt: skip
     """End a meter's agreement at `at`, and have those to come before `until` (None: all) begin
-    then; `agreed` are the instants that a contract names for the two.
+    then; `agreed` are the instants that a contract names for the two. One agreed for `now` is not
+    to come.
     """
     known = limit_overrides.c
     begins, ends, last = known.effective_from, known.effective_to, until or _LAST
@@ -96,8 +97,9 @@ async def stop(
     signed = begins if agreed[0] is None else func.coalesce(known.agreed_from, begins)
     which = and_(known.account_id == account_id, known.meter == meter)
     put_off = or_(begins < last, known.agreed_from < to)
+    replaced = or_(signed <= now, signed < (agreed[0] or at))
     # An agreement that will never be in force needs no record.
-    never = or_(signed < (agreed[0] or at), and_(put_off, func.coalesce(ends, _LAST) <= last))
+    never = or_(replaced, and_(put_off, func.coalesce(ends, _LAST) <= last))
     await connection.execute(delete(limit_overrides).where(which, begins >= at, never))
     await connection.execute(
         update(limit_overrides)

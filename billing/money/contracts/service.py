@@ -113,10 +113,10 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
     at = await clock.now(connection, account_id)
     known = await store.ahead(connection, account_id, at)
     ended = _first(known)
-    await store.stop(connection, account_id, at)
+    await store.stop(connection, account_id, at, now=at)
     counts_from = await store.next_period(connection, account_id, at)
     matter = await _end_limits(
-        connection, account_id, _limited(known), counts_from, None, (at, None)
+        connection, account_id, _limited(known), counts_from, None, (at, None), at
     )
     await audit.record(
         connection, account_id=account_id, action="contract.ended", subject="contract", at=at
@@ -180,7 +180,7 @@ async def _write_limits(
     lasting = agreed if ends is None or ends > begins else ()
     gone = _limited(replaced) - {one.meter for one in lasting}
     instants = start, until
-    matter = await _end_limits(connection, account_id, gone, begins, ends, instants)
+    matter = await _end_limits(connection, account_id, gone, begins, ends, instants, at)
     for one in lasting:
         _, woken = await limit_overrides.put(
             connection, account_id, one, begins, ends, at=at, agreed=instants
@@ -196,6 +196,7 @@ async def _end_limits(
     begins: datetime,
     until: datetime | None,
     agreed: tuple[datetime, datetime | None],
+    at: datetime,
 ) -> Matter | None:
     """End agreed limits at an instant, with the period that begins then; those to come before
     `until` (None: all) wait for it.
@@ -203,7 +204,7 @@ async def _end_limits(
     if not meters:
         return None
     return await limit_overrides.end_from(
-        connection, account_id, sorted(meters), begins, until, agreed
+        connection, account_id, sorted(meters), begins, until, agreed, at
     )
 
 

@@ -47,7 +47,7 @@ async def begin(
     at: datetime,
 ) -> Contract:
     """Add a contract from `start` on; it replaces all that was agreed for that time."""
-    await stop(connection, account_id, start, end)
+    await stop(connection, account_id, start, end, now=at)
     values = {
         "id": ids.new(), "account_id": account_id, "reference": reference,
         "terms": terms.model_dump(mode="json"), "effective_from": start, "effective_to": end,
@@ -57,9 +57,11 @@ async def begin(
 
 
 async def stop(
-    connection: AsyncConnection, account_id: UUID, at: datetime, until: datetime | None = None
-) -> None:
-    """End the contract at `at`, and have those to come before `until` (None: all) begin then.
+    connection: AsyncConnection, account_id: UUID, at: datetime, until: datetime | None = None,
+    *, now: datetime,
+) -> None:  # fmt: skip
+    """End the contract at `at`, and have those to come before `until` (None: all) begin then. One
+    that began `now` is not to come.
 
     Errors: CONTRACT_SOLD if one that begins at `at` was sold under.
     """
@@ -73,7 +75,7 @@ async def stop(
     except IntegrityError as error:  # a subscription names it
         raise Conflict("CONTRACT_SOLD") from error
     for one in gone:
-        if (one["effective_to"] or _LAST) > last:
+        if one["effective_from"] > now and (one["effective_to"] or _LAST) > last:
             await prepared.add(connection, contracts, {**one, "effective_from": last})
     await connection.execute(
         update(contracts).where(_lasting(account_id, at), begins < at).values(effective_to=at)

@@ -244,3 +244,17 @@ async def test_a_contract_without_a_period_ends_the_limits_of_the_one_before(
     await agree(customer, prices=[], limits=TWENTY, effective_to="2027-02-20T10:00:00Z")
 
     assert await limited(customer) == [("10.00", "2027-02-01", "2027-03-01")]
+
+
+async def test_a_contract_agreed_now_is_replaced_for_good_at_the_same_instant(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await agree(customer, prices=[], limits=LIMITS)
+
+    await agree(customer, prices=[], limits=TWENTY, effective_to="2027-02-20T10:00:00Z")
+
+    assert await limited(customer) == [("20.00", "2027-02-01", "2027-03-01")]
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    await actors.operate("GET", f"/admin/accounts/{customer.id}/contract", status=404)

@@ -270,6 +270,13 @@ async def test_one_for_a_time_leaves_what_is_agreed_for_later(
     ]  # fmt: skip
 
 
+async def test_one_agreed_now_is_replaced_for_good_at_the_same_instant(new_shop: NewShop) -> None:
+    shop = await on_plan(new_shop, "free")
+    await agree(shop, included="70")
+    await agree(shop, included="60", effective_to="2027-01-20T00:00:00Z")
+    assert await agreed(shop) == [("ai_responses", "60.00", "2027-01-20T00:00:00Z")]
+
+
 async def test_what_was_to_begin_later_ends_without_a_trace(new_shop: NewShop) -> None:
     shop = await on_plan(new_shop, "free")
     await agree(shop, included="60", effective_from="2027-01-20T00:00:00Z")

@@ -19,11 +19,11 @@ REASON: Final = "reverse charge: the VAT id is proven"
 
 
 async def owed_back(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
-    """Return the invoices to correct; none if the account does not account for the tax itself."""
+    """Return the invoices to correct: those of sellers from whom the account buys without tax."""
     known = await taxation(connection, account_id)
-    if why_none(known) != "reverse_charge":
-        return []
-    return await store.charged_before_proof(connection, account_id)
+    found = await store.charged_since_given(connection, account_id)
+    sold = {one: known.model_copy(update={"seller": seller}) for one, seller in found.items()}
+    return [one for one, of_then in sold.items() if why_none(of_then) == "reverse_charge"]
 
 
 async def give_back(connection: AsyncConnection, invoice_id: UUID) -> Matter:

@@ -17,8 +17,9 @@ from billing.money.taxation.tables import tax_profiles, tax_quotes
 _CHARGED: Final = Prepared(
     text(
         f"""
-    SELECT i.id
+    SELECT i.id, s.content #>> '{{issuer,address,country}}' AS seller
     FROM tax_profiles p JOIN invoices i ON i.account_id = p.account_id
+    JOIN invoice_snapshots s ON s.invoice_id = i.id
     JOIN invoice_lines l ON l.invoice_id = i.id
     CROSS JOIN LATERAL jsonb_array_elements(l.taxes) t
     WHERE p.account_id = :account_id AND i.finalized_at >= p.vat_given_at
@@ -28,7 +29,7 @@ _CHARGED: Final = Prepared(
       AND NOT EXISTS (SELECT FROM credit_notes n
                       WHERE n.invoice_id = i.id
                         AND n.fact_key = public_id('inv', i.id) || '/reverse-charge')
-    GROUP BY i.id, i.created_at HAVING sum((t ->> 'amount_minor')::bigint) > 0
+    GROUP BY i.id, i.created_at, s.content HAVING sum((t ->> 'amount_minor')::bigint) > 0
     ORDER BY i.created_at, i.id
     """  # noqa: S608
     )
@@ -80,10 +81,14 @@ async def profile(connection: AsyncConnection, account_id: UUID) -> TaxProfile:
     return TaxProfile.model_validate(row or {"account_id": account_id})
 
 
-async def charged_before_proof(connection: AsyncConnection, account_id: UUID) -> list[UUID]:
-    """Invoices with tax of the VAT id's country since the id was given, not credited yet."""
+async def charged_since_given(
+    connection: AsyncConnection, account_id: UUID
+) -> dict[UUID, str | None]:
+    """Invoices with tax of the VAT id's country since the id was given, not credited yet, each with
+    the country of its seller.
+    """
     rows = await _CHARGED.all(connection, account_id=account_id)
-    return [row["id"] for row in rows]
+    return {row["id"]: row["seller"] for row in rows}
 
 
 async def question(connection: AsyncConnection, account_id: UUID) -> TaxQuestion | None:

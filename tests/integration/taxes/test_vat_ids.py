@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from billing.core import ids
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.changes.chosen_plans import change
 from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.money_seen import newest_invoice
 from tests.integration.reversals.outside_events import disputed
-from tests.integration.reversals.refunds_made import paid_for
+from tests.integration.reversals.refunds_made import paid_for, refunded
+from tests.integration.taxes.sellers import sold_from
 from tests.integration.taxes.taxed_addresses import CLOCK, collect, moved_to
 
 Json = dict[str, Any]
@@ -31,16 +31,7 @@ async def register(actors: Actors) -> AsyncIterator[None]:
 async def of_german_seller(actors: Actors) -> Customer:
     customer = await actors.customer_on_clock(CLOCK)
     await moved_to(customer)
-    issuer = ids.new()
-    await actors.sql(
-        "INSERT INTO issuers (id, key, name, address)"
-        " VALUES (%(id)s, %(key)s, 'Seller', '{\"country\": \"DE\"}')",
-        id=issuer, key=str(issuer),
-    )  # fmt: skip
-    await actors.sql(
-        "UPDATE accounts SET issuer_id = %(issuer)s WHERE id = %(me)s",
-        issuer=issuer, me=customer.uuid,
-    )  # fmt: skip
+    await sold_from(customer, "DE")
     return customer
 
 
@@ -83,6 +74,21 @@ async def test_in_the_sellers_own_country_the_tax_is_asked(actors: Actors, regis
     shown = await customer.ask("PUT", "/billing/tax", {"vat_id": "DE 136 695 976"}, status=200)
     assert shown["vat_status"] == "valid"
     assert [one["rate"] for one in shown["rates"]] == ["19.00"]
+
+
+async def test_tax_that_a_seller_of_the_same_country_charged_stays_charged(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await sold_from(customer, "AT")
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.bought("small")
+    assert (await newest_invoice(customer))["tax_amount"] == 200
+    await sold_from(customer, "DE")
+    await refunded(customer, await paid_for(customer), 600)
+    await customer.advance(days=1)
+    assert (await customer.ask("GET", "/billing/tax"))["rates"][0]["reason"] == "reverse_charge"
+    assert await back(customer) == [(600, 100)]
 
 
 async def test_a_number_that_the_register_does_not_know_frees_nobody(

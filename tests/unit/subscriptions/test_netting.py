@@ -94,8 +94,8 @@ def net(
 
     monkeypatch.setattr(netting, "_total", summed)
     monkeypatch.setattr(netting, "subscription_of", lambda _: SimpleNamespace(zone="UTC"))
-    nothing, plan = cast("Work[SubscriptionFacts]", None), cast("Plan", None)
-    lines, notes = netting.net(nothing, [credit], charges, plan)
+    work, plan = SimpleNamespace(facts=SimpleNamespace(issuer_id=None)), cast("Plan", None)
+    lines, notes = netting.net(cast("Work[SubscriptionFacts]", work), [credit], charges, plan)
     return lines, sum(one.amount_minor for one in notes)
 
 

@@ -1,7 +1,7 @@
 """Unused time, set off against the charges of a change. Pure.
 
-Credits bring an invoice to zero at most; the rest, and what is not paid yet, is a credit note on
-the invoice that charged it (docs/rules.md#subscriptions).
+Credits bring an invoice to zero at most; the rest, what is not paid yet, and what another seller
+charged, is a credit note on the invoice that charged it (docs/rules.md#subscriptions).
 """
 
 from collections import defaultdict
@@ -36,9 +36,9 @@ def net(
     """
     total = partial(_total, w, sold, begun)
     lines, notes = list[Line](), defaultdict[UUID, list[dict[str, Any]]](list)
-    for credit, paid_minor in _paid(unused):
+    for credit, most in _set_off(w, unused):
         asked = total([*lines, *charges])
-        drawn = min(paid_minor, asked)
+        drawn = min(most, asked)
         line = _credit_line(credit, drawn)
         # Taxes are rounded together: a cent for each of them may be too much.
         while drawn and total([*lines, line, *charges]) < 0:
@@ -56,15 +56,17 @@ def net(
     return lines, tuple(_note(one, parts) for one, parts in notes.items())
 
 
-def _paid(unused: Sequence[Credit]) -> Iterator[tuple[Credit, int]]:
-    """Return each credit with the part of it that is paid: a note on its invoice first takes off
-    what is owed there.
+def _set_off(w: Work[SubscriptionFacts], unused: Sequence[Credit]) -> Iterator[tuple[Credit, int]]:
+    """Return each credit with the part of it that may lower the new invoice: that which is paid,
+    because a note on its invoice first takes off what is owed there; nothing of another seller's.
     """
     owed = {one.line.invoice_id: one.owed_minor for one in unused}
+    # An invoice of before there were sellers names none: that is no other one.
+    sellers = (None, w.facts.issuer_id)
     for one in unused:
         noted = min(one.total_minor, owed[one.line.invoice_id])
         owed[one.line.invoice_id] -= noted
-        yield one, one.total_minor - noted
+        yield one, one.total_minor - noted if one.issuer_id in sellers else 0
 
 
 def _note(invoice_id: UUID, parts: list[dict[str, Any]]) -> Note:

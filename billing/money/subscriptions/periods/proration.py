@@ -52,6 +52,8 @@ class Credit(NamedTuple):
     """The instant from which its time is credited."""
     less_tax: bool = False
     """True if some of its tax was credited before."""
+    issuer_id: UUID | None = None
+    """The seller of its invoice."""
 
     @property
     def is_paid(self) -> bool:
@@ -202,7 +204,8 @@ def unused(
         if part.total_minor > 0:
             known[invoice.id] = left.without(part)
             less_tax = part.taxes != asked.up_to(part.total_minor).taxes
-            found.append(Credit(line, part, invoice.outstanding_minor, since, less_tax))
+            owed_minor, issuer_id = invoice.outstanding_minor, invoice.issuer_id
+            found.append(Credit(line, part, owed_minor, since, less_tax, issuer_id))
     return found
 
 

@@ -356,7 +356,7 @@ def _describe_documents() -> None:
     """Words of the seller and of the customer on invoices."""
     op.alter_column("issuers", "number_prefix", server_default="")
     for table, names in (("issuers", ("email", "footer", "logo")),
-                         ("invoices", ("po_number", "memo"))):  # fmt: skip
+                         ("invoices", ("po_number", "memo", "vat_id"))):  # fmt: skip
         for name in names:
             op.add_column(table, Column(name, Text))
     op.add_column("invoices", Column("custom_fields", JSONB))

@@ -50,6 +50,11 @@ def why_none(known: Taxation) -> WhyNone | None:
     return "reverse_charge" if abroad and known.vat_proven else None
 
 
+def freeing_id(known: Taxation) -> str | None:
+    """Return the VAT id under which a customer accounts for the tax itself; None: it does not."""
+    return known.vat_id if why_none(known) == "reverse_charge" else None
+
+
 def _asking(found: tuple[Jurisdiction, ...]) -> list[Jurisdiction]:
     ordered = sorted(found, key=lambda one: len(one.key))
     instead = [one for one in ordered if one.instead_of_country]

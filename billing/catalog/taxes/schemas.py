@@ -63,6 +63,8 @@ class Taxation(Frozen):
     exempt: bool = False
     vat_proven: bool = False
     """True if the register of the customer's country confirmed its VAT id."""
+    vat_id: str | None = None
+    """The customer's VAT id, confirmed or not."""
     included_in: tuple[str, ...] = ()
     """Currencies whose prices include tax."""
     jurisdictions: tuple[Jurisdiction, ...] = ()

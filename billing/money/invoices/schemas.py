@@ -85,6 +85,7 @@ class NewInvoice(BaseModel):
     cycle_end: AwareDatetime | None = None
     collection: InvoiceCollection = "automatic"
     payment_reference: str | None = None
+    vat_id: str | None = None
 
 
 class Invoice(Row):
@@ -129,6 +130,8 @@ class Invoice(Row):
     po_number: str | None = None
     memo: str | None = None
     custom_fields: list[dict[str, str]] | None = None
+    vat_id: str | None = None
+    """The VAT id because of which it was drafted without tax, whatever becomes of that id."""
     stripe_invoice_id: str | None = None
     issued_on: date | None = None
     due_at: AwareDatetime | None = None

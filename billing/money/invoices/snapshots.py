@@ -22,8 +22,8 @@ _CONTENT: Final = f"""
             'address', CASE WHEN b.id IS NOT NULL THEN jsonb_build_object(
                 'line1', b.line1, 'line2', b.line2, 'city', b.city, 'state', b.state,
                 'postal_code', b.postal_code, 'country', b.country) END,
-            'tax_ids', CASE WHEN t.vat_status <> 'unknown'
-                THEN jsonb_build_array('VAT ' || t.vat_id) END,
+            'tax_ids', CASE WHEN v.vat_id IS NOT NULL OR t.vat_status <> 'unknown'
+                THEN jsonb_build_array('VAT ' || coalesce(v.vat_id, t.vat_id)) END,
             'custom_fields', coalesce(v.custom_fields, d.custom_fields)),
         'po_number', coalesce(v.po_number, d.po_number),
         'memo', coalesce(v.memo, d.memo),

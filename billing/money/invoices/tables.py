@@ -57,6 +57,8 @@ invoices = c.table(
     c.text("memo", nullable=True),
     # A list of {name, value}; null: those of the billing details.
     c.column("custom_fields", JSONB(none_as_null=True), nullable=True),
+    # The id by which a draft is free of tax; NULL: its document has the account's of then.
+    c.text("vat_id", nullable=True),
     c.text("content_hash", nullable=True),
     c.text("stripe_invoice_id", nullable=True, unique=True),
     c.column("issued_on", Date, nullable=True),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
-from billing.catalog.taxes.rules import why_none
+from billing.catalog.taxes.rules import freeing_id, why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable, is_too_large
@@ -66,7 +66,8 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
             total_minor=total,
             amount_due_minor=total,
             created_at=w.facts.at,
-            **new.model_dump(exclude={"lines", "discounts"}),
+            vat_id=new.vat_id or freeing_id(w.facts.taxation),
+            **new.model_dump(exclude={"lines", "discounts", "vat_id"}),
         )
     )
     for position, one in enumerate(summed, start=1):

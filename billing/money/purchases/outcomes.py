@@ -184,6 +184,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
                 taxes=row.get("taxes"),
             ),
         ),
+        vat_id=row.get("vat_id"),
     )
 
 
@@ -207,6 +208,7 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
     row = purchase.model_dump() | {
         "tax_category": asked.detail.get("tax_category", STANDARD),
         "taxes": tuple(TaxRate.model_validate(one) for one in asked.taxes),
+        "vat_id": invoice.vat_id,
     }
     late = _draft(w, row, invoice.issuer_id, late=True)
     # Voiding the first one returned what the balance, or a transfer, had paid of it.

@@ -33,6 +33,7 @@ TAXATION: Final = f"""
          'exempt', p.exempt_because IS NOT NULL,
          'vat_proven', coalesce(p.vat_status = 'valid'
                                 AND {VAT_COUNTRY} = w.country, false),
+         'vat_id', p.vat_id,
          'included_in', coalesce((SELECT t.included_in FROM tax_terms t), '[]'),
          'jurisdictions', coalesce(q.jurisdictions, (
              SELECT jsonb_agg(to_jsonb(j)) FROM tax_jurisdictions j

@@ -9,6 +9,7 @@ from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.changes.chosen_plans import change
 from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.money_seen import newest_invoice
+from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import paid_for, refunded
 from tests.integration.taxes.sellers import sold_from
@@ -64,6 +65,20 @@ async def test_a_proven_business_accounts_for_the_tax_itself(
     assert [one["reason"] for one in (await customer.ask("GET", "/billing/tax"))["rates"]] == [None]
     shown = await customer.ask("PUT", "/billing/tax", {"vat_id": None}, status=200)
     assert (shown["vat_id"], shown["vat_status"]) == (None, None)
+
+
+@pytest.mark.parametrize("later", [None, OTHER])
+async def test_a_draft_without_tax_is_numbered_with_the_id_that_freed_it(
+    actors: Actors, register: None, later: str | None
+) -> None:
+    customer = await of_german_seller(actors)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    drafted = await customer.buy("small", "manual")
+    await customer.ask("PUT", "/billing/tax", {"vat_id": later}, status=200)
+    await decide(customer, await submit(customer, drafted["invoice_id"]), "approve")
+    paper, _ = await fetched(customer, f"/billing/invoices/{drafted['invoice_id']}/pdf")
+    assert "Reverse charge: the customer accounts for this tax" in text_of(paper)
+    assert f"VAT {KNOWN}" in text_of(paper)
 
 
 async def test_in_the_sellers_own_country_the_tax_is_asked(actors: Actors, register: None) -> None:

@@ -131,6 +131,16 @@ def test_a_tax_that_came_since_is_not_asked_for() -> None:
     assert buying.kept == BACK
 
 
+def test_late_money_is_billed_under_the_vat_id_that_freed_the_first_draft() -> None:
+    buying = Ended()
+    buying.balance = 0
+    (first,) = buying.rows.of(Invoice)
+    Work(buying.rows, buying.facts()).change(first, vat_id="ATU13585627")
+    buying.come(PRICE)
+    (_, paid) = buying.rows.of(Invoice)
+    assert paid.vat_id == "ATU13585627"
+
+
 def test_what_went_back_before_it_came_is_credited_on_the_invoice_that_it_paid() -> None:
     buying = Ended()
     buying.balance = 0

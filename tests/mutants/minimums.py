@@ -24,7 +24,7 @@ MINIMUMS: Final = (
         "whose payment went back owes its minimum",
         "billing/money/subscriptions/periods/true_ups.py",
         'least = 0 if by == "an end" and w.facts.period_is_lost else minimum_until(one, until)',
-        "least = least_until(one, until)",
+        "least = minimum_until(one, until)",
         (_TESTS, "-k", "card_charged_no_minimum"),
     ),
     Mutant(

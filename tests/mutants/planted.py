@@ -31,7 +31,7 @@ MUTANTS: Final = (
         "a retry charges under a new key",
         "activities/payment_calls.py",
         "attempt.key,\n                    chosen.card,",
-        'f"{attempt.key}/{activity.info().attempt}",\n                    chosen.card,',
+        'f"{attempt.key}/{ids.new_hex()}",\n                    chosen.card,',
         (FAULTS,),
         {"FAULTS": "reset at confirm"},
     ),

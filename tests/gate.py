@@ -5,7 +5,7 @@ leased, and a part of the first one's besides; one what starts programs of its o
 besides to end with the first. All are plain pytest. What the others say comes after the first, and
 the last line sums all up.
 
-The failed tests of a few files are asked once more, alone: what a busy machine alone turned red is
+A few files with failed tests are asked once more, alone: what a busy machine alone turned red is
 named `flaky` in the last lines, and does not hide what is broken.
 """
 
@@ -252,7 +252,7 @@ programs, soaks, and lives by the workflows. The arithmetic of these is tested i
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3
-"""The failed tests of so many files are asked once more; of more, something is broken. Files are
+"""So many files with failed tests are asked once more; of more, something is broken. Files are
 counted, not tests: all of a file's may wait for one thing that came too late."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
@@ -291,14 +291,22 @@ def failed(caches: list[Path]) -> list[str]:
     return sorted(name for file in noted if file.exists() for name in json.loads(file.read_text()))
 
 
-def only_flaky(codes: list[int], names: list[str], folder: Path) -> bool:
-    """True if the lanes ended, tests of a few files in them failed, and those pass now."""
-    files = {name.partition("::")[0] for name in names}
+def only_flaky(codes: list[int], names: list[str], folder: Path, left: list[str]) -> bool:
+    """True if the lanes ended, tests of a few files in them failed, and those files pass now.
+
+    The whole files, for a test may judge what those before it have left behind.
+    """
+    files = sorted({name.partition("::")[0] for name in names})
     if not 0 < len(files) <= AGAIN or not set(codes) <= {0, 1}:
         return False
-    sys.stdout.write(f"=== once more, alone: {' '.join(names)} ===\n")
+    sys.stdout.write(f"=== once more, alone: {' '.join(files)} ===\n")
     sys.stdout.flush()
-    return lane(names, folder / "again", None).wait() == 0
+    return lane([*files, *left], folder / "again", None).wait() == 0
+
+
+def verdict(codes: list[int], said: list[str]) -> int:
+    """Return 0 if each lane was green and told its counts: a signal's code is below zero."""
+    return int(any(codes) or not all(counts(one) for one in said))
 
 
 def main() -> int:
@@ -322,7 +330,7 @@ def main() -> int:
             said.append(output.read())
         sys.stdout.write("".join(said[1:]))
         names = failed(list(folder.iterdir()))
-        flaky = names if only_flaky(codes, names, folder) else []
+        flaky = names if only_flaky(codes, names, folder, left) else []
     for name in flaky:
         sys.stdout.write(f"FLAKY {name}\n")
     total = sum((counts(one) for one in said), Counter[str]())
@@ -332,7 +340,7 @@ def main() -> int:
     if left:
         sys.stdout.write(f"{len(left)} files or tests are left to WHOLE=1 (tests/gate.py)\n")
     sys.stdout.write(f"=== {summed} in {time.monotonic() - begun:.2f}s ===\n")
-    return 0 if flaky else max(codes)
+    return 0 if flaky else verdict(codes, said)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ the truth.
 """
 
 import re
+import signal
 import subprocess
 import tempfile
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from devstack.options import ROOT
-from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky
+from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky, verdict
 
 # What the gate's own script looks for in the output (.ci/run).
 SUMMARY = re.compile(r"^=*.* (passed|failed|error).* in [0-9.]+")
@@ -26,11 +27,17 @@ def test_fails_once():
     seen.touch()
     assert known
 
-def test_is_broken():
-    assert False
-
 def test_passes():
     assert True
+"""
+LEFT_BEHIND = """
+LEFT = []
+
+def test_leaves_something():
+    LEFT.append(1)
+
+def test_nothing_was_left():
+    assert not LEFT
 """
 
 
@@ -67,19 +74,32 @@ def test_what_the_lanes_say_is_summed_up() -> None:
     assert SUMMARY.match("=== 1 error, 2 failed, 125 passed in 71.62s ===")
 
 
-def test_a_test_that_passes_alone_is_flaky_and_a_broken_one_stays_red(folder: Path) -> None:
+def test_a_test_whose_file_passes_alone_is_flaky(folder: Path) -> None:
     file = folder / "test_made_up.py"
     file.write_text(MADE_UP)
     cache = folder / "first"
-    once = [f"{file}::{name}" for name in ("test_fails_once", "test_passes")]
-    code = lane(once, cache, subprocess.DEVNULL).wait()
+    code = lane([str(file)], cache, subprocess.DEVNULL).wait()
     names = failed([cache])
     assert (code, len(names)) == (1, 1)
     assert names[0].endswith("::test_fails_once")
-    assert only_flaky([0, code], names, folder)
-    broken = [names[0].replace("fails_once", "is_broken")]
-    assert not only_flaky([0, 1], broken, folder)
-    assert not only_flaky([0, 2], names, folder), "a lane broke off"
+    assert only_flaky([0, code], names, folder, [])
+    assert not only_flaky([0, 2], names, folder, []), "a lane broke off"
     many = [f"{number}_{names[0]}" for number in range(AGAIN + 1)]
-    assert not only_flaky([1], many, folder), "too many files to be chance"
-    assert not only_flaky([0], [], folder)
+    assert not only_flaky([1], many, folder, []), "too many files to be chance"
+    assert not only_flaky([0], [], folder, [])
+
+
+def test_a_test_that_judges_those_before_it_stays_red(folder: Path) -> None:
+    file = folder / "test_left_behind.py"
+    file.write_text(LEFT_BEHIND)
+    name = f"{file.relative_to(ROOT)}::test_nothing_was_left"
+    assert not only_flaky([0, 1], [name], folder, [])
+    assert only_flaky([0, 1], [name], folder, [f"--deselect={name}"]), "the gate leaves it out"
+
+
+def test_a_lane_that_a_signal_ended_or_that_says_nothing_is_red() -> None:
+    passed = "5 passed in 0.12s\n"
+    assert verdict([0, 0], [passed, passed]) == 0
+    assert verdict([0, 1], [passed, passed]) == 1
+    assert verdict([0, -signal.SIGKILL], [passed, passed]) == 1
+    assert verdict([0, 0], [passed, "..."]) == 1

@@ -248,13 +248,14 @@ WHOLE: Final = (
 )
 """Run with WHOLE=1 alone, for two cores have twenty minutes: tests that start, stop or kill
 programs, soaks, and lives by the workflows. The arithmetic of these is tested in memory by the gate
-(tests/unit/lives, worked, golden)."""
+(tests/unit/lives, worked, golden); what their SQL and their routes alone know is not."""
 BESIDE: Final = (KILLING, STARTING)
 """The lanes beside the first, which runs all other tests."""
 AGAIN: Final = 3
 """So many files with failed tests are asked once more; of more, something is broken. Files are
 counted, not tests: all of a file's may wait for one thing that came too late."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
+_SKIPPED: Final = re.compile(r"^SKIPPED \[(\d+)\] (?:\S+: )?(.+)$", re.M)
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 
 
@@ -283,6 +284,14 @@ def counts(said: str) -> Counter[str]:
     """Counts in the last line of a pytest run."""
     last = next((line for line in reversed(said.splitlines()) if _SUMMARY.match(line)), "")
     return Counter({word.rstrip("s"): int(number) for number, word in _COUNT.findall(last)})
+
+
+def skipped(said: str) -> list[str]:
+    """Return each reason with the count of its tests: this machine has no run of them."""
+    reasons: Counter[str] = Counter()
+    for number, reason in _SKIPPED.findall(said):
+        reasons[reason] += int(number)
+    return [f"SKIPPED {number}: {reason}" for reason, number in sorted(reasons.items())]
 
 
 def failed(caches: list[Path]) -> list[str]:
@@ -333,6 +342,8 @@ def main() -> int:
         flaky = names if only_flaky(codes, names, folder, left) else []
     for name in flaky:
         sys.stdout.write(f"FLAKY {name}\n")
+    for line in skipped("".join(said)):
+        sys.stdout.write(f"{line}\n")
     total = sum((counts(one) for one in said), Counter[str]())
     if flaky:
         total["flaky"] = total.pop("failed", 0) + total.pop("error", 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from devstack.options import ROOT
-from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky, verdict
+from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky, skipped, verdict
 
 # What the gate's own script looks for in the output (.ci/run).
 SUMMARY = re.compile(r"^=*.* (passed|failed|error).* in [0-9.]+")
@@ -72,6 +72,12 @@ def test_what_the_lanes_say_is_summed_up() -> None:
     assert counts(first) + counts(second) == Counter(failed=2, passed=125, skipped=3, error=1)
     assert counts("nothing was said") == Counter()
     assert SUMMARY.match("=== 1 error, 2 failed, 125 passed in 71.62s ===")
+
+
+def test_the_reasons_of_what_was_skipped_are_told_once() -> None:
+    first = "..s\nSKIPPED [3] tests/x.py:159: no tool\nSKIPPED [1] tests/x.py:9: a rule: later\n"
+    second = "SKIPPED [2] tests/y.py: no tool\n5 passed, 6 skipped in 0.12s\n"
+    assert skipped(first + second) == ["SKIPPED 1: a rule: later", "SKIPPED 5: no tool"]
 
 
 def test_a_test_whose_file_passes_alone_is_flaky(folder: Path) -> None:

@@ -254,6 +254,8 @@ BESIDE: Final = (KILLING, STARTING)
 AGAIN: Final = 3
 """So many files with failed tests are asked once more; of more, something is broken. Files are
 counted, not tests: all of a file's may wait for one thing that came too late."""
+_OPTIONS: Final = ("-o", "empty_parameter_set_mark=fail_at_collect")
+"""Cases that are computed, such as one for each route, are an error once there are none."""
 _COUNT: Final = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected|warnings?)\b")
 _SKIPPED: Final = re.compile(r"^SKIPPED \[(\d+)\] (?:\S+: )?(.+)$", re.M)
 _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
@@ -261,7 +263,7 @@ _SUMMARY: Final = re.compile(r"^=*\s*(\d+ \w+.*) in [\d.]+s")
 
 def lane(arguments: list[str], cache: Path, output: IO[str] | int | None) -> subprocess.Popen[str]:
     """One pytest on a part of the tests, which notes in `cache` what failed."""
-    command = [sys.executable, "-m", "pytest", "-o", f"cache_dir={cache}", *arguments]
+    command = [sys.executable, "-m", "pytest", *_OPTIONS, "-o", f"cache_dir={cache}", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=output, text=True)
 
 

@@ -40,6 +40,14 @@ def test_nothing_was_left():
     assert not LEFT
 """
 
+NO_CASES = """
+import pytest
+
+@pytest.mark.parametrize("route", [])
+def test_a_route(route):
+    assert route
+"""
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -72,6 +80,12 @@ def test_what_the_lanes_say_is_summed_up() -> None:
     assert counts(first) + counts(second) == Counter(failed=2, passed=125, skipped=3, error=1)
     assert counts("nothing was said") == Counter()
     assert SUMMARY.match("=== 1 error, 2 failed, 125 passed in 71.62s ===")
+
+
+def test_a_test_that_lost_its_cases_is_an_error(folder: Path) -> None:
+    file = folder / "test_no_cases.py"
+    file.write_text(NO_CASES)
+    assert lane([str(file)], folder / "first", subprocess.DEVNULL).wait() not in (0, 1)
 
 
 def test_the_reasons_of_what_was_skipped_are_told_once() -> None:

@@ -93,6 +93,7 @@ async def test_lists_expand_inside_their_data(v1: Any, customer: str) -> None:
             ],
         }
     )
+    assert len(listed.data) == 3
     for intent in listed.data:
         assert intent.latest_charge.balance_transaction.net < intent.amount
         assert intent.customer.id == customer

@@ -1,8 +1,8 @@
 """Every way in which Stripe can fail us, at every call we make: never a second charge [S1].
 
-A cell is a kind of fault and a call. The gate visits each kind and each call at least once, paired
-by a seed that is printed; `FAULTS=all` visits every cell, `FAULTS="reset at confirm"` that one,
-`FAULTS_SEED` repeats a pairing.
+A cell is a kind of fault and a call. `WHOLE=1 make test` visits each kind and each call at least
+once, paired by a seed that is printed, and the gate none; `FAULTS=all` visits every cell,
+`FAULTS="reset at confirm"` that one, `FAULTS_SEED` repeats a pairing.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ SITES: Final[dict[str, Site]] = {
 }
 # Longer than our own patience, so that each of these is a lost answer.
 SECONDS: Final = {"slow": 2.5, "hang": 2.5, "timeout_before": 5.0, "timeout_after": 5.0}
-# The gate repeats one pairing, so that a red gate is the code's doing; others are asked for.
+# One pairing is repeated, so that a red run is the code's doing; others are asked for.
 SEED: Final = int(os.environ.get("FAULTS_SEED") or 2_225)
 CHOSEN: Final = os.environ.get("FAULTS")
 AT_ONCE: Final = 9

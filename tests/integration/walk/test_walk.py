@@ -1,8 +1,9 @@
 """Random lives on the running stack keep what was promised, judged from outside.
 
-The gate lives some of them, `WALKS=300` more. A broken promise is one line with the number of its
-life and the shortest commands that break it; `WALK_SEED` lives that life alone, `WALK_COMMANDS`
-just these commands. `WALK_ALL=1` asks for what is known not to be kept yet too.
+`WHOLE=1 make test` lives some of them, the gate none, `WALKS=300` more. A broken promise is one
+line with the number of its life and the shortest commands that break it; `WALK_SEED` lives that
+life alone, `WALK_COMMANDS` just these commands. `WALK_ALL=1` asks for what is known not to be kept
+yet too.
 """
 
 import ast
@@ -21,7 +22,7 @@ from tests.integration.walk.shortening import shortest
 from tests.integration.walk.walker import live
 
 LIVES: Final = 80
-IN_THE_GATE: Final = 6
+UNASKED: Final = 6
 """Half of them begin with an arc. A life takes six CPU seconds; `WALKS=40` lives more of them."""
 AT_ONCE: Final = 8
 LOOK_AGAIN_SECONDS: Final = 2.0
@@ -74,7 +75,7 @@ def chosen() -> dict[int, list[Command]]:
         given = os.environ.get("WALK_COMMANDS")
         return {int(seed): diary.read(given) if given else deck.commands_of(int(seed))}
     first = int(os.environ.get("WALK_FROM", "0"))
-    number = int(os.environ.get("WALKS", IN_THE_GATE))
+    number = int(os.environ.get("WALKS", UNASKED))
     return {seed: deck.commands_of(seed) for seed in range(first, first + number)}
 
 

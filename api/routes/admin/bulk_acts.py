@@ -183,14 +183,22 @@ async def steer_subscriptions(
     async with once.claim(call) as claim:
         await need_temporal(call, claim)
         order = body.order(claim.suffix)
-        return claim.answer(200, await _page(call, body, asked, order))
+        page = await _page(call, body, asked, order, resumed=claim.resumed)
+        return claim.answer(200, page)
 
 
 async def _page(
-    call: Call, body: SteerBody, asked: PageRequest, order: BulkAct, *, dry_run: bool = False
+    call: Call,
+    body: SteerBody,
+    asked: PageRequest,
+    order: BulkAct,
+    *,
+    dry_run: bool = False,
+    resumed: bool = False,
 ) -> Page[SteeredAnswer]:
     async with call.database.operator() as connection:
         query = await store.chosen(connection, await body.choice(connection), body.act)
+        query = store.or_done(query, order.suffix) if resumed else query
         found = await paginate(
             connection, query, (subscriptions.c.id,), asked, subscription_store.show
         )

@@ -3,10 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
+from billing.core import ids, keys
+from billing.matters.tables import steps
 from billing.money.bulk_acts.schemas import (
     OF_SUBSCRIPTIONS,
     STEERED_CASES,
@@ -50,6 +52,20 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
     if choice.subscription_ids is None and act in OF_SUBSCRIPTIONS:
         query = query.where(sub.status.in_(OPEN_STATUSES))
     return query
+
+
+def or_done(query: Select[Any], suffix: str) -> Select[Any]:
+    """Select also those to which the request with this suffix has done its act, which as a rule
+    does not apply to them any more: its page stays the same.
+    """
+    sub = subscriptions.c
+    key = func.public_id(ids.SUBSCRIPTION, sub.id).concat(keys.command("", suffix))
+    all_of_them = subscription_store.listing(
+        None, plan=None, price_minor=None, currency=None, status=None
+    )
+    return all_of_them.where(
+        or_(sub.id.in_(query.with_only_columns(sub.id)), exists().where(steps.c.key == key))
+    )
 
 
 async def overdue_of(

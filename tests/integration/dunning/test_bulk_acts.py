@@ -138,6 +138,28 @@ async def test_days_for_all_that_broke_off_are_given_once(
     assert (await given.subscription())["status"] == "paused"
 
 
+@pytest.mark.parametrize("filters", [{}, {"status": "past_due"}])
+async def test_a_page_that_broke_off_is_the_same_page_when_it_is_sent_again(
+    actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch, filters: Json
+) -> None:
+    pair = [await overdue(actors) for _ in range(2)]
+    headers = api.admin() | {"Idempotency-Key": str(uuid4())}
+    body = WHY | {"act": "forgive", "account_ids": [one.id for one in pair]} | filters
+
+    async def dies(*_: Any) -> None:
+        raise RuntimeError("the process is killed behind the commits")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk_acts, "wait_until_all_done", dies)
+        broken = await api.client.post(f"{API}{STEER}?limit=1", json=body, headers=headers)
+    assert broken.status_code == 500
+    again = await api.client.post(f"{API}{STEER}?limit=1", json=body, headers=headers)
+    (one,) = again.json()["data"]
+    assert (one["account_id"], one["is_repeated"]) == (pair[1].id, True)
+    assert again.json()["pagination"]["next_cursor"] is not None
+    assert [(await case(one))["status"] for one in pair] == ["open", "forgiven"]
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [

@@ -122,6 +122,8 @@ def _take_back(
         part = f"-{noted.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
     _announce(w, changed, amount_minor, noted.reason)
+    if changed.status == "paid" != invoice.status:
+        transitions.announce(w, changed, "paid")
     _issue_note(w, invoice, noted)
     return changed
 

@@ -118,7 +118,8 @@ FAMILIES: Final = (
         Kind("finalized", "it got its number, and is due: not sent for one that is paid first, such"
              " as a first invoice, a change, or a pack"),
         Kind("partly_paid", "a payment covered only part of it", "received_cents"),
-        Kind("paid", "it is fully paid; one that is paid first gets its number with it"),
+        Kind("paid", "nothing is left to pay, by money or by a credit note; one that is paid first"
+             " gets its number with it"),
         Kind("credited", "a credit note credited part of it",
              "amount_cents amount_minor reason"),
         Kind("voided", "it was voided, or is a draft that will never be paid", "reason"),

@@ -26,7 +26,14 @@ def test_a_declined_card_is_an_answer_for_good_and_missing_credits_are_not() -> 
 
 
 @pytest.mark.parametrize(
-    "code", ["PAYMENT_PENDING", "SETUP_INTENT_INCOMPLETE", "PAYMENT_METHOD_IN_USE"]
+    "code",
+    [
+        "PAYMENT_PENDING",
+        "SETUP_INTENT_INCOMPLETE",
+        "PAYMENT_METHOD_IN_USE",
+        "PAYMENT_OVERDUE",
+        "PAYMENT_STATE",
+    ],
 )
 def test_what_is_refused_for_the_moment_is_not_refused_for_a_day(code: str) -> None:
     assert outcome(409, code) == "forget"

@@ -51,8 +51,8 @@ DECLINED: Final = "CARD_DECLINED"
 """The only final 402: the card was charged and declined; a new try is a new request."""
 MOMENTARY: Final = frozenset(
     {
-        "CHANGE_PENDING", "MIGRATION_REQUEST_LIMIT", "PAYMENT_METHOD_IN_USE", "PAYMENT_PENDING",
-        "SETUP_INTENT_INCOMPLETE",
+        "CHANGE_PENDING", "MIGRATION_REQUEST_LIMIT", "PAYMENT_METHOD_IN_USE", "PAYMENT_OVERDUE",
+        "PAYMENT_PENDING", "PAYMENT_STATE", "SETUP_INTENT_INCOMPLETE",
     }
 )  # fmt: skip
 """Refusals that end without another request, once a bank, an operator or the payer has acted."""

@@ -161,6 +161,7 @@ async def change_address(
                 connection, call.account.id, _decode(address_id), fields, at
             )
             asking = await want_rates(call, connection, call.account.id, at)
+            await claim.keep(connection, 200, AddressAnswer.of(changed))
         await until_asked(call, asking)
         return claim.answer(200, AddressAnswer.of(changed))
 

@@ -102,8 +102,10 @@ async def put_billing_details(
     async with once.claim(call) as claim:
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
-            kept = await service.put(connection, call.account.id, details, at)
-        return claim.answer(200, BillingDetailsAnswer.of(kept))
+            put = await service.put(connection, call.account.id, details, at)
+            kept = BillingDetailsAnswer.of(put)
+            await claim.keep(connection, 200, kept)
+        return claim.answer(200, kept)
 
 
 class InvoiceWordsBody(Body):
@@ -131,4 +133,5 @@ async def change_invoice_words(
             at = await clock.now(connection, call.account.id)
             words = body.model_dump(exclude_unset=True)
             changed = await service.reword(connection, row_id(ids.INVOICE, invoice_id), words, at)
+            await claim.keep(connection, 200, InvoiceAnswer.of(changed))
         return claim.answer(200, InvoiceAnswer.of(changed))

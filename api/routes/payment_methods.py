@@ -129,6 +129,7 @@ async def change_payment_method(
         async with call.transaction() as connection:
             at = await clock.now(connection, call.account.id)
             method = await methods.rename(connection, _decode(payment_method_id), body.label, at)
+            await claim.keep(connection, 200, MethodAnswer.of(method))
         return claim.answer(200, MethodAnswer.of(method))
 
 

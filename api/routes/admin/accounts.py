@@ -141,10 +141,11 @@ async def upsert_account(body: AccountBody, call: ServiceCall, once: OptionalKey
             check_shop(known or account)
             if not created:
                 await trial_service.remember_identity(connection, account)
-            at = now_by(account.clock_at)
-            asking = await want_rates(call, connection, account.id, at)
+            asking = await want_rates(call, connection, account.id, now_by(account.clock_at))
+            status, shown = 201 if created else 200, AccountAnswer.of(account)
+            await claim.keep(connection, status, shown)
         await until_asked(call, asking)
-        return claim.answer(201 if created else 200, AccountAnswer.of(account))
+        return claim.answer(status, shown)
 
 
 @router.get("/admin/accounts", responses=responses("INVALID_CURSOR"))

@@ -61,8 +61,9 @@ async def create_coupon(body: NewCoupon, call: AdminCall, once: OptionalKey) -> 
     """Create a coupon; its terms cannot be changed."""
     async with once.claim(call) as claim:
         async with call.database.operator() as connection:
-            made = await service.add(connection, body)
-        return claim.answer(201, CouponAnswer.of(made))
+            made = CouponAnswer.of(await service.add(connection, body))
+            await claim.keep(connection, 201, made)
+        return claim.answer(201, made)
 
 
 @router.get("/admin/coupons", responses=responses("INVALID_CURSOR"))

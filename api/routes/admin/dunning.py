@@ -158,11 +158,14 @@ async def extend_dunning(
 @router.post(
     "/admin/dunning/{dunning_case_id}/retry-now",
     response_model=CaseDetail,
-    responses=responses(
-        "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
-        "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "AMOUNT_TOO_LARGE",
-        *_CODES,
-    ),
+    responses={
+        202: {"model": CaseDetail, "description": "Still undecided; retry with the same key"},
+        **responses(
+            "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING", "PAYMENT_METHOD_NOT_FOUND",
+            "PAYMENT_METHOD_REQUIRED", "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "AMOUNT_TOO_LARGE",
+            *_CODES,
+        ),
+    },
 )  # fmt: skip
 async def retry_dunning_now(
     dunning_case_id: str,
@@ -172,15 +175,14 @@ async def retry_dunning_now(
 ) -> Response:
     """Try a card now; no slot is used or moved. The last entry of `attempts` has the result."""
 
-    async def retry(order: CommandContext) -> Matter:
-        asked = await card.retry_now(
+    async def retry(order: CommandContext) -> card.TryRequest:
+        return await card.retry_now(
             order.connection,
             order.case.invoice_id,
             order.at,
             suffix=order.suffix,
             method_id=payment_method_row(body.payment_method_id),
         )
-        return asked.matter
 
     return await _command(call, once, dunning_case_id, retry, tries=True)
 
@@ -217,7 +219,7 @@ async def _command(
     call: Call,
     once: Once,
     name: str,
-    verb: Callable[[CommandContext], Awaitable[Matter]],
+    verb: Callable[[CommandContext], Awaitable[Matter | card.TryRequest]],
     *,
     tries: bool = False,
 ) -> Response:
@@ -236,15 +238,34 @@ async def _command(
         async with call.database.tenant(case.account_id) as connection:
             at = await clock.now(connection, case.account_id)
             order = CommandContext(connection, case, at, claim.suffix, claim.resumed)
-            matter = await verb(order)
-        await wait_until_done(call, matter)
-        return claim.answer(200, await _detail(call, case_id))
+            done = await verb(order)
+            # A try is found again by the key, decided by then.
+            if claim.is_keyed and isinstance(done, Matter):
+                now = await store.get(connection, case_id)
+                await claim.keep(connection, 200, await _shown(connection, now))
+        if isinstance(done, Matter):
+            await wait_until_done(call, done)
+            return claim.answer(200, await _detail(call, case_id))
+        await wait_until_done(call, done.matter)
+        is_decided = await _is_decided(call, case.account_id, done)
+        return claim.answer(200 if is_decided else 202, await _detail(call, case_id))
+
+
+async def _is_decided(call: Call, account_id: UUID, asked: card.TryRequest) -> bool:
+    async with call.database.tenant(account_id) as connection:
+        attempt = await payment_store.find_attempt(connection, asked.attempt)
+    return attempt is not None and attempt.status != "pending"
 
 
 async def _detail(call: Call, case_id: UUID) -> CaseDetail:
     async with call.database.operator() as connection:
         case = await store.get(connection, case_id)
-        shown = await CaseAnswer.read(connection, case)
-        tries = await payment_store.attempts_of(connection, case.invoice_id)
+        shown = await _shown(connection, case)
     await call.refuse_other_shop(case.account_id)
+    return shown
+
+
+async def _shown(connection: AsyncConnection, case: DunningCase) -> CaseDetail:
+    shown = await CaseAnswer.read(connection, case)
+    tries = await payment_store.attempts_of(connection, case.invoice_id)
     return CaseDetail(**shown.model_dump(), attempts=[AttemptAnswer.of(one) for one in tries])

@@ -100,6 +100,7 @@ async def _command(
         await need_temporal(call, claim)
         async with call.database.tenant(account.id) as connection:
             matters = await verb(connection, account.id)
+            await claim.keep(connection, 200, await _shown(connection, account.id))
         await wait_until_all_done(call, matters)
         async with call.database.tenant(account.id) as connection:
             return claim.answer(200, await _shown(connection, account.id))

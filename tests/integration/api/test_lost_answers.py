@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from api.idempotency import Claim
 from api.monitoring.health_checks import PartHealth
 from api.routes import (
     addresses,
@@ -37,6 +38,11 @@ Dies = Callable[..., Any]
 
 class Died(Exception):
     """The process is gone."""
+
+
+def unanswered(*_: object) -> None:
+    """Die instead of answering."""
+    raise Died
 
 
 @pytest.fixture
@@ -152,6 +158,50 @@ async def test_a_card_that_was_chosen_is_not_chosen_again(customer: Customer, di
     assert again["is_default"]
     cards = (await customer.ask("GET", "/billing/payment-methods"))["data"]
     assert [one["id"] for one in cards if one["is_default"]] == [second["id"]]
+
+
+async def test_an_address_that_was_chosen_is_not_chosen_again(
+    customer: Customer, dies: Dies
+) -> None:
+    first, second = [
+        await customer.ask("POST", "/billing/addresses", ADDRESS, status=201) for _ in range(2)
+    ]
+    chosen, path = {"is_default": True}, f"/billing/addresses/{second['address_id']}"
+    key = await dies(customer, (addresses, "until_asked"), "PATCH", path, chosen)
+    await customer.ask("PATCH", f"/billing/addresses/{first['address_id']}", chosen, status=200)
+    again = await customer.ask("PATCH", path, chosen, key=key, status=200)
+    assert again["is_default"]
+    listed = (await customer.ask("GET", "/billing/addresses"))["data"]
+    assert [one["address_id"] for one in listed if one["is_default"]] == [first["address_id"]]
+
+
+async def test_texts_and_labels_that_were_replaced_are_not_written_again(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = f"/billing/payment-methods/{(await customer.save_card())['id']}"
+    for method, path, field in (("PUT", "/billing/details", "memo"), ("PATCH", card, "label")):
+        key = str(uuid4())
+        with monkeypatch.context() as patched:
+            patched.setattr(Claim, "answer", unanswered)
+            assert (await customer.call(method, path, {field: "a"}, key=key)).status_code == 500
+        await customer.ask(method, path, {field: "b"}, status=200)
+        assert (await customer.ask(method, path, {field: "a"}, key=key, status=200))[field] == "a"
+        listed = await customer.ask("GET", path.removesuffix(card.rpartition("/")[2]).rstrip("/"))
+        assert listed.get("data", [listed])[0][field] == "b"
+
+
+async def test_operators_get_the_first_answer_about_what_they_made(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operate, name = customer.actors.operate, uuid4().hex[:10].upper()
+    coupon: Json = {"code": name, "name": "One", "percent": "25", "duration": "once"}
+    for path, body in (("/admin/coupons", coupon), ("/admin/accounts", {"external_id": name})):
+        key = str(uuid4())
+        with monkeypatch.context() as patched:
+            patched.setattr(Claim, "answer", unanswered)
+            await operate("POST", path, body, key=key, status=500)
+        again = await operate("POST", path, body, key=key, status=201)
+        assert name in (again.get("code"), again.get("external_id"))
 
 
 async def test_while_the_first_request_waits_its_key_is_in_flight(

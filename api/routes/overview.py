@@ -50,6 +50,7 @@ class SubscriptionStatus(Answer):
     current_period_end: datetime
     trial_end: datetime | None
     cancel_at_period_end: bool
+    cancel_at: datetime | None
     next_step: str | None
     next_due_at: datetime | None
 

@@ -54,6 +54,7 @@ class SoldAnswer(Answer):
     current_period_start: datetime
     current_period_end: datetime
     cancel_at_period_end: bool
+    cancel_at: datetime | None
     ended_at: datetime | None
     created_at: datetime
 

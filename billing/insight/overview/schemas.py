@@ -42,6 +42,7 @@ class SubscriptionPart(Frozen):
     current_period_end: AwareDatetime
     trial_end: AwareDatetime | None
     cancel_at_period_end: bool
+    cancel_at: AwareDatetime | None
     next_step: str | None
     next_due_at: AwareDatetime | None
 

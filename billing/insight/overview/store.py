@@ -35,7 +35,7 @@ _OVERVIEW: Final = text(
                 'plan', s.plan_key, 'plan_name', p.name, 'amount_minor', s.amount_minor,
                 'currency', s.currency, 'current_period_start', s.current_period_start,
                 'current_period_end', s.current_period_end, 'trial_end', s.trial_end,
-                'cancel_at_period_end', s.cancel_at_period_end,
+                'cancel_at_period_end', s.cancel_at_period_end, 'cancel_at', s.cancel_at,
                 'next_step', m.next_step, 'next_due_at', m.next_due)
             FROM (SELECT * FROM subscriptions
                   WHERE account_id = me.id

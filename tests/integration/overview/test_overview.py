@@ -137,3 +137,16 @@ async def test_it_costs_one_statement(api: Api, customer: Customer) -> None:
         event.remove(engine, "before_cursor_execute", note)
     assert answer.status_code == 200
     assert len(seen) == 1, "one statement, after the one that begins and says who may see what"
+
+
+async def test_an_end_at_a_date_is_seen_by_the_customer_and_by_operators(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribed("pro")
+    ends = "2027-01-20T10:00:00Z"
+    await customer.ask("POST", "/billing/subscription/cancel", {"cancel_at": ends}, status=200)
+    seen = (await customer.ask("GET", "/billing"))["subscription"]
+    path = f"/admin/subscriptions?account_id={customer.id}"
+    [listed] = (await actors.operate("GET", path))["data"]
+    for one in (seen, listed):
+        assert (one["subscription_id"], one["cancel_at"]) == (begun["subscription_id"], ends)
+        assert not one["cancel_at_period_end"]

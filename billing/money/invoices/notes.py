@@ -122,7 +122,7 @@ def _take_back(
         part = f"-{noted.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
     _announce(w, changed, amount_minor, noted.reason)
-    if changed.status == "paid" != invoice.status:
+    if changed.status == "paid" and invoice.status != "paid":
         transitions.announce(w, changed, "paid")
     _issue_note(w, invoice, noted)
     return changed

@@ -62,7 +62,7 @@ metadata = MetaData(
 _CREDITS_AT_START: Final = "credits_at_start"
 _LOCAL: Final = "settings of each transaction"
 _BEGIN: Final = "BEGIN"
-# Who only waits for an account fails as soon as others: a step before it calls anybody.
+# A wait for a lock ends after the usual time, so a step fails before it calls the provider.
 _WHOLE_CYCLE: Final = (
     f"SELECT set_config('statement_timeout', '{CYCLE_STATEMENT_MS}', true),"
     f" set_config('lock_timeout', '{STATEMENT_TIMEOUT_MS}', true)"

@@ -88,6 +88,11 @@ def step_of(payment: Payment) -> int:
     return currencies.charging(payment.currency).step
 
 
+def whole_steps(payment: Payment, amount_minor: int) -> int:
+    """Return the most of an amount that the payment's provider can give back."""
+    return amount_minor - amount_minor % step_of(payment)
+
+
 def left_minor(books: Books) -> int:
     """Return the maximum that can still be returned of a payment."""
     room = books.received - books.gone

@@ -11,7 +11,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import all_reversals, bill_of, books_of
-from billing.money.refunds.rules import Books, left_minor, parted, step_of
+from billing.money.refunds.rules import Books, left_minor, parted, step_of, whole_steps
 from billing.money.refunds.schemas import Refund, Way
 
 
@@ -60,7 +60,7 @@ def ask(
         raise Conflict("PAYMENT_STATE", "this payment brought in no money that can be refunded")
     left = left_minor(_books(w, payment, way))
     step = step_of(payment) if way == "provider" else 1
-    whole = left - left % step
+    whole = whole_steps(payment, left) if way == "provider" else left
     amount = whole if amount_minor is None else amount_minor
     if not 0 < amount <= left:
         raise Conflict("REFUND_TOO_LARGE", left_cents=whole)
@@ -87,7 +87,7 @@ def return_balance(
         return 0
     books = _books(w, payment, "provider")
     left = min(most_minor, left_minor(books), max(0, books.balance))
-    amount = left - left % step_of(payment)
+    amount = whole_steps(payment, left)
     if amount:
         new_id = w.facts.new_id()
         refund = _write(w, payment, new_id, key, amount, reason, balance_minor=amount)

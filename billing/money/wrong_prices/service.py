@@ -22,7 +22,7 @@ from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import reversals as taken_back
-from billing.money.refunds.rules import step_of
+from billing.money.refunds.rules import whole_steps
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import service as reversals
 from billing.money.reversals.service import Wanted
@@ -106,7 +106,7 @@ async def _refund(
     """Refund whole steps of its provider, and put the odd part on the money balance: the customer
     keeps what was bought, at a lower price.
     """
-    whole = amount - amount % step_of(payment)
+    whole = whole_steps(payment, amount)
     refund = Wanted(
         refund_id=mistake.refund_id(line.id), amount_minor=whole or amount, reason=mistake.reason,
         to_balance=not whole, reference=None, line=line.position, keep_subscription=True,

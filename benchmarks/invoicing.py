@@ -80,21 +80,17 @@ async def _finalized(ground: Ground) -> list[float]:
     settings = Settings.model_validate(
         {"database_url": url, "database_operator_url": url, "BILLING_DATABASE_POOL_SIZE": AT_ONCE}
     )
-    database, found = open_database(settings), []
     garbage.freeze_startup()  # as the programs do
-    accounts = ground.accounts[1:]
+    accounts, found = ground.accounts[1:], []
+    async with open_database(settings) as database, _inserting(site, accounts[0]) as insert:
 
-    async def finalize() -> None:
-        await _finalize(database, random.choice(accounts))
+        async def finalize() -> None:
+            await _finalize(database, random.choice(accounts))
 
-    try:
-        async with _inserting(site, accounts[0]) as insert:
-            await pace(SECONDS, AT_ONCE, finalize)
-            for _ in range(ROUNDS):
-                finalized, inserted = await _paces(finalize, insert)
-                found.append(finalized / inserted)
-    finally:
-        await database.close()
+        await pace(SECONDS, AT_ONCE, finalize)
+        for _ in range(ROUNDS):
+            finalized, inserted = await _paces(finalize, insert)
+            found.append(finalized / inserted)
     return found
 
 

@@ -78,16 +78,16 @@ async def open_job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
             "database_operator_url": _of(ground.stack.env["DATABASE_OPERATOR_URL"], site),
         }
     )
-    database = open_database(settings)
-    job = ScheduledJobs(Dependencies(database=database, provider=client, settings=settings), client)
+    async with open_database(settings) as database:
+        parts = Dependencies(database=database, provider=client, settings=settings)
+        job = ScheduledJobs(parts, client)
 
-    async def once() -> dict[str, int]:
-        report = await ActivityEnvironment().run(job.sweep, SweepRequest(name=name))
-        assert not report.counts.get("unseen"), report.counts
-        return dict(report.counts)
+        async def once() -> dict[str, int]:
+            report = await ActivityEnvironment().run(job.sweep, SweepRequest(name=name))
+            assert not report.counts.get("unseen"), report.counts
+            return dict(report.counts)
 
-    yield Job(once, database)
-    await database.close()
+        yield Job(once, database)
 
 
 def _of(url: str, site: Site) -> str:

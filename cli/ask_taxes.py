@@ -14,11 +14,8 @@ async def ask_taxes(settings: Settings, *, account: str | None = None) -> int:
 
     Errors: StackError for an unknown account.
     """
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         return await _ask(database, await account_named(database, account))
-    finally:
-        await database.close()
 
 
 async def _ask(database: Database, only: UUID | None) -> int:

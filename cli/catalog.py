@@ -88,9 +88,5 @@ def _run(work: Work, wanted: CatalogSpec) -> Changes:
 
 
 async def _in_transaction(work: Work, wanted: CatalogSpec) -> Changes:
-    database = open_database(Settings())
-    try:
-        async with database.operator() as connection:
-            return await work(connection, wanted)
-    finally:
-        await database.close()
+    async with open_database(Settings()) as database, database.operator() as connection:
+        return await work(connection, wanted)

@@ -25,10 +25,9 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
     `tell` gets a line for each account that has any. Errors: StackError for an unknown account, and
     after all others for those that take too long.
     """
-    database = open_database(settings)
     work = _rebuild if write else _compare
     wrong, late = 0, list[str]()
-    try:
+    async with open_database(settings) as database:
         after, page = None, await _page(database, account, None)
         while page:
             for after in page:
@@ -44,8 +43,6 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
                 if found:
                     tell(_words(name, found))
             page = [] if account or len(page) < PAGE else await _page(database, None, after)
-    finally:
-        await database.close()
     if late:
         raise StackError(f"{wrong} counters differed; not counted in time: {', '.join(late)}")
     return wrong

@@ -117,8 +117,5 @@ async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
 
 @asynccontextmanager
 async def _patient(settings: Settings, stack: "StackInfo | None") -> AsyncIterator[Patient]:
-    opened = open_database(settings)
-    try:
+    async with open_database(settings) as opened:
         yield Patient(settings, opened, await connect(settings), stack)
-    finally:
-        await opened.close()

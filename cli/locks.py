@@ -19,20 +19,16 @@ _CONSOLE: Final = 'psql "$SUPERUSER_URL/billing" --command="SELECT pg_terminate_
 
 async def listing(settings: Settings) -> list[str]:
     """Return a line for each session that blocks others, or is idle in a transaction for long."""
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         found = [rules.words(one) for one in await _blockers(database)]
         async with database.operator() as connection:
             sees_all = await store.sees_all(connection)
-    finally:
-        await database.close()
     return found + ([] if sees_all else [rules.UNSEEN])
 
 
 async def end(settings: Settings, pid: int, reason: str) -> str:
     """End a session that blocks others. Errors: StackError for one that blocks nobody."""
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         found = {one.pid: rules.words(one) for one in await _blockers(database)}
         if pid not in found:
             raise StackError(f"PID {pid} blocks nobody: see billing locks list")
@@ -42,8 +38,6 @@ async def end(settings: Settings, pid: int, reason: str) -> str:
                 connection, account_id=None, action="session.ended", subject=f"session {pid}",
                 at=real_now(), reason=reason, words=found[pid],
             )  # fmt: skip
-    finally:
-        await database.close()
     return f"ended: {found[pid]}"
 
 

@@ -78,12 +78,8 @@ def make(settings: Settings) -> str:
 
 
 async def _make(settings: Settings) -> int:
-    database = open_database(settings)
-    try:
-        async with database.operator() as connection:
-            return await usage_months.make(connection)
-    finally:
-        await database.close()
+    async with open_database(settings) as database, database.operator() as connection:
+        return await usage_months.make(connection)
 
 
 def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
@@ -309,19 +305,15 @@ def _tell(settings: Settings, action: str, file: MonthFile) -> None:
 
 
 async def _record(settings: Settings, action: str, file_id: UUID, file: MonthFile) -> None:
-    database = open_database(settings)
     known = audit_store.listing(None, action=action, subject=file.name).where(
         billing_audit.c.detail["file_id"].astext == str(file_id)
     )
-    try:
-        async with database.operator() as connection:
-            if (await connection.execute(known.limit(1))).first() is None:
-                await audit.record(
-                    connection, account_id=None, action=action, subject=file.name, at=real_now(),
-                    file_id=str(file_id), file=file.file, digest=file.digest, records=file.records,
-                )  # fmt: skip
-    finally:
-        await database.close()
+    async with open_database(settings) as database, database.operator() as connection:
+        if (await connection.execute(known.limit(1))).first() is None:
+            await audit.record(
+                connection, account_id=None, action=action, subject=file.name, at=real_now(),
+                file_id=str(file_id), file=file.file, digest=file.digest, records=file.records,
+            )  # fmt: skip
 
 
 def _here(month: Month, written: list[MonthFile]) -> str:

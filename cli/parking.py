@@ -18,12 +18,8 @@ PAUSES: Final = (2 * service.REMEMBERED_SECONDS, 3.0)
 
 async def park(settings: Settings, reason: str) -> str:
     """Park billing; return a sentence that says since when."""
-    database = open_database(settings)
-    try:
-        async with database.operator() as connection:
-            parking = await service.park(connection, reason)
-    finally:
-        await database.close()
+    async with open_database(settings) as database, database.operator() as connection:
+        parking = await service.park(connection, reason)
     return (
         f"parked since {parking.parked_at:%Y-%m-%d %H:%M:%S} UTC ({parking.reason});"
         f" a step that runs already ends within half a minute"
@@ -32,24 +28,20 @@ async def park(settings: Settings, reason: str) -> str:
 
 async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
     """Continue after a number that was issued after the backup. Errors: StackError."""
-    database = open_database(settings)
     try:
-        async with database.operator() as connection:
+        async with open_database(settings) as database, database.operator() as connection:
             if await store.current(connection) is None:
                 raise StackError("billing is not parked: run billing park --reason … first")
             count = await skipped.skip(connection, number, reason, real_now())
     except ValueError as refused:
         raise StackError(str(refused)) from refused
-    finally:
-        await database.close()
     return f"{count} numbers are skipped" if count else "none is skipped: the series is beyond it"
 
 
 async def unpark(settings: Settings) -> str:
     """Unpark billing and resume halted matters. Errors: RPCError if Temporal is unavailable."""
-    database = open_database(settings)
     resumed, left = 0, list[str]()
-    try:
+    async with open_database(settings) as database:
         async with database.operator() as connection:
             parking = await service.unpark(connection)
         client = await connect(settings)
@@ -57,7 +49,5 @@ async def unpark(settings: Settings) -> str:
             await asyncio.sleep(pause)
             count, left = await resuming.resume_all(database, client)
             resumed += count
-    finally:
-        await database.close()
     begun = "money may move again" if parking is not None else "was not parked"
     return f"{begun}; {resuming.words_of(resumed, left)}"

@@ -169,8 +169,8 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
 
     Errors: RPCError if Temporal is unavailable, StackError if no worker polls.
     """
-    database, begun = open_database(settings), monotonic()
-    try:
+    begun = monotonic()
+    async with open_database(settings) as database:
         client = await connect(settings)
         schedules = await ensure_schedules(client)
         await need_workers(client)
@@ -193,8 +193,6 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
             late=tuple(late),
             is_parked=is_parked,
         )
-    finally:
-        await database.close()
 
 
 async def _go_through(job: _Rebuilding, progress: Progress) -> None:

@@ -152,16 +152,15 @@ async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> C
 
     Errors: StackError if billing is not parked, Unavailable if Stripe does not answer.
     """
-    database = open_database(settings)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
     try:
-        begun = await _begun(database, since)
-        tell(f"Stripe's objects since {begun:%Y-%m-%d %H:%M:%S} UTC")
-        walk = Reconciliation(database, gateway, begun, tell)
-        await walk.run()
+        async with open_database(settings) as database:
+            begun = await _begun(database, since)
+            tell(f"Stripe's objects since {begun:%Y-%m-%d %H:%M:%S} UTC")
+            walk = Reconciliation(database, gateway, begun, tell)
+            await walk.run()
     finally:
         await gateway.close()
-        await database.close()
     return walk.counts
 
 

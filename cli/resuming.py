@@ -22,11 +22,8 @@ NAMED: Final = 5
 
 async def resume(settings: Settings) -> str:
     """Resume halted matters; return a sentence. Errors: RPCError if Temporal is unavailable."""
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         count, left = await resume_all(database, await connect(settings))
-    finally:
-        await database.close()
     return words_of(count, left)
 
 

@@ -104,13 +104,8 @@ UNKNOWN: Final = (
 
 async def unknown(settings: Settings) -> list[str]:
     """Return a line for each kind of rows of which there are some."""
-    database = open_database(settings)
-    try:
-        async with database.operator() as connection:
-            counts = [
-                (one, await connection.scalar(text(f"SELECT count(*) {one.found}")))
-                for one in UNKNOWN
-            ]
-    finally:
-        await database.close()
+    async with open_database(settings) as database, database.operator() as connection:
+        counts = [
+            (one, await connection.scalar(text(f"SELECT count(*) {one.found}"))) for one in UNKNOWN
+        ]
     return [f"{one.rows} ({count}): {one.then}" for one, count in counts if count]

@@ -40,16 +40,12 @@ async def refuse_unknown(settings: Settings, account: str) -> None:
     from billing.core.database import open_database
     from billing.platform.accounts import store
 
-    database = open_database(settings)
-    try:
-        async with database.operator() as connection:
-            if await store.find(connection, account) is None:
-                raise UsageError(
-                    f"no account {account}: create it with POST /admin/accounts, or make its token"
-                    " first with --new-account"
-                )
-    finally:
-        await database.close()
+    async with open_database(settings) as database, database.operator() as connection:
+        if await store.find(connection, account) is None:
+            raise UsageError(
+                f"no account {account}: create it with POST /admin/accounts, or make its token"
+                " first with --new-account"
+            )
 
 
 def own_token(

@@ -24,8 +24,7 @@ async def verify(
 
     Errors: StackError for an unknown account, RPCError if Temporal is unavailable.
     """
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         if (account_id := await account_named(database, account)) is not None:
             return await service.examine(database, account_id)
         report = await service.examine_all(database, tell)
@@ -34,8 +33,6 @@ async def verify(
         found = await compare_workflows(database, await connect(settings))
         checks = (*report.checks, *found)
         return report.model_copy(update={"ok": all(c.ok for c in checks), "checks": checks})
-    finally:
-        await database.close()
 
 
 async def account_named(database: Database, name: str | None) -> UUID | None:

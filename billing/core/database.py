@@ -8,7 +8,7 @@ import asyncio
 import logging
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import Any, Final, cast
@@ -78,10 +78,10 @@ BeforeCommit = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], lis
 WithCommit = list[Callable[[AsyncConnection], Awaitable[Any]]]
 
 
-class Database:
+class Database(AbstractAsyncContextManager["Database", None]):
     """Two pools: `tenant` transactions see only the named accounts, `operator` ones see all.
 
-    A third pool reads from a replica, if there is one.
+    A third pool reads from a replica, if there is one. Leaving its context closes them.
     """
 
     def __init__(
@@ -182,6 +182,9 @@ class Database:
         engines = {"app": self.tenant_engine, "operator": self.operator_engine}
         pools = {name: cast(QueuePool, engine.pool) for name, engine in engines.items()}
         return {name: (pool.checkedout(), pool.size()) for name, pool in pools.items()}
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Close every connection."""

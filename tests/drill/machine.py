@@ -117,13 +117,12 @@ class OldTokens(logging.Handler):
     async def _asked(self, actors: Actors, secret: str) -> int:
         """The status of a request with a token of the old key."""
         settings = stack_settings(actors.stack, jwt_secret=secret)
-        database = open_database(settings)
-        transport = httpx2.ASGITransport(
-            app=create_app(settings, database, await connect(settings))
-        )
-        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-            answer = await client.get(f"{API}/admin/accounts", headers=actors.headers("*", "admin"))
-        await database.close()
+        async with open_database(settings) as database:
+            app = create_app(settings, database, await connect(settings))
+            transport = httpx2.ASGITransport(app=app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+                headers = actors.headers("*", "admin")
+                answer = await client.get(f"{API}/admin/accounts", headers=headers)
         return answer.status_code
 
 

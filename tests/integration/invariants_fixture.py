@@ -22,14 +22,11 @@ async def books_agree(actors: Actors) -> AsyncIterator[None]:
     before = ids.new()
     yield
     made = await actors.sql("SELECT id FROM accounts WHERE id > %(before)s", before=before)
-    database = open_database(stack_settings(actors.stack))
-    try:
+    async with open_database(stack_settings(actors.stack)) as database:
         for account in made:
             report = await integrity.examine(database, account["id"])
             assert report.ok, [check for check in report.checks if not check.ok]
             await demand_agreement(database, account["id"])
-    finally:
-        await database.close()
     await demand_known_events(actors, [account["id"] for account in made])
 
 

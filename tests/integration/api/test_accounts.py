@@ -202,12 +202,11 @@ async def test_of_two_provider_customers_the_first_one_stays(api: Api) -> None:
     made = await api.new_account()
     account_id = ids.decode(ids.ACCOUNT, made["id"])
     first, second = f"cus_{uuid4().hex}", f"cus_{uuid4().hex}"
-    database = open_database(stack_settings(api.stack))
+    async with open_database(stack_settings(api.stack)) as database:
 
-    async def claim(customer: str) -> str | None:
-        async with database.tenant(account_id) as connection:
-            return await store.lock_customer(connection, account_id, customer)
+        async def claim(customer: str) -> str | None:
+            async with database.tenant(account_id) as connection:
+                return await store.lock_customer(connection, account_id, customer)
 
-    assert await claim(first) == first
-    assert await claim(second) == first
-    await database.close()
+        assert await claim(first) == first
+        assert await claim(second) == first

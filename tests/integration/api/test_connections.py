@@ -36,9 +36,8 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
         "database_operator_url": stack.operator_url,
         "BILLING_DATABASE_POOL_SIZE": 1,
     }
-    opened = open_database(Settings.model_validate(settings))
-    yield opened
-    await opened.close()
+    async with open_database(Settings.model_validate(settings)) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("way", ["tenant", "tenant_statement", "operator", "operator_statement"])

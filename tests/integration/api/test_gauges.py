@@ -269,18 +269,17 @@ async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api:
 
 
 async def test_a_wait_for_the_database_is_no_difference_of_clocks(api: Api) -> None:
-    database = open_database(stack_settings(api.stack, BILLING_DATABASE_POOL_SIZE=1))
-    pulse = Pulse(database, "worker")
-    async with database.tenant():
-        beating = asyncio.create_task(pulse.beat())
-        await asyncio.sleep(1)
-    await beating
-    async with database.tenant() as connection:
-        _, found = await processes.known(connection)
-        await processes.leave(connection, pulse._own.id)
-    (own,) = [one for one in found if one.id == pulse._own.id]
-    assert abs(own.clock_ahead) < timedelta(seconds=0.5)
-    await database.close()
+    async with open_database(stack_settings(api.stack, BILLING_DATABASE_POOL_SIZE=1)) as database:
+        pulse = Pulse(database, "worker")
+        async with database.tenant():
+            beating = asyncio.create_task(pulse.beat())
+            await asyncio.sleep(1)
+        await beating
+        async with database.tenant() as connection:
+            _, found = await processes.known(connection)
+            await processes.leave(connection, pulse._own.id)
+        (own,) = [one for one in found if one.id == pulse._own.id]
+        assert abs(own.clock_ahead) < timedelta(seconds=0.5)
 
 
 async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:

@@ -84,13 +84,14 @@ async def test_when_every_connection_is_taken_the_next_caller_hears_it(
 ) -> None:
     monkeypatch.setattr("billing.core.database.POOL_TIMEOUT_SECONDS", 0.2)
     settings = stack_settings(api.stack, BILLING_DATABASE_POOL_SIZE=1)
-    database = open_database(settings)
-    async with calling(create_app(settings, database, await connect(settings))) as client:
+    async with (
+        open_database(settings) as database,
+        calling(create_app(settings, database, await connect(settings))) as client,
+    ):
         async with database.operator():
             answer = await client.get(ACCOUNTS, headers=api.admin())
         assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
         assert (await client.get(ACCOUNTS, headers=api.admin())).status_code == 200
-    await database.close()
 
 
 async def test_metrics_are_served_on_a_port_of_their_own(api: Api) -> None:

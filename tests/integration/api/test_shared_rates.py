@@ -30,8 +30,7 @@ async def two(stack: StackInfo) -> AsyncIterator[list[httpx2.AsyncClient]]:
     async with AsyncExitStack() as opened:
         clients = []
         for _ in range(2):
-            database = open_database(settings)
-            opened.push_async_callback(database.close)
+            database = await opened.enter_async_context(open_database(settings))
             app = create_app(settings, database, await connect(settings))
             transport = httpx2.ASGITransport(app=app)
             client = httpx2.AsyncClient(transport=transport, base_url="http://api")

@@ -42,9 +42,8 @@ def opened(stack: StackInfo, threshold: str, schema: str = "other") -> Database:
 
 @pytest.fixture(params=["off", "5"])
 async def database(stack: StackInfo, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    found = opened(stack, request.param)
-    yield found
-    await found.close()
+    async with opened(stack, request.param) as found:
+        yield found
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -56,28 +55,26 @@ async def test_every_transaction_has_the_settings(database: Database, way: str) 
 
 
 async def test_behind_a_pooler_no_session_is_asked_for_settings(stack: StackInfo) -> None:
-    found = opened(stack, "off")
-    async with found.tenant() as connection:
-        driver = driver_of(connection)
-        assert "options" not in driver.info.get_parameters()
-    async with found.tenant_engine.connect() as plain:
-        assert await plain.scalar(text("SHOW statement_timeout")) == "0", "nothing stays behind"
-    await found.close()
+    async with opened(stack, "off") as found:
+        async with found.tenant() as connection:
+            driver = driver_of(connection)
+            assert "options" not in driver.info.get_parameters()
+        async with found.tenant_engine.connect() as plain:
+            assert await plain.scalar(text("SHOW statement_timeout")) == "0", "nothing stays behind"
 
 
 async def test_behind_a_pooler_a_process_does_not_count_its_pools_as_connections_of_postgres(
     stack: StackInfo,
 ) -> None:
     for threshold, counted in (("off", 0), ("5", 2)):
-        found = opened(stack, threshold, "public")
-        pulse = Pulse(found, "worker")
-        await pulse.beat()
-        async with found.operator() as connection:
-            now, all_processes = await processes.known(connection)
-            await processes.leave(connection, pulse._own.id)
+        async with opened(stack, threshold, "public") as found:
+            pulse = Pulse(found, "worker")
+            await pulse.beat()
+            async with found.operator() as connection:
+                now, all_processes = await processes.known(connection)
+                await processes.leave(connection, pulse._own.id)
         own = [one for one in all_processes if one.id == pulse._own.id]
         assert wanted(own, now) == (1, counted)
-        await found.close()
 
 
 def test_commands_on_months_ask_the_operator_for_no_session_of_its_own(stack: StackInfo) -> None:
@@ -88,9 +85,9 @@ def test_commands_on_months_ask_the_operator_for_no_session_of_its_own(stack: St
 
 
 async def test_a_statement_alone_is_committed_behind_a_pooler(stack: StackInfo) -> None:
-    found = opened(stack, "off")
-    async with found.operator_statement() as connection:
-        await connection.execute(text("SELECT set_config('app.kept', 'yes', false)"))
-    async with found.operator() as connection:
-        assert await connection.scalar(text("SELECT current_setting('app.kept', true)")) == "yes"
-    await found.close()
+    async with opened(stack, "off") as found:
+        async with found.operator_statement() as connection:
+            await connection.execute(text("SELECT set_config('app.kept', 'yes', false)"))
+        async with found.operator() as connection:
+            kept = await connection.scalar(text("SELECT current_setting('app.kept', true)"))
+    assert kept == "yes"

@@ -34,20 +34,17 @@ async def renewed_behind(customer: Customer, at: str = RENEWAL) -> None:
     """A worker does the renewal; its clock, which is the account's, stands a moment before."""
     await customer.advance(to=(instant(at) - MOMENT).isoformat())
     found = ids.decode(ids.SUBSCRIPTION, (await customer.subscription())["subscription_id"])
-    database = open_database(stack_settings(customer.actors.stack))
-    try:
-        async with database.deciding(customer.uuid) as connection:
-            matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found))
-            assert matter is not None
-            step = head(agenda(await decisions.look(connection, ENGINE, matter)))
-            assert step is not None
-            assert (step.name, step.due) == ("renew", instant(at))
-            done = await decisions.decide(
-                connection, ENGINE, matter, step, may_call=lambda _: False
-            )
-            assert done.lateness is not None
-    finally:
-        await database.close()
+    async with (
+        open_database(stack_settings(customer.actors.stack)) as database,
+        database.deciding(customer.uuid) as connection,
+    ):
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found))
+        assert matter is not None
+        step = head(agenda(await decisions.look(connection, ENGINE, matter)))
+        assert step is not None
+        assert (step.name, step.due) == ("renew", instant(at))
+        done = await decisions.decide(connection, ENGINE, matter, step, may_call=lambda _: False)
+        assert done.lateness is not None
 
 
 async def renewed_early(customer: Customer) -> None:

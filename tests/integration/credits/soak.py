@@ -203,7 +203,7 @@ class Member:
 
 async def main(asked: dict[str, Any]) -> None:
     """Do the share, and print the sums."""
-    database = open_database(
+    async with open_database(
         Settings.model_validate(
             {
                 "database_url": asked["app_url"],
@@ -211,11 +211,10 @@ async def main(asked: dict[str, Any]) -> None:
                 "BILLING_DATABASE_POOL_SIZE": 2 * LANES,
             }
         )
-    )
-    accounts = [UUID(one) for one in asked["accounts"]]
-    lanes = [Member(database, accounts, asked["seed"] * LANES + lane) for lane in range(LANES)]
-    await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
-    await database.close()
+    ) as database:
+        accounts = [UUID(one) for one in asked["accounts"]]
+        lanes = [Member(database, accounts, asked["seed"] * LANES + lane) for lane in range(LANES)]
+        await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
     total: Counter[str] = Counter()
     for lane in lanes:
         total.update(lane.sums)

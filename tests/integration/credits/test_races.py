@@ -28,9 +28,8 @@ MANY = 50
 @pytest.fixture(scope="module")
 async def wide(stack: StackInfo) -> AsyncIterator[Database]:
     """A connection for each of the many, none of them kept for the tests after these."""
-    opened = open_pools(stack, MANY)
-    yield opened
-    await opened.close()
+    async with open_pools(stack, MANY) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -102,12 +102,11 @@ def set_roles(folder: Path, port: int) -> None:
 @pytest.fixture
 async def new_shop(elsewhere: StackInfo) -> AsyncIterator[NewShop]:
     settings = stack_settings(elsewhere)
-    database = open_database(settings)
-    app = create_app(settings, database, await connect(settings))
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        yield shop_maker(Api(app, client, elsewhere))
-    await database.close()
+    async with open_database(settings) as database:
+        app = create_app(settings, database, await connect(settings))
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            yield shop_maker(Api(app, client, elsewhere))
 
 
 async def test_users_and_operations_are_told_in_any_locale(new_shop: NewShop) -> None:

@@ -31,12 +31,11 @@ READS = (
 async def reading_from(api: Api, url: str, **more: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """An app like the stack's, with a replica."""
     settings = stack_settings(api.stack, replica_database_url=url, **more)
-    database = open_database(settings)
-    transport = httpx2.ASGITransport(app=create_app(settings, database))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        client.database = database  # type: ignore[attr-defined]
-        yield client
-    await database.close()
+    async with open_database(settings) as database:
+        transport = httpx2.ASGITransport(app=create_app(settings, database))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            client.database = database  # type: ignore[attr-defined]
+            yield client
 
 
 def named(api: Api) -> str:

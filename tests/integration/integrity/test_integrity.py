@@ -25,6 +25,7 @@ from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.credits import holding
 from tests.integration.credits.test_checks import DAMAGE as LEDGER_DAMAGE
+from tests.integration.faults.rows import open_operator
 from tests.integration.insight.test_recounting import A_QUOTA
 from tests.integration.one_connection import seen_by
 
@@ -240,23 +241,17 @@ async def spend(actors: Actors, customer: Customer) -> None:
     """One use, one open hold, one that was captured."""
     use = {"product_id": "gpt-4", "usage_amount": "500"}
     await customer.ask("POST", "/usage/record", use)
-    database = open_database(
-        Settings.model_validate(
-            {
-                "database_url": actors.stack.app_url,
-                "database_operator_url": actors.stack.operator_url,
-            }
-        )
-    )
     facts: dict[str, Any] = {"account_id": customer.uuid, "reason": "test"}
     later = real_now() + timedelta(days=900)
-    async with database.tenant(customer.uuid) as connection:
+    async with (
+        open_operator(actors.stack) as database,
+        database.tenant(customer.uuid) as connection,
+    ):
         await holding.hold(connection, amount=Decimal(2), key="kept", expires_at=later, **facts)
         spent = await holding.hold(
             connection, amount=Decimal(3), key="spent", expires_at=later, **facts
         )
         await holding.capture(connection, account_id=customer.uuid, hold_id=spent.hold_id)
-    await database.close()
 
 
 async def test_honest_books_break_no_rule(books: Books, superuser: AsyncConnection) -> None:
@@ -383,8 +378,7 @@ async def test_what_is_late_is_found_by_an_index(
 async def test_one_accounts_books_can_be_checked_with_its_own_rights(
     actors: Actors, books: Books
 ) -> None:
-    database = open_database(Settings.model_validate({"database_url": actors.stack.app_url}))
-    async with database.tenant(books.paying) as connection:
+    settings = Settings.model_validate({"database_url": actors.stack.app_url})
+    async with open_database(settings) as database, database.tenant(books.paying) as connection:
         report = await service.evaluate(connection, books.paying)
-    await database.close()
     assert report.ok, report.wrong

@@ -112,14 +112,13 @@ async def test_pages_leave_nothing_out(actors: Actors, monkeypatch: pytest.Monke
     customer = await actors.customer()
     for _ in range(3):
         await customer.bought("small")
-    database = open_database(stack_settings(actors.stack))
-    try:
-        async with database.operator() as connection:
-            whole = await postings(connection, customer.uuid)
-            monkeypatch.setattr(store, "PAGE", 2)
-            assert await postings(connection, customer.uuid) == whole
-    finally:
-        await database.close()
+    async with (
+        open_database(stack_settings(actors.stack)) as database,
+        database.operator() as connection,
+    ):
+        whole = await postings(connection, customer.uuid)
+        monkeypatch.setattr(store, "PAGE", 2)
+        assert await postings(connection, customer.uuid) == whole
     assert len(whole) == 3 * 4
 
 

@@ -75,18 +75,20 @@ async def test_doctor_names_the_session_that_its_own_look_at_the_books_waits_for
 async def test_a_table_that_is_locked_by_somebody_idle_is_told_before_anybody_waits(
     actors: Actors,
 ) -> None:
-    database = open_database(stack_settings(actors.stack))
-    async with locked(actors) as pid, database.operator() as connection:
+    async with (
+        open_database(stack_settings(actors.stack)) as database,
+        locked(actors) as pid,
+        database.operator() as connection,
+    ):
         assert await store.sees_all(connection)
         (found,) = [one for one in await store.blockers(connection) if one.pid == pid]
-    await database.close()
     assert (found.waiting, found.place, found.state) == (0, TABLE, "idle in transaction")
 
 
 async def test_a_session_that_is_idle_in_a_transaction_is_told_before_anybody_waits(
     actors: Actors,
 ) -> None:
-    database, long = open_database(stack_settings(actors.stack)), timedelta(milliseconds=50)
+    long = timedelta(milliseconds=50)
     url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
     writer, reader = [await psycopg.AsyncConnection.connect(url) for _ in range(2)]
     writes, reads = writer.info.backend_pid, reader.info.backend_pid
@@ -94,13 +96,15 @@ async def test_a_session_that_is_idle_in_a_transaction_is_told_before_anybody_wa
         await writer.execute("UPDATE issuers SET name = name")
         await reader.execute(f"SELECT 1 FROM {TABLE}".encode())
         await asyncio.sleep(0.1)
-        async with database.operator() as connection:
+        async with (
+            open_database(stack_settings(actors.stack)) as database,
+            database.operator() as connection,
+        ):
             found = {one.pid: one for one in await store.blockers(connection, long)}
             later = {one.pid for one in await store.blockers(connection)}
     finally:
         await writer.close()
         await reader.close()
-        await database.close()
     held, read = found[writes], found[reads]
     assert (held.holds, held.place, held.waiting) == ("rows", "issuers", 0)
     assert (read.holds, read.place) == ("reads", TABLE)
@@ -122,29 +126,27 @@ async def test_a_right_that_is_gone_is_named_and_given_again(actors: Actors) -> 
 
 
 async def test_a_role_whose_connections_are_limited_is_named(actors: Actors) -> None:
-    database = open_database(stack_settings(actors.stack))
-    try:
+    async with open_database(stack_settings(actors.stack)) as database:
         async with database.operator() as connection:
             assert await role_limits(connection) == {}
         await _limit(actors, 90)
-        async with database.operator() as connection:
-            assert await role_limits(connection) == {"app": 90}
-    finally:
-        await _limit(actors, -1)
-        await database.close()
+        try:
+            async with database.operator() as connection:
+                assert await role_limits(connection) == {"app": 90}
+        finally:
+            await _limit(actors, -1)
 
 
 async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> None:
-    database = open_database(stack_settings(actors.stack))
     url = actors.stack.superuser_url.replace("+psycopg", "")
-    try:
-        async with await psycopg.AsyncConnection.connect(url) as other:
-            async with database.operator() as connection:
-                found = await taken(connection)
-            assert found[other.info.user] >= 1
-        assert found["billing_operator"] >= 1
-    finally:
-        await database.close()
+    async with (
+        await psycopg.AsyncConnection.connect(url) as other,
+        open_database(stack_settings(actors.stack)) as database,
+        database.operator() as connection,
+    ):
+        found = await taken(connection)
+    assert found[other.info.user] >= 1
+    assert found["billing_operator"] >= 1
 
 
 async def _limit(actors: Actors, connections: int) -> None:
@@ -158,8 +160,10 @@ async def _limit(actors: Actors, connections: int) -> None:
 async def test_rights_that_are_told_by_the_migrations_are_those_that_roles_have(
     actors: Actors, role: str
 ) -> None:
-    database = open_database(stack_settings(actors.stack))
-    async with database.operator() as connection:
+    async with (
+        open_database(stack_settings(actors.stack)) as database,
+        database.operator() as connection,
+    ):
         assert await connection.run_sync(rights.missing) == []
         rows = await connection.execute(
             text(
@@ -172,7 +176,6 @@ async def test_rights_that_are_told_by_the_migrations_are_those_that_roles_have(
             {"rights": list(rights.OF_TABLES), "role": role},
         )
         found = {(name, right) for name, right in rows}
-    await database.close()
     told = {
         (one.name, one.right)
         for one in rights.wanted({name for name, _ in found})

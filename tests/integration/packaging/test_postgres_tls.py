@@ -59,12 +59,9 @@ async def asked(port: int, authority: Path, host: str = "localhost") -> bool:
     """Ask as the product does; True by TLS. Errors: OperationalError."""
     url = f"postgresql+psycopg://billing_app@{host}:{port}/postgres"
     url += f"?sslmode=verify-full&sslrootcert={authority}"
-    database = open_database(lonely_settings(database_url=url))
-    try:
-        async with database.tenant() as connection:
-            return bool(await connection.scalar(text(OURS)))
-    finally:
-        await database.close()
+    settings = lonely_settings(database_url=url)
+    async with open_database(settings) as database, database.tenant() as connection:
+        return bool(await connection.scalar(text(OURS)))
 
 
 async def test_postgres_is_asked_by_tls_and_only_under_the_name_of_its_certificate(

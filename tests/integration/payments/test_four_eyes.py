@@ -16,12 +16,11 @@ from workflows.client import connect
 async def strict(actors: Actors) -> AsyncIterator[Api]:
     """The app on the run's stack, with the setting on."""
     settings = stack_settings(actors.stack, BILLING_MANUAL_FOUR_EYES=True)
-    database = open_database(settings)
-    app = create_app(settings, database, await connect(settings))
-    transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        yield Api(app, client, actors.stack)
-    await database.close()
+    async with open_database(settings) as database:
+        app = create_app(settings, database, await connect(settings))
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            yield Api(app, client, actors.stack)
 
 
 async def test_an_operator_does_not_approve_what_he_submitted(

@@ -274,12 +274,11 @@ async def test_a_browser_is_sent_where_it_reaches_the_provider(
         ({"stripe_api_base": None, "stripe_publishable_key": "pk_test_1"}, 'data-key="pk_test_1"'),
     ):
         settings = stack_settings(actors.stack, **more)
-        database = open_database(settings)
-        app = create_app(settings, database, actors.temporal)
-        transport = httpx2.ASGITransport(app=app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-            page = await client.post(f"/pay/{token}")
-        await database.close()
+        async with open_database(settings) as database:
+            app = create_app(settings, database, actors.temporal)
+            transport = httpx2.ASGITransport(app=app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+                page = await client.post(f"/pay/{token}")
         assert form in page.text
         policy = page.headers["content-security-policy"]
         nonce = re.search(r"style-src 'nonce-([^']+)'", policy)

@@ -213,13 +213,12 @@ async def go_on(shop: Shop) -> Customer:
 async def poll(actors: Actors) -> None:
     """The job that stores what no webhook brought: here the events of all that is lost."""
     settings = stack_settings(actors.stack)
-    database = open_database(settings)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
-    parts = Dependencies(database=database, provider=gateway, settings=settings)
-    job = ScheduledJobs(parts, actors.temporal)
-    await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
+    async with open_database(settings) as database:
+        parts = Dependencies(database=database, provider=gateway, settings=settings)
+        job = ScheduledJobs(parts, actors.temporal)
+        await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
     await gateway.close()
-    await database.close()
 
 
 async def follow(followers: list[Follower]) -> None:

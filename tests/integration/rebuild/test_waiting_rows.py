@@ -196,15 +196,13 @@ async def test_the_daily_job_starts_what_is_missing_and_leaves_alone_what_runs(
         await one.until_handled("payment_intent.succeeded")  # no event wakes it meanwhile
     runs = {name: await run_of(actors, name) for name in (first, second)}
     await lost(actors, min(first, second))
-    database, provider = open_database(stack_settings(actors.stack)), cast(Any, None)
-    job = ScheduledJobs(
-        Dependencies(database=database, provider=provider, settings=stack_settings(actors.stack)),
-        actors.temporal,
-    )
-    report = await ActivityEnvironment().run(
-        job.sweep, SweepRequest(name="ensure-running", limit=1)
-    )
-    await database.close()
+    settings = stack_settings(actors.stack)
+    async with open_database(settings) as database:
+        parts = Dependencies(database=database, provider=cast(Any, None), settings=settings)
+        job = ScheduledJobs(parts, actors.temporal)
+        report = await ActivityEnvironment().run(
+            job.sweep, SweepRequest(name="ensure-running", limit=1)
+        )
     assert (report.counts["started"], report.counts["failed"]) == (1, 0), report.counts
     assert report.counts["open"] >= len(runs), "those that run are counted, too"
     assert await run_of(actors, min(first, second)) != runs[min(first, second)]

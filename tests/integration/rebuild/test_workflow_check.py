@@ -18,9 +18,8 @@ from workflows import start, visibility
 
 @pytest.fixture
 async def database(actors: Actors) -> AsyncIterator[Database]:
-    database = open_database(stack_settings(actors.stack))
-    yield database
-    await database.close()
+    async with open_database(stack_settings(actors.stack)) as database:
+        yield database
 
 
 @pytest.fixture(autouse=True)

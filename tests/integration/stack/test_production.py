@@ -48,9 +48,8 @@ async def test_the_roles_of_a_stack_have_the_rights_they_need_and_no_more(stack:
         (stack.app_url, stack.owner_url): ["DATABASE_OPERATOR_URL owns tables"],
     }
     for (app, operator), expected in faults.items():
-        database = _roles(stack, app, operator)
-        found = await role_faults(database)
-        await database.close()
+        async with _roles(stack, app, operator) as database:
+            found = await role_faults(database)
         assert len(found) == len(expected), found
         for sentence, words in zip(found, expected, strict=True):
             assert words in sentence
@@ -58,9 +57,8 @@ async def test_the_roles_of_a_stack_have_the_rights_they_need_and_no_more(stack:
 
 async def test_the_role_of_a_replica_is_one_of_callers(stack: StackInfo) -> None:
     replica = {"replica_database_url": stack.operator_url}
-    database = _roles(stack, stack.app_url, stack.operator_url, **replica)
-    (fault,) = await role_faults(database)
-    await database.close()
+    async with _roles(stack, stack.app_url, stack.operator_url, **replica) as database:
+        (fault,) = await role_faults(database)
     assert "REPLICA_DATABASE_URL bypasses row-level security" in fault
 
 
@@ -70,9 +68,8 @@ async def test_behind_a_pooler_an_owner_of_the_tables_is_found_in_their_schema(
     url = stack.owner_url
     elsewhere = f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Dpg_temp"
     pooled = {"BILLING_DATABASE_PREPARE_THRESHOLD": "off"}
-    database = _roles(stack, elsewhere, stack.operator_url, **pooled)
-    (fault,) = await role_faults(database)
-    await database.close()
+    async with _roles(stack, elsewhere, stack.operator_url, **pooled) as database:
+        (fault,) = await role_faults(database)
     assert "DATABASE_URL owns tables" in fault
 
 
@@ -121,10 +118,11 @@ def test_a_program_that_postgres_has_no_room_for_ends_with_one_sentence(
 async def test_a_start_warns_of_pools_that_do_not_fit_together(
     stack: StackInfo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = open_database(stack_settings(stack, BILLING_DATABASE_POOL_SIZE=90))
-    async with Pulse(database, "api").beating():
+    async with (
+        open_database(stack_settings(stack, BILLING_DATABASE_POOL_SIZE=90)) as database,
+        Pulse(database, "api").beating(),
+    ):
         await wait_for(_warned(caplog), "the start warns")
-    await database.close()
     assert "connections, but Postgres allows 197: raise max_connections" in caplog.text
 
 

@@ -26,10 +26,7 @@ async def test_postgres_ends_a_transaction_that_says_nothing(
 ) -> None:
     assert module.IDLE_TRANSACTION_MS == 60_000
     monkeypatch.setattr(module, "IDLE_TRANSACTION_MS", 300)
-    database = open_database(stack_settings(stack))
-    try:
+    async with open_database(stack_settings(stack)) as database:
         with pytest.raises(DBAPIError):
             await silent(database, 1)
         assert await silent(database, 0) == 1, "the next one is served"
-    finally:
-        await database.close()

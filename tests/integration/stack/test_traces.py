@@ -33,12 +33,12 @@ async def traced(stack: StackInfo, control: StackControl) -> AsyncIterator[tuple
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(settings, stop))
         try:
-            database, tracing = open_database(settings), open_tracing(settings, "api")
-            app = create_app(settings, database, await connect(settings, tracing))
-            transport = httpx2.ASGITransport(app=app)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-                yield Api(app, client, stack), collector
-            await database.close()
+            async with open_database(settings) as database:
+                temporal = await connect(settings, open_tracing(settings, "api"))
+                app = create_app(settings, database, temporal)
+                transport = httpx2.ASGITransport(app=app)
+                async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+                    yield Api(app, client, stack), collector
         finally:
             stop.set()
             await working

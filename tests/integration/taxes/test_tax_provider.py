@@ -32,11 +32,11 @@ WASHINGTON = [
 async def asking(actors: Actors) -> AsyncIterator[Actors]:
     """Everybody, at an API that asks Stripe Tax."""
     settings = stack_settings(actors.stack, BILLING_TAX_PROVIDER="stripe")
-    database = open_database(settings)
-    transport = httpx2.ASGITransport(app=create_app(settings, database, await connect(settings)))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        yield replace(actors, client=client)
-    await database.close()
+    async with open_database(settings) as database:
+        app = create_app(settings, database, await connect(settings))
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            yield replace(actors, client=client)
 
 
 async def rates(customer: Customer) -> dict[str, str]:

@@ -168,7 +168,6 @@ def settings(site: Site) -> Settings:
 
 
 async def books_agree(site: Site) -> None:
-    database = open_database(settings(site))
-    report = await integrity.examine(database)
-    await database.close()
+    async with open_database(settings(site)) as database:
+        report = await integrity.examine(database)
     assert report.ok, report.wrong

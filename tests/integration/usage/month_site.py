@@ -133,27 +133,26 @@ async def opened(stack: StackInfo, env: dict[str, str]) -> AsyncIterator[Site]:
     """The site on the database of `env`, with uses of then and of now."""
     changed = {name: value for name, value in env.items() if name.startswith("DATABASE_")}
     settings = stack_settings(stack, **{name.lower(): value for name, value in changed.items()})
-    database = open_database(settings)
-    app = create_app(settings, database, await connect(settings))
-    name = env["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
-    superuser = dsn(url_of(stack.superuser_url, name))
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=app), base_url="http://api"
-    ) as client:
-        api = Api(app, client, stack)
-        with psycopg.connect(superuser, autocommit=True) as owner:
-            owner.execute("SET ROLE billing_owner")
-            owner.execute(MAKE)
-            owner.execute("RESET ROLE")
-            shop = Shop(api, await api.new_account())
-            await shop.opened_before(timedelta(days=900))
-            await shop.grant("1000")
-            uses = await use_then(shop)
-            owner.execute(PAST)
-            for n in range(3):
-                await shop.record(event_id=f"now-{n}", user_id="ann")
-            yield Site(api, env, settings, shop, uses, owner)
-    await database.close()
+    async with open_database(settings) as database:
+        app = create_app(settings, database, await connect(settings))
+        name = env["DATABASE_URL"].rpartition("/")[2].partition("?")[0]
+        superuser = dsn(url_of(stack.superuser_url, name))
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app), base_url="http://api"
+        ) as client:
+            api = Api(app, client, stack)
+            with psycopg.connect(superuser, autocommit=True) as owner:
+                owner.execute("SET ROLE billing_owner")
+                owner.execute(MAKE)
+                owner.execute("RESET ROLE")
+                shop = Shop(api, await api.new_account())
+                await shop.opened_before(timedelta(days=900))
+                await shop.grant("1000")
+                uses = await use_then(shop)
+                owner.execute(PAST)
+                for n in range(3):
+                    await shop.record(event_id=f"now-{n}", user_id="ann")
+                yield Site(api, env, settings, shop, uses, owner)
 
 
 async def use_then(shop: Shop) -> list[dict[str, Any]]:

@@ -236,21 +236,20 @@ async def input_ended() -> None:
 async def main(asked: dict[str, Any]) -> None:
     """Work, say so, go on until the input ends, and print what was told."""
     known = {"database_url": asked["app_url"], "database_operator_url": asked["operator_url"]}
-    database = open_database(
+    async with open_database(
         Settings.model_validate({**known, "BILLING_DATABASE_POOL_SIZE": 2 * LANES})
-    )
-    batcher = UsageBatcher(database)
-    lanes = [
-        Member(database, batcher, asked, asked["seed"] * LANES + lane) for lane in range(LANES)
-    ]
-    ended = asyncio.create_task(input_ended())
-    await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
-    await lanes[0].claim_too_much()
-    print("warm", flush=True)  # noqa: T201
-    while not ended.done():  # without haste: others close a month meanwhile
-        await asyncio.gather(*(lane.work(1) for lane in lanes), asyncio.sleep(PAUSE_SECONDS))
-    await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
-    await database.close()
+    ) as database:
+        batcher = UsageBatcher(database)
+        lanes = [
+            Member(database, batcher, asked, asked["seed"] * LANES + lane) for lane in range(LANES)
+        ]
+        ended = asyncio.create_task(input_ended())
+        await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
+        await lanes[0].claim_too_much()
+        print("warm", flush=True)  # noqa: T201
+        while not ended.done():  # without haste: others close a month meanwhile
+            await asyncio.gather(*(lane.work(1) for lane in lanes), asyncio.sleep(PAUSE_SECONDS))
+        await asyncio.gather(*(lane.work(asked["rounds"]) for lane in lanes))
     told = {
         "verdicts": sum((lane.verdicts for lane in lanes), Counter()),
         "recorded": sum((lane.recorded for lane in lanes), Counter()),

@@ -207,23 +207,22 @@ async def test_two_processes_record_an_event_that_both_are_sent_once(new_shop: N
     dice = random.Random(3)
     shops = [await new_shop("1000") for _ in range(8)]
     database = shops[0].api.database
-    twin = open_database(shops[0].api.app.state.services.settings)
-    uses = [Use(dice.choice(shops).id, KIND, "1000", f"evt-{uuid4()}") for _ in range(200)]
+    async with open_database(shops[0].api.app.state.services.settings) as twin:
+        uses = [Use(dice.choice(shops).id, KIND, "1000", f"evt-{uuid4()}") for _ in range(200)]
 
-    async def sent(recorder: UsageBatcher) -> list[str]:
-        mine = dice.sample(uses, len(uses))
-        singles, rest = mine[:80], mine[80:]
-        many, one = await asyncio.gather(
-            recorder.many(rest), asyncio.gather(*(recorder.one(use) for use in singles))
-        )
-        told = [many[place].verdict if place in many else "recorded" for place in range(120)]
-        return [*told, *(answer.verdict for answer in one)]
+        async def sent(recorder: UsageBatcher) -> list[str]:
+            mine = dice.sample(uses, len(uses))
+            singles, rest = mine[:80], mine[80:]
+            many, one = await asyncio.gather(
+                recorder.many(rest), asyncio.gather(*(recorder.one(use) for use in singles))
+            )
+            told = [many[place].verdict if place in many else "recorded" for place in range(120)]
+            return [*told, *(answer.verdict for answer in one)]
 
-    before = await deadlocks(shops[0])
-    told = Counter[str]()
-    for answers in await asyncio.gather(*(sent(UsageBatcher(one)) for one in (database, twin))):
-        told.update(answers)
-    await twin.close()
+        before = await deadlocks(shops[0])
+        told = Counter[str]()
+        for answers in await asyncio.gather(*(sent(UsageBatcher(one)) for one in (database, twin))):
+            told.update(answers)
     assert told == {"recorded": 200, "duplicate": 200}
     assert await deadlocks(shops[0]) == before
     found = [await shop.rows("SELECT count(*) FROM billing_records WHERE account_id = :id")

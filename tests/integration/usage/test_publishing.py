@@ -21,8 +21,7 @@ async def told(shop: Shop) -> list[Any]:
 async def test_each_use_is_an_event_where_that_is_wished_for(new_shop: NewShop) -> None:
     shop, other = await new_shop("10"), await new_shop("10")
     settings = stack_settings(shop.api.stack).model_copy(update={"publish_usage": True})
-    database = open_database(settings)
-    try:
+    async with open_database(settings) as database:
         batcher = UsageBatcher(database)
         done = await batcher.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))
         uses = [Use(shop.id, TOKENS, "1"), Use(other.id, TOKENS, "2"), Use(shop.id, TOKENS, "3")]
@@ -30,8 +29,6 @@ async def test_each_use_is_an_event_where_that_is_wished_for(new_shop: NewShop) 
         assert (await batcher.one(Use(shop.id, TOKENS, "1000", "first", user_id="ann"))).id == (
             done.id
         )
-    finally:
-        await database.close()
     assert [data["usage_amount"] for (data,) in await told(shop)] == ["1000.00", "1.00", "3.00"]
     first = (await told(shop))[0][0]
     assert (first["event_id"], first["user_id"], first["total_amount"], first["meter"]) == (

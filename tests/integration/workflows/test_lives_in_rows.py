@@ -302,9 +302,8 @@ async def database(stack: StackInfo) -> AsyncIterator[Database]:
     with scratch_database(stack) as env:
         urls = {"database_url": env["DATABASE_URL"]}
         urls["database_operator_url"] = env["DATABASE_OPERATOR_URL"]
-        opened = open_database(Settings.model_validate(urls))
-        yield opened
-        await opened.close()
+        async with open_database(Settings.model_validate(urls)) as opened:
+            yield opened
 
 
 @pytest.mark.parametrize("seed", range(1, LIVES + 1))

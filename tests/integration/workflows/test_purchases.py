@@ -197,15 +197,15 @@ async def test_other_currencies_are_charged_in_their_own_units(
 
 async def test_a_purchase_is_pending_no_longer_than_its_page_is_open(actors: Actors) -> None:
     settings = stack_settings(actors.stack, BILLING_PURCHASE_EXPIRY_HOURS=72)
-    database = open_database(settings)
-    transport = httpx2.ASGITransport(app=create_app(settings, database, await connect(settings)))
     lasts = {}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-        customer = await replace(actors, client=client).customer()
-        for flow in ("card", "checkout", "paypal"):
-            begun = await customer.buy("small", flow)
-            lasts[flow] = instant(begun["expires_at"]) - instant(begun["created_at"])
-    await database.close()
+    async with open_database(settings) as database:
+        app = create_app(settings, database, await connect(settings))
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            customer = await replace(actors, client=client).customer()
+            for flow in ("card", "checkout", "paypal"):
+                begun = await customer.buy("small", flow)
+                lasts[flow] = instant(begun["expires_at"]) - instant(begun["created_at"])
     assert {flow: time / timedelta(hours=1) for flow, time in lasts.items()} == {
         "card": 72, "checkout": 24, "paypal": 3,
     }  # fmt: skip

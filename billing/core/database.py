@@ -263,9 +263,7 @@ async def _transaction(
         known.pop(PLANNED, None)
         known.pop(_BEFORE_COMMIT, None)
         known.pop(_WITH_COMMIT, None)
-        if driver.closed:
-            await connection.invalidate()
-        await asyncio.shield(connection.close())  # rolls back what was not committed
+        await _hand_back(connection, driver)
 
 
 async def _commit(driver: psycopg.AsyncConnection[Any]) -> None:
@@ -320,16 +318,22 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.close()
         await engine.dispose()  # the others are just as old
         connection = await engine.connect()
+    driver = driver_of(connection)
     try:
         yield connection
     except Exception as error:
         if takes_no_writes(error):
-            await driver_of(connection).close()
+            await driver.close()
         raise
     finally:
-        if driver_of(connection).closed:
-            await connection.invalidate()
-        await asyncio.shield(connection.close())
+        await _hand_back(connection, driver)
+
+
+async def _hand_back(connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
+    """Roll back what was not committed; a dead connection leaves the pool."""
+    if driver.closed:
+        await connection.invalidate()
+    await asyncio.shield(connection.close())
 
 
 def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:

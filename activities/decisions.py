@@ -1,7 +1,7 @@
 """Activities of matters whose steps are decisions: decide, call the provider, decide again."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,17 +23,23 @@ from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Done, Engine, Read
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
+PAYING: Final = ("charge", "open", "check", "settle", "retire", "end_approval")
+"""The steps of every kind of matter that collects an invoice."""
+
 S = TypeVar("S", bound=State)
 
 
 class DecidingActivities(Generic[S]):
     """The activities of one kind of matter: every step runs the same code under its own name."""
 
-    kind: ClassVar[MatterKind]
-    steps: ClassVar[tuple[str, ...]]
-    engine: Engine[S, Any]
-
-    def __init__(self, dependencies: Dependencies) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        kind: MatterKind,
+        engine: Engine[S, Any],
+        steps: Sequence[str],
+    ) -> None:
+        self.kind, self.engine, self.steps = kind, engine, steps
         self.database = dependencies.database
         self.billing_enabled = dependencies.settings.billing_enabled
         self.has_live_stripe = dependencies.settings.has_live_stripe

@@ -1,24 +1,27 @@
 """The steps of a subscription: its periods and trial, and the invoices it collects."""
 
-from activities.decisions import DecidingActivities
-from activities.dependencies import now_of
+from typing import Final
+
+from activities.decisions import PAYING, DecidingActivities
+from activities.dependencies import Dependencies, now_of
 from billing.matters.agenda import head
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.subscriptions.reading import ENGINE
 from billing.money.subscriptions.rules import CHARGED_AT_ONCE, SubscriptionState, agenda
 from workflows.contracts import StepRequest
 
+STEPS: Final = (
+    *PAYING, "give_up", "renew", "end_trial", "cycle", "bill_early", "pause", "end",
+    "end_unpaid", "end_change", "abandon", "tell_expiring", "tell_trial_ending", "tell_renewal",
+    "close_commitment",
+)  # fmt: skip
+
 
 class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     """The activities of a subscription: its periods, trial and invoices."""
 
-    kind = SUBSCRIPTION
-    steps = (
-        "charge", "open", "check", "settle", "retire", "end_approval", "give_up", "renew",
-        "end_trial", "cycle", "bill_early", "pause", "end", "end_unpaid", "end_change", "abandon",
-        "tell_expiring", "tell_trial_ending", "tell_renewal", "close_commitment",
-    )  # fmt: skip
-    engine = ENGINE
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies, SUBSCRIPTION, ENGINE, STEPS)
 
     async def after(self, request: StepRequest, state: SubscriptionState) -> SubscriptionState:
         """Continue a renewal with its charge, which saves a third of its Temporal events.

@@ -13,7 +13,6 @@ from activities.tries import SAME_KEY_TRIES, doubting_a_key, tries, with_new_key
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
-from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.card_rules import BARRED
@@ -170,14 +169,6 @@ class Charger:
         key = f"{payment.intent_key}/cancel-{fresh}"
         outcome = await self._provider.cancel_intent(payment.stripe_payment_intent_id, key)
         return await self._with_lost_decline(payment, _demand_decided(outcome))
-
-    async def saved_card(self, intent_id: str) -> CardDetails | None:
-        """Return the card an intent was paid with, if the payer allowed us to save it."""
-        return await self._provider.intent_card(intent_id)
-
-    async def keep_next_card(self, intent_id: str) -> None:
-        """Have the provider save the card that pays an intent next. Errors: Unavailable."""
-        await self._provider.keep_next_card(intent_id)
 
     async def _find_or_create(
         self, payment: Payment, request: IntentRequest, since: datetime

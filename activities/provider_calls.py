@@ -40,6 +40,7 @@ class ProviderCalls:
     """The calls of decisions; a failure that proves nothing fails the activity, which retries."""
 
     def __init__(self, dependencies: Dependencies) -> None:
+        self._provider = dependencies.provider
         self._charger = Charger(dependencies)
         self._orders = Orders(dependencies)
         self._refunder = Refunder(dependencies)
@@ -123,7 +124,7 @@ class ProviderCalls:
             return
         waits = outcome.kind == "declined" and not outcome.is_over
         if waits and not outcome.keeps_card and outcome.intent_id is not None:
-            await self._charger.keep_next_card(outcome.intent_id)
+            await self._provider.keep_next_card(outcome.intent_id)
 
     async def _call_back(self, call: Call) -> Outcome:
         if call.tried is None:
@@ -139,7 +140,7 @@ class ProviderCalls:
         paid = outcome is not None and outcome.kind == "succeeded"
         if not paid or payment.flow != "card" or intent_id is None:
             return None
-        return await self._charger.saved_card(intent_id)
+        return await self._provider.intent_card(intent_id)
 
 
 def _why(refused: ProviderFailure) -> Decline:

@@ -23,6 +23,7 @@ from api.workflow_calls import notify
 from billing.core import clock, ids
 from billing.core.money import MINOR_LIMIT
 from billing.ledger.credits import low_balance
+from billing.ledger.credits import store as balances
 from billing.matters.schemas import of_account
 from billing.money.invoices import account_currency
 from billing.money.top_ups import service, store
@@ -158,7 +159,7 @@ async def _read(call: AccountCall) -> AutoTopUpAnswer:
 async def read_low_balance(call: MemberCall) -> LowBalanceAnswer:
     """The balance below which to notify; null: only when nothing is left."""
     async with call.transaction() as connection:
-        return LowBalanceAnswer(threshold=await low_balance.get(connection, call.account.id))
+        return LowBalanceAnswer(threshold=await balances.low_balance(connection, call.account.id))
 
 
 @router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))

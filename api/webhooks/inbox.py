@@ -50,7 +50,7 @@ class Notifier:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def notify(self, client: Client, matter: Matter, event_id: str) -> None:
-        """Queue the notification of an event."""
+        """Queue the notification of an event; a background task that is not async gets a thread."""
         self.queue(client, matter, event_id)
 
     def queue(self, client: Client, matter: Matter, event_id: str | None = None) -> None:

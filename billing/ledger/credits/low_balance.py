@@ -12,11 +12,6 @@ from billing.ledger.credits import service, store
 from billing.platform.audit import service as audit
 
 
-async def get(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
-    """Return the balance below which to notify the account; None: only when nothing is left."""
-    return await store.low_balance(connection, account_id)
-
-
 async def put(
     connection: AsyncConnection, account_id: UUID, threshold: Decimal | None, at: datetime
 ) -> Decimal | None:

@@ -336,7 +336,7 @@ async def is_granted(connection: AsyncConnection, account_id: UUID, grant_key: s
 
 
 async def low_balance(connection: AsyncConnection, account_id: UUID) -> Decimal | None:
-    """Return the balance below which the account is notified."""
+    """Return the balance below which to notify the account; None: only when nothing is left."""
     kept: Decimal | None = await connection.scalar(
         select(credit_balances.c.low_below).where(credit_balances.c.account_id == account_id)
     )

@@ -108,14 +108,6 @@ async def follow(
     return status
 
 
-async def owe(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Schedule the return of tax that an invoice drafted before the proof charged after it.
-
-    Callers hold the account's lock, and wake its matter.
-    """
-    await store.owe(connection, account_id, at)
-
-
 async def credited(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Note that tax charged before the proof is given back. Callers hold the account's lock."""
     await store.put(connection, account_id, vat_credit_at=None, updated_at=at)

@@ -132,7 +132,9 @@ async def forget_quote(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def owe(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
-    """Schedule the return of tax, without waiting for the statement's result."""
+    """Schedule the return of tax that an invoice drafted before the proof charged after it, without
+    waiting for the statement's result. Callers hold the account's lock, and wake its matter.
+    """
     await _OWE.send(connection, account_id=account_id, at=at)
 
 

@@ -5,13 +5,11 @@ A changed price is valid from now on; earlier uses keep the price of their time.
 
 from datetime import datetime
 from typing import Annotated, Literal
-from uuid import UUID
 
 from fastapi import Path
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, as_page, paginate
 from api.answers.problems import responses
@@ -27,7 +25,6 @@ from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPr
 from billing.catalog.products.spec import PRODUCT_KEY, MeterSpec, ProductSpec, SoldIn
 from billing.catalog.products.tables import price_overrides
 from billing.catalog.rating.schemas import CREDIT, PriceTerms, StatedTerms
-from billing.core import clock
 from billing.ledger.credits import service as credits
 from billing.platform.audit import service as audit
 
@@ -128,7 +125,7 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
     """Agree a price with an account, or end the agreement (204) [B10]."""
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
-        at = await _now(connection, account.id)
+        at = await credits.now_locked(connection, account.id)
         found = await store.put_override(
             connection, account.id, body.product, body.currency, body.terms, at
         )
@@ -141,12 +138,6 @@ async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer |
             **body.model_dump(mode="json", include={"currency", "terms"}),
         )
     return AgreedAnswer.of(found) if found else Response(status_code=204)
-
-
-async def _now(connection: AsyncConnection, account_id: UUID) -> datetime:
-    """The account's now, under its lock: no use and no other price is written meanwhile."""
-    await credits.lock(connection, account_id)
-    return await clock.now(connection, account_id)
 
 
 def _show(row: RowMapping) -> AgreedAnswer:

@@ -58,6 +58,15 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
     return balance
 
 
+async def now_locked(connection: AsyncConnection, account_id: UUID) -> datetime:
+    """Take the account's lock, then return its now: no use and no price is written meanwhile.
+
+    Errors: NOT_FOUND.
+    """
+    await lock(connection, account_id)
+    return await clock.now(connection, account_id)
+
+
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
     """Fix the account's currency: for good by the first payment, or money on an invoice or the
     balance; by a subscription while it is open (docs/rules.md#money).

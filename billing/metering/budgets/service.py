@@ -20,8 +20,7 @@ async def put(connection: AsyncConnection, account_id: UUID, wanted: NewBudget) 
 
     Updates the one of the same measure, meter, window and `then`. Errors: BUDGET_LIMIT.
     """
-    await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
+    at = await credits.now_locked(connection, account_id)
     period = await usage_store.current_period(connection, account_id, at)
     budget_id = await store.put(connection, account_id, wanted, at)
     if await store.count(connection, account_id) > rules.MAX_BUDGETS:

@@ -69,8 +69,7 @@ async def end(connection: AsyncConnection, account_id: UUID, meter: str) -> Limi
 
     Errors: LIMIT_NOT_FOUND.
     """
-    await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
+    at = await credits.now_locked(connection, account_id)
     known = await store.ahead(connection, account_id, meter, at)
     if not known:
         raise NotFound("LIMIT_NOT_FOUND")

@@ -52,8 +52,7 @@ async def withdraw(connection: AsyncConnection, account_id: UUID, product: str) 
     """End the product service's prices for this account; True if an agreed price remains."""
     if not await store.open_overrides(connection, account_id, product):
         return False  # without the lock: invented products would hold up the account's own work
-    await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
+    at = await credits.now_locked(connection, account_id)
     await store.end_provided(connection, account_id, product, at)
     return bool(await store.open_overrides(connection, account_id, product))
 

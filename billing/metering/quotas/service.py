@@ -215,8 +215,7 @@ async def claim(
 
 async def expire(connection: AsyncConnection, account_id: UUID) -> None:
     """Release the expired claims of an account that has used nothing since to release them."""
-    await credits.lock(connection, account_id)
-    await store.expire(connection, account_id, await clock.now(connection, account_id))
+    await store.expire(connection, account_id, await credits.now_locked(connection, account_id))
 
 
 async def put(connection: AsyncConnection, account_id: UUID, wanted: NewQuota) -> Quota:

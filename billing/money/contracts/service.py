@@ -109,8 +109,7 @@ async def end(connection: AsyncConnection, account_id: UUID) -> tuple[Contract, 
 
     Returns the ended contract, and the matter to notify. Errors: CONTRACT_NOT_FOUND, CONTRACT_SOLD.
     """
-    await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
+    at = await credits.now_locked(connection, account_id)
     known = await store.ahead(connection, account_id, at)
     ended = _first(known)
     await store.stop(connection, account_id, at, now=at)

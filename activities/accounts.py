@@ -1,7 +1,9 @@
 """The steps of an account itself: expire credits, save cards, detach removed cards."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -42,6 +44,8 @@ from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
+T = TypeVar("T")
+Ask = Callable[[Customer], Awaitable[T]]
 _logger = logging.getLogger("activities.accounts")
 
 
@@ -266,12 +270,7 @@ class AccountActivities(AccountBase):
         return await self.once(request, record)
 
     async def _open(self, setup: Setup) -> SetupOutcome | None:
-        """Create the setup intent once, by its key.
-
-        Return None if the provider refuses or must not be called.
-        """
-        if await self._keeps_away(setup.account_id):
-            return None
+        """Create the setup intent once, by its key."""
 
         async def make(customer: Customer) -> SetupOutcome:
             with doubting_a_key():
@@ -282,16 +281,10 @@ class AccountActivities(AccountBase):
                     ),
                 )
 
-        try:
-            return await self.customers.served(setup.account_id, make)
-        except ProviderFailure as refusal:
-            _logger.warning("setup intent refused: %s", refusal.detail)
-            return None
+        return await self._from_stripe(setup.account_id, make, "setup intent")
 
     async def _open_portal(self, wanted: PortalSession) -> str | None:
-        """Return the portal's URL; None if the provider refuses or must not be called."""
-        if await self._keeps_away(wanted.account_id):
-            return None
+        """Return the portal's URL."""
 
         async def make(customer: Customer) -> str:
             return await with_new_keys(
@@ -299,15 +292,11 @@ class AccountActivities(AccountBase):
                 lambda key: self.provider.open_portal(customer.id, key, wanted.return_url),
             )
 
-        try:
-            return await self.customers.served(wanted.account_id, make)
-        except ProviderFailure as refusal:
-            _logger.warning("portal refused: %s", refusal.detail)
-            return None
+        return await self._from_stripe(wanted.account_id, make, "portal")
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:
         """Return the setup intent's state; None if the provider does not know it."""
-        if setup.stripe_setup_intent_id is None or await self._keeps_away(setup.account_id):
+        if setup.stripe_setup_intent_id is None or await self._is_apart_now(setup.account_id):
             return None
         try:
             return await self.provider.retrieve_setup_intent(setup.stripe_setup_intent_id)
@@ -315,22 +304,30 @@ class AccountActivities(AccountBase):
             _logger.warning("setup intent is gone: %s", refusal.detail)
             return None
 
-    async def _keeps_away(self, account_id: UUID) -> bool:
-        async with self.database.tenant(account_id) as connection:
-            return await self.is_apart(connection, account_id)
-
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
         """Read a card at the provider; None if the customer has no such card."""
-        if await self._keeps_away(account_id):
-            return None
 
         async def read(customer: Customer) -> CardDetails:
             return await self.provider.retrieve_method(customer.id, reference)
 
-        try:
-            return await self.customers.served(account_id, read, renewable=False)
-        except ProviderFailure:
+        return await self._from_stripe(account_id, read, renewable=False)
+
+    async def _from_stripe(
+        self, account_id: UUID, ask: Ask[T], what: str | None = None, *, renewable: bool = True
+    ) -> T | None:
+        """Ask the provider for the account's customer; None if it refuses or must not be called."""
+        if await self._is_apart_now(account_id):
             return None
+        try:
+            return await self.customers.served(account_id, ask, renewable=renewable)
+        except ProviderFailure as refusal:
+            if what is not None:
+                _logger.warning("%s refused: %s", what, refusal.detail)
+            return None
+
+    async def _is_apart_now(self, account_id: UUID) -> bool:
+        async with self.database.tenant(account_id) as connection:
+            return await self.is_apart(connection, account_id)
 
 
 def _metadata(setup: Setup) -> dict[str, str]:

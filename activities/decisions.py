@@ -70,7 +70,12 @@ class DecidingActivities(Generic[S]):
         while True:
             async with self.database.deciding(request.ref.account_id) as connection:
                 done = await decisions.decide(
-                    connection, self.engine, request.ref, request.step, answer, self._may_charge
+                    connection,
+                    self.engine,
+                    request.ref,
+                    request.step,
+                    answer,
+                    may_call=self._may_charge,
                 )
                 await self._refuse_new_charge(connection, request.ref.account_id, done.call)
             await notifying.start_new(activity.client(), done.born)

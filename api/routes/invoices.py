@@ -159,7 +159,7 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)
-    if attempt is None or attempt.status == "pending":
+    if attempt is None or not attempt.is_decided:
         return False
     refused = refusal(attempt)
     if refused is not None:

@@ -143,7 +143,7 @@ async def _has_asked(connection: AsyncConnection, account_id: UUID, claim: Claim
 
 
 def _is_decided(tried: list[_Try]) -> bool:
-    return all(attempt is not None and attempt.status != "pending" for _, attempt in tried)
+    return all(attempt is not None and attempt.is_decided for _, attempt in tried)
 
 
 def _raise_refusal(tried: list[_Try]) -> None:

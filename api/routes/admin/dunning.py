@@ -254,7 +254,7 @@ async def _command(
 async def _is_decided(call: Call, account_id: UUID, asked: card.TryRequest) -> bool:
     async with call.database.tenant(account_id) as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)
-    return attempt is not None and attempt.status != "pending"
+    return attempt is not None and attempt.is_decided
 
 
 async def _detail(call: Call, case_id: UUID) -> CaseDetail:

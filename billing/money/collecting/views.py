@@ -27,7 +27,7 @@ from billing.money.payments import card_choice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed, is_before_choice
 from billing.money.payments.rules import LINK_LIFETIME
-from billing.money.payments.schemas import UNTRIED, Attempt, Payment
+from billing.money.payments.schemas import UNTRIED, Attempt, Payment, public_id
 from billing.platform.provider_inbox.rules import WaitingEvent
 
 
@@ -54,8 +54,8 @@ def collecting(
         pay_first=invoice.status == "draft",
         closed=not invoice.takes_money,
         given_up=given_up,
-        unsettled=_payment(unsettled),
-        submission=_payment(submission),
+        unsettled=public_id(unsettled),
+        submission=public_id(submission),
         pay_requests=invoice.pay_requests,
         pay_requested_at=invoice.pay_requested_at,
     )
@@ -114,7 +114,7 @@ def _live(owed: Owed, live: Payment | None) -> dict[str, object]:
     last = owed.last_try(live.id)
     awaits_approval = live.status == "pending_approval"
     return {
-        "payment": _payment(live),
+        "payment": public_id(live),
         "flow": live.flow,
         "payment_status": live.status,
         "opened": live.opened,
@@ -182,10 +182,6 @@ def _earlier_choices(owed: Owed, card: Method, method: str) -> int:
     first = card_key(ids.encode(ids.INVOICE, owed.invoice_id), method)
     earlier = {first_key(one.key) for one in owed.attempts if is_before_choice(one, card)}
     return sum(key.partition(CHOSEN)[0] == first for key in earlier)
-
-
-def _payment(payment: Payment | None) -> str | None:
-    return ids.encode(ids.PAYMENT, payment.id) if payment is not None else None
 
 
 def _undecided(attempt: Attempt | None) -> Undecided | None:

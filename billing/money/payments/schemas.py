@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
+from billing.core import ids
 from billing.matters.effects import Row
 
 PaymentStatus = Literal[
@@ -98,6 +99,11 @@ class Payment(Row):
         return self.flow == "manual" and self.status == "pending"
 
 
+def public_id(payment: Payment | None) -> str | None:
+    """Return the payment's id as callers see it."""
+    return ids.encode(ids.PAYMENT, payment.id) if payment is not None else None
+
+
 class Attempt(Row):
     """One confirm of a payment's intent with one card."""
 
@@ -117,3 +123,8 @@ class Attempt(Row):
     started_at: AwareDatetime
     real_started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """True if it is known how the try ended."""
+        return self.status != "pending"

@@ -5,7 +5,7 @@ from billing.core.money import show_decimal, show_money
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import Payment, public_id
 from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import PurchaseState, status_words
 from billing.money.purchases.schemas import Purchase
@@ -28,12 +28,12 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         purchase=ids.encode(ids.PURCHASE, purchase.id),
         flow="manual" if newest is not None and newest.flow == "manual" else purchase.flow,
         payment_status=newest.status if newest is not None else None,
-        payment=_external(newest),
+        payment=public_id(newest),
         payment_at=newest.created_at if newest is not None else None,
-        unsettled=_external(unsettled),
-        submission=_external(owed.submission),
+        unsettled=public_id(unsettled),
+        submission=public_id(owed.submission),
         cancel_asked_at=rows.get(Invoice, purchase.invoice_id).cancel_asked_at,
-        unasked=_external(_unasked(purchase, owed, reported or owed.live)),
+        unasked=public_id(_unasked(purchase, owed, reported or owed.live)),
         opened=newest is not None and newest.opened,
         undecided=purchase.payment_method_id is not None and owed.undecided is not None,
         created_at=purchase.created_at,
@@ -61,7 +61,3 @@ def _unasked(purchase: Purchase, owed: Owed, live: Payment | None) -> Payment | 
 def _what(purchase: Purchase) -> str:
     price = show_money(purchase.amount_minor, purchase.currency)
     return f"{show_decimal(purchase.credits)} credits ({purchase.pack_name}) for {price}"
-
-
-def _external(payment: Payment | None) -> str | None:
-    return ids.encode(ids.PAYMENT, payment.id) if payment is not None else None

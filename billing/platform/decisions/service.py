@@ -94,7 +94,8 @@ async def decide(
     matter: Named,
     step: Step,
     answer: Any = None,
-    may_call: Callable[[F], bool] = lambda _: True,
+    *,
+    may_call: Callable[[F], bool],
 ) -> Done[S]:
     """Do a step once, if it is the due head; with `answer`, continue one that was begun.
 

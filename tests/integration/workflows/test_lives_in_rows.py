@@ -236,7 +236,12 @@ class Stored:
                 matter = await matters.find(connection, SUBSCRIPTION.workflow_id(self.subject))
                 assert matter is not None
                 done = await decisions.decide(
-                    connection, self.engine, matter, step, answer, lambda _: following is not None
+                    connection,
+                    self.engine,
+                    matter,
+                    step,
+                    answer,
+                    may_call=lambda _: following is not None,
                 )
             if done.begun is not None:
                 self.begun = done

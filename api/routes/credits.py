@@ -1,7 +1,6 @@
 """Credits, read only: the balance, the ledger, the lots [F1, F2]."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from api.routes.base import new_router
 from api.user_scope import only_user, others_spends
 from billing.core import clock, ids
 from billing.core.errors import NotFound
+from billing.core.money import ZERO
 from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
 from billing.insight.explanations.schemas import Because, PaidUse, Share
@@ -43,14 +43,14 @@ class ExpiringAnswer(Answer):
 class BalanceAnswer(Answer):
     """The account's credits. `credits` includes held ones; `available` does not."""
 
-    credits: Credits = Field(Decimal(0), validation_alias="balance")
-    plan_monthly_credits: Credits = Decimal(0)
-    credits_used_this_month: Credits = Field(Decimal(0), validation_alias="used_this_month")
-    held: Credits = Decimal(0)
-    available: Credits = Decimal(0)
-    paid: Credits = Decimal(0)
-    debt: Credits = Decimal(0)
-    overdraft: Credits = Decimal(0)
+    credits: Credits = Field(ZERO, validation_alias="balance")
+    plan_monthly_credits: Credits = ZERO
+    credits_used_this_month: Credits = Field(ZERO, validation_alias="used_this_month")
+    held: Credits = ZERO
+    available: Credits = ZERO
+    paid: Credits = ZERO
+    debt: Credits = ZERO
+    overdraft: Credits = ZERO
     expiring_soon: ExpiringAnswer | None = None
     currency: str | None = None
     as_of: datetime
@@ -128,7 +128,7 @@ class LotShare(_LotPart):
         """The share with the facts of its lot."""
         return cls.of(
             share.lot,
-            amount=share.lot.amount or Decimal(0),
+            amount=share.lot.amount or ZERO,
             value_cents=share.lot.value_minor,
             because=share.because,
             words=share.words,

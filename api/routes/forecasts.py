@@ -9,6 +9,7 @@ from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
 from api.dependencies import Fresh, MemberRead
 from api.routes.base import new_router
+from billing.core.money import ZERO
 from billing.insight.forecasts import rules, service
 from billing.insight.forecasts.schemas import Forecast, Outlook
 
@@ -102,10 +103,10 @@ async def read_usage_forecast(call: MemberRead, fresh: Fresh = False) -> Outlook
 
 
 def _meter(forecast: Forecast, allowance: tuple[Decimal, Decimal] | None) -> MeterForecast:
-    included, used_before = allowance or (None, Decimal(0))
+    included, used_before = allowance or (None, ZERO)
     over = None
     if included is not None and forecast.is_known:
-        over = max(Decimal(0), forecast.expected - (included - used_before))
+        over = max(ZERO, forecast.expected - (included - used_before))
     return MeterForecast.of_forecast(
         forecast, included=included, used_before=used_before, expected_overage=over
     )

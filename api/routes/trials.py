@@ -16,6 +16,7 @@ from api.idempotency import Claim, OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, notify
 from billing.core import clock, ids
+from billing.core.money import ZERO
 from billing.matters.kinds import TRIAL
 from billing.matters.schemas import Matter
 from billing.money.trials import service, store
@@ -33,9 +34,9 @@ class TrialAnswer(Answer):
     started_at: datetime | None = None
     expires_at: datetime | None = None
     days_remaining: int = 0
-    credits: Credits = Decimal(0)
-    credits_granted: Credits = Field(Decimal(0), validation_alias="credits")
-    credits_remaining: Credits = Decimal(0)
+    credits: Credits = ZERO
+    credits_granted: Credits = Field(ZERO, validation_alias="credits")
+    credits_remaining: Credits = ZERO
 
     @classmethod
     def of_trial(cls, trial: Trial, remaining: Decimal, now: datetime) -> Self:

@@ -127,7 +127,7 @@ MUTANTS: Final = (
         "an add-on gives all its units for a part of its price",
         "billing/money/subscriptions/commands/add_ons.py",
         "        units=_units(move, part) - _units(move, cycle),\n",
-        "        units=Decimal(0),\n",
+        "        units=ZERO,\n",
         (f"{LIVES}/test_subscription_lives.py",),
     ),
     Mutant(

@@ -5,7 +5,6 @@ JSON as strings.
 """
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Annotated, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from pydantic import (
 from billing.catalog.products.schemas import Name
 from billing.catalog.rating.schemas import Amount, OverageTerms, Then
 from billing.core.frozen import Strict
-from billing.core.money import MINOR_LIMIT
+from billing.core.money import MINOR_LIMIT, ZERO
 from billing.core.periods import MONTH, Interval
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -117,7 +116,7 @@ class Rollover(Strict):
 
     policy: Literal["none", "cap"] = "none"
     """`none`: they expire with the cycle. `cap`: up to `credits` roll over into the next one."""
-    credits: Amount = Decimal(0)
+    credits: Amount = ZERO
     """The maximum that rolls over with `cap`, including credits that rolled over earlier."""
 
 

@@ -3,7 +3,6 @@
 Each section is a mapping by key; unknown fields and floats are refused.
 """
 
-from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -36,7 +35,7 @@ from billing.catalog.rating.schemas import Amount
 from billing.catalog.taxes.schemas import STANDARD
 from billing.catalog.taxes.spec import TaxesSpec
 from billing.core.currencies import known
-from billing.core.money import MINOR_LIMIT
+from billing.core.money import MINOR_LIMIT, ZERO
 from billing.core.periods import Interval
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
@@ -98,7 +97,7 @@ class PlanSpec(_Spec):
     """The allowed numbers of seats; null: not sold by seat."""
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     """Days of its free trial; 0: none."""
-    monthly_credits: Granted = Decimal(0)
+    monthly_credits: Granted = ZERO
     """Credits granted in each allowance cycle."""
     allowance: Every = "month"
     """The length of an allowance cycle; the interval of each price is a whole number of them."""

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from billing.core.frozen import Strict
-from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, show_decimal
+from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, ZERO, show_decimal
 
 CREDIT: Final = "CREDIT"
 """The currency of prices in credits, beside ISO 4217 codes."""
@@ -66,9 +66,9 @@ class Tier(Strict):
 
     up_to: Amount | None = None
     """The last unit of the tier; omitted in the last tier only."""
-    unit_price: Amount = Decimal(0)
+    unit_price: Amount = ZERO
     """The price of one unit."""
-    flat_price: Amount = Decimal(0)
+    flat_price: Amount = ZERO
     """Charged once, with the tier's first unit."""
 
 
@@ -77,9 +77,9 @@ class Percentage(Strict):
 
     percent: Annotated[Amount, Field(decimal_places=10)]
     """Percentage of the value beyond the free units."""
-    fixed_price: Amount = Decimal(0)
+    fixed_price: Amount = ZERO
     """Fixed fee per use, added to the percentage."""
-    minimum: Amount = Decimal(0)
+    minimum: Amount = ZERO
     """Minimum price of one use, including the fixed fee."""
     maximum: Amount | None = None
     """Maximum price of one use; null: no maximum."""
@@ -104,11 +104,11 @@ class PriceTerms(Strict):
 
     model: Model = "per_unit"
     """The pricing model."""
-    unit_price: Amount = Decimal(0)
+    unit_price: Amount = ZERO
     """Price of a unit, of a package or (flat) of all units, in whole currency units."""
     package_size: Annotated[Amount, Field(gt=0)] = Decimal(1)
     """Units in a package."""
-    free_units: Amount = Decimal(0)
+    free_units: Amount = ZERO
     """Number of free units per allowance cycle."""
     tiers: tuple[Tier, ...] = ()
     """Ascending tiers, for the models graduated and volume; the last one is open-ended."""
@@ -189,7 +189,7 @@ class IncludedUnits(Strict):
     """The included units of a meter in the current cycle, and how many of them are used [H6]."""
 
     included: Amount
-    used: Amount = Decimal(0)
+    used: Amount = ZERO
 
 
 class Part(NamedTuple):

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 
 
 class AccountPart(Frozen):
@@ -50,9 +51,9 @@ class SubscriptionPart(Frozen):
 class CreditsPart(Frozen):
     """The balance without credits that have expired by now."""
 
-    balance: Decimal = Decimal(0)
-    held: Decimal = Decimal(0)
-    debt: Decimal = Decimal(0)
+    balance: Decimal = ZERO
+    held: Decimal = ZERO
+    debt: Decimal = ZERO
     currency: str | None = None
 
     @property

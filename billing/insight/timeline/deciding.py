@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from billing.core import ids
+from billing.core.money import ZERO
 from billing.insight.timeline.assumptions import assume
 from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.projection import Projection
@@ -91,7 +92,7 @@ class DecidingProjection(Projection, Generic[S, F]):
 
     def _take_in(self, effects: tuple[Effect, ...]) -> Decimal | None:
         """Apply a step's effects on the account; return the credits that it grants."""
-        gained = Decimal(0)
+        gained = ZERO
         for effect in effects:
             match effect:
                 case Do("grant", lot):

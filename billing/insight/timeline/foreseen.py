@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.core import keys
+from billing.core.money import ZERO
 from billing.insight.timeline.schemas import Expiring
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Change, Effect, Rows
@@ -59,7 +60,7 @@ class ForeseenCredits:
         ]
         others = [one for one in self._parts if one not in mine]
         live = list[Expiring]()
-        cap = max((one.cap for one in mine), default=Decimal(0))
+        cap = max((one.cap for one in mine), default=ZERO)
         for one in reversed(mine):
             moved = {"kept_from": end if cycle["until"] else None, "expires_at": until}
             if room is not None:
@@ -88,7 +89,7 @@ class ForeseenCredits:
         """End one lot; return its credits, or 0."""
         found = [part for part in self._parts if part.grant_key == grant_key]
         self._parts = [part for part in self._parts if part.grant_key != grant_key]
-        return sum((part.credits for part in found), Decimal(0))
+        return sum((part.credits for part in found), ZERO)
 
 
 def _follows(lot: Expiring, before: datetime, start: datetime | None) -> bool:

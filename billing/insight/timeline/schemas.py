@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 from billing.matters.effects import Facts, Rows
 from billing.money.account_agenda.rules import AccountState
 from billing.money.collecting.collection import CollectionFacts
@@ -135,7 +136,7 @@ class Expiring(Frozen):
     """None: a hold."""
     kept_from: AwareDatetime | None = None
     """The end of the cycle that the credits outlive; None: they do not roll over."""
-    cap: Decimal = Decimal(0)
+    cap: Decimal = ZERO
     """The maximum of one cycle's credits that roll over, by the plan that granted them."""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
 from billing.core.errors import Invalid
-from billing.core.money import show_decimal
+from billing.core.money import ZERO, show_decimal
 from billing.ledger.credits import rules, service, store
 from billing.ledger.credits.schemas import Adjustment, Balance, Grant, Taken
 from billing.matters.effects import Announce
@@ -58,7 +58,7 @@ async def adjust(
         account_id=account_id,
         transaction_id=done.transaction_id,
         amount=amount,
-        debt_paid=done.debt_paid if isinstance(done, Grant) else Decimal(0),
+        debt_paid=done.debt_paid if isinstance(done, Grant) else ZERO,
         balance=done.balance,
         reason=reason,
     )

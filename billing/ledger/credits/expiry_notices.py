@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.money import show_decimal
+from billing.core.money import ZERO, show_decimal
 from billing.ledger.credits import store
 from billing.platform.outbox import service as outbox
 
@@ -30,7 +30,7 @@ async def notify(
         await outbox.publish(
             connection, account_id=account_id, type=EXPIRING, data=_facts(account_id, row), at=at
         )
-    return sum((row.ending for row in ending), Decimal(0))
+    return sum((row.ending for row in ending), ZERO)
 
 
 def _facts(account_id: UUID, row: Row[Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import SERVED
 from billing.core import prepared
 from billing.core.errors import NotFound
+from billing.core.money import ZERO
 from billing.core.prepared import Prepared, given
 from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
 from billing.ledger.credits.tables import (
@@ -325,7 +326,7 @@ async def left_of(
     left: Decimal | None = await connection.scalar(
         select(lot.remaining).where(lot.grant_key == grant_key)
     )
-    return left or Decimal(0)
+    return left or ZERO
 
 
 async def is_granted(connection: AsyncConnection, account_id: UUID, grant_key: str) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 
 Measure = Literal["meter", "credits", "money"]
 Window = Literal["month", "cycle"]
@@ -47,4 +48,4 @@ class Budget(Frozen):
     @property
     def remaining(self) -> Decimal:
         """The unused rest of the window, never negative."""
-        return max(Decimal(0), self.limit_amount - self.used)
+        return max(ZERO, self.limit_amount - self.used)

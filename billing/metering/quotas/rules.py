@@ -7,6 +7,7 @@ from typing import Final
 
 from billing.catalog.products.schemas import LEVELS
 from billing.core.errors import Invalid
+from billing.core.money import ZERO
 from billing.core.periods import from_wall, to_wall
 from billing.metering.budgets.rules import may_have, usual_window
 from billing.metering.quotas.schemas import Bound, Decision, Release, Window
@@ -18,7 +19,7 @@ OVER_BUDGET: Final = "this use would exceed a blocking budget"
 
 
 def decide(
-    meter: str, requested: Decimal, bounds: Sequence[Bound], used: Decimal = Decimal(0)
+    meter: str, requested: Decimal, bounds: Sequence[Bound], used: Decimal = ZERO
 ) -> Decision:
     """Return the tightest limit's decision: hard limits first, then soft ones [H3]."""
     if not bounds:

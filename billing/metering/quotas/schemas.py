@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 
 Source = Literal["plan", "quota", "budget"]
 Window = Literal["day", "month", "cycle", "rolling"]
@@ -34,7 +35,7 @@ class Quota(Frozen):
     @property
     def remaining(self) -> Decimal:
         """The unused rest of the window, never negative."""
-        return max(Decimal(0), self.limit_amount - self.used)
+        return max(ZERO, self.limit_amount - self.used)
 
 
 class NewQuota(Frozen):
@@ -84,7 +85,7 @@ class Bound(Frozen):
     @property
     def remaining(self) -> Decimal:
         """The unused rest, never negative."""
-        return max(Decimal(0), self.limit - self.used)
+        return max(ZERO, self.limit - self.used)
 
 
 class Decision(Frozen):

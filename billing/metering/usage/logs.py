@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import BY_CREDITS, BY_PAID_CREDITS, CREDIT
+from billing.core.money import ZERO
 from billing.ledger.credits.tables import capture_logs
 from billing.metering.usage import months, store, sums
 from billing.metering.usage.tables import billing_records
@@ -87,7 +88,7 @@ def _as_record() -> list[ColumnElement[Any]]:
     """Return a capture's values in the columns of a record."""
     log = capture_logs.c
     zero, given = (
-        literal(Decimal(0)),
+        literal(ZERO),
         {name: log[name] for name in ("user_id", "operation", "model")},
     )
     known: dict[str, ColumnElement[Any]] = given | {

@@ -68,8 +68,8 @@ class Recorded:
     verdict: str
     id: UUID
     meter: str | None = None
-    unit_price: Decimal = Decimal(0)
-    total: Decimal = Decimal(0)
+    unit_price: Decimal = ZERO
+    total: Decimal = ZERO
     currency: str = CREDIT
     method: str = BY_PLAN
     status: str = "completed"

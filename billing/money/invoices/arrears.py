@@ -12,6 +12,7 @@ from billing.catalog.rating.rules import EXACT, falls_to, parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
 from billing.core import ids, periods
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
 from billing.metering.usage.rules import Accrued, UsageLine
@@ -41,7 +42,7 @@ class Arrear(Frozen):
     """The plan of the cycle; the subscription may have another one by now."""
     tax_category: str
     """That of this plan."""
-    included: Decimal = Decimal(0)
+    included: Decimal = ZERO
     terms: PriceTerms | None = None
     """The price of all units beyond the plan, in whole units of the currency; None: several."""
     quantity: Decimal
@@ -49,8 +50,8 @@ class Arrear(Frozen):
     overage: Decimal
     overage_total: Decimal
     events: int
-    billed_units: Decimal = Decimal(0)
-    billed_total: Decimal = Decimal(0)
+    billed_units: Decimal = ZERO
+    billed_total: Decimal = ZERO
     billed_minor: int = 0
     billed_early: bool = True
     """True if all that was billed of it was billed before its cycle ended."""

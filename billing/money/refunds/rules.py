@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 
 from billing.core import currencies, paypal_currencies
 from billing.core.frozen import Frozen
-from billing.core.money import round_credits
+from billing.core.money import ZERO, round_credits
 from billing.money.payments.schemas import PAYPAL, Payment
 
 
@@ -140,7 +140,7 @@ def to_take(
     `gone` was clawed back for other money; the total never exceeds the grant.
     """
     if total_minor <= 0:
-        return Decimal(0)
+        return ZERO
     part = min(Fraction(1), Fraction(reversed_minor, total_minor))
     due = round_credits(credits * part.numerator / part.denominator)
-    return max(Decimal(0), min(due, credits - gone) - asked_before)
+    return max(ZERO, min(due, credits - gone) - asked_before)

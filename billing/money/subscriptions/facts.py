@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from billing.catalog.plans.schemas import Plan
 from billing.core import keys
 from billing.core.frozen import Frozen
-from billing.core.money import round_exact
+from billing.core.money import ZERO, round_exact
 from billing.matters.effects import Rows, Work
 from billing.money.collecting.facts import CollectFacts
 from billing.money.contracts.schemas import Contract
@@ -29,9 +29,9 @@ class PlanLot(Frozen):
     """Neither spent nor held."""
     kept: Decimal
     """The credits granted, less those clawed back."""
-    refunded: Decimal = Decimal(0)
+    refunded: Decimal = ZERO
     """Credits taken by a refund or dispute, spent or not."""
-    made_up: Decimal = Decimal(0)
+    made_up: Decimal = ZERO
     """Those of them that a later change of plan has made up for."""
     is_cut: bool = False
     """True if a change of plan has cut its cycle since, and credited the rest of it."""
@@ -41,7 +41,7 @@ class PlanLot(Frozen):
     @property
     def missing(self) -> Decimal:
         """The refunded credits that no change of plan has made up for."""
-        return max(Decimal(0), self.refunded - self.made_up)
+        return max(ZERO, self.refunded - self.made_up)
 
     @property
     def origin(self) -> str:
@@ -72,7 +72,7 @@ class Allowance(Frozen):
 
     def spent_of(self, gone: Decimal) -> Decimal:
         """Return how many of these units are needed for the use so far, the others first."""
-        return min(gone, max(Decimal(0), self.spent - self.included + gone))
+        return min(gone, max(ZERO, self.spent - self.included + gone))
 
 
 class Spent(Frozen):
@@ -129,7 +129,7 @@ class SubscriptionFacts(CollectFacts):
     """Allowances of the open cycle, if a change may reduce them."""
     sold_meters: tuple[str, ...] = ()
     """Meters whose use products sell, if a change may include less of them."""
-    used_share: Decimal = Decimal(0)
+    used_share: Decimal = ZERO
     """The share of the cycle that counts as used, if the decision may credit time."""
     account_zone: str | None = None
     """The account's current zone; None: that of the subscription."""

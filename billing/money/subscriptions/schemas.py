@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from billing.catalog.plans.schemas import Plan, Price
 from billing.core.frozen import Frozen
+from billing.core.money import ZERO
 from billing.core.periods import Interval, Unit
 from billing.matters.effects import Row
 from billing.money.contracts.schemas import EarlyEnd
@@ -212,7 +213,7 @@ class Portion(Frozen):
     """For an add-on: decimals to which that sum is rounded. None: the portion is rounded itself."""
     restated: bool = False
     """True if its earlier lines are credited: only lines from this change on bill it."""
-    gone: Decimal = Decimal(0)
+    gone: Decimal = ZERO
     """Units that it removes from the rest of the cycle. Not rounded."""
     gone_of: str = "0"
     """The share of its credited lines that goes with them; the rest is charged anew."""
@@ -314,13 +315,13 @@ class Terms(Frozen):
     """The minimum charge of a period."""
     resets: bool = False
     """True if a new period begins with the change."""
-    credits: Decimal = Decimal(0)
+    credits: Decimal = ZERO
     """Credits that the change adds; negative: takes off."""
-    credits_replaced: Decimal = Decimal(0)
+    credits_replaced: Decimal = ZERO
     """Credits of the previous cycle that end with the change; its own grant has as many more."""
     credits_before: Decimal | None = None
     """The credits of the whole cycle under the previous terms; None: not recorded."""
-    credits_missed: Decimal = Decimal(0)
+    credits_missed: Decimal = ZERO
     """Credits to claw back that were not granted yet: the later grant is lower by this amount."""
     credits_refunded: dict[str, Decimal] = Field(default_factory=dict)
     """By grant, the credits that refunds and disputes took and that earlier changes do not name:

@@ -6,7 +6,6 @@ The decisions are in `payment_effects.py` and the folders `commands`, `periods`,
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, periods
 from billing.core.errors import Conflict, NotFound
+from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.effects import Bear, Work
@@ -259,7 +259,7 @@ async def _take_trial(
     wall = periods.to_wall(at, account.zone) + timedelta(days=order.plan.trial_days)
     ends = periods.from_wall(wall, account.zone)
     taken = await trial_service.take(
-        connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, Decimal(0),
+        connection, account, ids.new(), trial_store.SUBSCRIPTION_TRIAL, ZERO,
         started_at=at, ends_at=ends,
     )  # fmt: skip
     return ends if taken is not None else None

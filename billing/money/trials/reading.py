@@ -1,12 +1,11 @@
 """Reads the row of a trial and the facts of its decision in one round trip."""
 
-from decimal import Decimal
-
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
 from billing.core.errors import NotFound
+from billing.core.money import ZERO
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
 from billing.matters.deciding import Rules
@@ -57,7 +56,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFa
         **now_facts(row["clock_at"]),
         new_id=ids.new,
         clock_at=row["clock_at"],
-        left=(row["free"] or Decimal(0)) + (row["lost"] or Decimal(0)),
+        left=(row["free"] or ZERO) + (row["lost"] or ZERO),
     )
     return Rows([Trial.model_validate(row)]), facts
 

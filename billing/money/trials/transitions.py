@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.core import ids, keys
-from billing.core.money import show_decimal
+from billing.core.money import ZERO, show_decimal
 from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Do, Facts, Rows, Wake, Work
 from billing.matters.kinds import TRIAL
@@ -19,7 +19,7 @@ class TrialFacts(Facts):
     """Facts of a trial beside its row."""
 
     clock_at: datetime | None = None
-    left: Decimal = field(default=Decimal(0))
+    left: Decimal = field(default=ZERO)
     """Credits of the trial that are neither spent nor held, including those already expired."""
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict, NotFound
+from billing.core.money import ZERO
 from billing.core.periods import Interval, spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import InvoiceLine, Line
@@ -67,7 +68,7 @@ class Given(NamedTuple):
     def whole(self) -> Decimal:
         """The units, rounded."""
         step = Decimal(1).scaleb(-self.decimals)
-        return max(Decimal(0), self.units.quantize(step, ROUND_HALF_UP))
+        return max(ZERO, self.units.quantize(step, ROUND_HALF_UP))
 
 
 class Sale(NamedTuple):
@@ -262,7 +263,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Give
     """
     subscription, item = subscription_of(w), items.owned(w).get(key)
     cycle = shares.of_cycle(subscription, plan.allowance)
-    parts = [(Decimal(0), 0)]
+    parts = [(ZERO, 0)]
     if item and item.units and item.meter == meter:
         whole = proration.units_share(item.units * item.quantity, cycle)
         parts.append((whole, proration.decimals_of(item.units)))
@@ -278,7 +279,7 @@ def _given(w: Work[SubscriptionFacts], plan: Plan, key: str, meter: str) -> Give
                 if (one.add_on, one.meter) == (key, meter):
                     own = proration.decimals_of(one.units)
                     parts.append((one.units, own if one.decimals is None else one.decimals))
-    return Given(sum((units for units, _ in parts), Decimal(0)), max(n for _, n in parts))
+    return Given(sum((units for units, _ in parts), ZERO), max(n for _, n in parts))
 
 
 def _units(move: Move, part: Fraction) -> Decimal:
@@ -294,7 +295,7 @@ def _portion(move: Move, part: Fraction, cycle: Fraction) -> Portion:
         units=_units(move, part) - _units(move, cycle),
         decimals=proration.decimals_of(move.units),
         restated=move.want < move.have,
-        gone=max(Decimal(0), -_units(move, part)),
+        gone=max(ZERO, -_units(move, part)),
         gone_of=str(Fraction(max(0, move.have - move.want), max(1, move.have))),
     )
 
@@ -320,7 +321,7 @@ def _demand_unspent(
         moved[meter] += _whole_units(_given(w, plan, key, meter), some, part)
     gone = {meter: -units for meter, units in moved.items() if units < 0}
     for known in w.facts.allowances:
-        if known.spent_of(gone.get(known.meter, Decimal(0))):
+        if known.spent_of(gone.get(known.meter, ZERO)):
             raise Conflict(
                 "UNITS_SPENT",
                 f"units of {known.meter} are already spent; schedule the change for period_end",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
+from billing.core.money import ZERO
 from billing.core.periods import spoken_span
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Line
@@ -240,7 +241,7 @@ def _credits(
     plan_credits.demand(w, gone - given)
     return {
         "credits": given - gone,
-        "credits_replaced": gone if timing.resets else Decimal(0),
+        "credits_replaced": gone if timing.resets else ZERO,
         "credits_missed": missed,
         "credits_refunded": plan_credits.refunded(w),
         "credits_before": cycles.cycle_credits(w, subscription_of(w)),

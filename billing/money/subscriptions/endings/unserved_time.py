@@ -3,13 +3,13 @@ was not used goes to the money balance if that is requested. Pure.
 """
 
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 from uuid import UUID
 
 from billing.core import keys
 from billing.core.errors import Conflict
+from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
@@ -119,7 +119,7 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     came_unpaid = any(_is_owed(grants[one.origin]) for one in given)
     if not came_unpaid or not items.credits_of(w):
         return None
-    left = sum((one.unspent for one in given), Decimal(0))
+    left = sum((one.unspent for one in given), ZERO)
     there = {one.origin for one in given}
     for grant_key, invoice in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.core import ids
+from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
@@ -44,7 +45,7 @@ def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscr
     A new cycle's own credits count as coming, even if they are paid later or never.
     """
     begins = changed.cycle_start != before.cycle_start
-    coming = cycle_credits(w, changed) if begins else Decimal(0)
+    coming = cycle_credits(w, changed) if begins else ZERO
     rollover.follow(w, before, coming=coming)
 
 

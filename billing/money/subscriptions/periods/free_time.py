@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.core import periods
+from billing.core.money import ZERO
 from billing.core.periods import Interval
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import NewInvoice
@@ -45,7 +46,7 @@ def left_in_month(
     zone = subscription_of(w).zone
     begins = month_of(allowance, zone, at)
     granted = (one.amount for one in w.facts.free_grants if _is_since(one, begins, zone))
-    return max(Decimal(0), credits - sum(granted))
+    return max(ZERO, credits - sum(granted))
 
 
 def month_of(allowance: Interval, zone: str, at: datetime) -> datetime:

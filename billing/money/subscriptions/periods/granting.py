@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.core import keys, periods
+from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
@@ -112,7 +113,7 @@ def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
     invoice of a change of plan, which grants its own.
     """
     if any(one.invoice_id == invoice.id for one in _changes(w)):
-        return Decimal(0)
+        return ZERO
     said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
     # The previous release did not write them onto the line.
     whole = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
@@ -136,7 +137,7 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
 
 def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Decimal) -> Decimal:
     """Return a cycle's credits, less those that changes deducted before they were granted."""
-    return max(Decimal(0), whole - sum(one.credits_missed for one in _changes_in(w, start)))
+    return max(ZERO, whole - sum(one.credits_missed for one in _changes_in(w, start)))
 
 
 def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:

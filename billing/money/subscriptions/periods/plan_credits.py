@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
+from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
@@ -34,8 +35,8 @@ def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
     last set them. Lots of a cycle that a change has cut short do not count: they were paid apart.
     """
     own = [one for one in w.facts.lots if not one.is_cut]
-    kept = sum((one.kept for one in own), Decimal(0))
-    gone = sum((one.missing for one in own), Decimal(0))
+    kept = sum((one.kept for one in own), ZERO)
+    gone = sum((one.missing for one in own), ZERO)
     return Fraction(kept) / Fraction(kept + gone) if gone else Fraction(1)
 
 
@@ -56,7 +57,7 @@ def granted_for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Return the credits for the rest of the cycle; none if they were never granted and their
     invoice was given up.
     """
-    return Decimal(0) if granting.are_given_up(w) else for_rest(w, at)
+    return ZERO if granting.are_given_up(w) else for_rest(w, at)
 
 
 def deducted(w: Work[SubscriptionFacts], wanted: Terms, at: datetime) -> Decimal:
@@ -89,12 +90,12 @@ def at_most_of_month(
 
 def unspent(w: Work[SubscriptionFacts]) -> Decimal:
     """Return the credits that can be clawed back."""
-    return sum((one.unspent for one in w.facts.lots), Decimal(0))
+    return sum((one.unspent for one in w.facts.lots), ZERO)
 
 
 def can_be_clawed_back(w: Work[SubscriptionFacts], amount: Decimal) -> bool:
     """True if that many can be clawed back, or if none of the granted credits was spent."""
-    kept = sum((one.kept for one in w.facts.lots), Decimal(0))
+    kept = sum((one.kept for one in w.facts.lots), ZERO)
     return min(amount, kept) <= unspent(w)
 
 

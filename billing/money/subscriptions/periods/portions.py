@@ -8,6 +8,7 @@ from typing import Final
 
 from billing.catalog.plans.schemas import Plan
 from billing.catalog.rating.rules import EXACT
+from billing.core.money import ZERO
 from billing.matters.effects import Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import items, proration, shares
@@ -31,9 +32,9 @@ def of_plan(
     found = []
     # A meter that the new plan does not limit may be limited by a later one of this cycle.
     for meter in before | after:
-        less = before.get(meter, Decimal(0)) - after.get(meter, Decimal(0))
+        less = before.get(meter, ZERO) - after.get(meter, ZERO)
         beside = proration.units_share(less, passed)
-        found.append(Portion(meter=meter, units=beside + more.get(meter, Decimal(0))))
+        found.append(Portion(meter=meter, units=beside + more.get(meter, ZERO)))
     return tuple(one for one in found if one.units)
 
 
@@ -61,7 +62,7 @@ def used_share(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> Decimal
     """
     fewer, found = _fewer(w, plan, quantity), w.facts.used_share
     for level in w.facts.allowances:
-        gone = fewer.get(level.meter, Decimal(0))
+        gone = fewer.get(level.meter, ZERO)
         if level.highest is not None and gone and level.spent - level.included + gone > 0:
             needed, before = (level.spent - level.included + gone) / gone, _before_plan(w)
             found = max(found, before + (1 - before) * min(Decimal(1), needed))
@@ -79,9 +80,9 @@ def stay_beyond(
     subscription = subscription_of(w)
     passed = 1 - proration.rest(subscription.cycle_start, subscription.cycle_end, at)
     for level in w.facts.allowances:
-        more = after.get(level.meter, Decimal(0)) - own.get(level.meter, Decimal(0))
+        more = after.get(level.meter, ZERO) - own.get(level.meter, ZERO)
         if level.highest is not None and more > 0:
-            covered = min(more, max(Decimal(0), level.highest - level.included))
+            covered = min(more, max(ZERO, level.highest - level.included))
             with localcontext(EXACT):
                 exact = covered * passed.numerator / passed.denominator
                 found[level.meter] = exact.quantize(_LEVEL_STEP, ROUND_HALF_UP)
@@ -111,7 +112,7 @@ def _fewer(w: Work[SubscriptionFacts], plan: Plan, quantity: int) -> dict[str, D
     after, found = included(plan, quantity), dict[str, Decimal]()
     for meter, units in included(w.facts.plan_of(w.rows), items.plan_item(w).quantity).items():
         if meter in after or meter in w.facts.sold_meters:
-            found[meter] = units - after.get(meter, Decimal(0))
+            found[meter] = units - after.get(meter, ZERO)
     return {meter: units for meter, units in found.items() if units > 0}
 
 

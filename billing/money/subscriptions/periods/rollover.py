@@ -7,6 +7,7 @@ from typing import Any, Final
 from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids
+from billing.core.money import ZERO
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -28,7 +29,7 @@ def kept(
 
     The cap of a cycle includes earlier grants, unless the cycle `begins` with these.
     """
-    subscription, most, before = subscription_of(w), cap(w.facts.plan_of(w.rows)), Decimal(0)
+    subscription, most, before = subscription_of(w), cap(w.facts.plan_of(w.rows)), ZERO
     if not begins:
         before = sum((one.kept for one in w.facts.lots if one.rolls_over), before)
     part, until = min(amount, most - before), _until(w)
@@ -39,14 +40,14 @@ def kept(
 
 def cap(plan: Plan) -> Decimal:
     """Return the maximum credits of one cycle that roll over into the next."""
-    return plan.rollover.credits if plan.rollover.policy == "cap" else Decimal(0)
+    return plan.rollover.credits if plan.rollover.policy == "cap" else ZERO
 
 
 def follow(
     w: Work[SubscriptionFacts],
     before: Subscription | None = None,
     *,
-    coming: Decimal = Decimal(0),
+    coming: Decimal = ZERO,
 ) -> None:
     """Move credits that roll over from the cycle of `before` to the current one; if that one
     begins, they roll over.
@@ -66,7 +67,7 @@ def follow(
         "start": subscription.cycle_start,
         "end": subscription.cycle_end,
         "until": _until(w),
-        "room": max(own - coming, Decimal(0)) if begins else None,
+        "room": max(own - coming, ZERO) if begins else None,
         "at": w.facts.at,
     }
     w.do(Do("roll_over", cycle))

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from billing.core.money import ZERO
 from billing.matters.effects import Remove, Rows, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, Invoice, InvoiceLine, Line
@@ -101,7 +102,7 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
     moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.refunded(w)}
     if asked.resets:
         return asked.model_copy(update=moved | {"credits_replaced": gone})
-    zero = {"units": Decimal(0), "gone": Decimal(0)}
+    zero = {"units": ZERO, "gone": ZERO}
     none = tuple(one.model_copy(update=zero) for one in asked.portions)
     moved |= {
         "cycle_start": subscription.cycle_start,
@@ -127,7 +128,7 @@ def _used(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Used:
         gone[one.meter] += one.gone
     units = {}
     for known in w.facts.allowances:
-        spent = known.spent_of(terms.units_gone.get(known.meter, Decimal(0)))
+        spent = known.spent_of(terms.units_gone.get(known.meter, ZERO))
         if spent:
             units[known.meter] = min(Fraction(1), Fraction(spent) / Fraction(gone[known.meter]))
     return Used(_span(w, terms, was_free=was_free), removed, units, was_free)
@@ -169,7 +170,7 @@ def _with_use_billed(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Te
         "notes": notes,
         "portions": own,
         "credits": terms.credits + kept,
-        "credits_replaced": max(Decimal(0), terms.credits_replaced - kept),
+        "credits_replaced": max(ZERO, terms.credits_replaced - kept),
     }
     return terms.model_copy(update=fields)
 
@@ -180,9 +181,9 @@ def _kept_credits(w: Work[SubscriptionFacts], terms: Terms, used: Used) -> Decim
     """
     if not subscription_of(w).amount_minor:
         spent = terms.credits_replaced - plan_credits.unspent(w)
-        return max(Decimal(0), spent) if terms.amount_minor else Decimal(0)
+        return max(ZERO, spent) if terms.amount_minor else ZERO
     if used.span is None or used.was_free:
-        return Decimal(0)
+        return ZERO
     return plan_credits.for_rest(w, used.span.start) - plan_credits.for_rest(w, used.span.end)
 
 

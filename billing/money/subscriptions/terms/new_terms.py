@@ -9,6 +9,7 @@ from typing import Any
 
 from billing.catalog.plans.schemas import Price
 from billing.core import keys, periods
+from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import notes
@@ -182,7 +183,7 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms:
     granted yet are noted, and will not be granted.
     """
     plan = w.facts.plan_of(w.rows)
-    gone = min(max(terms.credits_replaced, -terms.credits, Decimal(0)), plan_credits.unspent(w))
+    gone = min(max(terms.credits_replaced, -terms.credits, ZERO), plan_credits.unspent(w))
     amount = terms.credits + gone
     if amount > 0:
         _grant_credits(w, change, amount, begins=terms.resets)

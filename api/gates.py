@@ -83,9 +83,7 @@ class TenantGate(_Gate):
                 raise account_required(f"in the header {ACCOUNT_HEADER}")
             account = await services.tenants.find(named)
         else:
-            account = await services.tenants.find(caller.account)
-            if named and named != caller.account and not (account and account.answers_to(named)):
-                raise NotFound("MERCHANT_NOT_FOUND")
+            account = await services.tenants.own(caller.account, named)
         if account is not None:
             context.account.set(account.id)
             await check_platform(sent, [account], services)

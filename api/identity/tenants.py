@@ -14,6 +14,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
+from billing.core.errors import NotFound
 from billing.platform.accounts import store
 from billing.platform.accounts.schemas import Account
 from billing.platform.accounts.shops import shop_name
@@ -58,6 +59,16 @@ class Tenants:
         if tenant is not None:
             return tenant
         return await self._batcher.do(name)
+
+    async def own(self, name: str, header: str | None) -> Tenant | None:
+        """Find a caller's own account, which the header may only name again.
+
+        Errors: MERCHANT_NOT_FOUND.
+        """
+        account = await self.find(name)
+        if header and header != name and not (account and account.answers_to(header)):
+            raise NotFound("MERCHANT_NOT_FOUND")
+        return account
 
     async def find_all(self, names: Set[str]) -> dict[str, Tenant]:
         """Find the accounts with these ids or external ids in one query."""

@@ -77,8 +77,8 @@ class UsageBatch:
             self._owners.update(await tenants.find_all(named))
             self._owners[None] = await tenants.find(header) if header else None
             return
-        own = await tenants.find(caller.account)
-        if own is None or (header and not own.answers_to(header)):
+        own = await tenants.own(caller.account, header)
+        if own is None:
             raise NotFound("MERCHANT_NOT_FOUND")
         self._owners.update({name: own for name in named if own.answers_to(name)})
         self._owners[None] = own

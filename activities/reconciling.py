@@ -80,7 +80,7 @@ class ReconciliationActivities:
                 for row in rows
                 if not row.is_awake and not await self.provider.has_money(kind, row.object_id)
             ]
-            if len(rows) < store.AT_ONCE:
+            if len(rows) < store.PAGE:
                 break
             after = rows[-1].row_id
         return found

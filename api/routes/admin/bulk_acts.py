@@ -39,10 +39,10 @@ from billing.money.subscriptions.states import State
 from billing.money.subscriptions.tables import subscriptions
 
 router = new_router("subscriptions")
-AT_ONCE: Final = 50
+PAGE: Final = 50
 Names = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=255)]],
-    Field(min_length=1, max_length=AT_ONCE),
+    Field(min_length=1, max_length=PAGE),
 ]
 
 
@@ -170,7 +170,7 @@ async def steer_subscriptions(
     call: AdminCall,
     once: OptionalKey,
     dry_run: DryRun = False,
-    limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
+    limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
 ) -> Response | Page[SteeredAnswer]:
     """Pause, resume or extend dunning, try the cards of overdue invoices now or forgive them, or

@@ -11,7 +11,7 @@ from billing.core.errors import Conflict
 from billing.insight.integrity import service
 from billing.insight.integrity.schemas import Finding
 
-AT_ONCE: Final = 2_000
+MOST_ACCOUNTS: Final = 2_000
 """Accounts that one request may check: it takes a second for some hundred."""
 router = new_router("integrity")
 
@@ -33,6 +33,6 @@ async def check_integrity(
     `billing verify`.
     """
     account_id = (await call.find_account(account)).id if account is not None else None
-    if account_id is None and await service.count_accounts(call.database) > AT_ONCE:
+    if account_id is None and await service.count_accounts(call.database) > MOST_ACCOUNTS:
         raise Conflict("TOO_MANY_ACCOUNTS")
     return IntegrityAnswer.of(await service.examine(call.database, account_id))

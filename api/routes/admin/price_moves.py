@@ -29,7 +29,7 @@ from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.tables import subscriptions
 
 router = new_router("subscriptions")
-AT_ONCE: Final = 100
+PAGE: Final = 100
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR_CHARS)]
 CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED", "CHANGE_PENDING")
 
@@ -71,8 +71,8 @@ async def move_subscribers(
     after = place_of(cursor)
     async with call.database.operator() as connection:
         plan = await plan_service.plan_named(connection, key)
-        found = await price_moves.to_move(connection, plan.key, AT_ONCE + 1, after=after)
-    some, more = found[:AT_ONCE], len(found) > AT_ONCE
+        found = await price_moves.to_move(connection, plan.key, PAGE + 1, after=after)
+    some, more = found[:PAGE], len(found) > PAGE
     verb, about = partial(price_moves.move, reason=body.reason), PlanWish(though_closed=True)
     moved = some if dry_run else [one for one in some if await move(call, one, verb, about)]
     return MovesAnswer(

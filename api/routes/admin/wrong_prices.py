@@ -34,7 +34,7 @@ from billing.money.wrong_prices import service, store
 from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
 
 router = new_router("subscriptions")
-AT_ONCE: Final = 50
+PAGE: Final = 50
 BEHIND_ALL: Final = UUID(int=2**128 - 1)
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
@@ -127,7 +127,7 @@ async def undo_price(
     call: AdminCall,
     once: OptionalKey,
     dry_run: DryRun = False,
-    limit: Annotated[int, Query(ge=1, le=AT_ONCE)] = AT_ONCE,
+    limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     cursor: Cursor = None,
     moves_cursor: Cursor = None,
 ) -> Response | UndonePage:
@@ -158,16 +158,14 @@ async def _undo(
         put = await service.put_on_sale(connection, mistake)
         query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
         page = await paginate(connection, query, keys, asked, _line)
-        found = await price_moves.to_undo(
-            connection, mistake.wrong, mistake.right, AT_ONCE + 1, after
-        )
+        found = await price_moves.to_undo(connection, mistake.wrong, mistake.right, PAGE + 1, after)
     if dry_run and asked.cursor is not None and after is None:
         found = []  # a dry run moves nobody: the first page has listed them
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
     if not dry_run:
         await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))
-    more = len(found) > AT_ONCE
-    moves = await _moves(call, found[:AT_ONCE], mistake, dry_run=dry_run)
+    more = len(found) > PAGE
+    moves = await _moves(call, found[:PAGE], mistake, dry_run=dry_run)
     return UndonePage(
         data=[GivenPart.of_given(*one) for one in given],
         pagination=page.pagination,
@@ -176,7 +174,7 @@ async def _undo(
         right_price_cents=mistake.right.amount_minor,
         moves=[MovePart.of(one) for one in moves],
         moves_left=more,
-        moves_cursor=cursor_at(found[AT_ONCE - 1].id if more else BEHIND_ALL),
+        moves_cursor=cursor_at(found[PAGE - 1].id if more else BEHIND_ALL),
     )
 
 

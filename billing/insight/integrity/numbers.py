@@ -21,7 +21,7 @@ from billing.insight.integrity.schemas import Broken
 from billing.insight.integrity.tables import proven_series
 
 NAME: Final = "invoice_numbers"
-AT_ONCE: Final = 10_000
+PART: Final = 10_000
 """Numbers on one snapshot."""
 WHOLE_EVERY: Final = timedelta(days=7)
 
@@ -110,7 +110,7 @@ async def look(database: Database, now: datetime, *, anew: bool = True) -> list[
 async def _prove(database: Database, series: Series, proven: int) -> tuple[int, list[str]]:
     """Return the last number up to which all is correct, and the wrong ones after it."""
     while proven < series.last:
-        last = min(proven + AT_ONCE, series.last)
+        last = min(proven + PART, series.last)
         page = {"series": series.name, "first": proven + 1, "last": last}
         async with database.operator() as connection:
             await prepare(connection)

@@ -22,7 +22,7 @@ from billing.money.reconciliations.schemas import (
 )
 from billing.money.reconciliations.tables import reconciliations
 
-AT_ONCE: Final = 1_000
+PAGE: Final = 1_000
 """Rows that are read at once."""
 _ROWS: Final[Mapping[ObjectKind, str]] = {
     # A PayPal payment has its capture in the place of the intent.
@@ -114,11 +114,11 @@ async def rows_between(
     *,
     besides: Sequence[str],
 ) -> list[Here]:
-    """Return the next rows, AT_ONCE at most, with ids between these two, without test accounts and
+    """Return the next rows, PAGE at most, with ids between these two, without test accounts and
     without these objects of the provider.
     """
     found = await _BY_TIME[kind].all(
-        connection, names=list(besides), settles=rules.SETTLES, after=after, last=last, most=AT_ONCE
+        connection, names=list(besides), settles=rules.SETTLES, after=after, last=last, most=PAGE
     )
     return [_here(row) for row in found]
 

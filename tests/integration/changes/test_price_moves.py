@@ -150,7 +150,7 @@ async def test_whose_next_period_has_an_agreed_price_is_told_of_no_other(actors:
 async def test_moving_goes_on_behind_who_was_moved(
     actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "AT_ONCE", 1)
+    monkeypatch.setattr(route, "PAGE", 1)
     monkeypatch.setattr(price_moves, "WALKED", 1)
     many, path = "/admin/plans/mover-many", "/admin/plans/mover-many/move-subscribers"
     await actors.operate("PUT", many, TERMS)

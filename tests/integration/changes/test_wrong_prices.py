@@ -289,7 +289,7 @@ async def test_who_has_left_the_wrong_price_meanwhile_keeps_the_price_of_the_own
 async def test_subscribers_are_looked_through_once(
     actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wrong_prices, "AT_ONCE", 1)
+    monkeypatch.setattr(wrong_prices, "PAGE", 1)
     for terms in (TERMS, WRONG):
         await actors.operate("PUT", f"/admin/plans/slip-many{MEANT}", terms)
     customers = [await begun(actors, "slip-many") for _ in range(3)]

@@ -23,9 +23,9 @@ async def test_an_operator_reads_the_findings(actors: Actors, customer: Customer
 async def test_all_accounts_are_read_at_once_while_they_are_few(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "AT_ONCE", 1_000_000)
+    monkeypatch.setattr(route, "MOST_ACCOUNTS", 1_000_000)
     whole = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
     assert len(whole.json()["checks"]) == len(CHECKS)
-    monkeypatch.setattr(route, "AT_ONCE", 0)
+    monkeypatch.setattr(route, "MOST_ACCOUNTS", 0)
     refused = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
     assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_ACCOUNTS")

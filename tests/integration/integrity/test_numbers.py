@@ -46,7 +46,7 @@ class Book:
 
 @pytest.fixture
 async def book(actors: Actors, superuser: AsyncConnection, monkeypatch: pytest.MonkeyPatch) -> Book:
-    monkeypatch.setattr(numbers, "AT_ONCE", 3)
+    monkeypatch.setattr(numbers, "PART", 3)
     return Book(superuser, (await actors.customer()).uuid)
 
 
@@ -117,7 +117,7 @@ async def test_numbers_are_found_by_index(superuser: AsyncConnection, query: str
     await superuser.execute(text(many))
     await numbers.prepare(superuser)
     statement = getattr(numbers, query)
-    values = {"series": SERIES, "first": 1, "last": numbers.AT_ONCE}
+    values = {"series": SERIES, "first": 1, "last": numbers.PART}
     wanted = {name: values[name] for name in statement.compile().params}
     plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {statement.text}"), wanted))
     for table in ("invoices", "credit_notes"):

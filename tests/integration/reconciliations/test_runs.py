@@ -76,7 +76,7 @@ async def test_no_object_is_lost_between_pages(
     job = ReconciliationActivities(dependencies, actors.temporal)
     await asyncio.sleep(2)
     run = service.new_run(ids.new(), since_at=began - timedelta(seconds=1))
-    monkeypatch.setattr(store, "AT_ONCE", 1)
+    monkeypatch.setattr(store, "PAGE", 1)
     async with (
         altered(actors, payments[2], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),
         altered(actors, payments[3], "stripe_payment_intent_id", f"pi_gone{uuid4().hex}"),

@@ -6,21 +6,21 @@ finally by a statement of their account's own, which waits.
 """
 
 import asyncio
-import logging
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from random import random, sample
+from random import sample
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
+from api.batching.held_uses import HoldUsageBatcher
+from api.batching.one_by_one import Slow, account_of, demand_own, each_apart
 from billing.core import ids
 from billing.core.batcher import SLOW_KEYS, Batcher, Lanes, Turns
 from billing.core.database import Database
-from billing.core.database_errors import is_busy, took_too_long
 from billing.metering.usage import sql_batch
 from billing.metering.usage.rules import MAX_ROWS
 from billing.metering.usage.schemas import Recorded, Use
@@ -53,14 +53,8 @@ WAITS: Final[tuple[Wait, ...]] = ("no", "soon", "until it is free")
 """A use of a locked account waits for it a moment, together with others, and then alone."""
 TRIES: Final = 2
 """The number of times that a single use does not wait: its account may be free next time."""
-HOLDS_AT_ONCE: Final = 100
-"""Each use is rated and captured separately: more would come near the statement timeout."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
 WritePart = Callable[[Sequence[Use], sql_batch.Owned, Wait], Awaitable[dict[int, Recorded]]]
-Slow = set[UUID]
-"""The accounts of a request that took too long. Once two did, the cause is not an account, and
-nothing more of the request is tried.
-"""
 Wake = Callable[[Iterable[UUID]], None]
 """Wakes the matters of these accounts, which requested credits, without waiting."""
 RETRIED: Final = frozenset({"40001", "40P01", "23505"})
@@ -68,18 +62,12 @@ RETRIED: Final = frozenset({"40001", "40P01", "23505"})
 NOT_SOON: Final = "55P03"
 """lock_not_available: somebody has locked an account for longer than a moment."""
 NOT_YET: Final = Recorded(LOCKED, UUID(int=0))
-BROKEN: Final = Recorded("INTERNAL", UUID(int=0))
-"""Nothing was done: the statement fails because of this account alone."""
-BUSY: Final = Recorded("UNAVAILABLE", UUID(int=0))
-"""Nothing was done: this account takes too long, or is not to be had now, or two others do."""
 KNOWN: Final = frozenset({"duplicate", "conflict"})
 LOOKS: Final = 1_000
 """After a statement met an event recorded before, this many statements look for events first.
 
 Looking costs a tenth of a free use; a wrong guess costs the whole statement once more.
 """
-
-_log: Final = logging.getLogger(__name__)
 
 
 async def record_last(
@@ -94,54 +82,14 @@ async def record_last(
     return found
 
 
-class HoldUsageBatcher:
-    """Uses paid by holds, each captured from its own hold, many in one statement."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE, _account)
-
-    async def one(self, use: Use) -> Recorded:
-        """Record a use, together with the other waiting uses."""
-        return await self._batcher.do(use)
-
-    async def many(self, slow: Slow | None, uses: Sequence[Use]) -> dict[int, Recorded]:
-        """Record uses; return the outcome of each one not recorded, by place."""
-        answers: dict[int, Recorded] = {}
-        for start in range(0, len(uses), HOLDS_AT_ONCE):
-            part = uses[start : start + HOLDS_AT_ONCE]
-            found = await (self._write(part) if slow is None else self._apart(slow, part))
-            answers |= {start + place: one for place, one in enumerate(found)}
-        return {place: one for place, one in answers.items() if one.verdict != "recorded"}
-
-    async def _apart(self, slow: Slow, uses: Sequence[Use]) -> list[Recorded]:
-        """Record uses together, or one by one where that fails."""
-
-        async def alone(places: Sequence[int]) -> dict[int, Recorded]:
-            return dict(zip(places, await self._write([uses[one] for one in places]), strict=True))
-
-        if len(slow) < SLOW_KEYS:
-            try:
-                return await self._write(uses)
-            except DBAPIError as error:
-                _demand_own(error)
-        found = await _each_apart(slow, uses, [[place] for place in range(len(uses))], alone)
-        return [found[place] for place in range(len(uses))]
-
-    async def _write(self, uses: Sequence[Use]) -> list[Recorded]:
-        async with self._database.tenant(*{use.account_id for use in uses}) as connection:
-            found = await sql_batch.record_on_holds(connection, uses)
-        return [found[place] for place in range(len(uses))]
-
-
 class UsageBatcher:
     """One per API process. Without `wake`, accounts that request credits wait for the sweeper."""
 
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
         self._wake = wake
-        self._batcher = Batcher(partial(self._each, WAITS[0]), key=_account)
-        self._patient = Batcher(partial(self._each, WAITS[1]), key=_account)
+        self._batcher = Batcher(partial(self._each, "no"), key=account_of)
+        self._patient = Batcher(partial(self._each, "soon"), key=account_of)
         self._paid_by_holds = HoldUsageBatcher(database)
         share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
         self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
@@ -197,12 +145,12 @@ class UsageBatcher:
 
         Parts share no account and hardly an index page, so they do not wait for each other.
         """
-        left = deque(sample(owned, len(owned)) if wait == WAITS[-1] else owned)
+        left = deque(sample(owned, len(owned)) if wait == "until it is free" else owned)
         answers: dict[int, Recorded] = {}
 
         async def lane() -> None:
             while left:
-                size = ALONE if wait == WAITS[-1] else self._size()
+                size = ALONE if wait == "until it is free" else self._size()
                 async with self._turns[size].one():
                     part = _next(left, size)
                     if part:
@@ -227,13 +175,13 @@ class UsageBatcher:
             try:
                 return await self._whole(uses, part, wait)
             except DBAPIError as error:
-                _demand_own(error)
+                demand_own(error)
         numbers = {places[0]: number for number, places in part}
 
         async def alone(places: Sequence[int]) -> dict[int, Recorded]:
             return await self._whole(uses, [(numbers[places[0]], places)], wait)
 
-        return await _each_apart(slow, uses, [places for _, places in part], alone)
+        return await each_apart(slow, uses, [places for _, places in part], alone)
 
     def _size(self) -> Size:
         return SHORT if monotonic() < self._single_at + ABOUT_SECONDS else LONG
@@ -249,7 +197,7 @@ class UsageBatcher:
 
     async def _waiting(self, uses: Sequence[Use]) -> list[Recorded]:
         async with self._turns[ALONE].one():
-            return await self._each(WAITS[-1], uses)
+            return await self._each("until it is free", uses)
 
     async def _each(self, wait: Wait, uses: Sequence[Use]) -> list[Recorded]:
         groups = range(1, len(uses) + 1)
@@ -293,45 +241,6 @@ class UsageBatcher:
         if done.asking and self._wake is not None:
             self._wake(done.asking)
         return done.answers
-
-
-async def _each_apart(
-    slow: Slow,
-    uses: Sequence[Use],
-    groups: Iterable[Sequence[int]],
-    record: Callable[[Sequence[int]], Awaitable[dict[int, Recorded]]],
-) -> dict[int, Recorded]:
-    """Record groups of uses, each of one account, one after the other.
-
-    An account for which that fails has only its own uses refused. The accounts come in any order,
-    so that repeats reach those behind two that always take too long.
-    """
-    answers: dict[int, Recorded] = {}
-    order = defaultdict[UUID, float](random)
-    for places in sorted(groups, key=lambda places: order[uses[places[0]].account_id]):
-        account_id, refused = uses[places[0]].account_id, BUSY
-        if account_id not in slow and len(slow) < SLOW_KEYS:
-            try:
-                answers |= await record(places)
-                continue
-            except DBAPIError as error:
-                _demand_own(error)
-                if took_too_long(error):
-                    slow.add(account_id)
-                refused = BUSY if is_busy(error) else BROKEN
-                _log.exception("uses of a batch failed: account %s", account_id)
-        answers |= dict.fromkeys(places, refused)
-    return answers
-
-
-def _demand_own(error: DBAPIError) -> None:
-    """Raise errors that affect all accounts: the database is unavailable or full."""
-    if isinstance(error, (OperationalError, InterfaceError)) and not is_busy(error):
-        raise error
-
-
-def _account(use: Use) -> UUID:
-    return use.account_id
 
 
 def _next(left: deque[tuple[int, Sequence[int]]], size: Size) -> sql_batch.Owned:

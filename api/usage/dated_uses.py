@@ -11,7 +11,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.batching.usage_batcher import HOLDS_AT_ONCE, record_last
+from api.batching.held_uses import HOLDS_AT_ONCE
+from api.batching.usage_batcher import record_last
 from api.calls import AccountCall, Call
 from api.usage import use_times
 from billing.core.errors import Invalid

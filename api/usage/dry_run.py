@@ -12,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.batching.usage_batcher import HOLDS_AT_ONCE, RETRIED
+from api.batching.held_uses import HOLDS_AT_ONCE
+from api.batching.usage_batcher import RETRIED
 from api.calls import Call
 from api.requests.dry_runs import undone
 from api.usage.card_usage import check_payer, of_each_account

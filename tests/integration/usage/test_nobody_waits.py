@@ -14,6 +14,7 @@ from psycopg.errors import CheckViolation, LockNotAvailable, QueryCanceled
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from api.batching import one_by_one
 from api.batching import usage_batcher as recording
 from api.batching.usage_batcher import UsageBatcher
 from billing.core.batcher import Turns
@@ -138,7 +139,7 @@ async def test_if_two_accounts_take_too_long_the_database_does(
 
     monkeypatch.setattr(recorder, "_once", fail)
     found = await recorder.many([Use(shop.id, KIND, "1000") for shop in shops])
-    assert found == dict.fromkeys(range(5), recording.BUSY)
+    assert found == dict.fromkeys(range(5), one_by_one.BUSY)
     assert tried == [5, 1, 1]
 
 
@@ -152,7 +153,7 @@ async def test_what_was_recorded_before_two_accounts_took_too_long_is_answered(
     once, alone = recorder._once, list[bool]()
 
     async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
-        if somebody_has_them and how.wait != recording.WAITS[-1]:
+        if somebody_has_them and how.wait != "until it is free":
             return {place: recording.NOT_YET for _, places in owned for place in places}
         if any(uses[places[0]].account_id in slow for _, places in owned):
             alone.append(len(owned) == 1)

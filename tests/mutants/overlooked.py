@@ -113,7 +113,7 @@ OVERLOOKED: Final = (
     ),
     Mutant(
         "a top-up is charged as if its buyer were there",
-        "billing/money/purchases/transitions.py",
+        "billing/money/purchases/saved_card.py",
         "on_session=asked_for",
         "on_session=True",
         (

@@ -7,19 +7,17 @@ answer, the result.
 from datetime import datetime
 from typing import Final
 
-from billing.core import ids, keys
+from billing.core import ids
 from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Rows, Work
-from billing.money.payment_methods.schemas import Method
-from billing.money.payments import card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import CUSTOMER_GONE, NOT_ASKED, Decline, Outcome
-from billing.money.payments.schemas import LIVE, Attempt, Payment
-from billing.money.purchases import canceling
+from billing.money.payments.schemas import LIVE, Payment
+from billing.money.purchases import canceling, saved_card
 from billing.money.purchases.outcomes import (
     EndedUnpaid,
     PurchaseFacts,
@@ -69,7 +67,7 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
     """Create the intent or page; try a saved card after its attempt is on record."""
     answer = w.facts.answer
     if answer is None:
-        if _refuses_card(w):
+        if saved_card.refuses(w):
             return
         w.call = _begin(w)
         if w.call is None:
@@ -79,21 +77,23 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
     elif answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)
         w.result = "opened"
-    elif (attempt := _first_try(w)) is None:
+    elif (attempt := saved_card.first_try(w)) is None:
         _opened(w, answer, answer.outcome or _UNREACHED)
     elif answer.call.what == "open":
         payment = w.rows.get(Payment, answer.call.payment.id)
         payment = payments.record(w, payment, answer.outcome or _UNREACHED)
         # The cancel that was asked for meanwhile comes first.
         if not canceling.is_asked(w):
-            w.call = _try(w, payment, attempt, again=answer.call.again)
+            w.call = saved_card.try_card(w, payment, attempt, again=answer.call.again)
     else:
-        _tried(w, answer, attempt)
+        outcome = saved_card.tried(w, answer, attempt, answer.outcome or _UNREACHED)
+        if outcome is not None:
+            _opened(w, answer, outcome)
 
 
 def _not_opened(w: Work[PurchaseFacts], why: Decline) -> None:
     """End a purchase whose payment the provider did not open."""
-    tried = _first_try(w)
+    tried = saved_card.first_try(w)
     if tried is not None and tried.status == "pending":
         payments.finish_attempt(w, tried, payments.not_opened(why))
     code = why.code if why.code == CUSTOMER_GONE else _FAILED
@@ -118,7 +118,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
         payment = _count_check(w, payment)
     w.result = NOT_ASKED if answer is None else "waiting"
     if payment is not None and answer is not None and answer.outcome is not None:
-        outcome = _of_try(answer, answer.outcome)
+        outcome = saved_card.of_try(answer, answer.outcome)
         w.result = outcome.kind
         _follow(w, payment, outcome)
 
@@ -205,22 +205,6 @@ def newest_flow(owed: Owed) -> Payment | None:
     return owed.live or (flows[-1] if flows else None)
 
 
-def _refuses_card(w: Work[PurchaseFacts]) -> bool:
-    """End a purchase whose card may no longer be tried; True if it was ended."""
-    purchase = purchase_of(w)
-    card = w.rows.find(Method, purchase.payment_method_id)
-    if purchase.flow != "saved_card" or card is None or _first_try(w) is not None:
-        return False
-    forbidden = card_rules.why_not(card, w.facts.declines.get(card.id, 0))
-    if forbidden is None:
-        return False
-    owed = Owed(w.rows, purchase.invoice_id)
-    payments.skip_attempt(w, owed, _try_key(purchase), 0, forbidden)
-    end_unpaid(w, "failed", code=forbidden, message=card_rules.WORDS[forbidden])
-    w.result = forbidden
-    return True
-
-
 def _begin(w: Work[PurchaseFacts]) -> Call | None:
     """Return the first call; None if the payer already has the page."""
     purchase = purchase_of(w)
@@ -235,56 +219,13 @@ def _begin(w: Work[PurchaseFacts]) -> Call | None:
         return None if payment.opened else page
     again, method_id = False, purchase.payment_method_id
     if purchase.flow == "saved_card" and method_id is not None:
-        key = _try_key(purchase)
+        key = saved_card.try_key(purchase)
         attempt, again = payments.begin_attempt(w, owed, payment, key, method_id, slot=0)
         if payment.opened:
-            return _try(w, payment, attempt, again=again)
+            return saved_card.try_card(w, payment, attempt, again=again)
     return Call(
         "open", payment, again=again, description=what, save_card=False, refusable=True
     )  # fmt: skip
-
-
-def _try(w: Work[PurchaseFacts], payment: Payment, attempt: Attempt, *, again: bool) -> Call:
-    asked_for = purchase_of(w).top_up_id is None
-    return Call(
-        "try_card", payment, attempt, on_session=asked_for, again=again, save_card=False,
-        refusable=True,
-    )  # fmt: skip
-
-
-def _try_key(purchase: Purchase) -> str:
-    return keys.slot_attempt(ids.encode(ids.INVOICE, purchase.invoice_id), 0)
-
-
-def _first_try(w: Work[PurchaseFacts]) -> Attempt | None:
-    """The try of the saved card, if the purchase is paid by one."""
-    purchase = purchase_of(w)
-    if purchase.flow != "saved_card":
-        return None
-    key = _try_key(purchase)
-    tries = Owed(w.rows, purchase.invoice_id).attempts
-    return next((one for one in tries if one.key == key), None)
-
-
-def _tried(w: Work[PurchaseFacts], answer: Answer, attempt: Attempt) -> None:
-    """Record the try's result; without money, call the intent back first."""
-    outcome = _of_try(answer, answer.outcome or _UNREACHED)
-    if outcome.kind in ("declined", "unreached") and not outcome.is_over:
-        # Failed must mean proven not charged: nobody can confirm a canceled intent later.
-        w.call = Call("call_back", answer.call.payment, tried=outcome)
-        return
-    if outcome.kind == "canceled":
-        outcome = outcome.model_copy(update={"kind": "unreached"})
-    payments.finish_attempt(w, attempt, outcome)
-    _opened(w, answer, outcome)
-
-
-def _of_try(answer: Answer, outcome: Outcome) -> Outcome:
-    """Return the result of the try itself where its intent was called back and canceled."""
-    tried = answer.call.tried
-    if tried is None or outcome.kind != "canceled":
-        return outcome
-    return tried.model_copy(update={"is_over": True})
 
 
 def _opened(w: Work[PurchaseFacts], answer: Answer, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import row_writes
 from billing.core.clock import real_now
 from billing.matters.tables import steps
 
@@ -42,4 +42,4 @@ async def note(
         "real_ran_at": real_now(),
         "result": result,
     }
-    await prepared.add_unless_there(connection, steps, row)
+    await row_writes.add_unless_there(connection, steps, row)

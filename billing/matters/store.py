@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Update, and_, case, false, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context, prepared
+from billing.core import context, row_writes
 from billing.core.clock import real_now
 from billing.core.prepared import Fields, Prepared, given
 from billing.matters.agenda import Step
@@ -70,10 +70,10 @@ async def birth(connection: AsyncConnection, born: Bear, at: datetime) -> Matter
         **_head_columns(matter.head),
     }
     if born.kind.born_anew:
-        await prepared.add_unless_there(connection, matters, row)
+        await row_writes.add_unless_there(connection, matters, row)
         await wake(connection, matter.workflow_id, at)
     else:
-        await prepared.send_add(connection, matters, row)
+        await row_writes.send_add(connection, matters, row)
     return matter
 
 
@@ -106,7 +106,7 @@ async def write_idle(
         "closed_at": at,
         "correlation_id": context.correlation_id.get(),
     }
-    await prepared.add_unless_there(connection, matters, row)
+    await row_writes.add_unless_there(connection, matters, row)
 
 
 async def ensure_account(

@@ -18,7 +18,7 @@ from billing.catalog.products.changes import (
 from billing.catalog.products.schemas import Meter, Override, Product, ProductPrice
 from billing.catalog.products.tables import meters, price_overrides, product_prices, products
 from billing.catalog.rating.schemas import PriceTerms
-from billing.core import ids, prepared
+from billing.core import ids, prepared, row_writes
 from billing.core.errors import NotFound
 from billing.core.periods import EPOCH
 from billing.core.prepared import Fields
@@ -149,7 +149,7 @@ async def put_override(
             "offered": offered and offered.model_dump(mode="json"),
             "checked_at": current.checked_at,
         }
-    return show_override(await prepared.add(connection, price_overrides, values))
+    return show_override(await row_writes.add(connection, price_overrides, values))
 
 
 async def _end_agreed(connection: AsyncConnection, agreed: Override, at: datetime) -> None:
@@ -220,7 +220,7 @@ async def put_provided(
         "effective_from": EPOCH if known is None else at, "source": "service",
         "checked_at": checked_at,
     }  # fmt: skip
-    await prepared.add(connection, price_overrides, values)
+    await row_writes.add(connection, price_overrides, values)
 
 
 async def end_provided(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.products.tables import meters
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.database import allow_whole_cycle
 from billing.core.prepared import Fields, Prepared
 from billing.metering.limit_overrides.schemas import LimitOverride
@@ -130,10 +130,10 @@ async def move(
             moved.append(new)
     # One may take the place that another leaves.
     for one in moved:
-        await prepared.send_removal(connection, limit_overrides, one["id"])
+        await row_writes.send_removal(connection, limit_overrides, one["id"])
     for one in moved:
         if one["effective_from"] < (one["effective_to"] or _LAST):
-            await prepared.send_add(connection, limit_overrides, one)
+            await row_writes.send_add(connection, limit_overrides, one)
 
 
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> datetime | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Integer, Select, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import prepared, row_writes
 from billing.core.database import limit_statements
 from billing.core.periods import EPOCH
 from billing.metering.quotas.rules import CLAIM_LIFETIME
@@ -143,7 +143,7 @@ async def consume(connection: AsyncConnection, account_id: UUID, claim: QuotaCla
         "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
         "status": "open",
     }  # fmt: skip
-    await prepared.add(connection, quota_claims, row)
+    await row_writes.add(connection, quota_claims, row)
     return True
 
 

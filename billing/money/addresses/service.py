@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.taxes import store as taxes
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.errors import Conflict, Invalid, NotFound
 from billing.ledger.credits import service as credits
 from billing.money.addresses import rules, store
@@ -59,7 +59,7 @@ async def add(
         "id": address_id, "account_id": account_id, "is_default": is_default,
         "created_at": at, "updated_at": at,
     }  # fmt: skip
-    added = Address.model_validate(await prepared.add(connection, billing_addresses, row))
+    added = Address.model_validate(await row_writes.add(connection, billing_addresses, row))
     await _audit(connection, added, "added", at)
     return added
 
@@ -100,7 +100,7 @@ async def remove(
     await credits.lock(connection, account_id)
     gone = await get(connection, account_id, address_id)
     successor = await _successor(connection, gone) if gone.is_default else None
-    await prepared.send_removal(connection, billing_addresses, address_id)
+    await row_writes.send_removal(connection, billing_addresses, address_id)
     await _audit(connection, gone, "removed", at)
     if await store.unname(connection, account_id, address_id, at):
         await audit.record(
@@ -158,7 +158,9 @@ async def _regions_to_name(
 async def _change(
     connection: AsyncConnection, address_id: UUID, fields: Mapping[str, Any], at: datetime
 ) -> Address:
-    row = await prepared.change(connection, billing_addresses, address_id, **fields, updated_at=at)
+    row = await row_writes.change(
+        connection, billing_addresses, address_id, **fields, updated_at=at
+    )
     return Address.model_validate(row)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import SERVED
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.errors import Conflict
 from billing.core.periods import Interval, first_from
 from billing.core.prepared import Fields
@@ -53,7 +53,7 @@ async def begin(
         "terms": terms.model_dump(mode="json"), "effective_from": start, "effective_to": end,
         "created_at": at,
     }  # fmt: skip
-    return show(await prepared.add(connection, contracts, values))
+    return show(await row_writes.add(connection, contracts, values))
 
 
 async def stop(
@@ -76,7 +76,7 @@ async def stop(
         raise Conflict("CONTRACT_SOLD") from error
     for one in gone:
         if one["effective_from"] > now and (one["effective_to"] or _LAST) > last:
-            await prepared.add(connection, contracts, {**one, "effective_from": last})
+            await row_writes.add(connection, contracts, {**one, "effective_from": last})
     await connection.execute(
         update(contracts).where(_lasting(account_id, at), begins < at).values(effective_to=at)
     )

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import row_writes
 from billing.core.prepared import Prepared, given
 from billing.matters.agenda import EARLY
 from billing.money.discounts.schemas import IN_FORCE, Discount, DiscountStatus
@@ -34,7 +34,7 @@ _OF_PURCHASE: Final = Prepared(
 
 async def add(connection: AsyncConnection, discount: Discount) -> None:
     """Insert a redeemed discount."""
-    await prepared.add(connection, discounts, discount.model_dump(mode="python"))
+    await row_writes.add(connection, discounts, discount.model_dump(mode="python"))
 
 
 async def of_subscription(connection: AsyncConnection, subscription_id: UUID) -> list[Discount]:
@@ -53,4 +53,4 @@ async def of_purchase(
 
 async def change(connection: AsyncConnection, discount_id: UUID, **fields: Any) -> None:
     """Overwrite fields of one discount."""
-    await prepared.change(connection, discounts, discount_id, **fields)
+    await row_writes.change(connection, discounts, discount_id, **fields)

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, prepared, row_writes
 from billing.core.clock import real_now
 from billing.core.prepared import Prepared, given
 from billing.money.documents.schemas import Document
@@ -65,7 +65,7 @@ async def keep(
         "id": ids.new(), "account_id": account_id, "invoice_id": invoice_id, "kind": kind,
         "etag": made.etag, "content": made.content, "rendered_at": real_now(),
     }  # fmt: skip
-    if await prepared.add_unless_there(connection, invoice_documents, row) is not None:
+    if await row_writes.add_unless_there(connection, invoice_documents, row) is not None:
         return made
     first = await find(connection, invoice_id, kind)
     return first or made

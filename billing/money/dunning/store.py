@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, delete, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.dunning.schemas import CustomerPause, DunningCase
@@ -83,7 +83,7 @@ async def customer_pause(connection: AsyncConnection, account_id: UUID) -> Custo
 
 async def begin_customer_pause(connection: AsyncConnection, pause: CustomerPause) -> None:
     """Write a pause of all of an account's recovery."""
-    await prepared.add(connection, dunning_pauses, pause.model_dump())
+    await row_writes.add(connection, dunning_pauses, pause.model_dump())
 
 
 async def end_customer_pause(connection: AsyncConnection, account_id: UUID) -> None:

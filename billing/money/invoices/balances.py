@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, case, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
-from billing.core import ids, keys, prepared
+from billing.core import ids, keys, prepared, row_writes
 from billing.core.errors import Conflict
 from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits import service as credits
@@ -89,7 +89,7 @@ async def adjust(
             "id": adjustment_id, "account_id": account_id, "key": key, "kind": "adjusted",
             "amount_minor": amount_minor, "currency": currency, "reason": reason, "at": at,
         }  # fmt: skip
-        known = await prepared.add(connection, balance_entries, row)
+        known = await row_writes.add(connection, balance_entries, row)
         await _announce(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
     entry = BalanceEntry.model_validate(dict(known))
     return entry, await money(connection, account_id, entry.currency)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.money.invoices import series as names
 from billing.money.invoices.tables import invoice_series, skipped_numbers
 from billing.platform.accounts import issuers
@@ -50,7 +50,7 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
         )
     )
     gap = {"series": series, "first_number": first, "last_number": last}
-    await prepared.add(
+    await row_writes.add(
         connection, skipped_numbers, gap | {"id": ids.new(), "reason": reason, "at": at}
     )
     await audit.record(

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, prepared, row_writes
 from billing.core.database import metadata
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, Sent, given
@@ -116,7 +116,7 @@ async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
 
 async def change(connection: AsyncConnection, invoice_id: UUID, **fields: Any) -> Invoice:
     """Overwrite fields that are not content, or the content of a draft."""
-    return show(await prepared.change(connection, invoices, invoice_id, **fields))
+    return show(await row_writes.change(connection, invoices, invoice_id, **fields))
 
 
 async def lines(connection: AsyncConnection, invoice_id: UUID) -> list[InvoiceLine]:

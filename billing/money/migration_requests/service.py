@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import clock, context, ids, prepared
+from billing.core import clock, context, ids, row_writes
 from billing.core.errors import Conflict, NotFound
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
@@ -41,7 +41,7 @@ async def submit(
         "id": request_id, "account_id": account_id, "environment": environment, "notes": notes,
         "requested_by": context.actor.get(), "created_at": at,
     }  # fmt: skip
-    made = store.show(await prepared.add(connection, migration_requests, row))
+    made = store.show(await row_writes.add(connection, migration_requests, row))
     await _announce(connection, made, "requested", at)
     return made
 
@@ -64,7 +64,7 @@ async def handle(
     if request.status == "handled":
         raise Conflict("MIGRATION_REQUEST_HANDLED")
     at = await clock.now(connection, request.account_id)
-    row = await prepared.change(
+    row = await row_writes.change(
         connection, migration_requests, request.id,
         handled_at=at, handled_by=context.actor.get(), comment=comment,
     )  # fmt: skip

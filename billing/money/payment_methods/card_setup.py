@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, prepared, row_writes
 from billing.core.errors import NotFound
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -94,7 +94,7 @@ async def ask(
     if setup.status in ("refused", "canceled"):
         return []
     # The owner may have finished a setup that was already given up.
-    await prepared.change(
+    await row_writes.change(
         connection,
         setup_intents,
         setup.id,
@@ -143,7 +143,7 @@ async def record(
         }
     else:
         fields |= _standing(setup, outcome, at)
-    await prepared.change(connection, setup_intents, setup.id, **fields)
+    await row_writes.change(connection, setup_intents, setup.id, **fields)
     return woken
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.prepared import Prepared, given
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -31,7 +31,7 @@ async def start(
             "id": portal_id, "account_id": account_id, "return_url": return_url,
             "status": "pending", "created_at": at,
         }  # fmt: skip
-        await prepared.add(connection, portal_sessions, row)
+        await row_writes.add(connection, portal_sessions, row)
         await audit.record(
             connection,
             account_id=account_id,
@@ -51,7 +51,7 @@ async def record(
     connection: AsyncConnection, portal_id: UUID, url: str | None, at: datetime
 ) -> None:
     """Record the provider's answer: the address, or None if it refused."""
-    await prepared.change(
+    await row_writes.change(
         connection,
         portal_sessions,
         portal_id,

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.payment_methods.schemas import Method
@@ -106,12 +106,12 @@ async def others(connection: AsyncConnection, method: Method) -> list[Method]:
 
 async def add(connection: AsyncConnection, row: Mapping[str, Any]) -> Method:
     """Insert a method."""
-    return show(await prepared.add(connection, payment_methods, row))
+    return show(await row_writes.add(connection, payment_methods, row))
 
 
 async def change(connection: AsyncConnection, method_id: UUID, **fields: Any) -> Method:
     """Overwrite fields of one method."""
-    return show(await prepared.change(connection, payment_methods, method_id, **fields))
+    return show(await row_writes.change(connection, payment_methods, method_id, **fields))
 
 
 async def detach(connection: AsyncConnection, method_id: UUID, at: datetime) -> Method:

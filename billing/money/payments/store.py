@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.invoices.tables import invoices
@@ -102,7 +102,7 @@ _LAST_TRY_OF = Prepared(
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Payment:
     """Write a payment; the partial unique index refuses a second collector of an invoice."""
-    return show(await prepared.add(connection, payments, row))
+    return show(await row_writes.add(connection, payments, row))
 
 
 async def get(connection: AsyncConnection, payment_id: UUID) -> Payment:
@@ -227,7 +227,7 @@ async def find_intent(connection: AsyncConnection, *names: str | None) -> Paymen
 
 async def change(connection: AsyncConnection, payment_id: UUID, **fields: Any) -> Payment:
     """Overwrite fields of one payment."""
-    return show(await prepared.change(connection, payments, payment_id, **fields))
+    return show(await row_writes.change(connection, payments, payment_id, **fields))
 
 
 def listing(

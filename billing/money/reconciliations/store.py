@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, prepared, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row
 from billing.money.reconciliations import rules
@@ -166,7 +166,7 @@ async def begin(connection: AsyncConnection, run: Reconciliation) -> bool:
     fields = run.model_dump(
         include={"id", "started_at", "since_at", "until_at", "is_whole", "heal"}
     )
-    return await prepared.add_unless_there(connection, reconciliations, fields) is not None
+    return await row_writes.add_unless_there(connection, reconciliations, fields) is not None
 
 
 async def get(
@@ -184,7 +184,7 @@ async def keep(connection: AsyncConnection, run: Reconciliation) -> Reconciliati
     """Overwrite the position of a run and what it found."""
     changed = {"place", "checked", "discrepancies", "is_alarming", "error"}
     fields = run.model_dump(mode="json", include=changed) | {"finished_at": run.finished_at}
-    row = await prepared.change(connection, reconciliations, run.id, **fields)
+    row = await row_writes.change(connection, reconciliations, run.id, **fields)
     return Reconciliation.model_validate(row)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES, RUNNING
 from billing.catalog.plans.tables import plans, prices
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Fields, Prepared, given
@@ -102,10 +102,10 @@ async def add(
     connection: AsyncConnection, row: dict[str, Any], items: list[dict[str, Any]]
 ) -> Subscription:
     """Insert a subscription with its items; the database allows one open per account."""
-    subscription = show(await prepared.add(connection, subscriptions, row))
+    subscription = show(await row_writes.add(connection, subscriptions, row))
     whose = {"account_id": row["account_id"], "subscription_id": row["id"]}
     for item in items:
-        await prepared.add(connection, subscription_items, item | whose | {"id": ids.new()})
+        await row_writes.add(connection, subscription_items, item | whose | {"id": ids.new()})
     await usage_store.follow(connection, subscription.account_id, subscription.cycle_start)
     return subscription
 
@@ -165,7 +165,7 @@ def listing(
 
 async def change(connection: AsyncConnection, subscription_id: UUID, **fields: Any) -> Subscription:
     """Overwrite fields of one subscription; the caller passes `updated_at` too."""
-    return show(await prepared.change(connection, subscriptions, subscription_id, **fields))
+    return show(await row_writes.change(connection, subscriptions, subscription_id, **fields))
 
 
 async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item]:

@@ -9,7 +9,7 @@ from sqlalchemy import Select, Table, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import prepared, row_writes
 from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits.tables import credit_balances
 from billing.money.top_ups.schemas import TopUp, TopUpSettings
@@ -71,7 +71,7 @@ async def undecided(connection: AsyncConnection, account_id: UUID) -> TopUp | No
 
 async def change(connection: AsyncConnection, top_up_id: UUID, **fields: Any) -> TopUp:
     """Overwrite fields of one top-up."""
-    return show(await prepared.change(connection, top_ups, top_up_id, **fields))
+    return show(await row_writes.change(connection, top_ups, top_up_id, **fields))
 
 
 async def ask_if_low(connection: AsyncConnection, account_id: UUID, at: datetime) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import Text, cast, literal, select, text, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import keys, prepared
+from billing.core import keys, row_writes
 from billing.core.prepared import Prepared, Row, given
 from billing.ledger.credits import store as balances
 from billing.money.trials.schemas import Trial
@@ -75,9 +75,9 @@ async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:
     """Take the trial; None when this account or this platform identity had it before."""
     if row["identity_hash"] is not None:
         identity = {one.name: row[one.name] for one in trial_identities.c}
-        if await prepared.add_unless_there(connection, trial_identities, identity) is None:
+        if await row_writes.add_unless_there(connection, trial_identities, identity) is None:
             return None
-    created = await prepared.add_unless_there(connection, trials, row)
+    created = await row_writes.add_unless_there(connection, trials, row)
     return show(created) if created else None
 
 
@@ -92,7 +92,7 @@ async def pays_for_a_plan(connection: AsyncConnection, account_id: UUID) -> bool
 async def convert(connection: AsyncConnection, trial_id: UUID, at: datetime) -> Trial:
     """End the trial as converted."""
     return show(
-        await prepared.change(connection, trials, trial_id, status="converted", ended_at=at)
+        await row_writes.change(connection, trials, trial_id, status="converted", ended_at=at)
     )
 
 

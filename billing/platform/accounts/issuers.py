@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.errors import Conflict
 from billing.core.prepared import Prepared
 from billing.platform.accounts.schemas import Issuer
@@ -89,5 +89,5 @@ async def keep_logo(connection: AsyncConnection, content: bytes) -> str:
     """Store a logo for documents; return its name, a hash."""
     name = hashlib.sha256(content).hexdigest()
     row = {"sha256": name, "content": content}
-    await prepared.add_unless_there(connection, issuer_logos, row)
+    await row_writes.add_unless_there(connection, issuer_logos, row)
     return name

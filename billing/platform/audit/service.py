@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import context, prepared
+from billing.core import context, row_writes
 from billing.core.clock import real_now
 from billing.platform.audit.tables import billing_audit
 
@@ -34,4 +34,4 @@ async def record(
         "at": at,
         "real_at": real_now(),
     }
-    await prepared.add(connection, billing_audit, row)
+    await row_writes.add(connection, billing_audit, row)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import row_writes
 from billing.core.database import metadata, with_commit
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Sent, pipeline
@@ -152,7 +152,7 @@ async def _send_all(
     added = [one.row for one in effects if isinstance(one, Add)]
     if len(added) < 2:
         return await _send(connection, effects[0])
-    await prepared.send_rows(connection, metadata.tables[added[0].TABLE], added)
+    await row_writes.send_rows(connection, metadata.tables[added[0].TABLE], added)
     return None
 
 
@@ -162,13 +162,15 @@ async def _send(connection: AsyncConnection, effect: Add | Change | Remove) -> S
         case Add(row, once):
             table, values = metadata.tables[row.TABLE], row.model_dump(exclude_unset=True)
             unique = table.c[once] if once is not None else None
-            await prepared.send_add(connection, table, values, unique)
+            await row_writes.send_add(connection, table, values, unique)
             return None
         case Change(row_type, row_id, fields):
             table = metadata.tables[row_type.TABLE]
-            return await prepared.send_change(connection, table, row_id, **fields)
+            return await row_writes.send_change(connection, table, row_id, **fields)
         case Remove(row_type, row_id):
-            return await prepared.send_removal(connection, metadata.tables[row_type.TABLE], row_id)
+            return await row_writes.send_removal(
+                connection, metadata.tables[row_type.TABLE], row_id
+            )
 
 
 async def _write(

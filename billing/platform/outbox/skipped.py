@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.periods import EPOCH, MICROSECOND
 from billing.platform.audit import service as audit
 from billing.platform.outbox.tables import skipped_events
@@ -30,7 +30,7 @@ async def skip(connection: AsyncConnection, reason: str, at: datetime) -> None:
     first = int(await connection.scalar(_LAST) or 0) + 1
     last = max(first, (at - EPOCH) // MICROSECOND)
     gap = {"first_number": first, "last_number": last}
-    await prepared.add(
+    await row_writes.add(
         connection, skipped_events, gap | {"id": ids.new(), "reason": reason, "at": at}
     )
     await audit.record(

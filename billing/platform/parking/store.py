@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import row_writes
 from billing.core.prepared import Prepared, given
 from billing.platform.parking.schemas import Parking
 from billing.platform.parking.tables import parkings
@@ -37,7 +37,7 @@ async def begin(
         "id": parking_id, "reason": reason, "parked_at": at,
         "data_until": await connection.scalar(_DATA_UNTIL),
     }  # fmt: skip
-    return Parking.model_validate(await prepared.add(connection, parkings, row))
+    return Parking.model_validate(await row_writes.add(connection, parkings, row))
 
 
 async def give_reason(connection: AsyncConnection, reason: str) -> Parking:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing.core import ids, prepared
+from billing.core import ids, row_writes
 from billing.core.clock import real_now
 from billing.core.periods import MONTH
 from billing.money.subscriptions import service as subscriptions
@@ -46,5 +46,5 @@ async def change(api: Api, account: Account) -> str:
             "subscription_id": whose, "terms": {"quantity": 1},
             "status": "canceled", "effective_at": at, "created_at": at, "decided_at": at,
         }  # fmt: skip
-        await prepared.add(connection, subscription_changes, row)
+        await row_writes.add(connection, subscription_changes, row)
     return ids.encode(ids.CHANGE, change_id)

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import prepared
+from billing.core import prepared, row_writes
 from billing.core.prepared import Prepared, given
 from billing.money.payments.tables import payments
 
@@ -85,6 +85,6 @@ async def test_a_row_there_must_be_is_missed(driver: Driver) -> None:
 async def test_one_statement_is_kept_per_set_of_columns(driver: Driver) -> None:
     for status in ("failed", "canceled"):
         with pytest.raises(LookupError):
-            await prepared.change(NOWHERE, payments, "p1", status=status)
+            await row_writes.change(NOWHERE, payments, "p1", status=status)
     first, second = (sql for sql, _ in driver.asked)
     assert first == second

@@ -7,7 +7,7 @@ Routes and activities open the transaction; nothing deeper commits
 import asyncio
 import logging
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import monotonic
@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from billing.core.database_errors import takes_no_writes
-from billing.core.prepared import PLANNED, PLANS, driver_of, pipeline, undo, wrapped
+from billing.core.prepared import PLANNED, PLANS, driver_of, undo, wrapped
 from billing.core.settings import Settings
+from billing.core.with_commit import DEFERRED, Deferred
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
 CYCLE_STATEMENT_MS: Final = 10_000
@@ -72,10 +73,6 @@ _LAG: Final = text(
     " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
 )
 _logger = logging.getLogger("billing.database")
-_BEFORE_COMMIT: Final = "before commit"
-_WITH_COMMIT: Final = "with commit"
-BeforeCommit = dict[Callable[[AsyncConnection, list[Any]], Awaitable[None]], list[Any]]
-WithCommit = list[Callable[[AsyncConnection], Awaitable[Any]]]
 
 
 class Database(AbstractAsyncContextManager["Database", None]):
@@ -205,19 +202,6 @@ def _text(account_id: UUID) -> str:
     return str(UUID(int=account_id.int))
 
 
-def before_commit(connection: AsyncConnection) -> BeforeCommit | None:
-    """Return the rows that each writer defers to the commit; None outside a transaction."""
-    waiting: BeforeCommit | None = connection.info.get(_BEFORE_COMMIT)
-    return waiting
-
-
-def with_commit(
-    connection: AsyncConnection, send: Callable[[AsyncConnection], Awaitable[Any]]
-) -> None:
-    """Send a statement together with the COMMIT, so that its locks span no round trip."""
-    connection.info[_WITH_COMMIT].append(send)
-
-
 async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
     """Set the timeout of this transaction's further statements."""
     await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
@@ -247,13 +231,11 @@ async def _transaction(
     """
     connection = await _begun(engine, begin + _local(engine) + own)
     driver, known = driver_of(connection), connection.info
-    waiting: BeforeCommit = {}
-    last: WithCommit = []
-    known[_BEFORE_COMMIT], known[_WITH_COMMIT] = waiting, last
+    deferred = known[DEFERRED] = Deferred()
     try:
         yield connection
-        if waiting or last:
-            await _commit_with(connection, waiting, last)
+        if deferred:
+            await deferred.commit(connection)
         else:
             await _commit(driver)
     except Exception as error:
@@ -261,8 +243,7 @@ async def _transaction(
         raise
     finally:
         known.pop(PLANNED, None)
-        known.pop(_BEFORE_COMMIT, None)
-        known.pop(_WITH_COMMIT, None)
+        known.pop(DEFERRED, None)
         await _hand_back(connection, driver)
 
 
@@ -272,18 +253,6 @@ async def _commit(driver: psycopg.AsyncConnection[Any]) -> None:
         await driver.commit()
     except psycopg.Error as error:
         raise wrapped(error, "COMMIT") from error
-
-
-async def _commit_with(
-    connection: AsyncConnection, waiting: BeforeCommit, last: WithCommit
-) -> None:
-    """Commit with all deferred statements, in one round trip."""
-    async with pipeline(connection):
-        for say, items in waiting.items():
-            await say(connection, items)
-        for send in last:
-            await send(connection)
-        await driver_of(connection).commit()
 
 
 async def _begun(engine: AsyncEngine, begin: str) -> AsyncConnection:

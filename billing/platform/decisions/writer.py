@@ -14,9 +14,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import row_writes
-from billing.core.database import metadata, with_commit
+from billing.core.database import metadata
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Sent, pipeline
+from billing.core.with_commit import with_commit
 from billing.matters import store as matters
 from billing.matters.effects import (
     Add,

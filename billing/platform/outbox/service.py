@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, ids
 from billing.core.clock import real_now
-from billing.core.database import before_commit
 from billing.core.prepared import Prepared
+from billing.core.with_commit import before_commit
 from billing.matters.effects import Announce
 from billing.platform.outbox.kinds import PREFIX
 

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
-from billing.core.database import Database, with_commit
+from billing.core.database import Database
 from billing.core.prepared import Prepared
+from billing.core.with_commit import with_commit
 from billing.platform.audit import service as audit
 from devstack.stack import StackInfo
 from tests.integration.faults.rows import open_operator

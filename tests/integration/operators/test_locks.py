@@ -145,7 +145,7 @@ async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> 
         database.operator() as connection,
     ):
         found = await taken(connection)
-    assert found[other.info.user] >= 1
+        assert found[other.info.user] >= 1
     assert found["billing_operator"] >= 1
 
 

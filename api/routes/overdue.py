@@ -80,9 +80,6 @@ async def pay_overdue(
     if not body.dry_run:
         once.require()
     async with once.claim(call) as claim:
-        if method_id := payment_method_row(body.payment_method_id):
-            async with call.transaction() as connection:
-                await method_store.get(connection, method_id)
         if body.dry_run:
             return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call, claim)
@@ -111,6 +108,8 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
     async with call.transaction() as connection:
         only = invoice_rows(body.invoice_ids)
         known = await _has_asked(connection, call.account.id, claim)
+        if not known:
+            await _demand_method(connection, body)
         if body.preview_token is not None and not known:
             await overdue.lock_owed(connection, call.account.id, only)
             only = await _demand_as_previewed(call, connection, body, body.preview_token)
@@ -129,6 +128,11 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
             (invoice_id, await payment_store.find_attempt(connection, one.attempt))
             for invoice_id, one in asked
         ]
+
+
+async def _demand_method(connection: AsyncConnection, body: PayOverdueBody) -> None:
+    if method_id := payment_method_row(body.payment_method_id):
+        await method_store.get(connection, method_id)
 
 
 async def _has_asked(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
@@ -306,6 +310,7 @@ async def _demand_as_previewed(
 
 async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
     async with call.transaction() as connection:
+        await _demand_method(connection, body)
         at = await clock.now(connection, call.account.id)
         await overdue.demand(
             connection,

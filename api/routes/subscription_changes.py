@@ -325,12 +325,12 @@ async def _ask(
     )
     await failpoint("api.claimed")
     async with call.transaction() as connection:
-        if paying.method_id is not None:
-            await method_store.get(connection, paying.method_id)
         known = await store.find_change(connection, claim.resource_id) if claim.resumed else None
         if known is not None:
             subject_id = known.subscription_id
         else:
+            if paying.method_id is not None:
+                await method_store.get(connection, paying.method_id)
             found = await service.commanded(connection, call.account.id, command)
             subject_id = found.id
             if about is not None and about.coupon is not None:

@@ -124,6 +124,20 @@ async def test_what_was_removed_is_removed_again(customer: Customer, dies: Dies)
     assert removed["address_id"] == at_home["address_id"]
 
 
+async def test_a_change_is_found_after_its_card_was_removed(customer: Customer) -> None:
+    await customer.subscribed("basic")
+    [first] = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    second = await customer.save_card("pm_card_mastercard")
+    wish, key = {"plan": "pro", "payment_method_id": first["id"]}, str(uuid4())
+    changed = await customer.ask("PUT", PATH, wish, key=key, status=200)
+    await lose_answer(customer.actors, key)
+    gone = {"confirm": "DELETE", "new_default": second["id"]}
+    path = f"/billing/payment-methods/{first['id']}"
+    await customer.ask("DELETE", path, gone, status=200)
+    again = await customer.ask("PUT", PATH, wish, key=key, status=200)
+    assert (again["plan"]["key"], again["subscription_id"]) == ("pro", changed["subscription_id"])
+
+
 async def test_a_change_is_found_after_the_end_of_its_preview(
     customer: Customer, dies: Dies, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from tests.integration.actors import API, Actors, Customer, wait_for
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
 from tests.integration.locked import waiting
+from tests.integration.lost_answers import lose_answer
 from tests.integration.payments.test_money_balance import adjust
 from workflows import start
 
@@ -173,6 +174,25 @@ async def test_a_repeat_that_asked_before_goes_on_once_the_token_is_over(actors:
         done = await customer.ask("POST", PAY_OVERDUE, late, key="late", status=200)
         assert done["charged_cents"] == 9800
     assert [one["amount"] for one in await customer.effects()] == [4900] * 3
+
+
+async def test_a_payment_is_answered_again_after_its_card_was_removed(actors: Actors) -> None:
+    customer = await overdue(actors)
+    [first] = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    second = await customer.save_card("pm_card_mastercard")
+    await customer.script("succeed", then="last")
+    body = {"payment_method_id": first["id"]}
+    paid = await customer.ask("POST", PAY_OVERDUE, body, key="b", status=200)
+    path = f"/billing/payment-methods/{first['id']}"
+    gone = {"confirm": "DELETE", "new_default": second["id"]}
+    await customer.ask("DELETE", path, gone, status=200)
+    await lose_answer(actors, "b")
+    again = await customer.ask("POST", PAY_OVERDUE, body, key="b", status=200)
+    assert (again["charged_cents"], paid["charged_cents"]) == (4900, 4900)
+    for new in ({}, {"dry_run": True}):
+        await customer.refused(
+            "PAYMENT_METHOD_NOT_FOUND", "POST", PAY_OVERDUE, body | new, key=f"c{len(new)}"
+        )
 
 
 async def test_what_starts_it_again_is_offered_without_the_balance_where_that_is_asked(

@@ -44,7 +44,7 @@ _PAID: Final = Prepared(
     .outerjoin(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
     .where(
         payments.c.invoice_id == given("invoice_id"),
-        payments.c.paid_at <= given("until"),
+        payments.c.settled_at <= given("until"),
         payments.c.received_minor > 0,
     )
     .order_by(payments.c.paid_at, payments.c.id)

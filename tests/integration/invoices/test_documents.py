@@ -94,6 +94,17 @@ async def test_a_receipt_names_the_card_by_the_number_that_paid(customer: Custom
     assert "Visa ending in 4242" in await receipt_of(customer, bought["invoice_id"])
 
 
+async def test_a_receipt_names_a_payment_that_a_faster_clock_recorded(customer: Customer) -> None:
+    await customer.save_card()
+    bought = await customer.buy("small", "saved_card")
+    await customer.actors.sql(
+        "UPDATE payments SET paid_at = paid_at + interval '2 s' WHERE account_id = %(me)s"
+        " RETURNING id",
+        me=customer.uuid,
+    )
+    assert "Visa ending in 4242" in await receipt_of(customer, bought["invoice_id"])
+
+
 async def test_a_draft_is_a_pro_forma_and_has_no_receipt(customer: Customer) -> None:
     begun = await customer.buy("small", "manual")
     invoice = f"{LIST}/{begun['invoice_id']}"

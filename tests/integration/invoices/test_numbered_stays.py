@@ -12,6 +12,8 @@ REFUSED = {
     "UPDATE invoices SET number = 'INV-1' WHERE number IS NOT NULL AND account_id = %(me)s": (
         "is numbered: UPDATE refused"
     ),
+    "UPDATE invoices SET issuer_id = gen_random_uuid()"
+    " WHERE number IS NOT NULL AND account_id = %(me)s": "is numbered: UPDATE refused",
     "DELETE FROM invoices WHERE account_id = %(me)s": "is numbered: DELETE refused",
     "UPDATE invoice_lines SET amount_minor = 1 WHERE account_id = %(me)s": "UPDATE refused",
     "DELETE FROM invoice_lines WHERE account_id = %(me)s": "DELETE refused",

@@ -181,7 +181,9 @@ async def read_usage_stats(
     whose = None if isinstance(call, EveryCall) else call.account_id
     async with call.reading(fresh=fresh) as connection:
         if whose is None and await sums.has_more_accounts(connection, MOST_ACCOUNTS):
-            raise Conflict("TOO_MANY_ACCOUNTS")
+            raise Conflict(
+                "TOO_MANY_ACCOUNTS", "there are too many accounts for one request: name one"
+            )
         days = await span(call, connection, start_date, end_date)
         facets = (await connection.execute(sums.by_facet(whose, days.start, days.end))).all()
         active = [

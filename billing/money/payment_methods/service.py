@@ -101,11 +101,9 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
         raise Conflict("PAYMENT_METHOD_IS_DEFAULT")
     if method.is_backup:
         return []
-    await connection.execute(
-        update(payment_methods)
-        .where(payment_methods.c.account_id == account_id, payment_methods.c.is_backup)
-        .values(is_backup=False)
-    )
+    for other in await store.others(connection, method):
+        if other.is_backup:
+            await _end_backup(connection, other, at)
     await _record(
         connection, await store.change(connection, method_id, is_backup=True), "backup_chosen", at
     )
@@ -117,11 +115,7 @@ async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime)
     method = await store.get(connection, method_id)
     await credits.lock(connection, method.account_id)
     method = await store.get(connection, method_id)
-    if not method.is_backup:
-        return method
-    ended = await store.change(connection, method_id, is_backup=False)
-    await _record(connection, ended, "backup_ended", at)
-    return ended
+    return await _end_backup(connection, method, at) if method.is_backup else method
 
 
 async def rename(
@@ -216,8 +210,16 @@ async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> l
     return [*woken, *await unpaid.another_card(connection, account_id, at)]
 
 
+async def _end_backup(connection: AsyncConnection, backup: Method, at: datetime) -> Method:
+    ended = await store.change(connection, backup.id, is_backup=False)
+    await _record(connection, ended, "backup_ended", at)
+    return ended
+
+
 async def _make_default(connection: AsyncConnection, method: Method, at: datetime) -> Method:
     """Make a method the one default from `at` on; under the account's lock."""
+    if method.is_backup:
+        await _end_backup(connection, method, at)
     await connection.execute(
         update(payment_methods)
         .where(
@@ -227,9 +229,7 @@ async def _make_default(connection: AsyncConnection, method: Method, at: datetim
         )
         .values(is_default=False)
     )
-    chosen = await store.change(
-        connection, method.id, is_default=True, is_backup=False, chosen_at=at
-    )
+    chosen = await store.change(connection, method.id, is_default=True, chosen_at=at)
     await _record(connection, chosen, "chosen", at)
     return chosen
 

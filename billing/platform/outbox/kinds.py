@@ -155,11 +155,11 @@ FAMILIES: Final = (
         Kind("extended", "its remaining tries and its end were postponed", "days reason?"),
         Kind("pursued", "it continues after the subscription's end"),
         Kind("recovered", "the invoice was paid while its case was open", "reason"),
-        Kind("exhausted", "the last try failed: the final action was taken", "reason"),
+        Kind("exhausted", "the last try failed, or an operator gave it up", "reason"),
         Kind("forgiven", "an operator forgave the rest", "reason"),
         Kind("canceled", "the invoice is no longer owed", "reason"),
-    ), {"reason": Field("text", "why; `recovered`: how it was paid; `exhausted`: the action",
-                        "insufficient_funds")}),
+    ), {"reason": Field("text", "why; `recovered`: how it was paid; `exhausted`: the final action,"
+                        " or the words of the operator who gave it up", "insufficient_funds")}),
     Family("subscription", "Subscriptions",
            "subscription_id plan status current_period_end cancel_reason?", (
         Kind("created", "a plan was ordered"),

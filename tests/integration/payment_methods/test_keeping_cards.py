@@ -284,4 +284,4 @@ async def test_one_card_is_the_backup_and_never_the_default(customer: Cardholder
     assert unmarked == second
     told = await customer.audit()
     assert told.count("payment_method.backup_chosen") == 3
-    assert told.count("payment_method.backup_ended") == 1
+    assert told.count("payment_method.backup_ended") == 3  # replaced, chosen as default, unmarked

@@ -2874,14 +2874,14 @@ AS $$
                     AND h.period_start = r.period_start AND h.meter = r.meter
                     AND h.bucket = date_trunc('hour', r.occurred_at)),
             (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
-            AND usage_had_tiers(
-                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
-                r.occurred_at)
             AND EXISTS (
                 SELECT FROM usage_counters AS p
                 WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
                     AND p.grain = 'day' AND p.period_start = r.period_start
-                    AND p.bucket = r.day_at),
+                    AND p.bucket = r.day_at)
+            AND usage_had_tiers(
+                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
+                r.occurred_at),
             r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
             r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
         WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
@@ -4414,6 +4414,7 @@ DECLARE
     common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
+    changed record;
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -4424,6 +4425,7 @@ BEGIN
     END IF;
     SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
         array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
+        array_agg(r.total_amount ORDER BY r.occurred_at, r.written_at, r.id) AS totals,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
     INTO waiting
     FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;
@@ -4443,13 +4445,20 @@ BEGIN
         before := before + waiting.units[n];
         paid := paid + totals[n];
     END LOOP;
-    PERFORM usage_count_again(p_account_id, waiting.ids, -1);
+    -- With tiers most uses keep their price: only the others are written and counted again.
+    SELECT array_agg(s.id) AS ids, array_agg(s.total) AS totals INTO changed
+    FROM unnest(waiting.ids, waiting.totals, totals) AS s(id, known, total)
+    WHERE s.total <> s.known;
+    IF changed.ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
-    FROM unnest(waiting.ids, totals) AS s(id, total)
+    FROM unnest(changed.ids, changed.totals) AS s(id, total)
     WHERE r.id = s.id;
-    PERFORM usage_count_again(p_account_id, waiting.ids, 1);
+    PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;
 
@@ -5948,17 +5957,18 @@ END;
 $$;
 
 CREATE OR REPLACE TRIGGER numbered_stays
-    BEFORE UPDATE OF account_id, fact_key, series, number, currency, subtotal_minor, discount_minor,
-        tax_minor, tax_included_minor, total_minor, content_hash, issued_on ON invoices
+    BEFORE UPDATE OF account_id, issuer_id, fact_key, series, number, currency, subtotal_minor,
+        discount_minor, tax_minor, tax_included_minor, total_minor, content_hash, issued_on
+        ON invoices
     FOR EACH ROW
     WHEN (OLD.number IS NOT NULL AND (
-        OLD.account_id, OLD.fact_key, OLD.series, OLD.number, OLD.currency, OLD.subtotal_minor,
-        OLD.discount_minor, OLD.tax_minor, OLD.tax_included_minor, OLD.total_minor,
-        OLD.content_hash, OLD.issued_on
+        OLD.account_id, OLD.issuer_id, OLD.fact_key, OLD.series, OLD.number, OLD.currency,
+        OLD.subtotal_minor, OLD.discount_minor, OLD.tax_minor, OLD.tax_included_minor,
+        OLD.total_minor, OLD.content_hash, OLD.issued_on
     ) IS DISTINCT FROM (
-        NEW.account_id, NEW.fact_key, NEW.series, NEW.number, NEW.currency, NEW.subtotal_minor,
-        NEW.discount_minor, NEW.tax_minor, NEW.tax_included_minor, NEW.total_minor,
-        NEW.content_hash, NEW.issued_on))
+        NEW.account_id, NEW.issuer_id, NEW.fact_key, NEW.series, NEW.number, NEW.currency,
+        NEW.subtotal_minor, NEW.discount_minor, NEW.tax_minor, NEW.tax_included_minor,
+        NEW.total_minor, NEW.content_hash, NEW.issued_on))
     EXECUTE FUNCTION invoice_keep();
 
 CREATE OR REPLACE TRIGGER numbered_is_kept

@@ -27,14 +27,14 @@ AS $$
                     AND h.period_start = r.period_start AND h.meter = r.meter
                     AND h.bucket = date_trunc('hour', r.occurred_at)),
             (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
-            AND usage_had_tiers(
-                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
-                r.occurred_at)
             AND EXISTS (
                 SELECT FROM usage_counters AS p
                 WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
                     AND p.grain = 'day' AND p.period_start = r.period_start
-                    AND p.bucket = r.day_at),
+                    AND p.bucket = r.day_at)
+            AND usage_had_tiers(
+                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
+                r.occurred_at),
             r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
             r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
         WHERE r.id = ANY (p_records) AND r.account_id = p_account_id

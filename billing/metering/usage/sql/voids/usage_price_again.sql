@@ -11,6 +11,7 @@ DECLARE
     common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
+    changed record;
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -21,6 +22,7 @@ BEGIN
     END IF;
     SELECT array_agg(r.id ORDER BY r.occurred_at, r.written_at, r.id) AS ids,
         array_agg(r.charged_units ORDER BY r.occurred_at, r.written_at, r.id) AS units,
+        array_agg(r.total_amount ORDER BY r.occurred_at, r.written_at, r.id) AS totals,
         sum(r.charged_units) AS quantity, sum(r.total_amount) AS total
     INTO waiting
     FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r;
@@ -40,12 +42,19 @@ BEGIN
         before := before + waiting.units[n];
         paid := paid + totals[n];
     END LOOP;
-    PERFORM usage_count_again(p_account_id, waiting.ids, -1);
+    -- With tiers most uses keep their price: only the others are written and counted again.
+    SELECT array_agg(s.id) AS ids, array_agg(s.total) AS totals INTO changed
+    FROM unnest(waiting.ids, waiting.totals, totals) AS s(id, known, total)
+    WHERE s.total <> s.known;
+    IF changed.ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
-    FROM unnest(waiting.ids, totals) AS s(id, total)
+    FROM unnest(changed.ids, changed.totals) AS s(id, total)
     WHERE r.id = s.id;
-    PERFORM usage_count_again(p_account_id, waiting.ids, 1);
+    PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

@@ -47,6 +47,11 @@ async def nudge(client: Client, found: Iterable[Matter]) -> int:
     return await call_each(partial(start.nudge, client, matter) for matter in by_id.values())
 
 
+async def start_or_nudge(client: Client, found: Iterable[Matter]) -> int:
+    """Start matters that rest, which have no run; nudge one that has. Return how many were."""
+    return await call_each(partial(_start_or_nudge, client, matter) for matter in found)
+
+
 async def start_new(client: Client, found: Iterable[Matter]) -> int:
     """Start the matters that a decision created; return how many requests succeeded."""
     return await call_each(partial(start.start_new, client, matter) for matter in found)
@@ -55,6 +60,11 @@ async def start_new(client: Client, found: Iterable[Matter]) -> int:
 async def begin(client: Client, found: Iterable[Matter]) -> int:
     """Begin the matters that have no run; return how many requests succeeded."""
     return await call_each(partial(start.begin, client, matter) for matter in found)
+
+
+async def _start_or_nudge(client: Client, matter: Matter) -> None:
+    if not await start.begin(client, matter):
+        await start.nudge(client, matter)
 
 
 async def _done(call: Callable[[], Awaitable[object]]) -> bool:

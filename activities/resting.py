@@ -29,7 +29,7 @@ AT_ONCE: Final = notifying.AT_ONCE
 
 
 async def wake(database: Database, client: Client, page: int) -> int:
-    """Nudge resting matters, the earliest due first, page by page while there is time.
+    """Start resting matters, the earliest due first, page by page while there is time.
 
     Return how many were notified.
     """
@@ -43,7 +43,7 @@ async def wake(database: Database, client: Client, page: int) -> int:
             return notified
         for first in range(0, len(fresh), AT_ONCE):
             few = fresh[first : first + AT_ONCE]
-            taken = await notifying.nudge(client, few)
+            taken = await notifying.start_or_nudge(client, few)
             if not taken:
                 return notified  # Temporal is unavailable: the next run tries again
             notified += taken

@@ -62,8 +62,9 @@ CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTER
 REST: Final = timedelta(days=1)
 """What is due later than this needs no workflow: Postgres keeps it."""
 ACCOUNT: Final = MatterKind(
-    "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, rests_beyond=REST, independent_steps=True
-)
+    "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, "active",
+    rests_beyond=REST, independent_steps=True,
+)  # fmt: skip
 
 REVERSAL: Final = MatterKind(
     "reversal", ids.PAYMENT, 6, "Reversal", BACKGROUND, "open", rests_beyond=REST, born_anew=True

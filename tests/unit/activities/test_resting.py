@@ -40,7 +40,7 @@ class Worker:
         there = {matter.workflow_id for matter in self.resting}
         return [name for name in names if name in there]
 
-    async def nudge(self, _: Any, matter: Matter) -> None:
+    async def begin(self, _: Any, matter: Matter) -> bool:
         if self.is_away:
             raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
         self.calls += 1
@@ -52,6 +52,7 @@ class Worker:
         self.most_waiting = max(self.most_waiting, len(waiting))
         if matter.workflow_id not in self.stuck:
             self.looks.add(asyncio.create_task(self._look(matter)))
+        return True
 
     async def _look(self, matter: Matter) -> None:
         await asyncio.sleep(0.01)
@@ -71,7 +72,7 @@ def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> W
     monkeypatch.setattr(resting, "WAKES_FOR", timedelta(seconds=30))
     monkeypatch.setattr(sweeps, "resting", made.page)
     monkeypatch.setattr(sweeps, "still_resting", made.still)
-    monkeypatch.setattr(start, "nudge", made.nudge)
+    monkeypatch.setattr(start, "begin", made.begin)
     return made
 
 

@@ -17,16 +17,19 @@ from typing import Any, Final, LiteralString
 import httpx2
 import jwt
 import psycopg
+from psycopg.rows import dict_row
 from temporalio.client import Client
 
 from benchmarks.noop import NoopWorkflow
 from billing.core import ids
+from billing.matters import store as matters
 from billing.matters.kinds import INTERACTIVE
 from devstack.launch import launch
 from devstack.options import ROOT, Options
 from devstack.process_specs import KEEP_ALIVE_SECONDS
 from devstack.stack import StackInfo
 from sandbox.control import SandboxControl
+from workflows import start
 from workflows.converter import CONVERTER
 
 READY_SECONDS: Final = 30
@@ -173,14 +176,23 @@ class Bench:
         await self.sandbox.script(str(rows[0][0]), "insufficient_funds")
 
     async def undecided_renewals(self, accounts: list[str]) -> int:
-        """Count the accounts whose second invoice is neither paid nor declined."""
-        return await self._count(
-            "SELECT count(*) FROM unnest(%s::uuid[]) AS a(id) WHERE"
-            " (SELECT count(*) FROM invoices i WHERE i.account_id = a.id"
-            "  AND (i.status = 'paid' OR EXISTS (SELECT FROM payment_attempts t"
-            "       WHERE t.invoice_id = i.id AND t.status = 'declined'))) < 2",
+        """Count the accounts whose second invoice, of two, is neither paid nor declined."""
+        decided = await self._count(
+            "SELECT count(*) FROM invoices i WHERE i.account_id = ANY(%s)"
+            " AND (i.status = 'paid' OR EXISTS (SELECT FROM payment_attempts t"
+            "      WHERE t.invoice_id = i.id AND t.status = 'declined'))",
             accounts,
         )
+        return 2 * len(accounts) - decided
+
+    async def start_accounts(self, accounts: list[str]) -> None:
+        """Start the accounts' own workflows, as the sweep of each minute does."""
+        found = await self.rows.cursor(row_factory=dict_row).execute(
+            "SELECT * FROM matters WHERE account_id = ANY(%s) AND kind = 'account'",
+            [[ids.decode(ids.ACCOUNT, one) for one in accounts]],
+        )
+        starts = [start.begin(self.temporal, matters.show(row)) async for row in found]
+        await asyncio.gather(*starts)
 
     async def accounts_at_work(self, accounts: list[str]) -> int:
         """Count the accounts whose own matter does not rest, as their credits must expire."""

@@ -1,5 +1,6 @@
 """One odd event at the provider keeps no other one from being heard."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 import stripe
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing.core.clock import real_now
 from billing.core.errors import Invalid, Unavailable
@@ -105,6 +108,27 @@ def test_an_event_nested_too_deep_is_put_aside_with_its_reason() -> None:
     aside = parse(deep)
     assert (aside.event_id, aside.type) == ("evt_9", "a.b")
     assert aside.fault == "nested too deep to be read"
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        ),
+    ),
+    st.booleans(),
+)
+def test_a_text_that_is_taken_for_plain_has_nothing_to_replace(
+    metadata: dict[str, Any], ascii_only: bool
+) -> None:
+    sent = event("evt_1", NOW, metadata=metadata)
+    try:
+        body = json.dumps(sent, ensure_ascii=ascii_only).encode()
+    except UnicodeEncodeError:
+        return  # no text
+    assert repr(parse(body).payload) == repr(read(json.loads(body)).payload)
 
 
 @pytest.mark.parametrize("body", ["{}".encode("utf-16"), b"\xff", b"[" * 9_000, b'{"id": 1}'])

@@ -175,7 +175,7 @@ async def foreseen(
         def tried(w: Work[SubscriptionFacts]) -> None:
             verb(w)
             # Digest it before its payment, which the preview adds.
-            held.extend([binding(w)] if binding else [])
+            held[:] = [binding(w)] if binding else []
 
         seen = await service.foresee(connection, found.id, tried, about=about)
     answer = PreviewAnswer.of_preview(seen)

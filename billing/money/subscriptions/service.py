@@ -177,9 +177,12 @@ async def foresee(
     about: PlanWish | None = None,
 ) -> Preview:
     """Preview a command; the caller rolls everything back."""
-    _, work = await decisions.command(
-        connection, ENGINE, subscription_id, verb, about=about, dry_run=True, locked=True
+    decided = partial(
+        decisions.command, connection, ENGINE, subscription_id, verb, about=about, dry_run=True
     )
+    _, work = await decided()
+    if foreseeing.must_count(work):  # this writes, so it needs the locks of the decision
+        _, work = await decided(locked=True)
     seen = await foreseeing.foresee(connection, work, work.facts.at)
     return seen.model_copy(update={"over_limits": over_limits(work, seen.change)})
 

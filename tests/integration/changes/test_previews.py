@@ -1,5 +1,6 @@
 """A preview binds: what it says is what is charged, to the cent, or the change is refused."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from tests.integration.arrears.contract_terms import PRICE, agree
 from tests.integration.arrears.overage_uses import START, use
 from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change, lines
 from tests.integration.coupons.coupons_made import coupon
+from tests.integration.locked import held
 from tests.integration.money_seen import charged, money
 
 TABLES = ("invoices", "subscription_changes", "payments", "events", "billing_audit", "steps")
@@ -54,6 +56,13 @@ async def test_a_preview_writes_nothing_and_its_token_charges_exactly_it(actors:
     assert (await lines(customer))[-1] == shown
     coming = await customer.ask("GET", f"{PATH}/upcoming", status=200)
     assert coming == seen["upcoming"]
+
+
+async def test_a_preview_waits_for_nobody_who_holds_the_account(actors: Actors) -> None:
+    customer = await begun(actors)
+    async with held(customer):
+        seen = await asyncio.wait_for(preview(customer, plan="pro"), timeout=3)
+    assert seen["plan"] == "pro"
 
 
 async def test_a_token_is_for_what_was_previewed_and_nothing_else(actors: Actors) -> None:

@@ -39,7 +39,7 @@ async def foresee(
 ) -> Preview:
     """Return the outcome of a command that was decided and not written, with its period's end.
 
-    The caller holds the locks of the decision, and rolls everything back.
+    The caller rolls everything back, and holds the locks of the decision if it `must_count`.
     """
     seen = deciding.preview(work, as_of)
     usage = await _usage(connection, work)
@@ -47,12 +47,16 @@ async def foresee(
     return seen.model_copy(update={"upcoming": coming})
 
 
+def must_count(work: Work[SubscriptionFacts]) -> bool:
+    """True if a command changes what a cycle with use includes, so that SQL must count it again."""
+    return bool(work.facts.usage) and any(isinstance(one, Do) for one in _kept(work.effects))
+
+
 async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> tuple[Arrear, ...]:
     """Return overage that no invoice bills then. A change never makes it more than it is."""
-    kept = _kept(work.effects)
-    if not work.facts.usage or not any(isinstance(one, Do) for one in kept):
+    if not must_count(work):
         return work.facts.usage
-    await writer.write(connection, kept, work.facts.at, ENGINE.verbs)
+    await writer.write(connection, _kept(work.effects), work.facts.at, ENGINE.verbs)
     found = await usage_lines.OWED.all(connection, subscription_id=work.facts.subscription_id)
     return usage_lines.owed(found, work.rows)
 

@@ -68,16 +68,8 @@ class DecidingActivities(Generic[S]):
         """Decide and call the provider in turn; each decision is committed before its call."""
         answer = None
         while True:
-            async with self.database.deciding(request.ref.account_id) as connection:
-                done = await decisions.decide(
-                    connection,
-                    self.engine,
-                    request.ref,
-                    request.step,
-                    answer,
-                    may_call=self._may_charge,
-                )
-                await self._refuse_new_charge(connection, request.ref.account_id, done.call)
+            done = await self._asked(request) if answer is None else None
+            done = done or await self._decided(request, answer)
             await notifying.start_new(activity.client(), done.born)
             await notifying.nudge(activity.client(), done.woken)
             if done.begun is not None:
@@ -95,6 +87,28 @@ class DecidingActivities(Generic[S]):
             await failpoint(f"{request.step.name}.result_written")
         await self._done(request.step, done)
         return await self.after(request, done.state)
+
+    async def _asked(self, request: StepRequest) -> Done[S] | None:
+        """Return the provider call with which the step begins; None: it is to be decided."""
+        if request.step.name not in self.engine.asking:
+            return None
+        async with self.database.glancing(request.ref.account_id) as connection:
+            return await decisions.ask(
+                connection, self.engine, request.ref, request.step, self._may_charge
+            )
+
+    async def _decided(self, request: StepRequest, answer: Any) -> Done[S]:
+        async with self.database.deciding(request.ref.account_id) as connection:
+            done = await decisions.decide(
+                connection,
+                self.engine,
+                request.ref,
+                request.step,
+                answer,
+                may_call=self._may_charge,
+            )
+            await self._refuse_new_charge(connection, request.ref.account_id, done.call)
+        return done
 
     async def _done(self, step: Step, done: Done[S]) -> None:
         if done.lateness is not None and done.state.clock_at is None:

@@ -255,7 +255,7 @@ class Charger:
 
     async def _chosen(self, attempt: Attempt) -> store.AttemptCard:
         """Return the card to try. Errors: Unavailable if another worker decided the attempt."""
-        async with self._database.tenant(attempt.account_id) as connection:
+        async with self._database.glancing(attempt.account_id) as connection:
             chosen = await store.card_of(connection, attempt.key)
         if chosen is None or chosen.method_id is None:
             raise no_attempt()

@@ -97,6 +97,10 @@ class AccountCall(ReadCall):
 
     account: Tenant
 
+    def glancing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a connection for one call of `answers`, which sees only this account's rows."""
+        return self.services.database.glancing(self.account.id)
+
     async def read_account(self, connection: AsyncConnection) -> Account:
         """Return the account with all its fields."""
         return await accounts.get(connection, self.account.id)

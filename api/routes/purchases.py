@@ -200,9 +200,8 @@ async def list_purchases(
 )
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]. Only payers see secrets."""
-    async with call.transaction() as connection:
-        found = await store.with_payment(connection, row_id(ids.PURCHASE, purchase_id))
-        return for_caller(call, await _with_owed(call, connection, found))
+    _, answer = await _shown(call, row_id(ids.PURCHASE, purchase_id))
+    return for_caller(call, answer)
 
 
 @router.post(
@@ -230,9 +229,7 @@ async def cancel_purchase(purchase_id: str, call: BillingCall, once: OptionalKey
 
 async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Response:
     """Answer from the row: 200, 202 while the provider has not answered, or raise the refusal."""
-    async with call.transaction() as connection:
-        found = await store.with_payment(connection, purchase_id)
-        answer = await _with_owed(call, connection, found)
+    found, answer = await _shown(call, purchase_id)
     status = found.purchase.status
     if status == "pending" and not found.is_canceling:
         raise Conflict("PAYMENT_PENDING", "the payment of this purchase came in between")
@@ -241,17 +238,33 @@ async def _canceled(call: AccountCall, claim: Claim, purchase_id: UUID) -> Respo
     return claim.answer(200 if status == "canceled" else 202, answer)
 
 
+async def _shown(call: AccountCall, purchase_id: UUID) -> tuple[Found, PurchaseAnswer]:
+    """Return a purchase, and as its caller sees it."""
+    async with call.glancing() as connection:
+        found = await store.with_payment(connection, purchase_id)
+    if found.purchase.status != "pending" or not found.flows & {"manual", "saved_card"}:
+        return found, _seen(call, found, None, undecided=found.is_canceling)
+    async with call.transaction() as connection:
+        found = await store.with_payment(connection, purchase_id)
+        return found, await _with_owed(call, connection, found)
+
+
 async def _with_owed(
     call: AccountCall, connection: AsyncConnection, found: Found
 ) -> PurchaseAnswer:
     """Return the purchase, with the transfer that it asks for, or the link to the payment page."""
-    purchase, payment, is_canceling = found
-    transfer = None
-    by_hand = purchase.flow == "manual" or (payment is not None and payment.flow == "manual")
-    if by_hand and purchase.status == "pending":
+    purchase, transfer = found.purchase, None
+    if purchase.status == "pending" and "manual" in found.flows:
         transfer = manual.transfer(await invoice_store.get(connection, purchase.invoice_id))
-    undecided = is_canceling or await _is_undecided(connection, purchase)
-    shown = PurchaseAnswer.of_purchase(purchase, payment, transfer, undecided=undecided)
+    undecided = found.is_canceling or await _is_undecided(connection, purchase)
+    return _seen(call, found, transfer, undecided=undecided)
+
+
+def _seen(
+    call: AccountCall, found: Found, transfer: dict[str, Any] | None, *, undecided: bool
+) -> PurchaseAnswer:
+    purchase = found.purchase
+    shown = PurchaseAnswer.of_purchase(purchase, found.payment, transfer, undecided=undecided)
     links, invoice_id = call.services.pay_links, purchase.invoice_id
     action = with_page(links, shown.next_action, purchase.account_id, "invoice", invoice_id)
     return shown.model_copy(update={"next_action": action})
@@ -297,9 +310,7 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
 
 async def _answer(call: AccountCall, claim: Claim) -> Response:
     """Answer from the row: 201, 202 while the payment is undecided, or raise the refusal."""
-    async with call.transaction() as connection:
-        found = await store.with_payment(connection, claim.resource_id)
-        answer = await _with_owed(call, connection, found)
+    found, answer = await _shown(call, claim.resource_id)
     if found.purchase.status == "failed":
         raise _refusal(found.purchase, found.payment)
     return claim.answer(202 if answer.next_action["type"] == "wait" else 201, answer)

@@ -148,6 +148,8 @@ PLANS: Final = (
 )
 PLANNED: Final = "its plans are kept"
 _PLANNED_ONCE: Final = Prepared(text(f"SELECT {PLANS}"))
+SHOWING: Final = "the account of one call"
+_SHOWING: Final = Prepared(text(f"SELECT set_config('app.accounts', :account, true), {PLANS}"))
 
 
 async def answers(
@@ -157,8 +159,11 @@ async def answers(
 
     These and the transaction's later statements are planned once per connection.
     """
+    account = connection.info.pop(SHOWING, None)
     async with pipeline(connection):
-        if PLANNED not in connection.info:
+        if account is not None:
+            await _SHOWING.send_kept(connection, account=account)
+        elif PLANNED not in connection.info:
             await _PLANNED_ONCE.send_kept(connection)
         sent = [await one.send_kept(connection, **given_values) for one, given_values in statements]
         return [await cursor.fetchall() for cursor in sent]

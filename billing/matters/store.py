@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, row_writes
 from billing.core.clock import real_now
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Fields, Prepared, Sent, given
 from billing.matters.agenda import Step
 from billing.matters.effects import Bear
 from billing.matters.kinds import KINDS, MatterKind
@@ -116,14 +116,19 @@ async def ensure_account(
 
     Call it last: it locks the matter's row, which comes after the account's lock.
     """
-    row = await _WATCH_ACCOUNT.one(
-        connection,
-        account_id=account_id,
-        due=due,
-        at=at,
-        correlation_id=context.correlation_id.get(),
-    )
-    return show(row)
+    return show(await _WATCH_ACCOUNT.one(connection, **_watching(account_id, due, at)))
+
+
+async def send_watch(
+    connection: AsyncConnection, account_id: UUID, *, due: datetime, at: datetime
+) -> None:
+    """As `ensure_account`; in a pipeline without waiting for the answer."""
+    await _WATCH_ACCOUNT.send(connection, **_watching(account_id, due, at))
+
+
+def _watching(account_id: UUID, due: datetime, at: datetime) -> dict[str, Any]:
+    correlation_id = context.correlation_id.get()
+    return {"account_id": account_id, "due": due, "at": at, "correlation_id": correlation_id}
 
 
 async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
@@ -220,7 +225,25 @@ async def finish_step(
     halted: bool = False,
 ) -> bool:
     """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
-    done = await _FINISH_STEP.scalar(
+    sent = await send_finish(
+        connection, matter, step, result=result, head=head, words=words, at=at, halted=halted
+    )
+    return await is_first(sent)
+
+
+async def send_finish(
+    connection: AsyncConnection,
+    matter: Named,
+    step: Step,
+    *,
+    result: str,
+    head: Step | None,
+    words: str,
+    at: datetime,
+    halted: bool = False,
+) -> Sent:
+    """As `finish_step`; in a pipeline without waiting for the answer, which `is_first` reads."""
+    return await _FINISH_STEP.send(
         connection,
         key=step.key,
         account_id=matter.account_id,
@@ -231,7 +254,12 @@ async def finish_step(
         **_head_values(matter, head, words, at, halted=halted),
         revision=None,
     )
-    return bool(done)
+
+
+async def is_first(finished: Sent) -> bool:
+    """Return whether the step was done just now; False: its key was taken."""
+    row = await finished.fetchone()
+    return row is not None and bool(row["count"])
 
 
 async def note_halt(

@@ -298,7 +298,7 @@ async def _watch(
     """Have the account's matter look at credits before they expire, so that notices go out."""
     now = at or await clock.now(connection, account_id)
     due = max(now, until - timedelta(days=load_settings().expiry_notice_days))
-    await matters.ensure_account(connection, account_id, due=due, at=now)
+    await matters.send_watch(connection, account_id, due=due, at=now)
 
 
 async def _call(

@@ -33,11 +33,13 @@ from billing.metering.usage.tables import (
     usage_periods,
 )
 
-_OPEN_PERIOD: Final = text("SELECT usage_open_period(:account_id, :at)")
-_OPEN_AGAIN: Final = text(
-    "SELECT usage_open_period(:account_id, greatest(CAST(:at AS timestamptz), ("
-    " SELECT p.start_at FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id"
-    " WHERE b.account_id = :account_id)))"
+_OPEN_PERIOD: Final = Prepared(text("SELECT usage_open_period(:account_id, :at)"))
+_OPEN_AGAIN: Final = Prepared(
+    text(
+        "SELECT usage_open_period(:account_id, greatest(CAST(:at AS timestamptz), ("
+        " SELECT p.start_at FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id"
+        " WHERE b.account_id = :account_id)))"
+    )
 )
 _DUE_PERIOD: Final = Prepared(
     text(
@@ -99,7 +101,7 @@ async def current_period(connection: AsyncConnection, account_id: UUID, at: date
     """Return the open period; begin one if none contains `at`, which takes the account's lock."""
     found = await _begun_period(connection, account_id, at)
     if found is None:
-        await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+        await _OPEN_PERIOD.send(connection, account_id=account_id, at=at)
         found = await _begun_period(connection, account_id, at)
     if found is None:
         raise NotFound("NOT_FOUND", "no such account")
@@ -127,13 +129,13 @@ async def _begun_period(
 async def follow(connection: AsyncConnection, account_id: UUID, at: datetime) -> None:
     """Update the open period to the subscription's current terms; takes the account's lock."""
     await allow_whole_cycle(connection)
-    await connection.execute(_OPEN_PERIOD, {"account_id": account_id, "at": at})
+    await _OPEN_PERIOD.send(connection, account_id=account_id, at=at)
 
 
 async def follow_again(connection: AsyncConnection, *, account_id: UUID, at: datetime) -> None:
     """Update the open period to what bounds its use now, also if it was begun a moment early."""
     await allow_whole_cycle(connection)
-    await connection.execute(_OPEN_AGAIN, {"account_id": account_id, "at": at})
+    await _OPEN_AGAIN.send(connection, account_id=account_id, at=at)
 
 
 async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:

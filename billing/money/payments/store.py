@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Fields, Prepared, given, last_of
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
@@ -285,8 +285,8 @@ class AttemptCard(NamedTuple):
 
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:
     """The card of one attempt by its business key, if there is such an attempt."""
-    row = await _CARD_OF.first(connection, key=key)
-    return AttemptCard(**row) if row else None
+    rows = await last_of(connection, (_CARD_OF, {"key": key}))
+    return AttemptCard(**rows[0]) if rows else None
 
 
 async def attempts_of(connection: AsyncConnection, invoice_id: UUID) -> list[Attempt]:

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Fields, Prepared, given, last_of
 from billing.money.invoices.tables import invoices
 from billing.money.payments.schemas import Payment
 from billing.money.payments.store import show as show_payment
@@ -42,6 +42,11 @@ class Found(NamedTuple):
     is_canceling: bool
     """It is pending, and its buyer has asked to cancel it."""
 
+    @property
+    def flows(self) -> frozenset[str]:
+        """The flow in which it was begun, and that of its newest payment."""
+        return frozenset(one.flow for one in (self.purchase, self.payment) if one is not None)
+
 
 async def find(connection: AsyncConnection, purchase_id: UUID) -> Purchase | None:
     """One purchase, archived or not."""
@@ -59,9 +64,10 @@ async def get(connection: AsyncConnection, purchase_id: UUID) -> Purchase:
 
 async def with_payment(connection: AsyncConnection, purchase_id: UUID) -> Found:
     """One purchase and its invoice's newest payment; PURCHASE_NOT_FOUND."""
-    row = await _WITH_PAYMENT.first(connection, purchase_id=purchase_id)
-    if row is None:
+    rows = await last_of(connection, (_WITH_PAYMENT, {"purchase_id": purchase_id}))
+    if not rows:
         raise NotFound("PURCHASE_NOT_FOUND")
+    (row,) = rows
     payment, is_canceling = row.pop("payment"), row.pop("is_canceling")
     return Found(show(row), show_payment(payment) if payment else None, is_canceling)
 

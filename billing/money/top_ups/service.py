@@ -159,7 +159,7 @@ async def pause(
 ) -> None:
     """Want nothing before `until`; the account's matter then checks again."""
     await store.change_balance(connection, account_id, **{"from": until})
-    await matters.ensure_account(connection, account_id, due=until, at=at)
+    await matters.send_watch(connection, account_id, due=until, at=at)
 
 
 async def _decide(

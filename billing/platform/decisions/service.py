@@ -7,6 +7,7 @@ module does each step at most once.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
+from billing.core.prepared import Sent
 from billing.core.profile import TEST_PROFILE
 from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
@@ -101,10 +103,6 @@ async def decide(
 
     `may_call` decides whether a successor step may call the provider.
     """
-    if answer is None and step.name in engine.asking:
-        asked = await _ask(connection, engine, matter, step)
-        if asked is not None:
-            return asked
     read = Read(matter.subject_id, deciding=True, answer=answer, step=step)
     rows, facts = await engine.read(connection, read)
     decided = engine.rules.decide(rows, facts, step)
@@ -116,10 +114,14 @@ async def decide(
     at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     begun = _go_on(engine, work, planned, may_call) if result is not None else None
-    await _write(connection, engine, read, work, read_again=TEST_PROFILE)
     state = engine.rules.view(work.rows, work.facts)
+    finish = None
     if result is not None:
-        await _finish(connection, engine, matter, planned, result, state, at)
+        finish = partial(_finish, connection, engine, matter, planned, result, state, at)
+    finished = await _write(connection, engine, read, work, read_again=TEST_PROFILE, last=finish)
+    if finished is not None:
+        if not await matters.is_first(finished):
+            raise Conflict("STEP_DONE", f"{planned.key} is done, but was planned again")
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, at)
     late = max(timedelta(), facts.real_at - planned.due) if result is not None else None
@@ -163,16 +165,22 @@ async def _woken_by(
     return tuple(one for one in found if one is not None and one.workflow_id != matter.workflow_id)
 
 
-async def _ask(
-    connection: AsyncConnection, engine: Engine[S, F], matter: Named, step: Step
+async def ask(
+    connection: AsyncConnection,
+    engine: Engine[S, F],
+    matter: Named,
+    step: Step,
+    may_call: Callable[[F], bool],
 ) -> Done[S] | None:
-    """Return the step's provider call if it changes no row, without a lock; None: decide it."""
+    """Return the provider call with which a step begins if it changes no row, read without a lock
+    in one round trip (`Database.glancing`); None: decide it.
+    """
     rows, facts = await engine.read(connection, Read(matter.subject_id, locked=False))
     decided = engine.rules.decide(rows, facts, step)
     if decided is None:
         return None
     _, work = decided
-    if work.call is None or work.effects:
+    if work.call is None or work.effects or not may_call(facts):
         return None
     return Done(engine.rules.view(rows, work.facts), call=work.call)
 
@@ -211,16 +219,18 @@ async def _write(
     work: Work[F],
     *,
     read_again: bool = True,
-) -> None:
-    """Write a decision; with `read_again` the rows in memory also get their numbers."""
-    written = await writer.write(
-        connection, work.effects, work.facts.at, engine.verbs, read_again=read_again
+    last: Callable[[], Awaitable[Sent]] | None = None,
+) -> Sent | None:
+    """Write a decision, then `last`; with `read_again` the rows in memory get numbers, too."""
+    numbers, said = await writer.write(
+        connection, work.effects, work.facts.at, engine.verbs, read_again=read_again, last=last
     )
-    for numbered in written:
+    for numbered in numbers:
         work.rows.take(numbered)
     # In tests, rows in memory are compared with the database after every decision.
     if TEST_PROFILE:
         await _compare(connection, engine, read, work.rows)
+    return said
 
 
 async def _finish(
@@ -231,20 +241,12 @@ async def _finish(
     result: str,
     state: S,
     at: datetime,
-) -> None:
-    """Write the step's key and the new head in one statement; a used key undoes everything."""
-    await outbox.flush(connection)  # it takes the account's lock, before that of the register
-    fresh = await matters.finish_step(
-        connection,
-        matter,
-        step,
-        result=result,
-        head=head(engine.rules.agenda(state), at),
-        words=state.words,
-        at=at,
+) -> Sent:
+    """Send the step's key and the new head in one statement; a used key undoes everything."""
+    first = head(engine.rules.agenda(state), at)
+    return await matters.send_finish(
+        connection, matter, step, result=result, head=first, words=state.words, at=at
     )
-    if not fresh:
-        raise Conflict("STEP_DONE", f"{step.key} is done, but was planned again")
 
 
 async def _save_head(

@@ -50,11 +50,12 @@ async def write(
     verbs: Mapping[str, Verb],
     *,
     read_again: bool = True,
-) -> list[Change]:
-    """Write the effects of one decision; return the assigned numbers, as changes.
+    last: Callable[[], Awaitable[Sent]] | None = None,
+) -> tuple[list[Change], Sent | None]:
+    """Write the effects of one decision, and send `last` behind them.
 
-    Unless `read_again`, numbers are taken with the COMMIT, so that the lock of their series is not
-    held during a round trip.
+    Returns the assigned numbers, as changes, and what `last` sent. Unless `read_again`, numbers are
+    taken with the COMMIT, so that the lock of their series is not held during a round trip.
     """
     rows, issues, rest = parted(effects)
     ordered = sorted(issues, key=lambda issue: issue.series)
@@ -67,7 +68,8 @@ async def write(
         ]
         for effect in rest:
             await _write(connection, effect, at, verbs)
-        await outbox.flush(connection)
+        await outbox.flush(connection)  # it takes the account's lock, before that of the register
+        said = await last() if last is not None else None
         numbered = [await _issue(connection, one, at, verbs) for one in now]
     if numbered:
         await failpoint("invoice.numbered")
@@ -75,7 +77,7 @@ async def write(
         raise LookupError("a row that a decision changes is gone")
     for one in with_the_commit:
         with_commit(connection, partial(_issue, issue=one, at=at, verbs=verbs))
-    return [await _given(one, sent) for one, sent in zip(now, numbered, strict=True)]
+    return [await _given(one, sent) for one, sent in zip(now, numbered, strict=True)], said
 
 
 def parted(
@@ -208,4 +210,4 @@ async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> No
         account_id = effect.account_id
         await matters.write_idle(connection, ACCOUNT, account_id, account_id, at)
     else:
-        await matters.ensure_account(connection, effect.account_id, due=effect.due, at=at)
+        await matters.send_watch(connection, effect.account_id, due=effect.due, at=at)

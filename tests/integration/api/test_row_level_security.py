@@ -12,7 +12,7 @@ from sqlalchemy import Column, Executable, Table, delete, func, insert, select, 
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from billing.core import ids
+from billing.core import ids, prepared
 from billing.core.database import metadata
 from migrations.draft import load_tables
 from tests.integration.api_app import Api
@@ -144,6 +144,23 @@ async def test_a_pooled_connection_forgets_whose_it_was(api: Api) -> None:
             assert await connection.scalar(select(func.count()).select_from(accounts)) == 1
         async with api.database.tenant() as connection:
             assert await connection.scalar(select(func.count()).select_from(accounts)) == 0
+
+
+async def test_a_glance_shows_one_account_once(api: Api) -> None:
+    own = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
+    foreign = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
+    names = prepared.Prepared(select(metadata.tables["accounts"].c.id))
+    for _ in range(50):
+        async with api.database.glancing(own) as connection:
+            assert await prepared.answers(connection, (names, {}), (names, {})) == [
+                [{"id": own}], [{"id": own}],
+            ]  # fmt: skip
+            assert await prepared.answers(connection, (names, {})) == [[]], "a second call"
+            assert await names.all(connection) == []
+        async with api.database.tenant_statement() as connection:
+            assert await names.all(connection) == [], "the connection forgets whose it was"
+        async with api.database.glancing(foreign) as connection:
+            assert await prepared.last_of(connection, (names, {})) == [{"id": foreign}]
 
 
 async def test_nobody_can_name_an_account_that_is_no_id(api: Api) -> None:

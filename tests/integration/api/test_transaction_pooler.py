@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from billing.core.database import Database, open_database
-from billing.core.prepared import driver_of
+from billing.core.prepared import Prepared, driver_of, last_of
 from billing.core.settings import Settings
 from billing.platform.processes import store as processes
 from billing.platform.processes.rules import wanted
@@ -52,6 +52,14 @@ async def test_every_transaction_has_the_settings(database: Database, way: str) 
     longer = ("10s", *WANTED[1:]) if way == "deciding" else WANTED
     async with getattr(database, way)(*accounts) as connection:
         assert tuple((await connection.execute(SEEN)).one()) == longer
+
+
+async def test_a_glance_shows_its_account(stack: StackInfo) -> None:
+    shown = Prepared(text("SELECT current_setting('app.accounts', true) AS shown"))
+    found = opened(stack, "off", "public")
+    async with found.glancing(UUID(int=1)) as connection:
+        assert await last_of(connection, (shown, {})) == [{"shown": str(UUID(int=1))}]
+    await found.close()
 
 
 async def test_behind_a_pooler_no_session_is_asked_for_settings(stack: StackInfo) -> None:

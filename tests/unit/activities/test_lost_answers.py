@@ -36,6 +36,8 @@ class Provider:
     async def tenant(self, _: UUID) -> AsyncIterator[None]:
         yield
 
+    glancing = tenant
+
     async def retrieve_intent(self, name: str) -> Outcome:
         return Outcome(kind="action", intent_id=name, card="pm_1")
 

@@ -47,7 +47,8 @@ async def test_a_number_is_taken_now_or_with_the_commit(
     monkeypatch.setattr(writer, "pipeline", at_once)
     monkeypatch.setattr(outbox, "flush", nothing)
     monkeypatch.setattr(writer, "with_commit", lambda _, send: left.append(send))
-    changes = await writer.write(NOWHERE, [ISSUE], AT, {writer.ISSUE: issue}, read_again=read_again)
+    verbs = {writer.ISSUE: issue}
+    changes, _ = await writer.write(NOWHERE, [ISSUE], AT, verbs, read_again=read_again)
     assert [dict(one.fields) for one in changes] == ([{"number": "INV-000001"}] * read_again)
     assert taken == ["INV"] * read_again
     for send in left:

@@ -92,9 +92,13 @@ def remove(call: Call, session_id: str, name: str) -> Json:
 
 
 def add(call: Call, session_id: str, name: str) -> Json:
-    """Add a card on the portal's page; 402 for one that cannot be saved."""
+    """Add a card on the portal's page, by a set-up without metadata; 402 for one that cannot be
+    saved.
+    """
     session = call.load(portal_sessions.KIND, session_id)
-    return payment_methods.attach_to(call, name, session["customer"])
+    method = _method(call, name, session["customer"])
+    intent = setup_intents.new(call, {"customer": session["customer"]})
+    return setup_intents.try_card(call, intent, method, session["return_url"])
 
 
 def refund(call: Call, intent_id: str, amount: int | None) -> Json:

@@ -28,8 +28,9 @@ Source = Literal["webhook", "poll", "operator"]
 class ProviderEventAnswer(Answer):
     """One event: `deliveries` counts how often it came, `replays` how often it was handled again.
 
-    `status` is received (not handled yet), handled, ignored (no rule for its type), unmatched (no
-    matter found so far) or parked (no matter found within a day; `error` says why).
+    `status` is received (not handled yet), handled, ignored (no rule for its type, or for a card
+    that is not kept here), unmatched (no matter found so far) or parked (no matter found within a
+    day; `error` says why).
     """
 
     event_id: str = Field(validation_alias="stripe_event_id")

@@ -49,11 +49,12 @@ _FIND_NAMED_MATTER: Final = Prepared(
 # Many events in one statement. The owner is the matter that now collects the payment's invoice,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
 # no metadata of ours). An added card has an owner only if its customer has visited the portal:
-# any other was given to a payment or setup of ours, which keeps it. An event about a refund or
-# dispute belongs to the payment's reversal; one about money already booked adds nothing. While
-# a try of ours is under way nobody is woken: the try reports its result, or the sweeper if the try
-# dies. That of a halted matter is not under way. Rows are taken in order of their ids, so batches
-# cannot deadlock.
+# any other was given to a payment or setup of ours, which keeps it. A card that is not stored here
+# and a setup that Stripe's own pages made are foreign: no later search finds them an owner. An
+# event about a refund or dispute belongs to the payment's reversal; one about money already booked
+# adds nothing. While a try of ours is under way nobody is woken: the try reports its result, or the
+# sweeper if the try dies. That of a halted matter is not under way. Rows are taken in order of
+# their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         f"""
@@ -61,7 +62,7 @@ _RECEIVE = Prepared(
         SELECT DISTINCT ON (event_id) *, count(*) OVER (PARTITION BY event_id) AS copies
         FROM jsonb_to_recordset(:rows) AS r(event_id text, type text, object text, intent text,
              matter text, customer text, added_to text, payload jsonb, relevant boolean,
-             reversal boolean, created_at timestamptz, fault text)
+             reversal boolean, foreign_card boolean, created_at timestamptz, fault text)
         ORDER BY event_id
     ), known AS (
         SELECT n.*, pay.settled, pay.deciding AND m.status <> 'halted' AS deciding,
@@ -91,8 +92,7 @@ _RECEIVE = Prepared(
             object_id, payload, status, error, source, deliveries, created_at, received_at)
         SELECT event_id, account_id, workflow_id, type, object, payload,
                CASE WHEN fault IS NOT NULL THEN 'parked'
-                    WHEN NOT relevant OR added_to IS NOT NULL AND workflow_id IS NULL
-                        THEN 'ignored'
+                    WHEN NOT relevant OR foreign_card AND workflow_id IS NULL THEN 'ignored'
                     WHEN workflow_id IS NULL THEN 'unmatched'
                     WHEN settled THEN 'handled' ELSE 'received' END,
                fault, :source, copies, created_at, :received_at
@@ -192,6 +192,8 @@ async def receive(
             "payload": event.payload,
             "relevant": event.type in ACTED_ON,
             "reversal": event.type in _REVERSALS,
+            "foreign_card": event.type.startswith("payment_method.")
+            or (event.type.startswith("setup_intent.") and event.workflow_id is None),
             "created_at": event.created_at.isoformat() if event.created_at else None,
             "fault": event.fault,
         }

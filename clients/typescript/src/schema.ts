@@ -9843,8 +9843,9 @@ export interface components {
          * ProviderEventAnswer
          * @description One event: `deliveries` counts how often it came, `replays` how often it was handled again.
          *
-         *     `status` is received (not handled yet), handled, ignored (no rule for its type), unmatched (no
-         *     matter found so far) or parked (no matter found within a day; `error` says why).
+         *     `status` is received (not handled yet), handled, ignored (no rule for its type, or for a card
+         *     that is not kept here), unmatched (no matter found so far) or parked (no matter found within a
+         *     day; `error` says why).
          */
         ProviderEventAnswer: {
             /** Event Id */

@@ -173,7 +173,23 @@ async def test_what_a_browser_writes_on_a_card_names_no_matter(
     attached = await told(actors, "payment_method.attached", card)
     assert attached == {"status": "ignored", "workflow_id": None}
     changed = await told(actors, "payment_method.updated", card)
-    assert changed == {"status": "unmatched", "workflow_id": None}
+    assert changed == {"status": "ignored", "workflow_id": None}
+
+
+@pytest.mark.parametrize("kind", ["succeeded", "setup_failed", "canceled"])
+async def test_a_setup_that_is_not_ours_waits_for_no_owner(
+    actors: Actors, customer: Customer, kind: str
+) -> None:
+    own = f"cus_{customer.uuid.hex}"
+    await customer.rows(
+        "UPDATE accounts SET stripe_customer_id = %(own)s WHERE id = %(me)s", own=own
+    )
+    setup = {"id": f"seti_{uuid4().hex}", "object": "setup_intent", "customer": own, "metadata": {}}
+    kept = await told(actors, f"setup_intent.{kind}", setup)
+    assert kept == {"status": "ignored", "workflow_id": None}
+    lost = setup | {"id": f"seti_{uuid4().hex}", "metadata": {"matter": "account/acc_unknown"}}
+    kept = await told(actors, f"setup_intent.{kind}", lost)
+    assert kept == {"status": "unmatched", "workflow_id": None}, "ours may find its matter later"
 
 
 async def test_an_intent_names_only_a_matter_that_hears_events_and_whose_customer_it_is_of(

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from billing.core.settings import Settings
-from tests.integration.actors import wait_for
+from tests.integration.actors import Json, wait_for
 from tests.integration.api_app import Api
 from tests.integration.payment_methods.conftest import Cardholder
 from tests.integration.payment_methods.test_named_cards import START, charged
@@ -46,6 +46,16 @@ async def given(customer: Cardholder, url: str, card: str) -> None:
     assert 'role="alert"' not in page.text
 
 
+async def own_setups(customer: Cardholder) -> list[Json]:
+    """Events about setups that are not ours."""
+    return await customer.rows(
+        "SELECT status FROM stripe_webhook_events WHERE type = 'setup_intent.succeeded'"
+        " AND payload -> 'data' -> 'object' ->> 'customer' = %(customer)s"
+        " AND payload -> 'data' -> 'object' -> 'metadata' ->> 'matter' IS NULL",
+        customer=await customer.stripe_customer(),
+    )
+
+
 async def test_cards_that_are_added_in_the_portal_are_here_and_the_default_stays(
     customer: Cardholder,
 ) -> None:
@@ -55,6 +65,8 @@ async def test_cards_that_are_added_in_the_portal_are_here_and_the_default_stays
     second, left = await customer.eventually(lambda methods: len(methods) == 2)
     assert left == first
     assert (second["brand"], second["is_default"]) == ("mastercard", False)
+    (event,) = await wait_for(lambda: own_setups(customer), "Stripe tells of its own setup")
+    assert event["status"] == "ignored"
 
     before = await customer.reference()
     await given(customer, url, "pm_card_mastercard")

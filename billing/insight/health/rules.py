@@ -250,7 +250,7 @@ def _parking(figures: Figures) -> Sign:
 
 
 def _webhooks(figures: Figures) -> Sign:
-    """Check that each process accepted each provider's last delivery, and that Stripe delivers.
+    """Check that each process accepted each provider's last delivery, and that both deliver.
 
     What others took is no evidence: each process has its own copy of the secret.
     """
@@ -263,6 +263,8 @@ def _webhooks(figures: Figures) -> Sign:
             "webhooks",
             f"Stripe delivers none: the poll alone found its last {unsent.count} events",
         )
+    if told := figures.backlog("unsent_paypal").examples:
+        return unhealthy("webhooks", f"PayPal told nothing of captures: {'; '.join(told)}")
     taken = liveness.last_taken(figures.processes)
     if not taken:
         return healthy("webhooks", "none came to the processes that run now")

@@ -92,6 +92,8 @@ payments = c.table(
     # For the operators' list of payments that did not succeed.
     c.index("ix_payments_status", "status", "id", where="status <> 'succeeded'"),
     c.index("ix_payments_manual", "id", where="flow = 'manual'"),
+    # For those of which PayPal has told nothing.
+    c.index("ix_payments_paypal", "settled_at", where="flow = 'paypal'"),
     c.index("ix_payments_approval", "created_at", where="status = 'pending_approval'"),
     # Money that arrived and must be booked at once.
     c.index(

@@ -113,6 +113,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_status ON payments (status, 
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_manual ON payments (id) WHERE flow = 'manual';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_paypal
+    ON payments (settled_at) WHERE flow = 'paypal';
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_pack ON purchases (pack, id);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_purchases_status ON purchases (status, id)

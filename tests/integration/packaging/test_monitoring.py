@@ -301,6 +301,14 @@ def test_a_provider_that_delivers_nothing_is_an_operators_ticket(
     fired(tmp_path, "BillingWebhooksUnsent", told, {"4m": False, "15m": fires}, "3")
 
 
+@pytest.mark.parametrize(("unsent", "fires"), [("0x40", False), ("1x40", True)])
+def test_a_capture_of_which_paypal_tells_nothing_is_an_operators_ticket(
+    tmp_path: Path, *, unsent: str, fires: bool
+) -> None:
+    told = {'billing_waiting{what="unsent_paypal", label=""}': unsent}
+    fired(tmp_path, "BillingPaypalUnsent", told, {"4m": False, "9m": fires}, "1")
+
+
 def fired(
     folder: Path,
     name: str,

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from billing.core import ids
+from billing.insight.health import store
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import overdue, owed
 from tests.integration.invoices.operator_commands import commanded
@@ -107,6 +108,27 @@ async def a_lost_webhook(customer: Customer) -> None:
     handle = customer.actors.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
     await handle.signal("changed")
     await paid_once(customer, begun)
+    await missed_after_an_hour(customer, order)
+
+
+async def missed_after_an_hour(customer: Customer, order: str) -> None:
+    """PayPal's silence about a capture is told of, until it speaks of it."""
+    asked = store.backlog("unsent_paypal")
+    assert await customer.rows(asked) == []
+    (payment,) = await customer.rows(
+        "UPDATE payments SET settled_at = settled_at - interval '2 hours'"
+        " WHERE account_id = %(me)s RETURNING public_id('pay', id) AS id"
+    )
+    (missed,) = await customer.rows(asked)
+    assert missed["examples"] == [payment["id"]]
+    told = (
+        "INSERT INTO stripe_webhook_events (stripe_event_id, type, object_id, payload, status,"
+        " received_at) VALUES (%(type)s || %(order)s, %(type)s, %(order)s, '{}', 'handled', now())"
+    )
+    await customer.rows(told, type="CHECKOUT.ORDER.APPROVED", order=order)
+    assert await customer.rows(asked) == [missed], "its list of events may lack captures"
+    await customer.rows(told, type="PAYMENT.CAPTURE.COMPLETED", order=order)
+    assert await customer.rows(asked) == []
 
 
 async def a_decline_then_another_way(customer: Customer) -> None:

@@ -54,3 +54,8 @@ def test_a_few_events_without_a_webhook_and_young_ones_are_no_sign(
 def test_events_that_the_poll_alone_finds_say_that_the_provider_delivers_none() -> None:
     words = "Stripe delivers none: the poll alone found its last 3 events"
     assert unhealthy(waiting("unsent", 121, 3)) == {"webhooks": words}
+
+
+def test_one_capture_of_which_paypal_tells_nothing_is_a_sign() -> None:
+    words = "PayPal told nothing of captures: first; second"
+    assert unhealthy(waiting("unsent_paypal", 3_601)) == {"webhooks": words}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 20.0
 """A check that takes longer fails: something hangs."""
+LONGER_SECONDS: Final = {"workflows": 1_800.0}
+"""Time of checks that go through everything page by page; each of their calls has its own end."""
 LOOK_SECONDS: Final = 1.0
 """Between two checks of the locks."""
 _AWAY: Final = (
@@ -106,11 +108,12 @@ async def _watched(
 
 
 async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
+    seconds = LONGER_SECONDS.get(name, PATIENCE_SECONDS)
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             return await check(patient)
     except TimeoutError:
-        return [unknown(name, f"no answer within {PATIENCE_SECONDS:.0f} s")]
+        return [unknown(name, f"no answer within {seconds:.0f} s")]
     except _AWAY as error:
         return [unknown(name, f"could not be asked: {reason(error)}")]
 

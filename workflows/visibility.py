@@ -24,6 +24,8 @@ LISTED_TOGETHER: Final = 1_000
 """Workflows on one page of the server's list."""
 _RUNS: Final = "ExecutionStatus = 'Running'"
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
+_PAGE_TIMEOUT: Final = timedelta(seconds=20)
+"""End of one call among very many, none of which may hang."""
 _PATIENCE_SECONDS: Final = 3.0
 _WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
 _LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -56,7 +58,7 @@ async def running_matters(client: Client) -> AsyncIterator[list[str]]:
 
     Clock walks and scheduled jobs are not matters.
     """
-    listed = client.list_workflows(_RUNS, page_size=LISTED_TOGETHER)
+    listed = client.list_workflows(_RUNS, page_size=LISTED_TOGETHER, rpc_timeout=_PAGE_TIMEOUT)
     while listed.current_page is None or listed.next_page_token:
         await listed.fetch_next_page()
         page = listed.current_page or ()
@@ -81,7 +83,8 @@ async def _among(client: Client, names: Sequence[str], condition: str) -> set[st
     for first in range(0, len(names), ASKED_TOGETHER):
         asked = ", ".join(f"'{name}'" for name in names[first : first + ASKED_TOGETHER])
         query = f"{condition} AND WorkflowId IN ({asked})"
-        found |= {one.id async for one in client.list_workflows(query, page_size=ASKED_TOGETHER)}
+        listed = client.list_workflows(query, page_size=ASKED_TOGETHER, rpc_timeout=_PAGE_TIMEOUT)
+        found |= {one.id async for one in listed}
     return found
 
 

@@ -57,10 +57,10 @@ _WAITING: Final = {
     # Of Stripe's: PayPal's cannot be asked for, but it tells of each capture.
     "unsent": "SELECT '', received_at, stripe_event_id FROM inbox"
     " WHERE source = 'poll' AND deliveries = 1"
-    " AND received_at > statement_timestamp() - interval '30 minutes'"
+    " AND received_at > statement_timestamp() - interval '1 day'"
     " AND received_at > coalesce((SELECT max(received_at) FROM stripe_webhook_events"
     "  WHERE source = 'webhook' AND starts_with(stripe_event_id, 'evt_')"
-    "  AND received_at > statement_timestamp() - interval '30 minutes'), '-infinity')",
+    "  AND received_at > statement_timestamp() - interval '1 day'), '-infinity')",
     "unsent_paypal": "SELECT '', x.settled_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.flow = 'paypal'"
     " AND x.settled_at BETWEEN statement_timestamp() - interval '1 day'"

@@ -261,6 +261,31 @@ async def test_an_event_that_is_delivered_after_the_poll_found_it_was_sent(api: 
         await connection.rollback()
 
 
+async def test_events_that_were_never_sent_are_counted_until_one_is(api: Api) -> None:
+    """A shop with a sale an hour is told as well, and nothing clears without a delivery."""
+    event = (
+        "INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, source,"
+        " received_at) VALUES ('evt_' || :minutes, 'planted', '{}', 'handled', :source,"
+        " now() - make_interval(mins => :minutes))"
+    )
+    engine = create_async_engine(api.stack.superuser_url)
+    async with engine.begin() as connection:
+        # In its place, for this connection: others go on meanwhile.
+        await connection.execute(
+            text(
+                "CREATE TEMPORARY TABLE stripe_webhook_events"
+                " (LIKE stripe_webhook_events INCLUDING DEFAULTS) ON COMMIT DROP"
+            )
+        )
+        for minutes in (10, 70, 130, 1_450):
+            await connection.execute(text(event), {"minutes": minutes, "source": "poll"})
+        unsent = text(store.backlog("unsent"))
+        assert (await connection.execute(unsent)).mappings().one()["count"] == 3
+        await connection.execute(text(event), {"minutes": 5, "source": "webhook"})
+        assert (await connection.execute(unsent)).all() == []
+    await engine.dispose()
+
+
 async def test_detailed_health_says_that_a_worker_lives_and_nothing_is_late(api: Api) -> None:
     answer = await api.client.get("/health/detailed")
     signs = answer.json()["signs"]

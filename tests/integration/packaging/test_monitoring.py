@@ -213,11 +213,45 @@ def test_a_route_that_fails_is_told_of_however_many_answers_others_give(
     ],
     ids=["a start", "a database that is away", "a standstill"],
 )
-def test_the_gauges_stand_still_where_nobody_looks_and_not_at_a_start(
+def test_the_gauges_stand_still_where_one_does_not_look_and_not_at_a_start(
     tmp_path: Path, looked: str, fires: dict[str, bool]
 ) -> None:
-    series = {"billing_looked_timestamp_seconds": looked}
-    fired(tmp_path, "BillingGaugesStandStill", series, fires)
+    series = {
+        'billing_looked_timestamp_seconds{instance="one"}': looked,
+        'billing_looked_timestamp_seconds{instance="another"}': "0+15x200",
+    }
+    fired(tmp_path, "BillingGaugesStandStill", series, fires, labels={"instance": "one"})
+
+
+@pytest.mark.parametrize(
+    ("up", "fires"),
+    [
+        ("1x20 0x60", {"6m45s": False, "8m": True, "15m": True}),
+        ("1x20 0x3 1x60", {"8m": False}),
+        ("1x20 _x60", {"8m": False}),
+    ],
+    ids=["one hangs", "a restart", "one that has left"],
+)
+@pytest.mark.parametrize("job", ["billing-api", "billing-worker"])
+def test_one_process_that_hangs_is_told_of_until_it_is_ended(
+    tmp_path: Path, job: str, up: str, fires: dict[str, bool]
+) -> None:
+    told = {
+        f'up{{job="{job}", instance="one"}}': up,
+        f'up{{job="{job}", instance="another"}}': "1x80",
+    }
+    labels = {"job": job, "instance": "one"}
+    fired(tmp_path, "BillingProcessHangs", told, fires, labels=labels)
+
+
+def test_one_process_that_stands_still_is_not_hidden_by_another() -> None:
+    expressions = {rule["alert"]: rule["expr"] for rule in RULES}
+    assert expressions["BillingProcessHangs"] == 'up{job=~"billing-(api|worker)"} == 0'
+    assert not re.search(r"\bmax\b", expressions["BillingGaugesStandStill"])
+    asked = [expr for expr in expressions.values() if "billing_parked[" in expr]
+    looked = "and on(instance) time() - billing_looked_timestamp_seconds < 60"
+    assert len(asked) == 6
+    assert all(looked in expr for expr in asked), "what it said of parking before excuses nothing"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +303,13 @@ def test_what_waits_because_billing_is_parked_is_told_once(
     tmp_path: Path, *, name: str, waits: dict[str, str], value: str, parked: str, fires: bool
 ) -> None:
     labels = {"label": "x"} if name == "BillingEventsWait" else {}
-    fired(tmp_path, name, waits | {"billing_parked": parked}, {"30m": fires}, value, labels)
+    of = {
+        'billing_parked{instance="one"}': parked,
+        'billing_looked_timestamp_seconds{instance="one"}': "0+15x200",
+        'billing_parked{instance="another"}': "1x200",
+        'billing_looked_timestamp_seconds{instance="another"}': "0+15x30 450x170",
+    }
+    fired(tmp_path, name, waits | of, {"30m": fires}, value, labels)
 
 
 @pytest.mark.parametrize(("waits", "fires"), [("0x80", False), ("0x40 2x40", True)])

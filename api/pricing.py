@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from prometheus_client import Gauge
+
 from api.identity.tenants import Tenant
 from billing.catalog.products.provider import PricesAway, PriceSource
 from billing.catalog.products.spec import PRODUCT_KEY
@@ -30,6 +32,10 @@ ASKED_FOR_ONE: Final = 8
 """Requests for one account at a time, so that no account keeps the others waiting."""
 RETRY_SECONDS: Final = 5.0
 """Seconds without requests after a failure; the last known price is used meanwhile."""
+ANSWERS: Final = Gauge(
+    "billing_product_service_answers", "0 while the last price that was asked for did not come"
+)
+ANSWERS.set(1)
 _logger = logging.getLogger("api.pricing")
 _KEY: Final = re.compile(PRODUCT_KEY)
 
@@ -144,6 +150,7 @@ class Prices:
                 priced = await source.pricing(product, tenant.external_id)
             except PricesAway as away:
                 return await self._use_last_known(wanted, away)
+            ANSWERS.set(1)
             refusal: BillingError | None = None
             async with self._database.operator() as connection:
                 if priced is not None:
@@ -158,6 +165,7 @@ class Prices:
 
     async def _use_last_known(self, wanted: Wanted, away: PricesAway) -> BillingError | None:
         """Use the last known price unless it is too old."""
+        ANSWERS.set(0)
         if not away.reachable:
             self._away_until = self._time() + RETRY_SECONDS
         _logger.warning("no price of %s from the product service: %s", wanted.product, away)

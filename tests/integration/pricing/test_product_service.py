@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from billing.catalog.products import store
 from billing.ledger.credits import service as credits
@@ -138,9 +139,11 @@ async def test_while_it_is_slow_or_away_the_last_price_serves(priced: Priced) ->
     product, shop = named(), await priced.shop()
     priced.service.answers[product] = TERMS
     assert await cost(shop, product) == "1.00"
+    assert REGISTRY.get_sample_value("billing_product_service_answers") == 1
     priced.service.slow_seconds, priced.timeout_seconds = 1, 0.5
     priced.forget()
     assert await cost(shop, product) == "1.00", "also after a restart"
+    assert REGISTRY.get_sample_value("billing_product_service_answers") == 0
     priced.seconds += FRESH_SECONDS
     assert await cost(shop, product) == "1.00"
     asked = priced.service.asked.total()

@@ -1,5 +1,6 @@
 """Figures of the product become signs: unhealthy, with words, as soon as something is wrong."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from tests.test_documents import anchors
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
 RUNBOOK = ROOT / "docs" / "runbook.md"
+OPERATE = ROOT / "docs" / "operate.md"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 
@@ -376,6 +378,9 @@ def test_every_sign_that_calls_somebody_has_an_alert() -> None:
     told = {one["annotations"]["runbook"] for group in rules_of for one in group["rules"]}
     told |= {rules.page(name) for name in ("unpaid uses", "deleted customers")}
     assert {sign.page for sign in rules.signs(figures())} <= told, "those two tell, and ask nothing"
+    (doctor,) = re.findall(r"Only the doctor\s+sees(.+?)\n- ", OPERATE.read_text(), re.DOTALL)
+    told |= {f"docs/{one}" for one in re.findall(r"runbook\.md#[a-z-]+", doctor)}
+    assert set(pages()) <= told | {rules.page(name) for name in ("installed", "test clocks")}
 
 
 def test_every_backlog_is_counted() -> None:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import httpx2
 import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from api.routes.admin.inbox import Status
 from billing.insight.health import rules, store
 from billing.insight.integrity.rules import JOB as AUDIT
 from billing.platform.processes.rules import FAILED_SHARE
@@ -151,6 +152,14 @@ def test_every_job_that_an_alert_watches_is_scraped_and_may_be_absent() -> None:
     }
     assert jobs - absent == {"temporal"}, "which may be Cloud's: the API tells whether it answers"
     assert absent < jobs
+
+
+def test_an_alert_of_an_events_status_leads_to_the_list_of_that_status() -> None:
+    for rule in RULES:
+        for status in set(re.findall(r'what="(\w+)"', rule["expr"])) & set(get_args(Status)):
+            _, _, section = rule["annotations"]["runbook"].partition("#")
+            page = RUNBOOK.read_text().lower().partition(f"## {section.replace('-', ' ')}\n")[2]
+            assert f"status={status}`" in page.partition("\n## ")[0], rule["alert"]
 
 
 def promtool(*words: str) -> None:

@@ -5,6 +5,7 @@ Each process measures every fifteen seconds; the time of its last measurement is
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -50,6 +51,8 @@ BUSY: Final = Gauge(
 FREE: Final = Gauge(
     "billing_database_connections_free", "Connections that Postgres still gives to roles like ours"
 )
+# Unknown before the first look: 0 would say that the server is full.
+FREE.set(math.nan)
 REFUSED: Final = Gauge(
     "billing_provider_key_refused", "Processes whose key a provider refuses", ["provider"]
 )

@@ -6,6 +6,7 @@ and in `userError` what kept a country's register from answering.
 
 import asyncio
 import json
+import logging
 from typing import Any, Final
 
 import httpx2
@@ -18,6 +19,7 @@ _WORDS: Final = frozenset({"VALID", "INVALID", ""})
 _HIDDEN: Final = "---"
 """Some countries return no names."""
 UNANSWERED: Final = VatAnswer(is_valid=None)
+_logger = logging.getLogger("gateways.vat_register")
 
 
 class Vies:
@@ -34,22 +36,27 @@ class Vies:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._client.post("/check-vat-number", json=body)
-        except (httpx2.HTTPError, TimeoutError):
-            return UNANSWERED
+        except (httpx2.HTTPError, TimeoutError) as error:
+            return _unanswered(type(error).__name__)
         if answer.status_code != 200 or len(answer.content) > MAX_BYTES:
-            return UNANSWERED
+            return _unanswered(f"status {answer.status_code}, {len(answer.content)} bytes")
         return _read(answer.content)
+
+
+def _unanswered(reason: str) -> VatAnswer:
+    _logger.warning("the register of VAT ids gave no answer: %s", reason)
+    return UNANSWERED
 
 
 def _read(content: bytes) -> VatAnswer:
     try:
         body: Any = json.loads(content)
     except ValueError:
-        return UNANSWERED
+        return _unanswered("no JSON")
     if not isinstance(body, dict) or not isinstance(body.get("valid"), bool):
-        return UNANSWERED
-    if str(body.get("userError") or "") not in _WORDS:
-        return UNANSWERED
+        return _unanswered("no word on validity")
+    if (problem := str(body.get("userError") or "")) not in _WORDS:
+        return _unanswered(problem[:100])
     name, proof = str(body.get("name") or ""), str(body.get("requestIdentifier") or "")
     return VatAnswer(
         is_valid=body["valid"],

@@ -109,6 +109,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _jobs(figures),
         _none(figures, "held invoices", "held"),
         _none(figures, "missing months", "months"),
+        _none(figures, "unanswered taxes", "unanswered_taxes"),
         _information(figures, "approvals"),
         _information(figures, "migration requests", "migration_requests"),
         _information(figures, "unpaid uses", "unpaid_uses"),

@@ -15,6 +15,7 @@ from billing.core.database_words import database_words
 from billing.core.prepared import Prepared, Row
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
+from billing.money.taxation.rules import HOURLY
 from billing.platform.jobs import store as jobs
 from billing.platform.parking import store as parkings
 from billing.platform.processes import store as processes
@@ -106,6 +107,16 @@ _WAITING: Final = {
     "   FROM jsonb_array_elements(x.discrepancies) d WHERE x.is_alarming"
     "  UNION ALL SELECT public_id('rec', x.id) || ' failed: ' || x.error"
     "   WHERE x.error IS NOT NULL) w(words)",
+    # Stripe may refuse single addresses: only where it has answered about none lately.
+    "unanswered_taxes": "SELECT '', coalesce(q.quoted_at, q.ask_at),"  # noqa: S608
+    " public_id('acc', q.account_id) || ': rates'"
+    " FROM tax_quotes q JOIN real r ON r.id = q.account_id"
+    f" WHERE q.tries > 0 AND q.tries >= {HOURLY}"
+    " AND NOT EXISTS (SELECT FROM tax_quotes a JOIN real r ON r.id = a.account_id"
+    "  WHERE a.quoted_at > statement_timestamp() - interval '2 days')"
+    " UNION ALL SELECT '', p.vat_given_at, public_id('acc', p.account_id) || ': VAT id'"
+    " FROM tax_profiles p JOIN real r ON r.id = p.account_id"
+    f" WHERE p.vat_status = 'pending' AND p.vat_tries >= {HOURLY}",
     # Read in the order of the index and only up to MOST: there may be very many.
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
     "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"

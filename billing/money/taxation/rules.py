@@ -8,7 +8,8 @@ from stdnum.exceptions import ValidationError
 
 from billing.core.errors import Invalid
 
-_HOURLY: Final = 24
+HOURLY: Final = 24
+"""Tries in a row that come hourly; after as many nobody has answered for a day."""
 _DAILY: Final = 30
 
 
@@ -24,13 +25,13 @@ def written(number: str) -> str:
 
 def next_check(at: datetime, tries: int) -> datetime | None:
     """Return the next try after a failed one: hourly for a day, daily for a month, then None."""
-    if tries < _HOURLY:
+    if tries < HOURLY:
         return at + timedelta(hours=1)
-    return at + timedelta(days=1) if tries < _HOURLY + _DAILY else None
+    return at + timedelta(days=1) if tries < HOURLY + _DAILY else None
 
 
 def next_quote(at: datetime, tries: int) -> datetime:
     """Return the next query: in a day after an answer (`tries` is 0), else hourly for a day, then
     daily.
     """
-    return at + (timedelta(hours=1) if 0 < tries < _HOURLY else timedelta(days=1))
+    return at + (timedelta(hours=1) if 0 < tries < HOURLY else timedelta(days=1))

@@ -34,6 +34,8 @@ tax_profiles = c.table(
         " AND (vat_decided_at IS NOT NULL) = coalesce(vat_status <> 'pending', false)",
         name="vat_whole",
     ),
+    # For the ids that no register answers about.
+    c.index("ix_tax_profiles_pending", "vat_tries", where="vat_status = 'pending'"),
 )
 
 tax_quotes = c.table(
@@ -50,4 +52,7 @@ tax_quotes = c.table(
     # Queries since the last answer.
     c.integer("tries", server_default="0"),
     c.check("num_nonnulls(address, jurisdictions, quoted_at) IN (0, 3)", name="answer_whole"),
+    # For the addresses about which nobody answers, and for the last answer.
+    c.index("ix_tax_quotes_unanswered", "tries", where="tries > 0"),
+    c.index("ix_tax_quotes_quoted", "quoted_at"),
 )

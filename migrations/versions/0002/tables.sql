@@ -405,6 +405,8 @@ CREATE TABLE tax_profiles (
     CONSTRAINT fk_tax_profiles_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE INDEX ix_tax_profiles_pending ON tax_profiles (vat_tries) WHERE vat_status = 'pending';
+
 CREATE TABLE tax_quotes (
     account_id UUID NOT NULL,
     wanted TEXT NOT NULL,
@@ -417,6 +419,10 @@ CREATE TABLE tax_quotes (
     CONSTRAINT ck_tax_quotes_answer_whole CHECK (num_nonnulls(address, jurisdictions, quoted_at) IN (0, 3)),
     CONSTRAINT fk_tax_quotes_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
+
+CREATE INDEX ix_tax_quotes_quoted ON tax_quotes (quoted_at);
+
+CREATE INDEX ix_tax_quotes_unanswered ON tax_quotes (tries) WHERE tries > 0;
 
 CREATE TABLE trial_identities (
     kind TEXT NOT NULL,

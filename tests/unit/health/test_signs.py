@@ -75,6 +75,7 @@ def test_a_product_that_is_well_has_no_ill_sign() -> None:
         ("parked", 0, "parked events", "1: first; second"),
         ("held", 0, "held invoices", "1: first; second"),
         ("months", 0, "missing months", "1: first; second"),
+        ("unanswered_taxes", 0, "unanswered taxes", "1: first; second"),
         ("overdue", 181, "late steps", "1, the oldest for 3 min: first; second"),
         ("untold", 121, "untold matters", "1, the oldest for 2 min: first; second"),
         ("events", 121, "waiting events", "1, the oldest for 2 min: first; second"),

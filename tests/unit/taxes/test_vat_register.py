@@ -56,8 +56,13 @@ async def test_one_that_is_not() -> None:
     ],
     ids=str,
 )
-async def test_one_that_cannot_be_asked_for(response: httpx2.Response | Exception) -> None:
+async def test_one_that_cannot_be_asked_for(
+    response: httpx2.Response | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await answer(response) == UNANSWERED
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "gateways.vat_register"]
+    assert said.startswith("the register of VAT ids gave no answer: ")
+    assert "13585627" not in said
 
 
 def test_ids_are_written_in_any_spelling() -> None:

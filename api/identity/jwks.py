@@ -40,23 +40,25 @@ class Jwks:
         self._url = url
         self._algorithms = ASYMMETRIC.intersection(algorithms) or ASYMMETRIC
         self._transport = transport
-        self._keys: dict[str, tuple[Any, str]] | None = None
+        self._keys: dict[str, tuple[Any, str]] = {}
+        self._is_current = False
         self._fetched_at = -MIN_GAP_SECONDS
         self._lock = asyncio.Lock()
         self.generation = 0
 
     async def find(self, header: dict[str, Any]) -> tuple[Sequence[Any], str]:
         """Return the key the header names; raises `InvalidKeyError` when the provider has no such
-        key.
+        key, and Unavailable when its list could not be read.
         """
         key_id = header.get("kid")
         if not isinstance(key_id, str):
             raise jwt.InvalidKeyError("no key id")
-        if self._keys is None or key_id not in self._keys:
+        if key_id not in self._keys:
             await self.refresh(min_gap=MIN_GAP_SECONDS)
-        if self._keys is None:
-            raise Unavailable("UNAVAILABLE", "the identity provider's keys are unavailable")
         found = self._keys.get(key_id)
+        if found is None and not self._is_current:
+            # It may be a new one: nobody can know while the list cannot be read.
+            raise Unavailable("UNAVAILABLE", "the identity provider's keys are unavailable")
         if found is None or found[1] != header.get("alg"):
             raise jwt.InvalidKeyError("no such key")
         return [found[0]], found[1]
@@ -72,11 +74,12 @@ class Jwks:
             except (httpx2.HTTPError, ValueError, jwt.PyJWTError) as error:
                 # Known keys stay valid: an outage of the provider must not lock all callers out.
                 _logger.warning("identity provider's keys not read: %s", type(error).__name__)
+                self._is_current = False
                 return
             keys = self._signing_keys(listed)
-            if self._keys is not None and not self._keys.items() <= keys.items():
+            if not self._keys.items() <= keys.items():
                 self.generation += 1  # a key was removed, or another one has its id
-            self._keys = keys
+            self._keys, self._is_current = keys, True
 
     async def _fetch(self) -> list[dict[str, Any]]:
         async with httpx2.AsyncClient(

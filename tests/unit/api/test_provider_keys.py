@@ -158,6 +158,22 @@ async def test_the_keys_stay_good_while_the_provider_is_away() -> None:
     assert (await proving.verify(token(RSA_KEY, "RS256", kid="r"))).subject == "alice"
 
 
+async def test_a_new_key_is_not_the_callers_fault_while_the_provider_is_away() -> None:
+    provider = Provider(public("r", RSA_KEY))
+    keys = provider.reader()
+    proving, rotated = verifier(keys), token(EC_KEY, "ES256", kid="e")
+    await keys.refresh()
+    provider.keys, provider.away = [public("e", EC_KEY)], True
+    await keys.refresh()
+    with pytest.raises(Unavailable):
+        await proving.verify(rotated)
+    provider.away = False
+    await keys.refresh()
+    assert (await proving.verify(rotated)).subject == "alice"
+    with pytest.raises(Unauthenticated):
+        await proving.verify(token(RSA_KEY, "RS256", kid="r"))
+
+
 async def test_without_any_key_yet_the_service_says_that_it_cannot_know() -> None:
     provider = Provider()
     provider.away = True

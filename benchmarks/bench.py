@@ -27,7 +27,7 @@ from billing.matters.kinds import INTERACTIVE
 from devstack.launch import launch
 from devstack.options import ROOT, Options
 from devstack.process_specs import KEEP_ALIVE_SECONDS
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from sandbox.control import SandboxControl
 from workflows import start
 from workflows.converter import CONVERTER
@@ -270,6 +270,5 @@ async def _connect(stack: StackInfo) -> Bench:
         namespace=stack.temporal_namespace,
         data_converter=CONVERTER,
     )
-    url = stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    rows = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    rows = await psycopg.AsyncConnection.connect(dsn(stack.superuser_url), autocommit=True)
     return Bench(stack, http, temporal, SandboxControl(stack.sandbox_url), rows)

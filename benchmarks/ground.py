@@ -26,7 +26,7 @@ from billing.core import ids
 from devstack.binaries import postgres_bin
 from devstack.launch import launch
 from devstack.options import POSTGRES_BUFFERS, ROOT, Options
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 
 ACCOUNTS: Final = 10_000
 SMALL: Final = 10_000
@@ -140,7 +140,7 @@ async def open_ground(
         started: list[subprocess.Popen[bytes]] = []
         try:
             fills = {"small": small, "large": large}
-            accounts = await asyncio.to_thread(_fill, _plain(stack.superuser_url), history, fills)
+            accounts = await asyncio.to_thread(_fill, dsn(stack.superuser_url), history, fills)
             sites = []
             for name in ("small", "large"):
                 port = stack.ports.api if name == "small" else stack.ports.sandbox
@@ -201,8 +201,8 @@ def run_script(connection: psycopg.Connection, script: str, **values: int) -> No
 def _site(stack: StackInfo, name: str, port: int, pid: int) -> Site:
     return Site(
         name,
-        _database(_plain(stack.superuser_url), name),
-        _database(_plain(stack.env["DATABASE_URL"]), name),
+        _database(dsn(stack.superuser_url), name),
+        _database(dsn(stack.env["DATABASE_URL"]), name),
         Wire("127.0.0.1", port),
         psutil.Process(pid),
     )
@@ -237,10 +237,6 @@ async def _ready(site: Site) -> None:
             return
         await asyncio.sleep(0.1)
     raise TimeoutError("the API did not start")
-
-
-def _plain(url: str) -> str:
-    return url.replace("postgresql+psycopg://", "postgresql://")
 
 
 def _database(url: str, name: str) -> str:

@@ -14,6 +14,7 @@ import uvloop
 from benchmarks.bench import Bench, open_bench
 from benchmarks.harness import spread
 from benchmarks.purchases import buyers
+from devstack.stack import dsn
 
 PURCHASES: Final = 150
 SUBSCRIPTIONS: Final = 60
@@ -24,7 +25,7 @@ AT_ONCE: Final = 8
 
 
 async def _bytes(bench: Bench) -> int:
-    url = bench.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(bench.stack.superuser_url)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("CHECKPOINT")
         cursor = await connection.execute("SELECT pg_database_size(current_database())")

@@ -65,3 +65,8 @@ def read_stack(data: Path) -> StackInfo:
     if folder.running() is None:
         raise StackError(f"the stack on {data} was killed: start it again with make up")
     return info
+
+
+def dsn(url: str) -> str:
+    """Return a URL of the stack as libpq reads it: it does not name the driver."""
+    return url.replace("postgresql+psycopg://", "postgresql://")

@@ -18,7 +18,7 @@ from rich.console import Console
 from billing.core import ids
 from cli.tokens import mint_token
 from devstack.control import StackControl
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from sandbox.control import SandboxControl
 
 API: Final = "/api/v1"
@@ -75,7 +75,7 @@ class Stage:
 
     async def sql(self, query: str, **values: Any) -> list[Json]:
         """Return rows as the superuser, without the API and row-level security."""
-        url = self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+        url = dsn(self.stack.superuser_url)
         async with (
             await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
             connection.cursor(row_factory=dict_row) as cursor,

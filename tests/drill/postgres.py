@@ -8,6 +8,7 @@ import psycopg
 from billing.core.settings import Settings
 from cli import locks
 from devstack.options import ROOT
+from devstack.stack import dsn
 from tests.drill.customers import command
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.api_app import stack_settings
@@ -32,8 +33,7 @@ class Locked:
 
     async def plant(self, actors: Actors) -> None:
         """In a session of the owner."""
-        url = actors.stack.env["DATABASE_OWNER_URL"]
-        self.holder = await psycopg.AsyncConnection.connect(url.replace("+psycopg", ""))
+        self.holder = await psycopg.AsyncConnection.connect(dsn(actors.stack.owner_url))
         await self.holder.execute("LOCK TABLE invoices IN ACCESS EXCLUSIVE MODE")
         self.customers = await refused(actors, 503)
 
@@ -110,7 +110,7 @@ async def write_again(actors: Actors) -> None:
     """The statements of the runbook, as they stand there."""
     page = (ROOT / "docs" / "runbook.md").read_text().partition("## Database")[2]
     statements = page.partition("```sql")[2].partition("```")[0].split(";")
-    url = actors.stack.superuser_url.replace("+psycopg", "")
+    url = dsn(actors.stack.superuser_url)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for statement in filter(None, map(str.strip, statements)):
             await connection.execute(statement.encode())

@@ -21,7 +21,7 @@ from temporalio.client import Client
 from billing.core import ids
 from cli.tokens import mint_token
 from devstack.control import StackControl
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from sandbox.control import Json, Outcome, SandboxControl
 from tests.integration.waiting import PATIENCE_SECONDS, Unexpected, body_of, wait_for
 from workflows.converter import CONVERTER
@@ -96,7 +96,7 @@ class Actors:
 
     async def sql(self, query: str, **values: Any) -> list[Json]:
         """Rows as the superuser sees them, behind every wall; values as `%(name)s`."""
-        url = self.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+        url = dsn(self.stack.superuser_url)
         async with (
             await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
             connection.cursor(row_factory=dict_row) as cursor,

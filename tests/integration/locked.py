@@ -6,6 +6,7 @@ from typing import Final
 
 import psycopg
 
+from devstack.stack import dsn
 from tests.integration.actors import Customer, wait_for
 
 LOCKED: Final = "SELECT FROM credit_balances WHERE account_id = %s FOR UPDATE"
@@ -17,7 +18,7 @@ WAITING: Final = (
 @asynccontextmanager
 async def held(customer: Customer) -> AsyncIterator[None]:
     """Meanwhile the account's lock is somebody else's."""
-    url = customer.actors.stack.superuser_url.replace("+psycopg", "")
+    url = dsn(customer.actors.stack.superuser_url)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(LOCKED, [customer.uuid])
         yield

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from devstack.options import ROOT
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 
 
 @contextmanager
@@ -58,8 +58,3 @@ def migrate(env: dict[str, str], code: Path = ROOT) -> None:
 def url_of(url: str, database: str) -> str:
     """The same server and role, another database."""
     return make_url(url).set(database=database).render_as_string(hide_password=False)
-
-
-def dsn(url: str) -> str:
-    """As psycopg reads it."""
-    return url.replace("postgresql+psycopg://", "postgresql://")

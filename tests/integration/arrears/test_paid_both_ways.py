@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 
+from devstack.stack import dsn
 from tests.integration.actors import API, Actors, Customer, Json
 from tests.integration.operator_acts import check_books
 from tests.integration.waiting import wait_for
@@ -74,8 +75,7 @@ async def test_who_pays_by_card_waits_for_the_account_without_the_record(actors:
     customer = await actors.customer()
     await customer.save_card()
     billing_id = await put_off(customer)
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as debiting:
+    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as debiting:
         mine = (customer.uuid,)
         await debiting.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", mine

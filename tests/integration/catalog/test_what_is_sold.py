@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from devstack.stack import dsn
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
 
 
@@ -33,7 +34,7 @@ async def plan_on_sale(actors: Actors, key: str, credits: str, cents: int) -> No
 @asynccontextmanager
 async def account_held(customer: Customer) -> AsyncIterator[None]:
     """Meanwhile whoever needs the account's lock waits."""
-    url = customer.actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(customer.actors.stack.superuser_url)
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", (customer.uuid,)

@@ -12,6 +12,7 @@ from billing.core.database import Database
 from billing.money.invoice_requests import operating
 from billing.money.invoice_requests import overdue as requests
 from billing.money.subscriptions.previews import tokens
+from devstack.stack import dsn
 from tests.integration.actors import API, Actors, Customer, wait_for
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
@@ -292,8 +293,7 @@ async def test_who_asks_again_takes_every_collector_before_the_account(
             again = await requests.ask(connection, customer.uuid, real_now(), suffix=suffix)
             assert len(again) == len(asked)
 
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as busy:
+    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as busy:
         last = {"last": ids.decode(ids.INVOICE, invoice)}
         await busy.execute("SELECT id FROM invoices WHERE id = %(last)s FOR UPDATE", last)
         waiting = asyncio.create_task(ask_again())

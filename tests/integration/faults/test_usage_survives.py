@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from billing.insight.integrity import service as integrity
+from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.faults.flows import insist
 from tests.integration.faults.rows import open_operator
@@ -92,8 +93,7 @@ async def killed_in_a_batch(doomed: Actors, customers: list[Customer]) -> None:
 @asynccontextmanager
 async def held(doomed: Actors, customer: Customer) -> AsyncIterator[None]:
     """Meanwhile another transaction, that dies with Postgres, has the account's lock."""
-    url = doomed.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    connection = await psycopg.AsyncConnection.connect(url)
+    connection = await psycopg.AsyncConnection.connect(dsn(doomed.stack.superuser_url))
     try:
         await connection.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", [customer.uuid]

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from devstack.stack import dsn
 from tests.integration.actors import Actors
 
 REFUSED = {
@@ -42,7 +43,7 @@ async def test_no_role_changes_what_was_handed_out(actors: Actors) -> None:
 async def test_the_products_roles_have_no_right_to_change_the_trail(
     actors: Actors, role: str, verb: str
 ) -> None:
-    url = getattr(actors.stack, role).replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(getattr(actors.stack, role))
     async with await psycopg.AsyncConnection.connect(url) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute(verb.encode())

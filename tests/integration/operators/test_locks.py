@@ -13,6 +13,7 @@ from sqlalchemy import text
 from billing.core.database import open_database
 from billing.core.database_room import role_limits, taken
 from billing.insight.locks import store
+from devstack.stack import dsn
 from migrations import draft, rights
 from tests.integration.actors import Actors, wait_for
 from tests.integration.api_app import stack_settings
@@ -24,8 +25,7 @@ TABLE = "issuer_logos"
 @asynccontextmanager
 async def locked(actors: Actors, table: str = TABLE) -> AsyncIterator[int]:
     """The table is locked by a session of the owner that does nothing; its PID."""
-    url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
-    holder = await psycopg.AsyncConnection.connect(url)
+    holder = await psycopg.AsyncConnection.connect(dsn(actors.stack.owner_url))
     try:
         await holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield holder.info.backend_pid
@@ -89,7 +89,7 @@ async def test_a_session_that_is_idle_in_a_transaction_is_told_before_anybody_wa
     actors: Actors,
 ) -> None:
     long = timedelta(milliseconds=50)
-    url = actors.stack.env["DATABASE_OWNER_URL"].replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(actors.stack.owner_url)
     writer, reader = [await psycopg.AsyncConnection.connect(url) for _ in range(2)]
     writes, reads = writer.info.backend_pid, reader.info.backend_pid
     try:
@@ -138,7 +138,7 @@ async def test_a_role_whose_connections_are_limited_is_named(actors: Actors) -> 
 
 
 async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> None:
-    url = actors.stack.superuser_url.replace("+psycopg", "")
+    url = dsn(actors.stack.superuser_url)
     async with (
         await psycopg.AsyncConnection.connect(url) as other,
         open_database(stack_settings(actors.stack)) as database,
@@ -151,7 +151,7 @@ async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> 
 
 async def _limit(actors: Actors, connections: int) -> None:
     async with await psycopg.AsyncConnection.connect(
-        actors.stack.superuser_url.replace("+psycopg", ""), autocommit=True
+        dsn(actors.stack.superuser_url), autocommit=True
     ) as superuser:
         await superuser.execute(f"ALTER ROLE billing_app CONNECTION LIMIT {connections}".encode())
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from billing.core import ids
+from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer, Json, wait_for
 
 START = "2027-01-01T10:00:00Z"
@@ -21,8 +22,7 @@ EVENTS = """
 @asynccontextmanager
 async def ending(actors: Actors, customer: Customer, invoice_id: str) -> AsyncIterator[None]:
     """The subscription ends, and has not committed yet that another matter collects its invoice."""
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as holder:
+    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as holder:
         await holder.execute(
             "INSERT INTO matters (workflow_id, account_id, kind, subject_id, status, created_at,"
             " woken_at) VALUES (%s, %s, 'collection', %s, 'closed', now(), now())",

@@ -17,6 +17,7 @@ from activities.scheduled_jobs import ScheduledJobs
 from billing.core import ids
 from billing.core.database import open_database
 from devstack.binaries import postgres_bin
+from devstack.stack import dsn
 from gateways.stripe import StripeGateway
 from tests.integration.actors import API, Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
@@ -58,7 +59,7 @@ class Shop:
 
 async def tool(actors: Actors, name: str, *words: str) -> None:
     """One of Postgres's own programs, as its superuser."""
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(actors.stack.superuser_url)
     process = await asyncio.create_subprocess_exec(
         str(postgres_bin() / name), *(word.replace("{database}", url) for word in words),
         env={"PATH": os.environ["PATH"]},
@@ -72,7 +73,7 @@ async def restore(actors: Actors, backup: Path) -> None:
     """Everything is stopped, the database is that of the backup, and it is parked first of all."""
     await actors.control.stop("api")
     await actors.control.stop("worker")
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(actors.stack.superuser_url)
     await tool(
         actors, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error",
         f"--dbname={url.replace('/billing?', '/postgres?')}", str(backup),

@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from devstack.options import ROOT
-from devstack.stack import StackInfo
-from tests.integration.scratch import dsn
+from devstack.stack import StackInfo, dsn
 
 API = ("-m", "api")
 WORKER = ("worker.py",)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from migrations import draft, sql
-from tests.integration.scratch import dsn, scratch_database
+from tests.integration.scratch import scratch_database
 
 FUNCTIONS = """
     SELECT p.proname, pg_get_functiondef(p.oid) FROM pg_proc AS p

@@ -10,14 +10,9 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 
 from devstack.options import ROOT
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from workflows.attributes import ATTRIBUTES
 from workflows.visibility import missing_attributes
-
-
-def dsn(url: str) -> str:
-    """The address as psycopg takes it."""
-    return url.replace("postgresql+psycopg://", "postgresql://")
 
 
 def test_the_app_role_is_neither_superuser_nor_owner_nor_beyond_row_security(

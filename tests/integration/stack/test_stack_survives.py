@@ -16,9 +16,8 @@ from temporalio.service import RPCError
 from cli.errors import StackError
 from devstack.control import StackControl
 from devstack.launch import RunningStack, stop
-from devstack.stack import StackInfo, read_stack
+from devstack.stack import StackInfo, dsn, read_stack
 from tests.integration.stack.conftest import Starter
-from tests.integration.stack.test_stack_serves import dsn
 
 PATIENCE_SECONDS = 20
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from devstack.options import ROOT
-from devstack.stack import StackInfo
-from tests.integration.scratch import dsn, scratch_database
+from devstack.stack import StackInfo, dsn
+from tests.integration.scratch import scratch_database
 
 SAID = "the database is at 9999, newer than this release: left as it is"
 

@@ -22,9 +22,9 @@ from billing.insight.integrity import service as integrity
 from billing.metering.usage import rules
 from billing.metering.usage.rules import record_key
 from devstack.options import ROOT
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from tests.integration.api_app import Api, stack_settings
-from tests.integration.scratch import dsn, url_of
+from tests.integration.scratch import url_of
 from tests.integration.usage.conftest import V1, Shop
 from tests.integration.usage.test_voids import void
 from workflows.client import connect

@@ -13,7 +13,7 @@ from billing.catalog.plans.rules import access, entitle
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
 from billing.money.subscriptions.states import State
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 
 LIMITS: Final = (
     Limit(
@@ -29,8 +29,7 @@ LIMITS: Final = (
 
 @pytest.fixture(scope="module")
 def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    url = stack.app_url.replace("postgresql+psycopg://", "postgresql://")
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
         yield connection
 
 

@@ -22,7 +22,7 @@ from billing.money.subscriptions.commands import add_ons
 from billing.money.subscriptions.facts import Allowance
 from billing.money.subscriptions.periods import proration, shares
 from billing.money.subscriptions.schemas import Item, Paying, Subscription, SubscriptionChange
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from tests.searching import examples
 from tests.unit.worked.player import Player, instant
 
@@ -50,8 +50,7 @@ SHORT: Final = "2027-06-06T00:00:00Z"
 @pytest.fixture(scope="module")
 def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
     """May write rows that refer to none."""
-    url = stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(dsn(stack.superuser_url), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         yield connection
 

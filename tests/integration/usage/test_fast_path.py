@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.metering.usage.schemas import Use, UseKind
 from billing.metering.usage.sql_batch import Batch, by_account
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.odd_shops import CLAIMED, NOW, SORTS, shop_of
 
@@ -244,7 +244,7 @@ def _but_moments(state: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def repriced(stack: StackInfo) -> None:
     """A product whose price changed a day before, and will a day after."""
-    with psycopg.connect(stack.superuser_url.replace("+psycopg", ""), autocommit=True) as superuser:
+    with psycopg.connect(dsn(stack.superuser_url), autocommit=True) as superuser:
         superuser.execute(REPRICED, {"at": NOW})
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from billing.catalog.rating import rules
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from tests.searching import examples
 from tests.unit.rating.terms import any_terms, percentage_terms, quantities
 
@@ -28,8 +28,7 @@ CASES = st.lists(
 
 @pytest.fixture(scope="module")
 def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    url = stack.app_url.replace("postgresql+psycopg://", "postgresql://")
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
         yield connection
 
 

@@ -27,7 +27,7 @@ from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods import shares, spans
 from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.schemas import Subscription
-from devstack.stack import StackInfo
+from devstack.stack import StackInfo, dsn
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.searching import examples
 
@@ -44,8 +44,7 @@ HALF_PAST_TWO: Final = datetime(2026, 1, 25, 2, 30)  # noqa: DTZ001
 
 @pytest.fixture(scope="module")
 def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    url = stack.app_url.replace("postgresql+psycopg://", "postgresql://")
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
         yield connection
 
 

@@ -138,9 +138,8 @@ def uuid_of(name: str) -> UUID:
     return UUID(int=number)
 
 
-async def gather(life: Life, superuser_url: str, sandbox: SandboxControl) -> Case:
-    """Everything that is written about the account of a life."""
-    url = superuser_url.replace("postgresql+psycopg://", "postgresql://")
+async def gather(life: Life, url: str, sandbox: SandboxControl) -> Case:
+    """Everything that is written about the account of a life; the URL is that of a superuser."""
     async with (
         await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
         connection.cursor(row_factory=dict_row) as cursor,

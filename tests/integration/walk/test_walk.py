@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from devstack.stack import dsn
 from tests.integration.actors import Actors
 from tests.integration.walk import deck, diary
 from tests.integration.walk.diary import Command
@@ -44,7 +45,7 @@ async def lived(actors: Actors, seed: int, commands: list[Command]) -> tuple[str
     life = await live(actors, seed, commands)
     broken: list[Broken] = []
     for _ in range(2):
-        case = await gather(life, actors.stack.superuser_url, actors.sandbox)
+        case = await gather(life, dsn(actors.stack.superuser_url), actors.sandbox)
         broken = judge(case, () if os.environ.get("WALK_ALL") else KNOWN)
         if not broken:
             break

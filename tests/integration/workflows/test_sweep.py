@@ -18,6 +18,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT, REST
+from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from workflows.contracts import SweepReport, SweepRequest
@@ -47,8 +48,7 @@ async def at_rest(actors: Actors) -> tuple[Customer, str]:
 @asynccontextmanager
 async def locked(actors: Actors, name: str) -> AsyncIterator[None]:
     """Somebody forgot to commit in `psql`."""
-    url = actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
-    async with await psycopg.AsyncConnection.connect(url) as connection:
+    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as connection:
         lock = "SELECT FROM matters WHERE workflow_id = %s FOR UPDATE"
         await connection.execute(lock, (name,))
         yield

@@ -10,6 +10,7 @@ import psycopg
 from billing.core.database import Database
 from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
+from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import START
 from tests.integration.locked import WAITING, held, waiting
@@ -87,7 +88,7 @@ async def test_a_trial_beside_a_subscription_without_money_goes_on(actors: Actor
 
 async def waits_without_the_account(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
     """The end of a trial locks its row, then the account; so does who waits for it."""
-    url = customer.actors.stack.superuser_url.replace("postgresql+psycopg://", "postgresql://")
+    url = dsn(customer.actors.stack.superuser_url)
     async with await psycopg.AsyncConnection.connect(url) as ending:
         mine = (customer.uuid,)
         await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE", mine)

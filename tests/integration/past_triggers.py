@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import psycopg
-
-from devstack.stack import StackInfo, dsn
+from devstack.stack import StackInfo
+from tests.integration.locked import other_session
 
 
 async def past_triggers(stack: StackInfo, statement: str, **values: Any) -> None:
     """Run a statement without them; values as `%(name)s`."""
-    async with await psycopg.AsyncConnection.connect(dsn(stack.superuser_url)) as connection:
+    async with other_session(stack) as connection:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute(statement.encode(), values)

@@ -4,17 +4,12 @@ import asyncio
 from typing import Final
 from uuid import uuid4
 
-import psycopg
-
-from devstack.stack import dsn
 from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.locked import other_session, waiting_behind
 from tests.integration.operator_acts import check_books
 from tests.integration.waiting import wait_for
 
 WAYS: Final = ("payment_charge", "credit_consumption", "credit_consumption", "payment_charge")
-BEHIND: Final = (
-    "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
-)
 
 
 async def put_off(customer: Customer) -> str:
@@ -75,16 +70,13 @@ async def test_who_pays_by_card_waits_for_the_account_without_the_record(actors:
     customer = await actors.customer()
     await customer.save_card()
     billing_id = await put_off(customer)
-    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as debiting:
+    async with other_session(actors.stack) as debiting:
         mine = (customer.uuid,)
         await debiting.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", mine
         )
         paying = asyncio.create_task(process(customer, billing_id, "payment_charge"))
-        behind = {"pid": debiting.info.backend_pid}
-        await wait_for(
-            lambda: actors.sql(BEHIND, **behind), "it waits", lambda rows: rows[0]["n"] > 0
-        )
+        await waiting_behind(actors, debiting)
         await debiting.execute(
             "SELECT 1 FROM billing_records WHERE account_id = %s FOR UPDATE NOWAIT", mine
         )

@@ -1,16 +1,13 @@
 """A sale and its price are of one version, and of the one that the buyer saw."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
-from devstack.stack import dsn
-from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.actors import API, Actors, Customer, Json
+from tests.integration.locked import held, waiting
 
 
 async def pack_on_sale(actors: Actors, key: str, credits: str, cents: int, **more: int) -> None:
@@ -31,25 +28,11 @@ async def plan_on_sale(actors: Actors, key: str, credits: str, cents: int) -> No
     await actors.operate("PUT", f"/admin/plans/{key}?allow_large_change=true", body)
 
 
-@asynccontextmanager
-async def account_held(customer: Customer) -> AsyncIterator[None]:
-    """Meanwhile whoever needs the account's lock waits."""
-    url = dsn(customer.actors.stack.superuser_url)
-    async with await psycopg.AsyncConnection.connect(url) as connection:
-        await connection.execute(
-            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE", (customer.uuid,)
-        )
-        yield
-
-
 async def sold_while_edited(customer: Customer, path: str, body: Json, edit: Any) -> Json:
     """The answer to a sale that waits for the account's lock while the catalog is edited."""
-    waiting = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    async with account_held(customer):
+    async with held(customer):
         sale = asyncio.create_task(customer.ask("POST", path, body, key=str(uuid4())))
-        await wait_for(
-            lambda: customer.actors.sql(waiting), "the sale waits", lambda rows: rows[0]["n"] > 0
-        )
+        await waiting(customer, 1)
         await edit
     return await sale
 

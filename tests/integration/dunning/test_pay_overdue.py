@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from billing.core import ids
@@ -12,11 +11,10 @@ from billing.core.database import Database
 from billing.money.invoice_requests import operating
 from billing.money.invoice_requests import overdue as requests
 from billing.money.subscriptions.previews import tokens
-from devstack.stack import dsn
-from tests.integration.actors import API, Actors, Customer, wait_for
+from tests.integration.actors import API, Actors, Customer
 from tests.integration.api_app import Api, stack_settings
 from tests.integration.dunning.dunning_setup import overdue, owed, tried
-from tests.integration.locked import waiting
+from tests.integration.locked import other_session, waiting, waiting_behind
 from tests.integration.lost_answers import lose_answer
 from tests.integration.payments.test_money_balance import adjust
 from workflows import start
@@ -293,21 +291,15 @@ async def test_who_asks_again_takes_every_collector_before_the_account(
             again = await requests.ask(connection, customer.uuid, real_now(), suffix=suffix)
             assert len(again) == len(asked)
 
-    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as busy:
+    async with other_session(actors.stack) as busy:
         last = {"last": ids.decode(ids.INVOICE, invoice)}
         await busy.execute("SELECT id FROM invoices WHERE id = %(last)s FOR UPDATE", last)
-        waiting = asyncio.create_task(ask_again())
-        await wait_for(
-            lambda: customer.rows(
-                "SELECT pid FROM pg_stat_activity WHERE %(busy)s = ANY (pg_blocking_pids(pid))",
-                busy=busy.info.backend_pid,
-            ),
-            "it waits for the last of them",
-        )
+        asked_again = asyncio.create_task(ask_again())
+        await waiting_behind(actors, busy)
         await customer.rows(
             "SELECT account_id FROM credit_balances WHERE account_id = %(me)s FOR UPDATE NOWAIT"
         )
-    await waiting
+    await asked_again
 
 
 async def test_every_collector_is_waited_for_at_the_same_time(

@@ -17,6 +17,7 @@ from devstack.stack import dsn
 from migrations import draft, rights
 from tests.integration.actors import Actors, wait_for
 from tests.integration.api_app import stack_settings
+from tests.integration.locked import other_session
 from tests.integration.rebuild.conftest import billing
 
 TABLE = "issuer_logos"
@@ -138,9 +139,8 @@ async def test_a_role_whose_connections_are_limited_is_named(actors: Actors) -> 
 
 
 async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> None:
-    url = dsn(actors.stack.superuser_url)
     async with (
-        await psycopg.AsyncConnection.connect(url) as other,
+        other_session(actors.stack) as other,
         open_database(stack_settings(actors.stack)) as database,
         database.operator() as connection,
     ):
@@ -150,10 +150,7 @@ async def test_connections_that_are_open_are_counted_by_role(actors: Actors) -> 
 
 
 async def _limit(actors: Actors, connections: int) -> None:
-    async with await psycopg.AsyncConnection.connect(
-        dsn(actors.stack.superuser_url), autocommit=True
-    ) as superuser:
-        await superuser.execute(f"ALTER ROLE billing_app CONNECTION LIMIT {connections}".encode())
+    await actors.sql(f"ALTER ROLE billing_app CONNECTION LIMIT {connections}")
 
 
 @pytest.mark.parametrize("role", draft.ROLES)

@@ -3,16 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import psycopg
-
 from billing.core import ids
-from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.locked import other_session, waiting_behind
 
 START = "2027-01-01T10:00:00Z"
 RENEWAL = "2027-02-01T10:00:00Z"
 END = "2027-03-01T10:00:00Z"
-BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 EVENTS = """
     SELECT stripe_event_id, workflow_id, status FROM stripe_webhook_events
     WHERE account_id = %(me)s AND type = 'payment_intent.succeeded'
@@ -22,19 +19,14 @@ EVENTS = """
 @asynccontextmanager
 async def ending(actors: Actors, customer: Customer, invoice_id: str) -> AsyncIterator[None]:
     """The subscription ends, and has not committed yet that another matter collects its invoice."""
-    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as holder:
+    async with other_session(actors.stack) as holder:
         await holder.execute(
             "INSERT INTO matters (workflow_id, account_id, kind, subject_id, status, created_at,"
             " woken_at) VALUES (%s, %s, 'collection', %s, 'closed', now(), now())",
             (f"collection/{invoice_id}", customer.uuid, ids.decode(ids.INVOICE, invoice_id)),
         )
         await customer.aim_clock(to=END)
-
-        async def waiting() -> int:
-            (row,) = await actors.sql(BEHIND, pid=holder.info.backend_pid)
-            return int(row["n"])
-
-        await wait_for(waiting, "the end waits")
+        await waiting_behind(actors, holder)
         yield
         await holder.rollback()
 

@@ -18,9 +18,9 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT, REST
-from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
+from tests.integration.locked import other_session
 from workflows.contracts import SweepReport, SweepRequest
 
 RESTING = """
@@ -48,7 +48,7 @@ async def at_rest(actors: Actors) -> tuple[Customer, str]:
 @asynccontextmanager
 async def locked(actors: Actors, name: str) -> AsyncIterator[None]:
     """Somebody forgot to commit in `psql`."""
-    async with await psycopg.AsyncConnection.connect(dsn(actors.stack.superuser_url)) as connection:
+    async with other_session(actors.stack) as connection:
         lock = "SELECT FROM matters WHERE workflow_id = %s FOR UPDATE"
         await connection.execute(lock, (name,))
         yield

@@ -5,18 +5,13 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
-import psycopg
-
 from billing.core.database import Database
 from billing.money.trials import service as trials
 from billing.platform.accounts import store as accounts
-from devstack.stack import dsn
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import START
-from tests.integration.locked import WAITING, held, waiting
+from tests.integration.locked import WAITING, held, other_session, waiting, waiting_behind
 from tests.integration.lost_answers import lose_answer
-
-BEHIND = "SELECT count(*) AS n FROM pg_stat_activity WHERE %(pid)s = ANY (pg_blocking_pids(pid))"
 
 
 async def test_a_trial_brings_its_credits_at_once_and_only_once(customer: Customer) -> None:
@@ -88,15 +83,11 @@ async def test_a_trial_beside_a_subscription_without_money_goes_on(actors: Actor
 
 async def waits_without_the_account(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
     """The end of a trial locks its row, then the account; so does who waits for it."""
-    url = dsn(customer.actors.stack.superuser_url)
-    async with await psycopg.AsyncConnection.connect(url) as ending:
+    async with other_session(customer.actors.stack) as ending:
         mine = (customer.uuid,)
         await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE", mine)
         asked = asyncio.create_task(asking)
-        behind = {"pid": ending.info.backend_pid}
-        await wait_for(
-            lambda: customer.actors.sql(BEHIND, **behind), "it waits", lambda rows: rows[0]["n"] > 0
-        )
+        await waiting_behind(customer.actors, ending)
         await ending.execute(
             "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE NOWAIT", mine
         )

@@ -1,6 +1,6 @@
 """An account's own matter acts when time passes, parts fail, or a bill is overdue."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -8,28 +8,14 @@ from typing import Final
 import pytest
 from sqlalchemy import insert, select
 
-from billing.core.database import Database, open_database
-from billing.core.settings import Settings
+from billing.core.database import Database
 from billing.ledger.credits import service as credits
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox.tables import stripe_webhook_events
-from devstack.stack import StackInfo
 from tests.integration.actors import Json, wait_for
 from tests.integration.payment_methods.conftest import METHODS, SETUP, Cardholder
 
 BIRTH: Final = datetime.fromisoformat("2027-03-14T09:00:00+00:00")
-
-
-@pytest.fixture(scope="session")
-async def database(stack: StackInfo) -> AsyncIterator[Database]:
-    """The run's database, by the product's own roles."""
-    opened = open_database(
-        Settings.model_validate(
-            {"database_url": stack.app_url, "database_operator_url": stack.operator_url}
-        )
-    )
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

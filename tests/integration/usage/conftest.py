@@ -1,6 +1,6 @@
 """Shops that use things: fresh accounts with credits, plans and quotas, over the app's routes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from billing.core import ids
 from billing.ledger.credits import service as credits
+from devstack.stack import StackInfo, dsn
 from tests.integration.api_app import Api
 from tests.integration.catalog.subscribing import subscribe
 
@@ -118,6 +120,13 @@ class Shop:
 
 
 NewShop = Callable[..., Awaitable[Shop]]
+
+
+@pytest.fixture(scope="module")
+def plain(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the app's role, without SQLAlchemy and asyncio."""
+    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Access by status is one rule, in the database and in the catalog."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
 from typing import Any, Final, get_args
@@ -13,7 +12,6 @@ from billing.catalog.plans.rules import access, entitle
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import PriceTerms
 from billing.money.subscriptions.states import State
-from devstack.stack import StackInfo, dsn
 
 LIMITS: Final = (
     Limit(
@@ -27,21 +25,15 @@ LIMITS: Final = (
 )
 
 
-@pytest.fixture(scope="module")
-def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
-        yield connection
-
-
 @pytest.mark.parametrize(
     ("status", "past_due"), [*product(get_args(State), ("full", "no_new_overage", "none"))]
 )
 @pytest.mark.parametrize("currency", ["USD", "EUR"])
 def test_the_database_gives_what_the_catalog_says(
-    database: psycopg.Connection[Any], status: str, past_due: str, currency: str
+    plain: psycopg.Connection[Any], status: str, past_due: str, currency: str
 ) -> None:
     listed = json.dumps([limit.model_dump(mode="json") for limit in LIMITS])
-    row = database.execute(
+    row = plain.execute(
         "SELECT usage_limits_of(%s::jsonb, %s, %s, %s)", [listed, status, past_due, currency]
     ).fetchone()
     assert row is not None

@@ -1,19 +1,16 @@
 """The database's money rule is the one of billing.catalog.rating.rules, to the last digit."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import psycopg
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from billing.catalog.rating import rules
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms
-from devstack.stack import StackInfo, dsn
 from tests.searching import examples
 from tests.unit.rating.terms import any_terms, percentage_terms, quantities
 
@@ -26,21 +23,15 @@ CASES = st.lists(
 )
 
 
-@pytest.fixture(scope="module")
-def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
-        yield connection
-
-
 @settings(max_examples=examples(40))
 @given(cases=CASES)
 def test_the_database_charges_what_the_rules_say(
-    database: psycopg.Connection[Any],
+    plain: psycopg.Connection[Any],
     cases: list[tuple[PriceTerms, str, Decimal, Decimal, Decimal]],
 ) -> None:
     """By the terms of a product and by those that a plan's limit keeps as JSON, nulls left out."""
     asked = [[_kept(terms), currency, *map(str, known)] for terms, currency, *known in cases]
-    rows = database.execute(
+    rows = plain.execute(
         "SELECT usage_charge_after(usage_price_of(jsonb_strip_nulls(c -> 0)), c ->> 1,"
         " (c ->> 2)::numeric, (c ->> 3)::numeric, (c ->> 4)::numeric)"
         " FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS a(c, place) ORDER BY place",
@@ -62,11 +53,11 @@ USES = st.lists(
 @settings(max_examples=examples(20))
 @given(cases=USES)
 def test_the_database_charges_a_percentage_as_the_rules_say(
-    database: psycopg.Connection[Any],
+    plain: psycopg.Connection[Any],
     cases: list[tuple[PriceTerms, str, Decimal, Decimal, int | None]],
 ) -> None:
     asked = [[_kept(terms), currency, *known] for terms, currency, *known in cases]
-    rows = database.execute(
+    rows = plain.execute(
         "SELECT usage_charge_use(usage_price_of(c -> 0), c ->> 1, (c ->> 2)::numeric,"
         " (c ->> 3)::numeric, (c ->> 4)::bigint)"
         " FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS a(c, place) ORDER BY place",

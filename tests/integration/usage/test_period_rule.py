@@ -1,6 +1,5 @@
 """Periods that the database begins by itself are those of billing.core.periods, to the instant."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final, Literal, get_args
@@ -27,7 +26,6 @@ from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.periods import shares, spans
 from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.schemas import Subscription
-from devstack.stack import StackInfo, dsn
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.searching import examples
 
@@ -42,12 +40,6 @@ NEXT: Final = text("SELECT usage_cycle_end(:id, :at), usage_cycle_part(:id, :at)
 HALF_PAST_TWO: Final = datetime(2026, 1, 25, 2, 30)  # noqa: DTZ001
 
 
-@pytest.fixture(scope="module")
-def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn(stack.app_url), autocommit=True) as connection:
-        yield connection
-
-
 @settings(max_examples=examples(150))
 @given(
     anchor=WALLS,
@@ -59,14 +51,14 @@ def database(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
 @example(HALF_PAST_TWO, "Europe/Berlin", "month", 1, datetime(2026, 10, 1, tzinfo=UTC))
 @example(HALF_PAST_TWO, "Europe/Berlin", "day", 7, datetime(2026, 3, 28, tzinfo=UTC))
 def test_the_database_counts_periods_as_the_rules_do(
-    database: psycopg.Connection[Any],
+    plain: psycopg.Connection[Any],
     anchor: datetime,
     zone: str,
     unit: Unit,
     count: int,
     at: datetime,
 ) -> None:
-    row = database.execute(
+    row = plain.execute(
         "SELECT usage_boundary(%s, %s, %s, %s, %s)", [anchor, zone, unit, count, at]
     ).fetchone()
     assert row is not None
@@ -76,7 +68,7 @@ def test_the_database_counts_periods_as_the_rules_do(
     if before >= from_wall(anchor, zone):
         number = index_at(anchor, zone, every, before)
         whole = boundary(anchor, zone, every, number + 1) - boundary(anchor, zone, every, number)
-        row = database.execute(
+        row = plain.execute(
             "SELECT usage_cycle_seconds(%s, %s, %s, %s, %s, %s)",
             [anchor, zone, unit, count, None, at],
         ).fetchone()
@@ -92,11 +84,9 @@ def test_the_database_counts_periods_as_the_rules_do(
 @example(datetime(2026, 10, 15, tzinfo=UTC), "America/Havana")
 @example(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion")
 def test_the_database_has_the_months_of_the_rules(
-    database: psycopg.Connection[Any], at: datetime, zone: str
+    plain: psycopg.Connection[Any], at: datetime, zone: str
 ) -> None:
-    row = database.execute(
-        "SELECT start_at, end_at FROM usage_month(%s, %s)", [zone, at]
-    ).fetchone()
+    row = plain.execute("SELECT start_at, end_at FROM usage_month(%s, %s)", [zone, at]).fetchone()
     start, end = month_of(at, zone)
     assert row == (start, end)
     assert start <= at < end
@@ -111,10 +101,10 @@ def test_the_database_has_the_months_of_the_rules(
 @example(datetime(2026, 9, 6, 12, tzinfo=UTC), "America/Santiago", "day")
 @example(datetime(2023, 10, 15, tzinfo=UTC), "America/Asuncion", "month")
 def test_the_windows_of_quotas_end_where_the_next_ones_begin(
-    database: psycopg.Connection[Any], at: datetime, zone: str, kind: Literal["day", "month"]
+    plain: psycopg.Connection[Any], at: datetime, zone: str, kind: Literal["day", "month"]
 ) -> None:
     def ask(call: str, *values: Any) -> Any:
-        row = database.execute(f"SELECT {call}", [kind, *values]).fetchone()
+        row = plain.execute(f"SELECT {call}", [kind, *values]).fetchone()
         assert row is not None
         return row[0]
 

@@ -1,9 +1,10 @@
 """Acts of an operator on a customer that many tests need."""
 
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, wait_for
 
 WHY = {"reason": "counted twice"}
 
@@ -16,6 +17,19 @@ async def give(customer: Customer, amount: str, **more: Any) -> None:
         "/api/v1/admin/credits/adjust", json=body, headers=headers
     )
     assert answer.status_code == 201, answer.text
+
+
+async def walk_to(customer: Customer, to: datetime) -> None:
+    """Let the clock walk; under load it finds a matter busy, and is sent on."""
+
+    async def arrived() -> bool:
+        seen = await customer.clock()
+        if seen["status"] == "blocked":
+            await customer.aim_clock(to=to.isoformat())
+        return bool(seen["status"] == "ready")
+
+    await customer.aim_clock(to=to.isoformat())
+    await wait_for(arrived, f"the clock of {customer.id} arrives", patience=180)
 
 
 async def check_books(customer: Customer) -> None:

@@ -1,15 +1,15 @@
 """Free units and uses beyond a plan's limit come once a cycle, however many cycles begin."""
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.overage_uses import lines
-from tests.integration.changes.chosen_plans import PATH, change
-from tests.integration.coupons.coupons_made import CLOCK, coupon
+from tests.integration.changes.chosen_plans import PATH, begun_by_card, change
+from tests.integration.coupons.coupons_made import coupon
 from tests.integration.money_seen import money
 from tests.integration.recomputed_sums import differences
 
@@ -37,14 +37,6 @@ async def sold(
     terms = {"family": "over", "name": "O", "limits": [limit] if price else [], "prices": prices}
     await actors.operate("PUT", f"/admin/plans/{key}", terms)
     return key
-
-
-async def beginning(actors: Actors, plan: str, **more: Any) -> Customer:
-    customer = await actors.customer_on_clock(CLOCK)
-    await customer.save_card()
-    await customer.subscribe(plan, **more)
-    await customer.until_subscription("active")
-    return customer
 
 
 async def costs(customer: Customer, units: int) -> Decimal:
@@ -84,7 +76,7 @@ async def test_free_units_beyond_a_limit_come_once_a_cycle(
     actors: Actors, way: str, price: Json
 ) -> None:
     plan = await sold(actors, price)
-    customer = await beginning(actors, plan)
+    customer = await begun_by_card(actors, plan)
     assert await costs(customer, 60) == 0
     for number, left in ((1, 40), (2, 0), (3, 0)):
         await anew(actors, customer, plan, way, number)
@@ -97,7 +89,7 @@ async def test_free_units_beyond_a_limit_come_once_a_cycle(
 
 async def test_free_uses_by_a_percentage_come_once_a_cycle(actors: Actors) -> None:
     plan = await sold(actors, PERCENTAGE)
-    customer = await beginning(actors, plan)
+    customer = await begun_by_card(actors, plan)
     assert [await costs(customer, 100) for _ in range(2)] == [0, 0]
     await anew(actors, customer, plan, "anew", 1)
     assert [await costs(customer, 100) for _ in range(2)] == [0, 2]
@@ -110,7 +102,7 @@ async def test_free_uses_by_a_percentage_come_once_a_cycle(actors: Actors) -> No
 async def test_what_costs_nothing_gives_no_free_units_anew(actors: Actors, by: str) -> None:
     plan = await sold(actors, FREE_UNITS, dollars=15 * (by == "coupon"))
     offer = await coupon(actors, percent="100", duration="forever") if by == "coupon" else None
-    customer = await beginning(actors, plan, **({"coupon": offer} if offer else {}))
+    customer = await begun_by_card(actors, plan, **({"coupon": offer} if offer else {}))
     assert await costs(customer, 100) == 0
     await anew(actors, customer, plan, "interval" if offer else "anew", 1)
     assert await costs(customer, 100) == 1
@@ -119,7 +111,7 @@ async def test_what_costs_nothing_gives_no_free_units_anew(actors: Actors, by: s
 async def test_use_that_was_paid_for_takes_no_free_units(actors: Actors) -> None:
     dear = await sold(actors, {"model": "per_unit", "unit_price": "0.02"}, included="10")
     plan = await sold(actors, FREE_UNITS)
-    customer = await beginning(actors, dear)
+    customer = await begun_by_card(actors, dear)
     assert await costs(customer, 60) == 1
     await customer.advance(to="2027-01-02T10:00:00Z")
     await change(customer, at="now", plan=plan, interval="year")
@@ -128,7 +120,7 @@ async def test_use_that_was_paid_for_takes_no_free_units(actors: Actors) -> None
 
 async def test_a_renewal_and_a_paid_resumption_have_all_free_units(actors: Actors) -> None:
     plan = await sold(actors, FREE_UNITS)
-    customer = await beginning(actors, plan)
+    customer = await begun_by_card(actors, plan)
     assert await costs(customer, 100) == 0
     await customer.advance(to="2027-02-01T11:00:00Z")
     assert await costs(customer, 100) == 0
@@ -148,7 +140,7 @@ async def test_a_change_covers_nothing_that_it_bills(
     actors: Actors, when: str, included: str | None, billed: tuple[int, int]
 ) -> None:
     """To the free plan, which includes 50 and goes on in the cycle's row; or to a paid one."""
-    customer = await beginning(actors, await sold(actors, {"unit_price": "0.01"}))
+    customer = await begun_by_card(actors, await sold(actors, {"unit_price": "0.01"}))
     assert await costs(customer, 60) == Decimal("0.6")
     await customer.advance(to="2027-01-11T10:00:00Z")
     plan = await sold(actors, {"unit_price": "0.01"}, dollars=30, included=included or "0")

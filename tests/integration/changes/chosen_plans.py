@@ -40,3 +40,12 @@ async def begun(actors: Actors, plan: str = "basic", **more: Any) -> Customer:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed(plan, **more)
     return customer
+
+
+async def begun_by_card(actors: Actors, plan: str, **more: Any) -> Customer:
+    """The same, by a card that was saved before: the plan may cost nothing at first."""
+    customer = await actors.customer_on_clock(START)
+    await customer.save_card()
+    await customer.subscribe(plan, **more)
+    await customer.until_subscription("active")
+    return customer

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.contract_terms import agree
-from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.changes.chosen_plans import PATH, begun_by_card, change
 from tests.integration.coupons.coupons_made import CLOCK, coupon
 from tests.integration.credits.test_rollover import spend
 from tests.integration.money_seen import money
@@ -28,14 +28,6 @@ async def sold(actors: Actors, credits: int, dollars: int, **more: Any) -> str:
     }  # fmt: skip
     await actors.operate("PUT", f"/admin/plans/{key}", terms | more)
     return key
-
-
-async def beginning(actors: Actors, plan: str, **more: Any) -> Customer:
-    customer = await actors.customer_on_clock(CLOCK)
-    await customer.save_card()
-    await customer.subscribe(plan, **more)
-    await customer.until_subscription("active")
-    return customer
 
 
 async def use_up(customer: Customer) -> None:
@@ -88,7 +80,7 @@ async def test_a_plan_under_a_coupon_brings_one_month_and_goes_down_unspent(
     actors: Actors, way: str
 ) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
-    customer = await beginning(actors, low, coupon=await coupon(actors, **FREE))
+    customer = await begun_by_card(actors, low, coupon=await coupon(actors, **FREE))
     await use_up(customer)
     await trip(customer, 1, plan=high)
     assert await had(customer) == (300, 3000)
@@ -112,7 +104,7 @@ async def test_used_units_of_a_plan_under_a_coupon_come_once(
 ) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
     more = {"sold": [high]} if only_high else {}
-    customer = await beginning(actors, high, coupon=await coupon(actors, **FREE, **more))
+    customer = await begun_by_card(actors, high, coupon=await coupon(actors, **FREE, **more))
     await use_answers(customer)
     for second in range(1, 5):
         await step(customer, second, plan=(high, low)[second % 2])
@@ -125,7 +117,7 @@ async def test_used_units_of_a_plan_under_a_coupon_come_once(
 async def test_seats_that_come_under_a_coupon_go_unspent(actors: Actors) -> None:
     seats = {"least": 1, "most": 20, "credits": True, "limits": True}
     plan = await sold(actors, 10, 10, seats=seats)
-    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    customer = await begun_by_card(actors, plan, coupon=await coupon(actors, **FREE))
     for second, number in enumerate((20, 1, 20), start=1):
         await step(customer, second, quantity=number)
         await use_answers(customer)
@@ -136,7 +128,7 @@ async def test_seats_that_come_under_a_coupon_go_unspent(actors: Actors) -> None
 
 async def test_another_interval_for_nothing_brings_the_month_once(actors: Actors) -> None:
     plan = await sold(actors, 100, 10)
-    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    customer = await begun_by_card(actors, plan, coupon=await coupon(actors, **FREE))
     await use_up(customer)
     for second, interval in enumerate(("year", "month", "year"), start=1):
         await trip(customer, second, interval=interval)
@@ -145,7 +137,7 @@ async def test_another_interval_for_nothing_brings_the_month_once(actors: Actors
 
 async def test_a_plan_under_a_coupon_goes_unspent_for_a_paid_one(actors: Actors) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
-    customer = await beginning(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
+    customer = await begun_by_card(actors, high, coupon=await coupon(actors, sold=[high], **FREE))
     await use_up(customer)
     await is_refused(customer, plan=low)
 
@@ -154,7 +146,7 @@ async def test_paid_time_that_was_used_keeps_its_credits_before_a_free_plan(
     actors: Actors,
 ) -> None:
     dear, free = await sold(actors, 300, 30), await sold(actors, 50, 0)
-    customer = await beginning(actors, dear)
+    customer = await begun_by_card(actors, dear)
     await use_answers(customer)
     await step(customer, 1, plan=free)
     assert (await money(customer), (await had(customer))[0]) == (0, 350)
@@ -162,7 +154,7 @@ async def test_paid_time_that_was_used_keeps_its_credits_before_a_free_plan(
 
 async def test_free_plans_bring_their_credits_once_a_month(actors: Actors) -> None:
     small, same = [await sold(actors, 50, 0) for _ in range(2)]
-    customer = await beginning(actors, small)
+    customer = await begun_by_card(actors, small)
     await use_up(customer)
     await customer.advance(to="2027-01-01T11:00:00Z")
     for wish in ({"plan": same}, {"plan": small}, {"interval": "year"}):
@@ -205,7 +197,7 @@ async def test_credits_of_a_change_for_nothing_count_for_its_own_cycle(actors: A
 
 async def test_another_free_subscription_brings_only_what_it_has_more(actors: Actors) -> None:
     small, same, large = [await sold(actors, many, 0) for many in (50, 50, 200)]
-    customer = await beginning(actors, small)
+    customer = await begun_by_card(actors, small)
     for second, (plan, granted) in enumerate(((same, 50), (large, 200), (small, 200)), start=1):
         await use_up(customer)
         await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
@@ -220,7 +212,7 @@ async def test_another_free_subscription_brings_only_what_it_has_more(actors: Ac
 @pytest.mark.parametrize("day", [1, 20])
 async def test_a_free_plan_after_a_paid_one_brings_its_month_once(actors: Actors, day: int) -> None:
     small, dear = await sold(actors, 50, 0), await sold(actors, 100, 10)
-    customer = await beginning(actors, small)
+    customer = await begun_by_card(actors, small)
     await use_up(customer)
     await trip(customer, 1, plan=dear)
     granted, _ = await had(customer)
@@ -235,7 +227,7 @@ async def test_the_units_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew
     actors: Actors, goes_on: bool
 ) -> None:
     plan = await sold(actors, 310, 10)
-    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    customer = await begun_by_card(actors, plan, coupon=await coupon(actors, **FREE))
     for day, interval in ((2, "year"), (4, "month" if goes_on else "year")):
         await use_answers(customer)
         await end_in_a_day(customer, day, interval=interval)
@@ -262,7 +254,7 @@ async def test_credits_of_a_cycle_that_is_cut_under_a_coupon_are_not_sold_anew(
     actors: Actors,
 ) -> None:
     plan = await sold(actors, 310, 10)
-    customer = await beginning(actors, plan, coupon=await coupon(actors, **FREE))
+    customer = await begun_by_card(actors, plan, coupon=await coupon(actors, **FREE))
     await end_in_a_day(customer, 2, interval="year")
     await customer.ask("POST", f"{PATH}/reactivate", status=200)
     await customer.advance(to="2027-01-03T11:00:00Z")
@@ -277,7 +269,7 @@ async def test_what_a_plan_for_nothing_gives_while_its_change_waits_comes_once(
     actors: Actors,
 ) -> None:
     low, high = await sold(actors, 100, 10), await sold(actors, 300, 30)
-    customer = await beginning(actors, low, coupon=await coupon(actors, sold=[low], **FREE))
+    customer = await begun_by_card(actors, low, coupon=await coupon(actors, sold=[low], **FREE))
     for second in (1, 3):
         await customer.advance(to=f"2027-01-01T10:00:{second:02}Z")
         wish = {"plan": high, "interval": "year", "payment_method": "card", "use_balance": False}

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.integration.actors import Actors, Customer, Json, instant, wait_for
 from tests.integration.dunning.dunning_setup import owed, steer, under
+from tests.integration.operator_acts import walk_to
 from tests.integration.payments.manual_payments import decide, submit
 
 LOOK_AHEAD: Final = timedelta(days=75)
@@ -104,19 +105,7 @@ class FutureLife:
 
     async def wait(self, days: int) -> None:
         self.past.append(f"{days} days pass")
-        await self.advance(await self.now() + timedelta(days=days))
-
-    async def advance(self, to: datetime) -> None:
-        """Let the clock walk; under load it finds a matter busy, and is sent on."""
-
-        async def arrived() -> bool:
-            seen = await self.customer.clock()
-            if seen["status"] == "blocked":
-                await self.customer.aim_clock(to=to.isoformat())
-            return bool(seen["status"] == "ready")
-
-        await self.customer.aim_clock(to=to.isoformat())
-        await wait_for(arrived, f"the clock of {self.customer.id} arrives", patience=120)
+        await walk_to(self.customer, await self.now() + timedelta(days=days))
 
     # -- the past ----------------------------------------------------------------------
 
@@ -201,7 +190,7 @@ class FutureLife:
         self.past.append(reason)
         late = timedelta(days=self.dice.choice((0, 0, 1, 4, 9, 35)))
         end = instant(shown["current_period_end"])
-        await self.advance(end + late)
+        await walk_to(self.customer, end + late)
         self.past.append(f"{late.days} days after {end:%-d %b}")
         open_ones = (await self.ask("GET", "/billing/invoices?status=pending"))["invoices"]
         if not open_ones:
@@ -289,7 +278,7 @@ class FutureLife:
         if last is None or last <= since:
             return []
         status = (await self.customer.subscription())["status"]
-        await self.advance(last - timedelta(seconds=1))
+        await walk_to(self.customer, last - timedelta(seconds=1))
         rows = await self.customer.rows(HAPPENED)
         seen = [Event(row["at"], row["name"], row["cents"], row["credits"]) for row in rows]
         lines = differences(foreseen(self.coming, last), [one for one in seen if one.at > since])

@@ -10,7 +10,8 @@ from typing import Final
 from uuid import uuid4
 
 from sandbox.control import ControlError, Outcome
-from tests.integration.actors import instant, wait_for
+from tests.integration.actors import instant
+from tests.integration.operator_acts import walk_to
 from tests.integration.walk.asking import NOTHING, Done
 from tests.integration.walk.diary import Json
 from tests.integration.walk.office_acts import OfficeActs
@@ -22,7 +23,6 @@ COUPONS: Final[dict[str, Json]] = {
     "WALK300": {"amounts": {"USD": 300}, "duration": "repeating", "periods": 2, "kinds": ["plan"]},
 }
 PAYPAL: Final[Json] = {"payment_method": "paypal", "return_url": BACK}
-PATIENCE_SECONDS: Final = 180.0
 
 
 class Acts(PayPalActs, OfficeActs):
@@ -311,17 +311,7 @@ class Acts(PayPalActs, OfficeActs):
     async def _walk(self, to: datetime) -> Done:
         if to <= await self.now():
             return NOTHING
-
-        async def arrived() -> bool:
-            seen = await self.customer.clock()
-            if seen["status"] == "blocked":
-                await self.customer.aim_clock(to=to.isoformat())
-            return bool(seen["status"] == "ready")
-
-        await self.customer.aim_clock(to=to.isoformat())
-        await wait_for(
-            arrived, f"the clock of {self.customer.id} arrives", patience=PATIENCE_SECONDS
-        )
+        await walk_to(self.customer, to)
         return 200, {}, {"to": to.isoformat()}
 
 

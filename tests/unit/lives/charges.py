@@ -141,12 +141,7 @@ class Charge:
 
     def hold_true_at_the_end(self) -> None:
         """The books hold what the bank took, and it can take no more for this use."""
-        intents = {
-            one.stripe_payment_intent_id: one.received_minor
-            for one in self.rows.of(Payment)
-            if one.status == "succeeded"
-        }
-        assert intents == self.bank.took, "the bank and the books differ"
+        self.bank.check(self.rows)
         assert set(self.bank.stands.values()) <= set(OVER), self.bank.stands
         assert self.use.billing_status in ("completed", "failed")
 

@@ -108,6 +108,15 @@ class Bank:
         self.took[intent], self.stands[intent] = payment.amount_minor, "succeeded"
         return self.word(payment, intent)
 
+    def check(self, rows: Rows) -> None:
+        """The books hold all that it took, once."""
+        booked = {
+            one.stripe_payment_intent_id: one.received_minor
+            for one in rows.of(Payment)
+            if one.status == "succeeded"
+        }
+        assert booked == self.took, "the bank and the books differ"
+
 
 class Life:
     """One collection: its rows, its clock, its bank, and people who meddle."""
@@ -315,12 +324,7 @@ class Life:
         assert self.invoice.status in ("paid", "uncollectible"), "an invoice is forgotten"
         unbooked = [one for one in self.rows.of(Payment) if one.is_unbooked]
         assert unbooked == []
-        intents = {
-            one.stripe_payment_intent_id: one.received_minor
-            for one in self.rows.of(Payment)
-            if one.status == "succeeded"
-        }
-        assert intents == self.bank.took, "the bank and the books differ"
+        self.bank.check(self.rows)
 
 
 def declines(rows: Rows) -> dict[UUID, int]:

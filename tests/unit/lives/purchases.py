@@ -282,12 +282,7 @@ class Buying:
     def hold_true_at_the_end(self) -> None:
         """The bank's money is on the books, once."""
         assert not any(one.is_unbooked for one in self.rows.of(Payment))
-        intents = {
-            one.stripe_payment_intent_id: one.received_minor
-            for one in self.rows.of(Payment)
-            if one.status == "succeeded"
-        }
-        assert intents == self.bank.took, "the bank and the books differ"
+        self.bank.check(self.rows)
 
     def go_on(self, step: Step, *, calm: bool = False) -> None:
         before = self.purchase.status

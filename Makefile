@@ -12,6 +12,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-p
 endif
 LOCKED := $(INSTALL) --require-hashes --requirement
 PROJECT := $(INSTALL) --no-deps --no-build-isolation --editable . --editable $(CLIENT)
+COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 # Compiled modules are kept: without them each of our programs reads its sources anew for seconds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -61,22 +63,12 @@ lint: $(VENV)/.installed-dev ## Style, types, import rules, SQL, compose file
 
 lock: $(BIN)/python ## Compile the lock files anew
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.lock
-	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements.in \
-	  requirements-stack.in -o requirements-stack.lock
-	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-otel.in \
-	  -o requirements-otel.lock
-	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -c requirements.lock requirements-months.in \
-	  -o requirements-months.lock
-	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -c requirements.lock \
-	  -c requirements-stack.lock -c requirements-otel.lock \
-	  -c requirements-months.lock requirements-dev.in \
-	  -o requirements-dev.lock
+	@$(COMPILE) requirements.in -o requirements.lock
+	@$(COMPILE) -c requirements.lock requirements.in requirements-stack.in -o requirements-stack.lock
+	@$(COMPILE) -c requirements.lock requirements-otel.in -o requirements-otel.lock
+	@$(COMPILE) -c requirements.lock requirements-months.in -o requirements-months.lock
+	@$(COMPILE) -c requirements.lock -c requirements-stack.lock -c requirements-otel.lock \
+	  -c requirements-months.lock requirements-dev.in -o requirements-dev.lock
 
 sbom: $(VENV)/.installed ## Name every package of the production image: build/sbom.json (CycloneDX)
 	@$(BIN)/python -m devstack.sbom

@@ -10,12 +10,10 @@ import httpx2
 import typer
 from rich.console import Console
 
-from cli.invoice_commands import Key
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import Data, reporting_errors
+from cli.stack_commands import Account, Data, Key, reporting_errors
 
 POLL_SECONDS: Final = 0.2
-Account = Annotated[str, typer.Argument(help="Account id or external id.")]
 
 app = typer.Typer(help="The clock of a test account.", no_args_is_help=True)
 
@@ -37,8 +35,8 @@ def advance(
     """Advance a test account's clock by days, and wait for it."""
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
-        path, once = f"/admin/accounts/{segment(account)}/clock", {"Idempotency-Key": key}
-        clock = content(client.post(path, json={"advance_days": days}, headers=once))
+        path = f"/admin/accounts/{segment(account)}/clock"
+        clock = content(client.post(path, json={"advance_days": days}))
         with Console().status("on its way") as line:
             while clock["status"] == "advancing":
                 time.sleep(POLL_SECONDS)

@@ -9,9 +9,7 @@ import yaml
 
 from cli.errors import StackError
 from cli.operator_client import Json, content, operator, segment
-from cli.stack_commands import Data, reporting_errors
-
-Account = Annotated[str, typer.Argument(help="The account: acc_…, or its external id.")]
+from cli.stack_commands import Account, Data, reporting_errors
 
 app = typer.Typer(help="The contract with one account.", no_args_is_help=True)
 

@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import Data, reporting_errors
+from cli.stack_commands import Data, Key, reporting_errors
 
 Invoice = Annotated[str, typer.Argument(help="The invoice: inv_…")]
 Reason = Annotated[str, typer.Option(help="For the audit and the credit note.")]
 Cents = Annotated[int, typer.Option(help="In minor units.", min=1)]
-Key = Annotated[str, typer.Option(help="Idempotency-Key: a repeat does nothing twice.")]
 
 app = typer.Typer(help="Correct an invoice, or record money for it.", no_args_is_help=True)
 
@@ -59,12 +58,7 @@ def credit(
 def _command(data: Path | None, invoice: str, verb: str, body: Json, key: str) -> None:
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
-        shown = content(
-            client.post(
-                f"/admin/invoices/{segment(invoice)}/{verb}",
-                json=body,
-                headers={"Idempotency-Key": key},
-            )
-        )
+        path = f"/admin/invoices/{segment(invoice)}/{verb}"
+        shown = content(client.post(path, json=body))
     left = f"{shown['amount_remaining']} minor units of {shown['currency']} to be paid"
     typer.echo(f"{shown['invoice_number']}: {shown['status']}, {left}")

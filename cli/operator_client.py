@@ -40,7 +40,8 @@ def segment(name: str) -> str:
 def operator(data: Path | None, key: str = "") -> Iterator[httpx2.Client]:
     """Open a client of the running API. Errors: StackError if there is none, or no answer.
 
-    It prints the key first: the answer may be lost although the request was carried out.
+    It sends the key with each request, and prints it first: the answer may be lost although the
+    request was carried out.
     """
     use_stack(data)
     address, token = _address(), _token()
@@ -50,6 +51,7 @@ def operator(data: Path | None, key: str = "") -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {token}"}
     again = ""
     if key:
+        headers["Idempotency-Key"] = key
         typer.echo(f"--key {key} makes this safe to repeat")
         again = f"; it may have been done: to repeat it safely, use --key {key}"
     try:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.invoice_commands import Key, Reason
+from cli.invoice_commands import Reason
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import Data, reporting_errors
+from cli.stack_commands import Data, Key, reporting_errors
 
 
 def refund(
@@ -36,13 +36,7 @@ def refund(
     }  # fmt: skip
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
-        made = content(
-            client.post(
-                f"/admin/payments/{segment(payment)}/refund",
-                json=body,
-                headers={"Idempotency-Key": key},
-            )
-        )
+        made = content(client.post(f"/admin/payments/{segment(payment)}/refund", json=body))
     why = f" ({made['failure']})" if made["failure"] else ""
     money = f"{made['amount_cents']} minor units of {made['currency']}"
     typer.echo(f"{made['refund_id']}: {made['status']}{why}, {money}")

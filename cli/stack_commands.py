@@ -28,6 +28,8 @@ Data = Annotated[
     ),
 ]
 """None if it was left out: only then the database that `.env` names goes before a stack."""
+Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id.")]
+Key = Annotated[str, typer.Option(help="Idempotency-Key: a repeat does nothing twice.")]
 
 
 def doctor(data: Data = None) -> None:

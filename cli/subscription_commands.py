@@ -9,12 +9,10 @@ import typer
 
 from billing.core.money import show_money
 from cli.operator_client import Json, content, new_key, operator, segment
-from cli.stack_commands import Data, reporting_errors
+from cli.stack_commands import Account, Data, Key, reporting_errors
 
-Account = Annotated[str, typer.Argument(help="The account: acc_… or its external id")]
 Reason = Annotated[str, typer.Option(help="For the audit.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")]
-Key = Annotated[str, typer.Option(help="Idempotency-Key: a repeat does nothing twice.")]
 
 app = typer.Typer(help="Change subscriptions.", no_args_is_help=True)
 
@@ -36,7 +34,6 @@ def extend(
                 f"/admin/accounts/{segment(account)}/subscription/extend",
                 params={"dry_run": dry_run},
                 json={"days": days, "reason": reason},
-                headers={"Idempotency-Key": key},
             )
         )
     ends = shown["upcoming"]["at"] if dry_run else shown["current_period_end"]

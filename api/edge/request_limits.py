@@ -223,7 +223,9 @@ def _too_deep(body: bytes) -> bool:
 def _has_large_number(body: bytes) -> bool:
     """Return True for digits like those of a number that is too large; they may be of a text."""
     signs = body.translate(_NUMBERS)
-    return _DIGITS in signs or _EXPONENT.search(signs) is not None
+    # The search tries each `e` of the body, so first look for the end of a number.
+    ends = b"0," in signs or signs.endswith(b"0")
+    return _DIGITS in signs or (ends and _EXPONENT.search(signs) is not None)
 
 
 def _without_texts(body: bytes) -> bytes:

@@ -53,7 +53,7 @@ _PYDANTIC: Final[dict[Any, Any]] = {
 Kinds = dict[tuple[object, ...], UseKind]
 
 
-class UseBody(msgspec.Struct, forbid_unknown_fields=True):
+class UseBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One use. `product_id` prices it; else `service_type` or `feature_type` says what is counted,
     and an `operation` with its own price (`/admin/credit-costs`) costs that for each unit.
 
@@ -185,9 +185,11 @@ def _checked(type_: Any) -> Any:
 
 
 def _bound(details: Details) -> None:
-    if _is_deeper(details, JSON_DEPTH):
+    text = msgspec.json.encode(details)
+    # Few brackets cannot be deep.
+    if text.count(b"{") + text.count(b"[") > JSON_DEPTH and _is_deeper(details, JSON_DEPTH):
         raise ValueError(f"usage_details: nested deeper than {JSON_DEPTH} levels")
-    if len(msgspec.json.encode(details)) > DETAIL_BYTES:
+    if len(text) > DETAIL_BYTES:
         raise ValueError(f"usage_details: more than {DETAIL_BYTES} bytes of JSON")
 
 

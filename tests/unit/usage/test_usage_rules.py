@@ -10,6 +10,7 @@ from uuid import RFC_4122, UUID
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from api.edge.request_limits import JSON_DEPTH
 from api.usage import batch_parser
 from api.usage.body import DETAIL_BYTES, UseBody, UseRow
 from billing.core import ids
@@ -87,6 +88,12 @@ def test_details_are_bounded_in_depth() -> None:
         deep = {"in": deep}
     row = {"product_id": "gpt-4", "usage_amount": "1", "usage_details": deep}
     assert "nested deeper" in str(batch_parser.parse(json.dumps({"events": [row]}).encode())[0])
+    levels = JSON_DEPTH - 1
+    fits = b'{"events":[{"product_id":"p","usage_amount":"1","usage_details":{"a":%s}}]}'
+    (fitting,) = batch_parser.parse(fits % (b"[" * levels + b"]" * levels))
+    assert isinstance(fitting, UseRow)
+    (beyond,) = batch_parser.parse(fits % (b"[" * (levels + 1) + b"]" * (levels + 1)))
+    assert "nested deeper" in str(beyond)
     bottomless = b'{"events":[{"usage_details":{"a":' + b"[" * 400_000 + b"]}}]}"
     with pytest.raises(Invalid):
         batch_parser.parse(bottomless)

@@ -16,6 +16,7 @@ from api.requests import exact_json
 from api.routes.quotas import CheckBody
 from api.usage import batch_parser
 from api.usage.body import UseBody, UseRow, Word, read_use
+from billing.core.errors import Invalid
 from cli.usage_file import UsageFile
 from durable_billing import events
 from durable_billing.errors import InvalidEvent
@@ -176,3 +177,34 @@ def test_a_plain_use_is_read_at_once() -> None:
     odd = {"user_id": " ann", "usage_details": {}, "usage_amount": 1.5, "more": 1}
     for name, value in odd.items():
         assert read_use(json.dumps(plain | {name: value}).encode()) is None
+
+
+ROW = '"product_id":"p","usage_amount":"1"'
+ONCE = (
+    r'"user_id":":\n\u00e9"', '"usage_details":{"a:":{"a:":null}}', r'"user_id":"\u003a"',
+    '"occurred_at":"2026-12-01T09:00:00+0530"', '"user_id":null', '"on_insufficient":"reject"',
+)  # fmt: skip
+AGAIN = (
+    '"usage_amount":"1"', r'"usage_amoun\u0074":"1"', '"usage_details":{"a":1,"a":1}',
+    r'"usage_details":{"é":1,"\u00e9":1}', '"request_id":"a","request_id":"b"',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("once", ONCE)
+def test_a_repeated_member_is_found_in_whatever_company(once: str, again: str) -> None:
+    (plain,) = batch_parser.parse(f'{{"events":[{{{ROW},{once}}}]}}'.encode())
+    assert isinstance(plain, UseRow)
+    row, other = batch_parser.parse(f'{{"events":[{{{ROW},{once},{again}}},{{{ROW}}}]}}'.encode())
+    assert isinstance(row, batch_parser.Fault)
+    assert row.detail == request_limits.REPEATED
+    assert isinstance(other, UseRow)
+    with pytest.raises(Invalid):
+        batch_parser.parse(f'{{"events":[],"events":[{{{ROW},{once}}}]}}'.encode())
+
+
+def test_a_usual_batch_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(batch_parser, "repeats")
+    for once in ONCE[:2]:
+        (row,) = batch_parser.parse(f'{{"events":[{{{ROW},{once}}}]}}'.encode())
+        assert isinstance(row, UseRow)

@@ -26,13 +26,13 @@ ALTER TABLE billing_records DROP CONSTRAINT of_before;
 ALTER TABLE billing_records ADD CONSTRAINT pk_billing_records PRIMARY KEY (id, month);
 CREATE INDEX ix_billing_records_account ON billing_records (account_id, occurred_at);
 CREATE INDEX ix_billing_records_entry ON billing_records USING brin (transaction_id)
-    WITH (autosummarize = on, pages_per_range = 16);
+    WITH (autosummarize = on);
 CREATE INDEX ix_billing_records_open ON billing_records (account_id, occurred_at, id)
     WHERE billing_status <> 'completed';
 CREATE INDEX ix_billing_records_user ON billing_records (account_id, user_id, occurred_at)
     WHERE user_id IS NOT NULL;
 CREATE INDEX ix_billing_records_written ON billing_records USING brin (written_at)
-    WITH (autosummarize = on, pages_per_range = 16);
+    WITH (autosummarize = on);
 ALTER TABLE billing_records ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_records

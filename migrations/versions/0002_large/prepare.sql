@@ -43,10 +43,10 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS pk_billing_records_before
     ON billing_records (id, month);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_entry ON billing_records
-    USING brin (transaction_id) WITH (autosummarize = on, pages_per_range = 16);
+    USING brin (transaction_id) WITH (autosummarize = on);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_records_written ON billing_records
-    USING brin (written_at) WITH (autosummarize = on, pages_per_range = 16);
+    USING brin (written_at) WITH (autosummarize = on);
 
 -- Uses that a plan included in part and credits paid for the rest; it goes with the migration.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS included_of_before ON billing_records (id)

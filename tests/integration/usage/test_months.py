@@ -23,6 +23,12 @@ USE: Final[dict[str, Any]] = {"product_id": "gpt-4", "usage_amount": "1000"}
 CHAT: Final[dict[str, Any]] = {"feature_type": "chat_messages"}
 THIS: Final = clock.real_now().astimezone(UTC).replace(day=1, hour=0, minute=0, second=0)
 LAST: Final = (THIS - timedelta(days=1)).replace(day=1)
+RANGES: Final = text(
+    "SELECT i.relname, i.reloptions AS options FROM pg_index AS x"
+    " JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_am AS m ON m.oid = i.relam"
+    " WHERE m.amname = 'brin' AND x.indrelid IN ("
+    "  SELECT relid FROM pg_partition_tree('billing_records'))"
+)
 SetEnds = Callable[[timedelta], Awaitable[None]]
 
 
@@ -206,6 +212,14 @@ async def test_a_record_is_looked_for_in_its_month_and_the_first_one_alone(
         if " on billing_records" in line and "never executed" not in line
     ]
     assert read == ["billing_records_before", f"billing_records_{THIS:%Y_%m}"], plan
+
+
+async def test_thousands_of_uses_a_second_do_not_flood_the_log_of_postgres(api: Api) -> None:
+    """Each range of pages asks for a summary: ranges must be no smaller than 128 pages."""
+    async with api.database.operator() as connection:
+        found = (await connection.execute(RANGES)).all()
+    assert len(found) > 2
+    assert [one for one in found if one.options != ["autosummarize=on"]] == []
 
 
 def test_public_ids_of_events_are_well_formed() -> None:

@@ -275,7 +275,7 @@ usage_counters = c.table(
     c.total("overage"),
     c.total("overage_total"),
     c.check("grain IN ('hour', 'day')", name="grain_known"),
-    postgresql_with={"fillfactor": 70},
+    postgresql_with={"fillfactor": 50},
 )
 
 # A view: an owner's use of a meter in one cycle, the sum of its days.

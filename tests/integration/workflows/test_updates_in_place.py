@@ -26,6 +26,15 @@ UPDATES: Final = text(
     "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = ANY (:names)"
 )
 
+MANY_COUNTERS: Final = text(
+    "INSERT INTO usage_counters (account_id, owner, grain, period_start, bucket, meter, facet,"
+    " quantity, events, maximum, last_value, last_at, credits, overage, overage_total)"
+    " SELECT uuidv7(), '', 'day', now(), now(), 'many', '', 1, 1, 1, 1, now(), 0, 0, 0"
+    " FROM generate_series(1, 500)"
+)
+CHANGE_THEM: Final = text("UPDATE usage_counters SET quantity = 2 WHERE meter = 'many'")
+HOT_HERE: Final = text("SELECT pg_stat_get_xact_tuples_hot_updated('usage_counters'::regclass)")
+
 
 async def updates(connection: AsyncConnection) -> dict[str, tuple[int, int]]:
     found = await connection.execute(UPDATES, {"names": list(FLOORS)})
@@ -73,3 +82,16 @@ async def test_the_rows_of_a_life_are_changed_in_place(actors: Actors) -> None:
         if seen[name][1] < share * seen[name][0]
     }
     assert low == {}, seen
+
+
+async def test_counters_of_many_accounts_are_changed_in_place_at_once(actors: Actors) -> None:
+    """Those that one statement has written lie together."""
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as connection:
+        await connection.execute(MANY_COUNTERS)
+        changed = await connection.execute(CHANGE_THEM)
+        hot = (await connection.execute(HOT_HERE)).scalar_one()
+        await connection.rollback()
+    await engine.dispose()
+    assert changed.rowcount == 500
+    assert hot >= 0.95 * changed.rowcount

@@ -2380,6 +2380,9 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     claimed record;
 BEGIN
+    IF NOT usage_claims_may_differ() THEN
+        RETURN p_uses;
+    END IF;
     FOR claimed IN
         SELECT u.at, k.id
         FROM unnest(usage_claimed_ids(ARRAY(
@@ -2681,12 +2684,7 @@ DECLARE
     claimed usage_repeat[] := '{}';
     there record;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM usage_months
-        WHERE ends_at > clock_timestamp() - interval '1 day'
-                AND ends_at <= clock_timestamp() + interval '1 hour'
-            OR month = usage_first_month() AND ends_at > clock_timestamp())
-    THEN
+    IF NOT usage_claims_may_differ() THEN
         RETURN claimed;
     END IF;
     FOR there IN SELECT o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP
@@ -2701,6 +2699,15 @@ BEGIN
     END LOOP;
     RETURN claimed;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_claims_may_differ() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM usage_months
+        WHERE ends_at > clock_timestamp() - interval '1 day'
+                AND ends_at <= clock_timestamp() + interval '1 hour'
+            OR month = usage_first_month() AND ends_at > clock_timestamp())
 $$;
 
 CREATE OR REPLACE FUNCTION usage_common_price(

@@ -5,6 +5,9 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     claimed record;
 BEGIN
+    IF NOT usage_claims_may_differ() THEN
+        RETURN p_uses;
+    END IF;
     FOR claimed IN
         SELECT u.at, k.id
         FROM unnest(usage_claimed_ids(ARRAY(

@@ -1,6 +1,5 @@
--- Open claims of these ids' events with another id, because they were made in another month. Claims
--- last less than a day, so this reads only on the first day of a month, and while programs of the
--- previous release may run. By key: whether they are open is checked afterwards.
+-- Open claims of these ids' events with another id, because they were made in another month. By
+-- key: whether they are open is checked afterwards.
 CREATE OR REPLACE FUNCTION usage_claimed_ids(p_ids uuid[]) RETURNS usage_repeat[]
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
@@ -13,12 +12,7 @@ DECLARE
     claimed usage_repeat[] := '{}';
     there record;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM usage_months
-        WHERE ends_at > clock_timestamp() - interval '1 day'
-                AND ends_at <= clock_timestamp() + interval '1 hour'
-            OR month = usage_first_month() AND ends_at > clock_timestamp())
-    THEN
+    IF NOT usage_claims_may_differ() THEN
         RETURN claimed;
     END IF;
     FOR there IN SELECT o.asked, o.low, o.high FROM usage_other_ids(p_ids) AS o LOOP

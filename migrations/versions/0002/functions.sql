@@ -424,7 +424,7 @@ AS $$
     LEFT JOIN LATERAL (
         SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
         WHERE credit_may_burn(o.scope, o.is_paid, NULL, p_bought_only)
-        ORDER BY o.place LIMIT 1) AS l ON true
+        LIMIT 1) AS l ON true
 $$;
 
 CREATE OR REPLACE FUNCTION credit_give_back(
@@ -4365,6 +4365,11 @@ BEGIN
         PERFORM credit_settle(one.account_id, one.as_of);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
+    IF cardinality(p_apart) = 0 AND (
+        SELECT count(DISTINCT d.bought_only) = 1 FROM unnest(p_dues) AS d)
+    THEN
+        RETURN usage_pay_alike_fast(p_dues, false);
+    END IF;
     FOR part IN
         SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
         FROM unnest(p_dues) WITH ORDINALITY AS d

@@ -13,5 +13,5 @@ AS $$
     LEFT JOIN LATERAL (
         SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
         WHERE credit_may_burn(o.scope, o.is_paid, NULL, p_bought_only)
-        ORDER BY o.place LIMIT 1) AS l ON true
+        LIMIT 1) AS l ON true
 $$;

@@ -19,6 +19,11 @@ BEGIN
         PERFORM credit_settle(one.account_id, one.as_of);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
+    IF cardinality(p_apart) = 0 AND (
+        SELECT count(DISTINCT d.bought_only) = 1 FROM unnest(p_dues) AS d)
+    THEN
+        RETURN usage_pay_alike_fast(p_dues, false);
+    END IF;
     FOR part IN
         SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
         FROM unnest(p_dues) WITH ORDINALITY AS d

@@ -18,6 +18,10 @@ CREATE TYPE quota_timed_use AS (
 
 CREATE TYPE usage_own_price AS (kind integer, unit_price numeric);
 
+CREATE TYPE usage_traits AS (
+    priced_at timestamptz, has_prices boolean, has_quotas boolean, has_budgets boolean,
+    has_caps boolean, has_limits boolean);
+
 CREATE TYPE usage_repeat AS (asked uuid, id uuid);
 
 CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
@@ -4785,7 +4789,7 @@ DECLARE
     own usage_own_price[] := '{}';
     repeats usage_repeat[];
     uses usage_input[];
-    priced_at timestamptz;
+    traits usage_traits;
     kinds usage_kind[] := p_kinds;
     simple usage_fast_kind[];
     told record;
@@ -4804,20 +4808,18 @@ BEGIN
         uses := ARRAY(SELECT u FROM unnest(uses) AS u
             WHERE u.id NOT IN (SELECT r.asked FROM unnest(repeats) AS r) ORDER BY u.place);
     END IF;
-    -- The time of most of them, for a customer of a test may live in another year.
-    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a.as_of) INTO priced_at
-    FROM unnest(opened.accounts) AS a;
-    IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
+    traits := usage_traits_of(opened.accounts);
+    IF traits.has_prices THEN
         owned := usage_own_kinds(opened.accounts, p_kinds, uses);
         kinds := owned.kinds;
         uses := owned.uses;
         own := owned.own;
     END IF;
-    simple := usage_simple_kinds(kinds, own, priced_at);
+    simple := usage_simple_kinds(kinds, own, traits.priced_at);
     told := usage_unusual_accounts(
-        opened.accounts, kinds, simple, uses, opened.is_current, priced_at);
+        opened.accounts, kinds, simple, uses, opened.is_current, traits);
     done := usage_record_ordinary_fast(
-        opened.accounts, simple, uses, told.limited, told.unusual);
+        opened.accounts, simple, uses, traits, told.limited, told.unusual);
     IF p_all THEN
         RETURN QUERY SELECT a.* FROM usage_answers_fast(simple, done.charged) AS a
             UNION ALL SELECT a.* FROM usage_answers_included_fast(simple, done.included) AS a;
@@ -4903,8 +4905,8 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_record_ordinary_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
-    p_limited integer[], INOUT p_unusual integer[], OUT charged usage_input[],
-    OUT included usage_input[])
+    p_traits usage_traits, p_limited integer[], INOUT p_unusual integer[],
+    OUT charged usage_input[], OUT included usage_input[])
 LANGUAGE plpgsql AS $$
 DECLARE
     dues usage_due[] := '{}';
@@ -4933,7 +4935,7 @@ BEGIN
         END IF;
         entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
+    IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);
     END IF;
     IF cardinality(charged) > 0 THEN
@@ -4943,7 +4945,9 @@ BEGIN
     IF cardinality(included) > 0 THEN
         PERFORM usage_record_included_fast(p_accounts, p_kinds, included);
     END IF;
-    PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    IF p_traits.has_budgets THEN
+        PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    END IF;
 END;
 $$;
 
@@ -5675,9 +5679,18 @@ LANGUAGE sql STABLE AS $$
         WHERE account_id = p_account_id AND model = 'per_unit' AND free_units = 0)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_traits_of(p_accounts usage_account[]) RETURNS usage_traits
+LANGUAGE sql STABLE AS $$
+    SELECT ROW(
+        percentile_disc(0.5) WITHIN GROUP (ORDER BY a.as_of), bool_or(a.has_prices),
+        bool_or(a.has_quotas), bool_or(a.budget_mode IS NOT NULL),
+        coalesce(bool_or(a.budget_mode = 'block'), false), bool_or(a.limits <> '{}'))::usage_traits
+    FROM unnest(p_accounts) AS a
+$$;
+
 CREATE OR REPLACE FUNCTION usage_unusual_accounts(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
-    p_uses usage_input[], p_is_current boolean, p_priced_at timestamptz, OUT unusual integer[],
+    p_uses usage_input[], p_is_current boolean, p_traits usage_traits, OUT unusual integer[],
     OUT limited integer[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -5690,11 +5703,11 @@ BEGIN
     END IF;
     unusual := usage_misfits_fast(
         p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds))
-        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at);
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.budget_mode = 'block') THEN
+        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_traits.priced_at);
+    IF p_traits.has_caps THEN
         unusual := unusual || usage_beyond_budgets_fast(p_accounts, p_simple, p_uses);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
+    IF p_traits.has_quotas THEN
         unusual := unusual || usage_beyond_quotas_fast(p_accounts, p_simple, p_uses);
     END IF;
     IF NOT p_is_current THEN
@@ -5706,9 +5719,9 @@ BEGIN
     IF EXISTS (
         SELECT FROM unnest(p_simple) AS s
         WHERE s.unit_price > 0 AND s.method = 'subscription_included')
-        OR EXISTS (
+        OR p_traits.has_limits AND EXISTS (
             SELECT FROM unnest(p_accounts) AS a
-            WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+            WHERE a.limits ?| (ARRAY(
                 SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
     THEN
         plans := usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);

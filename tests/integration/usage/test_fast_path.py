@@ -97,13 +97,14 @@ WAYS: Final = text(
     " EXISTS (SELECT FROM unnest(d.charged) WHERE kind > cardinality(g.kinds)) AS owns,"
     " EXISTS (SELECT FROM unnest(d.charged) AS u JOIN unnest(o.accounts) AS a"
     f"  ON a.place = u.account WHERE a.budget_mode = 'block') AS is_capped {OPENED}"
+    " CROSS JOIN LATERAL (SELECT usage_traits_of(o.accounts) AS traits) AS c"
     " CROSS JOIN LATERAL usage_own_kinds(o.accounts, g.kinds, g.uses) AS w"
     " CROSS JOIN LATERAL ("
-    "  SELECT usage_simple_kinds(w.kinds, w.own, o.accounts[1].as_of) AS simple) AS k"
+    "  SELECT usage_simple_kinds(w.kinds, w.own, (c.traits).priced_at) AS simple) AS k"
     " CROSS JOIN LATERAL usage_unusual_accounts("
-    "  o.accounts, w.kinds, k.simple, w.uses, o.is_current, o.accounts[1].as_of) AS t"
+    "  o.accounts, w.kinds, k.simple, w.uses, o.is_current, c.traits) AS t"
     " CROSS JOIN LATERAL usage_record_ordinary_fast("
-    "  o.accounts, k.simple, w.uses, t.limited, t.unusual) AS d"
+    "  o.accounts, k.simple, w.uses, c.traits, t.limited, t.unusual) AS d"
 )
 
 

@@ -32,6 +32,13 @@ CREATE TYPE usage_account AS (
     zone text, limits jsonb, currency text, budget_mode text, has_prices boolean,
     has_quotas boolean, is_due boolean);
 
+-- What is true of any of the accounts of a statement, told by one look at all of them (caps are
+-- blocking budgets); `priced_at` is the time of most of them, for a customer of a test may live in
+-- another year.
+CREATE TYPE usage_traits AS (
+    priced_at timestamptz, has_prices boolean, has_quotas boolean, has_budgets boolean,
+    has_caps boolean, has_limits boolean);
+
 CREATE TYPE usage_price AS (
     model text, unit_price numeric, package_size numeric, free_units numeric, tiers jsonb);
 

@@ -25,7 +25,7 @@ DECLARE
     own usage_own_price[] := '{}';
     repeats usage_repeat[];
     uses usage_input[];
-    priced_at timestamptz;
+    traits usage_traits;
     kinds usage_kind[] := p_kinds;
     simple usage_fast_kind[];
     told record;
@@ -44,20 +44,18 @@ BEGIN
         uses := ARRAY(SELECT u FROM unnest(uses) AS u
             WHERE u.id NOT IN (SELECT r.asked FROM unnest(repeats) AS r) ORDER BY u.place);
     END IF;
-    -- The time of most of them, for a customer of a test may live in another year.
-    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY a.as_of) INTO priced_at
-    FROM unnest(opened.accounts) AS a;
-    IF EXISTS (SELECT FROM unnest(opened.accounts) AS a WHERE a.has_prices) THEN
+    traits := usage_traits_of(opened.accounts);
+    IF traits.has_prices THEN
         owned := usage_own_kinds(opened.accounts, p_kinds, uses);
         kinds := owned.kinds;
         uses := owned.uses;
         own := owned.own;
     END IF;
-    simple := usage_simple_kinds(kinds, own, priced_at);
+    simple := usage_simple_kinds(kinds, own, traits.priced_at);
     told := usage_unusual_accounts(
-        opened.accounts, kinds, simple, uses, opened.is_current, priced_at);
+        opened.accounts, kinds, simple, uses, opened.is_current, traits);
     done := usage_record_ordinary_fast(
-        opened.accounts, simple, uses, told.limited, told.unusual);
+        opened.accounts, simple, uses, traits, told.limited, told.unusual);
     IF p_all THEN
         RETURN QUERY SELECT a.* FROM usage_answers_fast(simple, done.charged) AS a
             UNION ALL SELECT a.* FROM usage_answers_included_fast(simple, done.included) AS a;

@@ -5,8 +5,8 @@
 -- Precondition: no use has a record; usage_unusual_accounts has told all about the accounts.
 CREATE OR REPLACE FUNCTION usage_record_ordinary_fast(
     p_accounts usage_account[], p_kinds usage_fast_kind[], p_uses usage_input[],
-    p_limited integer[], INOUT p_unusual integer[], OUT charged usage_input[],
-    OUT included usage_input[])
+    p_traits usage_traits, p_limited integer[], INOUT p_unusual integer[],
+    OUT charged usage_input[], OUT included usage_input[])
 LANGUAGE plpgsql AS $$
 DECLARE
     dues usage_due[] := '{}';
@@ -35,7 +35,7 @@ BEGIN
         END IF;
         entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
+    IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);
     END IF;
     IF cardinality(charged) > 0 THEN
@@ -45,6 +45,8 @@ BEGIN
     IF cardinality(included) > 0 THEN
         PERFORM usage_record_included_fast(p_accounts, p_kinds, included);
     END IF;
-    PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    IF p_traits.has_budgets THEN
+        PERFORM usage_notify_budgets(p_accounts, p_unusual);
+    END IF;
 END;
 $$;

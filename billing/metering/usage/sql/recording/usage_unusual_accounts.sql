@@ -6,7 +6,7 @@
 -- limits, which it includes if they are not unusual (`limited`).
 CREATE OR REPLACE FUNCTION usage_unusual_accounts(
     p_accounts usage_account[], p_kinds usage_kind[], p_simple usage_fast_kind[],
-    p_uses usage_input[], p_is_current boolean, p_priced_at timestamptz, OUT unusual integer[],
+    p_uses usage_input[], p_is_current boolean, p_traits usage_traits, OUT unusual integer[],
     OUT limited integer[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -19,11 +19,11 @@ BEGIN
     END IF;
     unusual := usage_misfits_fast(
         p_simple, p_uses, cardinality(p_simple) = cardinality(p_kinds))
-        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_priced_at);
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.budget_mode = 'block') THEN
+        || usage_otherwise_priced_fast(p_accounts, p_simple, p_uses, p_traits.priced_at);
+    IF p_traits.has_caps THEN
         unusual := unusual || usage_beyond_budgets_fast(p_accounts, p_simple, p_uses);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_accounts) AS a WHERE a.has_quotas) THEN
+    IF p_traits.has_quotas THEN
         unusual := unusual || usage_beyond_quotas_fast(p_accounts, p_simple, p_uses);
     END IF;
     IF NOT p_is_current THEN
@@ -35,9 +35,9 @@ BEGIN
     IF EXISTS (
         SELECT FROM unnest(p_simple) AS s
         WHERE s.unit_price > 0 AND s.method = 'subscription_included')
-        OR EXISTS (
+        OR p_traits.has_limits AND EXISTS (
             SELECT FROM unnest(p_accounts) AS a
-            WHERE a.limits <> '{}' AND a.limits ?| (ARRAY(
+            WHERE a.limits ?| (ARRAY(
                 SELECT k.meter FROM unnest(p_simple) AS k) || '*'::text))
     THEN
         plans := usage_limited_fast(p_accounts, p_kinds, p_simple, p_uses);

@@ -6,7 +6,7 @@ CREATE POLICY tenant ON accounts_to_check
 ALTER TABLE capture_logs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE capture_logs FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON capture_logs
-    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
+    USING (account_id::text IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ','))));
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON capture_logs
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

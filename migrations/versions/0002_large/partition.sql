@@ -36,7 +36,7 @@ CREATE INDEX ix_billing_records_written ON billing_records USING brin (written_a
 ALTER TABLE billing_records ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billing_records FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_records
-    USING (account_id IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])));
+    USING (account_id::text IN (SELECT unnest(string_to_array(NULLIF(current_setting('app.accounts', true), ''), ','))));
 
 -- Rows are read and written by the whole table's name alone.
 DROP POLICY tenant ON billing_records_before;

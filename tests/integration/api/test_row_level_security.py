@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Column, Executable, Table, delete, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from billing.core import ids, prepared
@@ -89,7 +89,8 @@ async def test_every_table_with_an_account_has_a_forced_policy(
         assert fact.enabled, name
         assert fact.forced, name
         assert len(fact.shown) == 1, f"{name}: one policy; permissive ones would add up"
-        listed = rf"\b{key} (= ANY|IN) |strpos\(NULLIF\(current_setting\(.*\({key}\)::text\) > 0"
+        searched = rf"strpos\(NULLIF\(current_setting\(.*\({key}\)::text\) > 0"
+        listed = rf"\b{key} = ANY |\({key}\)::text IN |{searched}"
         assert re.search(listed, fact.shown[0]), name
         assert "app.accounts" in fact.shown[0], name
         assert "NULLIF" in fact.shown[0], f"{name}: an empty setting must show nothing"
@@ -164,10 +165,10 @@ async def test_a_glance_shows_one_account_once(api: Api) -> None:
 
 
 async def test_nobody_can_name_an_account_that_is_no_id(api: Api) -> None:
+    await api.new_account()
     async with api.database.tenant() as connection:
         await connection.execute(text("SELECT set_config('app.accounts', '*', true)"))
-        with pytest.raises(DBAPIError, match="invalid input syntax for type uuid"):
-            await connection.execute(select(metadata.tables["accounts"]))
+        assert (await connection.execute(select(metadata.tables["accounts"]))).all() == []
 
 
 async def plant(connection: AsyncConnection, table: Table, *account_ids: UUID) -> None:

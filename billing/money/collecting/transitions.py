@@ -72,8 +72,10 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
         return _refused(w, owed, attempt, answer.refusal)
     outcome = answer.outcome or Outcome(kind="unreached")
     if answer.call.what == "open" and outcome.kind != "unreached":
-        payment = payments.record(w, w.rows.get(Payment, answer.call.payment.id), outcome)
-        if not owed.invoice.takes_money:  # canceled meanwhile: no card is tried
+        payment = w.rows.get(Payment, answer.call.payment.id)
+        is_wanted = owed.may_capture(payment)
+        payment = payments.record(w, payment, outcome)
+        if not is_wanted:  # canceled or overtaken meanwhile: no card is tried
             payments.finish_attempt(w, attempt, Outcome(kind="unreached"))
             w.result = "not tried"
             return None

@@ -31,11 +31,12 @@ class Owed:
         return self._rows.get(Invoice, self.invoice_id)
 
     def may_capture(self, payment: Payment) -> bool:
-        """True while an order that its payer approves may take money: the invoice is neither
-        settled nor void and owes just that, its purchase is still wanted, and no transfer was
-        reported.
+        """True while a card that is to be tried, or an order that its payer approves, may take
+        money: the invoice is neither settled nor void and owes just that, its purchase is still
+        wanted, and no transfer was reported or recorded.
         """
-        given_up = self.invoice.cancel_asked_at or self.submission or self.is_stale(payment)
+        by_hand = self.submission or self.unsettled
+        given_up = self.invoice.cancel_asked_at or by_hand or self.is_stale(payment)
         return self.invoice.outstanding_minor > 0 and not given_up
 
     def is_stale(self, payment: Payment) -> bool:

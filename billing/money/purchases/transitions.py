@@ -81,9 +81,10 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
         _opened(w, answer, answer.outcome or _UNREACHED)
     elif answer.call.what == "open":
         payment = w.rows.get(Payment, answer.call.payment.id)
+        is_wanted = Owed(w.rows, payment.invoice_id).may_capture(payment)
         payment = payments.record(w, payment, answer.outcome or _UNREACHED)
-        # The cancel that was asked for meanwhile comes first.
-        if not canceling.is_asked(w):
+        # What was asked for or paid by hand meanwhile comes first.
+        if is_wanted:
             w.call = saved_card.try_card(w, payment, attempt, again=answer.call.again)
     else:
         outcome = saved_card.tried(w, answer, attempt, answer.outcome or _UNREACHED)

@@ -1,13 +1,16 @@
 """A purchase that is paid by hand, whole or in part, while another payment of it is open."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
+from billing.matters.agenda import Step
 from billing.matters.effects import InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.payments.calls import Answer
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Payment
+from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases import outcomes
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
@@ -29,7 +32,11 @@ OVER = DECLINED.model_copy(update={"is_over": True})
 
 
 def steps(buying: Buying) -> list[str]:
-    return [one.name for one in ENGINE.rules.plan(buying.rows, buying.facts())]
+    return [one.name for one in plan(buying)]
+
+
+def plan(buying: Buying) -> list[Step]:
+    return ENGINE.rules.plan(buying.rows, buying.facts())
 
 
 def status(buying: Buying) -> str:
@@ -117,6 +124,23 @@ def test_the_rest_is_awaited_where_the_card_brought_nothing_beside_a_part(said: 
     assert [one.status for one in buying.rows.of(Payment)] == ["failed", "completed"]
     assert (status(buying), steps(buying)) == ("pending", ["expire"])
     assert not buying.rows.of(BalanceEntry)
+
+
+@pytest.mark.parametrize("meanwhile", [reported, partial(recorded, received=PART)])
+def test_no_card_is_tried_for_what_is_paid_by_hand_while_its_payment_is_opened(
+    meanwhile: Callable[[Buying], None],
+) -> None:
+    buying = Buying()
+    (step,) = (one for one in plan(buying) if one.name == "open")
+    begun = Work(buying.rows, buying.facts())
+    ENGINE.rules.transition(begun, step)
+    meanwhile(buying)
+    opened = Work(buying.rows, buying.facts(Answer(begun.call, WAITING, BIRTH)))
+    ENGINE.rules.transition(opened, step)
+    assert opened.call is None
+    assert buying.do("retire", [CANCELED]) == ["call_back"]
+    assert [one.status for one in buying.rows.of(Attempt)] == ["unreached"]
+    assert status(buying) == "pending"
 
 
 def test_the_end_of_a_purchase_decides_on_no_report() -> None:

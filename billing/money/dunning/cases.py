@@ -84,7 +84,7 @@ def demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID, *, tries: bool = 
             "PAYMENT_PENDING",
             "a manual payment of this invoice is awaiting approval; approve or reject it first",
         )
-    processing = live == "processing"
+    processing = live == "processing" or owed.submission is not None
     undecided = tries and owed.undecided is not None
     if processing or undecided or owed.unsettled is not None:
         raise Conflict(

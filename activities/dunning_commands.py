@@ -24,7 +24,7 @@ async def carry_out(connection: AsyncConnection, request: CommandRequest, at: da
         asked = await card.retry_now(connection, invoice.id, at, suffix=request.key)
         return asked.attempt
     if command.name == "forgive":
-        await recovery.forgive(connection, invoice.id, command.reason)
+        await recovery.forgive(connection, invoice.id, command.reason, between_steps=True)
         return f"forgiven: {command.reason}"
     case = await store.of_invoice(connection, invoice.id)
     match command.name:

@@ -54,12 +54,14 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
     announce(w, extended, "extended", days=days, **_why(reason))
 
 
-def forgive(w: Work[Any], invoice_id: UUID, reason: str) -> Invoice:
-    """Forgive the rest that is owed, by a credit note. Errors: INVOICE_STATE, PAYMENT_PENDING."""
+def forgive(w: Work[Any], invoice_id: UUID, reason: str, *, tries: bool = True) -> Invoice:
+    """Forgive the rest that is owed, by a credit note; `tries`: one may be under way.
+
+    Errors: INVOICE_STATE, PAYMENT_PENDING.
+    """
     invoice = w.rows.get(Invoice, invoice_id)
     demand_open(invoice)
-    # A try without a result may be why its matter is halted, which this frees.
-    demand_no_money_on_its_way(w, invoice_id, tries=False)
+    demand_no_money_on_its_way(w, invoice_id, tries=tries)
     close_case(w, invoice_id, "forgiven", reason)
     owed = invoice.remaining_minor
     return notes.credit_note(

@@ -81,18 +81,27 @@ async def extend_once(
 
 
 async def forgive(
-    connection: AsyncConnection, invoice_id: UUID, reason: str, *, again: bool = False
+    connection: AsyncConnection,
+    invoice_id: UUID,
+    reason: str,
+    *,
+    again: bool = False,
+    between_steps: bool = False,
 ) -> Matter:
     """Forgive what is still owed by a credit note: for its subscription it counts as paid.
 
     Returns the matter to notify. `again`: an earlier try of the same request may have done it.
-    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, PAYMENT_PENDING.
+    `between_steps`: its matter does nothing else meanwhile. Errors: INVOICE_NOT_FOUND,
+    INVOICE_STATE, PAYMENT_PENDING.
     """
     invoice = await invoice_store.get(connection, invoice_id)
+    owner = await locks.collector(connection, invoice)
     if again and invoice.settlement == "forgiven":
-        return await locks.collector(connection, invoice)
+        return owner
     cases.demand_open(invoice)
-    return await ask(connection, invoice, partial(_forgive, reason=reason))
+    # A try without a result may be why its matter is halted, which this frees.
+    tries = not between_steps and owner.status != "halted"
+    return await ask(connection, invoice, partial(_forgive, reason=reason, tries=tries))
 
 
 async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
@@ -106,8 +115,8 @@ async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | No
     return head(step for step in engine.rules.plan(rows, facts) if step.invoice == name)
 
 
-def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
-    forgiven = cases.forgive(w, invoice_id, reason)
+def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str, tries: bool) -> None:
+    forgiven = cases.forgive(w, invoice_id, reason, tries=tries)
     if forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/"):
         payment_effects.on_paid(w, forgiven)
 

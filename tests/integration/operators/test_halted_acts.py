@@ -43,6 +43,12 @@ async def test_an_operator_retries_what_a_halted_try_has_left_open(actors: Actor
     assert (await steer(customer, "retry-now"))["attempts"][-1]["status"] == "succeeded"
 
 
+async def test_an_operator_forgives_what_a_halted_try_has_left_open(actors: Actors) -> None:
+    customer, _ = await stuck(actors)
+    assert (await steer(customer, "forgive", {"reason": "our fault"}))["status"] == "forgiven"
+    assert len(await customer.effects()) == 1, "nothing is charged for it any more"
+
+
 async def test_the_providers_event_frees_a_halted_try(actors: Actors) -> None:
     customer, name = await stuck(actors)
     (payment,) = await customer.rows(

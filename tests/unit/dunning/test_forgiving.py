@@ -10,6 +10,7 @@ import pytest
 
 from billing.core.errors import Conflict
 from billing.matters.effects import Work
+from billing.money.collecting.transitions import charge
 from billing.money.dunning import cases
 from billing.money.invoice_requests import corrections
 from billing.money.invoices.schemas import BalanceEntry
@@ -57,3 +58,16 @@ def test_a_reported_transfer_that_waits_for_the_end_of_the_cards_payment_comes_f
     with pytest.raises(Conflict) as refused:
         verb(life.work(), life.invoice_id)
     assert refused.value.code == "PAYMENT_PENDING"
+
+
+def test_a_card_that_is_being_tried_comes_before_the_forgiveness() -> None:
+    life = Life(Random(0))
+    life.new_card()
+    step = life.next_step()
+    assert step is not None
+    charge(life.work(), Owed(life.rows, life.invoice_id), step)
+    with pytest.raises(Conflict) as refused:
+        cases.forgive(life.work(), life.invoice_id, "goodwill")
+    assert refused.value.code == "PAYMENT_PENDING"
+    cases.forgive(life.work(), life.invoice_id, "goodwill", tries=False)
+    assert life.invoice.settlement == "forgiven", "its matter is halted"

@@ -159,9 +159,8 @@ async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | 
     await wait_until_done(call, asked.matter)
     async with call.transaction() as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)
-    if attempt is None or not attempt.is_decided:
-        return False
-    refused = refusal(attempt)
+        is_decided = await card.is_decided(connection, invoice_id, attempt)
+    refused = refusal(attempt) if attempt is not None else None
     if refused is not None:
         raise refused
-    return True
+    return is_decided

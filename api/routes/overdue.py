@@ -34,7 +34,7 @@ from api.workflow_calls import free_halted, need_temporal, wait_until_all_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters.effects import Work
-from billing.money.invoice_requests import overdue
+from billing.money.invoice_requests import card, overdue
 from billing.money.invoice_requests.overdue import Foreseen
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
@@ -95,7 +95,7 @@ async def _pay(
     tried = await _try_each(call, claim, body)
     try:
         _raise_refusal(tried)
-        resumes = body.resume and _is_decided(tried)
+        resumes = body.resume and await _is_decided(call, tried)
         return tried, await _resume(call, claim, body) if resumes else None
     except (PaymentRequired, Conflict, ProviderFailure) as refused:
         refused.fields |= await _paid_before(call, tried)
@@ -146,8 +146,9 @@ async def _has_asked(connection: AsyncConnection, account_id: UUID, claim: Claim
     return bool(await overdue.asked_before(connection, account_id, claim.suffix))
 
 
-def _is_decided(tried: list[_Try]) -> bool:
-    return all(attempt is not None and attempt.is_decided for _, attempt in tried)
+async def _is_decided(call: AccountCall, tried: list[_Try]) -> bool:
+    async with call.transaction() as connection:
+        return all([await card.is_decided(connection, *one) for one in tried])
 
 
 def _raise_refusal(tried: list[_Try]) -> None:
@@ -209,7 +210,7 @@ async def _done(
     resumed: SubscriptionAnswer | None,
 ) -> OverdueAnswer:
     """Return the answer after all attempts, with an action that the payer has to take."""
-    action: NextAction = {"type": "none"} if _is_decided(tried) else {"type": "wait"}
+    action: NextAction = {"type": "none"} if await _is_decided(call, tried) else {"type": "wait"}
     if resumed is not None:
         action = resumed.next_action
     parts, charged = [], 0

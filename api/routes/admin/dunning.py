@@ -247,14 +247,14 @@ async def _command(
             await wait_until_done(call, done)
             return claim.answer(200, await _detail(call, case_id))
         await wait_until_done(call, done.matter)
-        is_decided = await _is_decided(call, case.account_id, done)
+        is_decided = await _is_decided(call, case, done)
         return claim.answer(200 if is_decided else 202, await _detail(call, case_id))
 
 
-async def _is_decided(call: Call, account_id: UUID, asked: card.TryRequest) -> bool:
-    async with call.database.tenant(account_id) as connection:
+async def _is_decided(call: Call, case: DunningCase, asked: card.TryRequest) -> bool:
+    async with call.database.tenant(case.account_id) as connection:
         attempt = await payment_store.find_attempt(connection, asked.attempt)
-    return attempt is not None and attempt.is_decided
+        return await card.is_decided(connection, case.invoice_id, attempt)
 
 
 async def _detail(call: Call, case_id: UUID) -> CaseDetail:

@@ -30,6 +30,7 @@ from billing.money.payments import store as payment_store
 from billing.money.payments.demands import demand_chargeable, demand_usable
 from billing.money.payments.owed import is_refused_for_good
 from billing.money.payments.rules import ORDER_OFFERED_FOR
+from billing.money.payments.schemas import Attempt
 from billing.platform.audit import service as audit
 
 PayersOwn = Literal["card", "paypal"]
@@ -66,6 +67,15 @@ async def retry_now(
         method = await to_try(connection, invoice, at, method_id=method_id)
         attempt = await _ask(connection, invoice, method, order, at)
     return TryRequest(attempt=attempt, matter=await locks.wake(connection, invoice, at))
+
+
+async def is_decided(
+    connection: AsyncConnection, invoice_id: UUID, attempt: Attempt | None
+) -> bool:
+    """True once the requested try has a result, or none is made as the debt is settled or void."""
+    if attempt is None:
+        return not (await invoice_store.get(connection, invoice_id)).takes_money
+    return attempt.is_decided
 
 
 async def to_try(

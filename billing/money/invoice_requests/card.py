@@ -37,6 +37,7 @@ PayersOwn = Literal["card", "paypal"]
 _BUSY: Final = {
     "processing": "the bank is processing a payment of this invoice",
     "pending_approval": "a manual payment of this invoice is awaiting approval",
+    "tried": "a try of this invoice is on its way",
 }
 
 
@@ -168,12 +169,19 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
     if await payment_store.submission(connection, invoice.id) is not None:
         why = _BUSY["pending_approval"]
     tried = await payment_store.attempts_of(connection, invoice.id)
-    last = _retry_key(invoice, invoice.pay_requests)
-    asked = invoice.pay_requested_at is not None and all(one.key != last for one in tried)
-    if asked or any(one.status == "pending" for one in tried):
-        why = "a try of this invoice is on its way"
+    if any(one.status == "pending" for one in tried):
+        why = _BUSY["tried"]
     if why is not None:
         raise Conflict("PAYMENT_PENDING", why)
+    await refuse_before_try(connection, invoice)
+
+
+async def refuse_before_try(connection: AsyncConnection, invoice: Invoice) -> None:
+    """Raise PAYMENT_PENDING while a requested try has not begun."""
+    asked = _retry_key(invoice, invoice.pay_requests)
+    is_asked = invoice.pay_requested_at is not None
+    if is_asked and await payment_store.find_attempt(connection, asked) is None:
+        raise Conflict("PAYMENT_PENDING", _BUSY["tried"])
 
 
 async def _own_card(connection: AsyncConnection, invoice: Invoice) -> UUID | None:

@@ -14,7 +14,7 @@ from billing.core import context, ids, keys
 from billing.core.error_codes import CODES
 from billing.core.errors import Conflict, Invalid, NotAllowed
 from billing.matters.schemas import Matter
-from billing.money.invoice_requests import locks
+from billing.money.invoice_requests import card, locks
 from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
@@ -221,6 +221,7 @@ async def _refuse_second(connection: AsyncConnection, invoice: Invoice, referenc
     live = await store.live(connection, invoice.id)
     if live is not None and live.status == "processing":
         raise Conflict("PAYMENT_PENDING", "the bank is processing a payment of this invoice")
+    await card.refuse_before_try(connection, invoice)
     if await store.reference_used(connection, invoice.account_id, reference):
         raise Conflict("PAYMENT_REFERENCE_USED")
 

@@ -2,6 +2,11 @@
 
 import pytest
 
+from billing.core import ids
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.core.errors import Conflict
+from billing.money.invoice_requests import card, manual
 from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.dunning_setup import attempts, case, overdue, owed, tried
 from tests.integration.money_seen import money
@@ -193,3 +198,19 @@ async def test_a_debt_with_a_reported_transfer_is_not_given_up_before_that_is_de
     await actors.operate("POST", path, {"reason": "goodwill"}, status=200)
     ended = {"forgive": "paid", "void": "void", "mark-uncollectible": "uncollectible"}
     assert (await invoice_of(customer, debt))["status"] == ended[act]
+
+
+async def test_a_transfer_is_not_reported_before_the_try_that_was_asked_for(
+    actors: Actors, database: Database
+) -> None:
+    """The card was charged for it days later, once the report was rejected."""
+    customer = await overdue(actors)
+    debt, at = ids.decode(ids.INVOICE, (await owed(customer))["invoice_id"]), real_now()
+    async with database.tenant(customer.uuid) as connection:
+        await card.retry_now(connection, debt, at, suffix="x")
+        with pytest.raises(Conflict) as refused:
+            await manual.submit(
+                connection, debt, payment_id=ids.new(), method="wire", reference="r-1",
+                amount_minor=None, currency=None, at=at,
+            )  # fmt: skip
+    assert refused.value.code == "PAYMENT_PENDING"

@@ -7,16 +7,15 @@ import time
 from typing import Final
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from billing.core.database import NOTICES_DEATH, metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
-from migrations.prepare import prepare
+from migrations.prepare import LOCK_TIMEOUT_MS, prepare, until_free
 from migrations.rights import give_again
 from migrations.walls import put_up_again
 
-LOCK_TIMEOUT_MS: Final = 10_000
 WAIT_SECONDS: Final = 0.2
 MIGRATION_LOCK: Final = 7_214_031  # any number, the same in every process that migrates
 
@@ -45,12 +44,16 @@ def run(settings: Settings) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
         _wait_for_turn(alone)
         prepare(alone, _steps())
-        with engine.begin() as connection:
-            prepare_schema(connection, settings)
-            _configure(connection)
-            context.run_migrations()
-            _tell(_restore(connection), context.get_context().get_current_revision())
+        until_free(lambda: _migrate(engine, settings))
     engine.dispose()
+
+
+def _migrate(engine: Engine, settings: Settings) -> None:
+    with engine.begin() as connection:
+        prepare_schema(connection, settings)
+        _configure(connection)
+        context.run_migrations()
+        _tell(_restore(connection), context.get_context().get_current_revision())
 
 
 def _restore(connection: Connection) -> list[str]:

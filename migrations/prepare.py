@@ -7,11 +7,14 @@ first.
 
 import re
 import time
+from collections.abc import Callable
 from typing import Final
 
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from billing.core.database_errors import origin_of
 from migrations.draft import VERSIONS
 
 LOCK_TIMEOUT_MS: Final = 2_000
@@ -46,19 +49,28 @@ def prepare(connection: Connection, following: dict[str, str]) -> None:
         _until_done(connection, statement)
 
 
+def until_free(work: Callable[[], None]) -> None:
+    """Do the work, again if others keep a table that it locks: they go first."""
+    for left in reversed(range(TRIES)):
+        try:
+            work()
+            return
+        except (DBAPIError, LockNotAvailable) as error:
+            if not left or not isinstance(origin_of(error), LockNotAvailable):
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
 def _until_done(connection: Connection, statement: str) -> None:
     patience = 0 if _INDEX.search(statement) else LOCK_TIMEOUT_MS
     connection.execute(text(f"SET lock_timeout = {patience}"))
-    for left in reversed(range(TRIES)):
-        try:
-            _drop_invalid(connection, statement)
-            # Not by SQLAlchemy: the statement may include percent signs.
-            connection.connection.cursor().execute(statement)
-            return
-        except LockNotAvailable:  # others use the table; they go first
-            if not left:
-                raise
-            time.sleep(PAUSE_SECONDS)
+
+    def execute() -> None:
+        _drop_invalid(connection, statement)
+        # Not by SQLAlchemy: the statement may include percent signs.
+        connection.connection.cursor().execute(statement)
+
+    until_free(execute)
 
 
 def _drop_invalid(connection: Connection, statement: str) -> None:

@@ -115,8 +115,9 @@ _SIGNS = (
 def upgrade() -> None:
     """Create what the release before does not have."""
     # Transactions read their account first: those that begin now wait here and hold nothing else,
-    # and so nobody waits for the other in turn.
-    op.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+    # and so nobody waits for the other in turn. Uses are locked with them, before there is work
+    # that a wait for them in vain would undo.
+    op.execute("LOCK TABLE accounts, billing_records IN ACCESS EXCLUSIVE MODE")
     _prepare()
     _add_columns()
     _hold_references_to_one_account()

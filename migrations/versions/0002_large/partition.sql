@@ -1,6 +1,5 @@
 -- billing_records becomes partitioned by month: the table of before is its first partition, with all
 -- its rows where they are. Nothing here reads them (prepare.sql has), so the lock is short.
-LOCK TABLE billing_records IN ACCESS EXCLUSIVE MODE;
 
 -- Views know the table itself, not its name.
 CREATE TEMPORARY TABLE views_before ON COMMIT DROP AS

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import pytest
@@ -12,11 +13,16 @@ from devstack.stack import StackInfo
 from migrations import prepare as preparing
 from migrations.draft import NEXT, releases
 from migrations.prepare import prepare
-from tests.integration.actors import Actors, open_actors
+from tests.integration.actors import Actors, Customer, open_actors, wait_for
 from tests.integration.upgrade.programs import Site, unpack
-from tests.integration.upgrade.spending import capture, hold, spend, use_held
+from tests.integration.upgrade.spending import capture, hold, spend, use, use_held
 
 pytestmark = pytest.mark.slow
+READS_SECONDS: Final = 8
+WAITS: Final = """
+    SELECT pid FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE plans%%'
+"""
 UNLOGGED: Final = """
     SELECT t.id FROM credit_transactions AS t LEFT JOIN capture_logs AS c
         ON c.transaction_id = t.id AND c.account_id = t.account_id AND c.credits = -t.amount
@@ -37,6 +43,24 @@ OLDER: Final = """
 async def logs(actors: Actors) -> int:
     [found] = await actors.sql("SELECT count(*) AS logs FROM capture_logs")
     return int(found["logs"])
+
+
+async def _upgrade_while_plans_are_read(customer: Customer, site: Site) -> None:
+    """Somebody reads for longer than a request waits. The upgrade, which has the accounts by then,
+    waits for that, and its callers for moments only.
+    """
+    with create_engine(site.stack.owner_url).connect() as dump:
+        dump.execute(text("SELECT FROM plans"))
+        upgrading = asyncio.create_task(asyncio.to_thread(site.provision))
+        await wait_for(lambda: customer.actors.sql(WAITS), "it waits", patience=60)
+        ends, slowest = monotonic() + READS_SECONDS, 0.0
+        while (began := monotonic()) < ends:
+            await use(customer)
+            slowest = max(slowest, monotonic() - began)
+            await asyncio.sleep(0.1)
+        dump.rollback()
+        await upgrading
+    assert 1 < slowest < 4, "uses wait for the upgrade, and are recorded"
 
 
 async def test_an_index_is_not_given_up_while_an_older_transaction_is_open(
@@ -99,7 +123,7 @@ async def test_captures_have_their_logs_before_anybody_is_locked_out(
             assert await logs(by_old) == known
             assert await by_old.sql(UNLOGGED) == []
             await capture(customer, await hold(customer))
-        await asyncio.to_thread(new.provision)
+        await _upgrade_while_plans_are_read(customer, new)
         assert (await by_old.sql(UNLOGGED), await logs(by_old)) == ([], 25_003)
         await spend(customer)
         assert await by_old.sql(UNLOGGED) == []

@@ -163,12 +163,13 @@ QUERIES: Final[dict[str, str]] = {
         FROM subscriptions
         WHERE (status IN ('canceled', 'incomplete_expired')) <> (ended_at IS NOT NULL)
     """,
-    # The previous release noted no `unpaid_at`.
+    # The previous release noted no `unpaid_at`, and for no pause, all after a trial, its reason.
     "states_dated": """
         SELECT account_id, public_id('sub', id) AS subject
         FROM subscriptions
         WHERE status = 'trialing' AND trial_end IS DISTINCT FROM current_period_end
-           OR (status = 'paused') <> (pause_reason IS NOT NULL) AND ended_at IS NULL
+           OR status <> 'paused' AND pause_reason IS NOT NULL AND ended_at IS NULL
+           OR status = 'paused' AND pause_reason IS NULL AND trial_end IS NULL
            OR unpaid_at IS NOT NULL AND status IN ('trialing', 'active')
            OR cycle_start >= cycle_end OR cycle_end > current_period_end
     """,

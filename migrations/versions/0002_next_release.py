@@ -206,7 +206,8 @@ def _fill_the_catalog() -> None:
     # The plan of accounts without a subscription, where it is sold.
     op.execute(
         "INSERT INTO default_plan (is_only, plan_key)"
-        " SELECT true, key FROM plans WHERE key = 'free' AND is_current"
+        " SELECT true, key FROM plans"
+        " WHERE key = 'free' AND is_current AND is_active"
     )
 
 

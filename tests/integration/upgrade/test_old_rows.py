@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -16,6 +16,8 @@ from tests.integration.upgrade.test_upgrade import books_agree
 from tests.integration.workflows.test_trial_ends import on_trial
 
 pytestmark = pytest.mark.slow
+NOT_SOLD: Final = "UPDATE plans SET is_active = false WHERE key = 'free' AND is_current"
+"""As `catalog apply` of a file without it wrote."""
 
 
 async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path: Path) -> None:
@@ -27,8 +29,10 @@ async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path
         actors = await programs.enter_async_context(open_actors(api))
         async with old.worker():
             paused = await _paused(actors)
+            await actors.sql(NOT_SOLD)
             await asyncio.to_thread(new.provision)
         assert await _reason(paused) == "trial_ended"
+        assert await actors.sql("SELECT FROM default_plan") == [], "nobody has what is not sold"
     await books_agree(new)
 
 

@@ -124,7 +124,6 @@ def upgrade() -> None:
     _add_rights()
     _subscriptions()
     _backup_methods()
-    op.execute(_CHOOSE_CARDS)
     _add_percentages()
     _add_pages()
     op.execute(_WIDER)
@@ -258,18 +257,6 @@ def _backup_methods() -> None:
         "payment_methods", sa.Column("provider_kind", Text, nullable=False, server_default="card")
     )
     op.add_column("payment_methods", sa.Column("told_expiry", Text))
-
-
-# A default that was removed at the provider left none: the newest other one is charged from now on.
-_CHOOSE_CARDS = """
-    ALTER TABLE payment_methods NO FORCE ROW LEVEL SECURITY;
-    UPDATE payment_methods SET is_default = true WHERE id IN (
-        SELECT DISTINCT ON (account_id) id FROM payment_methods AS m
-        WHERE status = 'active' AND NOT EXISTS (
-            SELECT FROM payment_methods AS d WHERE d.account_id = m.account_id AND d.is_default)
-        ORDER BY account_id, created_at DESC, id DESC);
-    ALTER TABLE payment_methods FORCE ROW LEVEL SECURITY;
-"""
 
 
 def _add_contracts() -> None:

@@ -11,6 +11,7 @@ from devstack.options import ROOT
 from devstack.stack import StackInfo
 from migrations.draft import releases
 from tests.integration.actors import Actors, Customer, open_actors
+from tests.integration.dunning.dunning_setup import START
 from tests.integration.upgrade.programs import Site, unpack
 from tests.integration.upgrade.test_upgrade import books_agree
 from tests.integration.workflows.test_trial_ends import on_trial
@@ -29,9 +30,13 @@ async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path
         actors = await programs.enter_async_context(open_actors(api))
         async with old.worker():
             paused = await _paused(actors)
+            shopper = await actors.customer_on_clock(START)
+            cards = [await shopper.save_card(card) for card in ("pm_card_visa", "pm_card_amex")]
+            await _bar(shopper, cards[-1]["id"])
             await actors.sql(NOT_SOLD)
             await asyncio.to_thread(new.provision)
         assert await _reason(paused) == "trial_ended"
+        assert await _default_card(shopper) == cards[0]["id"], "one that can pay"
         assert await actors.sql("SELECT FROM default_plan") == [], "nobody has what is not sold"
     await books_agree(new)
 
@@ -44,8 +49,22 @@ async def _paused(actors: Actors) -> Customer:
     return customer
 
 
+async def _bar(customer: Customer, card: str) -> None:
+    """Its bank bars this card, and the default one was removed at Stripe."""
+    await customer.rows(
+        "UPDATE payment_methods SET is_default = false, barred_at ="
+        " CASE public_id('mth', id) WHEN %(card)s THEN created_at END WHERE account_id = %(me)s",
+        card=card,
+    )
+
+
 async def _reason(customer: Customer) -> Any:
     return await _one(customer, "pause_reason AS it FROM subscriptions WHERE account_id = %(me)s")
+
+
+async def _default_card(customer: Customer) -> Any:
+    found = "public_id('mth', id) AS it FROM payment_methods WHERE account_id = %(me)s"
+    return await _one(customer, f"{found} AND is_default")
 
 
 async def _one(customer: Customer, found: str) -> Any:

@@ -14,3 +14,10 @@ ALTER TABLE payment_methods FORCE ROW LEVEL SECURITY;
 ALTER TABLE subscriptions NO FORCE ROW LEVEL SECURITY;
 UPDATE subscriptions SET pause_reason = 'trial_ended' WHERE status = 'paused';
 ALTER TABLE subscriptions FORCE ROW LEVEL SECURITY;
+
+-- Any two letters were a country. These name two whose codes are others.
+ALTER TABLE accounts NO FORCE ROW LEVEL SECURITY;
+UPDATE accounts SET country = CASE country WHEN 'UK' THEN 'GB' ELSE 'GR' END
+WHERE country IN ('UK', 'EL');
+ALTER TABLE accounts FORCE ROW LEVEL SECURITY;
+DROP INDEX countries_of_before;

@@ -33,10 +33,12 @@ async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path
             shopper = await actors.customer_on_clock(START)
             cards = [await shopper.save_card(card) for card in ("pm_card_visa", "pm_card_amex")]
             await _bar(shopper, cards[-1]["id"])
+            strange = [await actors.customer(country=code) for code in ("UK", "EL")]
             await actors.sql(NOT_SOLD)
             await asyncio.to_thread(new.provision)
         assert await _reason(paused) == "trial_ended"
         assert await _default_card(shopper) == cards[0]["id"], "one that can pay"
+        assert [await _country(one) for one in strange] == ["GB", "GR"]
         assert await actors.sql("SELECT FROM default_plan") == [], "nobody has what is not sold"
     await books_agree(new)
 
@@ -60,6 +62,10 @@ async def _bar(customer: Customer, card: str) -> None:
 
 async def _reason(customer: Customer) -> Any:
     return await _one(customer, "pause_reason AS it FROM subscriptions WHERE account_id = %(me)s")
+
+
+async def _country(customer: Customer) -> Any:
+    return await _one(customer, "country AS it FROM accounts WHERE id = %(me)s")
 
 
 async def _default_card(customer: Customer) -> Any:

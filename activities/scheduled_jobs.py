@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities import (
+    earlier_release,
     housekeeping,
     integrity,
     leftovers,
@@ -19,6 +20,7 @@ from activities import (
 )
 from activities.dependencies import Dependencies
 from billing.core.clock import real_now
+from billing.core.database import Database
 from billing.platform.jobs import store as jobs
 from workflows.contracts import SweepReport, SweepRequest
 
@@ -32,7 +34,7 @@ class ScheduledJobs:
         self.jobs: dict[str, Callable[[int], Awaitable[dict[str, int]]]] = {
             "sweep": lambda limit: leftovers.wake(database, client, limit),
             "poll": lambda _: polling.poll(database, provider, client),
-            "ensure-running": lambda limit: missing_runs.begin(database, client, limit),
+            "ensure-running": lambda limit: _ensure_running(database, client, limit),
             "housekeeping": lambda _: housekeeping.clear(database, settings),
             "integrity": lambda limit: integrity.check(database, limit),
             "usage-sync": lambda limit: usage_sync.compare(database, limit),
@@ -49,3 +51,8 @@ class ScheduledJobs:
         async with self.database.operator() as connection:
             await jobs.looked(connection, request.name, began)
         return SweepReport(counts=counts)
+
+
+async def _ensure_running(database: Database, client: Client, limit: int) -> dict[str, int]:
+    begun = await missing_runs.begin(database, client, limit)
+    return begun | await earlier_release.make_up(database)

@@ -1,6 +1,6 @@
 """The one query on the open work of an account itself."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -85,6 +85,45 @@ _STATE = Prepared(
     """  # noqa: S608 - put together from constants
     )
 )
+
+# Accounts whose own matter would not look at their unpaid uses in time: a worker of the release
+# before, which does not know these, looked at it last.
+_WATCH_UNPAID = text(
+    """
+    WITH waiting AS (
+        SELECT account_id, asked_at AS due FROM unpaid_retries WHERE account_id > :after
+        UNION ALL SELECT account_id, overdue_at FROM unpaid_uses
+        WHERE told_at IS NULL AND account_id > :after
+        UNION ALL SELECT account_id, charge_at FROM unpaid_uses
+        WHERE charge_at IS NOT NULL AND account_id > :after
+    ), first AS (
+        SELECT account_id, min(due) AS due FROM waiting GROUP BY account_id
+    ), forgotten AS (
+        SELECT f.account_id, f.due
+        FROM first f
+        LEFT JOIN matters m ON m.workflow_id = 'account/' || public_id('acc', f.account_id)
+            AND m.closed_at IS NULL
+        WHERE m.next_due > f.due OR m.workflow_id IS NULL
+        ORDER BY f.account_id LIMIT :limit
+    )
+    SELECT f.account_id
+    FROM forgotten f JOIN accounts a ON a.id = f.account_id
+    CROSS JOIN LATERAL account_watch(a.id, f.due, coalesce(a.clock_at, :at)) AS watched
+    ORDER BY f.account_id
+    """
+)
+
+
+async def watch_unpaid(
+    connection: AsyncConnection, after: UUID, *, at: datetime, limit: int
+) -> tuple[int, UUID | None]:
+    """Have a page of the accounts behind `after` looked at whose unpaid uses nobody would see.
+
+    Return how many, and the last one; None at the end.
+    """
+    sent = {"after": after, "at": at, "limit": limit}
+    found = list(await connection.scalars(_WATCH_UNPAID, sent))
+    return len(found), found[-1] if found else None
 
 
 async def state(connection: AsyncConnection, account_id: UUID, notice: timedelta) -> AccountState:

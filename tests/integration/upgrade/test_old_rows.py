@@ -1,4 +1,6 @@
-"""The upgrade puts right what the release before wrote otherwise."""
+"""The upgrade puts right what the release before wrote otherwise, and the daily job what a worker
+of it lets go of meanwhile.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,19 +8,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities import earlier_release
+from billing.core.database import open_database
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from migrations.draft import releases
-from tests.integration.actors import Actors, Customer, open_actors
+from tests.integration.actors import Actors, Customer, open_actors, wait_for
 from tests.integration.dunning.dunning_setup import START
 from tests.integration.upgrade.programs import Site, unpack
-from tests.integration.upgrade.test_upgrade import books_agree
+from tests.integration.upgrade.spending import defer
+from tests.integration.upgrade.test_upgrade import books_agree, settings
 from tests.integration.workflows.test_trial_ends import on_trial
 
 pytestmark = pytest.mark.slow
 NOT_SOLD: Final = "UPDATE plans SET is_active = false WHERE key = 'free' AND is_current"
 """As `catalog apply` of a file without it wrote."""
+WATCHED: Final = "SELECT status FROM matters WHERE account_id = %(me)s AND kind = 'account'"
 
 
 async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path: Path) -> None:
@@ -34,12 +41,19 @@ async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path
             cards = [await shopper.save_card(card) for card in ("pm_card_visa", "pm_card_amex")]
             await _bar(shopper, cards[-1]["id"])
             strange = [await actors.customer(country=code) for code in ("UK", "EL")]
+            owing = await actors.customer()
+            await defer(owing)
             await actors.sql(NOT_SOLD)
             await asyncio.to_thread(new.provision)
+            await _until(owing, "closed")
         assert await _reason(paused) == "trial_ended"
         assert await _default_card(shopper) == cards[0]["id"], "one that can pay"
         assert [await _country(one) for one in strange] == ["GB", "GR"]
         assert await actors.sql("SELECT FROM default_plan") == [], "nobody has what is not sold"
+        database = open_database(settings(new))
+        await ActivityEnvironment().run(earlier_release.make_up, database)
+        await database.close()
+        await _until(owing, "open")
     await books_agree(new)
 
 
@@ -58,6 +72,14 @@ async def _bar(customer: Customer, card: str) -> None:
         " CASE public_id('mth', id) WHEN %(card)s THEN created_at END WHERE account_id = %(me)s",
         card=card,
     )
+
+
+async def _until(customer: Customer, status: str) -> None:
+    """The account's matter comes to this."""
+    await wait_for(
+        lambda: customer.rows(WATCHED), f"it is {status}",
+        lambda found: [one["status"] for one in found] == [status],
+    )  # fmt: skip
 
 
 async def _reason(customer: Customer) -> Any:

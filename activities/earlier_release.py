@@ -1,0 +1,24 @@
+"""Things that programs of the release before leave undone, beside this one or before a return."""
+
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from activities.paged_scan import drain_along, each_apart
+from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.account_agenda import store as agenda
+
+PAGE: Final = 500
+
+
+async def make_up(database: Database) -> dict[str, int]:
+    """Have unpaid uses looked at that it does not know."""
+    now = real_now()
+    return await each_apart(
+        {
+            "unpaid_watched": lambda: drain_along(
+                database, partial(agenda.watch_unpaid, at=now, limit=PAGE), after=UUID(int=0)
+            ),
+        }
+    )

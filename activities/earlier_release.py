@@ -4,21 +4,26 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from activities.paged_scan import drain_along, each_apart
+from activities.paged_scan import drain, drain_along, each_apart
+from activities.polling import EVENTS_KEPT
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.money.account_agenda import store as agenda
+from billing.money.payments import event_owners
 
 PAGE: Final = 500
 
 
 async def make_up(database: Database) -> dict[str, int]:
-    """Have unpaid uses looked at that it does not know."""
+    """Have unpaid uses looked at that it does not know, and reversals that it ignored booked."""
     now = real_now()
     return await each_apart(
         {
             "unpaid_watched": lambda: drain_along(
                 database, partial(agenda.watch_unpaid, at=now, limit=PAGE), after=UUID(int=0)
+            ),
+            "reversals_taken_up": lambda: drain(
+                database, partial(event_owners.take_up, since=now - EVENTS_KEPT, limit=PAGE)
             ),
         }
     )

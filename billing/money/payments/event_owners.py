@@ -151,6 +151,21 @@ _ECHOES = text(
             AND one.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id))
     """
 )
+# Of our payments only: other users of the same Stripe account have theirs.
+_TAKE_UP = text(
+    """
+    UPDATE stripe_webhook_events SET status = 'unmatched', workflow_id = NULL, account_id = NULL
+    WHERE stripe_event_id IN (
+        SELECT e.stripe_event_id
+        FROM stripe_webhook_events e JOIN payments p
+            ON p.stripe_payment_intent_id = e.payload #>> '{data,object,payment_intent}'
+        WHERE e.status = 'ignored' AND e.error IS NULL AND e.emptied_at IS NULL
+          AND e.received_at > :since AND e.type = ANY (CAST(:types AS text[]))
+          -- Almost nothing of what is ignored: so it has an index.
+          AND e.type ~ '^(refund|charge[.](refund|dispute))'
+        LIMIT :limit FOR UPDATE OF e SKIP LOCKED)
+    """
+)
 _MOVE = text(
     f"""
     UPDATE stripe_webhook_events e SET workflow_id = :workflow_id
@@ -219,6 +234,14 @@ async def handle_echoes(connection: AsyncConnection, received_before: datetime, 
     """Mark leftover events of booked payments as handled; return how many."""
     left = {"before": received_before, "limit": limit, "kept": [*_REVERSALS, ASKED_FOR]}
     return (await connection.execute(_ECHOES, left)).rowcount
+
+
+async def take_up(connection: AsyncConnection, *, since: datetime, limit: int) -> int:
+    """Take up a page of the events of returned money that the release before stored as ignored;
+    return how many. One that was ignored on purpose has a reason.
+    """
+    sent = {"types": list(REVERSAL_EVENTS), "since": since, "limit": limit}
+    return (await connection.execute(_TAKE_UP, sent)).rowcount
 
 
 async def find_owner(connection: AsyncConnection, event: Waiting) -> Matter | None:

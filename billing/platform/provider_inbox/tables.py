@@ -62,6 +62,11 @@ stripe_webhook_events = c.table(
         where="source <> 'webhook'",
     ),
     c.index("ix_stripe_webhook_events_parked", "received_at", where="status = 'parked'"),
+    c.index(
+        "ix_stripe_webhook_events_ignored",
+        "received_at",
+        where="status = 'ignored' AND type ~ '^(refund|charge[.](refund|dispute))'",
+    ),
     c.index("ix_stripe_webhook_events_for_matter", "workflow_id", where="status = 'received'"),
     c.index("ix_stripe_webhook_events_workflow", "workflow_id"),
 )

@@ -166,6 +166,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_workflow
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_parked
     ON stripe_webhook_events (received_at) WHERE status = 'parked';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_ignored
+    ON stripe_webhook_events (received_at)
+    WHERE status = 'ignored' AND type ~ '^(refund|charge[.](refund|dispute))';
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_payments_approval ON payments (created_at)
     WHERE status = 'pending_approval';
 

@@ -163,14 +163,14 @@ QUERIES: Final[dict[str, str]] = {
         FROM subscriptions
         WHERE (status IN ('canceled', 'incomplete_expired')) <> (ended_at IS NOT NULL)
     """,
-    # The previous release noted no `unpaid_at`, and for no pause, all after a trial, its reason.
+    # The previous release neither notes nor clears `unpaid_at`, and notes no reason of its pauses,
+    # all of which come after a trial.
     "states_dated": """
         SELECT account_id, public_id('sub', id) AS subject
         FROM subscriptions
         WHERE status = 'trialing' AND trial_end IS DISTINCT FROM current_period_end
            OR status <> 'paused' AND pause_reason IS NOT NULL AND ended_at IS NULL
            OR status = 'paused' AND pause_reason IS NULL AND trial_end IS NULL
-           OR unpaid_at IS NOT NULL AND status IN ('trialing', 'active')
            OR cycle_start >= cycle_end OR cycle_end > current_period_end
     """,
     # The end of its period is one of its steps, so its first step is due by then.

@@ -139,7 +139,7 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
     unpaid = cycles.change(
         w,
         status="unpaid",
-        unpaid_at=subscription.unpaid_at or w.facts.at,
+        unpaid_at=subscription.unpaid_since or w.facts.at,
         unserved_since=subscription.served_until or unserved_time.spent_until(w),
     )
     announce(w, unpaid, "unpaid")
@@ -160,6 +160,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
         status="canceled",
         canceled_at=subscription.canceled_at or at,
         ended_at=at,
+        unserved_since=subscription.served_until,
         end_reason=reason,
     )
     announce(w, ended, "canceled", reason=reason)

@@ -141,10 +141,15 @@ class Subscription(Row):
     updated_at: AwareDatetime
 
     @property
+    def unpaid_since(self) -> datetime | None:
+        """The instant of `unpaid`, if noted: the previous release neither notes nor clears it."""
+        return self.unpaid_at if self.status == "unpaid" else None
+
+    @property
     def served_until(self) -> datetime | None:
         """The end of the time that counts as served, while `unpaid` and after it ended so."""
-        # The previous release activates a subscription without clearing `unserved_since`.
-        return self.unserved_since if self.unpaid_at is not None else None
+        # `unserved_since` is not cleared by that release either.
+        return self.unserved_since if self.unpaid_since or self.ended_at else None
 
     @property
     def ends(self) -> bool:

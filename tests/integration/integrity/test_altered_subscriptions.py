@@ -31,7 +31,6 @@ async def test_another_plan_or_interval_than_its_price_s_is_found(
         "status = 'trialing'",
         "status = 'paused'",
         "cycle_end = current_period_end + interval '1 day'",
-        "unpaid_at = created_at",
     ],
 )
 async def test_dates_of_another_state_are_found(

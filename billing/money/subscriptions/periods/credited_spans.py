@@ -44,8 +44,8 @@ _UNPAID: Final = """
         SELECT max(start_at) AS start_at FROM usage_periods
         WHERE account_id = s.account_id AND subscription_id = s.id
           AND start_at < s.unserved_since) u
-    WHERE s.account_id = :account_id AND s.unserved_since > :at AND s.unpaid_at IS NOT NULL
-      AND u.start_at < s.cycle_start
+    WHERE s.account_id = :account_id AND s.unserved_since > :at
+      AND (s.status = 'unpaid' OR s.ended_at IS NOT NULL) AND u.start_at < s.cycle_start
 """
 # A change written by the previous release says only that a new period began with it.
 _CHANGED: Final = """

@@ -63,7 +63,7 @@ def renew(
     number, end = spans.next_period(subscription)
     is_charged = subscription.collection != "send_invoice"
     held = is_charged and (end <= w.facts.at or _in_burst(w, subscription))
-    since = subscription.unpaid_at
+    since = subscription.unpaid_since
     if subscription.status == "unpaid" and since is None:
         since = w.facts.at  # the previous release did not record it
     items.apply_next_quantities(w)

@@ -27,6 +27,14 @@ class Unknown(NamedTuple):
 _OPEN: Final = "FROM subscriptions WHERE ended_at IS NULL AND"
 _BY_PERCENTAGE: Final = "model = 'percentage' AND (effective_to IS NULL OR effective_to > now())"
 _TAXED: Final = "SELECT subscription_id FROM invoices WHERE tax_minor > 0"
+_SEATS: Final = (
+    "SELECT subscription_id FROM subscription_items WHERE kind = 'plan' AND quantity > 1"
+)
+_GIVING: Final = (
+    "SELECT id FROM plans WHERE monthly_credits > 0 AND NOT seats @> '{\"credits\": false}'"
+)
+_IN_USE: Final = "SELECT plan_id FROM subscriptions WHERE ended_at IS NULL"
+_TIERS: Final = """prices.* ? (@.type() == "object")'"""
 UNKNOWN: Final = (
     Unknown(
         "refunds and disputes under way", "its rebuild and its sweep fail at them, for all others",
@@ -94,6 +102,37 @@ UNKNOWN: Final = (
     Unknown(
         "agreed prices by percentage", "it refuses the account's uses of their products",
         f"FROM price_overrides WHERE {_BY_PERCENTAGE}",
+    ),
+    Unknown(
+        "plans with other prices of use beyond them than one per unit",
+        "it lists no plan, and can neither read nor renew their subscribers",
+        f"FROM plans WHERE (is_current OR id IN ({_IN_USE}))"
+        f" AND jsonb_path_exists(limits, '$[*].{_TIERS})",
+    ),
+    Unknown(
+        "agreed limits with such prices", "it can do nothing for their accounts",
+        "FROM limit_overrides WHERE (effective_to IS NULL OR effective_to > now())"
+        f" AND jsonb_path_exists(prices, '$.{_TIERS.removeprefix('prices.')})",
+    ),
+    Unknown(
+        "subscriptions of several seats with credits", "it grants those of one",
+        f"{_OPEN} id IN ({_SEATS}) AND plan_id IN ({_GIVING})",
+    ),
+    Unknown(
+        "credits that roll over", "it ends them with their cycle",
+        "FROM credit_lots WHERE is_open AND num_nonnulls(cycle_end, kept_from) > 0",
+    ),
+    Unknown(
+        "subscriptions that are unpaid", "it never ends them, and bills another period once paid",
+        f"{_OPEN} status = 'unpaid'",
+    ),
+    Unknown(
+        "drafts with a tax or a discount", "it numbers them in a way that no check knows",
+        "FROM invoices WHERE status = 'draft' AND (tax_minor <> 0 OR discount_minor <> 0)",
+    ),
+    Unknown(
+        "uses of before that are in a file", "it can record none, for it puts them beside these",
+        "FROM month_files WHERE is_away AND month = '1970-01-01'",
     ),
     Unknown(
         "credits given back for voided uses", "it can neither list nor explain such entries",

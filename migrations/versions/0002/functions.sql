@@ -3785,6 +3785,12 @@ BEGIN
         EXECUTE format('ALTER TABLE billing_records ATTACH PARTITION %I'
             ' FOR VALUES FROM (%L) TO (%L)', name, one, one + interval '1 month');
     END LOOP;
+    IF to_regclass('billing_records_before') IS NOT NULL THEN
+        UPDATE usage_months AS m SET ends_at = clock_timestamp() + interval '7 days'
+        WHERE month = usage_first_month() AND EXISTS (
+            SELECT FROM billing_records_before AS r
+            WHERE r.voids IS NULL AND r.written_at > m.ends_at - interval '7 days');
+    END IF;
     RETURN made;
 END;
 $$;

@@ -31,6 +31,9 @@ FILL: Final = """
     CROSS JOIN LATERAL jsonb_populate_record(NULL::billing_records, to_jsonb(b)
         || jsonb_build_object('id', gen_random_uuid(), 'event_id', 'fill-' || n)) AS r
 """
+LONG_AGO: Final = (
+    "UPDATE usage_months SET ends_at = ends_at - interval '50 days' WHERE month = '1970-01-01'"
+)
 EMPTY: Final = "DELETE FROM billing_records WHERE event_id LIKE 'fill-%%'"
 INDEX: Final = "SELECT FROM pg_index WHERE indexrelid = to_regclass('{}') AND {}"
 # When the upgrade is killed, each time it is run: its backend with it, amid a statement.
@@ -69,6 +72,10 @@ async def test_an_upgrade_that_is_killed_goes_on_and_no_use_is_lost_or_counted_t
                 await _killed(new, by_old, moment, seen)
             await asyncio.to_thread(new.provision)
         await spend(customer)
+        # It records for longer than it was expected to, as after a step back.
+        await by_old.sql(LONG_AGO)
+        told["much-later"] = await _use(customer, "much-later")
+        await by_old.sql("SELECT usage_make_months(6)")
         async with (
             new.api(second.api, second.api_metrics) as after,
             open_actors(after) as by_new,

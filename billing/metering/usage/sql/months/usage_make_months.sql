@@ -1,6 +1,7 @@
--- Create partitions of billing_records for this month and that many more; return how many. It acts
--- as the owner of the tables, because the programs' roles may not create any, and so looks names up
--- only in the owner's schema, whatever the caller's path.
+-- Create partitions of billing_records for this month and that many more; return how many. While
+-- programs of the release before record uses, which go into the first one, that is looked at for a
+-- week longer. It acts as the owner of the tables, because the programs' roles may not create any,
+-- and so looks names up only in the owner's schema, whatever the caller's path.
 CREATE OR REPLACE FUNCTION usage_make_months(p_ahead integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -37,6 +38,12 @@ BEGIN
         EXECUTE format('ALTER TABLE billing_records ATTACH PARTITION %I'
             ' FOR VALUES FROM (%L) TO (%L)', name, one, one + interval '1 month');
     END LOOP;
+    IF to_regclass('billing_records_before') IS NOT NULL THEN
+        UPDATE usage_months AS m SET ends_at = clock_timestamp() + interval '7 days'
+        WHERE month = usage_first_month() AND EXISTS (
+            SELECT FROM billing_records_before AS r
+            WHERE r.voids IS NULL AND r.written_at > m.ends_at - interval '7 days');
+    END IF;
     RETURN made;
 END;
 $$;

@@ -3756,7 +3756,8 @@ DECLARE
     one date;
     name text;
     is_there boolean;
-    this date := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
+    -- One instant for all of an upgrade: its first partition ends where these begin.
+    this date := date_trunc('month', transaction_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
     SELECT n.nspname INTO STRICT home

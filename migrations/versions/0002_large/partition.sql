@@ -1,5 +1,6 @@
 -- billing_records becomes partitioned by month: the table of before is its first partition, with all
 -- its rows where they are. Nothing here reads them (prepare.sql has), so the lock is short.
+LOCK TABLE billing_records IN ACCESS EXCLUSIVE MODE;
 
 -- Views know the table itself, not its name.
 CREATE TEMPORARY TABLE views_before ON COMMIT DROP AS
@@ -47,7 +48,7 @@ DECLARE
 BEGIN
     EXECUTE format(
         'ALTER TABLE billing_records ATTACH PARTITION billing_records_before'
-        ' FOR VALUES FROM (MINVALUE) TO (%L)', date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date);
+        ' FOR VALUES FROM (MINVALUE) TO (%L)', date_trunc('month', transaction_timestamp() AT TIME ZONE 'UTC')::date);
     FOR known IN SELECT name, query FROM views_before LOOP
         EXECUTE format(
             'CREATE VIEW %I WITH (security_invoker = true) AS %s', known.name, known.query);

@@ -28,6 +28,7 @@ async def traced(stack: StackInfo, control: StackControl) -> AsyncIterator[tuple
             stack,
             BILLING_OTLP_ENDPOINT=collector.address,
             BILLING_WORKER_METRICS_PORT=0,
+            BILLING_PROFILE="default",  # the worker runs in this process, which is of no other
         )
         await control.stop("worker")
         stop = asyncio.Event()

@@ -51,8 +51,16 @@ def _lost(rows: Rows, invoice: Invoice) -> int:
 def bill_of(rows: Rows, payment: Payment) -> Invoice:
     """Return the invoice on which the payment's money is booked.
 
-    A purchase that was paid after it had expired has a second invoice for that money.
+    A purchase that was paid after it had expired has a second invoice for that money, but not for
+    what the money balance had kept before.
     """
+    kept = (
+        one.invoice_id
+        for one in rows.of(BalanceEntry)
+        if one.kind == "unasked" and one.payment_id == payment.id
+    )
+    if (invoice_id := next(kept, None)) is not None:
+        return rows.get(Invoice, invoice_id)
     asked = rows.get(Invoice, payment.invoice_id)
     late = (one for one in rows.of(Invoice) if one.purchase_id is not None and one.id != asked.id)
     return next(late, asked) if asked.status == "void" and asked.purchase_id else asked

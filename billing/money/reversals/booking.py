@@ -203,7 +203,8 @@ def end_purchase(w: Work[Any], invoice: Invoice) -> None:
     if not any(one.booked_at and one.takes_room for one in reversals(w.rows, invoice)):
         return
     for purchase in w.rows.of(Purchase):
-        if purchase.status == "completed" and _went_back(w.rows, invoice):
+        is_of = purchase.status == "completed" and purchase.invoice_id == invoice.id
+        if is_of and _went_back(w.rows, invoice):
             w.change(purchase, status="refunded")
             subject = ids.encode(ids.PURCHASE, purchase.id)
             facts = {"purchase_id": subject, "credits": show_decimal(purchase.credits)}

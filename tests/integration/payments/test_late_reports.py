@@ -134,3 +134,23 @@ async def test_too_little_that_comes_late_leaves_the_coupon_to_others(actors: Ac
     await decide(customer, came, "approve", amount_minor=1)
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert await redeemed(actors, code) == 0
+
+
+async def test_money_kept_before_another_transfer_bought_the_pack_is_given_back_alone(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    await customer.advance(days=15)
+    kept = await submit(customer, begun["invoice_id"])
+    await decide(customer, kept, "approve", amount_minor=990)
+    came = await submit(customer, begun["invoice_id"])
+    await decide(customer, came, "approve")
+    assert await customer.credits() == 100
+    assert await money(customer) == 990
+    path, back = f"/admin/payments/{kept['payment_id']}/refund", {"reason": "too little"}
+    await actors.operate("POST", path, back, key=str(uuid4()))
+    assert await customer.credits() == 100
+    assert await money(customer) == 0
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "completed"
+    assert (await customer.ask("GET", "/billing/credit-notes"))["data"] == []

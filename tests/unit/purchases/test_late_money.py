@@ -20,7 +20,7 @@ from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.reading import ENGINE
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.remaining import books_of
-from billing.money.refunds.rules import RefundOutcome, Taken, left_minor
+from billing.money.refunds.rules import Parts, RefundOutcome, Taken, left_minor, parted
 from billing.money.reversals import transitions as reversals
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.views import booked_key, unbooked
@@ -116,6 +116,19 @@ def test_two_transfers_buy_the_credits_together_also_if_it_expired_between_them(
     (purchase,), kept = buying.rows.of(Purchase), buying.rows.of(BalanceEntry)
     assert purchase.status == ends
     assert sum(one.amount_minor for one in kept) == (0 if ends == "completed" else APPLIED + rest)
+
+
+def test_money_that_was_kept_goes_back_from_the_balance_also_after_another_transfer_bought_it() -> (
+    None
+):
+    buying = Buying(flow="manual")
+    outcomes.end_unpaid(Work(buying.rows, buying.facts()), "expired")
+    recorded(buying, 990)
+    recorded(buying, PRICE)
+    (purchase,), (kept, paid) = buying.rows.of(Purchase), buying.rows.of(Payment)
+    assert purchase.status == "completed"
+    assert parted(books_of(buying.rows, kept, 990), 990) == Parts(0, 990)
+    assert parted(books_of(buying.rows, paid, 990), PRICE) == Parts(PRICE, 0)
 
 
 def test_a_tax_that_came_since_is_not_asked_for() -> None:

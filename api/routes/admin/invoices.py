@@ -149,9 +149,10 @@ async def record_payment(
     "/admin/invoices/{invoice_id}/credit-note",
     response_model=InvoiceDetail,
     responses=responses(
-        "CREDIT_NOTE_TOO_LARGE", "INVALID_AMOUNT", "IDEMPOTENCY_KEY_REQUIRED", *_CODES
+        "CREDIT_NOTE_TOO_LARGE", "INVALID_AMOUNT", "PAYMENT_PENDING", "IDEMPOTENCY_KEY_REQUIRED",
+        *_CODES,
     ),
-)
+)  # fmt: skip
 async def write_credit_note(
     invoice_id: str, body: CreditNoteBody, call: AdminCall, once: RequiredKey
 ) -> Response:

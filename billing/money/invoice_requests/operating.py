@@ -83,7 +83,8 @@ async def credit(
 ) -> Matter:
     """Credit part of a numbered invoice, or of its lines, once per `suffix`.
 
-    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT.
+    Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT,
+    PAYMENT_PENDING.
     """
     # What earlier notes have left of a line is read under the lock, as the sum is.
     invoice = await locks.take(connection, invoice_id)

@@ -1,5 +1,8 @@
 """Money sent by hand beside dunning: it holds the cards back, settles, or leaves them the rest."""
 
+from typing import Any, Final
+from uuid import uuid4
+
 import pytest
 
 from billing.core import ids
@@ -11,6 +14,8 @@ from tests.integration.actors import Actors, wait_for
 from tests.integration.dunning.dunning_setup import attempts, case, overdue, owed, tried
 from tests.integration.money_seen import money
 from tests.integration.payments.manual_payments import decide, invoice_of, submit
+
+GIVEN_UP: Final = {"void": "void", "mark-uncollectible": "uncollectible"}
 
 
 async def test_while_an_operator_decides_no_card_is_tried(actors: Actors) -> None:
@@ -180,24 +185,27 @@ async def test_a_transfer_whose_wait_has_ended_stays_on_the_list_of_operators(
     assert await listed() == []
 
 
-@pytest.mark.parametrize("act", ["forgive", "void", "mark-uncollectible"])
+@pytest.mark.parametrize("act", ["forgive", "void", "mark-uncollectible", "credit-note"])
 async def test_a_debt_with_a_reported_transfer_is_not_given_up_before_that_is_decided(
     actors: Actors, act: str
 ) -> None:
     customer = await overdue(actors)
     debt = (await owed(customer))["invoice_id"]
     payment = await submit(customer, debt)
-    path = f"/admin/invoices/{debt}/{act}"
+    path, body = f"/admin/invoices/{debt}/{act}", dict[str, Any](reason="goodwill")
     if act == "forgive":
         path = f"/admin/dunning/{(await case(customer))['dunning_case_id']}/forgive"
-    answer = await actors.operate("POST", path, {"reason": "goodwill"}, status=409)
+    if act == "credit-note":
+        part = body | {"amount_cents": 900}
+        await actors.operate("POST", path, part, key=str(uuid4()), status=200)
+        body |= {"amount_cents": 4000}
+    answer = await actors.operate("POST", path, body, key=str(uuid4()), status=409)
     assert answer["code"] == "PAYMENT_PENDING"
     assert "approve or reject" in answer["detail"]
     assert (await invoice_of(customer, debt))["status"] == "open"
     await decide(customer, payment, "reject", reason="nothing came")
-    await actors.operate("POST", path, {"reason": "goodwill"}, status=200)
-    ended = {"forgive": "paid", "void": "void", "mark-uncollectible": "uncollectible"}
-    assert (await invoice_of(customer, debt))["status"] == ended[act]
+    await actors.operate("POST", path, body, key=str(uuid4()), status=200)
+    assert (await invoice_of(customer, debt))["status"] == GIVEN_UP.get(act, "paid")
 
 
 async def test_a_transfer_is_not_reported_before_the_try_that_was_asked_for(

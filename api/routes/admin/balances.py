@@ -7,11 +7,12 @@ from pydantic import Field
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, encoded
-from api.answers.schemas import NOT_ZERO, Answer, Body, Currency
+from api.answers.schemas import NOT_ZERO, Answer, Body
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
+from billing.catalog.plans.spec import PricedIn
 from billing.core import clock, ids
 from billing.core.money import MINOR_LIMIT
 from billing.money.invoices import balances
@@ -23,7 +24,7 @@ class AdjustBalanceBody(Body):
     """Money to give the customer, or to take if negative, in minor units."""
 
     amount_cents: Annotated[int, Field(strict=True, gt=-MINOR_LIMIT, lt=MINOR_LIMIT), NOT_ZERO]
-    currency: Currency | None = None
+    currency: PricedIn | None = None
     reason: FreeText
 
 

@@ -156,8 +156,7 @@ QUERIES: Final[dict[str, str]] = {
     # later is in the currency of its time.
     "one_currency": """
         WITH ended AS (
-            SELECT id, CASE WHEN number IS NULL THEN voided_at ELSE created_at END AS at
-            FROM invoices
+            SELECT id FROM invoices
             WHERE fact_key LIKE '%/invoice-late' OR number IS NULL AND voided_at IS NOT NULL
         )
         SELECT b.account_id, public_id('acc', b.account_id) AS subject
@@ -170,9 +169,10 @@ QUERIES: Final[dict[str, str]] = {
                 AND invoice_id NOT IN (SELECT id FROM ended)
               UNION SELECT account_id, currency FROM subscriptions
               WHERE status NOT IN ('canceled', 'incomplete_expired')
-              UNION SELECT account_id, currency FROM balance_entries m
-              WHERE NOT EXISTS (
-                  SELECT FROM ended e WHERE e.id = m.invoice_id AND e.at <= m.at)
+              UNION SELECT account_id, currency
+              FROM balance_entries m LEFT JOIN ended e ON e.id = m.invoice_id
+              GROUP BY account_id, currency
+              HAVING sum(amount_minor) <> 0 AND sum(amount_minor) FILTER (WHERE e.id IS NULL) <> 0
              ) used USING (account_id)
         WHERE used.currency IS DISTINCT FROM b.currency
     """,

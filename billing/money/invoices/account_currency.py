@@ -26,7 +26,8 @@ _IS_FIXED: Final = Prepared(
                    AND status NOT IN ('draft', 'void'))
         OR EXISTS (SELECT FROM invoices WHERE account_id = :account_id AND status = 'draft'
                    AND purchase_id IS NOT NULL)
-        OR EXISTS (SELECT FROM balance_entries WHERE account_id = :account_id)
+        OR EXISTS (SELECT FROM balance_entries WHERE account_id = :account_id
+                   GROUP BY currency HAVING sum(amount_minor) <> 0)
         OR EXISTS (SELECT FROM top_up_settings WHERE account_id = :account_id AND is_enabled)
     """
     )

@@ -18,6 +18,7 @@ from billing.core.prepared import Fields, Prepared, given
 from billing.ledger.credits import service as credits
 from billing.ledger.credits.tables import credit_balances
 from billing.matters.effects import Announce
+from billing.money.invoices import account_currency
 from billing.money.invoices.schemas import BalanceEntry
 from billing.money.invoices.store import is_of_use
 from billing.money.invoices.tables import balance_entries, invoices
@@ -91,6 +92,7 @@ async def adjust(
         }  # fmt: skip
         known = await row_writes.add(connection, balance_entries, row)
         await _announce(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
+        await account_currency.leave(connection, account_id=account_id, at=at)
     entry = BalanceEntry.model_validate(dict(known))
     return entry, await money(connection, account_id, entry.currency)
 

@@ -103,6 +103,20 @@ async def test_a_payment_or_money_on_the_balance_fixes_the_currency(actors: Acto
     assert refused["detail"] == "the account pays in USD", "basic is sold in both"
 
 
+async def test_money_that_is_taken_back_leaves_the_currency_open(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    path = f"/admin/accounts/{customer.id}/balance/adjust"
+    slip = {"amount_cents": 500, "currency": "UDS", "reason": "goodwill"}
+    await actors.operate("POST", path, slip, key="slip", status=422)
+    await adjust(customer, 500)
+    assert await currency_of(customer) == "USD"
+    await adjust(customer, -500)
+    assert await currency_of(customer) is None
+    await adjust(customer, 500, currency="EUR")
+    assert await currency_of(customer) == "EUR"
+    await check_books(customer)
+
+
 async def test_a_first_payment_that_nobody_makes_leaves_the_currency_open(actors: Actors) -> None:
     expired, canceled = [await actors.customer_on_clock(START) for _ in range(2)]
     for one in (expired, canceled):

@@ -3,7 +3,9 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors
+from tests.integration.catalog.test_open_currency import currency_of
 from tests.integration.money_seen import charged, money
+from tests.integration.operator_acts import check_books
 from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.test_moved_money import first_payment
 
@@ -54,6 +56,8 @@ async def test_a_pack_is_charged_in_whole_steps(actors: Actors) -> None:
     await customer.advance(days=2)
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert await money(customer) == 0, "what was carried of a void draft is not owed"
+    assert await currency_of(customer) is None
+    await check_books(customer)
     await customer.save_card()
     bought = await customer.buy(pack, "saved_card", currency="KWD")
     assert bought["status"] == "completed"

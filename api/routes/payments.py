@@ -198,7 +198,9 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
             matter = await matters.find(connection, payment.workflow_id)
         else:
             invoice = await invoice_store.get(connection, row_id(ids.INVOICE, wanted.invoice_id))
-            if invoice.status != "paid" and not await manual.is_by_hand(connection, invoice):
+            by_operator = ADMIN in call.caller.roles
+            is_agreed = by_operator or await manual.is_by_hand(connection, invoice)
+            if invoice.status != "paid" and not is_agreed:
                 await demand_offered(call, connection, "manual")
             payment, matter = await manual.submit(
                 connection,
@@ -209,7 +211,7 @@ async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
                 amount_minor=wanted.amount,
                 currency=wanted.currency,
                 at=await clock.now(connection, call.account.id),
-                by_operator=ADMIN in call.caller.roles,
+                by_operator=by_operator,
             )
     if matter is not None and payment.status == "pending":
         await wait_until_done(call, matter)

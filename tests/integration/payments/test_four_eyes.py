@@ -9,6 +9,7 @@ from api.app import create_app
 from billing.core.database import open_database
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import Api, stack_settings
+from tests.integration.payments.test_switched_off import switched_off
 from workflows.client import connect
 
 
@@ -45,3 +46,16 @@ async def test_an_operator_does_not_approve_what_he_submitted(
     assert approved.json()["submitted_by"] == "admin:anna"
     assert approved.json()["decided_by"] == "admin:ben"
     await customer.until_purchase(begun["purchase_id"], "completed")
+
+
+async def test_money_that_came_is_submitted_though_transfers_are_not_offered(
+    strict: Api, actors: Actors, customer: Customer
+) -> None:
+    begun = await customer.buy("small", "card")
+    sent = {"payment_method": "bank_transfer", "transaction_reference": "TRX-2"}
+    sent["invoice_id"] = begun["invoice_id"]
+    anna = strict.token("*", ["admin"], "anna") | {"X-Account-Id": customer.id}
+    path = "/api/v1/billing/payments/manual"
+    async with switched_off(actors, "bank_transfer"):
+        submitted = await strict.client.post(path, json=sent, headers=anna)
+    assert submitted.status_code in (201, 202), submitted.text

@@ -14,6 +14,7 @@ from billing.money.invoices.note_shares import payers, reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.payments import transitions as payments
+from billing.money.payments.owed import Owed
 from billing.money.refunds.remaining import creditable
 from billing.money.reversals import booking
 from billing.money.subscriptions import payment_effects
@@ -48,6 +49,9 @@ def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status != "open":
         raise wrong_status(invoice, "cannot be marked uncollectible")
+    if _is_subscriptions(invoice) and cases.case_of(w.rows, invoice_id) is None:
+        # An `unpaid` subscription stays so because of cases that were closed since.
+        cases.open_case(w, Owed(w.rows, invoice_id))
     cases.close_case(w, invoice_id, "exhausted", reason)
     marked = invoices.mark_uncollectible(w, invoice)
     if _is_subscriptions(marked):

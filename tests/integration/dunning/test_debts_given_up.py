@@ -9,14 +9,16 @@ from tests.integration.dunning.dunning_setup import START, owed
 from tests.integration.payments.test_transfers import approved, sent
 
 
-async def with_two_debts(actors: Actors) -> tuple[Customer, str, str]:
+async def with_two_debts(
+    actors: Actors, net: int = 3, used: str = "2027-01-25T10:00:00Z"
+) -> tuple[Customer, str, str]:
     """Of who is sent invoices: an early one for use and that of the period after it are unpaid."""
     customer = await actors.customer_on_clock(START)
-    begun = await customer.subscribe_by_transfer("basic", days_until_due=3)
+    begun = await customer.subscribe_by_transfer("basic", days_until_due=net)
     await approved(customer, await sent(customer, begun["next_action"], "T-1"))
     await customer.until_subscription("active")
     await threshold(customer, 500)
-    await customer.advance(to="2027-01-25T10:00:00Z")
+    await customer.advance(to=used)
     await use(customer, "1000")
     await tick(customer)
     early = (await owed(customer))["invoice_id"]
@@ -44,4 +46,13 @@ async def test_what_was_given_up_is_not_settled_with_another_debt(
     await told(customer, gone, "mark-uncollectible")
     await customer.advance(to=at)
     await told(customer, other, "void")
+    assert (await customer.subscription())["status"] == "unpaid"
+
+
+async def test_what_was_given_up_before_it_was_due_is_not_settled_with_another_debt(
+    actors: Actors,
+) -> None:
+    customer, early, period = await with_two_debts(actors, 30, "2027-01-12T10:00:00Z")
+    await told(customer, period, "mark-uncollectible")
+    await told(customer, early, "void")
     assert (await customer.subscription())["status"] == "unpaid"

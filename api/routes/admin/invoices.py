@@ -25,6 +25,7 @@ from billing.money.invoice_requests import operating
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoice_requests.operating import CreditedLine, Recorded
 from billing.money.invoices import store
+from billing.money.payments import store as payment_store
 
 router = new_router("invoice administration")
 
@@ -118,10 +119,13 @@ async def mark_invoice_uncollectible(
 @router.post(
     "/admin/invoices/{invoice_id}/record-payment",
     response_model=InvoiceDetail,
-    responses=responses(
-        "INVOICE_ALREADY_PAID", "CURRENCY_MISMATCH", "PAYMENT_REFERENCE_USED", "INVALID_DATE",
-        "FOUR_EYES", "IDEMPOTENCY_KEY_REQUIRED", *_CODES,
-    ),
+    responses={
+        202: {"model": InvoiceDetail, "description": "Not booked yet; retry with the same key"},
+        **responses(
+            "INVOICE_ALREADY_PAID", "CURRENCY_MISMATCH", "PAYMENT_REFERENCE_USED", "INVALID_DATE",
+            "FOUR_EYES", "IDEMPOTENCY_KEY_REQUIRED", *_CODES,
+        ),
+    },
 )  # fmt: skip
 async def record_payment(
     invoice_id: str, body: RecordedBody, call: AdminCall, once: RequiredKey
@@ -174,7 +178,9 @@ async def write_credit_note(
 
 
 async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
-    """Carry out the command, and return the invoice once its matter has handled it."""
+    """Carry out the command, and return the invoice once its matter has handled it; 202 while money
+    that it records is not booked.
+    """
     subject = row_id(ids.INVOICE, name)
     async with call.database.operator() as connection:
         account_id = (await store.get(connection, subject)).account_id
@@ -188,4 +194,6 @@ async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
         async with call.database.operator() as connection:
             invoice = await store.get(connection, subject)
             shown = await InvoiceDetail.read(connection, invoice, call.services.pay_links)
-        return claim.answer(200, shown)
+            recorded = await payment_store.find(connection, claim.resource_id)
+        waits = recorded is not None and recorded.is_unbooked
+        return claim.answer(202 if waits else 200, shown)

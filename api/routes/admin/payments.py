@@ -127,10 +127,13 @@ async def list_all_payments(
 @router.post(
     "/admin/payments/{payment_id}/approve",
     response_model=DecidedAnswer,
-    responses=responses(
-        "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH",
-        "AMOUNT_REQUIRED", "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED,
-    ),
+    responses={
+        202: {"model": DecidedAnswer, "description": "Approved, and not booked yet"},
+        **responses(
+            "PAYMENT_NOT_FOUND", "PAYMENT_STATE", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH",
+            "AMOUNT_REQUIRED", "FOUR_EYES", "TEMPORAL_UNAVAILABLE", *KEYED,
+        ),
+    },
 )  # fmt: skip
 async def approve_payment(
     payment_id: str,
@@ -187,7 +190,9 @@ async def check_payment(payment_id: str, call: AdminCall, response: Response) ->
 async def _decide(
     call: Call, once: Once, name: str, decision: Callable[..., Awaitable[tuple[Payment, Matter]]]
 ) -> Response:
-    """Decide on the payment, and return it once its workflow has handled the decision."""
+    """Decide on the payment, and return it once its workflow has handled the decision; 202 while
+    approved money is not booked.
+    """
     async with call.database.operator() as connection:
         payment = await store.get(connection, row_id(ids.PAYMENT, name))
         at = await clock.now(connection, payment.account_id)
@@ -201,4 +206,6 @@ async def _decide(
             )
         await wait_until_done(call, matter)
         async with call.database.operator() as connection:
-            return claim.answer(200, await DecidedAnswer.read(connection, payment.id))
+            decided = await store.get(connection, payment.id)
+            shown = await DecidedAnswer.read(connection, payment.id)
+        return claim.answer(202 if decided.is_unbooked else 200, shown)

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from tests.integration.faults.failpoints import Failpoints
 from tests.integration.faults.flows import SavedCardPurchase, insist
 from tests.integration.faults.recovery_flows import CONFIRM
 from tests.integration.past_triggers import past_triggers
+from tests.integration.payments.manual_payments import submit
 from tests.integration.rebuild.conftest import billing
 from workflows.attributes import BILLING_STATUS, HALTED
 
@@ -129,6 +131,31 @@ async def test_without_a_worker_a_purchase_is_taken_down_and_waits(doomed: Actor
     await customer.pay(ready)
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert len(await customer.effects()) == 1
+
+
+async def test_without_a_worker_recorded_money_is_kept_and_waits(doomed: Actors) -> None:
+    customer = await insist(doomed.customer, "an account is made")
+    recorded, approved = [
+        await insist(partial(customer.buy, "small", "manual", key=key), "a pack is ordered")
+        for key in ("recorded", "approved")
+    ]
+    reported = await submit(customer, approved["invoice_id"])
+    path = f"/admin/invoices/{recorded['invoice_id']}/record-payment"
+    money = {"amount_cents": 999, "reference": f"TRX-{uuid4().hex[:10]}"}
+    decision = f"{API}/admin/payments/{reported['payment_id']}/approve"
+    one_person = doomed.headers("*", "admin", "approved")
+    async with away(doomed, "worker"):
+        waits = await doomed.operate("POST", path, money, key="recorded", status=202)
+        assert waits["amount_remaining"] == 999
+        answer = await doomed.client.post(decision, json={}, headers=one_person)
+        assert (answer.status_code, answer.json()["amount_remaining"]) == (202, 999)
+    for one in (recorded, approved):
+        await customer.until_purchase(one["purchase_id"], "completed")
+    booked = await doomed.operate("POST", path, money, key="recorded", status=200)
+    assert booked["status"] == "paid"
+    answer = await doomed.client.post(decision, json={}, headers=one_person)
+    assert (answer.status_code, answer.json()["invoice_status"]) == (200, "paid")
+    assert await customer.credits() == 200
 
 
 async def test_without_a_worker_an_order_to_go_on_is_answered_in_words(doomed: Actors) -> None:

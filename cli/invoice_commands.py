@@ -59,6 +59,9 @@ def _command(data: Path | None, invoice: str, verb: str, body: Json, key: str) -
     key = key or new_key()
     with reporting_errors(), operator(data, key) as client:
         path = f"/admin/invoices/{segment(invoice)}/{verb}"
-        shown = content(client.post(path, json=body))
+        answer = client.post(path, json=body)
+        shown = content(answer)
     left = f"{shown['amount_remaining']} minor units of {shown['currency']} to be paid"
-    typer.echo(f"{shown['invoice_number']}: {shown['status']}, {left}")
+    name = shown["invoice_number"] or shown["invoice_id"]
+    waits = "; the money is not booked yet" if answer.status_code == 202 else ""
+    typer.echo(f"{name}: {shown['status']}, {left}{waits}")

@@ -25,7 +25,9 @@ from billing.money.invoice_requests import operating
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoice_requests.operating import CreditedLine, Recorded
 from billing.money.invoices import store
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
+from billing.money.purchases import store as purchase_store
 
 router = new_router("invoice administration")
 
@@ -192,8 +194,17 @@ async def _command(call: Call, once: Once, name: str, verb: Verb) -> Response:
             matter = await verb(connection, claim, subject, at)
         await wait_until_done(call, matter)
         async with call.database.operator() as connection:
-            invoice = await store.get(connection, subject)
+            invoice = await _paid(connection, subject)
             shown = await InvoiceDetail.read(connection, invoice, call.services.pay_links)
             recorded = await payment_store.find(connection, claim.resource_id)
         waits = recorded is not None and recorded.is_unbooked
         return claim.answer(202 if waits else 200, shown)
+
+
+async def _paid(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
+    """Return the invoice; of a purchase that was paid after its end, the second one."""
+    invoice = await store.get(connection, invoice_id)
+    if invoice.status != "void" or invoice.purchase_id is None:
+        return invoice
+    purchase = await purchase_store.get(connection, invoice.purchase_id)
+    return await store.get(connection, purchase.invoice_id)

@@ -289,3 +289,22 @@ async def test_the_command_line_gives_the_same_commands(actors: Actors) -> None:
         assert done.returncode == 0, done.stderr + done.stdout
         assert "paid, 0 minor units of USD to be paid" in done.stdout
     assert (await newest_invoice(customer))["amount_credited"] == 4900
+
+
+async def test_the_command_line_names_the_invoice_that_the_money_paid(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    draft, late = [await customer.buy("small", "manual", key=str(uuid4())) for _ in range(2)]
+
+    async def recorded(bought: Json, cents: str) -> str:
+        said = ("--amount-cents", cents, "--reference", f"TRX-{cents}")
+        words = ("invoice", "record-payment", bought["invoice_id"], *said)
+        done = await asyncio.to_thread(billing, actors.stack, *words)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout.strip().splitlines()[-1]
+
+    left = await recorded(draft, "500")
+    assert left == f"{draft['invoice_id']}: draft, 499 minor units of USD to be paid"
+    await customer.advance(days=15)
+    paid = await recorded(late, "999")
+    assert paid.endswith(": paid, 0 minor units of USD to be paid")
+    assert paid.startswith((await newest_invoice(customer))["invoice_number"])

@@ -328,6 +328,7 @@ def _add_columns() -> None:
     op.create_check_constraint("unpaid_days_positive", "plans", "unpaid_days > 0")
     op.add_column("subscriptions", Column("unpaid_at", DateTime(timezone=True)))
     op.add_column("subscriptions", Column("pause_reason", Text))
+    op.add_column("usage_periods", Column("terms_until", DateTime(timezone=True)))
     _sum_discounts_and_taxes()
     _describe_documents()
     _add_reversals()

@@ -159,11 +159,13 @@ async def _limit_anew(
     connection: AsyncConnection, account_id: UUID, meter: str, bound: Bound
 ) -> Decimal | None:
     """Return how much a limit allows in its next window; None: any amount. A plan's cycle may be
-    partial, and then includes less than the next.
+    partial, and then includes less than the next; or the plan ends or pauses with it.
     """
     if bound.source != "plan" or bound.resets_at is None:
         return bound.limit
     following = await usage_store.open_period(connection, account_id, bound.resets_at)
+    if following is not None and following.no_entitlement is not None:
+        return ZERO
     limit = following.limits.get(meter) if following else None
     return limit.included if limit and limit.is_hard else None
 

@@ -111,7 +111,7 @@ async def current_period(connection: AsyncConnection, account_id: UUID, at: date
 async def _begun_period(
     connection: AsyncConnection, account_id: UUID, at: datetime
 ) -> Period | None:
-    """Return the open period, if it contains `at` and is not outdated."""
+    """Return the open period, if its terms hold at `at` and are not outdated."""
     period = usage_periods.c
     outdated = func.usage_is_outdated(
         period.subscription_id, period.plan_id, period.no_entitlement,
@@ -120,7 +120,11 @@ async def _begun_period(
     query = (
         select(usage_periods)
         .join(credit_balances, credit_balances.c.period_id == period.id)
-        .where(credit_balances.c.account_id == account_id, period.end_at > at, ~outdated)
+        .where(
+            credit_balances.c.account_id == account_id,
+            func.least(period.end_at, period.terms_until) > at,
+            ~outdated,
+        )
     )
     row = await prepared.find(connection, query)
     return Period.model_validate(dict(row)) if row else None

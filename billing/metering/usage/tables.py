@@ -27,6 +27,8 @@ usage_periods = c.table(
     # `carried_since` counts, the limit is `shared` with the periods since then; for a level
     # `beyond` is the number of units that stay beyond the plan, whatever it includes.
     c.json("limits"),
+    # When they end before the cycle does: something was scheduled or agreed for then. Null: not.
+    c.instant("terms_until", nullable=True),
     # Its earlier limits, oldest first, and their ends, by the account's clock and in real time:
     # [{"until": …, "written": …, "limits": …}]. A use is rated by the terms of its time.
     c.json("limits_before", server_default="[]"),

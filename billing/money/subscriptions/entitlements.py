@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +17,7 @@ from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.catalog.plans.schemas import Entitlements, Limit, Plan
 from billing.catalog.plans.store import show_plan
 from billing.catalog.plans.tables import plans
-from billing.core import prepared
+from billing.core import clock, prepared
 from billing.core.periods import Interval
 from billing.core.prepared import Fields
 from billing.money.subscriptions.tables import subscription_items, subscriptions
@@ -30,20 +30,23 @@ _OPEN: Final[list[ColumnElement[str]]] = [literal_column(f"'{status}'") for stat
 async def of_account(connection: AsyncConnection, account_id: UUID) -> Entitlements:
     """Return the entitlements of the open subscription; without one those of the default plan.
 
-    A limit agreed with the account overrides the plan's.
+    A limit agreed with the account overrides the plan's. What is scheduled comes at its instant.
     """
     sub = subscriptions.c
-    units = func.usage_add_on_units(sub.id, sub.current_period_end, sub.cycle_start, type_=JSONB)
+    told = func.usage_subscription_at(account_id, await clock.now(connection, account_id))
+    now = told.table_valued("id", "status", "plan_id", "cycle_start", name="now")
+    start = now.c.cycle_start
+    units = func.usage_add_on_units(sub.id, sub.current_period_end, start, type_=JSONB)
     # Add-ons chosen in a trial begin with the period after it.
-    extra = case((sub.status != "trialing", units))
-    limits = func.usage_own_limits(
-        plans.c.limits, plans.c.seats, sub.id, sub.cycle_start, type_=JSONB
-    )
+    begun = or_(now.c.status != "trialing", start >= sub.current_period_end)
+    limits = func.usage_own_limits(plans.c.limits, plans.c.seats, sub.id, start, type_=JSONB)
     agreed = func.usage_agreed_limits(sub.account_id, limits, type_=JSONB)
     query = (
-        select(plans, sub.status, sub.currency, extra.label("extra"), agreed.label("agreed"))
-        .join(subscriptions, subscriptions.c.plan_id == plans.c.id)
-        .where(subscriptions.c.account_id == account_id, subscriptions.c.status.in_(OPEN_STATUSES))
+        select(plans, now.c.status, sub.currency, agreed.label("agreed"))
+        .add_columns(case((begun, units)).label("extra"))
+        .join_from(now, subscriptions, sub.id == now.c.id)
+        .join(plans, plans.c.id == now.c.plan_id)
+        .where(now.c.status != "canceled")
     )
     row = await prepared.find(connection, query)
     if row is None:

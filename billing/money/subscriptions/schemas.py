@@ -157,6 +157,11 @@ class Subscription(Row):
         return self.cancel_at_period_end or self.cancel_at is not None
 
     @property
+    def ends_at(self) -> datetime | None:
+        """The instant of the scheduled end (usage_subscription_at.sql); None: no end is."""
+        return self.current_period_end if self.cancel_at_period_end else self.cancel_at
+
+    @property
     def ends_with_period(self) -> bool:
         """True if no period follows the current one."""
         at_a_date = self.cancel_at is not None and self.cancel_at <= self.current_period_end

@@ -40,7 +40,7 @@ ROUTES: Final[dict[Command, tuple[str, str]]] = {
     "change_up": ("PUT /billing/subscription", "a more expensive plan, more of an add-on"),
     "change_down": ("PUT /billing/subscription", "a cheaper plan, less of an add-on"),
     "cancel": ("POST /billing/subscription/cancel", ""),
-    "reactivate": ("POST /billing/subscription/reactivate", "if an end is scheduled"),
+    "reactivate": ("POST /billing/subscription/reactivate", "if an end is to come"),
     "pause": ("POST /billing/subscription/pause", "at period end, or now without a refund"),
     "resume": ("POST /billing/subscription/resume", "a new period from now, charged first"),
     "extend": ("POST /admin/accounts/{account_id}/subscription/extend", "an operator adds days"),

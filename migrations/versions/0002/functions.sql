@@ -1369,7 +1369,8 @@ AS $$
                     AND (other.owner = known.owner
                         OR left(other.owner, 1) <> left(known.owner, 1)
                         OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
-            THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
+            THEN least(p.end_at, p.terms_until, expires.at, CASE known.window_kind
+                WHEN 'cycle' THEN p.end_at
                 ELSE quota_window_end(known.window_kind, p.zone, known.window_start) END) END
         FROM usage_periods AS p
         JOIN accounts AS a ON a.id = p.account_id
@@ -3124,7 +3125,7 @@ CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT carried_since timestamptz)
+    OUT carried_since timestamptz, OUT terms_until timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -3164,16 +3165,21 @@ BEGIN
     THEN
         -- What ends keeps its row, even at the instant it began: no two begin at once, and what
         -- follows is the latest.
-        start_at := greatest(CASE WHEN given.is_month THEN p_at ELSE start_at END,
+        start_at := greatest(start_at,
+            CASE WHEN given.is_month THEN least(p_at, given.ended_at) END,
             known.start_at + interval '1 microsecond');
     ELSIF given.is_month THEN
-        start_at := greatest(start_at, known.end_at);
+        start_at := greatest(start_at, known.end_at, given.ended_at);
     END IF;
     limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
     IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
         limits := usage_free_left(p_account_id, limits, carried_since, start_at);
     END IF;
+    terms_until := nullif(least(end_at, given.changes_at, (
+        SELECT min(t.at) FROM limit_overrides AS o
+        CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
+        WHERE o.account_id = p_account_id AND t.at > p_at)), end_at);
 END;
 $$;
 
@@ -4051,33 +4057,36 @@ DECLARE
 BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     SELECT p.id, p.start_at, p.end_at, p.zone, p.subscription_id, p.plan_id, p.currency, p.limits,
-        p.no_entitlement, p.carried_since
+        p.no_entitlement, p.carried_since, p.terms_until
     INTO known
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     wanted := usage_due_period(p_account_id, p_at);
     IF wanted.start_at IS NULL
         OR (known.start_at, known.end_at, known.zone, known.subscription_id, known.plan_id,
-            known.currency, known.limits, known.no_entitlement, known.carried_since)
+            known.currency, known.limits, known.no_entitlement, known.carried_since,
+            known.terms_until)
         IS NOT DISTINCT FROM
         (wanted.start_at, wanted.end_at, wanted.zone, wanted.subscription_id, wanted.plan_id,
-            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since)
+            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since,
+            wanted.terms_until)
     THEN
         RETURN;
     END IF;
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement, carried_since, limits_before)
+        no_entitlement, carried_since, terms_until, limits_before)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement, wanted.carried_since,
+        wanted.no_entitlement, wanted.carried_since, wanted.terms_until,
         usage_terms_before_order(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
         no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since,
+        terms_until = excluded.terms_until,
         limits_before = p.limits_before || usage_terms_that_end(
             p.limits, p.no_entitlement, excluded.limits, excluded.no_entitlement, p_at)
     RETURNING p.id INTO opened;
@@ -4089,8 +4098,9 @@ BEGIN
         AND start_at >= wanted.carried_since AND carried_since IS NULL;
     UPDATE credit_balances SET period_id = opened
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM opened;
-    IF (known.id, known.end_at, known.limits, known.no_entitlement) IS DISTINCT FROM
-        (opened, wanted.end_at, wanted.limits, wanted.no_entitlement)
+    IF (known.id, known.end_at, known.terms_until, known.limits, known.no_entitlement)
+        IS DISTINCT FROM
+        (opened, wanted.end_at, wanted.terms_until, wanted.limits, wanted.no_entitlement)
     THEN
         -- What the plan says is another thing now.
         UPDATE billing_quotas SET plain_until = NULL
@@ -4769,7 +4779,7 @@ AS $$
         a.id = ANY (ARRAY(
             SELECT DISTINCT account_id FROM billing_quotas
             WHERE account_id = ANY (p_accounts) AND NOT is_derived)),
-        p.end_at IS NULL OR p.end_at <= coalesce(a.clock_at, p_real_at)
+        p.end_at IS NULL OR least(p.end_at, p.terms_until) <= coalesce(a.clock_at, p_real_at)
             OR usage_is_outdated(
                 p.subscription_id, p.plan_id, p.no_entitlement, (SELECT plan_by_default()))
     )::usage_account ORDER BY a.place)
@@ -6372,10 +6382,12 @@ AS $$
         ORDER BY l.place), '[]')
     FROM (
         SELECT s.amount_minor, usage_cycle_part(s.id, p_start) AS part,
-            CASE WHEN p_seats ->> 'limits' = 'true' THEN coalesce(i.quantity, 1) ELSE 1 END
-                AS seats
+            CASE WHEN p_seats ->> 'limits' = 'true' THEN coalesce(
+                (c.terms ->> 'quantity')::integer, i.quantity, 1) ELSE 1 END AS seats
         FROM subscriptions AS s
         LEFT JOIN subscription_items AS i ON i.subscription_id = s.id AND i.kind = 'plan'
+        LEFT JOIN subscription_changes AS c ON c.subscription_id = s.id AND c.kind = 'plan'
+            AND c.status = 'scheduled' AND s.current_period_end <= p_start
         WHERE s.id = p_subscription_id OFFSET 0) AS s
     CROSS JOIN (
         SELECT lim, (lim ->> 'included')::numeric AS included, place
@@ -6399,31 +6411,32 @@ CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT is_month boolean, OUT carried_since timestamptz, OUT carries_limits boolean)
+    OUT is_month boolean, OUT carried_since timestamptz, OUT carries_limits boolean,
+    OUT ended_at timestamptz, OUT changes_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
     sub record;
 BEGIN
-    SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.amount_minor, s.plan_id, p.allowance_unit, p.allowance_count,
+    SELECT t.id, t.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
+        t.amount_minor, t.plan_id, p.allowance_unit, p.allowance_count, t.ended_at, t.changes_at,
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        CASE WHEN s.status = 'active'
+        CASE WHEN t.status = 'active'
             AND (usage_lost_to_banks(p_account_id) > 0 OR NOT usage_is_paid_for(s.id))
-            THEN 'trialing' ELSE s.status END AS overage_as
+            THEN 'trialing' ELSE t.status END AS overage_as
     INTO sub
-    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
-    WHERE s.account_id = p_account_id
-        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
-    IF coalesce(sub.status, 'incomplete') = 'incomplete' THEN
+    FROM usage_subscription_at(p_account_id, p_at) AS t
+    JOIN subscriptions AS s ON s.id = t.id JOIN plans AS p ON p.id = t.plan_id;
+    SELECT sub.ended_at, sub.changes_at INTO ended_at, changes_at;
+    IF coalesce(sub.status, 'canceled') IN ('incomplete', 'canceled') THEN
         is_month := true;
         SELECT a.zone INTO zone FROM accounts AS a WHERE a.id = p_account_id;
         limits := '{}';
         no_entitlement := sub.status;
-        IF sub.status IS NULL THEN
+        IF sub.status IS DISTINCT FROM 'incomplete' THEN
             SELECT d.plan_id, d.limits, d.no_entitlement INTO plan_id, limits, no_entitlement
             FROM usage_default_terms(p_account_id, p_at, false) AS d;
         END IF;
@@ -6435,8 +6448,7 @@ BEGIN
         is_month := sub.amount_minor = 0 AND sub.add_ons = '[]'
             AND (sub.allowance_unit, sub.allowance_count) = ('month', 1)
             AND NOT sub.agreed @? '$[*] ? (@.then == "overage")';
-        start_at := sub.cycle_start;
-        end_at := sub.cycle_end;
+        SELECT sub.cycle_start, sub.cycle_end INTO start_at, end_at;
         WHILE end_at <= p_at AND NOT is_month LOOP
             start_at := end_at;
             end_at := usage_cycle_end(sub.id, start_at);
@@ -6464,6 +6476,40 @@ BEGIN
         FROM usage_month(zone, p_at) AS m;
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_subscription_at(p_account_id uuid, p_at timestamptz)
+RETURNS TABLE (
+    id uuid, status text, plan_id uuid, amount_minor bigint, cycle_start timestamptz,
+    ended_at timestamptz, changes_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT s.id,
+        CASE WHEN e.at <= p_at THEN 'canceled'
+            WHEN n.is_next AND pause.id IS NOT NULL AND s.status IN ('active', 'past_due')
+                THEN 'paused'
+            ELSE s.status END,
+        CASE WHEN n.is_next AND plan.id IS NOT NULL THEN (plan.terms ->> 'plan_id')::uuid
+            ELSE s.plan_id END,
+        CASE WHEN n.is_next AND plan.id IS NOT NULL
+            THEN (plan.terms ->> 'unit_minor')::bigint * (plan.terms ->> 'quantity')::bigint
+            ELSE s.amount_minor END,
+        CASE WHEN n.is_next THEN s.current_period_end ELSE s.cycle_start END,
+        CASE WHEN e.at <= p_at THEN e.at END,
+        least(CASE WHEN e.at > p_at THEN e.at END, CASE
+            WHEN s.status <> 'paused' AND NOT n.is_next
+                AND num_nonnulls(pause.id, plan.id) > 0 THEN s.current_period_end END)
+    FROM subscriptions AS s
+    CROSS JOIN LATERAL (SELECT CASE WHEN s.cancel_at_period_end THEN s.current_period_end
+        ELSE s.cancel_at END AS at) AS e
+    -- A pause has no next period: what is scheduled waits.
+    CROSS JOIN LATERAL (
+        SELECT s.current_period_end <= p_at AND s.status <> 'paused' AS is_next) AS n
+    LEFT JOIN subscription_changes AS pause
+        ON pause.subscription_id = s.id AND pause.kind = 'pause' AND pause.status = 'scheduled'
+    LEFT JOIN subscription_changes AS plan
+        ON plan.subscription_id = s.id AND plan.kind = 'plan' AND plan.status = 'scheduled'
+    WHERE s.account_id = p_account_id
+        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_units_share(p_units numeric, p_part numeric) RETURNS numeric

@@ -13,16 +13,22 @@ from billing.insight.health import store
 from sandbox.control import Json
 from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.api_app import Api
+from tests.integration.arrears.overage_uses import use
 
 START = "2027-01-01T10:00:00Z"
 
 
-async def wake_up_late(customer: Customer, days: float) -> None:
-    """Nothing ran for so many days; then everything is told to look again."""
+async def pass_unseen(customer: Customer, days: float) -> None:
+    """Nothing ran for so many days, and nothing does."""
     await customer.rows(
         "UPDATE accounts SET clock_at = clock_at + %(late)s WHERE id = %(me)s",
         late=timedelta(days=days),
     )
+
+
+async def wake_up_late(customer: Customer, days: float) -> None:
+    """Nothing ran for so many days; then everything is told to look again."""
+    await pass_unseen(customer, days)
     subscription = await customer.subscription()
     workflow = customer.actors.temporal.get_workflow_handle(
         f"subscription/{subscription['subscription_id']}"
@@ -128,6 +134,33 @@ async def test_two_missed_renewals_are_invoiced_but_charged_by_nobody(
     await actors.operate("POST", f"/admin/invoices/{missed}/void", {"reason": "our outage"})
     assert (await listed(), await told(api, customer)) == ([], 0)
     assert [effect["amount"] for effect in await customer.effects()] == [4900, 4900]
+
+
+async def test_who_canceled_has_and_pays_nothing_of_the_plan_while_nobody_ends_it(
+    actors: Actors,
+) -> None:
+    path = "/billing/subscription"
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "500")
+    await customer.ask("POST", f"{path}/cancel", {"at": "period_end"}, status=200)
+
+    await pass_unseen(customer, 40)
+
+    await use(customer, "50")
+    more = {"feature_type": "ai_responses", "usage_amount": "1"}
+    refused = await customer.refused("QUOTA_EXCEEDED", "POST", "/usage/record", more)
+    assert refused["limit"] == "50.00", "the default plan's"
+    assert (await customer.ask("GET", "/billing/entitlements"))["plan"] == "free"
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{path}/reactivate")
+    later = {"cancel_at": "2027-03-20T10:00:00Z"}
+    await customer.refused("SUBSCRIPTION_STATE", "POST", f"{path}/cancel", later)
+    await wake_up_late(customer, 1)
+    await wait_for(
+        customer.subscription, "the end comes", lambda seen: seen["status"] == "canceled"
+    )
+    assert [effect["amount"] for effect in await customer.effects()] == [1900]
+    assert len((await customer.ask("GET", "/billing/invoices"))["data"]) == 1
 
 
 async def test_invoices_by_transfer_are_sent_also_where_two_renewals_were_missed(

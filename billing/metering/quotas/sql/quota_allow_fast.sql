@@ -23,7 +23,8 @@ AS $$
                     AND (other.owner = known.owner
                         OR left(other.owner, 1) <> left(known.owner, 1)
                         OR other.owner = 'u*' AND other.window_kind <> known.window_kind))
-            THEN least(p.end_at, expires.at, CASE known.window_kind WHEN 'cycle' THEN p.end_at
+            THEN least(p.end_at, p.terms_until, expires.at, CASE known.window_kind
+                WHEN 'cycle' THEN p.end_at
                 ELSE quota_window_end(known.window_kind, p.zone, known.window_start) END) END
         FROM usage_periods AS p
         JOIN accounts AS a ON a.id = p.account_id

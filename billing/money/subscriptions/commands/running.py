@@ -86,9 +86,10 @@ def cancel(
     """Cancel at period end, at a date, or now; unpaid service is still collected [C5].
 
     The customer may give a reason. `rest` says where money paid for unused time goes; `as_of` is
-    the instant of a preview that counts it. Errors: SUBSCRIPTION_STATE, also for a date that leaves
-    less than a day of the interval that is scheduled; VALIDATION_FAILED for a date in the past, or
-    one that would cut a period again or to less than a day; CREDITS_SPENT, PAYMENT_PENDING.
+    the instant of a preview that counts it. Errors: SUBSCRIPTION_STATE, also once a scheduled end
+    has come, or for a date that leaves less than a day of the interval that is scheduled;
+    VALIDATION_FAILED for a date in the past, or one that would cut a period again or to less than a
+    day; CREDITS_SPENT, PAYMENT_PENDING.
     """
     at = w.facts.at
     demand(subscription_of(w).status, "cancel")
@@ -125,6 +126,7 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
 
     An operator's move of the price stays, because the end may be canceled.
     """
+    _demand_end_to_come(w)
     if date is not None and date <= w.facts.at:
         raise wrong_field("cancel_at", "must be in the future")
     if date is not None and (why := spans.refusal_of_end(subscription_of(w), date)):
@@ -144,12 +146,20 @@ def _schedule_end(w: Work[SubscriptionFacts], date: datetime | None) -> None:
         announce(w, changed, "end_scheduled", cancel_at=date.isoformat())
 
 
+def _demand_end_to_come(w: Work[SubscriptionFacts]) -> None:
+    """Raise SUBSCRIPTION_STATE once the scheduled end has come, also before its step is done."""
+    end = subscription_of(w).ends_at
+    if end is not None and end <= w.facts.at:
+        raise Conflict("SUBSCRIPTION_STATE", "its end has come", state=subscription_of(w).status)
+
+
 def reactivate(w: Work[SubscriptionFacts]) -> Subscription:
     """Cancel a scheduled end, before it comes [C7]."""
     subscription = subscription_of(w)
     demand(subscription.status, "reactivate")
     if not subscription.ends:
         raise Conflict("SUBSCRIPTION_STATE", "no end is scheduled", state=subscription.status)
+    _demand_end_to_come(w)
     changed = cycles.change(
         w,
         cancel_at_period_end=False,

@@ -21,6 +21,8 @@ from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields that the account's usage period follows."""
+_BOUNDING: Final = frozenset({"current_period_end", "cancel_at_period_end", "cancel_at"})
+"""Fields that say until when the terms of that period hold."""
 
 
 def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
@@ -33,6 +35,7 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     changed = _served(w, before, changed)
     if fields.keys() & FOLLOWED and changed.status != "incomplete":
         agreed_limits.align(w, before, changed)
+    if fields.keys() & (FOLLOWED | _BOUNDING) and changed.status != "incomplete":
         follow(w)
     if fields.keys() & rollover.FOLLOWED:
         _roll_over(w, before, changed)

@@ -1,8 +1,9 @@
 -- The plan that an account has at `p_at`, and the cycle that holds it: the subscription's, begun
 -- here where its own step has not begun it yet, so that no use falls between periods; else the
--- calendar month. `no_entitlement`: why it gives nothing. A trial's add-ons wait for its end. One
--- for which no money came yet, or whose use a bank took money back for, gives overage as a trial
--- does: usage_unpaid says up to how much.
+-- calendar month, since `ended_at` where its end has come and that step has not. `changes_at`: when
+-- what was scheduled comes (usage_subscription_at). `no_entitlement`: why it gives nothing. A
+-- trial's add-ons wait for its end. One for which no money came yet, or whose use a bank took money
+-- back for, gives overage as a trial does: usage_unpaid says up to how much.
 -- A plan that costs nothing and bills no use counts by the calendar month (`is_month`), as the
 -- default plan does; what was used since `carried_since` uses up what it includes
 -- (`carries_limits`), and the free units and tiers of products. These go on with a plan that is
@@ -13,31 +14,32 @@ CREATE OR REPLACE FUNCTION usage_plan_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT is_month boolean, OUT carried_since timestamptz, OUT carries_limits boolean)
+    OUT is_month boolean, OUT carried_since timestamptz, OUT carries_limits boolean,
+    OUT ended_at timestamptz, OUT changes_at timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
 DECLARE
     sub record;
 BEGIN
-    SELECT s.id, s.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
-        s.amount_minor, s.plan_id, p.allowance_unit, p.allowance_count,
+    SELECT t.id, t.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
+        t.amount_minor, t.plan_id, p.allowance_unit, p.allowance_count, t.ended_at, t.changes_at,
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,
         usage_agreed_limits(s.account_id, p.limits, p_at) AS agreed,
-        CASE WHEN s.status = 'active'
+        CASE WHEN t.status = 'active'
             AND (usage_lost_to_banks(p_account_id) > 0 OR NOT usage_is_paid_for(s.id))
-            THEN 'trialing' ELSE s.status END AS overage_as
+            THEN 'trialing' ELSE t.status END AS overage_as
     INTO sub
-    FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
-    WHERE s.account_id = p_account_id
-        AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused');
-    IF coalesce(sub.status, 'incomplete') = 'incomplete' THEN
+    FROM usage_subscription_at(p_account_id, p_at) AS t
+    JOIN subscriptions AS s ON s.id = t.id JOIN plans AS p ON p.id = t.plan_id;
+    SELECT sub.ended_at, sub.changes_at INTO ended_at, changes_at;
+    IF coalesce(sub.status, 'canceled') IN ('incomplete', 'canceled') THEN
         is_month := true;
         SELECT a.zone INTO zone FROM accounts AS a WHERE a.id = p_account_id;
         limits := '{}';
         no_entitlement := sub.status;
-        IF sub.status IS NULL THEN
+        IF sub.status IS DISTINCT FROM 'incomplete' THEN
             SELECT d.plan_id, d.limits, d.no_entitlement INTO plan_id, limits, no_entitlement
             FROM usage_default_terms(p_account_id, p_at, false) AS d;
         END IF;
@@ -49,8 +51,7 @@ BEGIN
         is_month := sub.amount_minor = 0 AND sub.add_ons = '[]'
             AND (sub.allowance_unit, sub.allowance_count) = ('month', 1)
             AND NOT sub.agreed @? '$[*] ? (@.then == "overage")';
-        start_at := sub.cycle_start;
-        end_at := sub.cycle_end;
+        SELECT sub.cycle_start, sub.cycle_end INTO start_at, end_at;
         WHILE end_at <= p_at AND NOT is_month LOOP
             start_at := end_at;
             end_at := usage_cycle_end(sub.id, start_at);

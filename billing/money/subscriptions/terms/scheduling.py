@@ -13,7 +13,7 @@ from billing.money.discounts import transitions as discounts
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses, unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import items, rollover, true_ups
+from billing.money.subscriptions.periods import cycles, items, rollover, true_ups
 from billing.money.subscriptions.schemas import ChangeKind, PauseReason, SubscriptionChange, Terms
 from billing.money.subscriptions.terms import agreements, change_rows, new_terms
 
@@ -43,6 +43,7 @@ def schedule(
     comes_at = subscription.current_period_end
     change_rows.write(w, change_id, kind, wanted, terms, status="scheduled", effective_at=comes_at)
     _follow_seats(w)
+    cycles.follow(w)  # its terms hold until then
     rollover.follow(w)  # a pause ends the rollover of credits
     currency = subscription.currency
     announce(w, subscription, "change_scheduled", kind=kind, wanted=wanted, currency=currency)
@@ -148,5 +149,6 @@ def cancel(w: Work[SubscriptionFacts], reason: str, *kinds: ChangeKind) -> None:
         if change.status == "scheduled" and change.kind in (kinds or (change.kind,)):
             w.change(change, status="canceled", reason=reason, decided_at=w.facts.at)
             announce(w, subscription_of(w), "change_dropped", kind=change.kind, reason=reason)
+            cycles.follow(w)
             rollover.follow(w)
     _follow_seats(w)

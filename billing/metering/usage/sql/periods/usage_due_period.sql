@@ -1,11 +1,11 @@
 -- The period that should be the account's open one at `p_at`. It continues while the same
--- subscription, or none, has the same month; else it begins where the open one must end. Reads
--- only.
+-- subscription, or none, has the same month; else it begins where the open one must end.
+-- `terms_until`: what is scheduled or agreed by now ends its terms before itself, then. Reads only.
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT carried_since timestamptz)
+    OUT carried_since timestamptz, OUT terms_until timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -45,15 +45,20 @@ BEGIN
     THEN
         -- What ends keeps its row, even at the instant it began: no two begin at once, and what
         -- follows is the latest.
-        start_at := greatest(CASE WHEN given.is_month THEN p_at ELSE start_at END,
+        start_at := greatest(start_at,
+            CASE WHEN given.is_month THEN least(p_at, given.ended_at) END,
             known.start_at + interval '1 microsecond');
     ELSIF given.is_month THEN
-        start_at := greatest(start_at, known.end_at);
+        start_at := greatest(start_at, known.end_at, given.ended_at);
     END IF;
     limits := CASE WHEN given.carries_limits IS NOT TRUE THEN given.limits
         ELSE usage_carry_over(p_account_id, given.limits, carried_since, start_at) END;
     IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
         limits := usage_free_left(p_account_id, limits, carried_since, start_at);
     END IF;
+    terms_until := nullif(least(end_at, given.changes_at, (
+        SELECT min(t.at) FROM limit_overrides AS o
+        CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
+        WHERE o.account_id = p_account_id AND t.at > p_at)), end_at);
 END;
 $$;

@@ -11,33 +11,36 @@ DECLARE
 BEGIN
     PERFORM 1 FROM credit_balances WHERE account_id = p_account_id FOR NO KEY UPDATE;
     SELECT p.id, p.start_at, p.end_at, p.zone, p.subscription_id, p.plan_id, p.currency, p.limits,
-        p.no_entitlement, p.carried_since
+        p.no_entitlement, p.carried_since, p.terms_until
     INTO known
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     wanted := usage_due_period(p_account_id, p_at);
     IF wanted.start_at IS NULL
         OR (known.start_at, known.end_at, known.zone, known.subscription_id, known.plan_id,
-            known.currency, known.limits, known.no_entitlement, known.carried_since)
+            known.currency, known.limits, known.no_entitlement, known.carried_since,
+            known.terms_until)
         IS NOT DISTINCT FROM
         (wanted.start_at, wanted.end_at, wanted.zone, wanted.subscription_id, wanted.plan_id,
-            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since)
+            wanted.currency, wanted.limits, wanted.no_entitlement, wanted.carried_since,
+            wanted.terms_until)
     THEN
         RETURN;
     END IF;
 
     INSERT INTO usage_periods AS p (
         id, account_id, start_at, end_at, zone, subscription_id, plan_id, currency, limits,
-        no_entitlement, carried_since, limits_before)
+        no_entitlement, carried_since, terms_until, limits_before)
     VALUES (uuidv7(), p_account_id, wanted.start_at, wanted.end_at, wanted.zone,
         wanted.subscription_id, wanted.plan_id, wanted.currency, wanted.limits,
-        wanted.no_entitlement, wanted.carried_since,
+        wanted.no_entitlement, wanted.carried_since, wanted.terms_until,
         usage_terms_before_order(p_account_id, wanted.no_entitlement, wanted.start_at, p_at))
     ON CONFLICT (account_id, start_at) DO UPDATE
     SET end_at = excluded.end_at, zone = excluded.zone, closed_at = NULL,
         subscription_id = excluded.subscription_id, plan_id = excluded.plan_id,
         currency = excluded.currency, limits = excluded.limits,
         no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since,
+        terms_until = excluded.terms_until,
         limits_before = p.limits_before || usage_terms_that_end(
             p.limits, p.no_entitlement, excluded.limits, excluded.no_entitlement, p_at)
     RETURNING p.id INTO opened;
@@ -49,8 +52,9 @@ BEGIN
         AND start_at >= wanted.carried_since AND carried_since IS NULL;
     UPDATE credit_balances SET period_id = opened
     WHERE account_id = p_account_id AND period_id IS DISTINCT FROM opened;
-    IF (known.id, known.end_at, known.limits, known.no_entitlement) IS DISTINCT FROM
-        (opened, wanted.end_at, wanted.limits, wanted.no_entitlement)
+    IF (known.id, known.end_at, known.terms_until, known.limits, known.no_entitlement)
+        IS DISTINCT FROM
+        (opened, wanted.end_at, wanted.terms_until, wanted.limits, wanted.no_entitlement)
     THEN
         -- What the plan says is another thing now.
         UPDATE billing_quotas SET plain_until = NULL

@@ -1,5 +1,6 @@
 -- Locked accounts with their open periods, in their order. A period that another clock began is not
--- ahead of the time of its uses; `is_due` says that it is missing, over or outdated.
+-- ahead of the time of its uses; `is_due` says that it is missing, or over, as its terms may be, or
+-- outdated.
 CREATE OR REPLACE FUNCTION usage_read_accounts(
     p_accounts uuid[], p_periods uuid[], p_budgets text[], p_clocks timestamptz[],
     p_real_at timestamptz)
@@ -17,7 +18,7 @@ AS $$
         a.id = ANY (ARRAY(
             SELECT DISTINCT account_id FROM billing_quotas
             WHERE account_id = ANY (p_accounts) AND NOT is_derived)),
-        p.end_at IS NULL OR p.end_at <= coalesce(a.clock_at, p_real_at)
+        p.end_at IS NULL OR least(p.end_at, p.terms_until) <= coalesce(a.clock_at, p_real_at)
             OR usage_is_outdated(
                 p.subscription_id, p.plan_id, p.no_entitlement, (SELECT plan_by_default()))
     )::usage_account ORDER BY a.place)

@@ -1398,7 +1398,8 @@ AS $$
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((
-                    SELECT covered FROM usage_cycles
+                    SELECT CASE WHEN p_lim ? 'beyond' THEN quantity ELSE covered END
+                    FROM usage_cycles
                     WHERE account_id = p_account_id AND owner = ''
                         AND period_start = p_period_start AND meter = p_claim.meter), 0)
                 - quota_reserved(p_account_id, p_claim.meter, p_at, '{}'))
@@ -2320,7 +2321,9 @@ LANGUAGE sql STABLE AS $$
     ), counted AS (
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
-            coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
+            -- A level that stays beyond a change of its plan counts whole.
+            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND p.counts IN ('max', 'last')
+                THEN c.quantity ELSE c.covered END, 0)
             + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.

@@ -6,7 +6,8 @@ import pytest
 
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from tests.integration.usage.shops_on_plans import NOW
+from tests.integration.usage.shops_on_plans import NOW, on_plan
+from tests.integration.usage.test_agreed_limits import agree
 
 STORAGE: dict[str, Any] = {"service_type": "storage_minio"}
 LEVEL: dict[str, Any] = {"feature_type": "storage_gb"}
@@ -86,3 +87,32 @@ async def test_a_level_above_its_limit_passes_in_no_cycle(new_shop: NewShop) -> 
     assert (asked.json()["allowed"], asked.json()["passes_at"]) == (False, None)
     refused = await shop.post("/usage/record", {"usage_amount": "1.3"} | STORAGE)
     assert (refused.status_code, refused.headers.get("Retry-After")) == (429, None)
+
+
+@pytest.mark.parametrize("then", ["block", "overage"])
+async def test_what_credits_paid_of_a_level_takes_nothing_of_what_is_included_later(
+    new_shop: NewShop, then: str
+) -> None:
+    shop = await on_plan(new_shop, "basic", "100")
+    paid = await shop.record("30", product_id="storage", billing_method="wallet_deduction")
+    assert paid["total_cost"] == "40.00", "10 GB are included"
+    prices = {"prices": {"USD": "0.25"}} if then == "overage" else {}
+    await agree(shop, "storage_gb", included="60", then=then, **prices)
+    limit = next(row for row in await shop.limits() if row["meter"] == "storage_gb")
+    assert (limit["used"], limit["remaining"]) == ("10.00", "50.00")
+    ask: dict[str, Any] = {"requested_amount": "80"} | LEVEL
+    assert (await shop.post("/quota/check", ask)).json()["allowed"]
+    claim = ask | {"consume": True, "event_id": "eighty"}
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    assert (await shop.record("80", event_id="eighty", **LEVEL))["total_cost"] == "0"
+    if then == "block":
+        assert not (await shop.post("/quota/check", ask | {"requested_amount": "81"})).json()[
+            "allowed"
+        ]
+        await shop.record("81", status=429, **LEVEL)
+    else:
+        body = {"product_id": "storage", "usage_amount": "90"}
+        told = (await shop.post("/billing/calculate", body)).json()
+        assert told["total_cost"] == (await shop.record("90", **LEVEL))["total_cost"] == "2.50"
+    wrong = (await integrity.examine(shop.api.database, shop.id)).wrong
+    assert not [found.name for found in wrong if found.name.startswith("usage_")]

@@ -17,7 +17,8 @@ AS $$
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((
-                    SELECT covered FROM usage_cycles
+                    SELECT CASE WHEN p_lim ? 'beyond' THEN quantity ELSE covered END
+                    FROM usage_cycles
                     WHERE account_id = p_account_id AND owner = ''
                         AND period_start = p_period_start AND meter = p_claim.meter), 0)
                 - quota_reserved(p_account_id, p_claim.meter, p_at, '{}'))

@@ -34,7 +34,9 @@ LANGUAGE sql STABLE AS $$
     ), counted AS (
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
-            coalesce(CASE WHEN p.counts IN ('max', 'last') THEN c.quantity ELSE c.covered END, 0)
+            -- A level that stays beyond a change of its plan counts whole.
+            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND p.counts IN ('max', 'last')
+                THEN c.quantity ELSE c.covered END, 0)
             + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
                 -- beforehand; claims of these uses themselves are counted as the uses are.

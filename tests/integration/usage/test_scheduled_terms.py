@@ -1,5 +1,6 @@
 """Ends, pauses, plans and agreed limits count from their instant on, before any step is done."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as plans
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.insight.integrity import service as integrity
 from billing.metering.usage import store as usage_store
 from tests.integration.catalog.subscribing import END, change
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.shops_on_plans import NOW, move_clock, on_plan
+from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock, on_plan
 from tests.integration.usage.test_agreed_limits import agree, end, shown
 
 AI: dict[str, Any] = {"feature_type": "ai_responses"}
@@ -27,7 +29,7 @@ async def ends(shop: Shop, at: datetime | None = None) -> None:
         )
 
 
-async def schedule(shop: Shop, kind: str, plan: str | None = None, seats: int = 1) -> None:
+async def schedule(shop: Shop, kind: str, plan: str | None = None, seats: int = 0) -> None:
     """A pause, or a change of its plan, is to come with its period's end."""
     async with shop.api.database.operator() as connection:
         terms = await terms_of(connection, plan, seats) if plan else "{}"
@@ -44,9 +46,23 @@ async def schedule(shop: Shop, kind: str, plan: str | None = None, seats: int = 
 
 
 async def terms_of(connection: AsyncConnection, plan: str, seats: int) -> str:
+    """The plan, or a version of it in which each of these seats has what it includes."""
     found = await plans.find_plan(connection, plan)
     assert found is not None
-    return f'{{"plan_id": "{found.id}", "unit_minor": 0, "quantity": {seats}}}'
+    plan_id = found.id
+    if seats:
+        plan_id = await connection.scalar(
+            text(
+                "INSERT INTO plans SELECT (jsonb_populate_record(p, jsonb_build_object("
+                " 'id', uuidv7(), 'version', 1000 + floor(random() * 1000000)::int,"
+                " 'is_current', false, 'seats', jsonb_build_object("
+                "  'least', 1, 'most', 50, 'limits', true, 'credits', false)))).*"
+                " FROM plans p WHERE id = :id RETURNING id"
+            ),
+            {"id": found.id},
+        )
+    price = 0 if plan == "free" else 1900
+    return json.dumps({"plan_id": str(plan_id), "unit_minor": price, "quantity": max(1, seats)})
 
 
 async def is_free(shop: Shop) -> bool:
@@ -135,14 +151,16 @@ async def test_a_pause_that_nobody_has_begun_gives_nothing(new_shop: NewShop) ->
     assert (await shop.get("/billing/entitlements"))["access"] == "none"
 
 
-async def test_a_smaller_plan_comes_with_its_period(new_shop: NewShop) -> None:
+@pytest.mark.parametrize(("seats", "units"), [(0, "500.00"), (3, "1500.00")])
+async def test_a_smaller_plan_comes_with_its_period(
+    new_shop: NewShop, seats: int, units: str
+) -> None:
     shop = await on_plan(new_shop, "pro")
     await shop.record("400", **AI)
-    await schedule(shop, "plan", "basic")
-    before = await shown(shop)
-    assert before[0] != "500.00"
+    await schedule(shop, "plan", "basic", seats)
+    assert await shown(shop) == ["5000.00"] * 3
     await move_clock(shop, days=25)
-    assert await shown(shop) == ["500.00"] * 3
+    assert await shown(shop) == [units] * 3
     assert (await shop.get("/billing/entitlements"))["plan"] == "basic"
 
 
@@ -182,14 +200,14 @@ async def test_an_agreed_limit_ends_and_begins_at_its_instant(new_shop: NewShop)
     assert await shown(shop) == ["50.00"] * 3
 
 
-async def test_claims_follow_an_agreed_limit_at_its_instant(new_shop: NewShop) -> None:
-    shop = await on_plan(new_shop, "free")
-    await shop.quota("1000", feature_type="ai_responses")
-    await agree(shop, included="60", effective_to=(NOW + timedelta(hours=1)).isoformat())
-    await shop.record("50", **AI)
-    claim = {"requested_amount": "1", "consume": True} | AI
-    first = await shop.post("/quota/check", claim | {"event_id": "a"})
-    assert first.json()["allowed"] is True
-    await move_clock(shop, hours=2)
-    second = await shop.post("/quota/check", claim | {"event_id": "b"})
-    assert second.json()["allowed"] is False
+async def test_claims_look_again_once_an_agreed_limit_ends(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.quota("1000")
+    until = real_now() + timedelta(minutes=5)
+    await agree(shop, included="60", effective_to=until.isoformat())
+    claim = {"requested_amount": "1", "consume": True, "event_id": "one"} | CHAT
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    ((fast_until,),) = await shop.rows(
+        "SELECT plain_until FROM billing_quotas WHERE account_id = :id AND NOT is_derived"
+    )
+    assert fast_until <= until, "no lock is taken until then"

@@ -96,8 +96,8 @@ OVERLOOKED: Final = (
     Mutant(
         "a step whose key is taken is done again",
         "billing/platform/decisions/service.py",
-        "    if not fresh:",
-        "    if False:",
+        "        if not await matters.is_first(finished):",
+        "        if False:",
         (
             "tests/integration/workflows/test_lives_in_rows.py",
             "-k",

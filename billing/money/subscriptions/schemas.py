@@ -129,13 +129,9 @@ class Subscription(Row):
     minimum_before_minor: int | None = None
     """The minimum for the part of the period before that."""
     minimum_share: str | None = None
-    """The share of a whole minimum owed for the time since then, if days were added to the period;
-    None: the share of a whole period.
-    """
+    """The share of a whole minimum owed since then, if days were added; None: a whole period's."""
     minimums_unbilled: list[dict[str, Any]] = Field(default_factory=list)
-    """The minimum of each period that closed while `unpaid`, oldest first, until an invoice bills
-    it.
-    """
+    """The minimum of each period that closed while `unpaid`, oldest first, until it is billed."""
     commitment: dict[str, Any] | None = None
     created_at: AwareDatetime
     updated_at: AwareDatetime
@@ -291,9 +287,7 @@ class PlanWish(Frozen):
     """The complete set of add-ons wanted, by key."""
     coupon: str | None = None
     though_closed: bool = False
-    """Allow the current price of its own plan, even if that is no longer on sale: an operator moves
-    its subscribers.
-    """
+    """Allow its own plan's current price, also off sale: an operator moves its subscribers."""
 
 
 class Offered(Frozen):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -23,6 +23,7 @@ behind it while it waits for older transactions, and given up it would be built 
 """
 TRIES: Final = 60
 PAUSE_SECONDS: Final = 1.0
+_ARE_KEPT: Final = (LockNotAvailable, DeadlockDetected)
 _REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
 _IS_INVALID: Final = text(
@@ -55,8 +56,8 @@ def until_free(work: Callable[[], None]) -> None:
         try:
             work()
             return
-        except (DBAPIError, LockNotAvailable) as error:
-            if not left or not isinstance(origin_of(error), LockNotAvailable):
+        except (DBAPIError, *_ARE_KEPT) as error:
+            if not left or not isinstance(origin_of(error), _ARE_KEPT):
                 raise
             time.sleep(PAUSE_SECONDS)
 

@@ -114,8 +114,9 @@ _SIGNS = (
 
 def upgrade() -> None:
     """Create what the release before does not have."""
-    # Transactions read their account first: those that begin now wait here and hold nothing else,
-    # and so nobody waits for the other in turn. Uses are locked with them, before there is work
+    # Requests read their account first: those that begin now wait here and hold nothing else.
+    # Batches of uses lock balances before, and steps their rows: after a deadlock with these the
+    # migration begins anew (migrations/prepare.py). Uses are locked with them, before there is work
     # that a wait for them in vain would undo.
     op.execute("LOCK TABLE accounts, billing_records IN ACCESS EXCLUSIVE MODE")
     _prepare()

@@ -4,10 +4,12 @@ import re
 from typing import Any
 
 import pytest
+from psycopg import OperationalError
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import CheckConstraint
 
 from billing.core.database import metadata
-from migrations import draft, sql
+from migrations import draft, prepare, sql
 from migrations.draft import NEXT, RELEASES, VERSIONS
 
 
@@ -48,6 +50,21 @@ def test_the_migration_in_the_making_looks_through_no_table_that_may_be_large() 
     assert "VALIDATE CONSTRAINT" not in written
     # A statement reads the list of all accounts that it may see: for each of them that is a square.
     assert re.search(r"SELECT account_watch\([^;]* FROM", written) is None
+
+
+@pytest.mark.parametrize("refused", [LockNotAvailable, DeadlockDetected])
+def test_a_migration_begins_anew_if_others_keep_its_tables(
+    monkeypatch: pytest.MonkeyPatch, refused: type[OperationalError]
+) -> None:
+    monkeypatch.setattr(prepare, "PAUSE_SECONDS", 0)
+    errors = [refused()]
+
+    def work() -> None:
+        if errors:
+            raise errors.pop()
+
+    prepare.until_free(work)
+    assert errors == []
 
 
 def test_functions_that_checks_of_tables_call_are_made_before_the_tables() -> None:

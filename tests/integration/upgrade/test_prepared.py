@@ -47,9 +47,12 @@ async def logs(actors: Actors) -> int:
 
 async def _upgrade_while_plans_are_read(customer: Customer, site: Site) -> None:
     """Somebody reads for longer than a request waits. The upgrade, which has the accounts by then,
-    waits for that, and its callers for moments only.
+    waits for that, and its callers for moments only. It wants no balances: uses of the release
+    before hold these while they wait for the accounts.
     """
-    with create_engine(site.stack.owner_url).connect() as dump:
+    engine = create_engine(site.stack.owner_url)
+    with engine.connect() as dump, engine.connect() as uses:
+        uses.execute(text("SELECT FROM credit_balances"))
         dump.execute(text("SELECT FROM plans"))
         upgrading = asyncio.create_task(asyncio.to_thread(site.provision))
         await wait_for(lambda: customer.actors.sql(WAITS), "it waits", patience=60)

@@ -151,17 +151,20 @@ async def test_a_pause_that_nobody_has_begun_gives_nothing(new_shop: NewShop) ->
     assert (await shop.get("/billing/entitlements"))["access"] == "none"
 
 
-@pytest.mark.parametrize(("seats", "units"), [(0, "500.00"), (3, "1500.00")])
+@pytest.mark.parametrize(
+    ("plan", "seats", "units"),
+    [("basic", 0, "500.00"), ("basic", 3, "1500.00"), ("free", 0, "50.00"), ("free", 3, "150.00")],
+)
 async def test_a_smaller_plan_comes_with_its_period(
-    new_shop: NewShop, seats: int, units: str
+    new_shop: NewShop, plan: str, seats: int, units: str
 ) -> None:
     shop = await on_plan(new_shop, "pro")
     await shop.record("400", **AI)
-    await schedule(shop, "plan", "basic", seats)
+    await schedule(shop, "plan", plan, seats)
     assert await shown(shop) == ["5000.00"] * 3
     await move_clock(shop, days=25)
     assert await shown(shop) == [units] * 3
-    assert (await shop.get("/billing/entitlements"))["plan"] == "basic"
+    assert (await shop.get("/billing/entitlements"))["plan"] == plan
 
 
 @pytest.mark.parametrize("what", ["end", "pause", "plan"])

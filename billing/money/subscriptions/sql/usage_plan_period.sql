@@ -22,7 +22,7 @@ AS $$
 DECLARE
     sub record;
 BEGIN
-    SELECT t.id, t.status, s.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
+    SELECT t.id, t.status, t.cycle_start, s.cycle_end, s.current_period_end, s.zone, s.currency,
         t.amount_minor, t.plan_id, p.allowance_unit, p.allowance_count, t.ended_at, t.changes_at,
         p.past_due_access, p.limits, p.seats,
         (p.allowance_count || ' ' || p.allowance_unit)::interval AS length, p.add_ons,

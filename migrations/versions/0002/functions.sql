@@ -4090,8 +4090,8 @@ BEGIN
         currency = excluded.currency, limits = excluded.limits,
         no_entitlement = excluded.no_entitlement, carried_since = excluded.carried_since,
         terms_until = excluded.terms_until,
-        limits_before = p.limits_before || usage_terms_that_end(
-            p.limits, p.no_entitlement, excluded.limits, excluded.no_entitlement, p_at)
+        limits_before = p.limits_before || usage_terms_that_end(p.limits, p.no_entitlement,
+            excluded.limits, excluded.no_entitlement, least(p_at, p.terms_until))
     RETURNING p.id INTO opened;
     UPDATE usage_periods SET end_at = least(end_at, wanted.start_at), closed_at = p_at
     WHERE id = known.id AND known.id <> opened AND start_at < wanted.start_at;

@@ -203,6 +203,19 @@ async def test_an_agreed_limit_ends_and_begins_at_its_instant(new_shop: NewShop)
     assert await shown(shop) == ["50.00"] * 3
 
 
+async def test_a_use_since_an_agreed_limit_ended_has_the_plans_terms(new_shop: NewShop) -> None:
+    """Also if nobody looked until after it."""
+    shop = await on_plan(new_shop, "free")
+    until = (NOW + timedelta(hours=1)).isoformat()
+    agreed: dict[str, Any] = {"included": "1", "then": "overage", "prices": {"USD": "0.01"}}
+    await agree(shop, **agreed, effective_to=until)
+    await shop.record("60", **AI)
+    await move_clock(shop, hours=3)
+    late = {"occurred_at": (NOW + timedelta(hours=2)).isoformat()} | AI
+    assert (await shop.record("1", status=429, **late))["limit"] == "50.00"
+    await shop.record("1", occurred_at=(NOW + timedelta(minutes=30)).isoformat(), **AI)
+
+
 async def test_claims_look_again_once_an_agreed_limit_ends(new_shop: NewShop) -> None:
     shop = await new_shop()
     await shop.quota("1000")

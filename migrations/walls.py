@@ -18,7 +18,7 @@ from migrations.draft import ddl, load_tables, scripts
 
 _NAMES: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _STATEMENT: Final = re.compile(
-    r"^ *(?P<verb>CREATE|DROP) (?:OR REPLACE )?(?P<kind>TRIGGER|POLICY) (?:IF EXISTS )?"
+    r"^ *(?P<verb>CREATE|ALTER|DROP) (?:OR REPLACE )?(?P<kind>TRIGGER|POLICY) (?:IF EXISTS )?"
     r"(?P<name>\w+)\b[^;]*?\bON (?P<table>\w+)\b[^;]*;",
     re.MULTILINE,
 )
@@ -90,7 +90,8 @@ def guards(script: str) -> list[Wall]:
             found.pop((table, name), None)
             continue
         clear = f"DROP {told['kind']} IF EXISTS {name} ON {table}"
-        found[table, name] = Wall(table, name, (clear, told[0].strip()))
+        make = told[0].strip().replace("ALTER", "CREATE", 1)
+        found[table, name] = Wall(table, name, (clear, make))
         if told["kind"] == "POLICY":
             security = f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
             found[table, _SECURITY] = Wall(table, _SECURITY, (security,))

@@ -20,6 +20,8 @@ TAKEN = {
     ),
     ("invoices", "numbered_stays"): "DROP TRIGGER numbered_stays ON invoices",
     ("events", "tenant"): "DROP POLICY tenant ON events",
+    ("credit_balances", "tenant"): "DROP POLICY tenant ON credit_balances",
+    ("usage_counters", "tenant"): "DROP POLICY tenant ON usage_counters",
     ("refunds", "row-level security"): "ALTER TABLE refunds NO FORCE ROW LEVEL SECURITY",
 }
 
@@ -40,6 +42,12 @@ def owner(scratch: dict[str, str]) -> Iterator[Connection]:
 
 def lacking(owner: Connection) -> set[tuple[str, str]]:
     return {(one.table, one.name) for one in walls.missing(owner)}
+
+
+def policies(owner: Connection) -> list[tuple[str, str]]:
+    """Each table with a policy, and which rows that shows."""
+    rows = owner.execute(text("SELECT tablename, qual FROM pg_policies ORDER BY tablename"))
+    return [(table, shown) for table, shown in rows]
 
 
 def unique_ones(owner: Connection) -> dict[tuple[str, str], str]:
@@ -82,7 +90,7 @@ def test_every_wall_that_stands_is_known_and_every_known_one_stands(owner: Conne
 def test_what_was_taken_down_is_named_and_stands_again(
     owner: Connection, scratch: dict[str, str]
 ) -> None:
-    unique = unique_ones(owner)
+    unique, shown = unique_ones(owner), policies(owner)
     for statement in (*TAKEN.values(), *unique.values()):
         owner.execute(text(statement))
     found = lacking(owner)
@@ -91,6 +99,7 @@ def test_what_was_taken_down_is_named_and_stands_again(
 
     migrate(scratch)
     assert lacking(owner) == set()
+    assert policies(owner) == shown, "a policy is that of this release"
 
 
 def test_a_wall_that_rows_forbid_is_told_and_the_others_stand(owner: Connection) -> None:

@@ -67,10 +67,14 @@ def credit(
     reason: str,
     to: Destination,
     suffix: str,
+    of_use: bool = False,
+    tries: bool = True,
 ) -> None:
     """Credit a part of an invoice, once per `suffix`; with nothing left to pay it counts as paid.
 
-    Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, PAYMENT_PENDING if it forgives all that is owed.
+    `of_use`: it returns a voided use, which does not wait for money on its way; `tries`: one may be
+    under way. Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, PAYMENT_PENDING if it is on all that is
+    owed.
     """
     if notes.is_written(w, w.rows.get(Invoice, invoice_id), suffix):
         return
@@ -81,9 +85,9 @@ def credit(
             "CREDIT_NOTE_TOO_LARGE",
             left_cents=left,
         )
-    forgives = before.is_owed and to == "debt" and amount >= before.remaining_minor
-    if forgives and not lines:
-        cases.demand_no_money_on_its_way(w, invoice_id, tries=False)
+    settles = before.is_owed and to == "debt" and amount >= before.remaining_minor
+    if settles and not of_use:
+        cases.demand_no_money_on_its_way(w, invoice_id, tries=tries)
     after = notes.credit_note(
         w, before, amount, reason, suffix,
         to_balance=to == "balance", lines=lines, was_served=not lines,

@@ -18,7 +18,7 @@ from billing.core.periods import to_wall
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
 from billing.money.invoice_requests.corrections import Destination
-from billing.money.invoice_requests.recovery import ask, learn
+from billing.money.invoice_requests.recovery import ask, learn, may_try
 from billing.money.invoices import account_currency, notes
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice, InvoiceLine
@@ -80,8 +80,10 @@ async def credit(
     reason: str,
     to: Destination,
     suffix: str,
+    of_use: bool = False,
 ) -> Matter:
-    """Credit part of a numbered invoice, or of its lines, once per `suffix`.
+    """Credit part of a numbered invoice, or of its lines, once per `suffix`; `of_use`: a voided
+    one's, which does not wait for money on its way.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT,
     PAYMENT_PENDING.
@@ -90,9 +92,11 @@ async def credit(
     invoice = await locks.take(connection, invoice_id)
     parts = await _lines(connection, invoice, lines, suffix)
     amount = amount_minor or sum(one["amount_minor"] for one in parts)
+    tries = may_try(await locks.collector(connection, invoice))
     verb = partial(
-        corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix
-    )
+        corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix,
+        of_use=of_use, tries=tries,
+    )  # fmt: skip
     beside = await invoice_store.beside(connection, invoice)
     return await ask(connection, invoice, verb, beside=beside)
 

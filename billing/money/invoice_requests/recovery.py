@@ -99,9 +99,15 @@ async def forgive(
     if again and invoice.settlement == "forgiven":
         return owner
     cases.demand_open(invoice)
-    # A try without a result may be why its matter is halted, which this frees.
-    tries = not between_steps and owner.status != "halted"
+    tries = not between_steps and may_try(owner)
     return await ask(connection, invoice, partial(_forgive, reason=reason, tries=tries))
+
+
+def may_try(owner: Matter) -> bool:
+    """True if a try of the matter may be under way; one that it left open may be why it is halted,
+    which a command frees.
+    """
+    return owner.status != "halted"
 
 
 async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:

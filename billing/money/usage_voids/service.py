@@ -308,6 +308,7 @@ async def _credit(connection: AsyncConnection, done: Voided, returned: Returned)
         reason=f"{use} was taken back: {done.reason}",
         to=_destination(returned.invoice),
         suffix=f"{_SUFFIX}{use}",
+        of_use=True,
     )
 
 

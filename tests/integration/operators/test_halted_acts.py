@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.dunning.dunning_setup import case, steer
+from tests.integration.dunning.dunning_setup import case, owed, steer
 from tests.integration.operators.test_matters import halted_in_dunning, until_status
 
 
@@ -47,6 +47,14 @@ async def test_an_operator_forgives_what_a_halted_try_has_left_open(actors: Acto
     customer, _ = await stuck(actors)
     assert (await steer(customer, "forgive", {"reason": "our fault"}))["status"] == "forgiven"
     assert len(await customer.effects()) == 1, "nothing is charged for it any more"
+
+
+async def test_an_operator_credits_what_a_halted_try_has_left_open(actors: Actors) -> None:
+    customer, _ = await stuck(actors)
+    debt, body = await owed(customer), {"amount_cents": 4900, "reason": "our fault"}
+    path = f"/admin/invoices/{debt['invoice_id']}/credit-note"
+    done = await actors.operate("POST", path, body, key=str(uuid4()), status=200)
+    assert done["status"] == "paid"
 
 
 async def test_the_providers_event_frees_a_halted_try(actors: Actors) -> None:

@@ -185,7 +185,7 @@ async def test_a_transfer_whose_wait_has_ended_stays_on_the_list_of_operators(
     assert await listed() == []
 
 
-@pytest.mark.parametrize("act", ["forgive", "void", "mark-uncollectible", "credit-note"])
+@pytest.mark.parametrize("act", ["forgive", "void", "mark-uncollectible", "credit-note", "lines"])
 async def test_a_debt_with_a_reported_transfer_is_not_given_up_before_that_is_decided(
     actors: Actors, act: str
 ) -> None:
@@ -195,6 +195,9 @@ async def test_a_debt_with_a_reported_transfer_is_not_given_up_before_that_is_de
     path, body = f"/admin/invoices/{debt}/{act}", dict[str, Any](reason="goodwill")
     if act == "forgive":
         path = f"/admin/dunning/{(await case(customer))['dunning_case_id']}/forgive"
+    if act == "lines":
+        path = f"/admin/invoices/{debt}/credit-note"
+        body |= {"lines": [{"position": 1, "amount_cents": 4900}]}
     if act == "credit-note":
         part = body | {"amount_cents": 900}
         await actors.operate("POST", path, part, key=str(uuid4()), status=200)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -18,6 +18,10 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from tests.unit.lives.collections import Life
 from tests.unit.lives.told import Told
+
+ALL_CREDITED: Final = partial(
+    corrections.credit, amount=4900, lines=(), reason="goodwill", to="debt", suffix="note"
+)
 
 
 def test_a_charge_on_its_way_comes_before_the_forgiveness() -> None:
@@ -43,6 +47,8 @@ def test_a_charge_on_its_way_comes_before_the_forgiveness() -> None:
         partial(cases.forgive, reason="goodwill"),
         partial(corrections.void, reason="wrong"),
         partial(corrections.mark_uncollectible, reason="gone"),
+        ALL_CREDITED,
+        partial(ALL_CREDITED, lines=({"position": 1, "amount_minor": 4900},)),
     ],
 )
 def test_a_reported_transfer_that_waits_for_the_end_of_the_cards_payment_comes_first(
@@ -60,14 +66,17 @@ def test_a_reported_transfer_that_waits_for_the_end_of_the_cards_payment_comes_f
     assert refused.value.code == "PAYMENT_PENDING"
 
 
-def test_a_card_that_is_being_tried_comes_before_the_forgiveness() -> None:
+@pytest.mark.parametrize("verb", [partial(cases.forgive, reason="goodwill"), ALL_CREDITED])
+def test_a_card_that_is_being_tried_comes_before_the_forgiveness(
+    verb: Callable[..., object],
+) -> None:
     life = Life(Random(0))
     life.new_card()
     step = life.next_step()
     assert step is not None
     charge(life.work(), Owed(life.rows, life.invoice_id), step)
     with pytest.raises(Conflict) as refused:
-        cases.forgive(life.work(), life.invoice_id, "goodwill")
+        verb(life.work(), life.invoice_id)
     assert refused.value.code == "PAYMENT_PENDING"
-    cases.forgive(life.work(), life.invoice_id, "goodwill", tries=False)
+    verb(life.work(), life.invoice_id, tries=False)
     assert life.invoice.settlement == "forgiven", "its matter is halted"

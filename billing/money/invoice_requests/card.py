@@ -177,9 +177,9 @@ async def _refuse_while_paying(connection: AsyncConnection, invoice: Invoice) ->
 
 
 async def refuse_before_try(connection: AsyncConnection, invoice: Invoice) -> None:
-    """Raise PAYMENT_PENDING while a requested try has not begun."""
+    """Raise PAYMENT_PENDING while a requested try has not begun: none begins once it is void."""
     asked = _retry_key(invoice, invoice.pay_requests)
-    is_asked = invoice.pay_requested_at is not None
+    is_asked = invoice.pay_requested_at is not None and invoice.takes_money
     if is_asked and await payment_store.find_attempt(connection, asked) is None:
         raise Conflict("PAYMENT_PENDING", _BUSY["tried"])
 

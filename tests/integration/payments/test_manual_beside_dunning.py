@@ -139,6 +139,22 @@ async def test_a_first_payment_that_was_refused_expires(actors: Actors) -> None:
     assert (await customer.subscription())["status"] == "incomplete_expired"
 
 
+async def test_a_first_payment_that_ended_before_its_try_began_can_be_reported(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.subscribe("pro")
+    await customer.advance(days=3)
+    assert (await customer.subscription())["status"] == "incomplete_expired"
+    # As if the worker had been away when it was asked for.
+    await customer.rows(
+        "UPDATE invoices SET pay_requests = 1, pay_requested_at = created_at WHERE id = %(debt)s",
+        debt=ids.decode(ids.INVOICE, begun["latest_invoice_id"]),
+    )
+    payment = await submit(customer, begun["latest_invoice_id"])
+    assert payment["status"] == "pending_approval"
+
+
 async def test_a_decline_on_its_way_while_a_transfer_is_submitted_is_not_lost(
     actors: Actors,
 ) -> None:

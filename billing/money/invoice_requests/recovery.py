@@ -92,9 +92,9 @@ async def forgive(
 
     Returns the matter to notify. `again`: an earlier try of the same request may have done it.
     `between_steps`: its matter does nothing else meanwhile. Errors: INVOICE_NOT_FOUND,
-    INVOICE_STATE, PAYMENT_PENDING.
+    INVOICE_STATE, PAYMENT_PENDING, UNAVAILABLE.
     """
-    invoice = await invoice_store.get(connection, invoice_id)
+    invoice = await locks.take(connection, invoice_id)
     owner = await locks.collector(connection, invoice)
     if again and invoice.settlement == "forgiven":
         return owner

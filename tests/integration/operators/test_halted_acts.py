@@ -1,7 +1,16 @@
 """A halted matter goes on for what its payer, the provider or an operator does."""
 
+import asyncio
 from uuid import uuid4
 
+import pytest
+from sqlalchemy import update
+
+from billing.core import ids
+from billing.core.database import Database
+from billing.core.errors import Conflict
+from billing.matters.tables import matters
+from billing.money.invoice_requests import locks, recovery
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import case, owed, steer
 from tests.integration.operators.test_matters import halted_in_dunning, until_status
@@ -47,6 +56,28 @@ async def test_an_operator_forgives_what_a_halted_try_has_left_open(actors: Acto
     customer, _ = await stuck(actors)
     assert (await steer(customer, "forgive", {"reason": "our fault"}))["status"] == "forgiven"
     assert len(await customer.effects()) == 1, "nothing is charged for it any more"
+
+
+async def test_a_try_that_goes_on_meanwhile_comes_before_the_forgiveness(
+    actors: Actors, database: Database
+) -> None:
+    customer, name = await stuck(actors)
+    debt = ids.decode(ids.INVOICE, (await owed(customer))["invoice_id"])
+
+    async def forgiven() -> None:
+        async with database.tenant(customer.uuid) as connection:
+            await recovery.forgive(connection, debt, "our fault")
+
+    async with database.tenant(customer.uuid) as connection:
+        await locks.take(connection, debt)
+        told = asyncio.create_task(forgiven())
+        await asyncio.wait({told}, timeout=1)
+        assert not told.done(), "it waits for the lock"
+        goes_on = update(matters).where(matters.c.workflow_id == name).values(status="open")
+        await connection.execute(goes_on)
+    with pytest.raises(Conflict) as refused:
+        await told
+    assert refused.value.code == "PAYMENT_PENDING"
 
 
 async def test_an_operator_credits_what_a_halted_try_has_left_open(actors: Actors) -> None:

@@ -18,6 +18,7 @@ from billing.money.payments.owed import Owed
 from billing.money.refunds.remaining import creditable
 from billing.money.reversals import booking
 from billing.money.subscriptions import payment_effects
+from billing.money.subscriptions.facts import subscription_of
 
 Destination = Literal["debt", "balance"]
 
@@ -49,9 +50,10 @@ def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status != "open":
         raise wrong_status(invoice, "cannot be marked uncollectible")
-    if _is_subscriptions(invoice) and cases.case_of(w.rows, invoice_id) is None:
-        # An `unpaid` subscription stays so because of cases that were closed since.
-        cases.open_case(w, Owed(w.rows, invoice_id))
+    is_unpaid = _is_subscriptions(invoice) and subscription_of(w).status == "unpaid"
+    if is_unpaid and cases.case_of(w.rows, invoice_id) is None:
+        # It stays so because of cases that were closed since.
+        cases.open_case(w, Owed(w.rows, invoice_id), day_zero_at=w.facts.at)
     cases.close_case(w, invoice_id, "exhausted", reason)
     marked = invoices.mark_uncollectible(w, invoice)
     if _is_subscriptions(marked):

@@ -36,6 +36,20 @@ async def told(customer: Customer, invoice: str, verb: str) -> None:
     await customer.advance(days=1)
 
 
+async def test_no_dunning_begins_of_what_is_given_up_before_it_is_due(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    begun = await customer.subscribe_by_transfer("basic", days_until_due=30)
+    await approved(customer, await sent(customer, begun["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await threshold(customer, 500)
+    await use(customer, "1000")
+    await tick(customer)
+    await told(customer, (await owed(customer))["invoice_id"], "mark-uncollectible")
+    facts = await customer.published()
+    assert "evt.billing.invoice.uncollectible" in facts
+    assert not [one for one in facts if one.startswith("evt.billing.dunning.")]
+
+
 @pytest.mark.parametrize("at", ["2027-02-26T12:00:00Z", "2027-03-02T10:00:00Z"])
 @pytest.mark.parametrize("is_use", [True, False])
 async def test_what_was_given_up_is_not_settled_with_another_debt(

@@ -11,7 +11,6 @@ from billing.matters.agenda import Step
 from billing.money.account_agenda.rules import AccountState
 from billing.money.taxation import service as taxation
 from billing.money.taxation import store as tax_profiles
-from billing.money.taxation.schemas import VatAnswer
 from workflows.contracts import StepRequest
 
 
@@ -31,7 +30,7 @@ class TaxActivities(AccountBase):
         account_id = request.ref.subject_id
         async with self.database.tenant(request.ref.account_id) as connection:
             asked = (await tax_profiles.profile(connection, account_id)).vat_id or ""
-        answer = await self.register.check(asked) if self.register else VatAnswer(is_valid=None)
+        answer = await self.register.check(asked) if self.register else None
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> str:
             return await taxation.follow(connection, account_id, asked, answer, at)

@@ -116,7 +116,8 @@ _WAITING: Final = {
     "  WHERE a.quoted_at > statement_timestamp() - interval '2 days')"
     " UNION ALL SELECT '', p.vat_given_at, public_id('acc', p.account_id) || ': VAT id'"
     " FROM tax_profiles p JOIN real r ON r.id = p.account_id"
-    f" WHERE p.vat_status = 'pending' AND p.vat_tries >= {HOURLY}",
+    f" WHERE p.vat_status = 'pending' AND p.vat_tries >= {HOURLY}"
+    " AND p.vat_check_at IS NOT NULL AND p.exempt_because IS NULL",
     # Read in the order of the index and only up to MOST: there may be very many.
     "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
     "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"

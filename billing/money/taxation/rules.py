@@ -30,6 +30,11 @@ def next_check(at: datetime, tries: int) -> datetime | None:
     return at + timedelta(days=1) if tries < HOURLY + _DAILY else None
 
 
+def without_register(at: datetime) -> datetime:
+    """Return the next look whether there is a register now; nobody was asked, so it is no try."""
+    return at + timedelta(days=1)
+
+
 def next_quote(at: datetime, tries: int) -> datetime:
     """Return the next query: in a day after an answer (`tries` is 0), else hourly for a day, then
     daily.

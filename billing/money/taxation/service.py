@@ -77,15 +77,23 @@ async def give_vat_id(
 
 
 async def follow(
-    connection: AsyncConnection, account_id: UUID, asked: str, answer: VatAnswer, at: datetime
+    connection: AsyncConnection,
+    account_id: UUID,
+    asked: str,
+    answer: VatAnswer | None,
+    at: datetime,
 ) -> str:
-    """Record the register's answer on a VAT id, if it still is the account's.
+    """Record the register's answer on a VAT id, if it still is the account's; None: no register.
 
     Callers hold the account's lock. Returns the status.
     """
     known = await store.profile(connection, account_id)
     if known.vat_id != asked or known.vat_status != "pending":
         return "another is asked for"
+    if answer is None:
+        again_at = rules.without_register(at)
+        await store.put(connection, account_id, vat_check_at=again_at, updated_at=at)
+        return "no register is set"
     if answer.is_valid is None:
         tries = known.vat_tries + 1
         later = rules.next_check(at, tries)

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.insight.health import store
+from billing.money.taxation import service as taxation
+from billing.money.taxation import store as profiles
 from tests.integration.api_app import Api
 
 A_QUOTE = text(
@@ -18,8 +21,8 @@ AN_ANSWER = text(
     " VALUES (:id, 'there', 'there', '[]', :at, :at)"
 )
 AN_ID = text(
-    "INSERT INTO tax_profiles (account_id, vat_id, vat_given_at, vat_status, vat_tries, updated_at)"
-    " VALUES (:id, 'DE136695976', :at, 'pending', :tries, :at)"
+    "INSERT INTO tax_profiles (account_id, vat_id, vat_given_at, vat_status, vat_tries,"
+    " vat_check_at, updated_at) VALUES (:id, 'DE136695976', :at, 'pending', :tries, :at, :at)"
 )
 
 
@@ -64,4 +67,33 @@ async def test_an_id_about_which_its_register_says_nothing_is_told_of_after_a_da
             text("UPDATE tax_profiles SET vat_tries = 24 WHERE account_id = :id"), of
         )
         assert await told(connection, account) == [f"{account}: VAT id"]
+        await connection.rollback()
+
+
+@pytest.mark.parametrize("ended", ["vat_check_at = NULL", "exempt_because = 'a certificate'"])
+async def test_an_id_that_is_asked_no_more_or_of_who_is_exempt_is_told_of_no_more(
+    api: Api, ended: str
+) -> None:
+    account, of = await new_account(api)
+    async with api.database.operator() as connection:
+        await connection.execute(AN_ID, of | {"tries": 24})
+        await connection.execute(
+            text(f"UPDATE tax_profiles SET {ended} WHERE account_id = :id"),
+            of,
+        )
+        assert await told(connection, account) == []
+        await connection.rollback()
+
+
+async def test_an_id_waits_for_a_register_where_there_is_none(api: Api) -> None:
+    account, of = await new_account(api)
+    async with api.database.operator() as connection:
+        await connection.execute(AN_ID, of | {"tries": 0})
+        now = real_now()
+        account_id = ids.decode(ids.ACCOUNT, account)
+        said = await taxation.follow(connection, account_id, "DE136695976", None, now)
+        found = await profiles.profile(connection, account_id)
+        assert (said, found.vat_tries) == ("no register is set", 0)
+        sent = text("SELECT vat_check_at FROM tax_profiles WHERE account_id = :id")
+        assert await connection.scalar(sent, of) == now + timedelta(days=1)
         await connection.rollback()

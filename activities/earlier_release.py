@@ -15,12 +15,12 @@ PAGE: Final = 500
 
 
 async def make_up(database: Database) -> dict[str, int]:
-    """Have unpaid uses looked at that it does not know, and reversals that it ignored booked."""
+    """Have dates looked at that it does not know, and reversals that it ignored booked."""
     now = real_now()
     return await each_apart(
         {
-            "unpaid_watched": lambda: drain_along(
-                database, partial(agenda.watch_unpaid, at=now, limit=PAGE), after=UUID(int=0)
+            "forgotten_watched": lambda: drain_along(
+                database, partial(agenda.watch_forgotten, at=now, limit=PAGE), after=UUID(int=0)
             ),
             "reversals_taken_up": lambda: drain(
                 database, partial(event_owners.take_up, since=now - EVENTS_KEPT, limit=PAGE)

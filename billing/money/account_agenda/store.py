@@ -86,44 +86,51 @@ _STATE = Prepared(
     )
 )
 
-# Accounts whose own matter would not look at their unpaid uses in time: a worker of the release
-# before, which does not know these, looked at it last.
-_WATCH_UNPAID = text(
+# Accounts whose own matter would not look at these in time: a worker of the release before, which
+# does not know them, looked at it last. Mostly there are none, so each account is probed once.
+_WATCH_FORGOTTEN = text(
     """
-    WITH waiting AS (
-        SELECT account_id, asked_at AS due FROM unpaid_retries WHERE account_id > :after
-        UNION ALL SELECT account_id, overdue_at FROM unpaid_uses
-        WHERE told_at IS NULL AND account_id > :after
-        UNION ALL SELECT account_id, charge_at FROM unpaid_uses
-        WHERE charge_at IS NOT NULL AND account_id > :after
-    ), first AS (
-        SELECT account_id, min(due) AS due FROM waiting GROUP BY account_id
+    WITH page AS (
+        SELECT id, clock_at FROM accounts WHERE id > :after ORDER BY id LIMIT :limit
+    ), first AS MATERIALIZED (
+        SELECT p.id, p.clock_at, least(
+            (SELECT min(asked_at) FROM unpaid_retries WHERE account_id = p.id),
+            (SELECT min(overdue_at) FROM unpaid_uses
+             WHERE account_id = p.id AND told_at IS NULL),
+            (SELECT greatest(charge_at, (
+                SELECT max(tried_at) FROM unpaid_uses WHERE account_id = p.id)
+                + CAST(:between_cards AS interval))
+             FROM unpaid_uses WHERE account_id = p.id AND charge_at IS NOT NULL
+             ORDER BY charge_at LIMIT 1),
+            (SELECT ask_at FROM tax_quotes WHERE account_id = p.id),
+            (SELECT least(vat_check_at, vat_credit_at) FROM tax_profiles WHERE account_id = p.id),
+            (SELECT min(created_at) FROM portal_sessions
+             WHERE account_id = p.id AND finished_at IS NULL)) AS due
+        FROM page p
     ), forgotten AS (
-        SELECT f.account_id, f.due
-        FROM first f
-        LEFT JOIN matters m ON m.workflow_id = 'account/' || public_id('acc', f.account_id)
-            AND m.closed_at IS NULL
-        WHERE m.next_due > f.due OR m.workflow_id IS NULL
-        ORDER BY f.account_id LIMIT :limit
+        SELECT f.id, f.due, coalesce(f.clock_at, :at) AS at FROM first f
+        WHERE f.due IS NOT NULL AND f.due < coalesce(
+            (SELECT m.next_due FROM matters m
+             WHERE m.workflow_id = 'account/' || public_id('acc', f.id) AND m.closed_at IS NULL),
+            'infinity')
+        ORDER BY f.id
     )
-    SELECT f.account_id
-    FROM forgotten f JOIN accounts a ON a.id = f.account_id
-    CROSS JOIN LATERAL account_watch(a.id, f.due, coalesce(a.clock_at, :at)) AS watched
-    ORDER BY f.account_id
+    SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, count(w.workflow_id) AS watched
+    FROM forgotten f CROSS JOIN LATERAL account_watch(f.id, f.due, f.at) AS w
     """
 )
 
 
-async def watch_unpaid(
+async def watch_forgotten(
     connection: AsyncConnection, after: UUID, *, at: datetime, limit: int
 ) -> tuple[int, UUID | None]:
-    """Have a page of the accounts behind `after` looked at whose unpaid uses nobody would see.
+    """Have those of a page of accounts looked at whose uses, taxes or portal nobody would see.
 
-    Return how many, and the last one; None at the end.
+    Return how many, and the last account of the page; None at the end.
     """
-    sent = {"after": after, "at": at, "limit": limit}
-    found = list(await connection.scalars(_WATCH_UNPAID, sent))
-    return len(found), found[-1] if found else None
+    sent = {"after": after, "at": at, "limit": limit, "between_cards": BETWEEN_CARDS}
+    found = (await connection.execute(_WATCH_FORGOTTEN, sent)).one()
+    return found.watched, found.last
 
 
 async def state(connection: AsyncConnection, account_id: UUID, notice: timedelta) -> AccountState:

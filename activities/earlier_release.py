@@ -23,7 +23,7 @@ async def make_up(database: Database) -> dict[str, int]:
                 database, partial(agenda.watch_forgotten, at=now, limit=PAGE), after=UUID(int=0)
             ),
             "reversals_taken_up": lambda: drain(
-                database, partial(event_owners.take_up, since=now - EVENTS_KEPT, limit=PAGE)
+                database, partial(event_owners.take_up, since=now - EVENTS_KEPT, at=now, limit=PAGE)
             ),
         }
     )

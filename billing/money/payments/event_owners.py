@@ -151,10 +151,12 @@ _ECHOES = text(
             AND one.object_id IN (p.stripe_payment_intent_id, p.stripe_checkout_session_id))
     """
 )
-# Of our payments only: other users of the same Stripe account have theirs.
+# Of our payments only: other users of the same Stripe account have theirs. Received anew, else each
+# would seem to have had no owner since then, and by the upgrade: Stripe delivered nothing now.
 _TAKE_UP = text(
     """
-    UPDATE stripe_webhook_events SET status = 'unmatched', workflow_id = NULL, account_id = NULL
+    UPDATE stripe_webhook_events SET status = 'unmatched', workflow_id = NULL, account_id = NULL,
+        received_at = :at, dispatched_at = NULL, source = 'operator'
     WHERE stripe_event_id IN (
         SELECT e.stripe_event_id
         FROM stripe_webhook_events e JOIN payments p
@@ -236,11 +238,11 @@ async def handle_echoes(connection: AsyncConnection, received_before: datetime, 
     return (await connection.execute(_ECHOES, left)).rowcount
 
 
-async def take_up(connection: AsyncConnection, *, since: datetime, limit: int) -> int:
+async def take_up(connection: AsyncConnection, *, since: datetime, at: datetime, limit: int) -> int:
     """Take up a page of the events of returned money that the release before stored as ignored;
     return how many. One that was ignored on purpose has a reason.
     """
-    sent = {"types": list(REVERSAL_EVENTS), "since": since, "limit": limit}
+    sent = {"types": list(REVERSAL_EVENTS), "since": since, "at": at, "limit": limit}
     return (await connection.execute(_TAKE_UP, sent)).rowcount
 
 

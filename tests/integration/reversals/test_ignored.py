@@ -5,6 +5,7 @@ from typing import Final
 from temporalio.testing import ActivityEnvironment
 
 from activities import earlier_release
+from billing.core.clock import real_now
 from billing.core.database import Database
 from tests.integration.actors import Actors, wait_for
 from tests.integration.reversals.outside_events import until_credits
@@ -18,12 +19,15 @@ IGNORED: Final = """
         jsonb_build_object('id', %(event)s::text, 'type', 'charge.refunded', 'created', 1,
             'data', jsonb_build_object('object', jsonb_build_object(
                 'id', 'ch_1', 'object', 'charge', 'payment_intent', %(intent)s::text))),
-        'ignored', now(), now()
+        'ignored', now() - interval '20 days', now() - interval '20 days'
     FROM payments p JOIN invoices i ON i.id = p.invoice_id
     WHERE p.stripe_payment_intent_id = %(intent)s
 """
 SEEN: Final = (
     "SELECT status, workflow_id FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
+)
+RECEIVED: Final = (
+    "SELECT received_at, source FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
 )
 
 
@@ -35,7 +39,11 @@ async def test_a_refund_that_was_ignored_is_booked(actors: Actors, database: Dat
     dropped = await actors.sandbox.webhooks("drop", customer=payer, types=["*"])
     assert (await actors.sandbox.refund(intent, 333)).status == 200
     await customer.rows(IGNORED, event=f"evt_{intent}", intent=intent)
+    before = real_now()
     await ActivityEnvironment().run(earlier_release.make_up, database)
+    (taken,) = await customer.rows(RECEIVED, event=f"evt_{intent}")
+    assert taken["received_at"] >= before, "nobody is told that it had no owner for 20 days"
+    assert taken["source"] == "operator", "Stripe delivers nothing"
     looked = {"status": "handled", "workflow_id": f"reversal/{payment['payment_id']}"}
     await wait_for(
         lambda: customer.rows(SEEN, event=f"evt_{intent}"), "it is looked into",

@@ -266,6 +266,8 @@ def _webhooks(figures: Figures) -> Sign:
         )
     if told := figures.backlog("unsent_paypal").examples:
         return unhealthy("webhooks", f"PayPal told nothing of captures: {'; '.join(told)}")
+    if {"unsent", "unsent_paypal"} & set(figures.uncounted):
+        return unknown("webhooks", UNCOUNTED)
     taken = liveness.last_taken(figures.processes)
     if not taken:
         return healthy("webhooks", "none came to the processes that run now")

@@ -55,18 +55,22 @@ _WAITING: Final = {
     "unmatched": "SELECT '', received_at, stripe_event_id FROM inbox WHERE status = 'unmatched'",
     "parked": "SELECT '', received_at, stripe_event_id || ' (' || type || ')'"
     " FROM inbox WHERE status = 'parked'",
-    # Of Stripe's: PayPal's cannot be asked for, but it tells of each capture.
-    "unsent": "SELECT '', received_at, stripe_event_id FROM inbox"
+    # Of Stripe's: PayPal's cannot be asked for, but it tells of each capture. As many events of a
+    # day without a webhook are an answer: where none comes, all would be read for one.
+    "unsent": "SELECT '', received_at, stripe_event_id FROM inbox"  # noqa: S608
     " WHERE source = 'poll' AND deliveries = 1"
     " AND received_at > statement_timestamp() - interval '1 day'"
-    " AND received_at > coalesce((SELECT max(received_at) FROM stripe_webhook_events"
-    "  WHERE source = 'webhook' AND starts_with(stripe_event_id, 'evt_')"
-    "  AND received_at > statement_timestamp() - interval '1 day'), '-infinity')",
+    " AND received_at > coalesce((SELECT max(received_at) FROM ("
+    "  SELECT source, received_at FROM stripe_webhook_events"
+    "  WHERE starts_with(stripe_event_id, 'evt_')"
+    "  AND received_at > statement_timestamp() - interval '1 day'"
+    f"  ORDER BY received_at DESC LIMIT {MOST}) s WHERE source = 'webhook'), '-infinity')",
+    # The last ones: a shop where all is well has no hit that would end the search.
     "unsent_paypal": "SELECT '', x.settled_at, public_id('pay', x.id)"
-    " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.flow = 'paypal'"
-    " AND x.settled_at BETWEEN statement_timestamp() - interval '1 day'"
-    "  AND statement_timestamp() - interval '1 hour'"
-    " AND NOT EXISTS (SELECT FROM stripe_webhook_events e"
+    " FROM (SELECT * FROM payments WHERE flow = 'paypal'"
+    "  AND settled_at BETWEEN statement_timestamp() - interval '1 day'"
+    "  AND statement_timestamp() - interval '1 hour' ORDER BY settled_at DESC LIMIT 1000) x"
+    " JOIN real r ON r.id = x.account_id WHERE NOT EXISTS (SELECT FROM stripe_webhook_events e"
     "  WHERE e.object_id IN (x.stripe_checkout_session_id, x.stripe_payment_intent_id)"
     "  AND starts_with(e.type, 'PAYMENT.CAPTURE.'))",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"

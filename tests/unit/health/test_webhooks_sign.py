@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from billing.insight.health.rules import UNCOUNTED, signs
 from billing.platform.processes.schemas import Deliveries
 from billing.platform.processes.schemas import Figures as Own
 from tests.unit.health.test_signs import NOW, figures, process, unhealthy, waiting
@@ -59,3 +60,9 @@ def test_events_that_the_poll_alone_finds_say_that_the_provider_delivers_none() 
 def test_one_capture_of_which_paypal_tells_nothing_is_a_sign() -> None:
     words = "PayPal told nothing of captures: first; second"
     assert unhealthy(waiting("unsent_paypal", 3_601)) == {"webhooks": words}
+
+
+@pytest.mark.parametrize("name", ["unsent", "unsent_paypal"])
+def test_deliveries_that_could_not_be_counted_are_not_known(name: str) -> None:
+    (sign,) = (one for one in signs(figures(uncounted=(name,))) if one.name == "webhooks")
+    assert (sign.state, sign.words) == ("unknown", UNCOUNTED)

@@ -121,7 +121,7 @@ class AccountBase:
             measure_lateness(request.step.name, late)
         await events.flush(connection)  # it locks the account, which must precede the register
         first = head(rules.agenda(state), now_of(state))
-        fresh = await matters.finish_step(
+        finished = await matters.send_finish(
             connection,
             request.ref,
             request.step,
@@ -131,5 +131,5 @@ class AccountBase:
             at=now_of(state),
             halted=request.ref.halted,
         )
-        if not fresh:
+        if not await matters.is_first(finished):
             raise Conflict("STEP_DONE", f"{request.step.key} is done, but was planned again")

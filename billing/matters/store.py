@@ -213,24 +213,6 @@ async def save_head(
     await _SAVE_HEAD.run(connection, **values, revision=revision)
 
 
-async def finish_step(
-    connection: AsyncConnection,
-    matter: Named,
-    step: Step,
-    *,
-    result: str,
-    head: Step | None,
-    words: str,
-    at: datetime,
-    halted: bool = False,
-) -> bool:
-    """Record a step as done, once by its key, and mirror the head; False: the key was taken."""
-    sent = await send_finish(
-        connection, matter, step, result=result, head=head, words=words, at=at, halted=halted
-    )
-    return await is_first(sent)
-
-
 async def send_finish(
     connection: AsyncConnection,
     matter: Named,
@@ -242,7 +224,9 @@ async def send_finish(
     at: datetime,
     halted: bool = False,
 ) -> Sent:
-    """As `finish_step`; in a pipeline without waiting for the answer, which `is_first` reads."""
+    """Record a step as done, once by its key, and mirror the head; `is_first` reads the answer, for
+    which a pipeline does not wait.
+    """
     return await _FINISH_STEP.send(
         connection,
         key=step.key,

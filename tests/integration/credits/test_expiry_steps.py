@@ -46,9 +46,10 @@ async def test_a_worker_whose_clock_is_a_second_behind_ends_them_too(new_account
 async def test_a_step_whose_key_is_taken_changes_nothing(new_account: Any) -> None:
     account, worker, request = await ending(new_account)
     async with account.transaction() as connection:
-        assert await matters.finish_step(
+        finished = await matters.send_finish(
             connection, request.ref, request.step, result="done", head=None, words="", at=END
         )
+        assert await matters.is_first(finished)
     with pytest.raises(Conflict) as refused:
         await worker.expire_credits(request)
     assert refused.value.code == "STEP_DONE"

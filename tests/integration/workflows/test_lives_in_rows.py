@@ -345,7 +345,7 @@ async def test_a_step_whose_key_is_taken_changes_nothing(database: Database) -> 
     async with database.tenant(life.account_id) as connection:
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(stored.subject))
         assert matter is not None
-        await matters.finish_step(
+        await matters.send_finish(
             connection, matter, last.step, result="done", head=None, words="", at=last.now
         )
     with pytest.raises(Conflict) as refused:

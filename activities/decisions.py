@@ -61,7 +61,7 @@ class DecidingActivities(Generic[S]):
         return activity.defn(name=f"{self.kind.name}.{name}")(run)
 
     async def _look(self, ref: MatterRef) -> S:
-        async with self.database.deciding(ref.account_id) as connection:
+        async with self.database.tenant(ref.account_id) as connection:
             return await decisions.look(connection, self.engine, ref)
 
     async def _step(self, request: StepRequest) -> S:

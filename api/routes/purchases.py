@@ -36,7 +36,7 @@ from api.pay.return_pages import check_return
 from api.requests.coupon_codes import CouponCode
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
-from billing.core import clock, ids
+from billing.core import ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.matters.kinds import PURCHASE
@@ -285,7 +285,6 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
         if begun is not None:
             return begun
         await demand_offered(call, connection, body.payment_method)
-        account = await call.read_account(connection)
         wanted = NewPurchase(
             pack=body.pack,
             flow=body.payment_method,
@@ -300,11 +299,10 @@ async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
         )
         return await service.start(
             connection,
-            account,
+            call.account.id,
             wanted,
             purchase_id=claim.resource_id,
             settings=call.settings,
-            at=clock.now_by(account.clock_at),
         )
 
 

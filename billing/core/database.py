@@ -10,6 +10,7 @@ import select
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
 from uuid import UUID
@@ -22,15 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from billing.core.database_errors import takes_no_writes
-from billing.core.prepared import PLANNED, PLANS, SHOWING, driver_of, undo, wrapped
+from billing.core.prepared import FIRST, PLANNED, driver_of, undo, wrapped
 from billing.core.settings import Settings
+from billing.core.transaction_settings import STATEMENT_TIMEOUT_MS, decide, glance
 from billing.core.with_commit import DEFERRED, Deferred
 
-STATEMENT_TIMEOUT_MS: Final = 5_000
-CYCLE_STATEMENT_MS: Final = 10_000
-"""Limit of a statement that may change all uses of a cycle: one that is cut off each time would
-never be done. With the provider's call it fits into a try of a step (workflows/policies.py).
-"""
 IDLE_TRANSACTION_MS: Final = 60_000
 """Postgres ends a transaction whose program says nothing for so long, and frees its locks: a host
 that died between two statements closes no connection.
@@ -63,11 +60,6 @@ metadata = MetaData(
 _CREDITS_AT_START: Final = "credits_at_start"
 _LOCAL: Final = "settings of each transaction"
 _BEGIN: Final = "BEGIN"
-# A wait for a lock ends after the usual time, so a step fails before it calls the provider.
-_WHOLE_CYCLE: Final = (
-    f"SELECT set_config('statement_timeout', '{CYCLE_STATEMENT_MS}', true),"
-    f" set_config('lock_timeout', '{STATEMENT_TIMEOUT_MS}', true)"
-)
 _LAG: Final = text(
     "SELECT CASE WHEN pg_is_in_recovery() THEN greatest(interval '0', clock_timestamp()"
     " - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())) END"
@@ -98,11 +90,12 @@ class Database(AbstractAsyncContextManager["Database", None]):
     @asynccontextmanager
     async def deciding(self, account_id: UUID) -> AsyncIterator[AsyncConnection]:
         """As `tenant`, for a matter's step: its statements are planned once per connection, and may
-        change all uses of a cycle.
+        change all uses of a cycle. It begins with the first `answers`, in one round trip; a
+        statement before them sees no rows.
         """
-        begin = f"{_showing((account_id,))}, {PLANS}"
-        async with _transaction(self.tenant_engine, begin, f"; {_WHOLE_CYCLE}") as connection:
-            connection.info[PLANNED] = True
+        begin = _BEGIN if self.behind_pooler else ""
+        async with _transaction(self.tenant_engine, begin) as connection:
+            connection.info.update({FIRST: partial(decide, account_id), PLANNED: True})
             yield connection
 
     @asynccontextmanager
@@ -111,11 +104,11 @@ class Database(AbstractAsyncContextManager["Database", None]):
         in one round trip. A second call sees no rows.
         """
         async with _alone(self.tenant_engine) as connection:
-            connection.info[SHOWING] = _text(account_id)
+            connection.info[FIRST] = partial(glance, account_id)
             try:
                 yield connection
             finally:
-                connection.info.pop(SHOWING, None)
+                connection.info.pop(FIRST, None)
 
     @asynccontextmanager
     async def reading(
@@ -214,19 +207,6 @@ def _text(account_id: UUID) -> str:
     return str(UUID(int=account_id.int))
 
 
-async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
-    """Set the timeout of this transaction's further statements."""
-    await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-
-
-async def allow_whole_cycle(connection: AsyncConnection) -> None:
-    """Give this transaction's further statements the time to change all uses of a cycle; a step has
-    it from its beginning.
-    """
-    if PLANNED not in connection.info:
-        await connection.execute(text(_WHOLE_CYCLE))
-
-
 def credits_at_start(connection: AsyncConnection) -> bool:
     """True if this process grants a period's credits at its start, not when it is paid; steps and
     commands use the same setting.
@@ -235,13 +215,11 @@ def credits_at_start(connection: AsyncConnection) -> bool:
 
 
 @asynccontextmanager
-async def _transaction(
-    engine: AsyncEngine, begin: str, own: str = ""
-) -> AsyncIterator[AsyncConnection]:
-    """Run `begin`, and its `own` settings last, in one round trip; commit at the end, or roll back
-    on an error.
+async def _transaction(engine: AsyncEngine, begin: str) -> AsyncIterator[AsyncConnection]:
+    """Run `begin`, or leave it to the first `answers` if it is empty; commit at the end, or roll
+    back on an error.
     """
-    connection = await _begun(engine, begin + _local(engine) + own)
+    connection = await (_begun(engine, begin + _local(engine)) if begin else _live(engine))
     driver, known = driver_of(connection), connection.info
     deferred = known[DEFERRED] = Deferred()
     try:
@@ -254,8 +232,8 @@ async def _transaction(
         await (driver.close() if takes_no_writes(error) else undo(driver))
         raise
     finally:
-        known.pop(PLANNED, None)
-        known.pop(DEFERRED, None)
+        for name in (FIRST, PLANNED, DEFERRED):
+            known.pop(name, None)
         await _hand_back(connection, driver)
 
 
@@ -293,12 +271,7 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with _transaction(engine, _BEGIN) as connection:
             yield connection
         return
-    connection = await engine.connect()
-    if _hung_up(driver_of(connection)):
-        await connection.invalidate()
-        await connection.close()
-        await engine.dispose()  # the others are just as old
-        connection = await engine.connect()
+    connection = await _live(engine)
     driver = driver_of(connection)
     try:
         yield connection
@@ -308,6 +281,17 @@ async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         raise
     finally:
         await _hand_back(connection, driver)
+
+
+async def _live(engine: AsyncEngine) -> AsyncConnection:
+    """Return a connection that the server has not closed, for statements that are not retried."""
+    connection = await engine.connect()
+    if _hung_up(driver_of(connection)):
+        await connection.invalidate()
+        await connection.close()
+        await engine.dispose()  # the others are just as old
+        connection = await engine.connect()
+    return connection
 
 
 async def _hand_back(connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:

@@ -148,8 +148,7 @@ PLANS: Final = (
 )
 PLANNED: Final = "its plans are kept"
 _PLANNED_ONCE: Final = Prepared(text(f"SELECT {PLANS}"))
-SHOWING: Final = "the account of one call"
-_SHOWING: Final = Prepared(text(f"SELECT set_config('app.accounts', :account, true), {PLANS}"))
+FIRST: Final = "what the first answers begin with"
 
 
 async def answers(
@@ -159,10 +158,10 @@ async def answers(
 
     These and the transaction's later statements are planned once per connection.
     """
-    account = connection.info.pop(SHOWING, None)
+    begin = connection.info.pop(FIRST, None)
     async with pipeline(connection):
-        if account is not None:
-            await _SHOWING.send_kept(connection, account=account)
+        if begin is not None:
+            await begin(connection)
         elif PLANNED not in connection.info:
             await _PLANNED_ONCE.send_kept(connection)
         sent = [await one.send_kept(connection, **given_values) for one, given_values in statements]

@@ -6,7 +6,7 @@ from itertools import accumulate, repeat
 import pytest
 from temporalio.common import RetryPolicy
 
-from billing.core.database import CYCLE_STATEMENT_MS
+from billing.core.transaction_settings import CYCLE_STATEMENT_MS
 from gateways.provider import CALL_SECONDS
 from workflows.policies import DEFAULT, TEST, Policies
 

@@ -1,10 +1,10 @@
 """Queries on plans, prices, packs and costs, current and earlier versions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import exists, select, text
@@ -165,10 +165,19 @@ async def offered_plan(
 
 async def offered_pack(connection: AsyncConnection, name: str, currency: str) -> OfferedPack | None:
     """Return a pack on sale, by key or `pck_…` id, with its price, in one statement."""
-    row = await _OFFERED_PACK.first(
-        connection, row_id=ids.parse(ids.PACK, name), name=name, in_currency=currency
-    )
-    return OfferedPack(show_pack(row["sold"]), _priced(row)) if row else None
+    query, values = pack_query(name, currency)
+    return shown_pack(await query.all(connection, **values))
+
+
+def pack_query(name: str, currency: str) -> tuple[Prepared, dict[str, Any]]:
+    """Return the statement of `offered_pack` with its values, to be sent with others."""
+    row_id = ids.parse(ids.PACK, name)
+    return _OFFERED_PACK, {"row_id": row_id, "name": name, "in_currency": currency}
+
+
+def shown_pack(rows: Sequence[Fields]) -> OfferedPack | None:
+    """Return what `pack_query` found."""
+    return OfferedPack(show_pack(rows[0]["sold"]), _priced(rows[0])) if rows else None
 
 
 def _priced(row: Fields) -> Price | None:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.database import limit_statements
 from billing.core.database_room import role_limits, room, taken
 from billing.core.database_words import database_words
 from billing.core.prepared import Prepared, Row
+from billing.core.transaction_settings import limit_statements
 from billing.insight.health.schemas import Backlog, Charges, Figures
 from billing.insight.integrity import runs
 from billing.money.taxation.rules import HOURLY

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import currencies, ids
 from billing.core.clock import real_now
-from billing.core.database import limit_statements
 from billing.core.narrowed import ACCOUNTS, narrowed
+from billing.core.transaction_settings import limit_statements
 from billing.insight.integrity import credits, flow, money, since, usage
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.rules import (

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.database import limit_statements
+from billing.core.transaction_settings import limit_statements
 
 MARGIN: Final = timedelta(minutes=10)
 """Rows written this long before the last run's marks may have been committed after them."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock
 from billing.core.errors import Conflict, NotFound
-from billing.core.prepared import Prepared
+from billing.core.prepared import Prepared, pipeline
 from billing.core.settings import load_settings
 from billing.ledger.credits import rules, sql_calls, store
 from billing.ledger.credits.results import FactT, fact, is_refused, refusal
@@ -56,6 +56,19 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
     if balance is None:
         raise NotFound("NOT_FOUND", "no such account")
     return balance
+
+
+async def lock_with_account(
+    connection: AsyncConnection, account_id: UUID
+) -> tuple[Balance, Account]:
+    """`lock`, and read the account behind it, in one round trip. Errors: NOT_FOUND."""
+    own = {"account_id": account_id}
+    async with pipeline(connection):
+        sent = [await one.send(connection, **own) for one in (store.LOCK, accounts.GET)]
+        locked, found = [await cursor.fetchone() for cursor in sent]
+    if locked is None or found is None:
+        raise NotFound("NOT_FOUND", "no such account")
+    return Balance.model_validate(locked), accounts.show(found)
 
 
 async def now_locked(connection: AsyncConnection, account_id: UUID) -> datetime:

@@ -43,7 +43,7 @@ from billing.ledger.credits.tables import (
     credit_transactions,
 )
 
-_LOCK = Prepared(
+LOCK = Prepared(
     select(credit_balances)
     .where(credit_balances.c.account_id == given("account_id"))
     .with_for_update(key_share=True)
@@ -101,7 +101,7 @@ async def open_balance(connection: AsyncConnection, account_id: UUID) -> None:
 
 async def lock_balance(connection: AsyncConnection, account_id: UUID) -> Balance | None:
     """The account's row, locked until the transaction ends."""
-    row = await _LOCK.first(connection, account_id=account_id)
+    row = await LOCK.first(connection, account_id=account_id)
     return Balance.model_validate(row) if row else None
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.products.tables import meters
 from billing.core import ids, row_writes
-from billing.core.database import allow_whole_cycle
 from billing.core.prepared import Fields, Prepared
+from billing.core.transaction_settings import allow_whole_cycle
 from billing.metering.limit_overrides.schemas import LimitOverride
 from billing.metering.limit_overrides.tables import limit_overrides
 

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from billing.core import clock
-from billing.core.database import Database, limit_statements
+from billing.core.database import Database
+from billing.core.transaction_settings import limit_statements
 from billing.ledger.credits import service as credits
 from billing.metering.usage.counter_rebuild import TIMEOUT_MS, Difference
 

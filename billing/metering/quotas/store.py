@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Integer, Select, func, literal, select, te
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
-from billing.core.database import limit_statements
 from billing.core.periods import EPOCH
+from billing.core.transaction_settings import limit_statements
 from billing.metering.quotas.rules import CLAIM_LIFETIME
 from billing.metering.quotas.schemas import Quota, QuotaClaim, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims

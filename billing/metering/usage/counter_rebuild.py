@@ -17,9 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
-from billing.core.database import Database, limit_statements
+from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 from billing.core.periods import EPOCH
+from billing.core.transaction_settings import limit_statements
 from billing.ledger.credits import service as credits
 from billing.metering.usage.tables import usage_periods
 

@@ -19,10 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
-from billing.core.database import allow_whole_cycle
 from billing.core.errors import Invalid, NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared
+from billing.core.transaction_settings import allow_whole_cycle
 from billing.ledger.credits.tables import credit_balances
 from billing.metering.usage import months, rules
 from billing.metering.usage.schemas import BillingRecord, Counter, Period, PricedUnits

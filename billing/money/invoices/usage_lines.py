@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.rules import EXACT
-from billing.core.database import allow_whole_cycle
 from billing.core.prepared import Prepared, Row
+from billing.core.transaction_settings import allow_whole_cycle
 from billing.matters.effects import Rows
 from billing.metering.usage.schemas import price_terms
 from billing.money.invoices.arrears import Arrear, billed

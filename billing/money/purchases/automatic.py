@@ -30,7 +30,6 @@ from billing.money.top_ups import service as top_ups
 from billing.money.top_ups import store as top_up_store
 from billing.money.top_ups.schemas import TopUp, TopUpSettings
 from billing.platform.accounts import store as accounts
-from billing.platform.accounts.schemas import Account
 
 
 async def buy(
@@ -67,7 +66,7 @@ async def buy(
     try:
         card = await _named(connection, kept, currency)
         wanted = _wanted(top_up, kept, card, offered)
-        return await _start(connection, account, top_up, wanted, settings, at), "buying"
+        return await _start(connection, account_id, top_up, wanted, settings, at), "buying"
     except (Conflict, Invalid, NotFound, PaymentRequired) as refusal:
         why = refusal.fields.get("decline_code", refusal.code)
         await top_ups.failed(connection, top_up.id, why, at)
@@ -115,7 +114,7 @@ def _wanted(
 
 async def _start(
     connection: AsyncConnection,
-    account: Account,
+    account_id: UUID,
     top_up: TopUp,
     wanted: NewPurchase,
     settings: Settings,
@@ -124,7 +123,7 @@ async def _start(
     """Write the purchase with its matter, and the top-up that waits for it."""
     purchase_id = ids.new()
     matter = await service.start(
-        connection, account, wanted, purchase_id=purchase_id, settings=settings, at=at
+        connection, account_id, wanted, purchase_id=purchase_id, settings=settings, at=at
     )
     bought = await store.get(connection, purchase_id)
     if bought.status != "completed":

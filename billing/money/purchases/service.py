@@ -4,15 +4,16 @@ Ask for its cancel.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
-from billing.catalog.plans.schemas import Pack, Price
+from billing.catalog.plans.schemas import OfferedPack, Pack, Price
 from billing.core import context, ids
+from billing.core.clock import now_by
 from billing.core.currencies import demand_enough, demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.core.paypal_currencies import demand_taken
@@ -46,26 +47,37 @@ from billing.platform.decisions import writer
 from billing.platform.decisions.service import now_facts
 
 
+class Terms(NamedTuple):
+    """The facts that decide a purchase; `offered` is None if no such pack is on sale."""
+
+    offered: OfferedPack | None
+    facts: PurchaseFacts
+    seller_id: UUID | None
+
+
 async def start(
     connection: AsyncConnection,
-    account: Account,
+    account_id: UUID,
     wanted: NewPurchase,
     *,
     purchase_id: UUID,
     settings: Settings,
-    at: datetime,
+    at: datetime | None = None,
 ) -> Matter:
     """Write a pending purchase with all it needs; its workflow is started after the commit.
 
+    Without `at` it is the account's now, read under its lock.
     Errors: INVALID_PACK [E6]; INVALID_COUPON; CURRENCY_MISMATCH; PRICE_CHANGED;
     CURRENCY_NOT_CHARGED;
     PAYMENT_METHOD_NOT_FOUND; PAYMENT_METHOD_REQUIRED; CARD_DECLINED; AMOUNT_TOO_LARGE for any flow
     except the manual one; AMOUNT_TOO_SMALL if a card must pay; IDEMPOTENCY_KEY_REQUIRED if the
     money balance pays it all and the order has no key.
     """
-    balance = await credits.lock(connection, account.id)
+    balance, account = await credits.lock_with_account(connection, account_id)
+    at = at or now_by(account.clock_at)
     currency = wanted.currency or balance.currency or DEFAULT_CURRENCY
-    pack, price = await _offered(connection, wanted, currency)
+    terms = await _terms(connection, account, wanted, currency, purchase_id, at)
+    pack, price = _demand_offered(wanted, terms.offered, currency)
     if wanted.flow == "saved_card" or wanted.method_id is not None:
         # Under the lock, so that a method removed meanwhile is not found.
         wanted = await _with_method(connection, account, wanted, currency, at)
@@ -74,7 +86,7 @@ async def start(
     row = _row(account, wanted, purchase_id, pack, price, settings, at)
     discount = await _redeem(connection, account, row, wanted.coupon, at)
     return await _write(
-        connection, account, row, discount, at,
+        connection, terms, row, discount, at,
         use_balance=wanted.use_balance, is_keyed=wanted.is_keyed, pays_in=balance.currency,
     )  # fmt: skip
 
@@ -88,11 +100,37 @@ async def cancel(connection: AsyncConnection, purchase_id: UUID) -> Matter | Non
     return await matters.find(connection, PURCHASE.workflow_id(purchase_id))
 
 
-async def _offered(
-    connection: AsyncConnection, wanted: NewPurchase, currency: str
+async def _terms(
+    connection: AsyncConnection,
+    account: Account,
+    wanted: NewPurchase,
+    currency: str,
+    purchase_id: UUID,
+    at: datetime,
+) -> Terms:
+    """Read under the account's lock, in one round trip."""
+    own = {"account_id": account.id}
+    sold, (money,), (tax,) = await answers(
+        connection,
+        catalog.pack_query(wanted.pack, currency),
+        (balances.MONEY, own | {"in_currency": currency}),
+        (TAXATION_OF, own),
+    )
+    facts = PurchaseFacts(
+        **now_facts(at),
+        new_id=ids.new,
+        is_test=account.is_test,
+        balance_minor=int(money["minor"]),
+        taxation=shown(tax["taxation"]),
+        purchase_id=purchase_id,
+        clock_at=account.clock_at,
+    )
+    return Terms(wanted.offered or catalog.shown_pack(sold), facts, tax["seller_id"])
+
+
+def _demand_offered(
+    wanted: NewPurchase, offered: OfferedPack | None, currency: str
 ) -> tuple[Pack, Price]:
-    """Return the pack and its price, read in one statement, so both are of one version."""
-    offered = wanted.offered or await catalog.offered_pack(connection, wanted.pack, currency)
     if offered is None:
         raise Invalid("INVALID_PACK", f"no credit pack {wanted.pack!r}")
     pack, price = offered
@@ -142,7 +180,7 @@ async def _redeem(
 
 async def _write(
     connection: AsyncConnection,
-    account: Account,
+    terms: Terms,
     row: dict[str, Any],
     discount: Discount | None,
     at: datetime,
@@ -154,30 +192,16 @@ async def _write(
     """Write the purchase's rows, and its matter with the first step; `pays_in` is the account's
     currency, None: this purchase fixes it, if it costs anything.
     """
-    own = {"account_id": account.id}
-    (money,), (tax,) = await answers(
-        connection,
-        (balances.MONEY, own | {"in_currency": row["currency"]}),
-        (TAXATION_OF, own),
-    )
-    facts = PurchaseFacts(
-        **now_facts(at),
-        new_id=ids.new,
-        is_test=account.is_test,
-        balance_minor=int(money["minor"]),
-        taxation=shown(tax["taxation"]),
-        purchase_id=row["id"],
-        clock_at=account.clock_at,
-    )
-    work = Work(Rows(), facts)
+    account_id = row["account_id"]
+    work = Work(Rows(), terms.facts)
     if discount is not None:
         work.add(discount)
-    bought = outcomes.start(work, row, tax["seller_id"], use_balance=use_balance)
+    bought = outcomes.start(work, row, terms.seller_id, use_balance=use_balance)
     _demand_asked(bought, work.rows.get(Invoice, bought.invoice_id), is_keyed=is_keyed)
     # After the last check, because a refused top-up still commits its transaction.
     if pays_in is None and work.rows.get(Invoice, bought.invoice_id).total_minor > 0:
-        await credits.fix_currency(connection, account.id, row["currency"])
-    born = Bear(PURCHASE, account.id, row["id"], head(agenda(view(work.rows, facts))))
+        await credits.fix_currency(connection, account_id, row["currency"])
+    born = Bear(PURCHASE, account_id, row["id"], head(agenda(view(work.rows, terms.facts))))
     await writer.write(connection, [*work.effects, born], at, ENGINE.verbs)
     return matters.of_birth(born)
 

@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
-from billing.core.database import allow_whole_cycle
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO, exponent, round_exact, round_minor
 from billing.core.prepared import Prepared
+from billing.core.transaction_settings import allow_whole_cycle
 from billing.ledger.credits import service as credits
 from billing.matters.effects import Announce
 from billing.matters.kinds import CHARGE

@@ -16,7 +16,7 @@ from billing.platform.accounts.tables import accounts
 
 ACCOUNTS_REMEMBERED: Final = 10_000
 _IS_TEST: dict[UUID, bool] = {}
-_GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
+GET = Prepared(select(accounts).where(accounts.c.id == given("account_id")))
 
 
 async def get(connection: AsyncConnection, account_id: UUID) -> Account:
@@ -29,7 +29,7 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Account:
 
 async def find_by_id(connection: AsyncConnection, account_id: UUID) -> Account | None:
     """Return one account by its row id."""
-    row = await _GET.first(connection, account_id=account_id)
+    row = await GET.first(connection, account_id=account_id)
     return show(row) if row is not None else None
 
 

@@ -22,7 +22,6 @@ from billing.money.payment_methods.tables import payment_methods, setup_intents
 from billing.money.purchases import service as purchases
 from billing.money.purchases.schemas import NewPurchase
 from billing.money.reconciliations import service as comparing
-from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.api.invoice_samples import INVOICE_BODIES, credited, owed, paying, recovering
 from tests.integration.api.subscription_samples import change, subscription
@@ -40,14 +39,12 @@ async def purchase(api: Api, account: Account) -> str:
     purchase_id = ids.new()
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     async with api.database.tenant(account_id) as connection:
-        payer = await accounts.get(connection, account_id)
         await purchases.start(
             connection,
-            payer,
+            account_id,
             NewPurchase(pack="small", flow="card"),
             purchase_id=purchase_id,
             settings=api.app.state.services.settings,
-            at=real_now(),
         )
     return ids.encode(ids.PURCHASE, purchase_id)
 

@@ -164,6 +164,31 @@ async def test_a_glance_shows_one_account_once(api: Api) -> None:
             assert await prepared.last_of(connection, (names, {})) == [{"id": foreign}]
 
 
+async def test_a_decision_begins_with_its_first_answers(api: Api) -> None:
+    own = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
+    names = prepared.Prepared(select(metadata.tables["accounts"].c.id))
+    named = prepared.Prepared(text("UPDATE accounts SET name = :name RETURNING name"))
+    read = prepared.Prepared(select(metadata.tables["accounts"].c.name))
+    async with api.database.deciding(own) as connection:
+        assert await names.all(connection) == [], "a statement before them"
+        assert await prepared.last_of(connection, (names, {})) == [{"id": own}]
+        assert await named.all(connection, name="kept") == [{"name": "kept"}]
+
+    async def refused() -> None:
+        async with api.database.deciding(own) as connection:
+            await prepared.last_of(connection, (named, {"name": "undone"}))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await refused()
+    async with api.database.deciding(own):
+        pass  # nothing began
+    async with api.database.tenant_statement() as connection:
+        assert await names.all(connection) == [], "the connection forgets whose it was"
+    async with api.database.glancing(own) as connection:
+        assert await prepared.last_of(connection, (read, {})) == [{"name": "kept"}]
+
+
 async def test_nobody_can_name_an_account_that_is_no_id(api: Api) -> None:
     await api.new_account()
     async with api.database.tenant() as connection:

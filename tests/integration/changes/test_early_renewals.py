@@ -36,7 +36,7 @@ async def renewed_behind(customer: Customer, at: str = RENEWAL) -> None:
     found = ids.decode(ids.SUBSCRIPTION, (await customer.subscription())["subscription_id"])
     async with (
         open_database(stack_settings(customer.actors.stack)) as database,
-        database.deciding(customer.uuid) as connection,
+        database.tenant(customer.uuid) as connection,
     ):
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found))
         assert matter is not None

@@ -14,7 +14,7 @@ from billing.catalog.products import store as products
 from billing.catalog.products.changes import MeterChange
 from billing.catalog.products.spec import MeterSpec
 from billing.core.clock import real_now
-from billing.core.database import limit_statements
+from billing.core.transaction_settings import limit_statements
 from billing.insight.integrity import service as integrity
 from billing.insight.rounds import store as rounds
 from billing.metering.quotas import counter_rebuild as quota_counters

@@ -53,8 +53,7 @@ async def test_who_was_there_before_the_default_seller_is_billed_by_it(
     assert await seller_of(superuser, account) == (default["id"], "DE")
     wanted = NewPurchase(pack="small", flow="manual")
     await purchases.start(
-        superuser, account, wanted,
-        purchase_id=uuid4(), settings=stack_settings(stack), at=real_now(),
+        superuser, account.id, wanted, purchase_id=uuid4(), settings=stack_settings(stack)
     )  # fmt: skip
     drafted = await superuser.execute(
         text("SELECT issuer_id FROM invoices WHERE account_id = :me"), {"me": account.id}

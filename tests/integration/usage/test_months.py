@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from billing.catalog.plans import writer
 from billing.core import clock, ids
-from billing.core.database import limit_statements
+from billing.core.transaction_settings import limit_statements
 from billing.metering.usage import months, rules
 from billing.metering.usage.rules import FIRST_MONTH, record_key
 from tests.integration.api_app import Api

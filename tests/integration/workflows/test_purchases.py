@@ -10,11 +10,9 @@ import pytest
 
 from api.app import create_app
 from billing.core import ids
-from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.money.purchases import service
 from billing.money.purchases.schemas import NewPurchase
-from billing.platform.accounts import store as accounts
 from tests.integration.actors import API, Actors, Customer, instant, intent_of
 from tests.integration.api_app import Api, stack_settings
 from workflows.client import connect
@@ -67,11 +65,9 @@ async def test_a_request_that_meets_the_one_it_repeats_is_to_be_sent_again(
     )
     settings = api.app.state.services.settings
     async with api.database.tenant(customer.uuid) as first:
-        account = await accounts.get(first, customer.uuid)
         wanted = NewPurchase(pack="small", flow="card")
         await service.start(
-            first, account, wanted,
-            purchase_id=kept["resource_id"], settings=settings, at=real_now(),
+            first, customer.uuid, wanted, purchase_id=kept["resource_id"], settings=settings
         )  # fmt: skip
         repeated = asyncio.create_task(send())
         await asyncio.wait([repeated], timeout=0.5)

@@ -1,0 +1,52 @@
+"""Settings of one transaction: whose rows it sees, how it plans, the time of its statements."""
+
+from typing import Final
+from uuid import UUID
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import PLANNED, PLANS, Prepared, driver_of
+
+STATEMENT_TIMEOUT_MS: Final = 5_000
+CYCLE_STATEMENT_MS: Final = 10_000
+"""Limit of a statement that may change all uses of a cycle: one that is cut off each time would
+never be done. With the provider's call it fits into a try of a step (workflows/policies.py).
+"""
+
+# A wait for a lock ends after the usual time, so a step fails before it calls the provider.
+_WHOLE_CYCLE: Final = (
+    f"SELECT set_config('statement_timeout', '{CYCLE_STATEMENT_MS}', true),"
+    f" set_config('lock_timeout', '{STATEMENT_TIMEOUT_MS}', true)"
+)
+_BEGIN: Final = Prepared(text("BEGIN"))
+_SHOW: Final = Prepared(text(f"SELECT set_config('app.accounts', :account, true), {PLANS}"))
+_DECIDE: Final = Prepared(
+    text(f"{_WHOLE_CYCLE}, set_config('app.accounts', :account, true), {PLANS}")
+)
+
+
+async def glance(account_id: UUID, connection: AsyncConnection) -> None:
+    """Send what the `answers` of `Database.glancing` begin with."""
+    await _SHOW.send_kept(connection, account=str(account_id))
+
+
+async def decide(account_id: UUID, connection: AsyncConnection) -> None:
+    """Send what the first `answers` of `Database.deciding` begin with."""
+    if driver_of(connection).pgconn.transaction_status == TransactionStatus.IDLE:
+        await _BEGIN.send_kept(connection)
+    await _DECIDE.send_kept(connection, account=str(account_id))
+
+
+async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
+    """Set the timeout of this transaction's further statements."""
+    await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+
+
+async def allow_whole_cycle(connection: AsyncConnection) -> None:
+    """Give this transaction's further statements the time to change all uses of a cycle; a step has
+    it from its beginning.
+    """
+    if PLANNED not in connection.info:
+        await connection.execute(text(_WHOLE_CYCLE))

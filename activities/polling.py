@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import DataError
 from temporalio.client import Client
@@ -18,6 +18,7 @@ from billing.money.payments import event_owners
 from billing.platform.jobs import store as jobs
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.provider_inbox.schemas import ProviderEvent
+from gateways.events import readable
 from gateways.provider import PaymentProvider
 from workflows import start
 
@@ -48,15 +49,15 @@ async def poll(database: Database, provider: PaymentProvider, client: Client) ->
     return {"never_came": missed}
 
 
-async def _take_in(database: Database, client: Client, page: Sequence[ProviderEvent]) -> int:
+async def _take_in(database: Database, client: Client, events: Sequence[dict[str, Any]]) -> int:
     """Store a page, notify the owners of events that never came by webhook, and count these.
 
     Nearly all came: they are left out by their ids, because an insert would lock each row.
     """
-    names = [event.event_id for event in page]
+    names = list(map(_name, events))
     async with database.operator() as connection:
         known = await inbox.known_among(connection, names) if names else set()
-    page = [event for event in page if event.event_id not in known]
+    page = readable([event for event in events if _name(event) not in known])
     owners = await _received(database, page) if page else []
     missed = [
         partial(start.notify_event, client, owner, event.event_id)
@@ -65,6 +66,11 @@ async def _take_in(database: Database, client: Client, page: Sequence[ProviderEv
     ]
     await notifying.call_each(missed)
     return len(missed)
+
+
+def _name(event: dict[str, Any]) -> str:
+    """Return the event's id, however odd, as Postgres can compare it."""
+    return str(event["id"]).replace("\0", "")
 
 
 async def _received(database: Database, page: Sequence[ProviderEvent]) -> Sequence[Matter | None]:

@@ -17,6 +17,7 @@ from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, 
 from billing.platform.parking import store as parkings
 from billing.platform.provider_inbox import store as inbox
 from cli.errors import StackError
+from gateways.events import readable
 from gateways.stripe import StripeGateway
 from gateways.stripe_history import StripeHistory
 
@@ -130,9 +131,10 @@ class Reconciliation:
         and cards without one are ignored, or an operator would be told of each.
         """
         async for page in self._gateway.events_between(self._since, real_now()):
-            strays = [one.event_id for one in page.events if lost & {one.intent_id, one.object_id}]
+            found = readable(page.events)
+            strays = [one.event_id for one in found if lost & {one.intent_id, one.object_id}]
             async with self._database.operator() as connection:
-                owners = await event_owners.receive(connection, page.events, "poll", real_now())
+                owners = await event_owners.receive(connection, found, "poll", real_now())
                 await inbox.ignore_unmatched(connection, strays, "a restore lost what it is about")
             self.counts["events to look into"] += sum(owner is not None for owner in owners)
 

@@ -41,11 +41,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An answer, newest first; `last` is the id of its oldest event, readable or not."""
+    """An answer, newest first."""
 
-    events: Sequence[ProviderEvent]
-    last: str | None
+    events: Sequence[dict[str, Any]]
     has_more: bool
+
+    @property
+    def last(self) -> str | None:
+        """The id of the oldest event."""
+        return self.events[-1]["id"] if self.events else None
 
 
 Ask = Callable[[Asked], Awaitable[Listed]]
@@ -71,9 +75,9 @@ async def oldest_first(ask: Ask, first: int, last: int) -> AsyncIterator[EventPa
         first = end + 1
 
 
-async def _whole(ask: Ask, first: int, last: int) -> list[ProviderEvent] | None:
+async def _whole(ask: Ask, first: int, last: int) -> list[dict[str, Any]] | None:
     """Return all events of a span; None if a group needs more than one page or is unreadable."""
-    found: list[ProviderEvent] = []
+    found: list[dict[str, Any]] = []
     for types in GROUPS:
         try:
             listed = await ask(Asked(types, first, last))
@@ -106,10 +110,14 @@ async def _second(ask: Ask, second: int) -> AsyncIterator[EventPage]:
             behind = listed.last
 
 
-def readable(event_id: str, payload: dict[str, Any]) -> list[ProviderEvent]:
-    """Return the event as a list; empty, with its id in the log, if it cannot be read."""
+def readable(events: Sequence[dict[str, Any]]) -> list[ProviderEvent]:
+    """Parse events; leave out those that cannot be read, with their ids in the log."""
+    return [one for event in events for one in _readable(event)]
+
+
+def _readable(event: dict[str, Any]) -> list[ProviderEvent]:
     try:
-        return [read(payload)]
+        return [read(event)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        _logger.error("event %s cannot be read: %s", event_id, type(error).__name__)
+        _logger.error("event %s cannot be read: %s", event["id"], type(error).__name__)
         return []

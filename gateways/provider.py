@@ -10,7 +10,7 @@ under the key and runs no call with that key any more; any other, the call is ov
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from billing.catalog.taxes.schemas import Jurisdiction
@@ -20,7 +20,6 @@ from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
 from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.taxation.schemas import TaxQuestion, VatAnswer
-from billing.platform.provider_inbox.schemas import ProviderEvent
 
 CALL_SECONDS: Final = 8.0
 """The longest wait for the answer of one call."""
@@ -42,9 +41,11 @@ KEY_REUSED: Final = "PROVIDER_KEY_REUSED"
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some of the provider's events. `until`: all events up to this second have been returned."""
+    """Some of the provider's events, as its JSON: `gateways.events.readable` parses those that are
+    new. `until`: all events up to this second have been returned.
+    """
 
-    events: Sequence[ProviderEvent]
+    events: Sequence[dict[str, Any]]
     until: datetime | None = None
 
 

@@ -331,9 +331,7 @@ class StripeGateway:
                     raise events.Unreadable from error
                 raise
         body: Any = page.data
-        listed = body["data"]
-        found = [one for event in listed for one in events.readable(event["id"], event)]
-        return events.Listed(found, listed[-1]["id"] if listed else None, body["has_more"])
+        return events.Listed(body["data"], body["has_more"])
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]

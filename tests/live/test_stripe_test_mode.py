@@ -17,6 +17,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure
 from billing.money.reconciliations.schemas import ObjectKind
+from gateways.events import readable
 from gateways.provider import CheckoutRequest, IntentRequest
 from gateways.stripe import StripeGateway
 
@@ -197,7 +198,7 @@ async def test_what_happened_is_listed_for_those_who_missed_it(
     assert [
         event
         async for page in gateway.events_between(began, datetime.now(UTC))
-        for event in page.events
+        for event in readable(page.events)
         if event.type == "payment_intent.succeeded" and event.object_id == made.intent_id
     ]
 

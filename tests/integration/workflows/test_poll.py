@@ -148,7 +148,7 @@ async def test_a_page_at_a_time_is_read_of_what_matters_act_on(
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
     pages = [page async for page in gateway.events_between(began, real_now())]
     await gateway.close()
-    found = [event for page in pages for event in page.events]
+    found = [event for page in pages for event in events.readable(page.events)]
     paid = await customer.rows(
         "SELECT stripe_payment_intent_id AS id FROM payments WHERE account_id = %(me)s"
     )

@@ -63,7 +63,7 @@ async def test_a_burst_does_not_make_the_quiet_after_it_dear(
     assert len(events.asked) < 150
 
 
-@pytest.mark.parametrize("answers", [Listed((), None, True), Listed((), "evt_1", True)])
+@pytest.mark.parametrize("answers", [Listed((), True), Listed(({"id": "evt_1"},), True)])
 async def test_an_answer_that_promises_more_and_has_nothing_ends_its_second(
     answers: Listed,
 ) -> None:
@@ -74,7 +74,7 @@ async def test_an_answer_that_promises_more_and_has_nothing_ends_its_second(
         asked.append(question)
         assert len(asked) < 100
         await asyncio.sleep(0)
-        return answers if question.first <= 3 <= question.last else Listed((), None, False)
+        return answers if question.first <= 3 <= question.last else Listed((), False)
 
     pages = [page async for page in oldest_first(ask, 1, 4)]
     assert pages[-1].until == datetime.fromtimestamp(4, UTC)

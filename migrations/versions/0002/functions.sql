@@ -5356,7 +5356,7 @@ BEGIN
                 OR a.limits -> r.meter ? 'capped'
                 -- Nothing is given any more, so it is of the time before, such as before `unpaid`.
                 OR a.limits ? '*'
-                -- Of a subscription that ended, whose overdue invoice caps no period.
+                -- Of a subscription that ended, or a debt that was given up: neither caps a period.
                 OR r.account_id = ANY (overdue))
         GROUP BY r.account_id, r.billing_method, at
     LOOP
@@ -6370,8 +6370,12 @@ CREATE OR REPLACE FUNCTION usage_overdue_accounts(p_accounts uuid[]) RETURNS uui
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(array_agg(DISTINCT account_id), '{}') FROM dunning_cases
-    WHERE account_id = ANY (p_accounts) AND status IN ('open', 'paused')
+    SELECT coalesce(array_agg(DISTINCT account_id), '{}') FROM (
+        SELECT account_id FROM dunning_cases
+        WHERE account_id = ANY (p_accounts) AND status IN ('open', 'paused')
+        UNION ALL
+        SELECT account_id FROM invoices
+        WHERE account_id = ANY (p_accounts) AND status = 'uncollectible') AS owing
 $$;
 
 CREATE OR REPLACE FUNCTION usage_own_limits(
@@ -6536,21 +6540,21 @@ DECLARE
     limits jsonb;
 BEGIN
     SELECT s.id, s.plan_id, s.currency, s.status, s.cycle_start INTO sub
-    FROM (
-        SELECT subscription_id FROM usage_periods
+    FROM (SELECT subscription_id FROM usage_periods
         WHERE account_id = p_account_id AND start_at <= p_at
         ORDER BY start_at DESC LIMIT 1) AS p
     JOIN subscriptions AS s ON s.id = p.subscription_id;
-    currency := coalesce(sub.currency, (
-        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id),
-        currency_by_default());
+    currency := coalesce(sub.currency, (SELECT b.currency FROM credit_balances AS b
+        WHERE b.account_id = p_account_id), currency_by_default());
     unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    overdue_since := (
-        SELECT min(opened_at) FROM dunning_cases
-        WHERE account_id = p_account_id AND status IN ('open', 'paused'));
+    SELECT min(opened_at) INTO overdue_since FROM (
+        SELECT opened_at FROM dunning_cases
+        WHERE account_id = p_account_id AND status IN ('open', 'paused')
+        UNION ALL SELECT created_at FROM invoices
+        WHERE account_id = p_account_id AND status = 'uncollectible') AS owing;
     is_paid_for := sub.status <> 'trialing' AND usage_is_paid_for(sub.id);
     owes := sub.status IN ('trialing', 'past_due', 'unpaid')
         OR sub.status IN ('active', 'paused', 'canceled') AND NOT is_paid_for

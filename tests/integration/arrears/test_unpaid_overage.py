@@ -1,5 +1,6 @@
 """Use beyond the plan that nobody will pay is bounded by the plan's unpaid limit: 100.00 USD."""
 
+from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.catalog.test_open_currency import currency_of
@@ -73,6 +74,45 @@ async def test_late_overage_of_a_customer_who_pays_is_not_bounded(actors: Actors
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})
     await customer.advance(days=1)
     assert (await use(customer, "50", "2027-01-20T10:00:00Z"))["total_cost"] == "1.00"
+
+
+async def test_a_debt_that_was_given_up_bounds_the_overage_of_the_next_subscription(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await use(customer, "1500")
+    await customer.script("insufficient_funds", then="last")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    await customer.advance(days=12)
+    debt = (await customer.invoices())[-1]
+    assert (debt["status"], debt["amount_due_minor"]) == ("uncollectible", 2000)
+    await customer.script("succeed", then="last")
+    await customer.subscribe("basic")
+    await customer.until_subscription("active")
+    assert (await refused(customer, TOO_MUCH))["unpaid"] == "0"
+    assert (await use(customer, "1500"))["total_cost"] == "20.00"
+    assert (await refused(customer, "4001"))["unpaid"] == "20.00"
+    await customer.advance(days=40)
+    assert (await refused(customer, TOO_MUCH))["unpaid"] == "0", "also behind a paid renewal"
+
+    path = f"/billing/invoices/{encode(INVOICE, debt['id'])}/pay"
+    await customer.ask("POST", path, {}, key="k", status=200)
+
+    assert (await use(customer, "10500"))["total_cost"] == "200.00"
+
+
+async def test_a_debt_that_is_given_up_while_past_due_bounds_what_follows(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to=RENEWAL)
+    assert (await customer.subscription())["status"] == "past_due"
+    debt = encode(INVOICE, (await customer.invoices())[-1]["id"])
+    path = f"/admin/invoices/{debt}/mark-uncollectible"
+    await actors.operate("POST", path, {"reason": "gone"}, key="u")
+    await customer.until_subscription("active")
+    await refused(customer, TOO_MUCH)
 
 
 async def test_overage_in_a_trial_ends_at_the_unpaid_limit(actors: Actors) -> None:

@@ -3,8 +3,8 @@
 -- use beyond the plan that is on no invoice or on an unpaid one. And the most that its plan lets it
 -- come to, in whole units of the currency; a credit counts as one of them. A subscription owes in
 -- its trial, while it is past due or unpaid, as long as no money ever came for it
--- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while one of another
--- subscription is overdue. Of one that is paid for only what came after the invoice that is overdue
+-- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while an invoice of the
+-- account is overdue or was given up. Of one that is paid for only what came after that invoice
 -- counts. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
 -- owes; but not for a use that a card pays at once (`p_is_paid_at_once`), which is no credit.
 CREATE OR REPLACE FUNCTION usage_unpaid(
@@ -23,21 +23,21 @@ DECLARE
     limits jsonb;
 BEGIN
     SELECT s.id, s.plan_id, s.currency, s.status, s.cycle_start INTO sub
-    FROM (
-        SELECT subscription_id FROM usage_periods
+    FROM (SELECT subscription_id FROM usage_periods
         WHERE account_id = p_account_id AND start_at <= p_at
         ORDER BY start_at DESC LIMIT 1) AS p
     JOIN subscriptions AS s ON s.id = p.subscription_id;
-    currency := coalesce(sub.currency, (
-        SELECT b.currency FROM credit_balances AS b WHERE b.account_id = p_account_id),
-        currency_by_default());
+    currency := coalesce(sub.currency, (SELECT b.currency FROM credit_balances AS b
+        WHERE b.account_id = p_account_id), currency_by_default());
     unit := power(10::numeric, money_exponent(currency));
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    overdue_since := (
-        SELECT min(opened_at) FROM dunning_cases
-        WHERE account_id = p_account_id AND status IN ('open', 'paused'));
+    SELECT min(opened_at) INTO overdue_since FROM (
+        SELECT opened_at FROM dunning_cases
+        WHERE account_id = p_account_id AND status IN ('open', 'paused')
+        UNION ALL SELECT created_at FROM invoices
+        WHERE account_id = p_account_id AND status = 'uncollectible') AS owing;
     is_paid_for := sub.status <> 'trialing' AND usage_is_paid_for(sub.id);
     owes := sub.status IN ('trialing', 'past_due', 'unpaid')
         OR sub.status IN ('active', 'paused', 'canceled') AND NOT is_paid_for

@@ -1,9 +1,9 @@
 -- Refuse what would take an account beyond what it may leave unpaid (usage_unpaid): use beyond the
--- plan in a trial, before any money came or while an invoice is overdue (`capped`), late use beyond
--- the plan of a subscription that owes, and another try of a card. What is put off is refused where
--- that is decided (usage_pay_records). The first use after the money came, unless a card pays it at
--- once, finds that nothing is capped any more, and lets the open period say so: those after it are
--- not looked at.
+-- plan in a trial, before any money came (`capped`), while an invoice is overdue or since one was
+-- given up, late use beyond the plan of a subscription that owes, and another try of a card. What
+-- is put off is refused where that is decided (usage_pay_records). The first use after the money
+-- came, unless a card pays it at once, finds that nothing is capped any more, and lets the open
+-- period say so: those after it are not looked at.
 CREATE OR REPLACE FUNCTION usage_refuse_unpaid(
     p_accounts usage_account[], INOUT p_records usage_rated[])
 LANGUAGE plpgsql
@@ -32,7 +32,7 @@ BEGIN
                 OR a.limits -> r.meter ? 'capped'
                 -- Nothing is given any more, so it is of the time before, such as before `unpaid`.
                 OR a.limits ? '*'
-                -- Of a subscription that ended, whose overdue invoice caps no period.
+                -- Of a subscription that ended, or a debt that was given up: neither caps a period.
                 OR r.account_id = ANY (overdue))
         GROUP BY r.account_id, r.billing_method, at
     LOOP

@@ -161,6 +161,13 @@ _READ = f"""
                  WHERE :changing AND x.is_active) AS sold_meters,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
                 THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
+           s.unserved_since IS NOT NULL AND EXISTS (
+               SELECT FROM subscription_changes x JOIN invoices i ON i.id = x.invoice_id
+               WHERE x.subscription_id = s.id AND x.kind = 'plan' AND x.status = 'applied'
+                 AND i.status IN ('open', 'uncollectible') AND x.decided_at >= (
+                     SELECT max(u.start_at) FROM usage_periods u
+                     WHERE u.subscription_id = s.id AND u.start_at <= s.unserved_since)
+           ) AS owes_change,
            {reading.COLLECTED},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {ALL_PAUSED},

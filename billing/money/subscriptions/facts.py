@@ -131,6 +131,10 @@ class SubscriptionFacts(CollectFacts):
     """Meters whose use products sell, if a change may include less of them."""
     used_share: Decimal = ZERO
     """The share of the cycle that counts as used, if the decision may credit time."""
+    owes_change: bool = False
+    """True while `unpaid` if a change of plan in the cycle that was served last is not paid: it
+    granted its credits at once.
+    """
     account_zone: str | None = None
     """The account's current zone; None: that of the subscription."""
     clock_at: datetime | None = None

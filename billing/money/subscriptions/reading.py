@@ -129,6 +129,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         allowances=tuple(map(Allowance.model_validate, row["allowances"])),
         sold_meters=tuple(row["sold_meters"]),
         used_share=Decimal(row["used_share"]),
+        owes_change=row["owes_change"],
         spent=tuple(map(Spent.model_validate, row["spent"])),
         contracts=tuple(map(Contract.model_validate, row["contracts"])),
         clock_at=row["clock_at"],

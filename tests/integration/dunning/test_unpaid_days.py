@@ -11,9 +11,12 @@ import pytest
 from api.app import create_app
 from tests.integration.actors import Actors, Customer, Json, instant
 from tests.integration.api_app import stack_settings
+from tests.integration.changes.chosen_plans import PATH, change
 from tests.integration.dunning.dunning_setup import START, case, overdue, owed, tried, under
 from tests.integration.operator_acts import check_books
+from tests.integration.payments.test_transfers import approved, sent
 
+CANCEL: Final = f"{PATH}/cancel"
 UNPAID: Final = "2027-02-09T10:00:00Z"
 ENDS: Final = "2027-04-10T10:00:00Z"
 """Sixty days later."""
@@ -148,6 +151,26 @@ async def test_all_of_a_cycle_counts_as_served_where_its_credits_came_before_its
     await customer.advance(to=LATER[1])
     async with granting_at_start(customer) as same:
         assert await canceled_while_unpaid(same, at=LATER[1]) == 4900
+
+
+@pytest.mark.parametrize("owes_change", [False, True])
+async def test_who_is_sent_invoices_owes_all_of_it_only_where_a_change_gave_unpaid_credits(
+    actors: Actors, owes_change: bool
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer("pro", days_until_due=3)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    if owes_change:
+        await change(customer, plan="enterprise")
+    await customer.advance(to="2027-02-15T10:00:00Z")
+    assert (await customer.subscription())["status"] == "unpaid"
+    credited = []
+    for at in ("2027-02-16T10:00:00Z", "2027-03-05T10:00:00Z"):
+        await customer.advance(to=at)
+        seen = await customer.ask("POST", f"{CANCEL}?dry_run=true", {"at": "now"}, status=200)
+        credited.append(seen["credited_cents"])
+    assert credited == ([0, 0] if owes_change else [2975, 2975])
 
 
 async def test_who_is_sent_invoices_has_the_credits_of_a_resumption_at_its_start(

@@ -100,7 +100,7 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     used = _since(w, at)
     if subscription.cycle_start <= unserved and at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
-    came_unpaid = w.facts.credits_at_start or subscription.collection == "send_invoice"
+    came_unpaid = w.facts.credits_at_start or w.facts.owes_change
     return at if came_unpaid and items.credits_of(w) else used
 
 

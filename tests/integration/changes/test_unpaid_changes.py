@@ -135,6 +135,26 @@ async def test_time_whose_credits_came_unpaid_and_are_spent_is_owed(
     assert await customer.credits() == kept, "what came unpaid is gone; what is paid stays"
 
 
+@pytest.mark.parametrize("resumes_first", [True, False])
+async def test_what_a_pause_left_owed_brings_no_credits_of_the_cycle_that_it_ended(
+    actors: Actors, resumes_first: bool
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-05-04T10:00:00Z")
+    assert await customer.credits() == 0, "they wait for the payment of the second period"
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    owed = await last(customer)
+    assert left(owed) == ("open", 4426, 474), "3 of 31 days are served"
+    if resumes_first:
+        await customer.ask("POST", f"{PATH}/resume", status=200)
+
+    await approved(
+        customer, await sent(customer, {"invoice_id": encode(INVOICE, owed["id"])}, "T-2")
+    )
+
+    assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
+
+
 async def test_credits_that_are_paid_and_spent_keep_no_add_on_owed(actors: Actors) -> None:
     customer = await begun(actors, "basic")
     await choose(customer, ai_500=1)

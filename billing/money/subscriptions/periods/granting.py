@@ -8,9 +8,17 @@ from billing.core import keys, periods
 from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import OPEN_TO_MONEY, Invoice
+from billing.money.invoices.schemas import OPEN_TO_MONEY, CreditNote, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import cycles, free_time, invoicing, items, rollover, spans
+from billing.money.subscriptions.periods import (
+    cycles,
+    free_time,
+    invoicing,
+    items,
+    proration,
+    rollover,
+    spans,
+)
 from billing.money.subscriptions.schemas import Subscription, SubscriptionChange, Terms
 
 
@@ -110,14 +118,24 @@ def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
     """Return the credits of the cycle that an invoice billed, as its plan line says; none for the
-    invoice of a change of plan, which grants its own.
+    invoice of a change of plan, which grants its own, and none once a pause has ended the cycle.
     """
-    if any(one.invoice_id == invoice.id for one in _changes(w)):
+    if any(one.invoice_id == invoice.id for one in _changes(w)) or _is_cut(w, invoice):
         return ZERO
     said = [one.detail.get("credits") for one in invoices.lines_of(w.rows, invoice.id)]
     # The previous release did not write them onto the line.
     whole = next((Decimal(one) for one in said if one is not None), items.credits_of(w))
     return _less_missed(w, invoice.cycle_start, whole)
+
+
+def _is_cut(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
+    """True if time of this invoice was credited as not served: what is left of it buys no credits,
+    which a pause and a resumption would multiply.
+    """
+    return any(
+        one.invoice_id == invoice.id and one.reason == proration.NOT_SERVED
+        for one in w.rows.of(CreditNote)
+    )
 
 
 def are_given_up(w: Work[SubscriptionFacts]) -> bool:

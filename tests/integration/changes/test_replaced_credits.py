@@ -50,6 +50,16 @@ async def test_a_longer_interval_gives_its_first_cycle_all_its_credits(actors: A
     assert await differences(actors.sql, [customer.uuid]) == []
 
 
+async def test_two_changes_carry_no_credits_over_the_end_of_their_cycle(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to="2027-02-01T09:58:00Z")
+    await change(customer, interval="year")
+    await change(customer, interval="month", at="now")
+    assert set(await left_by_end(customer)) == {RENEWAL, "2027-03-01T09:58:00Z"}
+    await customer.advance(to=RENEWAL)
+    assert await customer.credits() == 500
+
+
 @pytest.mark.parametrize(("spent", "left"), [(400, "261.290323"), (500, "161.290323")])
 async def test_what_was_spent_of_the_replaced_credits_comes_off_the_new_cycle(
     actors: Actors, spent: int, left: str

@@ -108,9 +108,11 @@ def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
 def take(
     w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
 ) -> None:
-    """Claw back that many credits, first those that expire first."""
-    left = amount
-    for number, one in enumerate(w.facts.lots, start=1):
+    """Claw back that many credits: those of the current cycle before those of one that a change has
+    cut, and of each first those that expire first.
+    """
+    left, lots = amount, sorted(w.facts.lots, key=lambda one: one.is_cut)
+    for number, one in enumerate(lots, start=1):
         part = min(left, one.unspent)
         if part > 0:
             left -= part

@@ -104,9 +104,7 @@ class Reconciliation:
 
     async def _left(self, found: FoundIntent) -> int:
         taken = await self._gateway.taken_back(found.intent_id)
-        away = sum(one.amount_minor for one in taken.refunds if one.status != "failed")
-        away += sum(one.amount_minor for one in taken.disputes if one.status != "won")
-        return found.outcome.received_minor - away
+        return rules.left_minor(found.outcome.received_minor, taken)
 
     async def _card(self, found: FoundObject) -> str | None:
         """Keep a card that was saved; return its setup's id if that is lost."""

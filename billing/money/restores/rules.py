@@ -3,6 +3,7 @@
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing.core.money import show_money
+from billing.money.refunds.rules import Taken
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 
@@ -30,6 +31,15 @@ def decide(found: FoundIntent, known: Known) -> Verdict:
         # fail a payment that is awaited there.
         return "nobodys" if kind == "succeeded" else "left_open"
     return "kept" if kind == "succeeded" else "called_back"
+
+
+def left_minor(received_minor: int, taken: Taken) -> int:
+    """Return what is left of a payment. A dispute has taken its part only while Stripe lacks
+    the money: an inquiry, or one that was prevented without a refund, took none.
+    """
+    refunded = sum(one.amount_minor for one in taken.refunds if one.status != "failed")
+    withdrawn = sum(one.amount_minor for one in taken.disputes if one.is_withdrawn)
+    return received_minor - refunded - withdrawn
 
 
 def adjustment_id(intent_id: str) -> UUID:

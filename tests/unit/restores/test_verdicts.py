@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from billing.money.payments.rules import Outcome, OutcomeKind
-from billing.money.restores.rules import adjustment_id, decide, describe
+from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
+from billing.money.restores.rules import adjustment_id, decide, describe, left_minor
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
@@ -74,3 +75,29 @@ def test_an_intent_has_one_entry_of_the_money_balance_however_often_it_is_found(
 
 def test_an_operator_reads_what_it_was_for() -> None:
     assert describe(found("succeeded", OURS)) == '49.00 EUR, "Invoice inv_1", of subscription/sub_1'
+
+
+@pytest.mark.parametrize(
+    ("status", "is_withdrawn", "left"),
+    [
+        ("warning_needs_response", False, 4400),
+        ("warning_closed", False, 4400),
+        ("prevented", False, 4400),
+        ("prevented", True, 400),
+        ("needs_response", True, 400),
+        ("lost", True, 400),
+        ("won", False, 4400),
+    ],
+)
+def test_only_money_that_a_bank_has_taken_is_gone(
+    status: str, is_withdrawn: bool, left: int
+) -> None:
+    disputed = DisputeOutcome(
+        dispute_id="du_1", status=status, amount_minor=4000, currency="EUR", reason="general",
+        is_withdrawn=is_withdrawn,
+    )  # fmt: skip
+    refunds = (
+        RefundOutcome(refund_id="re_1", status="succeeded", amount_minor=500),
+        RefundOutcome(refund_id="re_2", status="failed", amount_minor=300),
+    )
+    assert left_minor(4900, Taken(refunds=refunds, disputes=(disputed,))) == left

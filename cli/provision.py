@@ -20,6 +20,7 @@ from cli import catalog
 from cli.errors import StackError
 from cli.project import ROOT
 from migrations.draft import load_tables
+from migrations.prepare import ARE_KEPT
 
 
 def migrate(revision: str = "head") -> list[str]:
@@ -39,7 +40,7 @@ def migrate(revision: str = "head") -> list[str]:
         at = error.__cause__.argument
         return [f"the database is at {at}, newer than this release: left as it is"]
     except (psycopg.Error, DBAPIError) as error:
-        if not isinstance(origin_of(error), psycopg.errors.LockNotAvailable):
+        if not isinstance(origin_of(error), ARE_KEPT):
             raise
         raise StackError(
             "others keep a table locked: see billing locks list, then run billing migrate again"

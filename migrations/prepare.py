@@ -23,7 +23,7 @@ behind it while it waits for older transactions, and given up it would be built 
 """
 TRIES: Final = 60
 PAUSE_SECONDS: Final = 1.0
-_ARE_KEPT: Final = (LockNotAvailable, DeadlockDetected)
+ARE_KEPT: Final = (LockNotAvailable, DeadlockDetected)
 _REVISION: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+)")
 _IS_INVALID: Final = text(
@@ -56,8 +56,8 @@ def until_free(work: Callable[[], None]) -> None:
         try:
             work()
             return
-        except (DBAPIError, *_ARE_KEPT) as error:
-            if not left or not isinstance(origin_of(error), _ARE_KEPT):
+        except (DBAPIError, *ARE_KEPT) as error:
+            if not left or not isinstance(origin_of(error), ARE_KEPT):
                 raise
             time.sleep(PAUSE_SECONDS)
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cli import month_parquet, stack_commands
 from cli.__main__ import app
 from cli.errors import StackError
+from migrations.prepare import ARE_KEPT
 
 CLOSED = "postgresql+psycopg://billing_app@127.0.0.1:9/billing"
 
@@ -65,11 +66,12 @@ def test_a_migration_that_there_is_not_is_named_in_one_line(
     assert line == "there is no migration nonsense: head is the newest"
 
 
+@pytest.mark.parametrize("kept", ARE_KEPT)
 def test_a_table_that_others_keep_locked_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    kept: type[psycopg.Error], monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     def locked(*_: object) -> None:
-        raise psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
+        raise kept("canceling statement due to lock timeout")
 
     monkeypatch.setenv("DATABASE_URL", CLOSED)
     monkeypatch.setattr(command, "upgrade", locked)

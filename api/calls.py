@@ -98,7 +98,7 @@ class AccountCall(ReadCall):
     account: Tenant
 
     def glancing(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a connection for one call of `answers`, which sees only this account's rows."""
+        """Open a connection for calls of `answers`, which see only this account's rows."""
         return self.services.database.glancing(self.account.id)
 
     async def read_account(self, connection: AsyncConnection) -> Account:

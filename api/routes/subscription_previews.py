@@ -165,19 +165,27 @@ async def foreseen(
     binding: Binding | None = None,
 ) -> PreviewAnswer:
     """Preview a verb; with `binding` add the token that fixes the result for a while."""
-    async with undone(call.transaction()) as connection:
+    held: list[bytes] = []
+
+    def tried(w: Work[SubscriptionFacts]) -> None:
+        verb(w)
+        # Digest it before its payment, which the preview adds.
+        held[:] = [binding(w)] if binding else []
+
+    redeeming = about if about is not None and about.coupon is not None else None
+    async with call.glancing() as connection:
         found = await service.commanded(connection, call.account.id, command)
-        if about is not None and about.coupon is not None:
-            account = await call.read_account(connection)
-            await coupons.redeem_for(connection, account, found.id, about)
-        held: list[bytes] = []
-
-        def tried(w: Work[SubscriptionFacts]) -> None:
-            verb(w)
-            # Digest it before its payment, which the preview adds.
-            held[:] = [binding(w)] if binding else []
-
-        seen = await service.foresee(connection, found.id, tried, about=about)
+        seen = None
+        if redeeming is None:
+            seen = await service.glance(connection, found.id, tried, about=about)
+    if seen is None:
+        async with undone(call.transaction()) as connection:
+            if redeeming is None:
+                seen = await service.recount(connection, found.id, tried, about=about)
+            else:
+                account = await call.read_account(connection)
+                await coupons.redeem_for(connection, account, found.id, redeeming)
+                seen = await service.foresee(connection, found.id, tried, about=about)
     answer = PreviewAnswer.of_preview(seen)
     if not held:
         return answer

@@ -148,7 +148,7 @@ PLANS: Final = (
 )
 PLANNED: Final = "its plans are kept"
 _PLANNED_ONCE: Final = Prepared(text(f"SELECT {PLANS}"))
-FIRST: Final = "what the first answers begin with"
+FIRST: Final = "what answers begin with"
 
 
 async def answers(
@@ -158,7 +158,7 @@ async def answers(
 
     These and the transaction's later statements are planned once per connection.
     """
-    begin = connection.info.pop(FIRST, None)
+    begin = connection.info.get(FIRST)
     async with pipeline(connection):
         if begin is not None:
             await begin(connection)

@@ -7,7 +7,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.prepared import PLANNED, PLANS, Prepared, driver_of
+from billing.core.prepared import FIRST, PLANNED, PLANS, Prepared, driver_of
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
 CYCLE_STATEMENT_MS: Final = 10_000
@@ -28,12 +28,13 @@ _DECIDE: Final = Prepared(
 
 
 async def glance(account_id: UUID, connection: AsyncConnection) -> None:
-    """Send what the `answers` of `Database.glancing` begin with."""
+    """Begin each `answers` of `Database.glancing`."""
     await _SHOW.send_kept(connection, account=str(account_id))
 
 
 async def decide(account_id: UUID, connection: AsyncConnection) -> None:
-    """Send what the first `answers` of `Database.deciding` begin with."""
+    """Begin the first `answers` of `Database.deciding`, and with them the transaction."""
+    del connection.info[FIRST]
     if driver_of(connection).pgconn.transaction_status == TransactionStatus.IDLE:
         await _BEGIN.send_kept(connection)
     await _DECIDE.send_kept(connection, account=str(account_id))

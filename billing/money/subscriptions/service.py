@@ -169,6 +169,21 @@ async def commanded(
     return found
 
 
+async def glance(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    verb: Callable[[Work[SubscriptionFacts]], object],
+    *,
+    about: PlanWish | None = None,
+) -> Preview | None:
+    """Preview a command without a lock; None: use must be counted again (`recount`)."""
+    _, work = await decisions.command(
+        connection, ENGINE, subscription_id, verb, about=about, dry_run=True
+    )
+    seen = foreseeing.glanced(work, work.facts.at)
+    return _with_limits(seen, work) if seen is not None else None
+
+
 async def foresee(
     connection: AsyncConnection,
     subscription_id: UUID,
@@ -177,13 +192,25 @@ async def foresee(
     about: PlanWish | None = None,
 ) -> Preview:
     """Preview a command; the caller rolls everything back."""
-    decided = partial(
-        decisions.command, connection, ENGINE, subscription_id, verb, about=about, dry_run=True
+    seen = await glance(connection, subscription_id, verb, about=about)
+    return seen or await recount(connection, subscription_id, verb, about=about)
+
+
+async def recount(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    verb: Callable[[Work[SubscriptionFacts]], object],
+    *,
+    about: PlanWish | None = None,
+) -> Preview:
+    """`foresee` where `glance` has returned None."""
+    _, work = await decisions.command(
+        connection, ENGINE, subscription_id, verb, about=about, dry_run=True, locked=True
     )
-    _, work = await decided()
-    if foreseeing.must_count(work):  # this writes, so it needs the locks of the decision
-        _, work = await decided(locked=True)
-    seen = await foreseeing.foresee(connection, work, work.facts.at)
+    return _with_limits(await foreseeing.foresee(connection, work, work.facts.at), work)
+
+
+def _with_limits(seen: Preview, work: Work[SubscriptionFacts]) -> Preview:
     return seen.model_copy(update={"over_limits": over_limits(work, seen.change)})
 
 

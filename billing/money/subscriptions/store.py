@@ -12,7 +12,7 @@ from billing.catalog.plans.tables import plans, prices
 from billing.core import ids, row_writes
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Fields, Prepared, given, last_of
 from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
@@ -128,8 +128,8 @@ async def find_open(connection: AsyncConnection, account_id: UUID) -> Subscripti
 
 async def find_current(connection: AsyncConnection, account_id: UUID) -> Subscription | None:
     """Return the open subscription, else the newest that ended."""
-    row = await _CURRENT.first(connection, account_id=account_id)
-    return show(row) if row else None
+    rows = await last_of(connection, (_CURRENT, {"account_id": account_id}))
+    return show(rows[0]) if rows else None
 
 
 def listing(

@@ -147,7 +147,7 @@ async def test_a_pooled_connection_forgets_whose_it_was(api: Api) -> None:
             assert await connection.scalar(select(func.count()).select_from(accounts)) == 0
 
 
-async def test_a_glance_shows_one_account_once(api: Api) -> None:
+async def test_a_glance_shows_one_account_to_each_of_its_answers(api: Api) -> None:
     own = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
     foreign = ids.decode(ids.ACCOUNT, (await api.new_account())["id"])
     names = prepared.Prepared(select(metadata.tables["accounts"].c.id))
@@ -156,8 +156,8 @@ async def test_a_glance_shows_one_account_once(api: Api) -> None:
             assert await prepared.answers(connection, (names, {}), (names, {})) == [
                 [{"id": own}], [{"id": own}],
             ]  # fmt: skip
-            assert await prepared.answers(connection, (names, {})) == [[]], "a second call"
-            assert await names.all(connection) == []
+            assert await prepared.answers(connection, (names, {})) == [[{"id": own}]]
+            assert await names.all(connection) == [], "any other statement"
         async with api.database.tenant_statement() as connection:
             assert await names.all(connection) == [], "the connection forgets whose it was"
         async with api.database.glancing(foreign) as connection:

@@ -39,22 +39,33 @@ async def foresee(
 ) -> Preview:
     """Return the outcome of a command that was decided and not written, with its period's end.
 
-    The caller rolls everything back, and holds the locks of the decision if it `must_count`.
+    The caller rolls everything back, and holds the locks of the decision unless it was `glanced`.
     """
     seen = deciding.preview(work, as_of)
-    usage = await _usage(connection, work)
+    return _with_end(seen, work, await _usage(connection, work))
+
+
+def glanced(work: Work[SubscriptionFacts], as_of: datetime) -> Preview | None:
+    """As `foresee`, where no use must be counted again; else None."""
+    seen = deciding.preview(work, as_of)
+    return None if _must_count(work) else _with_end(seen, work, work.facts.usage)
+
+
+def _with_end(seen: Preview, work: Work[SubscriptionFacts], usage: tuple[Arrear, ...]) -> Preview:
     coming = deciding.upcoming(work.rows, replace(work.facts, usage=usage))
     return seen.model_copy(update={"upcoming": coming})
 
 
-def must_count(work: Work[SubscriptionFacts]) -> bool:
-    """True if a command changes what a cycle with use includes, so that SQL must count it again."""
+def _must_count(work: Work[SubscriptionFacts]) -> bool:
+    """True if a command, with the payment that it awaits, changes what a cycle with use includes,
+    so that SQL must count it again.
+    """
     return bool(work.facts.usage) and any(isinstance(one, Do) for one in _kept(work.effects))
 
 
 async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> tuple[Arrear, ...]:
     """Return overage that no invoice bills then. A change never makes it more than it is."""
-    if not must_count(work):
+    if not _must_count(work):
         return work.facts.usage
     await writer.write(connection, _kept(work.effects), work.facts.at, ENGINE.verbs)
     found = await usage_lines.OWED.all(connection, subscription_id=work.facts.subscription_id)

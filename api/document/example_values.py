@@ -236,6 +236,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ProductSpec": {"name": "GPT-4", "prices": {"CREDIT": "0.002"}},
     "PurchaseBody": {"payment_method": "saved_card", "expected_amount_cents": 999},
     "QuotaBody": {"limit": "1000", "feature_type": "ai_responses", "window": "day"},
+    "ReconcileBody": {"acknowledge": True},
     "RecordedBody": {"amount_cents": 5831, "currency": "EUR"},
     "RefundBody": {"reason": "a month too much", "amount_cents": 931},
     "RejectBody": {"reason": "nothing came"},

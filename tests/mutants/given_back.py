@@ -1,4 +1,4 @@
-"""Faults of what an end or a change gives back of a period."""
+"""Faults of what an end, a change or a void gives back."""
 
 from typing import Final
 
@@ -168,5 +168,12 @@ GIVEN_BACK: Final = (
         "for payer in note_shares.payers(w.rows, invoice):",
         "for payer in note_shares.payers(w.rows, invoice)[:2]:",
         ("tests/unit/subscriptions/test_taxes_of_chains.py",),
+    ),
+    Mutant(
+        "what paid the debt of a voided use does not get it back",
+        "billing/ledger/credits/sql/credit_give_back.sql",
+        "AS s WHERE owing > 0;",
+        "AS s WHERE false;",
+        ("tests/integration/usage/test_given_back.py", "-k", "debt_of_a_use_gets_it_back"),
     ),
 )

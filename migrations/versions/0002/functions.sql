@@ -442,7 +442,7 @@ DECLARE
     entry uuid;
     new_lot uuid := uuidv7();
     part credit_part;
-    parts credit_part[] := ARRAY(
+    given credit_part[] := ARRAY(
         SELECT ROW(lot_id, least(room, p_amount - reach + room))::credit_part
         FROM (
             SELECT lot_id, room, sum(room) OVER (
@@ -456,10 +456,20 @@ DECLARE
                         AS room
                 FROM credit_transaction_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
                 WHERE p.transaction_id = p_entry) AS given) AS lots
-        WHERE room > 0 AND reach - room < p_amount
-        ORDER BY reach DESC);
-    owing numeric := p_amount - credit_sum(parts);
+        WHERE room > 0 AND reach - room < p_amount);
+    owing numeric := p_amount - credit_sum(given);
+    debts jsonb;
+    parts credit_part[];
 BEGIN
+    SELECT jsonb_object_agg(public_id('ctx', s.paid_by), public_decimal(s.amount)),
+        given || array_agg(ROW(s.lot_id, s.amount)::credit_part)
+    INTO debts, given
+    FROM credit_paid_since(p_account_id, p_entry, owing) AS s WHERE owing > 0;
+    owing := p_amount - credit_sum(given);
+    parts := ARRAY(
+        SELECT ROW(l.id, sum(g.amount))::credit_part
+        FROM unnest(given) AS g JOIN credit_lots AS l ON l.id = g.lot_id
+        GROUP BY l.id ORDER BY l.is_paid, l.expires_at, l.granted_seq);
     IF owing > 0 THEN
         INSERT INTO credit_lots (
             id, account_id, kind, priority, is_paid, amount, remaining, is_open, grant_key,
@@ -471,7 +481,8 @@ BEGIN
     END IF;
     entry := credit_post(
         ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
-            jsonb_build_object('transaction_id', public_id('ctx', p_entry)), p_at),
+            jsonb_strip_nulls(jsonb_build_object(
+                'transaction_id', public_id('ctx', p_entry), 'debts', debts)), p_at),
         parts);
     FOREACH part IN ARRAY parts LOOP
         PERFORM credit_settle_returned(p_account_id, part, p_key, p_subject, p_at);
@@ -732,6 +743,31 @@ LANGUAGE sql STABLE AS $$
     SELECT h.expires_at FROM credit_holds AS h
     WHERE h.account_id = p_account_id AND h.status = 'open' AND h.expires_at <= p_at
     ORDER BY h.expires_at OFFSET credit_part_size() LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION credit_paid_since(p_account_id uuid, p_entry uuid, p_amount numeric)
+RETURNS TABLE (paid_by uuid, lot_id uuid, amount numeric)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    WITH since AS MATERIALIZED (
+        SELECT t.id, t.kind, t.seq, t.detail
+        FROM credit_transactions AS e JOIN credit_transactions AS t
+            ON t.account_id = e.account_id AND (t.at, t.seq) > (e.at, e.seq)
+        WHERE e.id = p_entry AND t.account_id = p_account_id AND t.kind IN ('debt', 'void'))
+    SELECT p.id, p.lot_id, least(p.room, p_amount - p.reach + p.room)
+    FROM (
+        SELECT s.id, o.lot_id, r.room, sum(r.room) OVER (ORDER BY s.seq) AS reach
+        FROM since AS s
+        JOIN credit_transaction_lots AS o ON o.transaction_id = s.id
+        JOIN credit_lots AS l ON l.id = o.lot_id
+        LEFT JOIN (
+            SELECT d.key, sum(d.value::numeric) AS amount
+            FROM since AS v CROSS JOIN LATERAL jsonb_each_text(v.detail -> 'debts') AS d
+            WHERE v.kind = 'void' GROUP BY d.key) AS b ON b.key = public_id('ctx', s.id)
+        CROSS JOIN LATERAL (SELECT -o.amount - coalesce(b.amount, 0) AS room) AS r
+        WHERE s.kind = 'debt' AND l.kind <> 'refund' AND r.room > 0) AS p
+    WHERE p.reach - p.room < p_amount
 $$;
 
 CREATE OR REPLACE FUNCTION credit_part_size() RETURNS integer

@@ -64,6 +64,16 @@ class Debit:
 
     amount: Decimal
     parts: list[tuple[Lot, Decimal]]
+    payments_before: int
+    """So many debts had been paid by then."""
+
+
+@dataclass
+class Payment:
+    """Credits that paid what was owed, without what voids gave back of them."""
+
+    lot: Lot
+    amount: Decimal
 
 
 @dataclass
@@ -73,6 +83,8 @@ class Ledger:
     debits: dict[str, Debit] = field(default_factory=dict)
     clawbacks: dict[str, tuple[Lot, Decimal, Decimal, Decimal]] = field(default_factory=dict)
     """Those not won back yet: the lot, and what was taken, claimed and lost."""
+    payments: list[Payment] = field(default_factory=list)
+    """Those that paid debts, in this order."""
     debt: Decimal = ZERO
     overdraft: Decimal = ZERO
     used: Decimal = ZERO
@@ -138,17 +150,28 @@ class Ledger:
             lot.remaining -= part
         self.debt += amount - sum((part for _, part in parts), ZERO)
         self.used += amount
-        self.debits[key] = Debit(amount, parts)
+        self.debits[key] = Debit(amount, parts, len(self.payments))
 
     def void(self, key: str, new: Lot, at: datetime) -> None:
-        """Give a debit back: to its lots, and what was owed as a lot; both pay what is owed."""
+        """Give a debit back: to its lots, and to those that paid since what it left owed; what is
+        still owed of that is canceled.
+        """
         self.expire_due(at)
         debit = self.debits.pop(key)
-        new.amount = new.remaining = debit.amount - sum((part for _, part in debit.parts), ZERO)
-        if new.amount:
+        back = list(debit.parts)
+        owing = debit.amount - sum((part for _, part in back), ZERO)
+        for payment in self.payments[debit.payments_before :]:
+            part = min(owing, payment.amount)
+            payment.amount -= part
+            owing -= part
+            back.append((payment.lot, part))
+        if owing:
+            new.amount = owing
             self.lots[new.key] = new
-            self._pay_debt(new, new.amount)
-        for lot, part in sorted(debit.parts, key=lambda given: given[0].ending_rank()):
+            assert owing <= self.debt
+            self.debt -= owing
+        for lot in sorted({one.key: one for one, _ in back}.values(), key=Lot.ending_rank):
+            part = sum((part for one, part in back if one is lot), ZERO)
             lot.remaining += part
             claim = min(lot.lost, part)
             lot.lost -= claim
@@ -264,6 +287,7 @@ class Ledger:
 
     def _pay_debt(self, lot: Lot, most: Decimal) -> None:
         paid = min(self.debt, most)
+        self.payments.append(Payment(lot, paid))
         self.debt -= paid
         lot.remaining -= paid
 

@@ -1,7 +1,8 @@
 -- Credits that an entry of the ledger spent go back to its lots, to those first that last longest;
--- p_before are entries that gave back some of them before. What no lot had given was owed: it comes
--- back as a lot of its own. What came back pays first what is still owed, that lot before all and
--- then what ends first; what is left may pay unpaid uses. Expects the account's lock.
+-- p_before are entries that gave back some of them before. What no lot had given was owed: it goes
+-- back to the lots that paid debts since (credit_paid_since), and what is still owed of it comes as
+-- a lot of its own, which pays that. What else came back pays what is owed, first what ends first;
+-- what is left may pay unpaid uses. Expects the account's lock.
 CREATE OR REPLACE FUNCTION credit_give_back(
     p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
     p_subject text, p_at timestamptz)
@@ -13,7 +14,7 @@ DECLARE
     entry uuid;
     new_lot uuid := uuidv7();
     part credit_part;
-    parts credit_part[] := ARRAY(
+    given credit_part[] := ARRAY(
         SELECT ROW(lot_id, least(room, p_amount - reach + room))::credit_part
         FROM (
             SELECT lot_id, room, sum(room) OVER (
@@ -27,10 +28,20 @@ DECLARE
                         AS room
                 FROM credit_transaction_lots AS p JOIN credit_lots AS l ON l.id = p.lot_id
                 WHERE p.transaction_id = p_entry) AS given) AS lots
-        WHERE room > 0 AND reach - room < p_amount
-        ORDER BY reach DESC);
-    owing numeric := p_amount - credit_sum(parts);
+        WHERE room > 0 AND reach - room < p_amount);
+    owing numeric := p_amount - credit_sum(given);
+    debts jsonb;
+    parts credit_part[];
 BEGIN
+    SELECT jsonb_object_agg(public_id('ctx', s.paid_by), public_decimal(s.amount)),
+        given || array_agg(ROW(s.lot_id, s.amount)::credit_part)
+    INTO debts, given
+    FROM credit_paid_since(p_account_id, p_entry, owing) AS s WHERE owing > 0;
+    owing := p_amount - credit_sum(given);
+    parts := ARRAY(
+        SELECT ROW(l.id, sum(g.amount))::credit_part
+        FROM unnest(given) AS g JOIN credit_lots AS l ON l.id = g.lot_id
+        GROUP BY l.id ORDER BY l.is_paid, l.expires_at, l.granted_seq);
     IF owing > 0 THEN
         INSERT INTO credit_lots (
             id, account_id, kind, priority, is_paid, amount, remaining, is_open, grant_key,
@@ -42,7 +53,8 @@ BEGIN
     END IF;
     entry := credit_post(
         ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
-            jsonb_build_object('transaction_id', public_id('ctx', p_entry)), p_at),
+            jsonb_strip_nulls(jsonb_build_object(
+                'transaction_id', public_id('ctx', p_entry), 'debts', debts)), p_at),
         parts);
     FOREACH part IN ARRAY parts LOOP
         PERFORM credit_settle_returned(p_account_id, part, p_key, p_subject, p_at);

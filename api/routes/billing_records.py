@@ -172,6 +172,7 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
         "BILLING_RECORD_NOT_FOUND",
         "BILLING_RECORD_AWAY",
         "BILLING_RECORD_STATE",
+        "PAYMENT_PENDING",
     ),
 )
 async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall) -> VoidAnswer:
@@ -179,7 +180,8 @@ async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall)
 
     A record with negative figures is added to every counter, quota and sum of the use, at the use's
     own time. The open cycle does not charge the use any more. A level, such as storage, is billed
-    by its highest reading and cannot be voided: 409.
+    by its highest reading and cannot be voided: 409. Neither can a use while a refund or a bank may
+    take back what was paid for it: 409 `PAYMENT_PENDING`.
     """
     record_id = _record_id(billing_id)
     call = await _owner(sent, record_id)

@@ -176,4 +176,11 @@ GIVEN_BACK: Final = (
         "AS s WHERE false;",
         ("tests/integration/usage/test_given_back.py", "-k", "debt_of_a_use_gets_it_back"),
     ),
+    Mutant(
+        "a use is voided while a bank may take its money",
+        "billing/money/usage_voids/service.py",
+        "returned is not None and returned.waits:",
+        "returned is not None and False:",
+        ("tests/integration/arrears/test_disputed_uses.py", "-k", "once_that_is_decided"),
+    ),
 )

@@ -1,6 +1,6 @@
 """An operator's corrections of an invoice: voided, uncollectible, credited. Pure."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from billing.core.errors import Conflict
@@ -21,6 +21,14 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.facts import subscription_of
 
 Destination = Literal["debt", "balance"]
+
+
+class LeftOfUse(NamedTuple):
+    """The part of a use's price that a credit note can still credit."""
+
+    amount_minor: int
+    waits: bool
+    """True while a refund or dispute may take the rest of it, and may not."""
 
 
 def void(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
@@ -109,8 +117,7 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
         return
     owed = giving_back.added_by(giving_back.left(w.rows, before), country)
     part = owed.up_to(creditable(w.rows, before))
-    held = (reserved(w.rows, one) for one in payers(w.rows, before))
-    if part.total_minor < owed.total_minor and any(held):
+    if part.total_minor < owed.total_minor and _is_reserved(w, before):
         return
     after = notes.credit_tax(w, before, part, reason, suffix)
     _end_with_note(w, before, after, reason)
@@ -125,12 +132,19 @@ def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
     return max(0, left)
 
 
-def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination) -> int:
+def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination) -> LeftOfUse:
     """Return how much of this amount of its use a credit note can still credit."""
+    invoice = w.rows.get(Invoice, invoice_id)
     lines = invoices.lines_of(w.rows, invoice_id)
     used = giving_back.of_lines([one for one in lines if one.kind in (USAGE, SINGLE_USE)])
-    left = giving_back.left(w.rows, w.rows.get(Invoice, invoice_id))
-    return min(used.up_to(amount).within(left).total_minor, left_of(w, invoice_id, to=to))
+    most = used.up_to(amount).within(giving_back.left(w.rows, invoice)).total_minor
+    left = min(most, left_of(w, invoice_id, to=to))
+    return LeftOfUse(left, waits=left < most and _is_reserved(w, invoice))
+
+
+def _is_reserved(w: Work[Any], invoice: Invoice) -> bool:
+    """True while a refund or dispute may take money of the invoice, or of those that paid it."""
+    return any(reserved(w.rows, one) for one in payers(w.rows, invoice))
 
 
 def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:

@@ -17,7 +17,7 @@ from billing.core.frozen import Frozen
 from billing.core.periods import to_wall
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
-from billing.money.invoice_requests.corrections import Destination
+from billing.money.invoice_requests.corrections import Destination, LeftOfUse
 from billing.money.invoice_requests.recovery import ask, learn, may_try
 from billing.money.invoices import account_currency, notes
 from billing.money.invoices import store as invoice_store
@@ -103,7 +103,7 @@ async def credit(
 
 async def left_of_use(
     connection: AsyncConnection, invoice: Invoice, amount_minor: int, to: Destination
-) -> int:
+) -> LeftOfUse:
     """Return the part of a use's price, with its tax, that a credit note can still credit."""
     beside = await invoice_store.beside(connection, invoice)
     question = partial(corrections.left_of_use, amount=amount_minor, to=to)

@@ -99,6 +99,9 @@ _REFUSED: Final = {
     "level": "a level reading cannot be voided",
     "charging": "the use is being charged; void it once the charge is decided",
 }
+_UNDECIDED: Final = (
+    "a refund or dispute of what was paid for the use is undecided; void it once that is decided"
+)
 
 
 class UseCharge(NamedTuple):
@@ -113,6 +116,8 @@ class Returned(NamedTuple):
 
     invoice: Invoice
     amount: Decimal
+    waits: bool = False
+    """True while a refund or dispute decides how much it is."""
 
 
 class Voided(Frozen):
@@ -164,7 +169,8 @@ async def void(
     """Void a use, once; a second call returns the first result.
 
     Errors: BILLING_RECORD_NOT_FOUND, BILLING_RECORD_AWAY; BILLING_RECORD_STATE for a record that is
-    no use, a level's reading, or a use whose card is being charged.
+    no use, a level's reading, or a use whose card is being charged; PAYMENT_PENDING while a refund
+    or dispute may take what was paid for it.
     """
     charge = await _lock_charge(connection, account_id, record_id)
     returned = await _returned(connection, charge) if charge else None
@@ -177,6 +183,9 @@ async def void(
         raise await months.missing(connection, record_id)
     if row["verdict"] in _REFUSED:
         raise Conflict("BILLING_RECORD_STATE", _REFUSED[row["verdict"]])
+    if row["verdict"] == "ok" and returned is not None and returned.waits:
+        # Later nobody would credit what the refund or dispute leaves.
+        raise Conflict("PAYMENT_PENDING", _UNDECIDED)
     done = Voided(
         record=await store.get_record(connection, account_id, record_id),
         correction=await store.get_record(connection, account_id, row["void_id"]),
@@ -284,7 +293,8 @@ async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
         return Returned(invoice, ZERO)
     asked = charge.amount_minor
     left = await operating.left_of_use(connection, invoice, asked, _destination(invoice))
-    return Returned(invoice, Decimal(min(asked, left)).scaleb(-exponent(invoice.currency)))
+    amount = Decimal(left.amount_minor).scaleb(-exponent(invoice.currency))
+    return Returned(invoice, amount, left.waits)
 
 
 def _destination(invoice: Invoice) -> Destination:

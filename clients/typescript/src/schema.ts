@@ -2019,7 +2019,8 @@ export interface paths {
          *
          *     A record with negative figures is added to every counter, quota and sum of the use, at the use's
          *     own time. The open cycle does not charge the use any more. A level, such as storage, is billed
-         *     by its highest reading and cannot be voided: 409.
+         *     by its highest reading and cannot be voided: 409. Neither can a use while a refund or a bank may
+         *     take back what was paid for it: 409 `PAYMENT_PENDING`.
          */
         post: operations["void_billing_record"];
         delete?: never;

@@ -1,10 +1,10 @@
-"""An invoice is voided while a part payment of it goes back: the money goes one way."""
+"""An invoice, or a use, is voided while money paid for it goes back: the money goes one way."""
 
 import pytest
 
 from billing.core.errors import Conflict
 from billing.money.invoice_requests import corrections
-from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from tests.unit.reversals.story import INVOICE, PAYMENT, Story, act
 
@@ -53,3 +53,19 @@ def test_a_dispute_is_decided_before_the_void() -> None:
     story.hear()
     story.void()
     assert story.kept == PART
+
+
+@pytest.mark.parametrize(("fate", "left"), [("succeeded", 0), ("failed", TOTAL)])
+def test_a_refund_on_its_way_comes_before_the_note_of_a_voided_use(fate: str, left: int) -> None:
+    story = Story(TOTAL, 0)
+    (line,) = story.rows.of(InvoiceLine)
+    story.work().change(line, kind="single_use")
+
+    def question() -> tuple[int, bool]:
+        return corrections.left_of_use(story.work(), INVOICE, amount=TOTAL, to="balance")
+
+    assert question() == (TOTAL, False)
+    story.ask(TOTAL, "provider", fate)
+    assert question() == (0, True)
+    story.tell()
+    assert question() == (left, False)

@@ -8,7 +8,15 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from api.calls import AccountCall, Call, ReadCall, UseCall
-from api.gates import AccountGate, EveryGate, OperatorGate, ReadGate, RecordGate, UseGate
+from api.gates import (
+    AccountGate,
+    EveryGate,
+    MoneyCameGate,
+    OperatorGate,
+    ReadGate,
+    RecordGate,
+    UseGate,
+)
 from api.identity.auth import ADMIN, BILLING, MEMBER, SERVICE
 
 Fresh = Annotated[
@@ -37,6 +45,9 @@ BillingUse = Annotated[UseCall, Depends(UseGate(BILLING))]
 
 BillingCall = Annotated[AccountCall, Depends(AccountGate(BILLING))]
 """Every other write of one account: role billing, or an operator who names the account."""
+
+MoneyCameCall = Annotated[AccountCall, Depends(MoneyCameGate(BILLING))]
+"""Like `BillingCall`; with billing switched off it remains open to operators."""
 
 RecordCall = Annotated[UseCall, Depends(RecordGate(SERVICE))]
 """Role service or admin, for a record, whose account is used when the header names none."""

@@ -112,6 +112,22 @@ class AccountGate(TenantGate):
         return AccountCall(caller, services, account)
 
 
+class MoneyCameGate(AccountGate):
+    """For the statement that money came. With billing switched off (BILLING_ENABLED) it is only an
+    operator's: if a second person must approve, there is no other way to book the money.
+    """
+
+    @property
+    def is_for_customers(self) -> bool:
+        return False
+
+    async def __call__(self, request: Request) -> AccountCall:
+        call = await super().__call__(request)
+        if not (call.settings.billing_enabled or call.caller.operates):
+            raise NotFound("NOT_FOUND")
+        return call
+
+
 class ReadGate(TenantGate):
     """For reads that answer zeros or an empty list when the account does not exist [A13].
 

@@ -20,7 +20,7 @@ from api.answers.public_ids import (
 )
 from api.answers.schemas import Answer, Body, Currency, PositiveMinor
 from api.calls import AccountCall
-from api.dependencies import BillingCall, MemberCall
+from api.dependencies import MemberCall, MoneyCameCall
 from api.idempotency import Claim, OptionalKey
 from api.identity.auth import ADMIN
 from api.pay.pay_actions import demand_offered
@@ -135,7 +135,7 @@ class PaymentAnswer(Answer):
     },
 )  # fmt: skip
 async def submit_manual_payment(
-    call: BillingCall, once: OptionalKey, body: ManualBody | None = None
+    call: MoneyCameCall, once: OptionalKey, body: ManualBody | None = None
 ) -> Response:
     """State that money was sent for an invoice; an operator approves or rejects it [J4 to J6].
 

@@ -1,6 +1,7 @@
 """Four eyes, where the setting asks for them: who submitted a payment does not decide on it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
@@ -16,7 +17,14 @@ from workflows.client import connect
 @pytest.fixture(scope="module")
 async def strict(actors: Actors) -> AsyncIterator[Api]:
     """The app on the run's stack, with the setting on."""
-    settings = stack_settings(actors.stack, BILLING_MANUAL_FOUR_EYES=True)
+    async with app_with(actors) as found:
+        yield found
+
+
+@asynccontextmanager
+async def app_with(actors: Actors, **more: bool) -> AsyncIterator[Api]:
+    """The app with the setting on, and with others."""
+    settings = stack_settings(actors.stack, BILLING_MANUAL_FOUR_EYES=True, **more)
     async with open_database(settings) as database:
         app = create_app(settings, database, await connect(settings))
         transport = httpx2.ASGITransport(app=app)
@@ -59,3 +67,24 @@ async def test_money_that_came_is_submitted_though_transfers_are_not_offered(
     async with switched_off(actors, "bank_transfer"):
         submitted = await strict.client.post(path, json=sent, headers=anna)
     assert submitted.status_code in (201, 202), submitted.text
+
+
+async def test_money_that_came_is_submitted_and_approved_while_billing_is_switched_off(
+    actors: Actors, customer: Customer
+) -> None:
+    begun = await customer.buy("small", "manual")
+    sent = {"payment_method": "bank_transfer", "transaction_reference": "TRX-3"}
+    sent["invoice_id"] = begun["invoice_id"]
+    path = "/api/v1/billing/payments/manual"
+    async with app_with(actors, BILLING_ENABLED=False) as off:
+        own = off.token(customer.id, ["billing"])
+        refused = await off.client.post(path, json=sent, headers=own)
+        assert (refused.status_code, refused.json()["code"]) == (404, "NOT_FOUND")
+        anna = off.token("*", ["admin"], "anna") | {"X-Account-Id": customer.id}
+        submitted = await off.client.post(path, json=sent, headers=anna)
+        assert submitted.status_code == 201, submitted.text
+        path = f"/api/v1/admin/payments/{submitted.json()['payment_id']}/approve"
+        ben = off.token("*", ["admin"], "ben")
+        approved = await off.client.post(path, json={}, headers=ben)
+        assert approved.status_code == 200, approved.text
+    await customer.until_purchase(begun["purchase_id"], "completed")

@@ -236,7 +236,10 @@ async def test_billing_switched_off_closes_what_customers_use_and_says_so() -> N
         assert (await client.get(f"{PREFIX}/info")).json()["capabilities"] == []
         assert (await client.get(f"{PREFIX}/admin/accounts")).status_code == 401
         assert (await client.get(f"{PREFIX}/admin/quotas")).status_code == 401
-        for act in ("/billing/reconcile", "/admin/reconcile", "/billing/records/bil_1/void"):
+        for act in (
+            "/billing/reconcile", "/admin/reconcile", "/billing/records/bil_1/void",
+            "/billing/payments/manual",
+        ):  # fmt: skip
             assert (await client.post(PREFIX + act)).status_code == 401, act
         assert (await client.post(f"{PREFIX}/webhooks/stripe")).status_code == 400
         assert (await client.post("/api/billing/purchases")).status_code == 404

@@ -12,6 +12,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.money.payments import event_owners
+from billing.money.refunds.rules import Taken
 from billing.money.restores import rules, service
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Placed, Verdict
 from billing.platform.parking import store as parkings
@@ -92,19 +93,17 @@ class Reconciliation:
             self.counts[verdict] += after.is_over
             found = found.model_copy(update={"outcome": after})
             verdict = await self._verdict(found)
-        left = await self._left(found) if verdict == "kept" else 0
+        taken = Taken()
+        if verdict == "kept":
+            taken = await self._gateway.taken_back(found.intent_id)
         async with self._database.operator() as connection:
-            placed = await service.place(connection, found, left, real_now())
+            placed = await service.place(connection, found, taken, real_now())
         self._report(placed)
         return found.intent_id if placed.verdict in LOOKED_UP_BY_NONE else None
 
     async def _verdict(self, found: FoundIntent) -> Verdict:
         async with self._database.operator() as connection:
             return rules.decide(found, await service.known_of(connection, found))
-
-    async def _left(self, found: FoundIntent) -> int:
-        taken = await self._gateway.taken_back(found.intent_id)
-        return rules.left_minor(found.outcome.received_minor, taken)
 
     async def _card(self, found: FoundObject) -> str | None:
         """Keep a card that was saved; return its setup's id if that is lost."""

@@ -3,6 +3,7 @@
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing.core.money import show_money
+from billing.money.disputes.rules import state_of
 from billing.money.refunds.rules import Taken
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
@@ -40,6 +41,17 @@ def left_minor(received_minor: int, taken: Taken) -> int:
     refunded = sum(one.amount_minor for one in taken.refunds if one.status != "failed")
     withdrawn = sum(one.amount_minor for one in taken.disputes if one.is_withdrawn)
     return received_minor - refunded - withdrawn
+
+
+def undecided(taken: Taken) -> str | None:
+    """Return a refund or dispute of a payment whose money may still come back, if there is one."""
+    disputes = [
+        one.dispute_id
+        for one in taken.disputes
+        if state_of(one.status, is_withdrawn=one.is_withdrawn) == "open"
+    ]
+    refunds = [one.refund_id for one in taken.refunds if one.status == "processing"]
+    return next(iter(disputes + refunds), None)
 
 
 def adjustment_id(intent_id: str) -> UUID:

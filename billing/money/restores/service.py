@@ -19,6 +19,7 @@ from billing.money.payments import event_commands
 from billing.money.payments import service as payment_service
 from billing.money.payments import store as payment_store
 from billing.money.payments.schemas import LIVE
+from billing.money.refunds.rules import Taken
 from billing.money.refunds.tables import refunds
 from billing.money.restores import rules
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Known, Placed
@@ -43,9 +44,9 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
 
 
 async def place(
-    connection: AsyncConnection, found: FoundIntent, left_minor: int, at: datetime
+    connection: AsyncConnection, found: FoundIntent, taken: Taken, at: datetime
 ) -> Placed:
-    """Carry out the rules' verdict; `left_minor` of the intent's money is still with us."""
+    """Carry out the rules' verdict; what was `taken` of the intent's money is not with us."""
     verdict = rules.decide(found, await known_of(connection, found))
     account_id = await account_of(connection, found.metadata)
     words = f"{found.intent_id}: {rules.describe(found)}"
@@ -55,8 +56,11 @@ async def place(
         case "remade":
             await _remake(connection, found)
             await _ask(connection, found, at)
+        case "kept" if waits_for := rules.undecided(taken):
+            verdict = "under_way"
+            words = f"{words}: {waits_for} is not decided; run this again once it is"
         case "kept" if account_id is not None:
-            words = f"{words}: {await _keep(connection, account_id, found, left_minor)}"
+            words = f"{words}: {await _keep(connection, account_id, found, taken)}"
         case "nobodys":
             account = found.metadata["account"]
             words = (
@@ -127,9 +131,10 @@ async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardD
 
 
 async def _keep(
-    connection: AsyncConnection, account_id: UUID, found: FoundIntent, left_minor: int
+    connection: AsyncConnection, account_id: UUID, found: FoundIntent, taken: Taken
 ) -> str:
     """Put the money of a lost invoice on the money balance; return a message."""
+    left_minor = rules.left_minor(found.outcome.received_minor, taken)
     if left_minor <= 0:
         return "all of it went back already"
     try:

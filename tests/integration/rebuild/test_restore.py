@@ -19,7 +19,7 @@ from billing.core.database import open_database
 from devstack.binaries import postgres_bin
 from devstack.stack import dsn
 from gateways.stripe import StripeGateway
-from tests.integration.actors import API, Actors, Customer, Json, wait_for
+from tests.integration.actors import API, Actors, Customer, Json, intent_of, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.followers import Follower
 from tests.integration.payments.manual_payments import decide, submit
@@ -304,3 +304,28 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert all(len(one.rewound_to) == 1 for one in followers), "each had heard of what is lost"
     code, said = await billing(actors, "verify")
     assert code == 0, said
+
+
+async def lost_purchase(customer: Customer) -> str:
+    """Buy a pack that the backup will not know; return the intent that paid it."""
+    begun = await customer.buy("small")
+    await customer.pay(begun)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    return intent_of(begun)
+
+
+async def test_an_undecided_dispute_of_a_lost_payment_is_awaited(
+    actors: Actors, tmp_path: Path
+) -> None:
+    people, backup = [await actors.customer() for _ in range(2)], tmp_path / "billing.dump"
+    await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
+    intents = [await lost_purchase(one) for one in people]
+    dispute = (await actors.sandbox.dispute(intents[0])).body["id"]
+    await restore(actors, backup)
+
+    code, said = await billing(actors, "reconcile")
+    assert (code, f"{dispute} is not decided" in said) == (0, True), said
+    assert [await on_balance(one) for one in people] == [0, 999]
+    await actors.sandbox.finish_dispute(dispute, "won")
+    code, said = await billing(actors, "reconcile")
+    assert (code, await on_balance(people[0])) == (0, 999), said

@@ -1,12 +1,13 @@
 """Every PaymentIntent that a restored database meets has one verdict, by what is known of it."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 
 from billing.money.payments.rules import Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
-from billing.money.restores.rules import adjustment_id, decide, describe, left_minor
+from billing.money.restores.rules import adjustment_id, decide, describe, left_minor, undecided
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
 
 OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
@@ -101,3 +102,28 @@ def test_only_money_that_a_bank_has_taken_is_gone(
         RefundOutcome(refund_id="re_2", status="failed", amount_minor=300),
     )
     assert left_minor(4900, Taken(refunds=refunds, disputes=(disputed,))) == left
+
+
+@pytest.mark.parametrize(
+    ("refund", "dispute", "waits_for"),
+    [
+        ("processing", "won", "re_1"),
+        ("succeeded", "lost", None),
+        ("failed", "warning_needs_response", None),
+        ("succeeded", "needs_response", "du_1"),
+        ("succeeded", "under_review", "du_1"),
+    ],
+)
+def test_money_that_may_come_back_is_awaited(
+    refund: Literal["processing", "succeeded", "failed"], dispute: str, waits_for: str | None
+) -> None:
+    taken = Taken(
+        refunds=(RefundOutcome(refund_id="re_1", status=refund, amount_minor=500),),
+        disputes=(
+            DisputeOutcome(
+                dispute_id="du_1", status=dispute, amount_minor=4400, currency="EUR",
+                reason="general", is_withdrawn=not dispute.startswith("w"),
+            ),
+        ),
+    )  # fmt: skip
+    assert undecided(taken) == waits_for

@@ -21,6 +21,7 @@ from billing.core.errors import Unavailable
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from billing.money.payments import event_owners
+from billing.money.restores import service as restores
 from billing.money.subscriptions import thresholds
 from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store as inbox
@@ -134,10 +135,14 @@ async def _dispatch_each(database: Database, client: Client, page: Found[Waiting
 
 
 async def _dispatch(database: Database, client: Client, event: Waiting) -> int:
-    """Notify the event's owner; park an event that has no owner after a day."""
+    """Notify the event's owner; park an event that has no owner after a day, and at once one that
+    tells an operator to act.
+    """
     async with database.operator() as connection:
         try:
             owner = await event_owners.find_owner(connection, event)
+            if owner is None and await restores.set_aside(connection, event):
+                return 0
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             await inbox.park(connection, event.event_id, f"unreadable: {error!r}"[:200])
             return 0

@@ -26,8 +26,10 @@ BEFORE: Final = timedelta(hours=1)
 """Clocks differ, and rows are written after the call."""
 SILENT: Final = frozenset({"foreign", "known", "over", "kept_before"})
 """Verdicts that are counted, but not listed one by one."""
-LOOKED_UP_BY_NONE: Final = frozenset({"kept", "kept_before", "over", "nobodys"})
-"""Verdicts on intents whose events no matter waits for."""
+LOOKED_UP_BY_NONE: Final = frozenset({"kept", "over", "nobodys"})
+"""Verdicts on intents whose events no matter waits for. What happens to kept money after that is
+set aside by its own rule.
+"""
 Tell = Callable[[str], None]
 
 

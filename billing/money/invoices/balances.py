@@ -97,15 +97,26 @@ async def adjust(
     return entry, await money(connection, account_id, entry.currency)
 
 
-async def is_adjusted(connection: AsyncConnection, adjustment_id: UUID) -> bool:
-    """Return True if this adjustment was made."""
+async def adjustment(connection: AsyncConnection, adjustment_id: UUID) -> BalanceEntry | None:
+    """Return this adjustment, if it was made."""
     key = keys.balance_adjustment(adjustment_id)
-    return (
-        await prepared.find(
-            connection, select(balance_entries.c.id).where(balance_entries.c.key == key)
-        )
-        is not None
+    row = await prepared.find(
+        connection, select(balance_entries).where(balance_entries.c.key == key)
     )
+    return BalanceEntry.model_validate(dict(row)) if row else None
+
+
+async def adjusted_for(connection: AsyncConnection, account_id: UUID, name: str) -> int:
+    """Return the sum of the account's adjustments whose reasons name an object of the provider."""
+    entry = balance_entries.c
+    found = await connection.scalar(
+        select(func.coalesce(func.sum(entry.amount_minor), 0)).where(
+            entry.account_id == account_id,
+            entry.kind == "adjusted",
+            entry.reason.contains(name, autoescape=True),
+        )
+    )
+    return int(found or 0)
 
 
 async def _announce(

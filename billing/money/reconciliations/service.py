@@ -171,8 +171,8 @@ async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> d
     for one in unknown:
         owner = found.get(one.object_id)
         if owner is not None and one.intent_id is not None and not owner.is_kept:
-            kept = await balances.is_adjusted(connection, adjustment_id(one.intent_id))
-            found[one.object_id] = owner.model_copy(update={"is_kept": kept})
+            kept = await balances.adjustment(connection, adjustment_id(one.intent_id))
+            found[one.object_id] = owner.model_copy(update={"is_kept": kept is not None})
     return found
 
 

@@ -1,11 +1,14 @@
 """Rules for what a restored database does about a PaymentIntent of the provider. Pure."""
 
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from billing.core.currencies import from_provider
 from billing.core.money import show_money
 from billing.money.disputes.rules import state_of
 from billing.money.refunds.rules import Taken
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
+from billing.platform.provider_inbox.schemas import ProviderEvent
 
 
 def decide(found: FoundIntent, known: Known) -> Verdict:
@@ -57,6 +60,33 @@ def undecided(taken: Taken) -> str | None:
 def adjustment_id(intent_id: str) -> UUID:
     """Return the id of the balance entry for an intent's money, always the same one."""
     return uuid5(NAMESPACE_URL, intent_id)
+
+
+def act_after(event: ProviderEvent, on_balance_minor: int) -> str | None:
+    """Return what an operator must do after an event about kept money, of which so much is still
+    on the money balance; None if nothing.
+    """
+    match event.type:
+        case "charge.dispute.funds_withdrawn":
+            return (
+                "a bank has taken it back: take what is left of it off the balance, and answer"
+                f" {event.object_id} at Stripe"
+            )
+        case "charge.dispute.funds_reinstated":
+            return "a bank has returned it: put on the balance again what was taken off"
+        case "refund.failed":
+            return f"{event.object_id} failed: put on the balance again what was taken off"
+        case "charge.refunded" if on_balance_minor > _left_of(event):
+            return "it was refunded: take as much off the balance, unless that is done"
+    return None
+
+
+def _left_of(event: ProviderEvent) -> int:
+    """Return what refunds have left of the charge of an event."""
+    payload: dict[str, Any] = event.payload
+    charge = payload["data"]["object"]
+    left: int = charge["amount"] - charge["amount_refunded"]
+    return from_provider(left, charge["currency"].upper())
 
 
 def describe(found: FoundIntent) -> str:

@@ -24,6 +24,9 @@ from billing.money.refunds.tables import refunds
 from billing.money.restores import rules
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Known, Placed
 from billing.platform.accounts import store as accounts
+from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.schemas import Waiting
+from billing.platform.provider_inbox.webhooks import read
 
 
 async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
@@ -32,6 +35,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
     payment_id = ids.parse(ids.PAYMENT, found.metadata.get("payment", ""))
     payment = await payment_store.find(connection, payment_id) if payment_id else None
     invoice = await _invoice(connection, found.metadata)
+    kept = await balances.adjustment(connection, rules.adjustment_id(found.intent_id))
     return Known(
         has_account=account is not None,
         has_payment=payment is not None,
@@ -39,7 +43,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
         is_owed=invoice is not None and invoice.takes_money,
         is_collected=invoice is not None
         and await payment_store.live(connection, invoice.id) is not None,
-        is_kept=await balances.is_adjusted(connection, rules.adjustment_id(found.intent_id)),
+        is_kept=kept is not None,
     )
 
 
@@ -127,6 +131,25 @@ async def keep_card(connection: AsyncConnection, found: FoundObject, card: CardD
         return False
     at = await clock.now(connection, account_id)
     await methods.save(connection, account_id, card, at, make_default=False)
+    return True
+
+
+async def set_aside(connection: AsyncConnection, waiting: Waiting) -> bool:
+    """Ignore an event about money that a restore put on the money balance, or park it with what an
+    operator must do; return False for other money.
+    """
+    event = read(waiting.payload)
+    intent_id = event.intent_id or ""
+    kept = await balances.adjustment(connection, rules.adjustment_id(intent_id))
+    if kept is None:
+        return False
+    on_balance = await balances.adjusted_for(connection, kept.account_id, intent_id)
+    account = ids.encode(ids.ACCOUNT, kept.account_id)
+    about = f"{intent_id}, which a restore put on the money balance of {account}"
+    if act := rules.act_after(event, on_balance):
+        await inbox.park(connection, event.event_id, f"{about}: {act}; then dismiss this")
+    else:
+        await inbox.ignore_unmatched(connection, [event.event_id], about)
     return True
 
 

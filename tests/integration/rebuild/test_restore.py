@@ -175,11 +175,13 @@ async def on_balance(customer: Customer) -> int:
     return int(found["balance_cents"])
 
 
-async def take_off(customer: Customer, minor: int) -> tuple[int, Json]:
+async def take_off(
+    customer: Customer, minor: int, reason: str = "given as credits"
+) -> tuple[int, Json]:
     """Take something off the money balance as an operator: the status and the answer."""
     answer = await customer.actors.client.post(
         f"{API}/admin/accounts/{customer.id}/balance/adjust",
-        json={"amount_cents": -minor, "reason": "given as credits"},
+        json={"amount_cents": -minor, "reason": reason},
         headers=customer.actors.headers("*", "admin", str(uuid4())),
     )
     return answer.status_code, answer.json()
@@ -314,10 +316,31 @@ async def lost_purchase(customer: Customer) -> str:
     return intent_of(begun)
 
 
-async def test_an_undecided_dispute_of_a_lost_payment_is_awaited(
+async def told_of(actors: Actors, intents: list[str]) -> dict[tuple[str, str], str]:
+    """Return what operators are told of these payments, once no event of theirs is unmatched."""
+    intent = "payload #>> '{data,object,payment_intent}'"
+    query = (
+        f"SELECT type, status, error, {intent} AS intent FROM stripe_webhook_events"
+        f" WHERE {intent} = ANY (CAST(%(intents)s AS text[]))"
+    )
+
+    def are_settled(found: list[Json]) -> bool:
+        last = ("charge.refunded", "charge.dispute.closed")
+        ended = {one["intent"] for one in found if one["type"] in last}
+        return ended == {*intents} and all(one["status"] != "unmatched" for one in found)
+
+    found = await wait_for(
+        lambda: actors.sql(query, intents=intents), "each event is looked into", are_settled
+    )
+    parked = [one for one in found if one["status"] == "parked"]
+    return {(one["intent"], one["type"]): one["error"] for one in parked}
+
+
+async def test_what_becomes_later_of_the_money_of_lost_payments_is_told(
     actors: Actors, tmp_path: Path
 ) -> None:
-    people, backup = [await actors.customer() for _ in range(2)], tmp_path / "billing.dump"
+    people, backup = [await actors.customer() for _ in range(4)], tmp_path / "billing.dump"
+    awaiting, agreed, careless, robbed = people
     await tool(actors, "pg_dump", "--format=custom", f"--file={backup}", "{database}")
     intents = [await lost_purchase(one) for one in people]
     dispute = (await actors.sandbox.dispute(intents[0])).body["id"]
@@ -325,7 +348,27 @@ async def test_an_undecided_dispute_of_a_lost_payment_is_awaited(
 
     code, said = await billing(actors, "reconcile")
     assert (code, f"{dispute} is not decided" in said) == (0, True), said
-    assert [await on_balance(one) for one in people] == [0, 999]
+    assert [await on_balance(one) for one in people] == [0, 999, 999, 999]
     await actors.sandbox.finish_dispute(dispute, "won")
     code, said = await billing(actors, "reconcile")
-    assert (code, await on_balance(people[0])) == (0, 999), said
+    assert (code, await on_balance(awaiting)) == (0, 999), said
+    for command in ("rebuild", "unpark"):
+        code, said = await billing(actors, command)
+        assert code == 0, said
+
+    status, answer = await take_off(agreed, 999, f"refund of {intents[1]}")
+    assert status == 201, answer
+    for intent in intents[1:3]:
+        assert (await actors.sandbox.refund(intent)).status == 200
+    dispute = (await actors.sandbox.dispute(intents[3])).body["id"]
+    await actors.sandbox.finish_dispute(dispute, "lost")
+    told = await told_of(actors, intents[1:])
+    for words in (("park", "--reason", "asked again"), ("reconcile",), ("unpark",)):
+        code, said = await billing(actors, *words)
+        assert code == 0, said
+    assert await told_of(actors, intents[1:]) == told, "a repeat does not silence it"
+    given = told.pop((intents[2], "charge.refunded"))
+    taken = told.pop((intents[3], "charge.dispute.funds_withdrawn"))
+    assert told == {}, "a refund that was taken off the balance is nobody's work"
+    assert (careless.id in given, "off the balance" in given) == (True, True), given
+    assert (robbed.id in taken, "off the balance" in taken) == (True, True), taken

@@ -18,6 +18,7 @@ from billing.money.reconciliations.schemas import (
     Here,
     MoneyPage,
     MoneyState,
+    ObjectKind,
     Owner,
     Place,
     Reconciliation,
@@ -151,6 +152,16 @@ def test_what_is_no_difference(
 ) -> None:
     one = found("pi_1", PAID, changed=changed)
     assert rules.decide("payment", one, here, owner, BEGAN) == verdict
+
+
+@pytest.mark.parametrize(("kind", "state"), [("refund", "succeeded"), ("dispute", "lost")])
+def test_what_went_back_of_money_that_is_booked_otherwise_is_told_by_its_events(
+    kind: ObjectKind, state: MoneyState
+) -> None:
+    one = found("re_1", Side(amount_minor=1, currency="EUR", state=state))
+    kept = OURS.model_copy(update={"is_kept": True})
+    assert rules.decide(kind, one, None, kept, BEGAN) == "same"
+    assert rules.decide(kind, one, None, OURS, BEGAN) != "same"
 
 
 @pytest.mark.parametrize("state", ["unpaid", "failed"])

@@ -7,8 +7,16 @@ import pytest
 
 from billing.money.payments.rules import Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
-from billing.money.restores.rules import adjustment_id, decide, describe, left_minor, undecided
+from billing.money.restores.rules import (
+    act_after,
+    adjustment_id,
+    decide,
+    describe,
+    left_minor,
+    undecided,
+)
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
+from billing.platform.provider_inbox.webhooks import read
 
 OURS = {"account": "acc_1", "payment": "pay_1", "invoice": "inv_1", "matter": "subscription/sub_1"}
 GONE = Known(has_account=True)
@@ -127,3 +135,29 @@ def test_money_that_may_come_back_is_awaited(
         ),
     )  # fmt: skip
     assert undecided(taken) == waits_for
+
+
+@pytest.mark.parametrize(
+    ("kind", "on_balance", "act"),
+    [
+        ("charge.dispute.created", 4900, None),
+        ("charge.dispute.funds_withdrawn", 4900, "take what is left of it off the balance"),
+        ("charge.dispute.funds_reinstated", 0, "put on the balance again"),
+        ("charge.dispute.closed", 4900, None),
+        ("refund.created", 4900, None),
+        ("refund.failed", 0, "put on the balance again"),
+        ("charge.refunded", 1001, "take as much off the balance"),
+        ("charge.refunded", 1000, None),
+        ("charge.refunded", 0, None),
+        ("payment_intent.succeeded", 4900, None),
+    ],
+)
+def test_money_that_moves_after_it_was_kept_is_an_operators_work(
+    kind: str, on_balance: int, act: str | None
+) -> None:
+    about = {"id": "re_1", "payment_intent": "pi_1", "currency": "eur"}
+    charge = about | {"amount": 4900, "amount_refunded": 3900}
+    event = read({"id": "evt_1", "type": kind, "created": 1, "data": {"object": charge}})
+    said = act_after(event, on_balance)
+    assert (act or "") in (said or ""), said
+    assert (said is None) == (act is None), said

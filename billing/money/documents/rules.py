@@ -78,7 +78,10 @@ def receipt(
     payments: Iterable[tuple[date, str, int]],
     snapshot: dict[str, Any],
 ) -> dict[str, Any]:
-    """A receipt: each payment with its day, how it was paid, and how much came."""
+    """A receipt: each payment with its day, how it was paid, and how much came; what it brought
+    beyond the invoice is on the money balance.
+    """
+    payments = list(payments)
     totals = [_total("Invoice total", of.total_minor, of.currency)]
     applied = snapshot["balance_applied_minor"]
     if applied:
@@ -89,6 +92,9 @@ def receipt(
     if of.amount_credited_minor:
         totals.append(_total("Credited", -of.amount_credited_minor, of.currency))
     totals.append(_total("Amount paid", of.amount_paid_minor, of.currency, strong=True))
+    beyond = sum(minor for *_, minor in payments) - of.amount_paid_minor
+    if beyond > 0:
+        totals.append(_total("Received beyond it, to the money balance", beyond, of.currency))
     money = (
         f"{_money(of.amount_paid_minor, of.currency)} paid"
         if of.amount_paid_minor

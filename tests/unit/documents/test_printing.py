@@ -290,6 +290,15 @@ def test_a_receipt_says_what_of_the_total_is_carried() -> None:
     ]
 
 
+def test_a_receipt_says_where_money_beyond_the_invoice_is() -> None:
+    of = invoice(line(1), paid_at=AT, amount_paid_minor=4900)
+    sent = [(AT.date(), "bank transfer T-1", 3000), (AT.date(), "bank transfer T-2", 3000)]
+    paid = rules.receipt(of, AT, sent, snapshot(4900))
+    assert [(one["name"], one["amount"]) for one in paid["totals"]][1:] == [
+        ("Amount paid", "49.00 USD"), ("Received beyond it, to the money balance", "11.00 USD"),
+    ]  # fmt: skip
+
+
 def test_an_invoice_that_is_carried_whole_was_not_paid() -> None:
     small = line(1, amount_minor=12)
     of = invoice(small, settlement="carried", amount_due_minor=0)

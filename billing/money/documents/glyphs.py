@@ -15,6 +15,11 @@ _WORD: Final = re.compile(rf"[^\s-]{{{LONGEST_WORD},}}")
 _BREAK: Final = "\u200b"
 _JOINERS: Final = frozenset({0x200C, 0x200D})
 """Scripts of India and Persia are spelled with them."""
+_LEFTWARD: Final = r"\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc"
+"""The blocks of scripts that are written from right to left, such as Hebrew and Arabic."""
+_TURNED: Final = re.compile(rf"[{_LEFTWARD}]++(?=[\W_]*+\d[\W\d_]*+[^\W\d_{_LEFTWARD}])")
+"""Words in such a script that would draw the number of the words behind them to their left."""
+_RIGHTWARD: Final = "\u200e"
 
 
 def covered(fonts: Iterable[bytes]) -> frozenset[int]:
@@ -25,15 +30,17 @@ def covered(fonts: Iterable[bytes]) -> frozenset[int]:
 def fit(text: str, shown: frozenset[int]) -> str:
     """The text as a document may print it.
 
-    Characters without a glyph are replaced. Those that affect their surroundings are left out:
-    a name must not reverse the amounts beside it.
+    Characters without a glyph are replaced. Those that affect their surroundings are left out, and
+    a mark ends a name from right to left: a name must not reverse the amounts beside it. A number
+    with no other words behind it belongs to the name.
     """
     plain = unicodedata.normalize("NFC", _SPACE.sub(" ", text).strip()[:LONGEST_TEXT])
     points = (ord(character) for character in plain)
     kept = [
         one if one in shown or one in _JOINERS else REPLACEMENT for one in points if _is_text(one)
     ]
-    return _WORD.sub(_broken, "".join(map(chr, kept)))
+    plain = _WORD.sub(_broken, "".join(map(chr, kept)))
+    return _TURNED.sub(rf"\g<0>{_RIGHTWARD}", plain)
 
 
 def fit_all(content: Any, shown: frozenset[int]) -> Any:

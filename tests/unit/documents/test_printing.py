@@ -107,6 +107,12 @@ def text(pdf: bytes) -> str:
     return "\n".join(page.get_textpage().get_text_range() for page in pages).replace("\r", "")
 
 
+def from_left(pdf: bytes, words: Sequence[str]) -> list[str]:
+    """Return the words of the first page in the order of their places, whatever their direction."""
+    page = pypdfium2.PdfDocument(pdf)[0].get_textpage()
+    return sorted(words, key=lambda word: page.get_charbox(page.search(word).get_next()[0])[0])
+
+
 def margins(pdf: bytes) -> list[int]:
     """The number of pages' dark pixels beyond the right margin of 20 mm."""
     found = []
@@ -244,6 +250,22 @@ async def test_the_text_of_a_name_is_its_text(press: Press) -> None:
     name = '#read("/etc/passwd") 株式会社 한국 Ελλάς ไทย'
     _, seen = await printed(press, line(1, description=name))
     assert name in seen
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        ("בסיס: 100.00 credits", ["בסיס", "100.00", "credits"]),
+        ("מחשב בענן, 17 Feb 2027 to 1 Mar 2027", ["בענן", "מחשב", "17", "Feb"]),
+        ("مخطط 365, 17 Feb 2027 to 1 Mar 2027", ["مخطط", "365", "17", "Feb"]),
+        ("רחוב הרצל 365, תל אביב", ["אביב", "תל", "365", "הרצל", "רחוב"]),
+    ],
+)
+async def test_a_number_beside_a_name_from_right_to_left_stands_with_its_own_words(
+    press: Press, description: str, words: list[str]
+) -> None:
+    pdf, _ = await printed(press, line(1, description=description))
+    assert from_left(pdf, words) == words
 
 
 async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> None:

@@ -128,9 +128,13 @@ interface Answer<T> {
   response: Response;
 }
 
-/** Returns the data of an answer (`undefined` for 204); throws BillingError for anything else. */
+/** Statuses of answers without a body: done without a word, and your copy is the current one. */
+const WITHOUT_DATA = [204, 304];
+
+/** Returns the data of an answer (`undefined` for 204 and 304); throws BillingError for anything else. */
 export function read<T>({ data, error, response }: Answer<T>): Exclude<T, Accepted> {
-  if (!response.ok || (data === undefined && response.status !== 204)) {
+  if (WITHOUT_DATA.includes(response.status)) return undefined as Exclude<T, Accepted>;
+  if (!response.ok || data === undefined) {
     const problem = typeof error === "object" && error !== null ? error : {};
     throw new BillingError(response.status, problem as Partial<Problem>);
   }

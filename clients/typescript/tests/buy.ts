@@ -67,6 +67,13 @@ const address = await downloadInvoicePDF(invoice.invoice_id);
 check(address.startsWith("blob:"), address);
 const pdf = await (await fetch(address)).text();
 check(pdf.startsWith("%PDF"), "a PDF");
+const document = { params: { path: { invoice_id: invoice.invoice_id } }, parseAs: "blob" } as const;
+const first = await api.GET("/api/v1/billing/invoices/{invoice_id}/pdf", document);
+const again = await api.GET("/api/v1/billing/invoices/{invoice_id}/pdf", {
+  ...document,
+  params: { ...document.params, header: { "If-None-Match": first.response.headers.get("ETag")! } },
+});
+check(again.response.status === 304 && read(again) === undefined, "the copy is the current one");
 const missing = await refused(downloadInvoicePDF("inv_01h455vb4pex5vsknk084sn02q"));
 check(missing.code === "INVOICE_NOT_FOUND" && missing.status === 404, missing.code);
 check(missing.correlationId !== null, "a correlation id");

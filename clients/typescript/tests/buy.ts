@@ -55,6 +55,16 @@ check(data === undefined && response.status === 400, "a refusal");
 const code: string | undefined = error?.code;
 check(code === "INVALID_PACK", `not ${code}`);
 
+// A dry run and what it previews are told apart by their types.
+const dry = read(
+  await api.POST("/api/v1/billing/subscription", {
+    body: { plan: "pro", trial: false },
+    params: { query: { dry_run: true } },
+  }),
+);
+if (!("due_now_cents" in dry)) throw new Error(`subscribed: ${dry.next_action.type}`);
+check(dry.due_now_cents > 0, "what it would charge");
+
 // The helpers.
 configureBilling({ baseUrl: `${baseUrl}/api/v1`, token });
 const usage = await getCurrentUsage();

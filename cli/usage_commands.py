@@ -71,17 +71,18 @@ def import_(
     Exit code 1: rows were rejected, or the import failed. 75: unfinished, run it again.
     """
     with reporting_errors():
-        client = _client(data, url, token, account)
+        client, address = _client(data, url, token, account)
         path = None if file == STDIN else Path(file)
         source = _source(path, name)
         base = path or Path(f"stdin-{quote(name, safe='')}" if name else "stdin")
         away = rejected or base.with_name(base.name + ".rejected.jsonl")
         kept = state or (path and path.with_name(path.name + ".import.json"))
-        if restart and kept is not None:
-            kept.unlink(missing_ok=True)
         form = kind or (Kind.csv if path and path.suffix.lower() == ".csv" else Kind.jsonl)
-        known = _finished(kept, source)
-        tally = known or _run(client, path, source, form, kept, away, patience)
+        target = f"{address} ({f'--account {account}' if account else 'no --account'})"
+        tally = _progress(kept, source, target, restart)
+        known = tally.finished
+        if not known:
+            _run(client, tally, path, form, kept, away, patience)
     words = f"{tally.recorded} recorded, {tally.duplicate} known before, {tally.rejected} rejected"
     words += f" ({away})" if tally.rejected else ""
     typer.echo(
@@ -114,31 +115,29 @@ def rebuild_counters(
         raise typer.Exit(1)
 
 
-def _finished(state: Path | None, source: str) -> "Tally | None":
-    """Return the tally of a complete import, else None. Errors: StackError."""
+def _progress(state: Path | None, source: str, target: str, restart: bool) -> "Tally":
+    """Return how far the import is; a restart forgets it. Errors: StackError."""
     from cli.usage_import import read_tally
 
-    tally = read_tally(state, source)
-    return tally if tally.finished else None
+    if restart and state is not None:
+        state.unlink(missing_ok=True)
+    return read_tally(state, source, target)
 
 
 def _run(
     client: "BillingClient",
+    tally: "Tally",
     path: Path | None,
-    source: str,
     kind: Kind,
     state: Path | None,
     rejected: Path,
     patience: float,
-) -> "Tally":
+) -> None:
     from cli.usage_file import UsageFile
-    from cli.usage_import import Import, Unfinished, read_tally
+    from cli.usage_import import Import, Unfinished
     from durable_billing.events import FIELDS
 
-    one = Import(
-        client, read_tally(state, source), state=state, rejected=rejected,
-        patience_seconds=patience,
-    )  # fmt: skip
+    one = Import(client, tally, state=state, rejected=rejected, patience_seconds=patience)
     with _opened(path) as stream, _bar(path) as show:
         rows = UsageFile(stream, kind.value, FIELDS)
         try:
@@ -148,11 +147,10 @@ def _run(
                 str(error), style="yellow", markup=False, highlight=False, soft_wrap=True
             )
             raise typer.Exit(UNFINISHED) from error
-    return one.tally
 
 
-def _client(data: Path | None, url: str, token: str, account: str) -> "BillingClient":
-    """Return a client with the given token, else one minted for the running stack."""
+def _client(data: Path | None, url: str, token: str, account: str) -> "tuple[BillingClient, str]":
+    """Return a client and its API's address: those given, else the running stack's."""
     try:
         from durable_billing.client import BillingClient
     except ImportError as error:
@@ -160,7 +158,7 @@ def _client(data: Path | None, url: str, token: str, account: str) -> "BillingCl
     if url:
         if not token:
             raise StackError("give a --token for that --url")
-        return BillingClient(url, token, account=account or None)
+        return BillingClient(url, token, account=account or None), url.rstrip("/")
     if not HAS_STACK:
         raise StackError("name the API: set --url (BILLING_URL) and --token (BILLING_TOKEN)")
     stack = running_stack(data)
@@ -176,7 +174,8 @@ def _client(data: Path | None, url: str, token: str, account: str) -> "BillingCl
         )
 
     # A proxy set in the environment must not be used for the local stack.
-    return BillingClient(stack.api_url, token or mint, account=account or None, trust_env=False)
+    client = BillingClient(stack.api_url, token or mint, account=account or None, trust_env=False)
+    return client, stack.api_url
 
 
 def _source(path: Path | None, name: str) -> str:

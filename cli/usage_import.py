@@ -43,6 +43,7 @@ class Tally:
     """
 
     source: str
+    target: str
     rows: int = 0
     waiting: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     recorded: int = 0
@@ -60,10 +61,10 @@ class Ready(NamedTuple):
     fault: str | None
 
 
-def read_tally(path: Path | None, source: str) -> Tally:
-    """The stored progress of a source. Errors: StackError when the file has changed."""
+def read_tally(path: Path | None, source: str, target: str) -> Tally:
+    """The stored progress of a source. Errors: StackError when the file or the target differs."""
     if path is None or not path.exists():
-        return Tally(source)
+        return Tally(source, target)
     try:
         known = Tally(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -74,6 +75,11 @@ def read_tally(path: Path | None, source: str) -> Tally:
         raise StackError(
             f"the file has changed since {path} was written: use --restart to import all of it;"
             " rows without their own event_id are then recorded as new"
+        )
+    if known.target != target:
+        raise StackError(
+            f"{path} is of an import to {known.target}: use --restart to send all rows to"
+            f" {target}, or keep both imports apart by --state and --rejected"
         )
     return known
 

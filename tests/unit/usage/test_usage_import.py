@@ -52,7 +52,7 @@ class Work:
         format: Format = "jsonl",
         **row: Any,
     ) -> Tally:
-        tally = read_tally(self.state, source)
+        tally = read_tally(self.state, source, "api")
         one = Import(
             cast("BillingClient", api),
             tally,

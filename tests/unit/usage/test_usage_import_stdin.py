@@ -26,7 +26,7 @@ def test_an_import_leaves_the_refused_rows_of_the_one_before(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(usage_commands, "_client", lambda *_: Api())
+    monkeypatch.setattr(usage_commands, "_client", lambda *_: (Api(), "api"))
     for name in ("day-1", "day/2.csv"):
         done = CliRunner().invoke(app, ["usage", "import", "-", "--name", name], input=ROW)
         assert (done.exit_code, "1 rejected" in done.stdout) == (1, True), done.output

@@ -43,7 +43,7 @@ class Api:
 
 def run(folder: Path, api: Api, products: list[str], patience: float = 0, size: int = 0) -> Tally:
     state, rejected = folder / "state.json", folder / "rejected.jsonl"
-    tally = read_tally(state, "src")
+    tally = read_tally(state, "src", "api")
     details = f'{{"x": 0.10, "y": "{"z" * size}"}}'
     lines = [
         f'{{"product_id": "{product}", "usage_amount": 1.50, "usage_details": {details}}}'

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
+from api.requests.json_members import Repeated, each_once
 from cli.errors import StackError
 
 Format = Literal["csv", "jsonl"]
@@ -185,7 +186,9 @@ def _object(text: str) -> tuple[dict[str, Any], str | None]:
     if text is _TOO_LONG:
         return {}, f"the line is longer than {MAX_LINE_BYTES} bytes"
     try:
-        row = json.loads(text, parse_float=_Exact)
+        row = json.loads(text, parse_float=_Exact, object_pairs_hook=each_once)
+    except Repeated as error:
+        return {}, str(error)
     except (ValueError, RecursionError) as error:
         return {}, f"not JSON: {error}"
     if not isinstance(row, dict):

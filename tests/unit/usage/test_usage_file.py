@@ -37,6 +37,18 @@ def test_lines_that_are_no_rows_are_told_by_number() -> None:
     ]
 
 
+def test_a_member_that_appears_twice_is_told_and_not_guessed() -> None:
+    twice = '{"usage_amount": 1, "usage_amount": 1000}'
+    nested = '{"usage_amount": 1, "usage_details": {"a": 1, "a": 2}}'
+    found = read(f"{twice}\n{nested}")
+    assert [(line.fault, line.text) for line in found] == [
+        ("a member appears twice", twice),
+        ("a member appears twice", nested),
+    ]
+    (cell,) = read('usage_amount,usage_details\n1,"{""a"": 1, ""a"": 2}"\n', "csv")
+    assert cell.fault == "usage_details: a member appears twice"
+
+
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_a_line_that_never_ends_takes_no_memory_and_no_other_row(format: Format) -> None:
     row = {"csv": b"gpt-4,1", "jsonl": b'{"product_id":"gpt-4","usage_amount":"1"}'}[format]

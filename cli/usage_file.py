@@ -74,8 +74,6 @@ class UsageFile:
                 cells = records.read()
                 if cells is None:
                     return
-                if not any(cells):
-                    continue
                 row, fault = _cells(head, cells)
                 fault = fault or records.hidden_rows(head, cells)
             except csv.Error as error:
@@ -129,10 +127,13 @@ class _Records:
         return self._taken[-1].number
 
     def read(self) -> list[str] | None:
-        """Return the cells of the next row; None at the end. Errors: csv.Error."""
-        self._taken.clear()
-        self._size = 0
-        return next(self._reader, None)
+        """Return the cells of the next row that has any; None at the end. Errors: csv.Error."""
+        while True:
+            self._taken.clear()
+            self._size = 0
+            cells = next(self._reader, None)
+            if cells is None or any(cells):
+                return cells
 
     def hidden_rows(self, head: list[str], cells: list[str]) -> str | None:
         """Return a fault if a line inside quotes is a row itself: two stray quotes hide it.

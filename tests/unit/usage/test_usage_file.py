@@ -65,6 +65,15 @@ def test_csv_leaves_empty_cells_out_and_reads_details() -> None:
     ]
 
 
+@pytest.mark.parametrize("before", ["\n", "\r\n\r\n", "\ufeff\n", ",\n"])
+def test_empty_lines_before_the_head_are_passed_over(before: str) -> None:
+    found = read(f"{before}product_id,usage_amount\n\ngpt-4,5\n", "csv")
+    assert [(line.fault, line.row) for line in found] == [
+        (None, {"product_id": "gpt-4", "usage_amount": "5"})
+    ]
+    assert found[0].number == before.count("\n") + 3
+
+
 def test_csv_rows_with_a_cell_too_many_and_open_quotes_fail_alone() -> None:
     found = read('product_id,usage_amount\na,1,2\nb,1\nc,"1"x\nd,1\n', "csv")
     assert [(line.number, bool(line.fault)) for line in found] == [

@@ -35,10 +35,11 @@ class Line:
 
 
 class _Physical(NamedTuple):
-    """A line as it stands in the file, with its end."""
+    """A line as it stands in the file, with its end; `fault` if its bytes are no text."""
 
     number: int
     text: str
+    fault: str | None = None
 
     def unreadable(self, fault: str, row: dict[str, Any]) -> Line:
         """Report this line with what was read of it, and its text unless that is too long."""
@@ -61,7 +62,7 @@ class UsageFile:
     def _jsonl(self) -> Iterator[Line]:
         for line in self._lines():
             if line.text.strip():
-                row, fault = _object(line.text)
+                row, fault = ({}, line.fault) if line.fault else _object(line.text)
                 yield line.unreadable(fault, row) if fault else Line(line.number, row)
 
     def _csv(self) -> Iterator[Line]:
@@ -74,7 +75,8 @@ class UsageFile:
                 cells = records.read()
                 if cells is None:
                     return
-                row, fault = _cells(head, cells)
+                fault = records.fault
+                row, fault = ({}, fault) if fault else _cells(head, cells)
                 fault = fault or records.hidden_rows(head, cells)
             except csv.Error as error:
                 row, fault = {}, str(error)
@@ -94,7 +96,7 @@ class UsageFile:
         return head
 
     def _lines(self) -> Iterator[_Physical]:
-        """Lines as text. Bytes that are not UTF-8 are kept as surrogates and refused later."""
+        """Lines as text. One that is not UTF-8 has a fault, and its bytes as escapes."""
         for number in count(1):
             raw = self._stream.readline(MAX_LINE_BYTES + 1)
             if not raw:
@@ -106,8 +108,11 @@ class UsageFile:
                     self.bytes_read += len(raw)
                 yield _Physical(number, _TOO_LONG)
                 continue
-            text = raw.decode("utf-8", errors="surrogateescape")
-            yield _Physical(number, text.removeprefix("\ufeff") if number == 1 else text)
+            try:
+                text, fault = raw.decode(), None
+            except UnicodeDecodeError:
+                text, fault = raw.decode(errors="backslashreplace"), "not UTF-8"
+            yield _Physical(number, text.removeprefix("\ufeff") if number == 1 else text, fault)
 
 
 class _Records:
@@ -125,6 +130,11 @@ class _Records:
     def last(self) -> int:
         """The number of the row's last line. Ids of events are made of it, so it is kept."""
         return self._taken[-1].number
+
+    @property
+    def fault(self) -> str | None:
+        """The fault of the row's first line that has one."""
+        return next((line.fault for line in self._taken if line.fault), None)
 
     def read(self) -> list[str] | None:
         """Return the cells of the next row that has any; None at the end. Errors: csv.Error."""

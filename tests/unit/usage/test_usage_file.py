@@ -84,6 +84,29 @@ def test_csv_rows_with_a_cell_too_many_and_open_quotes_fail_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("csv", "user_id,usage_amount\nann,1\nmüller,1\nbob,1\n"),
+        ("csv", "user_id,usage_amount\nann,1\nmüller,1,1\nbob,1\n"),
+        ("jsonl", '{"user_id": "ann"}\n{"user_id": "müller"}\n{"user_id": "bob"}'),
+    ],
+)
+def test_a_line_that_is_not_utf_8_is_told_with_its_bytes(format: Format, text: str) -> None:
+    first, wrong, last = read(text.encode("latin-1"), format)
+    assert (first.row["user_id"], last.row["user_id"]) == ("ann", "bob")
+    assert (wrong.fault, wrong.row) == ("not UTF-8", {})
+    assert "m\\xfcller" in wrong.text
+
+
+def test_a_cell_that_spans_lines_and_is_not_utf_8_is_no_row() -> None:
+    text = 'user_id,usage_amount\n"ann\nmüller",1\nbob,1\n'
+    *wrong, last = read(text.encode("latin-1"), "csv")
+    assert wrong
+    assert all(line.fault and line.fault.endswith("not UTF-8") for line in wrong)
+    assert (last.fault, last.row["user_id"]) == (None, "bob")
+
+
 def faults(text: str) -> list[tuple[int, bool]]:
     return [(line.number, bool(line.fault)) for line in read(text, "csv")]
 

@@ -17,6 +17,7 @@ from billing.money.restores import rules, service
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage, Placed, Verdict
 from billing.platform.parking import store as parkings
 from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.schemas import ProviderEvent
 from cli.errors import StackError
 from gateways.events import readable
 from gateways.stripe import StripeGateway
@@ -27,8 +28,8 @@ BEFORE: Final = timedelta(hours=1)
 SILENT: Final = frozenset({"foreign", "known", "over", "kept_before"})
 """Verdicts that are counted, but not listed one by one."""
 LOOKED_UP_BY_NONE: Final = frozenset({"kept", "over", "nobodys"})
-"""Verdicts on intents whose events no matter waits for. What happens to kept money after that is
-set aside by its own rule.
+"""Verdicts on intents whose events no matter waits for; those about kept money are set aside by a
+rule of their own.
 """
 Tell = Callable[[str], None]
 
@@ -42,6 +43,8 @@ class Reconciliation:
         self._history = StripeHistory(gateway.client)
         self._since = since
         self._tell = tell
+        self._began_at = real_now().replace(microsecond=0)
+        self._kept: set[str] = set()
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -101,6 +104,8 @@ class Reconciliation:
         async with self._database.operator() as connection:
             placed = await service.place(connection, found, taken, real_now())
         self._report(placed)
+        if placed.verdict == "kept":
+            self._kept.add(found.intent_id)
         return found.intent_id if placed.verdict in LOOKED_UP_BY_NONE else None
 
     async def _verdict(self, found: FoundIntent) -> Verdict:
@@ -131,11 +136,17 @@ class Reconciliation:
         """
         async for page in self._gateway.events_between(self._since, real_now()):
             found = readable(page.events)
-            strays = [one.event_id for one in found if lost & {one.intent_id, one.object_id}]
+            strays = [one.event_id for one in found if self._is_stray(one, lost)]
             async with self._database.operator() as connection:
                 owners = await event_owners.receive(connection, found, "poll", real_now())
                 await inbox.ignore_unmatched(connection, strays, "a restore lost what it is about")
             self.counts["events to look into"] += sum(owner is not None for owner in owners)
+
+    def _is_stray(self, event: ProviderEvent, lost: set[str]) -> bool:
+        """True of an event about something that is lost, unless the kept sum is without it."""
+        named = {event.intent_id, event.object_id}
+        is_new = event.created_at is None or event.created_at >= self._began_at
+        return bool(lost & named) and not (is_new and self._kept & named)
 
     def _report(self, placed: Placed) -> None:
         if placed.verdict in SILENT:

@@ -63,7 +63,7 @@ def decide(
         return "foreign"
     if known.is_test:
         return "left_out"
-    if owner is not None and _is_seen_to(found, owner):
+    if owner is not None and _is_seen_to(kind, found, owner):
         return "same"
     kinds = _differences(found.side, here.side if here else None)
     if not kinds:
@@ -131,11 +131,12 @@ def following(place: Place, page: MoneyPage, first: datetime) -> Place | None:
     return Place(object=OBJECTS[index]) if index < len(OBJECTS) else None
 
 
-def _is_seen_to(found: AtStripe, owner: Owner) -> bool:
+def _is_seen_to(kind: ObjectKind, found: AtStripe, owner: Owner) -> bool:
     """Return True for money that no row knows and that is booked, or that the payer has again. What
-    happens to it later is told by its events.
+    happens later to money that a restore kept is told by its events.
     """
-    return owner.is_kept or (found.is_returned and owner.payment_id is None)
+    is_back = found.is_returned and owner.payment_id is None
+    return is_back or owner.is_kept or (owner.is_recorded and kind == "payment")
 
 
 def _differences(found: Side, here: Side | None) -> list[DiscrepancyKind]:

@@ -84,9 +84,9 @@ class Owner(Frozen):
     payment_id: UUID | None = None
     """The payment of its intent, or whose page was paid by it, if that has a row."""
     is_kept: bool = False
-    """The intent's money is booked: a restore has put it on the money balance, or an operator has
-    recorded it with the intent as its reference.
-    """
+    """A restore has put the intent's money on the money balance."""
+    is_recorded: bool = False
+    """An operator has recorded the intent's money, with the intent as its reference."""
 
 
 class Discrepancy(Frozen):

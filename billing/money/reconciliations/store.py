@@ -141,7 +141,7 @@ async def owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> di
             account_id=account["id"],
             is_test=account["is_test"],
             payment_id=payments.get(one.intent_id) or payments.get(paid[one.object_id]),
-            is_kept=(account["id"], one.intent_id) in recorded,
+            is_recorded=(account["id"], one.intent_id) in recorded,
         )
         for one in unknown
         if (account := accounts.get(one.account) or accounts.get(one.customer)) is not None

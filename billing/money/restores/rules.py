@@ -52,6 +52,7 @@ def undecided(taken: Taken) -> str | None:
         one.dispute_id
         for one in taken.disputes
         if state_of(one.status, is_withdrawn=one.is_withdrawn) == "open"
+        or (one.status == "won" and one.is_withdrawn)
     ]
     refunds = [one.refund_id for one in taken.refunds if one.status == "processing"]
     return next(iter(disputes + refunds), None)
@@ -62,31 +63,33 @@ def adjustment_id(intent_id: str) -> UUID:
     return uuid5(NAMESPACE_URL, intent_id)
 
 
-def act_after(event: ProviderEvent, on_balance_minor: int) -> str | None:
-    """Return what an operator must do after an event about kept money, of which so much is still
-    on the money balance; None if nothing.
+def act_after(event: ProviderEvent, kept_minor: int, on_balance_minor: int) -> str | None:
+    """Return what an operator must do after an event about money that a restore kept, of which so
+    much is still on the money balance; None if nothing.
     """
     match event.type:
         case "charge.dispute.funds_withdrawn":
             return (
-                "a bank has taken it back: take what is left of it off the balance, and answer"
-                f" {event.object_id} at Stripe"
+                "a bank has taken it back: take what is left of it off the balance, or the credits"
+                f" that were given for it, and answer {event.object_id} at Stripe"
             )
         case "charge.dispute.funds_reinstated":
             return "a bank has returned it: put on the balance again what was taken off"
         case "refund.failed":
             return f"{event.object_id} failed: put on the balance again what was taken off"
-        case "charge.refunded" if on_balance_minor > _left_of(event):
-            return "it was refunded: take as much off the balance, unless that is done"
+        case "charge.refunded" if on_balance_minor > max(0, kept_minor - _refunded(event)):
+            return (
+                "it was refunded: take as much off the balance, or the credits that were given for"
+                " it, unless that is done"
+            )
     return None
 
 
-def _left_of(event: ProviderEvent) -> int:
-    """Return what refunds have left of the charge of an event."""
+def _refunded(event: ProviderEvent) -> int:
+    """Return what was refunded of the charge of an event."""
     payload: dict[str, Any] = event.payload
     charge = payload["data"]["object"]
-    left: int = charge["amount"] - charge["amount_refunded"]
-    return from_provider(left, charge["currency"].upper())
+    return from_provider(int(charge["amount_refunded"]), charge["currency"].upper())
 
 
 def describe(found: FoundIntent) -> str:

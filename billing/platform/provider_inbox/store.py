@@ -182,9 +182,11 @@ def listing(
 
 
 async def park(connection: AsyncConnection, event_id: str, error: str) -> None:
-    """Park an event without an owner after 24 h, for inspection, with the reason [N6]."""
+    """Park a waiting event that needs an operator, with the reason [N6]: one without an owner after
+    24 h, one that cannot be read, or one that tells of money which a restore put on a balance.
+    """
     await connection.execute(
         update(inbox)
-        .where(inbox.c.stripe_event_id == event_id)
+        .where(inbox.c.stripe_event_id == event_id, inbox.c.status.in_(("received", "unmatched")))
         .values(status="parked", error=error)
     )

@@ -145,6 +145,7 @@ OURS: Final = Owner(account_id=ACCOUNT, is_test=False)
         (row("pi_1", UNPAID, is_awake=True), None, BEGAN, "under_way"),
         (None, OURS, ENDED, "under_way"),
         (None, OURS.model_copy(update={"is_kept": True}), BEGAN, "same"),
+        (None, OURS.model_copy(update={"is_recorded": True}), BEGAN, "same"),
     ],
 )
 def test_what_is_no_difference(
@@ -155,13 +156,15 @@ def test_what_is_no_difference(
 
 
 @pytest.mark.parametrize(("kind", "state"), [("refund", "succeeded"), ("dispute", "lost")])
-def test_what_went_back_of_money_that_is_booked_otherwise_is_told_by_its_events(
+def test_what_went_back_of_money_that_a_restore_kept_is_told_by_its_events(
     kind: ObjectKind, state: MoneyState
 ) -> None:
     one = found("re_1", Side(amount_minor=1, currency="EUR", state=state))
     kept = OURS.model_copy(update={"is_kept": True})
     assert rules.decide(kind, one, None, kept, BEGAN) == "same"
-    assert rules.decide(kind, one, None, OURS, BEGAN) != "same"
+    recorded = OURS.model_copy(update={"is_recorded": True})
+    for owner in (OURS, recorded):
+        assert rules.decide(kind, one, None, owner, BEGAN) != "same"
 
 
 @pytest.mark.parametrize("state", ["unpaid", "failed"])

@@ -137,6 +137,15 @@ def test_money_that_may_come_back_is_awaited(
     assert undecided(taken) == waits_for
 
 
+def test_a_refund_of_what_a_bank_had_left_is_told() -> None:
+    charge = {"payment_intent": "pi_1", "currency": "eur", "amount": 999, "amount_refunded": 499}
+    event = read(
+        {"id": "evt_1", "type": "charge.refunded", "created": 1, "data": {"object": charge}}
+    )
+    assert act_after(event, 499, 499) is not None
+    assert act_after(event, 499, 0) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "on_balance", "act"),
     [
@@ -158,6 +167,6 @@ def test_money_that_moves_after_it_was_kept_is_an_operators_work(
     about = {"id": "re_1", "payment_intent": "pi_1", "currency": "eur"}
     charge = about | {"amount": 4900, "amount_refunded": 3900}
     event = read({"id": "evt_1", "type": kind, "created": 1, "data": {"object": charge}})
-    said = act_after(event, on_balance)
+    said = act_after(event, 4900, on_balance)
     assert (act or "") in (said or ""), said
     assert (said is None) == (act is None), said

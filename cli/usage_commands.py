@@ -78,7 +78,8 @@ def import_(
         away = rejected or base.with_name(base.name + ".rejected.jsonl")
         kept = state or (path and path.with_name(path.name + ".import.json"))
         form = kind or (Kind.csv if path and path.suffix.lower() == ".csv" else Kind.jsonl)
-        target = f"{address} ({f'--account {account}' if account else 'no --account'})"
+        of = account or tokens.own_account(token)
+        target = f"{address} ({f'account {of}' if of else 'no --account'})"
         tally = _progress(kept, source, target, restart)
         known = tally.finished
         if not known:

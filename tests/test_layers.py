@@ -29,7 +29,7 @@ CALLS_UP: Final = {
     ("ledger/credits", "budget_count_captures"): "what a capture spends counts on a budget",
     ("metering/usage", "usage_plan_period"): "a period of usage follows the subscription's",
     ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
-    ("metering/usage", "usage_overdue_accounts"): "an overdue invoice bounds what may stay unpaid",
+    ("metering/usage", "usage_overdue"): "an overdue invoice bounds what may stay unpaid",
     ("metering/usage", "usage_note_late"): "late use of an ended subscription gets an invoice",
     ("metering/usage", "usage_threshold"): "use beyond the plan can be due for an early invoice",
 }

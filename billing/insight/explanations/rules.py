@@ -27,7 +27,7 @@ _WORDS: Final[dict[str, str]] = {
     "expire": "what was neither spent nor held of a lot ended with it",
     "debt": "a grant paid first what was owed",
     "clawback": "credits of a grant were taken back",
-    "void": "a use was taken back: its credits went back to the lots they came from",
+    "void": "a use was taken back: its credits went back to the lots that paid for it",
     "adjustment": "an operator took credits away, lot after lot in burn order",
 }
 # Entries that choose among all lots by the burn order; the others have one fixed reason.
@@ -37,7 +37,7 @@ _BOUND: Final[dict[str, tuple[Because, str]]] = {
     "capture": ("held", "a hold is paid from the lots it holds: this is one of them"),
     "expire": ("only", "its end had come"),
     "debt": ("only", "the credits that had just arrived pay first what is owed"),
-    "void": ("only", "it had paid the use that was taken back"),
+    "void": ("only", "it had paid the use that was taken back, or what that use left owed"),
     "clawback": ("only", "its credits came with the grant that was taken back"),
 }
 

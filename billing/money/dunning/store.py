@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, exists, or_, select
+from sqlalchemy import Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
@@ -11,27 +11,13 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.dunning.schemas import CustomerPause, DunningCase
 from billing.money.dunning.tables import dunning_cases, dunning_pauses
-from billing.money.invoices.tables import invoices
 
 _OF_INVOICE = Prepared(
     select(dunning_cases).where(dunning_cases.c.invoice_id == given("invoice_id"))
 )
 
 _OWES = Prepared(
-    select(
-        exists(
-            select(invoices.c.id).where(
-                invoices.c.account_id == given("account_id"),
-                or_(
-                    invoices.c.status == "uncollectible",
-                    and_(
-                        invoices.c.status == "open",
-                        invoices.c.id.in_(select(dunning_cases.c.invoice_id)),
-                    ),
-                ),
-            )
-        )
-    )
+    text("SELECT EXISTS (SELECT FROM usage_overdue(ARRAY[CAST(:account_id AS uuid)]))")
 )
 
 ALL_PAUSED: Final = "EXISTS (SELECT FROM dunning_pauses x WHERE x.account_id = a.id) AS all_paused"

@@ -5371,7 +5371,8 @@ SET enable_hashjoin = on
 AS $$
 DECLARE
     shown text := current_setting('app.accounts', true);
-    overdue uuid[] := usage_overdue_accounts(ARRAY(SELECT account_id FROM unnest(p_accounts)));
+    overdue uuid[] := ARRAY(
+        SELECT account_id FROM usage_overdue(ARRAY(SELECT account_id FROM unnest(p_accounts))));
     one record;
     known record;
     i integer;
@@ -6028,6 +6029,18 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_overdue(p_accounts uuid[])
+RETURNS TABLE (account_id uuid, since timestamptz)
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT i.account_id, min(CASE i.status WHEN 'open' THEN c.opened_at ELSE i.created_at END)
+    FROM invoices AS i LEFT JOIN dunning_cases AS c ON c.invoice_id = i.id
+    WHERE i.account_id = ANY (p_accounts) AND i.status IN ('open', 'uncollectible')
+        AND (i.status = 'uncollectible' OR c.status IN ('open', 'paused', 'exhausted'))
+    GROUP BY i.account_id
+$$;
+
 CREATE OR REPLACE FUNCTION invoice_keep() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -6402,18 +6415,6 @@ AS $$
         WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
 $$;
 
-CREATE OR REPLACE FUNCTION usage_overdue_accounts(p_accounts uuid[]) RETURNS uuid[]
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-AS $$
-    SELECT coalesce(array_agg(DISTINCT account_id), '{}') FROM (
-        SELECT account_id FROM dunning_cases
-        WHERE account_id = ANY (p_accounts) AND status IN ('open', 'paused')
-        UNION ALL
-        SELECT account_id FROM invoices
-        WHERE account_id = ANY (p_accounts) AND status = 'uncollectible') AS owing
-$$;
-
 CREATE OR REPLACE FUNCTION usage_own_limits(
     p_limits jsonb, p_seats jsonb, p_subscription_id uuid, p_start timestamptz)
 RETURNS jsonb
@@ -6586,11 +6587,7 @@ BEGIN
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    SELECT min(opened_at) INTO overdue_since FROM (
-        SELECT opened_at FROM dunning_cases
-        WHERE account_id = p_account_id AND status IN ('open', 'paused')
-        UNION ALL SELECT created_at FROM invoices
-        WHERE account_id = p_account_id AND status = 'uncollectible') AS owing;
+    SELECT o.since INTO overdue_since FROM usage_overdue(ARRAY[p_account_id]) AS o;
     is_paid_for := sub.status <> 'trialing' AND usage_is_paid_for(sub.id);
     owes := sub.status IN ('trialing', 'past_due', 'unpaid')
         OR sub.status IN ('active', 'paused', 'canceled') AND NOT is_paid_for

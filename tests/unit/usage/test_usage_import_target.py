@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli import tokens
 from cli.__main__ import app
 from durable_billing.answers import Verdict
 
@@ -66,7 +67,7 @@ def test_the_state_of_an_import_to_elsewhere_is_refused(
 
     refused = run(uses, *other)
     assert (refused.exit_code, sent) == (1, []), refused.output
-    assert f"is of an import to {STAGING} (--account shop-1): use --restart" in refused.stderr
+    assert f"is of an import to {STAGING} (account shop-1): use --restart" in refused.stderr
 
     assert run(uses, *other, "--restart").exit_code == 0
     assert sent == [(other[0], other[2] if other[1:] else None, 1)]
@@ -77,3 +78,20 @@ def test_the_same_target_goes_on(sent: Sent, uses: Path) -> None:
     again = run(uses, f"{STAGING}/", "--account", "shop-1")
     assert "already finished (1 recorded" in again.stdout
     assert len(sent) == 1
+
+
+def test_the_token_of_another_account_is_another_target(sent: Sent, uses: Path) -> None:
+    def token_of(account: str) -> str:
+        return tokens.mint_token(
+            secret="s" * 32,
+            account=account,
+            roles=["billing"],
+            subject="import",
+            audience="billing",
+            issuer="shop",
+        )
+
+    assert run(uses, STAGING, "--token", token_of("acct_1")).exit_code == 0
+    refused = run(uses, STAGING, "--token", token_of("acct_2"))
+    assert (refused.exit_code, len(sent)) == (1, 1), refused.output
+    assert f"is of an import to {STAGING} (account acct_1): use --restart" in refused.stderr

@@ -33,11 +33,7 @@ BEGIN
     SELECT p.unpaid_limit INTO limits FROM plans AS p
     WHERE p.id = coalesce(sub.plan_id, plan_by_default());
     unpaid_limit := coalesce((limits ->> currency)::numeric / unit, 100);
-    SELECT min(opened_at) INTO overdue_since FROM (
-        SELECT opened_at FROM dunning_cases
-        WHERE account_id = p_account_id AND status IN ('open', 'paused')
-        UNION ALL SELECT created_at FROM invoices
-        WHERE account_id = p_account_id AND status = 'uncollectible') AS owing;
+    SELECT o.since INTO overdue_since FROM usage_overdue(ARRAY[p_account_id]) AS o;
     is_paid_for := sub.status <> 'trialing' AND usage_is_paid_for(sub.id);
     owes := sub.status IN ('trialing', 'past_due', 'unpaid')
         OR sub.status IN ('active', 'paused', 'canceled') AND NOT is_paid_for

@@ -11,7 +11,8 @@ SET enable_hashjoin = on
 AS $$
 DECLARE
     shown text := current_setting('app.accounts', true);
-    overdue uuid[] := usage_overdue_accounts(ARRAY(SELECT account_id FROM unnest(p_accounts)));
+    overdue uuid[] := ARRAY(
+        SELECT account_id FROM usage_overdue(ARRAY(SELECT account_id FROM unnest(p_accounts))));
     one record;
     known record;
     i integer;

@@ -2293,36 +2293,39 @@ BEGIN
         RETURN;
     END IF;
     PERFORM usage_count_again(p_account_id, found.ids, -1);
-    UPDATE billing_records AS r
-    SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
-        total_amount = s.total, updated_at = p_at,
-        unit_price = CASE WHEN s.by_percentage AND NOT s.is_all
-            THEN least(round(s.total / (r.charged_units - s.units), 12), 999999999999999)
-            ELSE r.unit_price END,
-        currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
-        billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
-    FROM (
-        SELECT u.id, u.units, u.units = b.charged_units AS is_all, t.by_percentage, CASE
-            WHEN b.total_amount = 0 THEN 0
-            -- Its price is by its value, after those before it: that of a unit is an average.
-            WHEN t.by_percentage THEN usage_charge_use(usage_price_of(t.price), b.currency,
-                beyond - u.reach, b.charged_units - u.units, NULL)
-            ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
-            END AS total
-        FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
-        JOIN billing_records AS b ON b.id = u.id
-        LEFT JOIN LATERAL (
-            SELECT p.price, p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
-            FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
-            WHERE b.occurred_at < p.until OR b.written_at < p.written
-            ORDER BY p.place LIMIT 1) AS t ON true) AS s
-    WHERE r.id = s.id;
-    PERFORM usage_count_again(p_account_id, found.ids, 1);
+    WITH allotted AS (
+        UPDATE billing_records AS r
+        SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
+            total_amount = s.total, updated_at = p_at,
+            unit_price = CASE WHEN s.by_percentage AND NOT s.is_all
+                THEN least(round(s.total / (r.charged_units - s.units), 12), 999999999999999)
+                ELSE r.unit_price END,
+            currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
+            billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
+        FROM (
+            SELECT u.id, u.units, u.units = b.charged_units AS is_all, t.by_percentage, CASE
+                WHEN b.total_amount = 0 THEN 0
+                -- Its price is by its value, after those before it: that of a unit is an average.
+                WHEN t.by_percentage THEN usage_charge_use(usage_price_of(t.price), b.currency,
+                    beyond - u.reach, b.charged_units - u.units, NULL)
+                ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
+                END AS total
+            FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
+            JOIN billing_records AS b ON b.id = u.id
+            LEFT JOIN LATERAL (
+                SELECT p.price,
+                    p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
+                FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
+                WHERE b.occurred_at < p.until OR b.written_at < p.written
+                ORDER BY p.place LIMIT 1) AS t ON true) AS s
+        WHERE r.id = s.id
+        RETURNING r.id, r.billing_status
+    )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
-    SELECT uuidv7(), p_account_id, r.id, 'pending', 'completed',
+    SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
         '{"reason": "included after all"}', p_at
-    FROM billing_records AS r
-    WHERE r.id = ANY (found.ids) AND r.billing_status = 'completed';
+    FROM allotted WHERE billing_status = 'completed';
+    PERFORM usage_count_again(p_account_id, found.ids, 1);
 END;
 $$;
 
@@ -2915,27 +2918,32 @@ AS $$
             coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0) AS overage,
             coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
                 AS overage_total
-        FROM billing_records AS r CROSS JOIN LATERAL usage_counters_of(ROW(
+        FROM (
+            SELECT r.*,
+                -- As it was when it was counted first, if it was: by its hour, the price of its
+                -- time.
+                r.meter IN (SELECT key FROM meters WHERE hourly) AND EXISTS (
+                    SELECT FROM usage_counters AS h
+                    WHERE h.account_id = p_account_id AND h.owner = '' AND h.grain = 'hour'
+                        AND h.period_start = r.period_start AND h.meter = r.meter
+                        AND h.bucket = date_trunc('hour', r.occurred_at)) AS is_hourly,
+                (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
+                AND EXISTS (
+                    SELECT FROM usage_counters AS p
+                    WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
+                        AND p.grain = 'day' AND p.period_start = r.period_start
+                        AND p.bucket = r.day_at)
+                AND usage_had_tiers(
+                    p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
+                    r.occurred_at) AS is_graded
+            FROM billing_records AS r
+            WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
+            OFFSET 0) AS r
+        CROSS JOIN LATERAL usage_counters_of(ROW(
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
-            r.user_id, r.organization_id, r.operation, r.model, r.product_id,
-            -- As it was when it was counted first, if it was: by its hour, the price of its time.
-            r.meter IN (SELECT key FROM meters WHERE hourly) AND EXISTS (
-                SELECT FROM usage_counters AS h
-                WHERE h.account_id = p_account_id AND h.owner = '' AND h.grain = 'hour'
-                    AND h.period_start = r.period_start AND h.meter = r.meter
-                    AND h.bucket = date_trunc('hour', r.occurred_at)),
-            (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency))
-            AND EXISTS (
-                SELECT FROM usage_counters AS p
-                WHERE p.account_id = p_account_id AND p.owner = 'p:' || r.product_id
-                    AND p.grain = 'day' AND p.period_start = r.period_start
-                    AND p.bucket = r.day_at)
-            AND usage_had_tiers(
-                p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
-                r.occurred_at),
-            r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
-            r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
-        WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
+            r.user_id, r.organization_id, r.operation, r.model, r.product_id, r.is_hourly,
+            r.is_graded, r.included_units + r.charged_units, r.charged_units, r.total_amount,
+            r.currency, r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
         GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet) AS s
 $$;
 

@@ -24,7 +24,7 @@ async def counted(shop: Shop) -> AsyncIterator[AsyncConnection]:
     """A transaction whose calls of functions Postgres counts."""
     engine = create_async_engine(shop.api.stack.superuser_url)
     async with engine.begin() as connection:
-        await connection.execute(text("SET LOCAL track_functions = 'pl'"))
+        await connection.execute(text("SET LOCAL track_functions = 'all'"))
         await connection.execute(text(f"SET LOCAL app.accounts = '{shop.id}'"))
         await connection.execute(text("SET LOCAL ROLE billing_app"))
         yield connection
@@ -130,3 +130,18 @@ async def test_what_is_unpaid_is_summed_from_the_first_day_on_of_which_anything_
         grown = {table: await read(connection, table) - before[table] for table in TABLES}
         await connection.rollback()
     assert max(grown.values()) < 100, grown
+
+
+async def test_uses_are_counted_again_without_a_call_for_each(new_shop: NewShop) -> None:
+    shop = await owing(new_shop)
+    again = text(
+        "SELECT usage_count_again(:me, array_agg(id), 1) FROM billing_records"
+        " WHERE account_id = :me"
+    )
+    async with counted(shop) as connection:
+        before = await calls(connection)
+        await connection.execute(again, {"me": shop.id})
+        called = await calls(connection) - before
+        await connection.rollback()
+    assert called["usage_count_again"] == 1
+    assert max(called.values()) == 1, called

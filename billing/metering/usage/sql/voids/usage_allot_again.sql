@@ -34,35 +34,38 @@ BEGIN
         RETURN;
     END IF;
     PERFORM usage_count_again(p_account_id, found.ids, -1);
-    UPDATE billing_records AS r
-    SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
-        total_amount = s.total, updated_at = p_at,
-        unit_price = CASE WHEN s.by_percentage AND NOT s.is_all
-            THEN least(round(s.total / (r.charged_units - s.units), 12), 999999999999999)
-            ELSE r.unit_price END,
-        currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
-        billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
-    FROM (
-        SELECT u.id, u.units, u.units = b.charged_units AS is_all, t.by_percentage, CASE
-            WHEN b.total_amount = 0 THEN 0
-            -- Its price is by its value, after those before it: that of a unit is an average.
-            WHEN t.by_percentage THEN usage_charge_use(usage_price_of(t.price), b.currency,
-                beyond - u.reach, b.charged_units - u.units, NULL)
-            ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
-            END AS total
-        FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
-        JOIN billing_records AS b ON b.id = u.id
-        LEFT JOIN LATERAL (
-            SELECT p.price, p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
-            FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
-            WHERE b.occurred_at < p.until OR b.written_at < p.written
-            ORDER BY p.place LIMIT 1) AS t ON true) AS s
-    WHERE r.id = s.id;
-    PERFORM usage_count_again(p_account_id, found.ids, 1);
+    WITH allotted AS (
+        UPDATE billing_records AS r
+        SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
+            total_amount = s.total, updated_at = p_at,
+            unit_price = CASE WHEN s.by_percentage AND NOT s.is_all
+                THEN least(round(s.total / (r.charged_units - s.units), 12), 999999999999999)
+                ELSE r.unit_price END,
+            currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
+            billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
+        FROM (
+            SELECT u.id, u.units, u.units = b.charged_units AS is_all, t.by_percentage, CASE
+                WHEN b.total_amount = 0 THEN 0
+                -- Its price is by its value, after those before it: that of a unit is an average.
+                WHEN t.by_percentage THEN usage_charge_use(usage_price_of(t.price), b.currency,
+                    beyond - u.reach, b.charged_units - u.units, NULL)
+                ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
+                END AS total
+            FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
+            JOIN billing_records AS b ON b.id = u.id
+            LEFT JOIN LATERAL (
+                SELECT p.price,
+                    p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
+                FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
+                WHERE b.occurred_at < p.until OR b.written_at < p.written
+                ORDER BY p.place LIMIT 1) AS t ON true) AS s
+        WHERE r.id = s.id
+        RETURNING r.id, r.billing_status
+    )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
-    SELECT uuidv7(), p_account_id, r.id, 'pending', 'completed',
+    SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
         '{"reason": "included after all"}', p_at
-    FROM billing_records AS r
-    WHERE r.id = ANY (found.ids) AND r.billing_status = 'completed';
+    FROM allotted WHERE billing_status = 'completed';
+    PERFORM usage_count_again(p_account_id, found.ids, 1);
 END;
 $$;

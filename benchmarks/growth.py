@@ -17,6 +17,7 @@ LEDGER: Final = "/billing/credits/transactions?limit=50"
 PATHS: Final = {
     "balance": "/billing/credits/balance",
     "usage_current": "/usage/current",
+    "usage_summary": "/usage/summary",
     "overview": "/billing",
 }
 
@@ -51,7 +52,7 @@ async def measure(ground: Ground, report: Report) -> None:
     add = report.add
     add("debit_1m_vs_10k", found["debit"], "ratio", 0.80, 0.90)
     add("ingest_1m_vs_10k", found["ingest"], "ratio", 0.40, 0.60)
-    for name in ("balance", "usage_current", "page"):
+    for name in ("balance", "usage_current", "usage_summary", "page"):
         add(f"{name}_p95_1m_vs_10k", found[name], "ratio", 2, 1.3, better="lower")
     add("overview_vs_balance_p95", found["whole"], "ratio", 2, 1.5, better="lower")
 

@@ -1,8 +1,9 @@
--- History: one paid use each, a fifth of them of the first account, over the open cycle; the
--- records, the ledger, its lines, the lots, the balances and the counters agree.
+-- History: one paid use each, a fifth of them of the first account and its 500 users, over the open
+-- cycle; the records, the ledger, its lines, the lots, the balances and the counters agree.
 CREATE TEMPORARY TABLE uses AS
 SELECT
     uuidv7() AS id, uuidv7() AS transaction_id, p.id AS account_id, s.n,
+    CASE WHEN p.n = 1 THEN 'user-' || s.n / 5 % 500 END AS user_id,
     1 + row_number() OVER (PARTITION BY p.id ORDER BY s.n) AS seq, b.period_start,
     b.real_at - (b.real_at - b.period_start) * (({rows} - s.n) / {rows}::double precision) AS at
 FROM generate_series(1, {rows}) AS s(n)
@@ -14,7 +15,7 @@ CROSS JOIN LATERAL (
     WHERE c.account_id = p.id) AS b;
 INSERT INTO billing_records
 SELECT
-    id, account_id, 'history-' || n, n, NULL, NULL, NULL, NULL, 'gpt-4', 'model_inference', NULL,
+    id, account_id, 'history-' || n, n, user_id, NULL, NULL, NULL, 'gpt-4', 'model_inference', NULL,
     NULL, NULL, 'model_inference', 5, 0, 5, 0.002, 0.01, 'CREDIT', 'credit_consumption',
     'completed', false, false, NULL, transaction_id, NULL, period_start, date_trunc('day', at), at,
     at, at, 'usage'
@@ -36,9 +37,11 @@ SET balance = b.balance - s.uses * 0.01, used = b.used + s.uses * 0.01, seq = s.
 FROM (SELECT account_id, count(*) AS uses, max(seq) AS seq FROM uses GROUP BY 1) AS s
 WHERE s.account_id = b.account_id;
 INSERT INTO usage_counters
-SELECT account_id, '', 'day', period_start, date_trunc('day', at), 'model_inference',
-    'model_inference|credit_consumption|completed|CREDIT', count(*) * 5, count(*), 5, 5, max(at),
-    count(*) * 0.01, 0, 0
-FROM uses
-GROUP BY 1, 4, 5;
+SELECT account_id, c.owner, 'day', period_start, date_trunc('day', at), 'model_inference',
+    c.facet, count(*) * 5, count(*), 5, 5, max(at), count(*) * 0.01, 0, 0
+FROM uses CROSS JOIN LATERAL (VALUES
+    ('', 'model_inference|credit_consumption|completed|CREDIT'),
+    ('u:' || user_id, '')) AS c(owner, facet)
+WHERE c.owner IS NOT NULL
+GROUP BY 1, 2, 4, 5, 7;
 DROP TABLE uses;

@@ -16,6 +16,7 @@ from activities.dependencies import Dependencies
 from activities.tries import doubting_a_key, with_new_keys
 from billing.core import ids, keys
 from billing.core.clock import real_now
+from billing.core.database_errors import is_busy
 from billing.core.errors import Invalid, ProviderFailure
 from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
@@ -76,13 +77,14 @@ class AccountActivities(AccountBase):
         while True:
             try:
                 return await self.once(request, end)
-            except DBAPIError:
+            except DBAPIError as error:
+                if not is_busy(error):
+                    raise
                 # Thousands of holds: a statement ends a part of them, which stays ended.
                 part = await self._expire_ahead(request.ref.subject_id)
                 if not part:
                     raise
                 before += part
-                activity.heartbeat()
 
     @activity.defn(name="account.notice")
     async def notice(self, request: StepRequest) -> AccountState:

@@ -1,6 +1,6 @@
 """The scheduled jobs by name: safety nets, looks at the books, and housekeeping.
 
-Each job is one bounded pass; the schedules repeat it (workflows/schedules.py).
+Each job is one pass; the schedules repeat it (workflows/schedules.py). Only the sweep's is bounded.
 """
 
 from collections.abc import Awaitable, Callable

@@ -123,8 +123,9 @@ _WAITING: Final = {
     f" WHERE p.vat_status = 'pending' AND p.vat_tries >= {HOURLY}"
     " AND p.vat_check_at IS NOT NULL AND p.exempt_because IS NULL",
     # Read in the order of the index and only up to MOST: there may be very many.
-    "unpaid_uses": "SELECT '', overdue_at - interval '7 days', public_id('bill', record_id) FROM ("  # noqa: S608
-    "SELECT x.overdue_at, x.record_id FROM unpaid_uses x JOIN real r ON r.id = x.account_id"
+    "unpaid_uses": "SELECT '', overdue_at - usage_overdue_after(),"  # noqa: S608
+    " public_id('bill', record_id) FROM (SELECT x.overdue_at, x.record_id"
+    " FROM unpaid_uses x JOIN real r ON r.id = x.account_id"
     f" ORDER BY x.overdue_at LIMIT {MOST}) u",
 }
 

@@ -191,7 +191,7 @@ async def _give_back(
             raise
         async with tenant(line.account_id) as connection:
             invoice = await invoice_store.get(connection, line.invoice_id)
-        found = Given(invoice=invoice, line_id=line.id, charged_minor=line.total_minor)
+        found = Given(invoice=invoice, charged_minor=line.total_minor)
         return found, refused
 
 

@@ -54,7 +54,6 @@ class Given(Frozen):
     """An invoice with a line at the wrong price."""
 
     invoice: Invoice
-    line_id: UUID
     charged_minor: int
     """The line's total, with discount and tax."""
     given_minor: int = 0

@@ -62,7 +62,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     Errors: CREDITED_BEFORE, and those of `operating.credit` and `reversals.refund`.
     """
     invoice = await locks.take(connection, line.invoice_id)
-    given = Given(invoice=invoice, line_id=line.id, charged_minor=line.total_minor)
+    given = Given(invoice=invoice, charged_minor=line.total_minor)
     suffix = mistake.suffix(line.position)
     known = await store.refund_of(connection, mistake.refund_id(line.id))
     rest = await store.refund_of(connection, mistake.rest_id(line.id))

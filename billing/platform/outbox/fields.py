@@ -19,8 +19,8 @@ class Field(NamedTuple):
     may_be_null: bool = False
 
 
-def _id(prefix: str, meaning: str, *, may_be_null: bool = False) -> Field:
-    return Field("id", meaning, prefix + TAIL, may_be_null)
+def _id(prefix: str, meaning: str) -> Field:
+    return Field("id", meaning, prefix + TAIL)
 
 
 FIELDS: Final[dict[str, Field]] = {

@@ -1,7 +1,7 @@
 """Record a batch of uses in one call of a SQL function, with arrays of rows as text."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -192,11 +192,4 @@ def _repeat(first: Recorded, *, same: bool) -> Recorded:
         return first
     if not same:
         return Recorded("conflict", first.id)
-    return _with_verdict(first, "duplicate") if first.verdict == "recorded" else first
-
-
-def _with_verdict(answer: Recorded, verdict: str) -> Recorded:
-    return Recorded(
-        verdict, answer.id, answer.meter, answer.unit_price, answer.total, answer.currency,
-        answer.method, answer.status, answer.is_free, answer.is_included,
-    )  # fmt: skip
+    return replace(first, verdict="duplicate") if first.verdict == "recorded" else first

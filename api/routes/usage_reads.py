@@ -168,7 +168,7 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
         plan = None
         if period is not None:
             claimed = await quoting.claimed(connection, call.account.id, period, at)
-            counters = await store.cycle_counters(connection, call.account.id, "", period.start_at)
+            counters = await store.cycle_counters(connection, call.account.id, period.start_at)
             plan = (await entitlements.of_account(connection, call.account.id)).plan
     return _usage(period, counters, claimed, plan, at - behind)
 
@@ -242,7 +242,7 @@ async def _limits(
     period = await store.open_period(connection, account_id, at)
     first: list[LimitAnswer] = []
     if period is not None:
-        counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+        counters = await store.cycle_counters(connection, account_id, period.start_at)
         claimed = await quoting.claimed(connection, account_id, period, at)
         agreed = await agreed_limits.holding(connection, account_id, at)
         first += _plan_limits(period, counters, claimed, agreed)

@@ -162,7 +162,7 @@ async def _rise(
     """Return what a use adds to its meter now, and in an unused window."""
     meter, counts = await _meter_of(connection, use)
     period = await store.current_period(connection, account_id, at)
-    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    counters = await store.cycle_counters(connection, account_id, period.start_at)
     now, anew = [rise(Decimal(use.amount), counts, one) for one in (counters.get(meter), None)]
     return now, anew
 

@@ -63,7 +63,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
     period = await store.open_period(connection, account_id, at)
     zone = period.zone if period else account.zone if account else "UTC"
     start, end = (period.start_at, period.end_at) if period else periods.month_of(at, zone)
-    counters = await store.cycle_counters(connection, account_id, "", start)
+    counters = await store.cycle_counters(connection, account_id, start)
     lately = await _lately(connection, account_id, at, end, zone)
     kinds = {meter.key: meter.kind for meter in await products.all_meters(connection)}
     limits = period.limits if period else {}

@@ -83,7 +83,7 @@ async def _used(
     """Return the units used in each of the last closed cycles that is a whole one."""
     whose, every = subscription.account_id, subscription.interval
     return [
-        _units(one, await usage_store.cycle_counters(connection, whose, "", one.start_at))
+        _units(one, await usage_store.cycle_counters(connection, whose, one.start_at))
         for one in await store.closed_cycles(connection, subscription)
         if rules.is_whole(one.start_at, one.end_at, one.zone, every)
     ]

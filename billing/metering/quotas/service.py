@@ -79,7 +79,7 @@ async def check(
     place = await _place(connection, account_id, used_at)
     if not place.is_late and not is_claimed:
         await _demand_plan(connection, place.period, meter, asked)
-    counters = await usage_store.cycle_counters(connection, account_id, "", place.start)
+    counters = await usage_store.cycle_counters(connection, account_id, place.start)
     counter = counters.get(meter)
     amount, anew = [usage_rules.rise(asked.amount, counts, one) for one in (counter, None)]
     limits = await _bounds(connection, place, meter, asked, counter)

@@ -97,7 +97,7 @@ async def operation_total(
     period = await store.open_period(connection, account_id, at)
     allowance = None
     if period is not None:
-        counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+        counters = await store.cycle_counters(connection, account_id, period.start_at)
         allowance = await _allowance(connection, account_id, meter, period, counters.get(meter), at)
     return rating.rate(units, PriceTerms(unit_price=unit_price), allowance=allowance).total
 
@@ -147,7 +147,7 @@ async def _rate(
             for price in priced
         }
         return Quotes(plain)
-    counters = await store.cycle_counters(connection, account_id, "", period.start_at)
+    counters = await store.cycle_counters(connection, account_id, period.start_at)
     counter = counters.get(product.meter)
     amount = rules.rise(amount, counts, counter)
     limit = period.limits.get(product.meter)

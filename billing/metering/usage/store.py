@@ -179,13 +179,13 @@ async def meter_of(
 
 
 async def cycle_counters(
-    connection: AsyncConnection, account_id: UUID, owner: str, start_at: datetime
+    connection: AsyncConnection, account_id: UUID, start_at: datetime
 ) -> dict[str, Counter]:
-    """Return an owner's counters of one cycle, by meter."""
+    """Return the account's own counters of one cycle, by meter."""
     cycle = usage_cycles.c
     rows = await connection.execute(
         select(usage_cycles).where(
-            cycle.account_id == account_id, cycle.owner == owner, cycle.period_start == start_at
+            cycle.account_id == account_id, cycle.owner == "", cycle.period_start == start_at
         )
     )
     return {row["meter"]: Counter.model_validate(dict(row)) for row in rows.mappings()}

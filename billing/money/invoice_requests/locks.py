@@ -1,7 +1,7 @@
 """The matter that collects an invoice, and the locks for changing what is owed.
 
-The order is that of docs/architecture.md#order-of-locks: the matter's row, the account's trial, the
-account, the record of a use paid by card, the invoice.
+The order is that of docs/architecture.md#order-of-locks: the matter's row, the account, the
+record of a use paid by card, the invoice.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,7 +27,6 @@ from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.purchases.tables import purchases
 from billing.money.subscriptions.tables import subscriptions
-from billing.money.trials import store as trial_store
 
 _ROWS: Final[dict[str, Table]] = {
     "purchase": purchases,
@@ -85,7 +84,6 @@ async def _take_all(
 ) -> None:
     charges = {one for one in subjects if one[0] == CHARGE.name}
     await _take_rows(connection, set(subjects) - charges)
-    await trial_store.lock(connection, account_id)
     await credits.lock(connection, account_id)
     await _take_rows(connection, charges)
 

@@ -23,7 +23,6 @@ from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import PlanWish, Subscription
 from billing.money.subscriptions.states import demand
-from billing.money.trials import store as trial_store
 from billing.platform.accounts.schemas import Account
 
 
@@ -41,7 +40,6 @@ async def redeem(
     """
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")
-    await trial_store.lock(connection, account.id)
     await credits.lock(connection, account.id)
     wanted = Redeeming(
         code=code,
@@ -77,7 +75,6 @@ async def redeem_for(
         return
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")
-    await trial_store.lock(connection, account.id)
     await credits.lock(connection, account.id)
     plan = await catalog.find_plan(connection, wish.plan) if wish.plan is not None else None
     if plan is None and wish.plan is not None:

@@ -18,15 +18,6 @@ from billing.platform.accounts.issuers import SELLER
 
 LOCK = reading.lock("subscriptions")
 LOCK_ACCOUNT = reading.lock_account("subscriptions")
-LOCK_TRIAL = Prepared(
-    text(
-        """
-    SELECT id FROM trials
-    WHERE account_id = (SELECT account_id FROM subscriptions WHERE id = :subject_id)
-      AND kind = 'account_trial' AND status = 'active' FOR NO KEY UPDATE
-    """
-    )
-)
 LOCK_PAYMENTS = Prepared(
     text(
         "SELECT p.id FROM payments p JOIN invoices i ON i.id = p.invoice_id"

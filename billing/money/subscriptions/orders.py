@@ -23,7 +23,6 @@ from billing.money.payments.demands import demand_chargeable, demand_price
 from billing.money.subscriptions.periods import items
 from billing.money.subscriptions.schemas import NewSubscription
 from billing.money.subscriptions.terms import agreements
-from billing.money.trials import store as trial_store
 
 
 class Order(Frozen):
@@ -43,7 +42,6 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a named card
     that is barred.
     """
-    await trial_store.lock(connection, account_id)
     balance = await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
     known = await contract_store.ahead(connection, account_id, at)

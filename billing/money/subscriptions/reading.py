@@ -1,8 +1,8 @@
 """The rows of a subscription and the other facts of its decision, read in one round trip.
 
 Locks come first, each a statement of its own, in the order of all matters: the matter's row, the
-account's trial, the account, the payments by id (docs/rules.md#accounts). A look reads what the
-agenda needs; only a decision reads the lines of invoices, and only one that may bill reads usage.
+account, the payments by id (docs/rules.md#accounts). A look reads what the agenda needs; only a
+decision reads the lines of invoices, and only one that may bill reads usage.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Subscri
         [(decision_query.LOCK, named)] if wanted.locked else []
     )
     if wanted.locked and wanted.deciding:
-        locks += [(decision_query.LOCK_TRIAL, named), (decision_query.LOCK_ACCOUNT, named)]
+        locks.append((decision_query.LOCK_ACCOUNT, named))
         locks.append((decision_query.LOCK_PAYMENTS, {"workflow_id": matter}))
     values = {
         **named,

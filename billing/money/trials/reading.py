@@ -17,12 +17,6 @@ from billing.money.trials.transitions import TrialFacts
 from billing.platform.decisions.service import Engine, Read, now_facts
 
 _LOCK = Prepared(
-    text(
-        "SELECT id FROM trials WHERE account_id = :account_id AND kind = 'account_trial'"
-        " FOR NO KEY UPDATE"
-    )
-)
-_LOCK_ACCOUNT = Prepared(
     text("SELECT 1 FROM credit_balances WHERE account_id = :account_id FOR NO KEY UPDATE")
 )
 _READ = Prepared(
@@ -43,10 +37,9 @@ _READ = Prepared(
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFacts]:
-    """Read the account's trial of credits; only a decision locks more than its row."""
+    """Read the account's trial of credits; the account's lock is its own (docs/architecture.md)."""
     named = {"account_id": wanted.subject_id}
     locks = [(_LOCK, named)] if wanted.locked else []
-    locks += [(_LOCK_ACCOUNT, named)] if wanted.deciding else []
     values = named | {"grant_key": keys.trial_grant(wanted.subject_id)}
     found = await last_of(connection, *locks, (_READ, values))
     if not found:

@@ -55,20 +55,6 @@ _PAYS = Prepared(
     """
     )
 )
-_LOCK = Prepared(
-    select(trials.c.id)
-    .where(
-        trials.c.account_id == given("account_id"),
-        trials.c.kind == ACCOUNT_TRIAL,
-        trials.c.status == "active",
-    )
-    .with_for_update(key_share=True)
-)
-
-
-async def lock(connection: AsyncConnection, account_id: UUID) -> None:
-    """Lock the running trial's row before the account's, because a subscription may end it."""
-    await _LOCK.first(connection, account_id=account_id)
 
 
 async def add(connection: AsyncConnection, row: dict[str, Any]) -> Trial | None:

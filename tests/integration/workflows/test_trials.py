@@ -6,11 +6,14 @@ from typing import Any
 from uuid import uuid4
 
 from billing.core.database import Database
+from billing.money.trials import reading
 from billing.money.trials import service as trials
+from billing.money.trials.transitions import trial_of
 from billing.platform.accounts import store as accounts
+from billing.platform.decisions.service import Read
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import START
-from tests.integration.locked import WAITING, held, other_session, waiting, waiting_behind
+from tests.integration.locked import LOCKED, WAITING, held, other_session, waiting, waiting_behind
 from tests.integration.lost_answers import lose_answer
 
 
@@ -81,28 +84,39 @@ async def test_a_trial_beside_a_subscription_without_money_goes_on(actors: Actor
     assert (taken["status"], taken["days_remaining"]) == ("active", 14)
 
 
-async def waits_without_the_account(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
-    """The end of a trial locks its row, then the account; so does who waits for it."""
+async def waits_without_the_trial(customer: Customer, asking: Coroutine[Any, Any, Json]) -> Json:
+    """The account's lock is the trial's, too: who waits for it has locked no trial."""
     async with other_session(customer.actors.stack) as ending:
         mine = (customer.uuid,)
-        await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE", mine)
+        await ending.execute(LOCKED, mine)
         asked = asyncio.create_task(asking)
         await waiting_behind(customer.actors, ending)
-        await ending.execute(
-            "SELECT 1 FROM credit_balances WHERE account_id = %s FOR UPDATE NOWAIT", mine
-        )
+        await ending.execute("SELECT 1 FROM trials WHERE account_id = %s FOR UPDATE NOWAIT", mine)
     return await asked
 
 
-async def test_who_subscribes_while_a_trial_ends_waits_without_the_account(
+async def test_who_subscribes_while_a_trial_ends_waits_without_the_trial(
     customer: Customer,
 ) -> None:
     await customer.ask("POST", "/billing/trials", status=201)
     wish = customer.ask("POST", "/billing/subscription", {"plan": "free"}, key=str(uuid4()))
-    assert (await waits_without_the_account(customer, wish))["status"] == "active"
+    assert (await waits_without_the_trial(customer, wish))["status"] == "active"
 
 
-async def test_who_redeems_a_coupon_while_a_trial_ends_waits_without_the_account(
+async def test_the_end_of_a_trial_waits_for_the_account_without_the_trial(
+    customer: Customer, database: Database
+) -> None:
+    await customer.ask("POST", "/billing/trials", status=201)
+
+    async def end() -> Json:
+        async with database.operator() as connection:
+            rows, _ = await reading.read(connection, Read(customer.uuid, deciding=True))
+        return {"status": trial_of(rows).status}
+
+    assert (await waits_without_the_trial(customer, end()))["status"] == "active"
+
+
+async def test_who_redeems_a_coupon_while_a_trial_ends_waits_without_the_trial(
     actors: Actors, customer: Customer
 ) -> None:
     first, second = f"C{uuid4().hex[:10].upper()}", f"C{uuid4().hex[:10].upper()}"
@@ -113,15 +127,15 @@ async def test_who_redeems_a_coupon_while_a_trial_ends_waits_without_the_account
     await customer.save_card()
     await customer.subscribe("pro", trial=True)
     redeeming = customer.ask("POST", "/billing/subscription/coupon", {"code": first})
-    await waits_without_the_account(customer, redeeming)
+    await waits_without_the_trial(customer, redeeming)
     wish = {"plan": "basic", "coupon": second}
     changing = customer.ask("PUT", "/billing/subscription", wish, key=str(uuid4()))
-    await waits_without_the_account(customer, changing)
+    await waits_without_the_trial(customer, changing)
     shown = await customer.subscription()
     assert {one["code"] for one in shown["discounts"]} == {first, second}
 
 
-async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_account(
+async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_trial(
     actors: Actors,
 ) -> None:
     customer = await actors.customer_on_clock(START)
@@ -133,7 +147,7 @@ async def test_who_steers_what_is_overdue_while_a_trial_ends_waits_without_the_a
     await customer.advance(to=begun["trial_end"])
     act = {"act": "pause_dunning", "reason": "a bad hour", "account_ids": [customer.id]}
     pausing = actors.operate("POST", "/admin/subscriptions/steer", act, key=str(uuid4()))
-    (steered,) = (await waits_without_the_account(customer, pausing))["data"]
+    (steered,) = (await waits_without_the_trial(customer, pausing))["data"]
     assert steered["invoices"][0]["dunning_status"] == "paused"
 
 

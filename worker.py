@@ -36,7 +36,7 @@ from billing.platform.processes.agreement import agreed
 from billing.platform.processes.service import Pulse
 from gateways.paypal import PayPalGateway
 from gateways.provider import CALL_SECONDS
-from gateways.stripe import StripeGateway, check_version
+from gateways.stripe import StripeGateway
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
@@ -153,8 +153,7 @@ def _version(settings: Settings) -> dict[str, Any]:
 
 
 def open_stripe(settings: Settings) -> StripeGateway:
-    """Return the Stripe gateway. Errors: ValueError if the API version is not the SDK's."""
-    check_version(settings.stripe_api_version)
+    """Return the Stripe gateway."""
     key = settings.stripe_secret_key.get_secret_value()
     return StripeGateway(key, settings.stripe_api_base, timeout_seconds=_call_seconds(settings))
 

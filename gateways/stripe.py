@@ -348,15 +348,6 @@ async def _if_known(asked: Awaitable[T]) -> T | None:
         return None
 
 
-def check_version(wanted: str | None) -> None:
-    """Refuse to start with an API version other than the SDK's (docs/rules.md#provider)."""
-    if wanted and wanted != stripe.api_version:
-        raise ValueError(
-            f"STRIPE_API_VERSION is {wanted}, but the installed SDK speaks {stripe.api_version}:"
-            " unset it, or install the SDK made for that version"
-        )
-
-
 class _LoggingClient(stripe.AIOHTTPClient):
     """An HTTP client that logs each call with Stripe's request id."""
 

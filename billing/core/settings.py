@@ -54,6 +54,10 @@ _ADDRESS: Final = re.compile(r"https?://[^/?#@\s]")
 
 # Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"],
+    BeforeValidator(str.upper),
+]
 
 
 class Settings(
@@ -80,7 +84,7 @@ class Settings(
     env: Environment = "development"
     billing_enabled: bool = True
     profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
-    log_level: str = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
+    log_level: LogLevel = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
     api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
     worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
     # A collector of traces (OTLP over HTTP), such as http://collector:4318; unset: no traces.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stripe
 from pydantic import ValidationError
 
 from billing.core.settings import Settings, load_settings
@@ -68,10 +69,27 @@ def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
     assert not {"whsec_of_our_own", "not-for-any-eye", "hidden"} & set(str(refused.value).split())
 
 
-def test_a_setting_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BILLING_SERVICE_PORT", "eighty")
-    with pytest.raises(SystemExit, match=r"^BILLING_SERVICE_PORT: Input should be a valid integer"):
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("BILLING_SERVICE_PORT", "eighty", "Input should be a valid integer.*"),
+        ("BILLING_LOG_LEVEL", "loud", "Input should be 'DEBUG', 'INFO', .*"),
+        ("STRIPE_API_VERSION", "2020-01-01", f"Input should be '{stripe.api_version}'"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as refused:
         load_settings.__wrapped__()
+    assert re.fullmatch(f"{name}: {words}", str(refused.value))
+
+
+def test_log_levels_and_the_version_of_the_sdk_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_LOG_LEVEL", "warn")
+    monkeypatch.setenv("STRIPE_API_VERSION", stripe.api_version)
+    assert Settings().log_level == "WARN"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def report(
         keys = (counter.owner, counter.meter)
         query = select(counter.owner.label(group_by), counter.meter)
     prefix = _PREFIXES.get(group_by)
-    whose = counter.owner == "" if prefix is None else sums.of_kind(prefix)
+    whose = sums.of_owner("") if prefix is None else sums.of_kind(prefix)
     where = sums.counted(account_id, "day", start, end)
     query = query.add_columns(*_sums(literal(1))).where(*where, whose).group_by(*keys)
     if prefix is None:

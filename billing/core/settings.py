@@ -4,7 +4,6 @@ Names are the ones operators know from `.env.example`; secrets never appear in a
 one purpose stand together, in `setting_groups/`.
 """
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from pydantic_settings import (
 from billing.core import database_urls
 from billing.core.reachable import is_reachable
 from billing.core.secret_files import read_secrets
+from billing.core.setting_groups.forms import Port
 from billing.core.setting_groups.providers import (
     SANDBOX_KEY,
     SANDBOX_PUBLISHABLE_KEY,
@@ -48,9 +48,6 @@ PRODUCTION: Final = "production"
 MIN_HMAC_BYTES: Final = 32
 # Fewer different characters are a pattern, which can be guessed.
 _MIN_DIFFERENT: Final = 8
-# As browsers send it: without a path, in lower case.
-_ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
-_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]")
 
 # Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
@@ -85,8 +82,8 @@ class Settings(
     billing_enabled: bool = True
     profile: Profile = Field("default", validation_alias="BILLING_PROFILE")
     log_level: LogLevel = Field("INFO", validation_alias="BILLING_LOG_LEVEL")
-    api_metrics_port: int = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
-    worker_metrics_port: int = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
+    api_metrics_port: Port = Field(9464, validation_alias="BILLING_API_METRICS_PORT")
+    worker_metrics_port: Port = Field(9465, validation_alias="BILLING_WORKER_METRICS_PORT")
     # A collector of traces (OTLP over HTTP), such as http://collector:4318; unset: no traces.
     otlp_endpoint: str | None = Field(None, validation_alias="BILLING_OTLP_ENDPOINT")
 
@@ -135,13 +132,10 @@ class Settings(
         names = ("database_url", "database_operator_url", "database_owner_url",
                  "replica_database_url")  # fmt: skip
         yield from database_urls.faults({name.upper(): getattr(self, name) for name in names})
+        yield from self.stripe_faults()
         if self.has_live_stripe and self.stripe_api_base:
             yield "a live Stripe key is only for Stripe: unset STRIPE_API_BASE or use sk_test_…"
-        if not _ADDRESS.match(self.public_url):
-            yield f"BILLING_PUBLIC_URL: {self.public_url} is no address like https://shop.example"
-        for origin in self.cors_origins:
-            if origin != "*" and not _ORIGIN.fullmatch(origin):
-                yield f"BILLING_CORS_ORIGINS: {origin} is not an origin such as https://shop.example"
+        yield from self.web_faults()
         rest = (self.paypal_client_secret.get_secret_value(), self.paypal_webhook_id)
         if self.paypal_client_id and not all(rest):
             yield (
@@ -166,6 +160,10 @@ class Settings(
         yield (
             self.stripe_publishable_key in ("", SANDBOX_PUBLISHABLE_KEY),
             "set STRIPE_PUBLISHABLE_KEY to the publishable key of your Stripe account",
+        )
+        yield (
+            self.has_live_stripe != self.stripe_publishable_key.startswith("pk_live_"),
+            "STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY are of two modes, test and live",
         )
         yield (
             SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,

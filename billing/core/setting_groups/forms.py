@@ -21,6 +21,7 @@ def split_secrets(secrets: SecretStr) -> list[str]:
     return [one.strip() for one in secrets.get_secret_value().split(",")]
 
 
+Port = Annotated[int, Field(ge=0, le=65_535)]
 KeptDays = Annotated[int, Field(ge=0, le=36_500)]
 Threshold = Annotated[int | None, BeforeValidator(lambda sent: None if sent == "off" else sent)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]

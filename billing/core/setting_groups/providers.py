@@ -1,5 +1,6 @@
 """Settings of the providers: payments, taxes, prices."""
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from pydantic import BaseModel, Field, SecretStr
@@ -33,6 +34,16 @@ class StripeSettings(BaseModel):
     def webhook_secrets(self) -> list[str]:
         """Secrets that may have signed an event; two during a rotation."""
         return split_secrets(self.stripe_webhook_secret)
+
+    def stripe_faults(self) -> Iterator[str]:
+        """Yield each key that is not of its kind: the publishable one is given to everybody."""
+        for name, keys, forms in (
+            ("STRIPE_SECRET_KEY", [self.stripe_secret_key.get_secret_value()], ("sk_", "rk_")),
+            ("STRIPE_PUBLISHABLE_KEY", [self.stripe_publishable_key], ("pk_",)),
+            ("STRIPE_WEBHOOK_SECRET", self.webhook_secrets, ("whsec_",)),
+        ):
+            if not all(key.startswith(forms) for key in filter(None, keys)):
+                yield f"{name} must begin with {' or '.join(forms)}"
 
 
 class PayPalSettings(BaseModel):

@@ -1,12 +1,18 @@
 """Settings of the API: callers' tokens, addresses, limits and the pages that may call it."""
 
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
-from billing.core.setting_groups.forms import Networks, Words, split_secrets
+from billing.core.setting_groups.forms import Networks, Port, Words, split_secrets
 
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
+# As browsers send it: without a path, in lower case.
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
+_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]")
+_HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^/:@\s]+")
 
 
 class TokenSettings(BaseModel):
@@ -34,7 +40,7 @@ class WebSettings(BaseModel):
         "127.0.0.1",
         validation_alias=AliasChoices("BILLING_SERVICE_HOST", "BILLING_SERVICE_SERVICE_HOST"),
     )
-    service_port: int = Field(8080, validation_alias="BILLING_SERVICE_PORT")
+    service_port: Port = Field(8080, validation_alias="BILLING_SERVICE_PORT")
     # Signs previews and links to payment pages: the first signs, all are accepted.
     pay_link_secret: SecretStr = Field(
         SecretStr(SANDBOX_PAY_LINK_SECRET), validation_alias="BILLING_PAY_LINK_SECRET"
@@ -61,3 +67,18 @@ class WebSettings(BaseModel):
     def pay_link_secrets(self) -> list[str]:
         """Secrets that may have signed a link; two during a rotation."""
         return split_secrets(self.pay_link_secret)
+
+    def web_faults(self) -> Iterator[str]:
+        """Yield each address, origin or name that is none."""
+        if not _ADDRESS.match(self.public_url):
+            yield f"BILLING_PUBLIC_URL: {self.public_url} is no address like https://shop.example"
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                yield f"BILLING_CORS_ORIGINS: {origin} is not an origin such as https://shop.example"
+        for name, hosts in (
+            ("BILLING_HOSTS", self.hosts),
+            ("BILLING_RETURN_URL_HOSTS", self.return_url_hosts),
+        ):
+            for host in hosts:
+                if not _HOST.fullmatch(host):
+                    yield f"{name}: {host} is not a name alone, such as shop.example"

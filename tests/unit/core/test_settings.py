@@ -73,6 +73,7 @@ def test_every_reason_not_to_start_is_told_at_once_and_no_secret_with_it(
     ("name", "value", "words"),
     [
         ("BILLING_SERVICE_PORT", "eighty", "Input should be a valid integer.*"),
+        ("BILLING_SERVICE_PORT", "70000", "Input should be less than or equal to 65535"),
         ("BILLING_LOG_LEVEL", "loud", "Input should be 'DEBUG', 'INFO', .*"),
         ("STRIPE_API_VERSION", "2020-01-01", f"Input should be '{stripe.api_version}'"),
     ],
@@ -125,6 +126,7 @@ def test_log_levels_and_the_version_of_the_sdk_are_taken(monkeypatch: pytest.Mon
         ({"BILLING_PAYPAL_URL": "http://x"}, "BILLING_PAYPAL_URL"),
         ({"BILLING_VIES_URL": "http://x"}, "BILLING_VIES_URL"),
         ({"BILLING_HOSTS": ""}, "BILLING_HOSTS"),
+        ({"stripe_publishable_key": "pk_test_abc"}, "of two modes, test and live"),
         ({"BILLING_CORS_ORIGINS": "https://shop.example,*"}, "BILLING_CORS_ORIGINS"),
         (SHARED, "BILLING_ALLOW_HS256"),
         (SHARED | {"jwt_secret": "short", "BILLING_ALLOW_HS256": True}, "JWT_SECRET .* 32 bytes"),
@@ -139,6 +141,28 @@ def test_a_production_with_an_open_door_does_not_start(changed: dict[str, Any], 
 def test_an_empty_secret_of_webhooks_is_refused_everywhere() -> None:
     with pytest.raises(ValidationError, match="anybody could sign events"):
         Settings.model_validate({"stripe_webhook_secret": "whsec_x,"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("STRIPE_SECRET_KEY", "pk_test_x", " must begin with sk_ or rk_"),
+        ("STRIPE_PUBLISHABLE_KEY", "sk_test_x", " must begin with pk_"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_x,sk_test_x", " must begin with whsec_"),
+        ("BILLING_HOSTS", "a.example,https://b.example", ": https://b.example is not a name alone"),
+        ("BILLING_HOSTS", "b.example:443", ": b.example:443 is not a name alone"),
+        ("BILLING_RETURN_URL_HOSTS", "https://b.example", ": https://b.example is not a name"),
+    ],
+)
+def test_a_key_of_another_kind_or_an_address_for_a_name_is_refused_everywhere(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as refused:
+        load_settings.__wrapped__()
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{name}{words}")
+    assert "sk_test_x" not in line
 
 
 @pytest.mark.parametrize("env", ["prod", "staging", ""])

@@ -155,20 +155,7 @@ class Settings(
 
     def _unfit(self) -> Iterator[tuple[bool, str]]:
         """Yield settings that are acceptable in development but insecure in production."""
-        key = self.stripe_secret_key.get_secret_value()
-        yield key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"
-        yield (
-            self.stripe_publishable_key in ("", SANDBOX_PUBLISHABLE_KEY),
-            "set STRIPE_PUBLISHABLE_KEY to the publishable key of your Stripe account",
-        )
-        yield (
-            self.has_live_stripe != self.stripe_publishable_key.startswith("pk_live_"),
-            "STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY are of two modes, test and live",
-        )
-        yield (
-            SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
-            "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
-        )
+        yield from self._unfit_stripe()
         links = [secret for secret in self.pay_link_secrets if secret]
         yield (
             SANDBOX_PAY_LINK_SECRET in links or any(map(_guessable, links)),
@@ -183,7 +170,6 @@ class Settings(
             "set BILLING_PUBLIC_URL to the address at which payers reach this service",
         )
         yield not self.return_url_hosts, "set BILLING_RETURN_URL_HOSTS to the hosts of return_url"
-        yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it points to a stand-in"
         yield self.profile == "test", "unset BILLING_PROFILE=test"
         for name, url in (
             ("JWT_JWKS_URL", self.jwt_jwks_url),
@@ -195,6 +181,23 @@ class Settings(
             self.has_one_role,
             "DATABASE_URL and DATABASE_OPERATOR_URL use one role: it would see all accounts",
         )
+
+    def _unfit_stripe(self) -> Iterator[tuple[bool, str]]:
+        key = self.stripe_secret_key.get_secret_value()
+        yield key in ("", SANDBOX_KEY), "set STRIPE_SECRET_KEY to the key of your Stripe account"
+        yield (
+            self.stripe_publishable_key in ("", SANDBOX_PUBLISHABLE_KEY),
+            "set STRIPE_PUBLISHABLE_KEY to the publishable key of your Stripe account",
+        )
+        yield (
+            self.has_live_stripe != self.stripe_publishable_key.startswith("pk_live_"),
+            "STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY are of two modes, test and live",
+        )
+        yield (
+            SANDBOX_WEBHOOK_SECRET in self.webhook_secrets,
+            "set STRIPE_WEBHOOK_SECRET to the secret of your endpoint at Stripe",
+        )
+        yield self.stripe_api_base is not None, "unset STRIPE_API_BASE: it points to a stand-in"
 
     def _unfit_shared_secrets(self) -> Iterator[tuple[bool, str]]:
         reason = "JWT_SECRET lets everybody who verifies tokens sign them"

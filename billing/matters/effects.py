@@ -4,6 +4,7 @@ A transition never writes: it appends effects to its Work, and each is applied t
 So the rows after a decision are the fold of its effects, and later lines see what earlier ones did.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -149,10 +150,12 @@ class InboxEvent:
 class Rows:
     """The rows of a matter in memory, by type, oldest first; and the events that wait for it."""
 
-    __slots__ = ("_of", "waiting_events")
+    __slots__ = ("_grouped", "_of", "waiting_events")
 
     def __init__(self, rows: Iterable[Row] = (), waiting_events: Iterable[InboxEvent] = ()) -> None:
         self._of: dict[type[Row], dict[UUID, Row]] = {}
+        # Kept until a row of the type changes: a subscription may have invoices by the thousand.
+        self._grouped: dict[type[Row], dict[str, dict[object, list[Row]]]] = {}
         self.waiting_events = tuple(waiting_events)
         for row in rows:
             self._put(row)
@@ -165,6 +168,15 @@ class Rows:
     def of(self, row_type: type[R]) -> list[R]:
         """All rows of a type."""
         return list(self._of.get(row_type, {}).values())  # type: ignore[arg-type]
+
+    def having(self, row_type: type[R], field: str, value: object) -> list[R]:
+        """All rows of a type with this value in a field."""
+        of_type = self._grouped.setdefault(row_type, {})
+        if field not in of_type:
+            of_type[field] = defaultdict(list)
+            for row in self.of(row_type):
+                of_type[field][getattr(row, field)].append(row)
+        return list(of_type[field].get(value, ()))  # type: ignore[arg-type]
 
     def get(self, row_type: type[R], row_id: UUID) -> R:
         """Return a row that must exist."""
@@ -206,6 +218,7 @@ class Rows:
                 self._put(row.model_copy(update=dict(fields)))
             case Remove(row_type, row_id):
                 self._of[row_type].pop(row_id)
+                self._grouped.pop(row_type, None)
             case Issue(row, _):
                 self.take(row)
             case Do(_, _, Change() as left):
@@ -234,6 +247,7 @@ class Rows:
 
     def _put(self, row: Row) -> None:
         self._of.setdefault(type(row), {})[row.id] = row
+        self._grouped.pop(type(row), None)
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None
 
 def case_of(rows: Rows, invoice_id: UUID) -> DunningCase | None:
     """Return the invoice's one case, open or closed."""
-    return next((one for one in rows.of(DunningCase) if one.invoice_id == invoice_id), None)
+    return next(iter(rows.having(DunningCase, "invoice_id", invoice_id)), None)
 
 
 def is_recovering(rows: Rows, invoice_id: UUID) -> bool:

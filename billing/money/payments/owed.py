@@ -47,12 +47,12 @@ class Owed:
     @property
     def payments(self) -> list[Payment]:
         """Every flow, oldest first."""
-        return [one for one in self._rows.of(Payment) if one.invoice_id == self.invoice_id]
+        return self._rows.having(Payment, "invoice_id", self.invoice_id)
 
     @property
     def attempts(self) -> list[Attempt]:
         """Every try, oldest first."""
-        return [one for one in self._rows.of(Attempt) if one.invoice_id == self.invoice_id]
+        return self._rows.having(Attempt, "invoice_id", self.invoice_id)
 
     @property
     def live(self) -> Payment | None:

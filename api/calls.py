@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from api.identity.auth import Caller
 from api.identity.tenants import Tenant
 from api.services import Services
 from api.shop_headers import NO_SHOP, check_platform, check_shop, named_shop
-from billing.core import context
+from billing.core import clock, context
 from billing.core.database import Database
 from billing.core.errors import Invalid, NotFound
 from billing.core.settings import Settings
@@ -89,6 +90,11 @@ class ReadCall(Call):
         if fresh and self.services.database.replica_engine is not None:
             self.services.rates.count_fresh(self.account_id)
         return self.services.database.reading(*known, fresh=fresh)
+
+    async def as_of(self, connection: AsyncConnection) -> datetime:
+        """Return up to when what `reading` shows is complete, by the account's clock."""
+        at = await clock.now(connection, self.account_id)
+        return (at - await self.database.lag(connection)).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

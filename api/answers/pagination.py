@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import TypeAdapter
@@ -55,6 +55,17 @@ class Page(Frozen, Generic[T]):
 
     data: list[T]
     pagination: Pagination
+
+
+class PageAsOf(Page[T], Generic[T]):
+    """A page that a replica may have served: it is complete up to `as_of`."""
+
+    as_of: datetime
+
+    @classmethod
+    def of(cls, page: Page[T], as_of: datetime) -> Self:
+        """Return the page with the instant that was read before its rows."""
+        return cls(data=page.data, pagination=page.pagination, as_of=as_of)
 
 
 @dataclass(frozen=True, slots=True)

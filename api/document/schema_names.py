@@ -12,7 +12,7 @@ from api.answers.problems import JSON
 
 REF: Final = "#/components/schemas/"
 """The beginning of a reference to a schema of the document."""
-_PAGE: Final = re.compile(rf"{REF}Page_(\w+)_")
+_PAGE: Final = re.compile(rf"{REF}(Page(?:AsOf)?_(\w+)_)")
 
 
 def add(document: dict[str, Any]) -> None:
@@ -33,8 +33,8 @@ def add(document: dict[str, Any]) -> None:
 def _named(schema: dict[str, Any], name: str, schemas: dict[str, Any]) -> dict[str, Any]:
     """Return the reference to a schema; `name` is used when it has none."""
     if page := _PAGE.fullmatch(schema.get("$ref", "")):
-        name = f"{page[1]}Page"
-        schemas[name] = schemas.pop(f"Page_{page[1]}_", None) or schemas[name]
+        name = f"{page[2]}Page"
+        schemas[name] = schemas.pop(page[1], None) or schemas[name]
     elif "$ref" in schema:
         return schema
     else:

@@ -14,7 +14,7 @@ HEADERS: Final = (
 )  # fmt: skip
 EXPOSED: Final = (
     "Content-Disposition", "ETag", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining",
-    "RateLimit-Reset", "Retry-After", "X-Correlation-Id",
+    "RateLimit-Reset", "Retry-After", "X-As-Of", "X-Correlation-Id",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from fastapi import Response
 from sqlalchemy import Select, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.pagination import Page, Paging, paginate
+from api.answers.pagination import PageAsOf, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
 from api.answers.schemas import OneWord
@@ -116,7 +116,7 @@ async def list_billing_records(
     start_date: MaybeMoment = None,
     end_date: MaybeMoment = None,
     fresh: Fresh = False,
-) -> Page[RecordAnswer]:
+) -> PageAsOf[RecordAnswer]:
     """The account's billing records, newest use first; a member sees only its own [A14].
 
     `transaction_id` selects the records that this ledger entry paid. Records of archived months are
@@ -129,8 +129,10 @@ async def list_billing_records(
     )
     query = _paid_by(query, transaction_id)
     async with call.reading(fresh=fresh) as connection:
+        as_of = await call.as_of(connection)
         start, end = await moments(call, connection, start_date, end_date)
-        return await paginate(connection, store.between(query, start, end), KEYS, paging, show)
+        page = await paginate(connection, store.between(query, start, end), KEYS, paging, show)
+    return PageAsOf.of(page, as_of)
 
 
 @router.get(
@@ -143,13 +145,15 @@ async def list_user_records(
     paging: Paging,
     status: Status | None = None,
     fresh: Fresh = False,
-) -> Page[RecordAnswer]:
+) -> PageAsOf[RecordAnswer]:
     """The billing records of one user, newest use first [F18]; 404 for a member that is another
     user.
     """
     query = store.records(call.account_id, user_id=user_of(user_id, call), billing_status=status)
     async with call.reading(fresh=fresh) as connection:
-        return await paginate(connection, query, KEYS, paging, show)
+        as_of = await call.as_of(connection)
+        page = await paginate(connection, query, KEYS, paging, show)
+    return PageAsOf.of(page, as_of)
 
 
 @router.get(

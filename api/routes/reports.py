@@ -61,7 +61,9 @@ async def read_usage_report(
     form = form_of(format, report.columns, partial(_values, report, days), about)
     name = f"usage-by-{group_by}-{days.first}-{days.last}.{format}"
     read = partial(_page, call, report, fresh)
-    return await send(call.services.report_turns, call.account_id, read, form, name)
+    sent = await send(call.services.report_turns, call.account_id, read, form, name)
+    sent.headers["X-As-Of"] = days.as_of.isoformat()
+    return sent
 
 
 async def _page(call: ReadCall, report: store.Report, fresh: bool, after: Any) -> Page:

@@ -10,7 +10,15 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.pagination import Page, PageRequest, Paging, as_page, paginate, paginate_merged
+from api.answers.pagination import (
+    Page,
+    PageAsOf,
+    PageRequest,
+    Paging,
+    as_page,
+    paginate,
+    paginate_merged,
+)
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord, Owner, OwnerId, Total
 from api.date_range import MaybeMoment, moments
@@ -178,7 +186,7 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
 )
 async def list_usage_limits(
     call: MemberRead, paging: Paging, user_id: OneWord = None, fresh: Fresh = False
-) -> Page[LimitAnswer]:
+) -> PageAsOf[LimitAnswer]:
     """The plan's limits, then the account's quotas, newest first, each with the use that counts
     against it [H5, B16]; with `user_id` those that apply to this user, including the default for
     each user: its own come before those of the account and of organisations.
@@ -187,22 +195,26 @@ async def list_usage_limits(
     """
     only = user_of(user_id, call)
     if call.account is None:
-        return as_page([])
+        return PageAsOf.of(as_page([]), clock.real_now())
     async with call.reading(fresh=fresh) as connection:
-        return await _limits(connection, call.account.id, only, paging)
+        as_of = await call.as_of(connection)
+        page = await _limits(connection, call.account.id, only, paging)
+    return PageAsOf.of(page, as_of)
 
 
 @router.get("/usage/alerts", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
 async def list_usage_alerts(
     call: MemberRead, paging: Paging, fresh: Fresh = False
-) -> Page[AlertAnswer]:
+) -> PageAsOf[AlertAnswer]:
     """Thresholds that were crossed, newest first; a member does not see those of other users."""
     query = store.alerts(call.account_id, only_user(call))
     async with call.reading(fresh=fresh) as connection:
-        return await paginate(
+        as_of = await call.as_of(connection)
+        page = await paginate(
             connection, query, (usage_alerts.c.created_at, usage_alerts.c.id), paging,
             AlertAnswer.of_row,
         )  # fmt: skip
+    return PageAsOf.of(page, as_of)
 
 
 @router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))
@@ -217,7 +229,7 @@ async def list_usage_logs(
     start_date: MaybeMoment = None,
     end_date: MaybeMoment = None,
     fresh: Fresh = False,
-) -> Page[LogAnswer]:
+) -> PageAsOf[LogAnswer]:
     """Single uses, newest first, and captures of holds without a use: together everything that
     spent credits [F4, G10]. A member sees only its own uses, and captures of its own holds [A14].
     """
@@ -226,12 +238,14 @@ async def list_usage_logs(
         "user_id": user_of(user_id, call), "billing_status": status,
     }  # fmt: skip
     async with call.reading(fresh=fresh) as connection:
+        as_of = await call.as_of(connection)
         days = await moments(call, connection, start_date, end_date)
         both = (
             (logs.uses(call.account_id, days, **wanted), KEYS),
             (logs.captures(call.account_id, days, **wanted), CAPTURE_KEYS),
         )
-        return await paginate_merged(connection, both, paging, LogAnswer.of_row)
+        page = await paginate_merged(connection, both, paging, LogAnswer.of_row)
+    return PageAsOf.of(page, as_of)
 
 
 async def _limits(

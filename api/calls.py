@@ -1,7 +1,7 @@
 """Authenticated requests, as handlers receive them: the caller, and the account to act for."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -90,6 +90,15 @@ class ReadCall(Call):
         if fresh and self.services.database.replica_engine is not None:
             self.services.rates.count_fresh(self.account_id)
         return self.services.database.reading(*known, fresh=fresh)
+
+    @asynccontextmanager
+    async def filtering(self, *words: str | None, fresh: bool) -> AsyncIterator[AsyncConnection]:
+        """As `reading`, for uses by any of these words, which no index knows: in the account's
+        turn. Errors: RATE_LIMITED, UNAVAILABLE.
+        """
+        turn = self.services.filter_turns.one(self.account_id) if any(words) else nullcontext()
+        async with turn, self.reading(fresh=fresh) as connection:
+            yield connection
 
     async def as_of(self, connection: AsyncConnection) -> datetime:
         """Return up to when what `reading` shows is complete, by the account's clock."""

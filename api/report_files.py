@@ -10,7 +10,7 @@ import msgspec
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.report_turns import ReportTurns
+from api.account_turns import AccountTurns
 from billing.insight.reports import rules
 
 FileFormat = Literal["csv", "json"]
@@ -76,7 +76,7 @@ def answer_of(
 
 
 async def send(
-    turns: ReportTurns,
+    turns: AccountTurns,
     account_id: UUID,
     read: Callable[[Any], Awaitable[Page]],
     form: Form,
@@ -93,13 +93,13 @@ async def send(
 
 
 async def _parts(
-    turns: ReportTurns,
+    turns: AccountTurns,
     account_id: UUID,
     read: Callable[[Any], Awaitable[Page]],
     form: Form,
 ) -> AsyncGenerator[bytes]:
     """Yield nothing once the first page is read; then the text, page by page."""
-    with turns.report(account_id):
+    with turns.read(account_id):
         async with turns.page(account_id):
             rows, mark = await read(None)
             text = await text_of(rows, form)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from temporalio.client import Client
 
+from api.account_turns import AccountTurns
 from api.batching.balances import Balances
 from api.batching.hold_batcher import HoldBatcher
 from api.batching.usage_batcher import UsageBatcher
@@ -16,7 +17,6 @@ from api.identity.tenants import Tenants
 from api.monitoring.failures import FailureCount
 from api.monitoring.health_checks import HealthChecks
 from api.pricing import Prices
-from api.report_turns import ReportTurns
 from api.webhooks.deliveries import DeliveryCount
 from api.webhooks.inbox import Inbox, Notifier
 from api.webhooks.paypal_signatures import PayPalSignatures
@@ -58,7 +58,9 @@ class Services:
     failures: FailureCount = field(default_factory=FailureCount)
     timeline_turns: Turns = field(default_factory=lambda: Turns(1))
     """Timelines are projected one at a time: each keeps a processor busy."""
-    report_turns: ReportTurns = field(default_factory=ReportTurns)
+    report_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reports"))
+    filter_turns: AccountTurns = field(default_factory=lambda: AccountTurns("filtered lists"))
+    """Lists of uses by what no index knows may read all uses of an account."""
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)

@@ -128,7 +128,7 @@ async def list_billing_records(
         call.account_id, billing_status=status, product_id=product_id, user_id=only_user(call)
     )
     query = _paid_by(query, transaction_id)
-    async with call.reading(fresh=fresh) as connection:
+    async with call.filtering(product_id, fresh=fresh) as connection:
         as_of = await call.as_of(connection)
         start, end = await moments(call, connection, start_date, end_date)
         page = await paginate(connection, store.between(query, start, end), KEYS, paging, show)

@@ -237,11 +237,11 @@ async def list_usage_logs(
         "operation": operation, "model": model, "service_type": service_type,
         "user_id": user_of(user_id, call), "billing_status": status,
     }  # fmt: skip
-    async with call.reading(fresh=fresh) as connection:
+    async with call.filtering(operation, model, service_type, fresh=fresh) as connection:
         as_of = await call.as_of(connection)
         days = await moments(call, connection, start_date, end_date)
         both = (
-            (logs.uses(call.account_id, days, **wanted), KEYS),
+            (await logs.uses(connection, call.account_id, days, **wanted), KEYS),
             (logs.captures(call.account_id, days, **wanted), CAPTURE_KEYS),
         )
         page = await paginate_merged(connection, both, paging, LogAnswer.of_row)

@@ -40,9 +40,22 @@ Span = tuple[datetime | None, datetime | None]
 """From the first instant, inclusive, to the second, exclusive; None: unbounded."""
 
 
-def uses(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:
-    """Select the uses with these column values (None: any), by (`occurred_at`, `id`)."""
-    return store.between(store.records(account_id, **wanted, kind="usage"), *span)
+async def uses(
+    connection: AsyncConnection, account_id: UUID, span: Span, **wanted: str | None
+) -> Select[Any]:
+    """Select the uses with these column values (None: any), by (`occurred_at`, `id`).
+
+    Only counters know on which days there were such operations, models and services.
+    """
+    days = await sums.days_of(
+        connection,
+        account_id,
+        operation=wanted.get("operation"),
+        model=wanted.get("model"),
+        service=wanted.get("service_type"),
+    )
+    query = store.on_days(store.records(account_id, **wanted, kind="usage"), days)
+    return store.between(query, *span)
 
 
 def captures(account_id: UUID, span: Span, **wanted: str | None) -> Select[Any]:

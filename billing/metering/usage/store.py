@@ -1,6 +1,7 @@
 """Queries on usage: periods, counters of a cycle, records (sums.py sums). None scans records."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -9,7 +10,9 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Select,
+    and_,
     bindparam,
+    false,
     func,
     not_,
     or_,
@@ -33,6 +36,9 @@ from billing.metering.usage.tables import (
     usage_periods,
 )
 
+MOST_SPANS: Final = 20
+"""Spans of days that one list looks through separately."""
+_BESIDE: Final = timedelta(days=1)
 _OPEN_PERIOD: Final = Prepared(text("SELECT usage_open_period(:account_id, :at)"))
 _OPEN_AGAIN: Final = Prepared(
     text(
@@ -237,6 +243,25 @@ def between(query: Select[Any], start: datetime | None, end: datetime | None) ->
     if start is not None:
         query = query.where(billing_records.c.occurred_at >= start)
     return query if end is None else query.where(billing_records.c.occurred_at < end)
+
+
+def on_days(query: Select[Any], days: Sequence[datetime] | None) -> Select[Any]:
+    """Restrict records to those of these days, oldest first; None: of any.
+
+    No index knows days. Times bound what is read: a use may be told a little ahead of its day.
+    """
+    if days is None:
+        return query
+    spans: list[tuple[datetime, datetime]] = []
+    for day in days:
+        first = spans.pop()[0] if spans and day - spans[-1][1] <= 3 * _BESIDE else day
+        spans.append((first, day))
+    if len(spans) > MOST_SPANS:
+        spans = [(days[0], days[-1])]
+    at = billing_records.c.occurred_at
+    return query.where(
+        or_(false(), *(and_(at >= a - _BESIDE, at < b + 2 * _BESIDE) for a, b in spans))
+    )
 
 
 def paid_by(query: Select[Any], transaction_id: UUID) -> Select[Any]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.rating.schemas import CREDIT
@@ -130,6 +130,29 @@ async def has_more_accounts(connection: AsyncConnection, most: int) -> bool:
     """Return True if there are more accounts than this, without tests."""
     one_more = select(accounts.c.id).where(~accounts.c.is_test).offset(most).limit(1)
     return await connection.scalar(one_more) is not None
+
+
+async def days_of(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *,
+    operation: str | None = None,
+    model: str | None = None,
+    service: str | None = None,
+) -> list[datetime] | None:
+    """Return the days that have uses with all these words, oldest first; None without a word.
+
+    A day is its first instant in the account's zone, as in `billing_records.day_at`.
+    """
+    counter = usage_counters.c
+    words = [
+        *([of_owner(f"a:{operation}")] if operation is not None else []),
+        *([of_owner(f"m:{model}")] if model is not None else []),
+        *([and_(of_owner(""), _service(counter.facet) == service)] if service is not None else []),
+    ]
+    own = select(counter.bucket).where(counter.account_id == account_id, counter.grain == "day")
+    found = [set(await connection.scalars(own.where(word))) for word in words]
+    return sorted(set.intersection(*found)) if found else None
 
 
 async def first_day(connection: AsyncConnection, account_id: UUID) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api import report_turns
+from api import account_turns
 from billing.core import periods
 from billing.insight.reports import store
 from tests.integration.api_app import ACCOUNTS
@@ -141,7 +141,7 @@ async def test_many_reports_of_one_account_keep_no_other_waiting(
 
     monkeypatch.setattr(store, "page", slow)
     async with asyncio.timeout(10):
-        many = [asyncio.create_task(asked(greedy)) for _ in range(report_turns.OF_ONE + 2)]
+        many = [asyncio.create_task(asked(greedy)) for _ in range(account_turns.OF_ONE + 2)]
         over, _ = await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
         assert {one.result().status_code for one in over} == {429}
         assert {one.result().headers["Retry-After"] for one in over} == {"2"}
@@ -149,7 +149,7 @@ async def test_many_reports_of_one_account_keep_no_other_waiting(
         assert len(begun) == 2, "the first page of the greedy one, and that of the other"
         go.set()
         statuses = [(await one).status_code for one in many]
-    assert sorted(statuses) == [200] * report_turns.OF_ONE + [429] * 2
+    assert sorted(statuses) == [200] * account_turns.OF_ONE + [429] * 2
     assert await sheet(greedy) == []
 
 
@@ -172,7 +172,7 @@ async def test_a_report_whose_reader_left_is_no_longer_under_way(new_shop: NewSh
         "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
     }  # fmt: skip
     async with asyncio.timeout(10):
-        for _ in range(report_turns.OF_ONE + 1):
+        for _ in range(account_turns.OF_ONE + 1):
             await shop.api.app(dict(scope), left, stuck)
     assert len(await sheet(shop)) == 1
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from api import date_range, report_turns
+from api import account_turns, date_range
 from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
@@ -102,11 +102,14 @@ def rate(notation: str) -> str:
         ("subscriptions of one `POST /admin/plans/{key}/move-subscribers`", [price_moves.PAGE]),
         ("days of a report", [date_range.MAX_DAYS]),
         ("days of sums by hour of a user or an organisation", [usage_sums.MOST_OF_HOURS.days]),
-        ("reports of one account under way, in one API process", [report_turns.OF_ONE]),
+        ("reports of one account under way, in one API process", [account_turns.OF_ONE]),
         ("exports of postings of all accounts under way, in one API process", [
-            report_turns.OF_ONE,
+            account_turns.OF_ONE,
         ]),
-        ("reports of all accounts under way, in one API process", [report_turns.OF_ALL]),
+        ("lists of an account's uses by a word, such as `model`, under way, in one API process", [
+            account_turns.OF_ONE,
+        ]),
+        ("reports of all accounts under way, in one API process", [account_turns.OF_ALL]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
         ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),
         ("a hold of credits", [

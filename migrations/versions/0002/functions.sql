@@ -3945,10 +3945,10 @@ $$;
 CREATE OR REPLACE FUNCTION usage_next_unpaid(
     p_account_id uuid, p_from_at timestamptz, p_from_id uuid, p_most integer)
 RETURNS TABLE (
-    used_at timestamptz, id uuid, currency text, meter text, product_id text, method text,
+    used_at timestamptz, id uuid, currency text, meter text, name text, method text,
     unit_price numeric, total numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT u.used_at, u.record_id, r.currency, r.meter, r.product_id,
+    SELECT u.used_at, u.record_id, r.currency, r.meter, r.name,
         CASE r.billing_method WHEN 'payment_charge' THEN 'credit_consumption'
             ELSE r.billing_method END, r.unit_price, r.total
     FROM (
@@ -3956,7 +3956,8 @@ LANGUAGE sql STABLE AS $$
         WHERE account_id = p_account_id AND (used_at, record_id) >= (p_from_at, p_from_id)
         ORDER BY used_at, record_id LIMIT p_most) AS u
     LEFT JOIN LATERAL (
-        SELECT b.currency, b.meter, b.product_id, b.billing_method, c.unit_price, c.total
+        SELECT b.currency, b.meter, coalesce(b.product_id, b.operation) AS name,
+            b.billing_method, c.unit_price, c.total
         FROM billing_records AS b CROSS JOIN LATERAL usage_due_in_credits(b) AS c
         WHERE b.id = u.record_id AND b.month = ANY (usage_record_months(u.record_id))
             AND usage_is_owed(b.billing_status, b.currency, b.billing_method)) AS r ON true
@@ -4270,11 +4271,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_owed_debit(
-    p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_product_id text, p_method text)
+    p_account_id uuid, p_id uuid, p_amount numeric, p_meter text, p_name text, p_method text)
 RETURNS credit_debit_item
 LANGUAGE sql STABLE AS $$
     SELECT ROW(
-        p_account_id, p_amount, k.key, k.key, concat_ws(': ', 'usage', p_product_id), p_meter,
+        p_account_id, p_amount, k.key, k.key, concat_ws(': ', 'usage', p_name), p_meter,
         p_method = 'wallet_deduction', n.name, NULL, false)::credit_debit_item
     FROM (SELECT public_id('bill', p_id) AS name) AS n
     CROSS JOIN LATERAL (
@@ -5583,7 +5584,7 @@ BEGIN
     DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id
     RETURNING w.from_at, w.from_id INTO began;
     FOR due IN
-        SELECT u.used_at, u.id, u.currency, u.meter, u.product_id, u.method, u.unit_price, u.total
+        SELECT u.used_at, u.id, u.currency, u.meter, u.name, u.method, u.unit_price, u.total
         FROM usage_next_unpaid(p_account_id, coalesce(began.from_at, '-infinity'),
             coalesce(began.from_id, p_account_id), p_looked_at + 1) AS u
     LOOP
@@ -5608,7 +5609,7 @@ BEGIN
         method := due.method;
         SELECT d.verdict, d.transaction_id INTO debit
         FROM credit_debit_many(ARRAY[usage_owed_debit(
-            p_account_id, due.id, due.total, due.meter, due.product_id, method)], p_at) AS d;
+            p_account_id, due.id, due.total, due.meter, due.name, method)], p_at) AS d;
         free := '{}'; -- It ended lots whose time is over, too.
         CONTINUE WHEN debit.verdict <> 'ok';
         IF due.currency <> 'CREDIT' THEN

@@ -10,6 +10,7 @@ from billing.catalog.plans.rules import BUILT_IN_COSTS
 from billing.insight.integrity import service as integrity
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.holds_made import hold
+from tests.integration.usage.test_many_unpaid import counted, settle
 from tests.integration.usage.test_rights import shop_in
 
 NO_PLAN_LIMITS: Final[dict[str, Any]] = {"service_type": "agent_execution"}
@@ -65,6 +66,16 @@ async def test_the_price_is_the_row_else_the_built_in_one(new_shop: NewShop) -> 
         "content_writing": "40.00", operation: "24.00",
     }  # fmt: skip
     assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_arriving_credits_pay_one_under_its_name_too(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    await shop.record("1", product_id=None, operation="assessment", on_insufficient="defer")
+    await shop.grant("100")
+    async with counted(shop) as connection:
+        assert await settle(connection, shop, 1_000) == (1, 1)
+    debits = "SELECT reason FROM credit_transactions WHERE account_id = :id AND kind = 'debit'"
+    assert await shop.rows(debits) == [("usage: assessment",)]
 
 
 async def test_a_plan_that_limits_the_meter_pays_first(new_shop: NewShop) -> None:

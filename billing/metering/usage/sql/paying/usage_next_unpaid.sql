@@ -4,10 +4,10 @@
 CREATE OR REPLACE FUNCTION usage_next_unpaid(
     p_account_id uuid, p_from_at timestamptz, p_from_id uuid, p_most integer)
 RETURNS TABLE (
-    used_at timestamptz, id uuid, currency text, meter text, product_id text, method text,
+    used_at timestamptz, id uuid, currency text, meter text, name text, method text,
     unit_price numeric, total numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT u.used_at, u.record_id, r.currency, r.meter, r.product_id,
+    SELECT u.used_at, u.record_id, r.currency, r.meter, r.name,
         CASE r.billing_method WHEN 'payment_charge' THEN 'credit_consumption'
             ELSE r.billing_method END, r.unit_price, r.total
     FROM (
@@ -15,7 +15,8 @@ LANGUAGE sql STABLE AS $$
         WHERE account_id = p_account_id AND (used_at, record_id) >= (p_from_at, p_from_id)
         ORDER BY used_at, record_id LIMIT p_most) AS u
     LEFT JOIN LATERAL (
-        SELECT b.currency, b.meter, b.product_id, b.billing_method, c.unit_price, c.total
+        SELECT b.currency, b.meter, coalesce(b.product_id, b.operation) AS name,
+            b.billing_method, c.unit_price, c.total
         FROM billing_records AS b CROSS JOIN LATERAL usage_due_in_credits(b) AS c
         WHERE b.id = u.record_id AND b.month = ANY (usage_record_months(u.record_id))
             AND usage_is_owed(b.billing_status, b.currency, b.billing_method)) AS r ON true

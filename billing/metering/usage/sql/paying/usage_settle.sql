@@ -22,7 +22,7 @@ BEGIN
     DELETE FROM unpaid_retries AS w WHERE w.account_id = p_account_id
     RETURNING w.from_at, w.from_id INTO began;
     FOR due IN
-        SELECT u.used_at, u.id, u.currency, u.meter, u.product_id, u.method, u.unit_price, u.total
+        SELECT u.used_at, u.id, u.currency, u.meter, u.name, u.method, u.unit_price, u.total
         FROM usage_next_unpaid(p_account_id, coalesce(began.from_at, '-infinity'),
             coalesce(began.from_id, p_account_id), p_looked_at + 1) AS u
     LOOP
@@ -47,7 +47,7 @@ BEGIN
         method := due.method;
         SELECT d.verdict, d.transaction_id INTO debit
         FROM credit_debit_many(ARRAY[usage_owed_debit(
-            p_account_id, due.id, due.total, due.meter, due.product_id, method)], p_at) AS d;
+            p_account_id, due.id, due.total, due.meter, due.name, method)], p_at) AS d;
         free := '{}'; -- It ended lots whose time is over, too.
         CONTINUE WHEN debit.verdict <> 'ok';
         IF due.currency <> 'CREDIT' THEN

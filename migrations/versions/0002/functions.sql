@@ -6651,8 +6651,9 @@ AS $$
             date_trunc('month', p_cycle_start, p_zone),
             date_trunc('day', usage_instant(
                 p_cycle_start AT TIME ZONE p_zone - p_length, p_zone), p_zone), (
-            SELECT date_trunc('day', max(least(
-                i.period_end, s.ended_at, p_cycle_start)) + interval '1 day', p_zone)
+            SELECT date_trunc('day', usage_instant(max(least(
+                i.period_end, s.ended_at, p_cycle_start)) AT TIME ZONE p_zone
+                + interval '1 day', p_zone), p_zone)
             FROM invoices AS i JOIN subscriptions AS s ON s.id = i.subscription_id
             WHERE i.account_id = p_account_id AND i.status NOT IN ('draft', 'void')
                 AND i.subtotal_minor > 0 AND i.period_start < p_cycle_start)) AS since

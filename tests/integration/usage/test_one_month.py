@@ -120,16 +120,24 @@ async def test_use_of_the_month_without_a_plan_counts_in_the_first_cycle_of_one_
         assert await free(customer, GIVEN) == GIVEN
 
 
+@pytest.mark.parametrize(
+    ("zone", "start", "last", "after"),
+    [
+        ("UTC", "2027-01-05T10:00:00Z", "2027-02-05T09:00:00Z", "2027-02-08"),
+        # It ends in the first hour of a day that has 25.
+        ("America/New_York", "2027-10-07T04:30:00Z", "2027-11-07T04:10:00Z", "2027-11-10"),
+    ],
+)
 async def test_a_cycle_that_is_over_takes_no_free_units_from_the_next_subscription(
-    actors: Actors,
+    actors: Actors, zone: str, start: str, last: str, after: str
 ) -> None:
-    customer = await actors.customer_on_clock("2027-01-05T10:00:00Z")
+    customer = await actors.customer_on_clock(start, zone=zone)
     await customer.subscribed("starter")
     await customer.ask("POST", "/billing/subscription/cancel", {}, status=200)
-    await customer.advance(to="2027-02-05T09:00:00Z")
+    await customer.advance(to=last)
     assert await free(customer, GIVEN) == GIVEN
-    for day in ("05", "08"):
-        await customer.advance(to=f"2027-02-{day}T11:00:00Z")
+    for day in (last[:10], after):
+        await customer.advance(to=f"{day}T11:00:00Z")
     await customer.subscribe("starter")
     await customer.until_subscription("active")
     assert await free(customer, GIVEN) == GIVEN

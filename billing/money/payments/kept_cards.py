@@ -1,4 +1,8 @@
-"""Keeping the card that a payer has just paid with, by the rules of saving one. Pure."""
+"""Keeping the card that a payer has just paid with. Pure.
+
+`payment_methods.service` saves cards by the same rules, on the database: what changes here changes
+there.
+"""
 
 from typing import Any, Final
 from uuid import UUID
@@ -80,9 +84,10 @@ def _make_default(w: Work[Any], method: Method) -> None:
     for other in w.rows.of(Method):
         if other.is_default and other.id != method.id:
             w.change(other, is_default=False)
-    payments.announce_card(
-        w, w.change(method, is_default=True, is_backup=False, chosen_at=w.facts.at), "chosen"
-    )
+    if method.is_backup:
+        method = w.change(method, is_backup=False)
+        payments.announce_card(w, method, "backup_ended")
+    payments.announce_card(w, w.change(method, is_default=True, chosen_at=w.facts.at), "chosen")
     _try(w, method.account_id)
 
 

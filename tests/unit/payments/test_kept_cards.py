@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from billing.matters.effects import Add, Do, Facts, Rows, WakeOpen, Watch, Work
+from billing.matters.effects import Add, Announce, Do, Facts, Rows, WakeOpen, Watch, Work
 from billing.matters.kinds import COLLECTORS
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payment_methods.schemas import Method
@@ -59,6 +59,18 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
         assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) == make_default
         tried = Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT})
         assert (tried in w.effects) == make_default
+
+
+def test_a_backup_that_becomes_the_default_is_no_longer_the_backup_and_that_is_announced() -> None:
+    backup = method(2, "b", is_backup=True)
+    w = work(method(1, "f", is_default=True), backup)
+    kept_cards.keep_card(w, ACCOUNT, given("b"), make_default=True)
+    now = w.rows.get(Method, backup.id)
+    assert (now.is_default, now.is_backup) == (True, False)
+    told = [one.action for one in w.effects if isinstance(one, Announce)]
+    assert [one.removeprefix("payment_method.") for one in told] == [
+        "updated", "backup_ended", "chosen",
+    ]  # fmt: skip
 
 
 def test_of_two_from_before_the_one_that_is_kept_one_goes_on_and_else_the_default() -> None:

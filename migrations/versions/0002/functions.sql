@@ -2260,6 +2260,11 @@ AS $$
         (SELECT clock_at FROM accounts WHERE id = p_account_id), clock_timestamp())))
 $$;
 
+CREATE OR REPLACE FUNCTION usage_alert_percents() RETURNS SETOF integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    VALUES (80), (100)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_allot_again(
     p_account_id uuid, p_period_start timestamptz, p_meter text, p_units numeric, p_at timestamptz)
 RETURNS void
@@ -3719,13 +3724,12 @@ AS $$
     )
     SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
         coalesce(array_agg(f.place) FILTER (
-            WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
-                OR n.included * 80 > (n.carried + u.used) * 100
-                    AND n.included * 80 <= (n.carried + u.used + f.amount) * 100
-                -- The allowance may have shrunk below what was used.
-                OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
+            WHERE (n.carried + u.used + f.amount + r.reserved <= n.included) IS NOT TRUE
+                OR EXISTS (
+                    SELECT FROM usage_alert_percents() AS t(percent)
+                    WHERE n.included * t.percent > (n.carried + u.used) * 100
+                        AND n.included * t.percent <= (n.carried + u.used + f.amount) * 100)), '{}')
     FROM found AS f
-    CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
     CROSS JOIN LATERAL usage_allowance(f.lim) AS n
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(quantity), 0) FROM usage_counters
@@ -4020,7 +4024,7 @@ AS $$
         SELECT coalesce(sum(quantity), 0) FROM usage_cycles
         WHERE l.included IS NOT NULL AND account_id = g.account_id AND owner = ''
             AND period_start = g.period_start AND meter = g.meter) AS u(used)
-    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    CROSS JOIN LATERAL usage_alert_percents() AS t(percent)
     WHERE l.included * t.percent > (l.carried + u.used - g.added) * 100
         AND l.included * t.percent <= (l.carried + u.used) * 100
     ORDER BY g.account_id, g.meter, t.percent
@@ -4045,7 +4049,7 @@ AS $$
         SELECT n.carried + coalesce(sum(quantity), 0) FROM usage_cycles
         WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
             AND meter = l.meter) AS u(used)
-    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    CROSS JOIN LATERAL usage_alert_percents() AS t(percent)
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start
         AND l.lim ->> 'then' <> 'none' AND u.used > 0
         AND n.included * t.percent <= u.used * 100

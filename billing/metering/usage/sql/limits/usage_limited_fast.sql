@@ -28,13 +28,12 @@ AS $$
     )
     SELECT coalesce(array_agg(f.place) FILTER (WHERE f.lim IS NOT NULL), '{}'),
         coalesce(array_agg(f.place) FILTER (
-            WHERE (f.amount + u.used + r.reserved <= i.included) IS NOT TRUE
-                OR n.included * 80 > (n.carried + u.used) * 100
-                    AND n.included * 80 <= (n.carried + u.used + f.amount) * 100
-                -- The allowance may have shrunk below what was used.
-                OR i.included * 100 <= (u.used + f.amount) * 100), '{}')
+            WHERE (n.carried + u.used + f.amount + r.reserved <= n.included) IS NOT TRUE
+                OR EXISTS (
+                    SELECT FROM usage_alert_percents() AS t(percent)
+                    WHERE n.included * t.percent > (n.carried + u.used) * 100
+                        AND n.included * t.percent <= (n.carried + u.used + f.amount) * 100)), '{}')
     FROM found AS f
-    CROSS JOIN LATERAL (SELECT (f.lim ->> 'included')::numeric) AS i(included)
     CROSS JOIN LATERAL usage_allowance(f.lim) AS n
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(quantity), 0) FROM usage_counters

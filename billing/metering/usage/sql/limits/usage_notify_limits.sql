@@ -1,5 +1,5 @@
--- Notify at 80 and 100 percent of the plan's allowance, where own use has just grown past them.
--- Units carried into the cycle count on both sides.
+-- Notify at the percents (usage_alert_percents) of the plan's allowance that own use has just grown
+-- past. Units carried into the cycle count on both sides.
 CREATE OR REPLACE FUNCTION usage_notify_limits(p_grown usage_growth[], p_records usage_rated[])
 RETURNS void
 LANGUAGE sql
@@ -21,7 +21,7 @@ AS $$
         SELECT coalesce(sum(quantity), 0) FROM usage_cycles
         WHERE l.included IS NOT NULL AND account_id = g.account_id AND owner = ''
             AND period_start = g.period_start AND meter = g.meter) AS u(used)
-    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    CROSS JOIN LATERAL usage_alert_percents() AS t(percent)
     WHERE l.included * t.percent > (l.carried + u.used - g.added) * 100
         AND l.included * t.percent <= (l.carried + u.used) * 100
     ORDER BY g.account_id, g.meter, t.percent

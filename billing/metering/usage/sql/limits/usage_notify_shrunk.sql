@@ -1,5 +1,6 @@
--- Notify at 80 and 100 percent of the open period's limits, where use had not reached them under
--- the previous limits (`p_before`): they were lowered, or are new. Expects the account's lock.
+-- Notify at the percents (usage_alert_percents) of the open period's limits that use had not
+-- reached under the previous limits (`p_before`): they were lowered, or are new. Expects the
+-- account's lock.
 CREATE OR REPLACE FUNCTION usage_notify_shrunk(
     p_account_id uuid, p_period_start timestamptz, p_before jsonb, p_at timestamptz)
 RETURNS void
@@ -19,7 +20,7 @@ AS $$
         SELECT n.carried + coalesce(sum(quantity), 0) FROM usage_cycles
         WHERE account_id = p_account_id AND owner = '' AND period_start = p_period_start
             AND meter = l.meter) AS u(used)
-    CROSS JOIN LATERAL (VALUES (80), (100)) AS t(percent)
+    CROSS JOIN LATERAL usage_alert_percents() AS t(percent)
     WHERE p.account_id = p_account_id AND p.start_at = p_period_start
         AND l.lim ->> 'then' <> 'none' AND u.used > 0
         AND n.included * t.percent <= u.used * 100

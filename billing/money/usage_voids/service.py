@@ -68,7 +68,7 @@ _BILLED: Final = Prepared(
         l.positions, (
         SELECT coalesce(-sum(v.total_amount), 0) FROM billing_records AS v
         WHERE v.account_id = r.account_id AND v.billing_status = 'refunded'
-            AND v.voids IS NOT NULL AND v.occurred_at >= r.period_start - interval '5 minutes'
+            AND v.voids IS NOT NULL AND v.occurred_at >= r.period_start - usage_early_limit()
             AND v.period_start = r.period_start AND v.meter = r.meter
             AND v.detail ->> 'invoice_id' = b.invoice) AS voided
     FROM billing_records AS r CROSS JOIN LATERAL (

@@ -2554,10 +2554,9 @@ BEGIN
             SELECT id, (row_number() OVER (ORDER BY occurred_at) - 1) / at_once AS part
             FROM billing_records
             WHERE account_id = p_account_id
-                -- A use may be reported a little ahead of its time; clocks differ a little.
-                AND occurred_at >= p_line.start_at - interval '5 minutes'
+                AND occurred_at >= p_line.start_at - usage_early_limit()
                 -- A change that waited for its money ends the cycle in the past.
-                AND occurred_at < greatest(p_line.end_at, p_at) + interval '5 minutes'
+                AND occurred_at < greatest(p_line.end_at, p_at) + usage_early_limit()
                 AND period_start = p_line.start_at AND meter = p_line.meter
                 AND currency = p_line.currency
                 AND billing_method = 'subscription_included' AND billing_status = 'pending'
@@ -2784,8 +2783,7 @@ BEGIN
             WHERE EXISTS (
                 SELECT FROM billing_records AS r
                 WHERE r.account_id = p_account_id AND r.period_start = p_period_start
-                    -- A use may be reported a little ahead of its time; clocks differ a little.
-                    AND r.occurred_at >= p_period_start - interval '5 minutes'
+                    AND r.occurred_at >= p_period_start - usage_early_limit()
                     AND r.meter = p_meter AND r.kind = 'usage' AND r.voids IS NULL
                     AND r.billing_method = 'subscription_included' AND r.currency <> 'CREDIT'
                     AND r.charged_units > 0 AND (r.billing_status <> 'refunded' OR EXISTS (
@@ -3059,10 +3057,10 @@ LANGUAGE sql STABLE AS $$
             AND (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency)),
         r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
         r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
-    -- The cycle decides; clocks differ a little, and the time only narrows what is read.
-    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
+    -- The cycle decides; the time only narrows what is read.
+    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - usage_early_limit()
         AND r.kind = 'usage' AND r.period_start >= p_since
-        AND r.day_at >= p_day AND r.occurred_at >= p_day - interval '5 minutes'
+        AND r.day_at >= p_day AND r.occurred_at >= p_day - usage_early_limit()
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;
@@ -3235,6 +3233,11 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_early_limit() RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT interval '5 minutes'
+$$;
+
 CREATE OR REPLACE FUNCTION usage_ensure_past_period(p_account_id uuid, p_at timestamptz)
 RETURNS void
 LANGUAGE sql AS $$
@@ -3376,8 +3379,7 @@ AS $$
                 AND r.period_start = p.start_at AND r.charged_units > 0 AND r.total_amount = 0
                 AND r.billing_status <> 'refunded' AND r.currency <> 'CREDIT'
                 AND r.billing_method = 'subscription_included' AND g.most > 0
-                -- A use may be reported a little ahead of its time; clocks differ a little.
-                AND r.occurred_at >= greatest(p.start_at - interval '5 minutes', p_since)
+                AND r.occurred_at >= greatest(p.start_at - usage_early_limit(), p_since)
             LIMIT coalesce(g.most, 0)) AS seen) AS f
     WHERE p.account_id = p_account_id AND p.start_at < p_start AND p.end_at > p_since
     GROUP BY c.meter
@@ -5301,7 +5303,7 @@ CREATE OR REPLACE FUNCTION usage_refusal(
 RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN p_used_at > p_as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
+        WHEN p_used_at > p_as_of + usage_early_limit() THEN 'EVENT_IN_FUTURE'
         WHEN p_used_at < p_as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
         WHEN p_kind.method = 'payment_charge' AND (
             current_setting('app.charging', true) IS DISTINCT FROM 'on'
@@ -5836,8 +5838,7 @@ AS $$
         SELECT FROM billing_records AS r
         WHERE r.account_id = p_account_id AND r.meter = p_meter AND r.kind = 'usage'
             AND r.charged_units > 0 AND r.billing_status <> 'refunded'
-            -- A use may be reported a little ahead of its time; clocks differ a little.
-            AND r.occurred_at >= least(p_start, p_since) - interval '5 minutes'
+            AND r.occurred_at >= least(p_start, p_since) - usage_early_limit()
             AND (r.period_start = p_start OR r.occurred_at >= p_since AND p_owner <> '')
             AND CASE WHEN p_owner = '' THEN r.currency <> 'CREDIT'
                 AND r.billing_method = 'subscription_included'
@@ -5931,8 +5932,7 @@ LANGUAGE sql STABLE AS $$
     SELECT r.*
     FROM billing_records AS r
     WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
-        -- A use may be reported a little ahead of its time; clocks differ a little.
-        AND r.occurred_at >= p_period_start - interval '5 minutes'
+        AND r.occurred_at >= p_period_start - usage_early_limit()
         AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
         AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
         AND r.charged_units > 0 AND r.voids IS NULL

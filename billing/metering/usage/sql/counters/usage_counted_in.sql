@@ -24,10 +24,10 @@ LANGUAGE sql STABLE AS $$
             AND (r.voids IS NULL OR NOT usage_was_by_plan(r.voids, r.month, r.currency)),
         r.included_units + r.charged_units, r.charged_units, r.total_amount, r.currency,
         r.is_free_tier, r.day_at, r.occurred_at)::usage_countable) AS c
-    -- The cycle decides; clocks differ a little, and the time only narrows what is read.
-    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - interval '5 minutes'
+    -- The cycle decides; the time only narrows what is read.
+    WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - usage_early_limit()
         AND r.kind = 'usage' AND r.period_start >= p_since
-        AND r.day_at >= p_day AND r.occurred_at >= p_day - interval '5 minutes'
+        AND r.day_at >= p_day AND r.occurred_at >= p_day - usage_early_limit()
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;

@@ -17,10 +17,9 @@ BEGIN
             SELECT id, (row_number() OVER (ORDER BY occurred_at) - 1) / at_once AS part
             FROM billing_records
             WHERE account_id = p_account_id
-                -- A use may be reported a little ahead of its time; clocks differ a little.
-                AND occurred_at >= p_line.start_at - interval '5 minutes'
+                AND occurred_at >= p_line.start_at - usage_early_limit()
                 -- A change that waited for its money ends the cycle in the past.
-                AND occurred_at < greatest(p_line.end_at, p_at) + interval '5 minutes'
+                AND occurred_at < greatest(p_line.end_at, p_at) + usage_early_limit()
                 AND period_start = p_line.start_at AND meter = p_line.meter
                 AND currency = p_line.currency
                 AND billing_method = 'subscription_included' AND billing_status = 'pending'

@@ -7,8 +7,7 @@ LANGUAGE sql STABLE AS $$
     SELECT r.*
     FROM billing_records AS r
     WHERE r.account_id = p_account_id AND r.billing_status = 'pending'
-        -- A use may be reported a little ahead of its time; clocks differ a little.
-        AND r.occurred_at >= p_period_start - interval '5 minutes'
+        AND r.occurred_at >= p_period_start - usage_early_limit()
         AND r.period_start = p_period_start AND r.meter = p_meter AND r.kind = 'usage'
         AND r.currency <> 'CREDIT' AND r.billing_method = 'subscription_included'
         AND r.charged_units > 0 AND r.voids IS NULL

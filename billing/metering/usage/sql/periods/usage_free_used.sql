@@ -31,8 +31,7 @@ AS $$
                 AND r.period_start = p.start_at AND r.charged_units > 0 AND r.total_amount = 0
                 AND r.billing_status <> 'refunded' AND r.currency <> 'CREDIT'
                 AND r.billing_method = 'subscription_included' AND g.most > 0
-                -- A use may be reported a little ahead of its time; clocks differ a little.
-                AND r.occurred_at >= greatest(p.start_at - interval '5 minutes', p_since)
+                AND r.occurred_at >= greatest(p.start_at - usage_early_limit(), p_since)
             LIMIT coalesce(g.most, 0)) AS seen) AS f
     WHERE p.account_id = p_account_id AND p.start_at < p_start AND p.end_at > p_since
     GROUP BY c.meter

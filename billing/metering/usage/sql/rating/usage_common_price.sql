@@ -26,8 +26,7 @@ BEGIN
             WHERE EXISTS (
                 SELECT FROM billing_records AS r
                 WHERE r.account_id = p_account_id AND r.period_start = p_period_start
-                    -- A use may be reported a little ahead of its time; clocks differ a little.
-                    AND r.occurred_at >= p_period_start - interval '5 minutes'
+                    AND r.occurred_at >= p_period_start - usage_early_limit()
                     AND r.meter = p_meter AND r.kind = 'usage' AND r.voids IS NULL
                     AND r.billing_method = 'subscription_included' AND r.currency <> 'CREDIT'
                     AND r.charged_units > 0 AND (r.billing_status <> 'refunded' OR EXISTS (

@@ -12,8 +12,7 @@ AS $$
         SELECT FROM billing_records AS r
         WHERE r.account_id = p_account_id AND r.meter = p_meter AND r.kind = 'usage'
             AND r.charged_units > 0 AND r.billing_status <> 'refunded'
-            -- A use may be reported a little ahead of its time; clocks differ a little.
-            AND r.occurred_at >= least(p_start, p_since) - interval '5 minutes'
+            AND r.occurred_at >= least(p_start, p_since) - usage_early_limit()
             AND (r.period_start = p_start OR r.occurred_at >= p_since AND p_owner <> '')
             AND CASE WHEN p_owner = '' THEN r.currency <> 'CREDIT'
                 AND r.billing_method = 'subscription_included'

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION usage_refusal(
 RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN p_used_at > p_as_of + interval '5 minutes' THEN 'EVENT_IN_FUTURE'
+        WHEN p_used_at > p_as_of + usage_early_limit() THEN 'EVENT_IN_FUTURE'
         WHEN p_used_at < p_as_of - usage_late_limit() THEN 'EVENT_TOO_OLD'
         WHEN p_kind.method = 'payment_charge' AND (
             current_setting('app.charging', true) IS DISTINCT FROM 'on'

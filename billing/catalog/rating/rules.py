@@ -1,7 +1,7 @@
 """The price of usage: what a quantity costs after earlier use in the cycle. Pure and exact.
 
-`usage_charge_after.sql` of metering/usage implements the same rule for the hot path; a test
-compares the two.
+`usage_charge_after`, `usage_charge_units`, `usage_cost` and `usage_round` of metering/usage are the
+same rules for the hot path; a test compares them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,9 @@ EXACT: Final = Context(prec=60)
 MONEY_STEP: Final = Decimal("0.000000000001")
 MOST_CREDITS: Final = Decimal(10) ** 12
 MOST_MONEY: Final = Decimal(10) ** 9
-"""The maximum cost of one use, in credits and in whole units of any currency."""
+"""The maximum cost of one use, in credits and in whole units of any currency (`usage_most_cost` in
+SQL).
+"""
 TOO_DEAR: Final = "one use can cost at most 10^12 credits or 10^9 units of a currency"
 
 

@@ -79,7 +79,7 @@ _ONLY_PLANS_PAY: Final = text(
     " WHERE p.meter = :meter AND p.is_active AND r.effective_to IS NULL)"
 )
 _METER: Final = text(
-    "SELECT k.meter, k.counts, coalesce(m.max_per_use, 1000000000) AS max_per_use"
+    "SELECT k.meter, k.counts, usage_max_per_use(m.max_per_use) AS max_per_use"
     " FROM usage_metered_kinds(ARRAY[CAST("
     "ROW(:product, :service, :feature, :operation, NULL, NULL, NULL) AS usage_kind)]) AS k"
     " LEFT JOIN meters AS m ON m.key = k.meter"

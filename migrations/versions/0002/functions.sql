@@ -2413,7 +2413,7 @@ CREATE OR REPLACE FUNCTION usage_amount_refusal(
     p_kind usage_metered, p_amount numeric, p_max_per_use numeric)
 RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN p_amount > coalesce(p_max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
+    SELECT CASE WHEN p_amount > usage_max_per_use(p_max_per_use) THEN 'USAGE_TOO_LARGE'
         WHEN p_amount = 0 AND p_kind.counts IN ('sum', 'count') THEN 'VALIDATION_FAILED' END
 $$;
 
@@ -3855,6 +3855,11 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_max_per_use(p_max numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(p_max, 1000000000)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_may_defer(p_account_id uuid, p_amount numeric) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT u.unpaid + p_amount <= u.unpaid_limit
@@ -3898,13 +3903,13 @@ SET enable_mergejoin = off
 AS $$
     WITH kinds AS MATERIALIZED (
         SELECT k.kind, k.unit_price,
-            coalesce((SELECT max_per_use FROM meters WHERE key = k.meter), 1000000000) AS most
+            usage_max_per_use((SELECT max_per_use FROM meters WHERE key = k.meter)) AS most
         FROM unnest(p_kinds) AS k
     )
     SELECT CASE WHEN p_are_all_simple AND (
         SELECT coalesce(bool_and(r.least > 0 AND r.most <= k.most AND CASE WHEN k.unit_price > 0
             THEN usage_charge_units(r.least, k.unit_price, 'CREDIT') > 0
-                AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= 1000000000000
+                AND usage_charge_units(r.most, k.unit_price, 'CREDIT') <= usage_most_cost('CREDIT')
             ELSE true END), true)
         FROM (SELECT min(amount) AS least, max(amount) AS most FROM unnest(p_uses)) AS r
         CROSS JOIN kinds AS k)
@@ -3912,8 +3917,8 @@ AS $$
         SELECT DISTINCT u.account
         FROM unnest(p_uses) AS u LEFT JOIN kinds AS k ON k.kind = u.kind
         WHERE k.kind IS NULL OR u.amount = 0 OR u.amount > k.most
-            OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(
-                u.amount, k.unit_price, 'CREDIT') NOT BETWEEN 0.000001 AND 1000000000000 END)
+            OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(u.amount, k.unit_price, 'CREDIT')
+                NOT BETWEEN 0.000001 AND usage_most_cost('CREDIT') END)
     END
 $$;
 
@@ -3946,6 +3951,11 @@ LANGUAGE sql STABLE AS $$
         WHERE ends_at > clock_timestamp() - usage_late_limit()
             AND month <= (clock_timestamp() + interval '1 hour') AT TIME ZONE 'UTC'
         ORDER BY month DESC)
+$$;
+
+CREATE OR REPLACE FUNCTION usage_most_cost(p_currency text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN p_currency = 'CREDIT' THEN 1000000000000::numeric ELSE 1000000000 END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_next_unpaid(
@@ -4801,8 +4811,9 @@ AS $$
     CROSS JOIN LATERAL (SELECT c.by_plan AND c.rest > 0 AND c.lim ->> 'then' = 'overage'
         AND jsonb_typeof(c.lim -> 'price') = 'object') AS g(goes_on)
     CROSS JOIN LATERAL (
-        SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
-            'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)
+        SELECT c.total > usage_most_cost(
+            coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END, 'CREDIT'))
+        ) AS s(is_too_dear)
     CROSS JOIN LATERAL (SELECT CASE WHEN s.is_too_dear THEN 0 ELSE c.total END) AS t(total)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim ->> 'then' = 'none' AND (c.kind).meter IS NOT NULL

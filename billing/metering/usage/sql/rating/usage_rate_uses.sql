@@ -2,8 +2,7 @@
 -- before, and after those listed before them. Reads only; expects the accounts' locks.
 -- `failure` says why a record is refused whatever else happens, or that its plan allows nothing or
 -- no more (NO_ENTITLEMENT, QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its
--- credits. A use that would cost more than 10^12 credits or 10^9 of a currency is too large for any
--- ledger or invoice.
+-- credits.
 -- The plan's allowance goes first, then the product's free units, then its price.
 -- Small sets are joined by hashing; every look-up into a table is a probe of its own.
 CREATE OR REPLACE FUNCTION usage_rate_uses(
@@ -44,8 +43,9 @@ AS $$
     CROSS JOIN LATERAL (SELECT c.by_plan AND c.rest > 0 AND c.lim ->> 'then' = 'overage'
         AND jsonb_typeof(c.lim -> 'price') = 'object') AS g(goes_on)
     CROSS JOIN LATERAL (
-        SELECT c.total > CASE WHEN coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END,
-            'CREDIT') = 'CREDIT' THEN 1000000000000 ELSE 1000000000 END) AS s(is_too_dear)
+        SELECT c.total > usage_most_cost(
+            coalesce(CASE WHEN c.by_plan THEN c.money ELSE c.paid_in END, 'CREDIT'))
+        ) AS s(is_too_dear)
     CROSS JOIN LATERAL (SELECT CASE WHEN s.is_too_dear THEN 0 ELSE c.total END) AS t(total)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN c.lim ->> 'then' = 'none' AND (c.kind).meter IS NOT NULL

@@ -3,6 +3,6 @@ CREATE OR REPLACE FUNCTION usage_amount_refusal(
     p_kind usage_metered, p_amount numeric, p_max_per_use numeric)
 RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN p_amount > coalesce(p_max_per_use, 1000000000) THEN 'USAGE_TOO_LARGE'
+    SELECT CASE WHEN p_amount > usage_max_per_use(p_max_per_use) THEN 'USAGE_TOO_LARGE'
         WHEN p_amount = 0 AND p_kind.counts IN ('sum', 'count') THEN 'VALIDATION_FAILED' END
 $$;

@@ -17,7 +17,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """The key of a plan, pack, meter, feature or operation."""
 MeterKind = Literal["sum", "count", "max", "last"]
 LEVELS: Final = ("max", "last")
-"""Meters of these kinds know only their account's rise within its cycle, not a user's."""
+"""Meters of these kinds know only their account's rise within its cycle, not a user's
+(`usage_is_level` in SQL).
+"""
 ServiceType = Literal[
     "model_inference", "mcp_service", "agent_execution", "storage_minio", "api_gateway",
     "notification",

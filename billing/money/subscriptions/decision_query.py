@@ -103,7 +103,7 @@ _ALLOWANCES = f"""
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
                      'used', c.covered::text, 'quantity', c.quantity::text,
                      'is_agreed', o.agreed, 'highest',
-                     CASE WHEN m.kind IN ('max', 'last') AND NOT o.agreed THEN c.quantity::text END)
+                     CASE WHEN usage_is_level(m.kind) AND NOT o.agreed THEN c.quantity::text END)
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
                      SELECT meter, quantity, covered FROM usage_cycles

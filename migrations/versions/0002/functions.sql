@@ -2352,7 +2352,7 @@ LANGUAGE sql STABLE AS $$
             s.beside
         FROM (
             SELECT account, account_id, period_start, meter, bool_or(lim ? 'shared') AS is_shared
-            FROM priced WHERE lim IS NOT NULL OR counts IN ('max', 'last')
+            FROM priced WHERE lim IS NOT NULL OR usage_is_level(counts)
             GROUP BY account, account_id, period_start, meter) AS n
         LEFT JOIN LATERAL (
             SELECT quantity, covered, maximum FROM usage_cycles
@@ -2366,7 +2366,7 @@ LANGUAGE sql STABLE AS $$
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
             -- A level that stays beyond a change of its plan counts whole.
-            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND p.counts IN ('max', 'last')
+            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND usage_is_level(p.counts)
                 THEN c.quantity ELSE c.covered END, 0)
             + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed
@@ -2414,7 +2414,7 @@ CREATE OR REPLACE FUNCTION usage_amount_refusal(
 RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_amount > usage_max_per_use(p_max_per_use) THEN 'USAGE_TOO_LARGE'
-        WHEN p_amount = 0 AND p_kind.counts IN ('sum', 'count') THEN 'VALIDATION_FAILED' END
+        WHEN p_amount = 0 AND NOT usage_is_level(p_kind.counts) THEN 'VALIDATION_FAILED' END
 $$;
 
 CREATE OR REPLACE FUNCTION usage_answers_included_fast(
@@ -2664,7 +2664,7 @@ AS $$
                 'carried', trim_scale(least(n.included, b.used))::text) END END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)
     CROSS JOIN LATERAL usage_allowance(l.lim) AS n
-    LEFT JOIN meters AS m ON m.key = l.meter AND m.kind IN ('sum', 'count')
+    LEFT JOIN meters AS m ON m.key = l.meter AND NOT usage_is_level(m.kind)
     LEFT JOIN usage_used_beside(p_account_id, p_since, p_start) AS u ON u.meter = l.meter
     CROSS JOIN LATERAL (SELECT coalesce(u.quantity, 0)) AS b(used)
 $$;
@@ -3365,7 +3365,7 @@ AS $$
         WHERE account_id = p_account_id AND owner = '' AND grain = 'day'
             AND period_start = p.start_at AND split_part(facet, '|', 2) <> 'payment_charge'
         GROUP BY meter HAVING sum(overage) > 0 OFFSET 0) AS c
-    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = c.meter AND NOT usage_is_level(m.kind)
     -- Of several prices that the cycle had, the one that gave most.
     CROSS JOIN LATERAL (
         SELECT coalesce(max(usage_given_free(price, c.units)
@@ -3536,7 +3536,7 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_lim IS NULL THEN 0
         -- A level from before a change: the units of each plan, by its part of the cycle
         -- (usage_limits_at), to as many decimals as portions.stay_beyond gives.
-        WHEN p_lim ? 'before' AND p_counts IN ('max', 'last') THEN round(
+        WHEN p_lim ? 'before' AND usage_is_level(p_counts) THEN round(
             least(p_units, greatest(0, (p_lim ->> 'before')::numeric - p_before))
                 * (p_lim ->> 'part')::numeric
             + least(p_units, greatest(0, (p_lim ->> 'included')::numeric - p_before))
@@ -3676,6 +3676,11 @@ LANGUAGE sql AS $$
         || usage_claimed_ids(ARRAY[p_id])) > 0
 $$;
 
+CREATE OR REPLACE FUNCTION usage_is_level(p_kind text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p_kind IN ('max', 'last')
+$$;
+
 CREATE OR REPLACE FUNCTION usage_is_outdated(
     p_subscription_id uuid, p_plan_id uuid, p_no_entitlement text, p_default_plan uuid)
 RETURNS boolean
@@ -3690,6 +3695,26 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT p_status = 'failed'
         OR p_status = 'pending' AND p_currency = 'CREDIT' AND p_method <> 'payment_charge'
+$$;
+
+CREATE OR REPLACE FUNCTION usage_level_counters(p_records usage_rated[]) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+    UPDATE usage_counters AS c SET last_value = r.last_value, last_at = r.last_at
+    FROM (
+        SELECT account_id, period_start, day_at, meter,
+            (array_agg((use).amount ORDER BY occurred_at DESC, (use).place DESC))[1]
+                AS last_value,
+            max(occurred_at) AS last_at
+        FROM unnest(p_records)
+        WHERE usage_is_level((kind).counts)
+        GROUP BY account_id, period_start, day_at, meter) AS r
+    WHERE c.account_id = r.account_id AND c.owner = '' AND c.grain = 'day'
+        AND c.period_start = r.period_start AND c.bucket = r.day_at AND c.meter = r.meter
+        AND c.last_at <= r.last_at
 $$;
 
 CREATE OR REPLACE FUNCTION usage_limit_of(p_limits jsonb, p_kind usage_metered) RETURNS jsonb
@@ -5833,7 +5858,7 @@ AS $$
             AND (p.limits @? '$.*.shared' OR p.limits_before @? '$[*].limits.*.shared')
             AND account_id = p_account_id AND owner = '' AND period_start = p.start_at
         OFFSET 0) AS c
-    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = c.meter AND NOT usage_is_level(m.kind)
     WHERE p.account_id = p_account_id AND p.start_at <> p_start AND p.end_at > p_since
     GROUP BY c.meter
 $$;
@@ -5927,7 +5952,7 @@ AS $$
                 SELECT FROM billing_records AS v
                 WHERE v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id)
                 THEN 'duplicate'
-            WHEN m.kind IN ('max', 'last') THEN 'level'
+            WHEN usage_is_level(m.kind) THEN 'level'
             WHEN usage_is_charging(r.billing_status, r.billing_method)
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
@@ -6001,6 +6026,27 @@ BEGIN
         PERFORM usage_follow_past(one.account_id, one.used_at, one.at);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_write_records(p_records usage_rated[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    grown usage_growth[];
+BEGIN
+    PERFORM usage_insert_records(p_records);
+    grown := ARRAY(
+        SELECT g FROM usage_add_counters(
+            ARRAY(SELECT s FROM usage_counter_sums(p_records) AS s)) AS g);
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE is_limited) THEN
+        PERFORM usage_notify_limits(grown, p_records);
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE usage_is_level((kind).counts)) THEN
+        PERFORM usage_level_counters(p_records);
+    END IF;
+    IF current_setting('app.publish_usage', true) = 'on' THEN
+        PERFORM usage_publish_records(p_records);
+    END IF;
 END;
 $$;
 
@@ -6168,7 +6214,7 @@ AS $$
         JOIN usage_periods AS p ON p.account_id = p_account_id AND p.subscription_id = s.id
             AND p.start_at >= s.cycle_start
         CROSS JOIN agreed AS a
-        JOIN meters AS m ON m.key = a.meter AND m.kind IN ('sum', 'count')
+        JOIN meters AS m ON m.key = a.meter AND NOT usage_is_level(m.kind)
         CROSS JOIN LATERAL (
             SELECT covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p.start_at
@@ -6206,7 +6252,7 @@ AS $$
             SELECT r.meter, 0, r.units FROM usage_cycle_rates(s.id) AS r
         ) AS each
         GROUP BY each.meter) AS given
-    JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = given.meter AND NOT usage_is_level(m.kind)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (
@@ -6468,7 +6514,7 @@ AS $$
         GROUP BY 1) AS moved ON moved.meter = l.lim ->> 'meter'
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
+        SELECT CASE WHEN s.amount_minor = 0 OR usage_is_level(m.kind) THEN l.included * s.seats
             ELSE greatest(0, round(
                 coalesce(moved.units, 0) + usage_units_share(l.included * s.seats, s.part),
                 scale(trim_scale(l.included)))) END AS units

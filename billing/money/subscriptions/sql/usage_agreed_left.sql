@@ -29,7 +29,7 @@ AS $$
         JOIN usage_periods AS p ON p.account_id = p_account_id AND p.subscription_id = s.id
             AND p.start_at >= s.cycle_start
         CROSS JOIN agreed AS a
-        JOIN meters AS m ON m.key = a.meter AND m.kind IN ('sum', 'count')
+        JOIN meters AS m ON m.key = a.meter AND NOT usage_is_level(m.kind)
         CROSS JOIN LATERAL (
             SELECT covered FROM usage_cycles
             WHERE account_id = p_account_id AND owner = '' AND period_start = p.start_at

@@ -26,7 +26,7 @@ AS $$
             SELECT r.meter, 0, r.units FROM usage_cycle_rates(s.id) AS r
         ) AS each
         GROUP BY each.meter) AS given
-    JOIN meters AS m ON m.key = given.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = given.meter AND NOT usage_is_level(m.kind)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0) AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (

@@ -33,7 +33,7 @@ AS $$
         GROUP BY 1) AS moved ON moved.meter = l.lim ->> 'meter'
     LEFT JOIN meters AS m ON m.key = l.lim ->> 'meter'
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN s.amount_minor = 0 OR m.kind IN ('max', 'last') THEN l.included * s.seats
+        SELECT CASE WHEN s.amount_minor = 0 OR usage_is_level(m.kind) THEN l.included * s.seats
             ELSE greatest(0, round(
                 coalesce(moved.units, 0) + usage_units_share(l.included * s.seats, s.part),
                 scale(trim_scale(l.included)))) END AS units

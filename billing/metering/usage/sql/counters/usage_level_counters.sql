@@ -13,7 +13,7 @@ AS $$
                 AS last_value,
             max(occurred_at) AS last_at
         FROM unnest(p_records)
-        WHERE (kind).counts IN ('max', 'last')
+        WHERE usage_is_level((kind).counts)
         GROUP BY account_id, period_start, day_at, meter) AS r
     WHERE c.account_id = r.account_id AND c.owner = '' AND c.grain = 'day'
         AND c.period_start = r.period_start AND c.bucket = r.day_at AND c.meter = r.meter

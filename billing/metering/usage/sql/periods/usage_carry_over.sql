@@ -14,7 +14,7 @@ AS $$
                 'carried', trim_scale(least(n.included, b.used))::text) END END), '{}')
     FROM jsonb_each(p_limits) AS l(meter, lim)
     CROSS JOIN LATERAL usage_allowance(l.lim) AS n
-    LEFT JOIN meters AS m ON m.key = l.meter AND m.kind IN ('sum', 'count')
+    LEFT JOIN meters AS m ON m.key = l.meter AND NOT usage_is_level(m.kind)
     LEFT JOIN usage_used_beside(p_account_id, p_since, p_start) AS u ON u.meter = l.meter
     CROSS JOIN LATERAL (SELECT coalesce(u.quantity, 0)) AS b(used)
 $$;

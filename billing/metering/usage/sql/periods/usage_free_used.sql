@@ -17,7 +17,7 @@ AS $$
         WHERE account_id = p_account_id AND owner = '' AND grain = 'day'
             AND period_start = p.start_at AND split_part(facet, '|', 2) <> 'payment_charge'
         GROUP BY meter HAVING sum(overage) > 0 OFFSET 0) AS c
-    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = c.meter AND NOT usage_is_level(m.kind)
     -- Of several prices that the cycle had, the one that gave most.
     CROSS JOIN LATERAL (
         SELECT coalesce(max(usage_given_free(price, c.units)

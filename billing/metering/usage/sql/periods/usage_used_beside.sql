@@ -21,7 +21,7 @@ AS $$
             AND (p.limits @? '$.*.shared' OR p.limits_before @? '$[*].limits.*.shared')
             AND account_id = p_account_id AND owner = '' AND period_start = p.start_at
         OFFSET 0) AS c
-    JOIN meters AS m ON m.key = c.meter AND m.kind IN ('sum', 'count')
+    JOIN meters AS m ON m.key = c.meter AND NOT usage_is_level(m.kind)
     WHERE p.account_id = p_account_id AND p.start_at <> p_start AND p.end_at > p_since
     GROUP BY c.meter
 $$;

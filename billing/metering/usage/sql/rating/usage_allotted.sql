@@ -21,7 +21,7 @@ LANGUAGE sql STABLE AS $$
             s.beside
         FROM (
             SELECT account, account_id, period_start, meter, bool_or(lim ? 'shared') AS is_shared
-            FROM priced WHERE lim IS NOT NULL OR counts IN ('max', 'last')
+            FROM priced WHERE lim IS NOT NULL OR usage_is_level(counts)
             GROUP BY account, account_id, period_start, meter) AS n
         LEFT JOIN LATERAL (
             SELECT quantity, covered, maximum FROM usage_cycles
@@ -35,7 +35,7 @@ LANGUAGE sql STABLE AS $$
         SELECT
             p.row, p.place, p.account, p.meter, p.period_start, p.lim, c.since,
             -- A level that stays beyond a change of its plan counts whole.
-            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND p.counts IN ('max', 'last')
+            coalesce(CASE WHEN p.lim ?| '{before,beyond}' AND usage_is_level(p.counts)
                 THEN c.quantity ELSE c.covered END, 0)
             + coalesce(c.beside - coalesce((p.lim ->> 'carried')::numeric, 0), 0) + CASE
                 -- What a plan that blocks has left is not for others where it was claimed

@@ -4,5 +4,5 @@ CREATE OR REPLACE FUNCTION usage_amount_refusal(
 RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_amount > usage_max_per_use(p_max_per_use) THEN 'USAGE_TOO_LARGE'
-        WHEN p_amount = 0 AND p_kind.counts IN ('sum', 'count') THEN 'VALIDATION_FAILED' END
+        WHEN p_amount = 0 AND NOT usage_is_level(p_kind.counts) THEN 'VALIDATION_FAILED' END
 $$;

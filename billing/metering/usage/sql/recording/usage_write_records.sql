@@ -12,7 +12,7 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(p_records) WHERE is_limited) THEN
         PERFORM usage_notify_limits(grown, p_records);
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_records) WHERE (kind).counts IN ('max', 'last')) THEN
+    IF EXISTS (SELECT FROM unnest(p_records) WHERE usage_is_level((kind).counts)) THEN
         PERFORM usage_level_counters(p_records);
     END IF;
     IF current_setting('app.publish_usage', true) = 'on' THEN

@@ -15,7 +15,7 @@ AS $$
                 SELECT FROM billing_records AS v
                 WHERE v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id)
                 THEN 'duplicate'
-            WHEN m.kind IN ('max', 'last') THEN 'level'
+            WHEN usage_is_level(m.kind) THEN 'level'
             WHEN usage_is_charging(r.billing_status, r.billing_method)
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END

@@ -12,8 +12,7 @@ AS $$
         SELECT 1 FROM billing_quotas AS q
         WHERE account_id = p_account_id AND meter = p_claim.meter AND is_hard
             AND owner IN ('', 'u:' || p_claim.user_id, 'o:' || p_claim.organization_id)
-            AND quota_used(used, used_before, span_seconds, window_start, p_at) + p_claim.amount
-                - quota_expired(q, p_at, p_at) > limit_amount)
+            AND used + p_claim.amount - quota_expired(q, p_at, p_at) > limit_amount)
         AND (p_lim IS NULL OR p_lim ->> 'then' <> 'block'
             OR p_claim.amount <= (p_lim ->> 'included')::numeric
                 - coalesce((

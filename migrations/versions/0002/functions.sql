@@ -2799,6 +2799,39 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_correct_counters(
+    p_account_id uuid, p_counters jsonb, p_day timestamptz, p_end timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH counted AS MATERIALIZED (
+        SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
+            w.last_value, w.last_at, w.credits, w.overage, w.overage_total
+        FROM jsonb_to_recordset(p_counters) AS x(
+            owner text, grain text, period_start timestamptz, bucket timestamptz, meter text,
+            facet text)
+        LEFT JOIN usage_counted_between(p_account_id, '-infinity', p_day, p_end) AS w
+            USING (owner, grain, period_start, bucket, meter, facet)
+    ), gone AS (
+        DELETE FROM usage_counters AS u USING counted AS x
+        WHERE x.events IS NULL AND u.account_id = p_account_id
+            AND (u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet)
+                = (x.owner, x.grain, x.period_start, x.bucket, x.meter, x.facet)
+    )
+    INSERT INTO usage_counters (
+        account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+        maximum, last_value, last_at, credits, overage, overage_total)
+    SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
+        maximum, last_value, last_at, credits, overage, overage_total
+    FROM counted WHERE events IS NOT NULL
+    ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
+        quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
+        last_value = excluded.last_value, last_at = excluded.last_at,
+        credits = excluded.credits, overage = excluded.overage,
+        overage_total = excluded.overage_total
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cost(
     p_model text, p_unit_price numeric, p_package_size numeric, p_free_units numeric,
     p_tiers jsonb, p_units numeric)
@@ -3004,7 +3037,8 @@ AS $$
     WHERE q.id = s.id AND s.added > 0
 $$;
 
-CREATE OR REPLACE FUNCTION usage_counted(p_account_id uuid, p_since timestamptz)
+CREATE OR REPLACE FUNCTION usage_counted_between(
+    p_account_id uuid, p_since timestamptz, p_day timestamptz, p_end timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
@@ -3020,20 +3054,22 @@ LANGUAGE sql STABLE AS $$
             h.owner, h.grain, h.period_start, h.bucket, h.meter, h.facet, h.quantity, h.events,
             h.maximum, h.last_value, h.last_at, h.credits, h.overage, h.overage_total
         FROM usage_counted_in(
-            p_account_id, p_since, '-infinity', 'infinity', '-infinity') AS h
+            p_account_id, p_since, '-infinity', 'infinity', p_day, p_end) AS h
         UNION ALL
         SELECT
             s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet, s.quantity, s.events,
             s.maximum, s.last_value, s.last_at, s.credits, s.overage, s.overage_total
         FROM sealed_counters AS s
         WHERE s.account_id = p_account_id AND s.period_start >= p_since
+            AND s.bucket >= p_day AND s.bucket < p_end
             AND (s.owner NOT LIKE 'p:%'
                 OR substr(s.owner, 3) = ANY (usage_tiered_products(p_account_id)))) AS c
     GROUP BY c.owner, c.grain, c.period_start, c.bucket, c.meter, c.facet
 $$;
 
 CREATE OR REPLACE FUNCTION usage_counted_in(
-    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz)
+    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz,
+    p_end timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
@@ -3060,6 +3096,7 @@ LANGUAGE sql STABLE AS $$
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - usage_early_limit()
         AND r.kind = 'usage' AND r.period_start >= p_since
         AND r.day_at >= p_day AND r.occurred_at >= p_day - usage_early_limit()
+        AND r.occurred_at < p_end
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;
@@ -5256,7 +5293,7 @@ AS $$
         SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
             w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
             c.quantity AS kept_quantity, c.events AS kept_events
-        FROM usage_counted(p_account_id, p_since) AS w
+        FROM usage_counted_between(p_account_id, p_since, '-infinity', 'infinity') AS w
         FULL JOIN (
             SELECT u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet, u.quantity,
                 u.events, u.credits, u.overage, u.overage_total
@@ -5296,41 +5333,23 @@ AS $$
     FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
 $$;
 
-CREATE OR REPLACE FUNCTION usage_recount_days(
-    p_account_id uuid, p_day timestamptz, p_write boolean)
+CREATE OR REPLACE FUNCTION usage_recount_days(p_account_id uuid, p_day timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     kept_quantity numeric, true_quantity numeric, kept_events bigint, true_events bigint)
-LANGUAGE sql
-AS $$
-    WITH wrong AS MATERIALIZED (
-        SELECT w.owner, w.grain, w.period_start, w.bucket, w.meter, w.facet, w.quantity, w.events,
-            w.maximum, w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
-            c.quantity AS kept_quantity, c.events AS kept_events
-        FROM usage_counted_in(p_account_id, '-infinity', '-infinity', 'infinity', p_day) AS w
-        LEFT JOIN usage_counters AS c
-            ON c.account_id = p_account_id AND c.owner = w.owner AND c.grain = w.grain
-            AND c.period_start = w.period_start AND c.bucket = w.bucket AND c.meter = w.meter
-            AND c.facet = w.facet
-        WHERE w.grain = 'day'
-            AND (w.quantity, w.events, w.credits, w.overage, w.overage_total)
-            IS DISTINCT FROM (c.quantity, c.events, c.credits, c.overage, c.overage_total)
-    ), written AS (
-        INSERT INTO usage_counters (
-            account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
-            maximum, last_value, last_at, credits, overage, overage_total)
-        SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
-            maximum, last_value, last_at, credits, overage, overage_total
-        FROM wrong WHERE p_write
-        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
-            quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
-            last_value = excluded.last_value, last_at = excluded.last_at,
-            credits = excluded.credits, overage = excluded.overage,
-            overage_total = excluded.overage_total
-    )
-    SELECT owner, grain, period_start, bucket, meter, facet, kept_quantity, quantity, kept_events,
-        events
-    FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
+LANGUAGE sql STABLE AS $$
+    SELECT w.owner, w.grain, w.period_start, w.bucket, w.meter, w.facet, c.quantity, w.quantity,
+        c.events, w.events
+    FROM usage_counted_in(
+        p_account_id, '-infinity', '-infinity', 'infinity', p_day, 'infinity') AS w
+    LEFT JOIN usage_counters AS c
+        ON c.account_id = p_account_id AND c.owner = w.owner AND c.grain = w.grain
+        AND c.period_start = w.period_start AND c.bucket = w.bucket AND c.meter = w.meter
+        AND c.facet = w.facet
+    WHERE w.grain = 'day'
+        AND (w.quantity, w.events, w.credits, w.overage, w.overage_total)
+        IS DISTINCT FROM (c.quantity, c.events, c.credits, c.overage, c.overage_total)
+    ORDER BY w.grain, w.period_start, w.bucket, w.owner, w.meter, w.facet
 $$;
 
 CREATE OR REPLACE FUNCTION usage_refusal(
@@ -5541,7 +5560,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM usage_counted_in(
-            a.id, '-infinity', m.month, f.until, '-infinity') AS c) AS counted
+            a.id, '-infinity', m.month, f.until, '-infinity', 'infinity') AS c) AS counted
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM (
@@ -6061,8 +6080,8 @@ DECLARE
     wrong record;
     taken quota_timed_use[];
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
-    FROM billing_records AS r WHERE r.id = p_id;
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, r.month INTO wrong
+    FROM billing_records AS r WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -6077,12 +6096,12 @@ BEGIN
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
+    WHERE r.id = p_id AND r.month = wrong.month;
     IF p_account.has_quotas THEN
         taken := ARRAY(
             SELECT ROW(r.id, r.user_id, r.organization_id, r.meter,
                 r.included_units + r.charged_units, r.occurred_at, r.period_start)::quota_timed_use
-            FROM billing_records AS r WHERE r.id = p_void_id);
+            FROM billing_records AS r WHERE r.id = p_void_id AND r.month = wrong.month);
         -- Before the counters know: a window that begins now is counted from them.
         PERFORM quota_open_windows(
             me, p_account.zone, p_account.start_at, taken, p_account.as_of);

@@ -13,8 +13,8 @@ DECLARE
     wrong record;
     taken quota_timed_use[];
 BEGIN
-    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units INTO wrong
-    FROM billing_records AS r WHERE r.id = p_id;
+    SELECT r.billing_method AS method, r.meter, r.period_start, r.included_units, r.month INTO wrong
+    FROM billing_records AS r WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
     INSERT INTO billing_records (
         id, account_id, request_hash, user_id, organization_id, session_id, request_id, product_id,
         service_type, feature_type, operation, model, meter, usage_amount, included_units,
@@ -29,12 +29,12 @@ BEGIN
         'refunded', r.is_free_tier, r.is_late, p_entry, p_detail, r.period_start, r.day_at,
         r.occurred_at, p_account.as_of, p_account.as_of, r.id, r.month
     FROM billing_records AS r
-    WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id));
+    WHERE r.id = p_id AND r.month = wrong.month;
     IF p_account.has_quotas THEN
         taken := ARRAY(
             SELECT ROW(r.id, r.user_id, r.organization_id, r.meter,
                 r.included_units + r.charged_units, r.occurred_at, r.period_start)::quota_timed_use
-            FROM billing_records AS r WHERE r.id = p_void_id);
+            FROM billing_records AS r WHERE r.id = p_void_id AND r.month = wrong.month);
         -- Before the counters know: a window that begins now is counted from them.
         PERFORM quota_open_windows(
             me, p_account.zone, p_account.start_at, taken, p_account.as_of);

@@ -48,7 +48,7 @@ def takes_no_writes(error: BaseException) -> bool:
 def database_is_away(error: BaseException) -> bool:
     """True if Postgres is unreachable, cut the connection, is full, or is read-only.
 
-    Nothing was committed.
+    A commit that was under way may have been done.
     """
     if isinstance(error, PoolTimeout):
         return True

@@ -60,6 +60,8 @@ class ProviderFailure(BillingError):
 
 
 class Unavailable(BillingError):
-    """A part of the stack is unavailable; nothing was committed, so the caller may retry."""
+    """A part of the stack is unavailable. A write may have been done; the caller repeats it with
+    the same key.
+    """
 
     retryable = True

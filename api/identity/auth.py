@@ -24,6 +24,7 @@ BILLING: Final = "billing"
 ADMIN: Final = "admin"
 SERVICE: Final = "service"
 ROLES: Final = frozenset({MEMBER, BILLING, ADMIN, SERVICE})
+"""All roles: which one includes which says `ALLOWED` of the gates, and docs/tokens.md what for."""
 OPERATORS: Final = frozenset({ADMIN, SERVICE})
 ANY_ACCOUNT: Final = "*"
 """The account of the operators' roles."""

@@ -87,7 +87,8 @@ from api.routes.admin import taxes as admin_taxes
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, meta.router)
 
 # The OpenAPI document has this order.
-# The route `available` comes first: the route of an id would match it, too.
+# payment_kinds has `/payment-methods/available`, so it comes before payment_methods, whose route of
+# an id would match it, too.
 _BILLING: Final = (
     usage, quotas, purchases, trials, subscriptions, contracts, coupons, subscription_changes,
     subscription_previews, payment_kinds, setup_intents, payment_methods, portal,

@@ -262,7 +262,10 @@ async def note_halt(
 
 
 def _woken(due: datetime) -> dict[str, Any]:
-    """Fields of a matter to look by `due`; unstarted until then, so the sweeper notifies it too."""
+    """Fields of a matter to look by `due`; unstarted until then, so the sweeper notifies it too.
+
+    `account_watch`, `usage_threshold` and `event_owners` write the same in SQL.
+    """
     return {
         "revision": matters.c.revision + 1,
         "next_due": func.least(func.coalesce(matters.c.next_due, due), due),

@@ -27,7 +27,8 @@ from billing.money.account_agenda.rules import (
 from billing.platform.provider_inbox.tables import WAITING_EVENTS
 
 # One round trip for everything the account's agenda needs. If many cards are being saved, those
-# that somebody waits for come first.
+# that somebody waits for come first. The day that late use waits is that of `usage_note_late`,
+# which wakes the matter.
 _STATE = Prepared(
     text(
         f"""

@@ -1,4 +1,6 @@
-"""An operator's commands on the recovery of an invoice: pause, resume, extend, forgive."""
+"""An operator's commands on the recovery of an invoice: pause, resume, extend, forgive; and `ask`
+and `learn`, by which any command on an invoice reaches the matter that collects it.
+"""
 
 from collections.abc import Callable, Collection
 from datetime import datetime

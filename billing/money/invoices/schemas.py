@@ -89,7 +89,11 @@ class NewInvoice(BaseModel):
 
 
 class Invoice(Row):
-    """A row of `invoices`; status, settlement and amounts paid are not content."""
+    """A row of `invoices`; status, settlement and amounts paid are not content.
+
+    Once it has a number its content stays: `invoice_keep.sql` lists these columns, and `snapshots`
+    keeps what a document shows beside them.
+    """
 
     TABLE: ClassVar[str] = "invoices"
 

@@ -25,6 +25,7 @@ payments = c.table(
     c.uuid("payment_method_id", nullable=True),
     # That method as it was then: its bank may give it another number.
     c.json("paid_with", nullable=True),
+    # PayPal's too: the order is the session, its capture the intent and the charge.
     c.text("stripe_payment_intent_id", nullable=True, unique=True),
     c.text("stripe_checkout_session_id", nullable=True, unique=True),
     c.text("stripe_charge_id", nullable=True),

@@ -35,7 +35,7 @@ SETTLES: Final = timedelta(seconds=1) if TEST_PROFILE else timedelta(minutes=30)
 turns, and a round of tries is over.
 """
 TOLERANCE: Final = "0"
-"""The percentage by which amounts may differ."""
+"""The percentage by which amounts may differ, as answers say it: they are compared exactly."""
 _NO_MONEY: Final = frozenset({"unpaid", "failed"})
 """States of an object that moved no money: nothing has to know it."""
 _FOLLOWED: Final[frozenset[tuple[MoneyState, MoneyState]]] = frozenset(

@@ -23,7 +23,8 @@ DIGEST: Final = """
     encode(sha256(convert_to(jsonb_build_array(
         w.country, w.state, w.postal_code, w.city, w.line1)::text, 'UTF8')), 'hex')
 """
-# Of the address `w`, whose state is `ON` or `CA-ON`; the region is its code by ISO 3166-2.
+# Of the address `w`, whose state is `ON` or `CA-ON`; the region is its code by ISO 3166-2
+# (`addresses.rules.code_of` in SQL).
 STATE: Final = "replace(upper(w.state), w.country || '-', '')"
 REGION: Final = f"w.country || '-' || {STATE}"
 # The tax provider's answer for exactly this address comes before the catalog's rates.

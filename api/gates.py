@@ -144,7 +144,7 @@ class ReadGate(TenantGate):
         return ReadCall(caller, services, await self.tenant(sent, caller, services))
 
 
-class EveryGate(ReadGate):
+class EveryGate(TenantGate):
     """For sums over all accounts, which an operator requests by naming no account."""
 
     async def __call__(self, request: Request) -> ReadCall:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from billing.core.currencies import chargeable, from_provider
 from billing.money.disputes.rules import state_of
@@ -11,7 +11,6 @@ from billing.money.reconciliations.schemas import (
     MoneyPage,
     MoneyState,
     ObjectKind,
-    RefundState,
     Side,
 )
 
@@ -26,7 +25,7 @@ _EXPANDED: Final[Mapping[ObjectKind, list[str]]] = {
     "refund": ["data.payment_intent", "data.charge", "data.failure_balance_transaction"],
     "dispute": ["data.payment_intent"],
 }
-_REFUND_STATES: Final[Mapping[str, RefundState]] = {
+REFUND_ENDS: Final[Mapping[str, Literal["succeeded", "failed"]]] = {
     "succeeded": "succeeded",
     "failed": "failed",
     "canceled": "failed",
@@ -94,7 +93,7 @@ def _payment_state(intent: Listed) -> MoneyState:
 
 
 def _refund_state(refund: Listed) -> MoneyState:
-    return _REFUND_STATES.get(refund.get("status") or "", "under_way")
+    return REFUND_ENDS.get(refund.get("status") or "", "under_way")
 
 
 def _dispute_state(dispute: Listed) -> MoneyState:

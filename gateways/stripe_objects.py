@@ -1,6 +1,5 @@
 """The translation of Stripe's objects into the product's."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -10,7 +9,7 @@ from billing.core.currencies import from_provider
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome
-from gateways.money_lists import is_withdrawn
+from gateways.money_lists import REFUND_ENDS, is_withdrawn
 
 _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "requires_confirmation": "waiting",
@@ -29,11 +28,6 @@ _SETUP_STATES: Final = {
     "succeeded": "succeeded",
     "canceled": "canceled",
 }
-_REFUND_STATES: Final[Mapping[str, Literal["processing", "succeeded", "failed"]]] = {
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "canceled": "failed",
-}
 
 
 def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
@@ -42,7 +36,8 @@ def refund_outcome(refund: stripe.Refund) -> RefundOutcome:
     A canceled refund has failed: its money stays here. Stripe may omit fields without a value.
     """
     said = refund.to_dict()
-    status = _REFUND_STATES.get(said.get("status") or "", "processing")
+    status: Literal["processing", "succeeded", "failed"]
+    status = REFUND_ENDS.get(said.get("status") or "", "processing")
     return RefundOutcome(
         refund_id=refund.id,
         status=status,

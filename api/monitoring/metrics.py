@@ -14,6 +14,7 @@ from typing import Final
 from prometheus_client import Counter, Histogram, start_http_server
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.edge.request_limits import WEBHOOK_PREFIX
 from api.identity.request_windows import READS, class_of
 from api.monitoring.failures import FailureCount, code_in
 from billing.core.error_codes import CODES
@@ -35,7 +36,6 @@ SLOW_SECONDS: Final = 1.0
 _logger = logging.getLogger("api.metrics")
 _requests = logging.getLogger("api.requests")
 PAY_PREFIX: Final = "/pay/"
-_EVENTS: Final = "/api/v1/webhooks/"
 _FAILED: Final = frozenset(str(one.status) for one in CODES.values() if one.status >= 500)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
@@ -98,7 +98,7 @@ def _is_notable(method: str, path: str) -> bool:
     """Log each write except uses and providers' events: they come by the thousand, and each leaves
     its own record.
     """
-    if method in READS or path.startswith(_EVENTS):
+    if method in READS or path.startswith(WEBHOOK_PREFIX):
         return False
     return class_of(method, path) != "metering"
 

@@ -30,7 +30,7 @@ from billing.catalog.plans.schemas import (
     Seats,
 )
 from billing.catalog.products.schemas import Name
-from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec
+from billing.catalog.products.spec import MeterSpec, ProductKey, ProductSpec, Words
 from billing.catalog.rating.schemas import Amount
 from billing.catalog.taxes.schemas import STANDARD
 from billing.catalog.taxes.spec import TaxesSpec
@@ -39,7 +39,6 @@ from billing.core.money import MINOR_LIMIT, ZERO
 from billing.core.periods import Interval
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 Granted = Annotated[Amount, Field(le=10**12)]

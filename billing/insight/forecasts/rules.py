@@ -6,9 +6,10 @@ Usage so far is certain; each remaining day adds what such days used recently.
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Final, Literal
 
+from billing.catalog.rating.rules import EXACT
 from billing.core import periods
 from billing.core.money import CREDIT_LIMIT, CREDIT_STEP, ZERO
 from billing.insight.forecasts.schemas import Ahead, Day, Forecast
@@ -21,7 +22,6 @@ _Z: Final = Decimal("1.2816")
 """80 % of a normal distribution lies within this many standard deviations of its mean."""
 _FEW_DAYS: Final = 7
 MOST: Final = CREDIT_LIMIT - CREDIT_STEP
-_EXACT: Final = Context(prec=60)
 
 
 def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> Forecast:
@@ -32,7 +32,7 @@ def forecast(used: Decimal, history: Sequence[Day], ahead: Sequence[Ahead]) -> F
     grows with each day ahead. It never falls below `used`. Without a whole day of history the
     usage of the days ahead is unknown.
     """
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         if not history:
             return Forecast(used, used, used, used, is_known=not ahead)
         expected_of = _by_weekday(history)
@@ -60,7 +60,7 @@ def beyond(now: Decimal, units: Forecast, price: Callable[[Decimal], Decimal] | 
     if price is None:
         return Forecast(now, now, now, now)
     totals = (units.expected, units.low, units.high)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         expected, low, high = (_after(now, price(total - units.used)) for total in totals)
     return Forecast(now, expected, low, high, units.is_known)
 

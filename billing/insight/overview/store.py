@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import keys
 from billing.insight.overview.schemas import Overview
+from billing.money.payments.schemas import UNTRIED
 
 # Credits that expired but are not booked yet are computed only if there are any. Open matters are
 # those with a next due time: their index also finds the pending purchases. Ids are returned as
 # stored: encoding them here would cost more than the look-ups.
 _OVERVIEW: Final = text(
-    """
+    f"""
     SELECT jsonb_build_object(
         'now', me.now,
         'account', jsonb_build_object(
@@ -81,7 +82,7 @@ _OVERVIEW: Final = text(
                 'attempts_made', (
                     SELECT count(*) FROM payment_attempts t
                     WHERE t.invoice_id = d.invoice_id AND t.slot IS NOT NULL
-                      AND t.status NOT IN ('unreached', 'skipped')),
+                      AND t.status NOT IN {UNTRIED}),
                 'attempts_planned', jsonb_array_length(d.policy -> 'days'),
                 'next_step', m.next_step, 'next_due_at', m.next_due,
                 'opened_at', d.opened_at, 'open_cases', d.open_cases,
@@ -115,7 +116,7 @@ _OVERVIEW: Final = text(
                    GROUP BY p.lot_id) AS part ON part.lot_id = l.id,
         LATERAL (SELECT coalesce(part.amount, 0) AS held) AS live
         WHERE l.account_id = me.id AND l.is_open AND me.next_expiry <= me.now) AS gone ON true
-    """
+    """  # noqa: S608 - put together from constants
 )
 
 

@@ -1,6 +1,6 @@
 """Redeems a coupon for one account, in the caller's transaction, under the account's lock [L1]."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from billing.catalog.coupons.schemas import Coupon, LineKind
 from billing.catalog.coupons.tables import coupons as coupon_rows
 from billing.core.errors import Invalid
 from billing.core.frozen import Frozen
+from billing.core.periods import MICROSECOND
 from billing.core.prepared import Prepared, given
 from billing.money.discounts import store
 from billing.money.discounts.schemas import IN_FORCE, Discount
@@ -37,8 +38,6 @@ _HAS_FIRST: Final = Prepared(
 )
 _OF_A_PURCHASE: Final[frozenset[LineKind]] = frozenset({"pack"})
 _OF_A_SUBSCRIPTION: Final[frozenset[LineKind]] = frozenset({"plan", "add_on", "usage"})
-# The shortest time that a row can store.
-_TICK: Final = timedelta(microseconds=1)
 
 
 class Redeeming(Frozen):
@@ -59,7 +58,7 @@ class Redeeming(Frozen):
 
     def redeemed_at(self, at: datetime) -> datetime:
         """Return an instant after the period's beginning, even with a frozen clock."""
-        return at if self.running_since is None else max(at, self.running_since + _TICK)
+        return at if self.running_since is None else max(at, self.running_since + MICROSECOND)
 
 
 async def redeem(

@@ -18,7 +18,7 @@ from billing.matters.effects import InboxEvent, Rows
 from billing.matters.effects import Row as Record
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
 from billing.money.payment_methods.schemas import Method
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import DECLINED, Attempt, Payment
 
 _INSTANT: Final = TypeAdapter(AwareDatetime)
 _TYPES: Final[Mapping[str, type[Record]]] = {
@@ -101,7 +101,7 @@ def declines(when: str = "true") -> str:
           FROM payment_methods x LEFT JOIN payment_attempts t
             ON t.payment_method_id = x.id AND t.account_id = a.id
             AND t.started_at >= coalesce(a.clock_at, :real_at) - :window
-            AND t.status IN ('declined', 'action')
+            AND t.status IN {DECLINED}
           WHERE {when} AND x.account_id = a.id
           GROUP BY x.id)
 """  # noqa: S608 - put together from constants

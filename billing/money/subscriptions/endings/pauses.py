@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from billing.core import periods
 from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.effects import Work
@@ -112,21 +111,14 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     """Begin the new period and anchor that this invoice has paid for."""
-    subscription, start = subscription_of(w), invoice.period_start
-    if start is None:
-        raise ValueError("a resumption is billed for its period")
+    subscription = subscription_of(w)
     items.apply_next_quantities(w)
     moved = cycles.change(
         w,
         status="active",
         pause_reason=None,
         kept_until=None,
-        anchor_wall=periods.to_wall(start, subscription.zone),
-        period_number=0,
-        current_period_start=start,
-        current_period_end=invoice.period_end,
-        cycle_start=invoice.cycle_start,
-        cycle_end=invoice.cycle_end,
+        **spans.billed_by(invoice, subscription.zone),
     )
-    discounts.move_start(w, subscription.current_period_end, start)
+    discounts.move_start(w, subscription.current_period_end, moved.current_period_start)
     announce(w, moved, "restarted")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from billing.core import periods
 from billing.core.periods import Interval
+from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.schemas import Subscription
 
 SHORTEST: Final = timedelta(days=1)
@@ -174,6 +175,21 @@ def fields(subscription: Subscription) -> dict[str, datetime]:
         "period_end": subscription.current_period_end,
         "cycle_start": subscription.cycle_start,
         "cycle_end": subscription.cycle_end,
+    }
+
+
+def billed_by(invoice: Invoice, zone: str) -> dict[str, Any]:
+    """Return the fields of the new period, cycle and anchor that an invoice bills."""
+    start = invoice.period_start
+    if start is None:
+        raise ValueError("a new period is billed for its span")
+    return {
+        "anchor_wall": periods.to_wall(start, zone),
+        "period_number": 0,
+        "current_period_start": start,
+        "current_period_end": invoice.period_end,
+        "cycle_start": invoice.cycle_start,
+        "cycle_end": invoice.cycle_end,
     }
 
 

@@ -41,7 +41,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
     if terms.resets:
-        fields = _period_of(before, invoice)
+        fields = spans.billed_by(invoice, before.zone)
     else:
         fields = true_ups.applied_from(before, w.facts.at, terms.minimum_minor)
     take(w, terms, drops_add_ons=terms.resets, **fields)
@@ -161,20 +161,6 @@ def take(
         minimum_minor=terms.minimum_minor,
         **fields,
     )
-
-
-def _period_of(subscription: Subscription, invoice: Invoice) -> dict[str, Any]:
-    start = invoice.period_start
-    if start is None:
-        raise ValueError("a new period is billed for its span")
-    return {
-        "anchor_wall": periods.to_wall(start, subscription.zone),
-        "period_number": 0,
-        "current_period_start": start,
-        "current_period_end": invoice.period_end,
-        "cycle_start": invoice.cycle_start,
-        "cycle_end": invoice.cycle_end,
-    }
 
 
 def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms) -> None:

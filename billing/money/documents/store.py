@@ -15,6 +15,7 @@ from billing.money.documents.tables import invoice_documents
 from billing.money.payment_methods.rules import DEBIT_CURRENCIES
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import PAYPAL
+from billing.money.payments.store import is_of
 from billing.money.payments.tables import payments
 from billing.platform.accounts.tables import issuer_logos
 
@@ -43,7 +44,7 @@ _PAID: Final = Prepared(
     )
     .outerjoin(payment_methods, payment_methods.c.id == payments.c.payment_method_id)
     .where(
-        payments.c.invoice_id == given("invoice_id"),
+        is_of(given("invoice_id")),
         payments.c.settled_at <= given("until"),
         payments.c.received_minor > 0,
     )

@@ -194,9 +194,29 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Paym
     return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
 
 
+def is_of(invoice_id: Any) -> ColumnElement[bool]:
+    """Return the condition that a payment is one of the invoice.
+
+    Money that came for a purchase which had ended was asked for on its draft, which is void, and is
+    booked on the second invoice, which was drafted for that: it is one of both.
+    """
+    own, asked = invoices.alias("own"), invoices.alias("asked")
+    is_first = and_(own.c.purchase_id.is_not(None), asked.c.status == "void")
+    of_both = (
+        select(asked.c.id)
+        .join(own, own.c.workflow_id == asked.c.workflow_id)
+        .where(own.c.id == invoice_id, or_(asked.c.id == own.c.id, is_first))
+    )
+    drafted_at = select(own.c.created_at).where(own.c.id == invoice_id).scalar_subquery()
+    return and_(
+        payments.c.invoice_id.in_(of_both),
+        or_(payments.c.invoice_id == invoice_id, payments.c.settled_at >= drafted_at),
+    )
+
+
 async def listed_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[RowMapping]:
     """All payments of the invoice as rows of `listing`, newest first."""
-    query = listing(None).where(payments.c.invoice_id == invoice_id).order_by(*_NEWEST)
+    query = listing(None).where(is_of(invoice_id)).order_by(*_NEWEST)
     return list((await connection.execute(query)).mappings())
 
 

@@ -6,8 +6,9 @@ from uuid import uuid4
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.coupons.coupons_made import coupon, redeemed
+from tests.integration.invoices.test_documents import receipt_of
 from tests.integration.money_seen import money
-from tests.integration.payments.manual_payments import SUBMIT, decide, submit
+from tests.integration.payments.manual_payments import SUBMIT, decide, invoice_of, submit
 
 REMINDED: Final = "evt.billing.payment.awaits_approval"
 
@@ -89,6 +90,22 @@ async def test_a_transfer_that_is_reported_late_is_brought_to_mind_until_it_is_d
     await decide(customer, came, "reject", reason="it was recorded")
     await customer.advance(days=10)
     assert (await customer.published()).count(REMINDED) == 3
+
+
+async def test_a_late_transfer_stands_on_the_invoice_that_it_pays(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    await customer.advance(days=15)
+    came = await submit(customer, begun["invoice_id"])
+    await decide(customer, came, "approve", amount_minor=1499)
+    bought = await customer.until_purchase(begun["purchase_id"], "completed")
+    first = await invoice_of(customer, begun["invoice_id"])
+    paid = await invoice_of(customer, bought["invoice_id"])
+    assert (first["status"], paid["status"], paid["amount_paid"]) == ("void", "paid", 999)
+    assert [one["payment_id"] for one in paid["payments"]] == [came["payment_id"]]
+    receipt = await receipt_of(customer, paid["invoice_id"])
+    for words in (came["transaction_reference"], "14.99 USD", "Received beyond it", "5.00 USD"):
+        assert words in receipt
 
 
 async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> None:

@@ -9,7 +9,8 @@ from billing.insight.timeline.schemas import Cause
 from billing.platform.provider_inbox.rules import ASKED_FOR, AT_ONCE
 
 # The sentence of an audit row, by its action; `{money}` and other names come from its detail. For
-# an action that is not here the name is shown: `payment.approved` is "payment approved".
+# an action that is not here the name is shown: `payment.approved` is "payment approved". Behind an
+# action may be its detail's `method`.
 _CHANGES: Final[dict[str, str]] = {
     "account.created": "the account was made",
     "account.dunning_paused": "all recovery was paused, that to come too: {reason}",
@@ -47,7 +48,7 @@ _CHANGES: Final[dict[str, str]] = {
     "payment.failed": "a payment of {money} failed: {failure_code}",
     "payment.kept": "{money} came for nothing that is owed: it is on the money balance",
     "payment.processing": "the bank is processing {money}",
-    "payment.refunded": "{money} went back to the payer",
+    "payment.refunded": "all {money} was refunded",
     "payment.rejected": "{money} sent by hand were not there: {reason}",
     "payment.succeeded": "{money} was paid",
     "payment_method.expiring": "the card ending in {last4} ends before {plan} is charged to it",
@@ -57,8 +58,10 @@ _CHANGES: Final[dict[str, str]] = {
     "purchase.expired": "the purchase of {credits} credits expired unpaid",
     "purchase.failed": "the purchase of {credits} credits failed: {code}",
     "refund.created": "{money} is to go back to the payer: {reason}",
+    "refund.created.balance": "{money} is to go to the money balance: {reason}",
     "refund.failed": "{money} could not go back: {failure}",
     "refund.succeeded": "{money} is back with the payer",
+    "refund.succeeded.balance": "{money} is on the money balance",
     "subscription.add_ons_chosen": "the add-ons of {plan} were chosen",
     "subscription.activated": "{plan} is active",
     "subscription.cancel_scheduled": "{plan} will end on {current_period_end}",
@@ -149,7 +152,7 @@ _TRIGGERS: Final = {
 
 def change_words(action: str, detail: Mapping[str, Any]) -> str:
     """Describe an audit row."""
-    template = _CHANGES.get(action)
+    template = _CHANGES.get(f"{action}.{detail.get('method')}", _CHANGES.get(action))
     if template is None:
         return action.replace(".", " ").replace("_", " ")
     return template.format_map(_Facts(detail)).removesuffix(": ")

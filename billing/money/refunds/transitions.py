@@ -138,6 +138,7 @@ def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
         "amount_cents": row.amount_minor,
         "currency": row.currency,
         "reason": row.reason,
+        "method": row.way,
         **detail,
     }
     w.announce(row.account_id, f"refund.{what}", subject, facts)

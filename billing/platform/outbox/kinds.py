@@ -126,12 +126,13 @@ FAMILIES: Final = (
         Kind("uncollectible", "it was written off as uncollectible"),
     )),
     Family("refund", "Refunds",
-           "refund_id payment_id invoice_id amount_cents currency reason", (
+           "refund_id payment_id invoice_id amount_cents currency reason method", (
         Kind("created", "a refund was requested"),
-        Kind("succeeded", "the payer has the money"),
+        Kind("succeeded", "the payer has the money, or it is on the money balance"),
         Kind("failed", "it failed, or the bank returned it later: `balance_cents` of it were added"
              " to the money balance", "failure balance_cents"),
-    )),
+    ), {"method": Field("text", "the way back: `provider`, `outside`, or `balance`, where it stays"
+                        " on the money balance", "provider")}),
     Family("dispute", "Disputes", "dispute_id payment_id invoice_id amount_cents loss_cents"
            " currency reason stripe_status evidence_due_at", (
         Kind("opened", "the payer's bank inquires about a payment, or withdraws it"),

@@ -124,6 +124,11 @@ async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actor
     seen, invoice = await shown(customer, payment)
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 5400)
     assert sum(note["amount"] for note in invoice["credit_notes"]) == 4900
+    told = await customer.rows(
+        "SELECT data ->> 'method' AS method FROM events WHERE account_id = %(me)s"
+        " AND type = 'evt.billing.refund.succeeded' ORDER BY seq"
+    )
+    assert [one["method"] for one in told] == ["outside", "balance", "outside"]
     assert await customer.effects("refund.succeeded") == []
 
 

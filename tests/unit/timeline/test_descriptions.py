@@ -18,6 +18,28 @@ def test_an_invoice_is_told_with_its_total() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "asked", "done"),
+    [
+        (
+            "provider",
+            "2.50 USD is to go back to the payer: sorry",
+            "2.50 USD is back with the payer",
+        ),
+        (
+            "balance",
+            "2.50 USD is to go to the money balance: sorry",
+            "2.50 USD is on the money balance",
+        ),
+    ],
+)
+def test_a_refund_is_told_with_where_its_money_goes(method: str, asked: str, done: str) -> None:
+    detail = {"amount_cents": 250, "currency": "USD", "reason": "sorry", "method": method}
+    assert change_words("refund.created", detail) == asked
+    assert change_words("refund.succeeded", detail) == done
+    assert change_words("payment.refunded", detail) == "all 2.50 USD was refunded"
+
+
+@pytest.mark.parametrize(
     ("actor", "shown"),
     [
         ("admin:ops@shop.example", "admin"),

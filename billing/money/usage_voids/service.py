@@ -220,9 +220,11 @@ async def _lock_charge(
     if known is not None:  # its matter's lock comes before the account's
         await locks.take_collectors(connection, account_id, [known.invoice_id])
     await credits.lock(connection, account_id)  # no charge is decided from here on
+    if known is None:  # one that was decided before the lock refuses the void, as undecided ones do
+        return None
     # Other uses of its line may have been voided before the lock.
     charge = await _charge(connection, account_id, record_id)
-    if charge is not None and (known is None or charge.invoice_id != known.invoice_id):
+    if charge is not None and charge.invoice_id != known.invoice_id:
         raise locks.passed_on()
     return charge
 

@@ -12,7 +12,7 @@ from tests.integration.arrears.overage_uses import RENEWAL, START, lines, record
 from tests.integration.arrears.test_agreed_limits import agree
 from tests.integration.arrears.test_thresholds import threshold, tick
 from tests.integration.arrears.test_tiered_overage import FALLING, GRADUATED, PACKAGES, subscribed
-from tests.integration.locked import held, waiting
+from tests.integration.locked import held, other_session, waiting, waiting_behind
 from tests.integration.money_seen import charged
 from tests.integration.on_sale import Sell
 from tests.integration.operator_acts import WHY, check_books, give, void
@@ -317,15 +317,27 @@ async def test_a_use_whose_card_is_being_charged_is_not_taken_back_meanwhile(
     await customer.save_card()
     await customer.script("processing", then="normal")
     by_card = {"billing_id": path.rpartition("/")[2], "billing_method": "payment_charge"}
-    waiting = await customer.ask("POST", "/billing/process", by_card, status=202, key="w")
-    assert waiting["billing_status"] == "pending"
-    headers = actors.headers("*", "service")
-    answer = await actors.client.post(f"/api/v1{path}/void", json=WHY, headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (409, "BILLING_RECORD_STATE")
+    begun = await customer.ask("POST", "/billing/process", by_card, status=202, key="w")
+    assert begun["billing_status"] == "pending"
+
+    async def refused() -> None:
+        headers = actors.headers("*", "service")
+        answer = await actors.client.post(f"/api/v1{path}/void", json=WHY, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (409, "BILLING_RECORD_STATE")
+
+    await refused()
     (payment,) = await customer.rows(
         "SELECT stripe_payment_intent_id AS intent FROM payments WHERE account_id = %(me)s"
     )
-    await actors.sandbox.settle(payment["intent"], "succeed")
+    async with other_session(actors.stack) as connection:
+        mine = (customer.uuid,)
+        await connection.execute("SELECT FROM invoices WHERE account_id = %s FOR UPDATE", mine)
+        await actors.sandbox.settle(payment["intent"], "succeed")
+        await waiting_behind(actors, connection)
+        # It waits for the end of the charge, which it did not know.
+        late = asyncio.create_task(refused())
+        await waiting(customer, 2)
+    await late
     await until(customer, path, "completed")
     # A use priced in credits, which the card paid in money.
     done = await void(actors, by_card)

@@ -248,8 +248,10 @@ QUERIES: Final[dict[str, str]] = {
                    GROUP BY invoice_id) r ON r.invoice_id = i.id
         -- A debt that was carried to it may be forgiven with it.
         WHERE coalesce(n.minor, 0) > greatest(i.total_minor, i.amount_due_minor)
-           -- Below zero is the tax of a line that credits another invoice.
            OR coalesce(n.tax, 0) > greatest(i.tax_minor, 0)
+              -- The tax of a line that credits another invoice, below zero, belongs to that one.
+              AND n.tax > (SELECT coalesce(sum(l.tax_minor), 0) FROM invoice_lines l
+                           WHERE l.invoice_id = i.id AND l.kind <> 'proration')
            OR i.amount_credited_minor + coalesce(b.minor, 0) + coalesce(r.minor, 0)
               <> coalesce(n.minor, 0)
            OR (i.status = 'void' AND i.number IS NOT NULL

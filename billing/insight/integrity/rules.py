@@ -97,7 +97,7 @@ _OTHERS: Final = (
     (
         "credit_notes",
         "I6",
-        "credit notes take back no more than their invoice's total, nor its tax",
+        "credit notes take back no more than their invoice's total, nor the tax that it charged",
     ),
     ("money_balance", "I6", "what an invoice took from the money balance is written there"),
     ("debts_billed", "I6", "what is carried is billed when a subscription ends"),

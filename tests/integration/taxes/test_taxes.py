@@ -3,6 +3,8 @@
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.changes.chosen_plans import change
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import newest_invoice
 from tests.integration.operator_acts import check_books
 from tests.integration.taxes.taxed_addresses import ADDRESS, CLOCK, collect, moved_to
@@ -206,4 +208,23 @@ async def test_the_books_agree_where_an_untaxed_plan_follows_a_taxed_one(actors:
     await customer.ask("PUT", "/billing/subscription", down, status=200)
     changed = await newest_invoice(customer)
     assert (changed["total"], changed["tax_amount"]) == (0, -317), "1900 of pro, its tax in it"
+    await check_books(customer)
+
+
+async def test_a_note_has_the_tax_of_what_it_takes_back_beside_the_credit_of_a_higher_one(
+    actors: Actors,
+) -> None:
+    await collect(actors, "AT", "USt", rates={"standard": "20"})
+    await collect(actors, "RS", "PDV", rates={"standard": "5"})
+    customer = await actors.customer_on_clock(CLOCK)
+    await moved_to(customer)
+    await customer.subscribed("basic")
+    await moved_to(customer, country="RS")
+    await change(customer, plan="pro")
+    invoice = await newest_invoice(customer)
+    assert (invoice["total"], invoice["tax_amount"]) == (5145 - 2280, 245 - 380)
+    note = {"amount_cents": 2100, "reason": "sorry", "to": "balance"}
+    await commanded(customer, invoice, "credit-note", note)
+    [seen] = (await newest_invoice(customer))["credit_notes"]
+    assert (seen["amount"], seen["tax"]) == (2100, 100)
     await check_books(customer)

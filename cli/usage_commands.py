@@ -103,7 +103,7 @@ def rebuild_counters(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Correct counters from their records. The uses of an account wait while its are corrected."""
+    """Correct counters from their records. An account's uses wait while a day's are corrected."""
     from cli import counter_repair
 
     with reporting_errors():

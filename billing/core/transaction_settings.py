@@ -14,6 +14,8 @@ CYCLE_STATEMENT_MS: Final = 10_000
 """Limit of a statement that may change all uses of a cycle: one that is cut off each time would
 never be done. With the provider's call it fits into a try of a step (workflows/policies.py).
 """
+NOTICES_DEATH_MS: Final = 2_000
+"""Postgres looks so often, during a long statement, whether its program still lives."""
 
 # A wait for a lock ends after the usual time, so a step fails before it calls the provider.
 _WHOLE_CYCLE: Final = (
@@ -41,8 +43,15 @@ async def decide(account_id: UUID, connection: AsyncConnection) -> None:
 
 
 async def limit_statements(connection: AsyncConnection, milliseconds: int) -> None:
-    """Set the timeout of this transaction's further statements."""
-    await connection.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+    """Set the timeout of this transaction's further statements; one whose program has died ends
+    within seconds, with its locks.
+    """
+    await connection.execute(
+        text(
+            f"SELECT set_config('statement_timeout', '{milliseconds}', true),"
+            f" set_config('client_connection_check_interval', '{NOTICES_DEATH_MS}', true)"
+        )
+    )
 
 
 async def allow_whole_cycle(connection: AsyncConnection) -> None:

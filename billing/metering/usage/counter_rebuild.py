@@ -5,11 +5,12 @@ An account with few uses is compared by its whole last cycle, each time. One wit
 by its current days, and by whole cycles weekly and when a new one has begun.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import TextClause, select, text
@@ -35,10 +36,14 @@ DAYS: Final = timedelta(hours=26)
 WHOLE_EVERY: Final = timedelta(days=6)
 """Less than a week, the time between two rounds."""
 _DIFFERENT: Final = (
-    "SELECT owner, grain, bucket, meter, kept_quantity AS kept, true_quantity AS true"
+    "SELECT owner, grain, bucket, meter, kept_quantity AS kept, true_quantity AS true,"
+    " period_start, facet"
 )
-_RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_recount(:account_id, :since, :write)")
-_RECOUNT_DAYS: Final = text(f"{_DIFFERENT} FROM usage_recount_days(:account_id, :since, :write)")
+_RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_recount(:account_id, :since, false)")
+_RECOUNT_DAYS: Final = text(f"{_DIFFERENT} FROM usage_recount_days(:account_id, :since)")
+_CORRECT: Final = text(
+    "SELECT usage_correct_counters(:account_id, CAST(:counters AS jsonb), :day, :end)"
+)
 # An account with its own clock has uses of any time.
 _LAST_CYCLES: Final = text(
     """
@@ -94,6 +99,13 @@ class Difference:
     meter: str
     kept: Decimal | None
     true: Decimal | None
+    period_start: datetime | None = None
+    facet: str = ""
+
+    @property
+    def day(self) -> datetime:
+        """The beginning of its day, or an instant before that."""
+        return self.bucket if self.grain == "day" else self.bucket - DAYS
 
 
 async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[UUID]:
@@ -143,13 +155,35 @@ async def _sync(
 ) -> list[Difference]:
     async with database.operator() as connection:
         await limit_statements(connection, timeout_ms)
-        wrong = await _recount(connection, account_id, since, statement, write=False)
-    if not wrong:
-        return []
-    async with database.operator() as connection:
-        await credits.lock(connection, account_id)
-        await limit_statements(connection, timeout_ms)
-        return await _recount(connection, account_id, since, statement, write=True)
+        wrong = await _recount(connection, account_id, since, statement)
+    for some in _by_days(wrong):
+        async with database.operator() as connection:
+            await credits.lock(connection, account_id)
+            await limit_statements(connection, TIMEOUT_MS)
+            await connection.execute(_CORRECT, {"account_id": account_id} | _values(some))
+    return wrong
+
+
+def _by_days(wrong: Sequence[Difference]) -> Iterator[list[Difference]]:
+    """Yield them day by day: uses wait for the recount of one day's at a time."""
+    some: list[Difference] = []
+    for one in sorted(wrong, key=lambda one: one.day):
+        if some and one.day - some[0].day >= timedelta(days=1):
+            yield some
+            some = []
+        some.append(one)
+    if some:
+        yield some
+
+
+def _values(some: Sequence[Difference]) -> dict[str, Any]:
+    keys = ("owner", "grain", "period_start", "bucket", "meter", "facet")
+    counters = [{key: getattr(one, key) for key in keys} for one in some]
+    return {
+        "counters": json.dumps(counters, default=str),
+        "day": some[0].day,
+        "end": max(one.bucket for one in some) + DAYS,
+    }
 
 
 async def _note(database: Database, cycle: LastCycle) -> None:
@@ -166,13 +200,13 @@ async def compare(
     """
     async with database.operator() as connection:
         await limit_statements(connection, ALL_CYCLES_MS)
-        return await _recount(connection, account_id, since, _RECOUNT, write=False)
+        return await _recount(connection, account_id, since, _RECOUNT)
 
 
 async def rebuild(
     database: Database, account_id: UUID, since: datetime = EPOCH
 ) -> list[Difference]:
-    """As `compare`, and correct them; the account's uses wait if any differ."""
+    """As `compare`, and correct them, day by day; the account's uses wait for one at a time."""
     return await _sync(database, account_id, since, _RECOUNT, ALL_CYCLES_MS)
 
 
@@ -181,9 +215,7 @@ async def _recount(
     account_id: UUID,
     since: datetime,
     statement: TextClause,
-    *,
-    write: bool,
 ) -> list[Difference]:
-    values = {"account_id": account_id, "since": since, "write": write}
+    values = {"account_id": account_id, "since": since}
     rows = await connection.execute(statement, values)
     return [Difference(**row) for row in rows.mappings()]

@@ -44,7 +44,7 @@ TOO_LONG = """
     SELECT '' AS owner, '' AS grain, now() AS bucket, '' AS meter, 0 AS kept, 0 AS true
     FROM pg_sleep(5) AS slept(well)
     WHERE CAST(well AS text) = 'never' AND CAST(:account_id AS uuid) IS NOT NULL
-        AND CAST(:since AS timestamptz) IS NOT NULL AND CAST(:write AS boolean) IS NOT NULL"""
+        AND CAST(:since AS timestamptz) IS NOT NULL"""
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
     "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",

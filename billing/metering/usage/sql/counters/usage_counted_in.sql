@@ -1,7 +1,8 @@
 -- The sums per counter of some months' records, of cycles that begin at `p_since` or later and of
--- days from `p_day` on. Inlined where it is called.
+-- days that lie between `p_day` and `p_end`. Inlined where it is called.
 CREATE OR REPLACE FUNCTION usage_counted_in(
-    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz)
+    p_account_id uuid, p_since timestamptz, p_month date, p_until date, p_day timestamptz,
+    p_end timestamptz)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     quantity numeric, events bigint, maximum numeric, last_value numeric, last_at timestamptz,
@@ -28,6 +29,7 @@ LANGUAGE sql STABLE AS $$
     WHERE r.account_id = p_account_id AND r.occurred_at >= p_since - usage_early_limit()
         AND r.kind = 'usage' AND r.period_start >= p_since
         AND r.day_at >= p_day AND r.occurred_at >= p_day - usage_early_limit()
+        AND r.occurred_at < p_end
         AND r.month >= p_month AND r.month < p_until
     GROUP BY c.owner, c.grain, r.period_start, c.bucket, r.meter, c.facet
 $$;

@@ -1,6 +1,6 @@
--- Counters that differ from the records, in one snapshot; `p_write` corrects them and requires the
--- account's lock, so that no use comes between. Hours are compared only from when, and while, the
--- meter counts them.
+-- Counters that differ from the records, in one snapshot. Hours are compared only from when, and
+-- while, the meter counts them. The release before has it correct them (`p_write`), under the
+-- account's lock.
 CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
@@ -13,7 +13,7 @@ AS $$
         SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
             w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
             c.quantity AS kept_quantity, c.events AS kept_events
-        FROM usage_counted(p_account_id, p_since) AS w
+        FROM usage_counted_between(p_account_id, p_since, '-infinity', 'infinity') AS w
         FULL JOIN (
             SELECT u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet, u.quantity,
                 u.events, u.credits, u.overage, u.overage_total

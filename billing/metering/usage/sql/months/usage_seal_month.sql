@@ -17,7 +17,7 @@ AS $$
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM usage_counted_in(
-            a.id, '-infinity', m.month, f.until, '-infinity') AS c) AS counted
+            a.id, '-infinity', m.month, f.until, '-infinity', 'infinity') AS c) AS counted
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(to_jsonb(c)) AS sums
         FROM (

@@ -121,6 +121,10 @@ CODES: Final[dict[str, Problem]] = {
     "TOO_MANY_ACCOUNTS": Problem(
         409, "there are too many accounts for one request: name one; `billing verify` checks all"
     ),
+    "TOO_MANY_USES": Problem(
+        409,
+        "the account has too many uses for one request; `billing verify --account` checks it",
+    ),
     "BUDGET_EXCEEDED": Problem(429, "this use would exceed a blocking budget"),
     "BUDGET_LIMIT": Problem(409, "an account has at most 20 budgets"),
     "BUDGET_NOT_FOUND": Problem(404, "no such budget"),

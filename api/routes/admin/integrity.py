@@ -13,6 +13,10 @@ from billing.insight.integrity.schemas import Finding
 
 MOST_ACCOUNTS: Final = 2_000
 """Accounts that one request may check: it takes a second for some hundred."""
+MOST_USES: Final = 100_000
+"""Uses of the account that one request may check: on a busy machine more take longer than an answer
+may, and the statement would go on for nobody.
+"""
 router = new_router("integrity")
 
 
@@ -24,7 +28,10 @@ class IntegrityAnswer(Answer):
     checks: list[Finding]
 
 
-@router.get("/admin/integrity", responses=responses("MERCHANT_NOT_FOUND", "TOO_MANY_ACCOUNTS"))
+@router.get(
+    "/admin/integrity",
+    responses=responses("MERCHANT_NOT_FOUND", "TOO_MANY_ACCOUNTS", "TOO_MANY_USES"),
+)
 async def check_integrity(
     call: AdminCall,
     account: OneWord = None,
@@ -35,4 +42,6 @@ async def check_integrity(
     account_id = (await call.find_account(account)).id if account is not None else None
     if account_id is None and await service.count_accounts(call.database) > MOST_ACCOUNTS:
         raise Conflict("TOO_MANY_ACCOUNTS")
+    if account_id is not None and await service.count_uses(call.database, account_id) > MOST_USES:
+        raise Conflict("TOO_MANY_USES")
     return IntegrityAnswer.of(await service.examine(call.database, account_id))

@@ -88,6 +88,12 @@ async def count_accounts(database: Database) -> int:
         return await store.count_accounts(connection)
 
 
+async def count_uses(database: Database, account_id: UUID) -> int:
+    """Count the uses of one account by its counters."""
+    async with database.operator() as connection:
+        return await store.count_uses(connection, account_id)
+
+
 async def look_at(database: Database, accounts: Sequence[UUID]) -> list[Broken]:
     """Check everything that a write may have broken, on one snapshot of these accounts."""
     async with database.operator() as connection:

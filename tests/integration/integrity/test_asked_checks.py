@@ -29,3 +29,20 @@ async def test_all_accounts_are_read_at_once_while_they_are_few(
     monkeypatch.setattr(route, "MOST_ACCOUNTS", 0)
     refused = await api.client.get(f"{API}/admin/integrity", headers=api.admin())
     assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_ACCOUNTS")
+
+
+async def test_an_account_with_very_many_uses_is_left_to_the_command(
+    api: Api, actors: Actors, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, use = (
+        f"/admin/integrity?account={customer.id}",
+        {"product_id": "gpt-4", "usage_amount": "1"},
+    )
+    await customer.bought()
+    monkeypatch.setattr(route, "MOST_USES", 1)
+    await customer.ask("POST", "/usage/record", use)
+    assert (await actors.operate("GET", path))["ok"]
+    await customer.ask("POST", "/usage/record", use | {"user_id": "ann"})
+    refused = await api.client.get(f"{API}{path}", headers=api.admin())
+    assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_USES")
+    assert "billing verify --account" in refused.json()["detail"]

@@ -91,6 +91,7 @@ def rate(notation: str) -> str:
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.MOST_ACCOUNTS]),
+        ("uses of the account that one `GET /admin/integrity` checks", [integrity.MOST_USES]),
         ("accounts that are no tests, for a `GET /stats` of all together", [
             usage_sums.MOST_ACCOUNTS,
         ]),

@@ -33,6 +33,13 @@ matters = c.table(
     c.index("ix_matters_resting", "next_due", where="closed_at IS NULL AND status = 'resting'"),
     c.index("ix_matters_created", "created_at", "workflow_id"),
     c.index("ix_matters_kind", "kind", "created_at", "workflow_id"),
+    c.index(
+        "ix_matters_kind_open",
+        "kind",
+        "created_at",
+        "workflow_id",
+        where="closed_at IS NULL",
+    ),
     c.index("ix_matters_halted", "woken_at", where="status = 'halted'"),
     c.index("ix_matters_halted_workflow", "workflow_id", where="status = 'halted'"),
     c.index("ix_matters_open", "workflow_id", where="closed_at IS NULL AND status <> 'resting'"),

@@ -82,7 +82,7 @@ invoices = c.table(
     c.index("ix_invoices_workflow", "workflow_id"),
     c.index("ix_invoices_unpaid", "status", "id", where="status <> 'paid'"),
     c.index("ix_invoices_number", "number", where="number IS NOT NULL"),
-    c.index("ix_invoices_held", "status", "id", where="collection = 'held'"),
+    c.index("ix_invoices_collection", "collection", "id", where="collection <> 'automatic'"),
     c.index("ix_invoices_subscription", "subscription_id", "created_at"),
     # For the export of postings.
     c.index("ix_invoices_issued", "issued_on", "id"),

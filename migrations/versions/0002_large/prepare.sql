@@ -90,8 +90,8 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_balance_entries_at ON balance_entries
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoice_lines_price
     ON invoice_lines ((detail ->> 'price'), id) WHERE kind = 'plan';
 
-CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_held
-    ON invoices (status, id) WHERE collection = 'held';
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_collection
+    ON invoices (collection, id) WHERE collection <> 'automatic';
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_invoices_unpaid
     ON invoices (status, id) WHERE status <> 'paid';
@@ -133,6 +133,9 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_dunning_cases_status_opened
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_created ON matters (created_at, workflow_id);
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_kind ON matters (kind, created_at, workflow_id);
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_matters_kind_open
+    ON matters (kind, created_at, workflow_id) WHERE closed_at IS NULL;
 
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_stripe_webhook_events_received
     ON stripe_webhook_events (received_at, stripe_event_id);

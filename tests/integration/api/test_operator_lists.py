@@ -20,6 +20,8 @@ LISTS = {
     "matters": ("ix_matters_created",),
     "matters?status=closed": ("ix_matters_created",),
     "matters?kind=reversal": ("ix_matters_kind",),
+    "matters?kind=purchase&status=open": ("ix_matters_kind_open",),
+    "invoices?collection=send_invoice": ("ix_invoices_collection",),
     "dunning": ("ix_dunning_cases_opened",),
     "dunning?status=open": ("ix_dunning_cases_status_opened",),
     "quotas": ("ix_billing_quotas_created",),
@@ -37,6 +39,12 @@ async def test_an_index_has_the_order_of_a_list(api: Api, path: str) -> None:
     plan = await planned(api, *listed)
     assert "Sort" not in plan, plan
     assert any(f"using {name} on" in plan for name in LISTS[path]), plan
+
+
+async def test_postgres_knows_which_collection_is_rare_in_every_plan(api: Api) -> None:
+    path = "admin/invoices?collection=send_invoice"
+    statement, _ = await asked(api, api.database.operator_engine, path, api.admin())
+    assert "collection = 'send_invoice'" in statement
 
 
 @pytest.mark.parametrize("query", ["", "?status=failed"])

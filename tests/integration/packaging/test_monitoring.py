@@ -2,12 +2,8 @@
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, get_args
 
 import httpx2
@@ -22,13 +18,11 @@ from billing.platform.processes.rules import FAILED_SHARE
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from tests.integration.actors import Actors, wait_for
+from tests.integration.packaging.alert_firing import ALERTS, RULES, fired, promtool
 from tests.test_documents import anchors
 
-ALERTS: Final = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD: Final = ROOT / "deploy" / "grafana" / "dashboards" / "billing.json"
 RUNBOOK: Final = ROOT / "docs" / "runbook.md"
-GROUPS: Final[list[dict[str, Any]]] = yaml.safe_load(ALERTS.read_text())["groups"]
-RULES: Final = [rule for group in GROUPS for rule in group["rules"]]
 PANELS: Final[list[dict[str, Any]]] = json.loads(DASHBOARD.read_text())["panels"]
 QUERIES: Final = [
     *(rule["expr"] for rule in RULES),
@@ -37,7 +31,6 @@ QUERIES: Final = [
 NAMED: Final = re.compile(r"\b((?:billing|temporal)_[a-z_]+)")
 OLDEST: Final = "billing_waiting_oldest_seconds"
 FRESH: Final = "and on(instance) time() - billing_looked_timestamp_seconds < 60"
-VALUE: Final = re.compile(r"\{\{ \$value [^}]*\}\}")
 # Parts of a metric that the scrape tells of by its name alone.
 PARTS: Final = re.compile(r"_(?:bucket|sum|count|total)$")
 
@@ -133,6 +126,18 @@ def test_every_job_is_missed_by_an_alert_where_it_was_never_begun() -> None:
     assert absent == rules.JOBS_LATE.keys() | {AUDIT}
 
 
+@pytest.mark.parametrize(("looked", "fires"), [("_x400", False), ("0+15x400", True)])
+def test_a_net_is_said_to_have_never_run_by_an_api_that_looks(
+    tmp_path: Path, *, looked: str, fires: bool
+) -> None:
+    told = {
+        'billing_job_looked_timestamp_seconds{schedule="poll"}': "0+15x400",
+        "billing_looked_timestamp_seconds": looked,
+    }
+    labels = {"schedule": "sweep"}
+    fired(tmp_path, "BillingNetsNeverRan", told, {"29m": False, "40m": fires}, labels=labels)
+
+
 def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:
     (asked,) = (rule["expr"] for rule in RULES if rule["alert"] == "BillingMassDeclines")
     assert f"> {rules.DECLINED_SHARE}" in asked
@@ -162,14 +167,6 @@ def test_an_alert_of_an_events_status_leads_to_the_list_of_that_status() -> None
             _, _, section = rule["annotations"]["runbook"].partition("#")
             page = RUNBOOK.read_text().lower().partition(f"## {section.replace('-', ' ')}\n")[2]
             assert f"status={status}`" in page.partition("\n## ")[0], rule["alert"]
-
-
-def promtool(*words: str) -> None:
-    """Ask Prometheus's own tool; it must agree."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed")
-    done = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_itself_takes_the_rules() -> None:
@@ -345,11 +342,17 @@ def test_a_few_deliveries_that_are_refused_page_nobody(
     fired(tmp_path, "BillingWebhooksRefused", told, {"5m": False, "15m": fires}, labels=labels)
 
 
-@pytest.mark.parametrize(("unsent", "fires"), [("2x40", False), ("3x40", True)])
+@pytest.mark.parametrize(
+    ("unsent", "refused", "fires"),
+    [("2x80", "0x80", False), ("3x80", "0x80", True), ("3x80", "0+1x80", False)],
+)
 def test_a_provider_that_delivers_nothing_is_an_operators_ticket(
-    tmp_path: Path, *, unsent: str, fires: bool
+    tmp_path: Path, *, unsent: str, refused: str, fires: bool
 ) -> None:
-    told = {'billing_waiting{what="unsent", label=""}': unsent}
+    told = {
+        'billing_waiting{what="unsent", label=""}': unsent,
+        'billing_webhook_deliveries_total{provider="stripe", outcome="INVALID_SIGNATURE"}': refused,
+    }
     fired(tmp_path, "BillingWebhooksUnsent", told, {"4m": False, "15m": fires}, "3")
 
 
@@ -359,36 +362,6 @@ def test_a_capture_of_which_paypal_tells_nothing_is_an_operators_ticket(
 ) -> None:
     told = {'billing_waiting{what="unsent_paypal", label=""}': unsent}
     fired(tmp_path, "BillingPaypalUnsent", told, {"4m": False, "9m": fires}, "1")
-
-
-def fired(
-    folder: Path,
-    name: str,
-    series: dict[str, str],
-    fires: dict[str, bool],
-    value: str = "",
-    labels: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """An alert fires at these times with this value, and not at those, by Prometheus's own word."""
-    (rule,) = (rule for rule in RULES if rule["alert"] == name)
-    said = {key: VALUE.sub(value, words) for key, words in rule["annotations"].items()}
-    for label, words in labels.items():
-        said = {
-            key: text.replace(f"{{{{ $labels.{label} }}}}", words) for key, text in said.items()
-        }
-    alert = {"exp_labels": rule["labels"] | labels, "exp_annotations": said}
-    looks = [
-        {"eval_time": at, "alertname": name, "exp_alerts": [alert] * is_up}
-        for at, is_up in fires.items()
-    ]
-    given = [{"series": one, "values": values} for one, values in series.items()]
-    test = {
-        "interval": "15s", "input_series": given, "alert_rule_test": looks,
-    }  # fmt: skip
-    file = folder / "test.yml"
-    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [test]}
-    file.write_text(yaml.safe_dump(whole))
-    promtool("test", "rules", str(file))
 
 
 def test_the_alert_and_the_doctor_call_as_many_failures_few() -> None:

@@ -35,10 +35,12 @@ _INBOX: Final = (
 )
 _WAITING: Final = {
     # Each query selects a label, the time since which a row waits, and its text.
-    "halted": "SELECT '', coalesce((SELECT max(a.real_at) FROM billing_audit a"
-    " WHERE a.subject = x.workflow_id AND a.action = 'matter.halted'), x.woken_at),"
-    " x.workflow_id || ': ' || x.words"
-    " FROM matters x JOIN real r ON r.id = x.account_id WHERE x.status = 'halted'",
+    "halted": "SELECT '', coalesce(h.real_at, x.woken_at),"
+    " x.workflow_id || ': ' || coalesce(h.detail ->> 'reason', x.words)"
+    " FROM matters x JOIN real r ON r.id = x.account_id LEFT JOIN LATERAL ("
+    "  SELECT a.real_at, a.detail FROM billing_audit a WHERE a.subject = x.workflow_id"
+    "  AND a.action = 'matter.halted' ORDER BY a.id DESC LIMIT 1) h ON true"
+    " WHERE x.status = 'halted'",
     # A matter that must act at once has a due time before its creation: it has waited since its
     # last step, or since it was woken. A sweep wakes a resting matter before it is due.
     "overdue": "SELECT '', CASE WHEN x.next_due >= x.created_at THEN x.next_due"

@@ -192,20 +192,22 @@ async def test_what_is_to_be_done_at_once_is_no_late_step(api: Api) -> None:
         await connection.rollback()
 
 
-async def test_a_halt_is_as_old_as_itself(api: Api) -> None:
+async def test_a_halt_is_as_old_as_itself_and_says_why(api: Api) -> None:
     """It was as old as the last change of the matter's rows, weeks for a renewal."""
     account, long_ago = ids.decode(ids.ACCOUNT, (await api.new_account())["id"]), timedelta(days=30)
     renewal = {"account": account, "status": "halted", "due": real_now()}
     async with api.database.operator() as connection:
+        await connection.execute(text("UPDATE matters SET status = 'open' WHERE status = 'halted'"))
         await connection.execute(text(A_TRIAL), {**renewal, "woken": real_now() - long_ago})
         await audit.record(
             connection, account_id=account, action="matter.halted", subject="trial/planted",
-            at=real_now(),
+            at=real_now(), reason="end the trial: PROVIDER_UNAVAILABLE",
         )  # fmt: skip
-        oldest = (await store.look(connection)).backlog("halted").oldest
+        halted = (await store.look(connection)).backlog("halted")
         await connection.rollback()
-    assert oldest is not None, "it is halted"
-    assert oldest < long_ago
+    assert halted.oldest is not None, "it is halted"
+    assert halted.oldest < long_ago
+    assert halted.examples == ("trial/planted: end the trial: PROVIDER_UNAVAILABLE",)
 
 
 AN_EVENT = """

@@ -37,6 +37,13 @@ def given(name: str) -> BindParameter[Any]:
     return bindparam(name, required=False)
 
 
+def written(word: str) -> BindParameter[str]:
+    """Return a word of ours as part of the statement: with a parameter a generic plan, the one that
+    a connection keeps after some runs, could not use the index of some words.
+    """
+    return bindparam(None, word, literal_execute=True)
+
+
 class Prepared:
     """One statement; values go in by name, rows come out as dictionaries."""
 

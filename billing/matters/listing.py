@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared
 from billing.core.frozen import Frozen
+from billing.core.prepared import written
 from billing.matters.tables import matters
 
 
@@ -34,7 +35,7 @@ def listing(
     """Select the matters that match; the caller orders and limits."""
     query = select(matters)
     if status is not None:
-        query = query.where(matters.c.status == status)
+        query = query.where(matters.c.status == written(status))
         if status != "closed":
             # The indexes of the few that are open say it.
             query = query.where(matters.c.closed_at.is_(None))

@@ -10,14 +10,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    BindParameter,
     Boolean,
     ColumnElement,
     Row,
     Select,
     Subquery,
     and_,
-    bindparam,
     case,
     func,
     or_,
@@ -32,7 +30,7 @@ from billing.catalog.plans.rules import SERVED
 from billing.core import prepared
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
-from billing.core.prepared import Prepared, given
+from billing.core.prepared import Prepared, given, written
 from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
 from billing.ledger.credits.tables import (
     credit_balances,
@@ -221,7 +219,7 @@ async def overviews(
 def transactions(account_id: UUID, kind: str | None) -> Select[Any]:
     """The ledger of an account, to be ordered by (`at`, `seq`)."""
     query = select(credit_transactions).where(credit_transactions.c.account_id == account_id)
-    return query if kind is None else query.where(credit_transactions.c.kind == _literal(kind))
+    return query if kind is None else query.where(credit_transactions.c.kind == written(kind))
 
 
 async def transaction(connection: AsyncConnection, transaction_id: UUID) -> Transaction:
@@ -251,19 +249,12 @@ def holds(
     if status is None:
         return query
     # In the words of the indexes: none knows what `_stands` computes.
-    stored, is_open = hold.status == _literal(status), hold.status == _literal("open")
+    stored, is_open = hold.status == written(status), hold.status == written("open")
     if status == "open":
         return query.where(stored, hold.expires_at > at)
     if status == "expired":
         return query.where(or_(stored, and_(is_open, hold.expires_at <= at)))
     return query.where(stored)
-
-
-def _literal(word: str) -> BindParameter[str]:
-    """Return a word of ours as part of the statement: with a parameter a generic plan could not use
-    the index of some words.
-    """
-    return bindparam(None, word, literal_execute=True)
 
 
 async def hold(connection: AsyncConnection, hold_id: UUID, at: datetime) -> StoredHold:

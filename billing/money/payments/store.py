@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, given, last_of
+from billing.core.prepared import Fields, Prepared, given, last_of, written
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
@@ -278,7 +278,7 @@ def listing(
     if account_id is not None:
         query = query.where(payments.c.account_id == account_id)
     if statuses:
-        query = query.where(payments.c.status.in_(statuses))
+        query = query.where(payments.c.status.in_(map(written, statuses)))
     if undecided:
         query = query.where(payments.c.flow == "manual", payments.c.status.in_(DECIDABLE))
     return query if only is None else query.where(payments.c.id == only)

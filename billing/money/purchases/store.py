@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, given, last_of
+from billing.core.prepared import Fields, Prepared, given, last_of, written
 from billing.money.invoices.tables import invoices
 from billing.money.payments.schemas import Payment
 from billing.money.payments.store import show as show_payment
@@ -97,7 +97,7 @@ def listing(
     if pack is not None:
         query = query.where(purchases.c.pack == pack)
     if status is not None:
-        query = query.where(purchases.c.status == status)
+        query = query.where(purchases.c.status == written(status))
     return query if archived else query.where(purchases.c.archived_at.is_(None))
 
 

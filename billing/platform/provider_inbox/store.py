@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.prepared import Prepared, given
+from billing.core.prepared import Prepared, given, written
 from billing.matters.tables import matters
 from billing.platform.provider_inbox.schemas import Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
@@ -173,7 +173,7 @@ def listing(
     """Select the inbox for operators; the caller adds order and limit."""
     query = select(inbox)
     if status is not None:
-        query = query.where(inbox.c.status == status)
+        query = query.where(inbox.c.status == written(status))
     if source is not None:
         query = query.where(inbox.c.source == source)
     if event_id is not None:

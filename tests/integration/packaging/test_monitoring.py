@@ -124,9 +124,21 @@ def test_every_job_is_missed_by_an_alert_where_it_was_never_begun() -> None:
         for job in re.findall(r'absent\(billing_job_looked\w+\{schedule="([^"]+)"', rule["expr"])
     }
     assert absent == rules.JOBS_LATE.keys() | {AUDIT}
+    looking = "and on() max_over_time(billing_looked_timestamp_seconds[10m]) > time() - 600"
+    asked = [rule["expr"] for rule in RULES if "absent(billing_job_looked" in rule["expr"]]
+    assert all(expr.endswith(looking) for expr in asked), "else nobody knows"
 
 
-@pytest.mark.parametrize(("looked", "fires"), [("_x400", False), ("0+15x400", True)])
+@pytest.mark.parametrize(
+    ("looked", "fires"),
+    [
+        ("_x400", False),
+        ("0x400", False),
+        ("0+15x400", True),
+        ("0+15x60 stale _x7 1035+15x400", True),
+    ],
+    ids=["no API is there", "it cannot look", "it looks", "it looks again after a restart"],
+)
 def test_a_net_is_said_to_have_never_run_by_an_api_that_looks(
     tmp_path: Path, *, looked: str, fires: bool
 ) -> None:
@@ -135,7 +147,13 @@ def test_a_net_is_said_to_have_never_run_by_an_api_that_looks(
         "billing_looked_timestamp_seconds": looked,
     }
     labels = {"schedule": "sweep"}
-    fired(tmp_path, "BillingNetsNeverRan", told, {"29m": False, "40m": fires}, labels=labels)
+    fired(
+        tmp_path,
+        "BillingNetsNeverRan",
+        told,
+        {"29m": False, "31m": fires, "40m": fires},
+        labels=labels,
+    )
 
 
 def test_the_alert_and_the_doctor_call_the_same_declines_many() -> None:

@@ -65,8 +65,10 @@ async def _connect(settings: Settings, tracing: Tracing | None) -> Client:
     except RuntimeError as error:
         if not never_connected(error):
             raise
-        address = settings.temporal_address
-        raise SystemExit(f"Temporal does not answer at {address}: is it running?") from error
+        raise SystemExit(
+            f"Temporal does not answer at {settings.temporal_address} ({error}):"
+            " is it running, and with these TLS settings?"
+        ) from error
 
 
 def _serve_metrics(settings: Settings) -> Runtime:

@@ -59,9 +59,19 @@ def test_a_database_address_that_is_none_is_named(
     assert "secret" not in said
 
 
-def test_a_worker_whose_temporal_is_away_says_where_it_looked(stack: StackInfo) -> None:
-    away = ended(stack, WORKER, TEMPORAL_ADDRESS=CLOSED, BILLING_WORKER_METRICS_PORT="0")
-    assert sentence_of(away) == f"Temporal does not answer at {CLOSED}: is it running?"
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [({"TEMPORAL_ADDRESS": CLOSED}, "Connection refused"), ({"TEMPORAL_TLS": "true"}, "Invalid")],
+    ids=["nobody listens", "it speaks no TLS"],
+)
+def test_a_worker_that_does_not_reach_temporal_says_where_it_looked_and_why(
+    stack: StackInfo, settings: dict[str, str], why: str
+) -> None:
+    away = ended(stack, WORKER, BILLING_WORKER_METRICS_PORT="0", **settings)
+    said, asked = sentence_of(away), {**stack.env, **settings}["TEMPORAL_ADDRESS"]
+    assert said.startswith(f"Temporal does not answer at {asked} (")
+    assert said.endswith(": is it running, and with these TLS settings?")
+    assert why in said
 
 
 def test_a_worker_whose_namespace_is_none_names_the_setting(stack: StackInfo) -> None:

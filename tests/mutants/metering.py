@@ -17,15 +17,15 @@ METERING: Final = (
     Mutant(
         "an allowance covers the uses that go beyond it",
         f"{SQL}/limits/usage_limited_fast.sql",
-        "f.amount + u.used + r.reserved <= i.included",
-        "u.used + r.reserved <= i.included",
+        "u.used + f.amount + r.reserved <= n.included",
+        "u.used + r.reserved <= n.included",
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(
         "nobody hears that an allowance is nearly used up",
         f"{SQL}/limits/usage_limited_fast.sql",
-        "OR n.included * 80 > (n.carried + u.used) * 100\n",
-        "OR false AND n.included * 80 > (n.carried + u.used) * 100\n",
+        "WHERE n.included * t.percent > (n.carried + u.used) * 100\n",
+        "WHERE false AND n.included * t.percent > (n.carried + u.used) * 100\n",
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(

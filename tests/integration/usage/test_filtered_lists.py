@@ -26,7 +26,7 @@ async def used(new_shop: NewShop) -> Shop:
 
 
 async def listed(shop: Shop, **words: str) -> list[tuple[int, str, str]]:
-    """What the list shows, page by page."""
+    """All rows of the list, page by page."""
     found: list[tuple[int, str, str]] = []
     asked: dict[str, Any] = {"limit": 1} | words
     while True:

@@ -102,10 +102,14 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
 
 
 def _entry(method_id: Any, *columns: Any, start: FromClause = payments) -> Select[Any]:
-    """Select columns with the invoice's subscription and the kind of method used."""
+    """Select columns with the invoice's subscription and the kind of method used.
+
+    Each payment has an invoice; an outer join is left out where its columns are not wanted, as in
+    the count of the entries.
+    """
     kind = payment_methods.c.kind.label("method_kind")
     return select(*columns, invoices.c.subscription_id, kind).select_from(
-        start.join(invoices, invoices.c.id == payments.c.invoice_id).outerjoin(
+        start.outerjoin(invoices, invoices.c.id == payments.c.invoice_id).outerjoin(
             payment_methods, payment_methods.c.id == method_id
         )
     )

@@ -297,3 +297,26 @@ async def _proof(api: Api, account: dict[str, Any], table: str, history: str) ->
 
 def _uuid(account: str) -> UUID:
     return ids.decode(ids.ACCOUNT, account)
+
+
+async def test_payments_are_counted_without_their_invoices_and_methods(api: Api) -> None:
+    account = (await api.new_account())["id"]
+    counts: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        if "count(" in statement and "payments" in statement:
+            counts.append((statement, values))
+
+    engine = api.database.tenant_engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        answer = await api.client.get(
+            "/api/v1/billing/payments", headers=api.token(account, ["billing"])
+        )
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert answer.status_code == 200, answer.text
+    ((statement, values),) = counts
+    async with api.database.tenant(_uuid(account)) as connection:
+        plan = (await connection.exec_driver_sql(f"EXPLAIN {statement}", values)).scalars().all()
+    assert not [line for line in plan if "invoices" in line or "payment_methods" in line]

@@ -3,6 +3,7 @@ however long they are, they keep no other request waiting.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -14,6 +15,7 @@ from billing.core.errors import Unavailable
 OF_ONE: Final = 10
 """Reads of one account that may be under way; one of them at a time works on a page."""
 OF_ALL: Final = 50
+"""Reports of all accounts that may be under way."""
 AT_ONCE: Final = 2
 """Pages that are worked on at once, of different accounts."""
 
@@ -31,8 +33,9 @@ class AccountTurns:
     under way, but no turn; one that does not read is dropped (`api/edge/slow_clients.py`).
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, of_all: int = sys.maxsize) -> None:
         self._kind = kind
+        self._of_all = of_all
         self._pages = asyncio.Semaphore(AT_ONCE)
         self._lines: dict[UUID, _Line] = {}
 
@@ -43,8 +46,8 @@ class AccountTurns:
         if line.reads >= OF_ONE:
             words = f"{OF_ONE} {self._kind} of this account, or of all together, are under way"
             raise RateLimited("RATE_LIMITED", words, retry_after=2)
-        if sum(one.reads for one in self._lines.values()) >= OF_ALL:
-            raise Unavailable("UNAVAILABLE", f"{OF_ALL} {self._kind} are under way")
+        if sum(one.reads for one in self._lines.values()) >= self._of_all:
+            raise Unavailable("UNAVAILABLE", f"{self._of_all} {self._kind} are under way")
         self._lines[account_id] = line
         line.reads += 1
         try:

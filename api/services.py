@@ -6,7 +6,7 @@ from uuid import UUID
 
 from temporalio.client import Client
 
-from api.account_turns import AccountTurns
+from api.account_turns import OF_ALL, AccountTurns
 from api.batching.balances import Balances
 from api.batching.hold_batcher import HoldBatcher
 from api.batching.usage_batcher import UsageBatcher
@@ -58,7 +58,7 @@ class Services:
     failures: FailureCount = field(default_factory=FailureCount)
     timeline_turns: Turns = field(default_factory=lambda: Turns(1))
     """Timelines are projected one at a time: each keeps a processor busy."""
-    report_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reports"))
+    report_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reports", OF_ALL))
     filter_turns: AccountTurns = field(default_factory=lambda: AccountTurns("filtered lists"))
     """Lists of uses by what no index knows may read all uses of an account."""
     usage_batcher: UsageBatcher = field(init=False)

@@ -109,6 +109,8 @@ class UseCharge(NamedTuple):
 
     invoice_id: UUID
     amount_minor: int
+    by_card: bool = False
+    """True for a use that a card paid alone, not with its cycle."""
 
 
 class Returned(NamedTuple):
@@ -220,11 +222,11 @@ async def _lock_charge(
     if known is not None:  # its matter's lock comes before the account's
         await locks.take_collectors(connection, account_id, [known.invoice_id])
     await credits.lock(connection, account_id)  # no charge is decided from here on
-    if known is None:  # one that was decided before the lock refuses the void, as undecided ones do
-        return None
     # Other uses of its line may have been voided before the lock.
     charge = await _charge(connection, account_id, record_id)
-    if charge is not None and charge.invoice_id != known.invoice_id:
+    if known is None and (charge is None or charge.by_card):
+        return None  # a card's charge that was decided before the lock refuses the void
+    if charge is not None and (known is None or charge.invoice_id != known.invoice_id):
         raise locks.passed_on()
     return charge
 
@@ -238,7 +240,7 @@ async def _charge(
         connection, **named, by_card=BY_CARD, workflow_id=CHARGE.workflow_id(record_id)
     )
     if by_card is not None:
-        return UseCharge(by_card["id"], by_card["amount_minor"])
+        return UseCharge(by_card["id"], by_card["amount_minor"], by_card=True)
     billed = await _BILLED.first(connection, **named)
     if billed is None:
         return None

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    bindparam,
     cast,
     exists,
     func,
@@ -26,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, prepared, row_writes
 from billing.core.database import metadata
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, Sent, given
+from billing.core.prepared import Fields, Prepared, Sent, given, written
 from billing.matters.effects import Add, Change
 from billing.money.invoices.arrears import NAMED_USE
 from billing.money.invoices.schemas import (
@@ -145,12 +144,9 @@ def listing(
     if number is not None:
         query = query.where(invoices.c.number == number)
     if status is not None:
-        query = query.where(invoices.c.status == status)
+        query = query.where(invoices.c.status == written(status))
     if collection is not None:
-        # In the text: a plan for any value does not use the index of rare ones.
-        query = query.where(
-            invoices.c.collection == bindparam(None, collection, literal_execute=True)
-        )
+        query = query.where(invoices.c.collection == written(collection))
     return query
 
 

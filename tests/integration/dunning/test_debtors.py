@@ -38,6 +38,13 @@ async def test_a_debtor_begins_no_trial_until_the_debt_is_paid(actors: Actors) -
     await customer.ask("POST", "/billing/trials", key="again", status=201)
 
 
+async def test_who_became_unpaid_begins_no_trial(actors: Actors) -> None:
+    customer = await overdue(actors)
+    await customer.advance(to=EXHAUSTED)
+    assert (await customer.subscription())["status"] == "unpaid"
+    await customer.refused("PAYMENT_OVERDUE", "POST", "/billing/trials", key="credits")
+
+
 async def test_a_scheduled_end_is_taken_back_while_unpaid(actors: Actors) -> None:
     customer = await overdue(actors)
     subscription = "/billing/subscription"

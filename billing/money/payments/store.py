@@ -9,13 +9,16 @@ from sqlalchemy import (
     ColumnElement,
     RowMapping,
     Select,
+    Uuid,
     and_,
     case,
+    cast,
     exists,
     func,
     literal_column,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given, last_of, written
-from billing.money.invoices.tables import invoices
+from billing.money.invoices.tables import balance_entries, invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import DECIDABLE, DECLINED, LIVE, Attempt, Payment
@@ -198,19 +201,23 @@ def is_of(invoice_id: Any) -> ColumnElement[bool]:
     """Return the condition that a payment is one of the invoice.
 
     Money that came for a purchase which had ended was asked for on its draft, which is void, and is
-    booked on the second invoice, which was drafted for that: it is one of both.
+    booked on the second invoice, which was drafted for that: it is one of both. What the money
+    balance had kept before is of the draft alone (as in refunds/remaining.bill_of).
     """
-    own, asked = invoices.alias("own"), invoices.alias("asked")
-    is_first = and_(own.c.purchase_id.is_not(None), asked.c.status == "void")
-    of_both = (
-        select(asked.c.id)
-        .join(own, own.c.workflow_id == asked.c.workflow_id)
-        .where(own.c.id == invoice_id, or_(asked.c.id == own.c.id, is_first))
+    own, draft, kept = invoices.alias("own"), invoices.alias("draft"), balance_entries.c
+    drafts = (
+        select(draft.c.id)
+        .join(own, own.c.workflow_id == draft.c.workflow_id)
+        .where(own.c.id == invoice_id, own.c.purchase_id.is_not(None), draft.c.status == "void")
     )
     drafted_at = select(own.c.created_at).where(own.c.id == invoice_id).scalar_subquery()
+    is_kept = exists().where(kept.payment_id == payments.c.id, kept.kind == "unasked")
     return and_(
-        payments.c.invoice_id.in_(of_both),
-        or_(payments.c.invoice_id == invoice_id, payments.c.settled_at >= drafted_at),
+        payments.c.invoice_id.in_(union_all(select(cast(invoice_id, Uuid)), drafts)),
+        or_(
+            payments.c.invoice_id == invoice_id,
+            and_(payments.c.settled_at >= drafted_at, ~is_kept),
+        ),
     )
 
 

@@ -165,6 +165,9 @@ async def test_money_kept_before_another_transfer_bought_the_pack_is_given_back_
     await decide(customer, came, "approve")
     assert await customer.credits() == 100
     assert await money(customer) == 990
+    bought = await customer.until_purchase(begun["purchase_id"], "completed")
+    paid = await invoice_of(customer, bought["invoice_id"])
+    assert [one["payment_id"] for one in paid["payments"]] == [came["payment_id"]]
     path, back = f"/admin/payments/{kept['payment_id']}/refund", {"reason": "too little"}
     await actors.operate("POST", path, back, key=str(uuid4()))
     assert await customer.credits() == 100

@@ -52,7 +52,7 @@ _MIN_DIFFERENT: Final = 8
 # Any other value is refused: a misspelt `production` would start without its checks.
 Environment = Annotated[Literal["development", "production"], BeforeValidator(str.lower)]
 LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"],
+    Literal["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL", "NOTSET"],
     BeforeValidator(str.upper),
 ]
 
@@ -190,7 +190,8 @@ class Settings(
             "set STRIPE_PUBLISHABLE_KEY to the publishable key of your Stripe account",
         )
         yield (
-            self.has_live_stripe != self.stripe_publishable_key.startswith("pk_live_"),
+            "" not in (key, self.stripe_publishable_key)
+            and self.has_live_stripe != self.stripe_publishable_key.startswith("pk_live_"),
             "STRIPE_SECRET_KEY and STRIPE_PUBLISHABLE_KEY are of two modes, test and live",
         )
         yield (

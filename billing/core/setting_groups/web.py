@@ -12,7 +12,9 @@ SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 # As browsers send it: without a path, in lower case.
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
 _ADDRESS: Final = re.compile(r"https?://[^/?#@\s]")
-_HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^/:@\s]+")
+# As a request names it, and as `urlsplit` does: in lower case, IPv6 without brackets.
+_HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^/:@\s*?#]+")
+_NAME: Final = re.compile(r"[0-9a-f:.]+|[^/:@\s*?#\[\]A-Z]+")
 
 
 class TokenSettings(BaseModel):
@@ -75,10 +77,10 @@ class WebSettings(BaseModel):
         for origin in self.cors_origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 yield f"BILLING_CORS_ORIGINS: {origin} is not an origin such as https://shop.example"
-        for name, hosts in (
-            ("BILLING_HOSTS", self.hosts),
-            ("BILLING_RETURN_URL_HOSTS", self.return_url_hosts),
+        for name, hosts, form in (
+            ("BILLING_HOSTS", self.hosts, _HOST),
+            ("BILLING_RETURN_URL_HOSTS", self.return_url_hosts, _NAME),
         ):
             for host in hosts:
-                if not _HOST.fullmatch(host):
-                    yield f"{name}: {host} is not a name alone, such as shop.example"
+                if not form.fullmatch(host):
+                    yield f"{name}: {host} is not a name alone, in lower case, such as shop.example"

@@ -151,7 +151,10 @@ def test_an_empty_secret_of_webhooks_is_refused_everywhere() -> None:
         ("STRIPE_WEBHOOK_SECRET", "whsec_x,sk_test_x", " must begin with whsec_"),
         ("BILLING_HOSTS", "a.example,https://b.example", ": https://b.example is not a name alone"),
         ("BILLING_HOSTS", "b.example:443", ": b.example:443 is not a name alone"),
+        ("BILLING_HOSTS", "*.example", ": *.example is not a name alone"),
         ("BILLING_RETURN_URL_HOSTS", "https://b.example", ": https://b.example is not a name"),
+        ("BILLING_RETURN_URL_HOSTS", "B.example", ": B.example is not a name alone"),
+        ("BILLING_RETURN_URL_HOSTS", "b.example,[::1]", ": [::1] is not a name alone"),
     ],
 )
 def test_a_key_of_another_kind_or_an_address_for_a_name_is_refused_everywhere(
@@ -163,6 +166,12 @@ def test_a_key_of_another_kind_or_an_address_for_a_name_is_refused_everywhere(
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f"{name}{words}")
     assert "sk_test_x" not in line
+
+
+def test_names_of_hosts_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_HOSTS", "Shop.example,[::1],127.0.0.1")
+    monkeypatch.setenv("BILLING_RETURN_URL_HOSTS", "shop.example,::1,127.0.0.1")
+    assert load_settings.__wrapped__().return_url_hosts == ("shop.example", "::1", "127.0.0.1")
 
 
 @pytest.mark.parametrize("env", ["prod", "staging", ""])

@@ -160,7 +160,9 @@ QUERIES: Final[dict[str, str]] = {
         JOIN subscriptions s ON s.account_id = l.account_id
             AND split_part(l.grant_key, '/cycle-', 1) = public_id('sub', s.id)
         CROSS JOIN LATERAL (
-            SELECT left(split_part(l.grant_key, '/cycle-', 2), 20)::timestamptz AS start) c
+            -- Postgres may read it of any lot, before it knows whose it is.
+            SELECT nullif(left(split_part(l.grant_key, '/cycle-', 2), 20), '')::timestamptz
+                AS start) c
         JOIN LATERAL (
             SELECT i.status, i.cycle_end FROM invoices i
             WHERE i.subscription_id = s.id AND i.cycle_end IS NOT NULL AND i.status <> 'void'

@@ -2,7 +2,8 @@
 
 Syntax of every statement and of every function's body, one object per file named as the file,
 sizes, no recursion, rows built by named columns only, no call of what is only kept for the release
-before; reserved words in capitals, lines of a hundred columns. Part of `make lint`.
+before, keys that an index finds; reserved words in capitals, lines of a hundred columns. Part of
+`make lint`.
 """
 
 import re
@@ -20,6 +21,7 @@ from pglast.parser import ParseError, parse_plpgsql_json, parse_sql, scan
 from billing.core.database import metadata
 from devstack.options import ROOT
 from migrations import draft, sql
+from tests.sql_unindexed import unindexed
 
 MAX_LINES: Final = 70
 MAX_PARAMETERS: Final = 8
@@ -134,6 +136,9 @@ def _function_problems(function: Function, written: str) -> Iterator[str]:
     except ParseError as error:
         yield f"its body: {error}"
         return
+    text = _without_own_arrays(written)
+    for condition in unindexed(text, function.body, function.language, _tenants()):
+        yield f"no index serves {condition} under row-level security"
     tokens = _tokens(function.body)
     yield from _words(tokens)
     yield from _positional(tokens)
@@ -196,6 +201,12 @@ def _without_own_arrays(text: str) -> str:
 def _tables() -> frozenset[str]:
     draft.load_tables()
     return frozenset(metadata.tables)
+
+
+@cache
+def _tenants() -> frozenset[str]:
+    draft.load_tables()
+    return frozenset(name for name, table in metadata.tables.items() if "account_id" in table.c)
 
 
 @cache

@@ -525,6 +525,36 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION credit_grant_once(
+    p_item credit_grant_item, p_at timestamptz DEFAULT NULL,
+    OUT verdict text, OUT lot_id uuid, OUT transaction_id uuid, OUT amount numeric,
+    OUT balance numeric, OUT debt_paid numeric)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    as_of timestamptz := credit_open(p_item.account_id, p_at);
+    used text := (
+        SELECT t.kind FROM credit_transactions AS t
+        WHERE t.key = p_item.key AND t.account_id = p_item.account_id);
+BEGIN
+    verdict := credit_verdict(as_of, used IS NOT NULL, used = 'grant');
+    IF verdict = 'ok' THEN
+        PERFORM credit_add_lot(p_item, as_of);
+    END IF;
+    SELECT l.id, t.id, l.amount, coalesce(d.balance_after, t.balance_after), coalesce(-d.amount, 0)
+    INTO lot_id, transaction_id, amount, balance, debt_paid
+    FROM credit_lots AS l
+    JOIN credit_transactions AS t ON t.key = l.grant_key
+    LEFT JOIN credit_transactions AS d ON d.key = p_item.key || '/debt'
+    WHERE l.grant_key = p_item.key;
+    PERFORM set_config('app.accounts', shown, true);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
     p_items credit_hold_item_v2[], p_accounts uuid[], p_at timestamptz)
 RETURNS SETOF credit_hold_answer
@@ -3459,19 +3489,22 @@ AS $$
 DECLARE
     name text := public_id('bill', p_id);
     entry uuid;
-    paid record;
+    months date[] := (
+        SELECT usage_entry_months(e.id, e.key, e.subject)
+        FROM credit_transactions AS e WHERE e.id = p_entry);
 BEGIN
-    SELECT e.key, e.subject INTO paid FROM credit_transactions AS e WHERE e.id = p_entry;
     PERFORM credit_open(p_account_id, p_at);
     entry := credit_give_back(
         p_account_id, p_entry,
         ARRAY(
             SELECT v.transaction_id
-            FROM billing_records AS r JOIN billing_records AS v
-                ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
-            WHERE r.transaction_id = p_entry
-                AND r.month = ANY (usage_entry_months(p_entry, paid.key, paid.subject))
-                AND r.account_id = p_account_id
+            FROM billing_records AS v
+            WHERE v.id = ANY (ARRAY(
+                    SELECT usage_void_id(r.id)
+                    FROM billing_records AS r
+                    WHERE r.transaction_id = p_entry AND r.month = ANY (months)
+                        AND r.account_id = p_account_id))
+                AND v.month = ANY (months) AND v.voids IS NOT NULL
             UNION
             -- Of uses whose month is archived the ledger alone knows.
             SELECT t.id FROM credit_transactions AS t
@@ -6642,6 +6675,36 @@ LANGUAGE sql STABLE AS $$
         ON plan.subscription_id = s.id AND plan.kind = 'plan' AND plan.status = 'scheduled'
     WHERE s.account_id = p_account_id
         AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
+$$;
+
+CREATE OR REPLACE FUNCTION usage_threshold(p_account_id uuid, p_at timestamptz) RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH crossed AS (
+        UPDATE usage_periods AS p
+        SET threshold_at = p_at, threshold_number = p.threshold_number + 1
+        FROM credit_balances AS b, subscriptions AS s
+        WHERE b.account_id = p_account_id AND p.id = b.period_id AND s.id = p.subscription_id
+            AND s.status IN ('active', 'past_due') AND p.threshold_at IS NULL
+            AND s.billing_threshold_minor IS NOT NULL
+            AND s.billing_threshold_minor <= power(10::numeric, money_exponent(p.currency)) * (
+                coalesce((
+                    SELECT sum(overage_total) FROM usage_cycles
+                    WHERE account_id = p_account_id AND owner = ''
+                        AND period_start = p.start_at), 0)
+                - coalesce((
+                    SELECT sum((detail ->> 'accrued')::numeric) FROM invoice_lines
+                    WHERE account_id = p_account_id AND kind = 'usage'
+                        AND period_start = p.start_at), 0))
+        RETURNING 'subscription/' || public_id('sub', s.id) AS workflow_id
+    )
+    UPDATE matters AS m
+    SET revision = m.revision + 1, next_due = least(coalesce(m.next_due, p_at), p_at),
+        next_step = NULL, next_key = NULL, woken_at = clock_timestamp(), started_at = NULL,
+        closed_at = NULL, status = CASE WHEN m.status = 'halted' THEN 'halted' ELSE 'open' END
+    FROM crossed
+    WHERE m.workflow_id = crossed.workflow_id
 $$;
 
 CREATE OR REPLACE FUNCTION usage_units_share(p_units numeric, p_part numeric) RETURNS numeric

@@ -26,7 +26,7 @@ BEGIN
     INTO lot_id, transaction_id, amount, balance, debt_paid
     FROM credit_lots AS l
     JOIN credit_transactions AS t ON t.key = l.grant_key
-    LEFT JOIN credit_transactions AS d ON d.key = l.grant_key || '/debt'
+    LEFT JOIN credit_transactions AS d ON d.key = p_item.key || '/debt'
     WHERE l.grant_key = p_item.key;
     PERFORM set_config('app.accounts', shown, true);
 END;

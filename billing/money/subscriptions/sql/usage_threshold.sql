@@ -21,12 +21,12 @@ AS $$
                     SELECT sum((detail ->> 'accrued')::numeric) FROM invoice_lines
                     WHERE account_id = p_account_id AND kind = 'usage'
                         AND period_start = p.start_at), 0))
-        RETURNING s.id
+        RETURNING 'subscription/' || public_id('sub', s.id) AS workflow_id
     )
     UPDATE matters AS m
     SET revision = m.revision + 1, next_due = least(coalesce(m.next_due, p_at), p_at),
         next_step = NULL, next_key = NULL, woken_at = clock_timestamp(), started_at = NULL,
         closed_at = NULL, status = CASE WHEN m.status = 'halted' THEN 'halted' ELSE 'open' END
     FROM crossed
-    WHERE m.workflow_id = 'subscription/' || public_id('sub', crossed.id)
+    WHERE m.workflow_id = crossed.workflow_id
 $$;

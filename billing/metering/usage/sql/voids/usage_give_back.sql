@@ -9,19 +9,22 @@ AS $$
 DECLARE
     name text := public_id('bill', p_id);
     entry uuid;
-    paid record;
+    months date[] := (
+        SELECT usage_entry_months(e.id, e.key, e.subject)
+        FROM credit_transactions AS e WHERE e.id = p_entry);
 BEGIN
-    SELECT e.key, e.subject INTO paid FROM credit_transactions AS e WHERE e.id = p_entry;
     PERFORM credit_open(p_account_id, p_at);
     entry := credit_give_back(
         p_account_id, p_entry,
         ARRAY(
             SELECT v.transaction_id
-            FROM billing_records AS r JOIN billing_records AS v
-                ON v.id = usage_void_id(r.id) AND v.month = r.month AND v.voids = r.id
-            WHERE r.transaction_id = p_entry
-                AND r.month = ANY (usage_entry_months(p_entry, paid.key, paid.subject))
-                AND r.account_id = p_account_id
+            FROM billing_records AS v
+            WHERE v.id = ANY (ARRAY(
+                    SELECT usage_void_id(r.id)
+                    FROM billing_records AS r
+                    WHERE r.transaction_id = p_entry AND r.month = ANY (months)
+                        AND r.account_id = p_account_id))
+                AND v.month = ANY (months) AND v.voids IS NOT NULL
             UNION
             -- Of uses whose month is archived the ledger alone knows.
             SELECT t.id FROM credit_transactions AS t

@@ -103,6 +103,7 @@ portal_sessions = c.table(
     c.instant("created_at"),
     c.instant("finished_at", nullable=True),
     c.check("status IN ('pending', 'open', 'refused')", name="status_known"),
+    c.index("ix_portal_sessions_account", "account_id", "created_at"),
     c.index(
         "ix_portal_sessions_unfinished", "account_id", "created_at", where="finished_at IS NULL"
     ),

@@ -73,7 +73,8 @@ _CHARGED_IN = Prepared(
            OR EXISTS (SELECT FROM subscription_items i WHERE i.subscription_id = s.id
                       AND i.amount_minor * coalesce(i.next_quantity, i.quantity) > 0)
            OR EXISTS (SELECT FROM usage_periods u
-                      WHERE u.subscription_id = s.id AND u.closed_at IS NULL
+                      WHERE u.account_id = s.account_id AND u.subscription_id = s.id
+                        AND u.closed_at IS NULL
                         AND u.limits @? '$.* ? (@.then == "overage")'))
     """
     )

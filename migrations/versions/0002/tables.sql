@@ -370,6 +370,8 @@ CREATE TABLE portal_sessions (
     CONSTRAINT fk_portal_sessions_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
 
+CREATE INDEX ix_portal_sessions_account ON portal_sessions (account_id, created_at);
+
 CREATE INDEX ix_portal_sessions_unfinished ON portal_sessions (account_id, created_at) WHERE finished_at IS NULL;
 
 CREATE TABLE sealed_usage (

@@ -18,6 +18,7 @@ from billing.catalog.taxes.schemas import STANDARD, Jurisdiction
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
 from billing.money.taxation.schemas import TaxQuestion
+from gateways.silence import Silence
 
 AMOUNT: Final = 10_000
 """Amount of each line, in Stripe's units: below the sums from which goods are taxed differently."""
@@ -81,16 +82,23 @@ class StripeTax:
 
     def __init__(self, client: StripeClient) -> None:
         self._client = client
+        self._silence = Silence()
 
     async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
+        if not self._silence.may_ask():
+            return None
+        answered = True
         try:
             return read(await self._lines(question(asked)), categories(asked))
         except stripe.StripeError as error:
+            answered = not isinstance(error, stripe.APIConnectionError)
             _logger.warning("Stripe Tax gave no rates: %s", error.user_message or error.code)
         except ValidationError:
             _logger.warning("Stripe Tax gave an answer that cannot be read")
         except ValueError as error:
             _logger.warning("Stripe Tax gave an answer that is not whole: %s", error)
+        finally:
+            self._silence.heard(answered=answered)
         return None
 
     async def _lines(self, asked: Any) -> list[dict[str, Any]]:

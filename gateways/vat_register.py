@@ -12,6 +12,7 @@ from typing import Any, Final
 import httpx2
 
 from billing.money.taxation.schemas import VatAnswer
+from gateways.silence import Silence
 
 MAX_BYTES: Final = 65_536
 TIMEOUT_SECONDS: Final = 8.0
@@ -29,15 +30,20 @@ class Vies:
         self._client = httpx2.AsyncClient(
             base_url=url, timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False
         )
+        self._silence = Silence()
 
     async def check(self, vat_id: str) -> VatAnswer:
         """Return the register's answer for a VAT id such as DE136695976."""
+        if not self._silence.may_ask():
+            return UNANSWERED
         body = {"countryCode": vat_id[:2], "vatNumber": vat_id[2:]}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._client.post("/check-vat-number", json=body)
         except (httpx2.HTTPError, TimeoutError) as error:
+            self._silence.heard(answered=False)
             return _unanswered(type(error).__name__)
+        self._silence.heard(answered=True)
         if answer.status_code != 200 or len(answer.content) > MAX_BYTES:
             return _unanswered(f"status {answer.status_code}, {len(answer.content)} bytes")
         return _read(answer.content)

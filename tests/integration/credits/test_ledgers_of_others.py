@@ -1,4 +1,4 @@
-"""What an account does to its credits costs the same however much other accounts have done.
+"""An act on an account's credits costs the same however much other accounts have done.
 
 A policy hides the rows of others, and with it the plan of a statement: it is measured as the
 program's role, as whom conditions that may tell what they see are no keys of an index.

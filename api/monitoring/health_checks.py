@@ -14,6 +14,7 @@ from api.answers.schemas import Answer
 from api.certificates import trusted
 from billing.core.database import Database
 from billing.core.database_words import database_words
+from billing.core.disk_room import has_room
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.insight.health import service as health
@@ -58,6 +59,15 @@ class Stack(Protocol):
 
 class StripeUnwell(Exception):
     """Stripe is unavailable or gives no usable answer; the message says which."""
+
+
+class DiskIsFull(Exception):
+    """Postgres has no room for what is new."""
+
+
+_UNWELL: Final = (
+    SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell, DiskIsFull,
+)  # fmt: skip
 
 
 class HealthChecks:
@@ -119,15 +129,19 @@ async def _measure(stack: Stack, name: Part) -> tuple[PartHealth, str]:
         async with asyncio.timeout(CHECK_SECONDS):
             await ask(stack)
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
-    except (SQLAlchemyError, RPCError, RuntimeError, OSError, Unavailable, StripeUnwell) as error:
+    except _UNWELL as error:
         why = database_words(error)
     milliseconds = round((monotonic() - started) * 1000)
     return PartHealth(status="unhealthy" if why else "healthy", milliseconds=milliseconds), why
 
 
 async def _postgres(stack: Stack) -> None:
-    # The check writes, because a server that cannot write is of no use to a caller.
+    # The check writes, because a server that cannot write is of no use to a caller. A heartbeat
+    # goes where the one before was, so it passes on a full disk too.
     await stack.pulse.beat()
+    async with stack.database.tenant() as connection:
+        if not await has_room(connection):
+            raise DiskIsFull("its disk is full")
 
 
 async def _temporal(stack: Stack) -> None:

@@ -42,6 +42,7 @@ UNCOUNTED: Final = "they could not be counted in time: the log of the API says w
 ONLY_READS: Final = (
     "the database only reads: it is a standby, or default_transaction_read_only is on"
 )
+NO_ROOM: Final = "its disk is full: it reads, and refuses what needs new room"
 FREE_FEW: Final = 5
 """Minimum of free connections: a starting process takes two, an operator's psql one more."""
 
@@ -120,9 +121,11 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
 
 def _written(figures: Figures) -> Sign:
     """Check that Postgres accepts writes."""
-    if figures.takes_writes:
-        return healthy("database", "takes what is written")
-    return unhealthy("database", ONLY_READS)
+    if not figures.takes_writes:
+        return unhealthy("database", ONLY_READS)
+    if not figures.has_room:
+        return unhealthy("database", NO_ROOM)
+    return healthy("database", "takes what is written")
 
 
 def ago(age: timedelta) -> str:

@@ -60,6 +60,8 @@ class Figures(Frozen):
     """The current parking, if billing is parked."""
     takes_writes: bool = True
     """False on a standby, and if transactions are read-only by default."""
+    has_room: bool = True
+    """False while the disk of Postgres is full."""
 
     @property
     def free(self) -> int | None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database_room import role_limits, room, taken
 from billing.core.database_words import database_words
+from billing.core.disk_room import has_room
 from billing.core.prepared import Prepared, Row
 from billing.core.transaction_settings import limit_statements
 from billing.insight.health.schemas import Backlog, Charges, Figures
@@ -222,6 +223,7 @@ async def look(connection: AsyncConnection) -> Figures:
         looked=await jobs.looked_until(connection),
         parking=await parkings.current(connection),
         takes_writes=await connection.scalar(_TAKES_WRITES),
+        has_room=await has_room(connection),
     )
 
 

@@ -8,13 +8,16 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psycopg
 import pytest
 from fastapi import FastAPI
 from temporalio.client import Client
 
 from api.app import create_app
 from billing.core.database import open_database
+from billing.core.disk_room import FILL
 from billing.core.settings import VERSION
+from devstack.stack import dsn
 from tests.integration.api_app import ACCOUNTS, Api, stack_settings
 from workflows.client import connect
 
@@ -64,6 +67,29 @@ async def test_without_postgres_the_service_is_unhealthy_and_refuses_at_once(api
             assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
             assert "secret-word" not in answer.text
         assert (await client.get("/api/v1/meta/features")).status_code == 200
+
+
+@pytest.mark.parametrize("error", ["disk_full", "configuration_limit_exceeded"])
+async def test_a_full_disk_is_unhealthy_though_a_heartbeat_fits(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    refuse = f"DO $$ BEGIN RAISE EXCEPTION 'could not write' USING ERRCODE = '{error}'; END $$"
+    monkeypatch.setattr("billing.core.disk_room.FILL", refuse)
+    settings = stack_settings(api.stack)
+    async with calling(create_app(settings, api.database, await connect(settings))) as client:
+        answer = await client.get("/health")
+        signs = (await client.get("/health/detailed")).json()["signs"]
+    full = error == "disk_full"
+    assert answer.status_code == (503 if full else 200)
+    assert signs["database"] == ("unhealthy" if full else "healthy")
+
+
+async def test_whether_there_is_room_is_found_by_what_needs_new_room(api: Api) -> None:
+    url = dsn(api.stack.superuser_url)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute("SET temp_file_limit = '128kB'; SET work_mem = '64kB'")
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            await connection.execute(FILL)
 
 
 async def test_without_temporal_reads_work(api: Api) -> None:

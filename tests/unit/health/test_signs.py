@@ -131,9 +131,10 @@ def test_clocks_that_differ_and_pools_that_are_full_are_named() -> None:
     }
 
 
-def test_processes_that_are_silent_because_the_database_only_reads_say_so() -> None:
+def test_a_database_that_only_reads_or_is_full_says_so() -> None:
     silent = figures(process(3, seen=100), takes_writes=False)
     assert "the database only reads" in unhealthy(silent)["worker"]
+    assert "its disk is full" in unhealthy(figures(has_room=False))["database"]
 
 
 def test_a_process_whose_key_is_refused_is_named() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
-from api.requests.json_members import Repeated, each_once
+from billing.core.json_members import Repeated, each_once
 from cli.errors import StackError
 
 Format = Literal["csv", "jsonl"]

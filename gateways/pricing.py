@@ -25,6 +25,7 @@ from pydantic import (
 from billing.catalog.products.provider import Priced, PricesAway
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import CREDIT, PriceCurrency, PriceTerms, StatedTerms
+from billing.core.json_members import each_once
 
 MAX_BYTES: Final = 65_536
 MAX_CONNECTIONS: Final = 32
@@ -96,7 +97,12 @@ def read(product: str, content: bytes) -> Priced:
     if len(content) > MAX_BYTES:
         raise PricesAway(f"answered more than {MAX_BYTES} bytes")
     try:
-        body = json.loads(content, parse_float=Decimal, parse_constant=_no_number)
+        body = json.loads(
+            content,
+            parse_float=Decimal,
+            parse_constant=_no_number,
+            object_pairs_hook=each_once,
+        )
         if not isinstance(body, dict):
             raise ValueError("not an object")
         head = _Head.model_validate(body)

@@ -30,7 +30,7 @@ PURE_FILES: Final = {
 }  # fmt: skip
 PURE_CORE: Final = {
     "context", "currencies", "paypal_currencies", "frozen", "money", "periods", "ids", "keys",
-    "errors", "profile",
+    "errors", "profile", "json_members",
 }  # fmt: skip
 
 IMPURE: Final = re.compile(

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.answers import problems
 from api.identity.request_windows import HEADERS
 from api.requests.fast_route import BODY
-from api.requests.json_members import Repeated, each_once
 from api.requests.unknown_parameters import repeated
+from billing.core.json_members import Repeated, each_once
 
 BODY_BYTES: Final = 1_048_576
 WEBHOOK_BODY_BYTES: Final = 262_144

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 import jwt
 
-from api.requests.json_members import each_once
 from billing.core.clock import real_now
 from billing.core.errors import BillingError
+from billing.core.json_members import each_once
 from billing.core.settings import MIN_HMAC_BYTES, Settings
 
 MEMBER: Final = "member"

@@ -40,6 +40,10 @@ def test_the_tree_keeps_the_rules() -> None:
         ("PERFORM credit_imagine(p_a);", "it calls credit_imagine, which nobody has written"),
         ("UPDATE credit_lots SET;", "its body: syntax error"),
         ("PERFORM 1 from credit_lots;", "from is written small"),
+        (
+            "PERFORM 1 FROM credit_lots l JOIN credit_lots m ON m.grant_key = l.scope || '/x';",
+            "no index serves m.grant_key = l.scope || '/x' under row-level security",
+        ),
         ("PERFORM 1;" + " " * 100, "longer than 100 columns"),
         ("PERFORM 1;\n" * 80, "86 lines, more than 70"),
     ],

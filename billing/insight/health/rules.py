@@ -129,8 +129,11 @@ def _written(figures: Figures) -> Sign:
 
 
 def ago(age: timedelta) -> str:
-    """Return an age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`."""
-    seconds = int(age.total_seconds())
+    """Return an age in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`.
+
+    What another clock has dated ahead is `0 s`.
+    """
+    seconds = max(0, int(age.total_seconds()))
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
@@ -211,7 +214,7 @@ def _keys(figures: Figures) -> Sign:
     refused = liveness.refused(figures.processes, figures.at)
     if refused:
         named = "; ".join(
-            f"{provider} that of {one.name} for {ago(max(figures.at - since, timedelta()))}"
+            f"{provider} that of {one.name} for {ago(figures.at - since)}"
             for one, provider, since in refused
         )
         return unhealthy("provider keys", f"refused: {named}")

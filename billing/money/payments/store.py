@@ -211,7 +211,8 @@ def is_of(invoice_id: Any) -> ColumnElement[bool]:
         .where(own.c.id == invoice_id, own.c.purchase_id.is_not(None), draft.c.status == "void")
     )
     drafted_at = select(own.c.created_at).where(own.c.id == invoice_id).scalar_subquery()
-    is_kept = exists().where(kept.payment_id == payments.c.id, kept.kind == "unasked")
+    of_payment = and_(kept.account_id == payments.c.account_id, kept.payment_id == payments.c.id)
+    is_kept = exists().where(of_payment, kept.kind == "unasked")
     return and_(
         payments.c.invoice_id.in_(union_all(select(cast(invoice_id, Uuid)), drafts)),
         or_(

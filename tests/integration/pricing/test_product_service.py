@@ -117,7 +117,8 @@ async def test_what_the_service_does_not_sell_is_not_asked_for_again_and_again(
 
 @pytest.mark.parametrize(
     "answer",
-    [500, 301, b"{", b"[]", b'{"unit_price": NaN}', {"currency": "CREDIT"},
+    [500, 301, b"{", b"[]", b'{"unit_price": NaN}', b'{"unit_price": "1", "unit_price": "5"}',
+     {"currency": "CREDIT"},
      {"unit_price": "-1"}, {"unit_price": "a lot"}, {"unit_price": "1", "model": "lottery"},
      {"prices": {}}, {"prices": {"credits": "1"}}, {"unit_price": "0.0000000000001"}],
 )  # fmt: skip

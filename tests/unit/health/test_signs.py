@@ -357,7 +357,7 @@ def test_a_parked_database_is_ill_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(59, "59 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h")]
+    ("seconds", "words"), [(-9, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h")]
 )
 def test_an_age_is_told_in_its_largest_unit(seconds: int, words: str) -> None:
     assert rules.ago(timedelta(seconds=seconds)) == words

@@ -79,15 +79,22 @@ def _cycle_from(start: str) -> str:
     )
 
 
+# A key is unique and names its purchase or change. The account in addition would have the planner
+# read all lots that it ever had.
 _GRANTED = f"""
     ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
-          FROM credit_lots x
-          WHERE x.account_id = a.id AND {_WHOLE} = ANY (ARRAY(
-              SELECT public_id('pur', i.purchase_id) || '/grant'
-              FROM invoices i WHERE i.id = p.invoice_id AND i.purchase_id IS NOT NULL
-              UNION ALL SELECT public_id('chg', c.id) || '/grant'
-              FROM subscription_changes c WHERE c.invoice_id = p.invoice_id))
-             OR x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
+          FROM (
+              SELECT l.grant_key, l.amount FROM credit_lots l
+              WHERE l.grant_key = ANY (ARRAY(
+                  SELECT k.key || kept.suffix
+                  FROM (SELECT public_id('pur', i.purchase_id) || '/grant'
+                        FROM invoices i WHERE i.id = p.invoice_id AND i.purchase_id IS NOT NULL
+                        UNION ALL SELECT public_id('chg', c.id) || '/grant'
+                        FROM subscription_changes c WHERE c.invoice_id = p.invoice_id) k (key),
+                       (VALUES (''), ('{NOT_KEPT}')) kept (suffix)))
+              UNION ALL
+              SELECT x.grant_key, x.amount FROM credit_lots x
+              WHERE x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
                  SELECT FROM invoices i
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL
                    AND ({_WHOLE} = {_cycle_from("i.cycle_start")}
@@ -104,7 +111,7 @@ _GRANTED = f"""
                               AND {_WHOLE} COLLATE "C" >= {_cycle_from("n.period_start")}
                               AND NOT EXISTS (
                                   SELECT FROM subscription_changes c
-                                  WHERE c.invoice_id = n.id AND c.status <> 'applied'))))
+                                  WHERE c.invoice_id = n.id AND c.status <> 'applied'))))) x
           ORDER BY x.grant_key)
 """  # noqa: S608 - put together from constants
 _READ = Prepared(

@@ -18,7 +18,7 @@ from billing.core.clock import real_now
 from billing.ledger.credits import service
 from tests.integration.actors import Actors, Customer
 from tests.integration.credits import holding
-from tests.integration.rows_fetched import fetched
+from tests.integration.rows_fetched import become_program, fetched
 
 USE = {"product_id": "gpt-4", "usage_amount": "100"}
 MANY = 2_000
@@ -89,8 +89,7 @@ async def beside_others(customer: Customer, superuser: AsyncConnection) -> None:
     for statement in OTHERS:
         await superuser.execute(text(statement), me)
     await superuser.execute(text(f"ANALYZE {', '.join(TABLES)}"))
-    await superuser.execute(text("SELECT set_config('app.accounts', CAST(:me AS text), true)"), me)
-    await superuser.execute(text("SET LOCAL ROLE billing_app"))
+    await become_program(superuser, customer.uuid)
 
 
 @pytest.mark.parametrize("act", [grant, debit, capture, clawback, expire, void])

@@ -1,0 +1,46 @@
+"""A decision costs the same however long the past of its account: it is measured as the program's
+role, in a shop where other accounts have far less.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.money.reversals import reading as reversals
+from billing.platform.decisions.service import Read
+from tests.integration.actors import Actors, Customer
+from tests.integration.reversals.refunds_made import paid_for
+from tests.integration.rows_fetched import become_program, fetched
+
+MANY = 20_000
+OTHERS = 2_000
+
+
+async def with_past(
+    customer: Customer, superuser: AsyncConnection, table: str, changed: str
+) -> None:
+    """Repeat a row of the customer's, changed so, and once for each of some other accounts."""
+    past = f"""
+        INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object(
+            'id', gen_random_uuid(), 'account_id',
+            CASE WHEN n <= {MANY} THEN :me ELSE gen_random_uuid() END, {changed}))).*
+        FROM {table} AS t, generate_series(1, {MANY + OTHERS}) AS n
+        WHERE t.id = (SELECT id FROM {table} WHERE account_id = :me LIMIT 1)
+    """
+    await superuser.execute(text(past), {"me": customer.uuid})
+    await superuser.execute(text(f"ANALYZE {table}"))
+    await become_program(superuser, customer.uuid)
+
+
+async def test_a_refund_finds_the_credits_of_its_payment_among_all_that_ever_came(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    customer = await actors.customer()
+    bought = await customer.bought("small")
+    payment = await paid_for(customer)
+    await with_past(customer, superuser, "credit_lots", "'grant_key', 'old/' || n")
+    before = await fetched(superuser, "credit_lots")
+    subject = Read(ids.decode(ids.PAYMENT, payment["payment_id"]), locked=False)
+    _, facts = await reversals.read(superuser, subject)
+    assert [one.grant_key for one in facts.granted] == [f"{bought['purchase_id']}/grant"]
+    assert await fetched(superuser, "credit_lots") - before < MANY / 10

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.money.reversals import reading as reversals
+from billing.money.subscriptions import reading as subscriptions
 from billing.platform.decisions.service import Read
 from tests.integration.actors import Actors, Customer
 from tests.integration.reversals.refunds_made import paid_for
@@ -44,3 +45,20 @@ async def test_a_refund_finds_the_credits_of_its_payment_among_all_that_ever_cam
     _, facts = await reversals.read(superuser, subject)
     assert [one.grant_key for one in facts.granted] == [f"{bought['purchase_id']}/grant"]
     assert await fetched(superuser, "credit_lots") - before < MANY / 10
+
+
+async def test_a_decision_about_a_subscription_reads_the_invoices_of_its_period_alone(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    customer = await actors.customer()
+    await customer.subscribed("pro")
+    of_before = (
+        "'fact_key', 'old/' || n, 'number', 'old/' || n, 'workflow_id', 'purchase/' || n,"
+        " 'subscription_id', NULL, 'created_at', t.created_at - interval '1 year'"
+    )
+    await with_past(customer, superuser, "invoices", of_before)
+    mine = (await customer.subscription())["subscription_id"]
+    before = await fetched(superuser, "invoices")
+    subject = Read(ids.decode(ids.SUBSCRIPTION, mine), deciding=True, locked=False)
+    await subscriptions.read(superuser, subject)
+    assert await fetched(superuser, "invoices") - before < MANY / 10

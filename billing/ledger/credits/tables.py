@@ -99,6 +99,13 @@ credit_lots = c.table(
     c.index("ix_credit_lots_account", "account_id", "granted_seq"),
     c.index("ix_credit_lots_created", "account_id", "created_at"),
     c.index("ix_credit_lots_plan", "account_id", "expires_at", where="kind = 'plan'"),
+    # Ends to announce; here too nothing changes with a debit.
+    c.index(
+        "ix_credit_lots_unnoticed",
+        "account_id",
+        "expires_at",
+        where="is_open AND noticed_at IS NULL AND expires_at IS NOT NULL",
+    ),
     postgresql_with={"fillfactor": 50},
 )
 

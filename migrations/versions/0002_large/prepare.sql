@@ -266,6 +266,10 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_lots_created
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_lots_plan
     ON credit_lots (account_id, expires_at) WHERE kind = 'plan';
 
+CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_lots_unnoticed
+    ON credit_lots (account_id, expires_at)
+    WHERE is_open AND noticed_at IS NULL AND expires_at IS NOT NULL;
+
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_holds_ended
     ON credit_holds (account_id, status, id) WHERE status IN ('released', 'expired');
 

@@ -2,10 +2,13 @@
 role, in a shop where other accounts have far less.
 """
 
+from datetime import timedelta
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
+from billing.money.account_agenda import store as account_agenda
 from billing.money.reversals import reading as reversals
 from billing.money.subscriptions import reading as subscriptions
 from billing.platform.decisions.service import Read
@@ -62,3 +65,15 @@ async def test_a_decision_about_a_subscription_reads_the_invoices_of_its_period_
     subject = Read(ids.decode(ids.SUBSCRIPTION, mine), deciding=True, locked=False)
     await subscriptions.read(superuser, subject)
     assert await fetched(superuser, "invoices") - before < MANY / 10
+
+
+async def test_the_next_end_to_announce_is_found_among_all_open_credits(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    endless = "'grant_key', 'old/' || n, 'expires_at', NULL"
+    await with_past(customer, superuser, "credit_lots", endless)
+    before = await fetched(superuser, "credit_lots")
+    await account_agenda.state(superuser, customer.uuid, timedelta(days=7))
+    assert await fetched(superuser, "credit_lots") - before < MANY / 10

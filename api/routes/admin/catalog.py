@@ -101,7 +101,7 @@ async def put_plan(
 ) -> ChangesAnswer:
     """Add a plan or its next version; subscribers keep the version they have."""
     async with call.database.operator() as connection:
-        sold = await entitlements.sold(connection)
+        sold = await entitlements.sold(connection, key)
         changes = await service.put_plan(connection, key, body, sold)
         return ChangesAnswer.of_changes(demand_small(changes, allowed=large))
 

@@ -75,8 +75,8 @@ def _own_plan(row: Fields) -> Plan:
     return show_plan(row).model_copy(update={"limits": tuple(limits)})
 
 
-async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
-    """Count the open subscriptions on each price, without those of test accounts.
+async def sold(connection: AsyncConnection, plan: str | None = None) -> dict[PriceKey, Sold]:
+    """Count the open subscriptions on each price, of one plan or all, without test accounts'.
 
     Needs a connection that may see every account's.
     """
@@ -86,17 +86,18 @@ async def sold(connection: AsyncConnection) -> dict[PriceKey, Sold]:
         sub.plan_key, sub.currency, sub.interval_unit, sub.interval_count, unit, sub.minimum_minor
     )  # fmt: skip
     seats = func.sum(func.coalesce(item.quantity, 1))
+    of_plan = [sub.plan_key == plan] if plan is not None else []
     rows = await connection.execute(
         select(*parts, func.count(), seats)
         .join(accounts, accounts.c.id == sub.account_id)
         .outerjoin(subscription_items, and_(item.subscription_id == sub.id, item.kind == "plan"))
-        .where(sub.status.in_(_OPEN), ~accounts.c.is_test)
+        .where(sub.status.in_(_OPEN), ~accounts.c.is_test, *of_plan)
         .group_by(*parts)
         .order_by(*parts)
     )
     found: dict[PriceKey, Sold] = {}
-    for plan, currency, every, count, unit_minor, least, number, held in rows:
-        key: PriceKey = ("plan", plan, currency, Interval(unit=every, count=count))
+    for plan_key, currency, every, count, unit_minor, least, number, held in rows:
+        key: PriceKey = ("plan", plan_key, currency, Interval(unit=every, count=count))
         before = found.get(key, Sold())
         found[key] = Sold((*before.held, Held(unit_minor, number, int(held), least)))
     return found

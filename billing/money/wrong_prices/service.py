@@ -45,13 +45,18 @@ async def read(connection: AsyncConnection, named: Named, reason: str, to: Given
 
 
 async def put_on_sale(connection: AsyncConnection, mistake: Mistake) -> bool:
-    """Sell at the right price again, if the wrong one is still on sale; True if it was."""
+    """Sell at the right price again, if the wrong one is still on sale; True if it was.
+
+    A version that went off sale never comes back, so then nobody counts its plan's subscribers.
+    """
+    if not mistake.wrong.is_current:
+        return False
     right = PriceSpec(
         amount_minor=mistake.right.amount_minor,
         minimum_minor=mistake.right.minimum_minor,
         stripe_price_id=mistake.right.stripe_price_id,
     )
-    sold = await entitlements.sold(connection)
+    sold = await entitlements.sold(connection, mistake.wrong.key)
     return bool(await plan_service.replace_price(connection, mistake.wrong, right, sold))
 
 

@@ -1,0 +1,67 @@
+"""An operator's act on a plan reads its own subscribers, not all of the shop."""
+
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.periods import Interval
+from billing.money.subscriptions import entitlements
+from billing.money.wrong_prices import service
+from billing.money.wrong_prices.schemas import Named
+from tests.integration.actors import Actors, Customer
+from tests.integration.changes.test_wrong_prices import MEANT, TERMS, WRONG
+from tests.integration.rows_fetched import fetched
+
+MANY = 5_000
+OTHERS = text(
+    f"""
+    WITH others AS (
+        INSERT INTO accounts SELECT (jsonb_populate_record(t, jsonb_build_object(
+            'id', gen_random_uuid(), 'external_id', gen_random_uuid(),
+            'stripe_customer_id', NULL))).*
+        FROM accounts AS t, generate_series(1, {MANY}) WHERE t.id = :me RETURNING id)
+    INSERT INTO subscriptions SELECT (jsonb_populate_record(t, jsonb_build_object(
+        'id', gen_random_uuid(), 'account_id', others.id, 'plan_key', CAST(:plan AS text)))).*
+    FROM subscriptions AS t, others WHERE t.account_id = :me
+    """
+)
+
+
+async def with_subscribers(
+    actors: Actors, superuser: AsyncConnection, *, of_another: bool = False
+) -> tuple[str, Customer]:
+    """A plan whose price was replaced, with a customer; and many more, of it or another."""
+    plan = f"slip-{uuid4().hex[:8]}"
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
+    customer = await actors.customer()
+    await customer.subscribed(plan)
+    others = {"me": customer.uuid, "plan": "another" if of_another else plan}
+    await superuser.execute(OTHERS, others)
+    await superuser.execute(text("ANALYZE accounts, subscriptions"))
+    return plan, customer
+
+
+async def test_the_subscribers_of_other_plans_are_not_counted(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    plan, _ = await with_subscribers(actors, superuser, of_another=True)
+    before = await fetched(superuser, "subscriptions")
+    found = await entitlements.sold(superuser, plan)
+    assert [(key[1], sold.subscriptions) for key, sold in found.items()] == [(plan, 1)]
+    assert await fetched(superuser, "subscriptions") - before < MANY / 10
+
+
+async def test_a_price_that_is_off_sale_is_undone_without_counting_its_subscribers(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    plan, _ = await with_subscribers(actors, superuser)
+    named = Named(
+        plan=plan, interval=Interval(unit="month", count=1), currency="USD",
+        wrong_version=1, right_version=2,
+    )  # fmt: skip
+    mistake = await service.read(superuser, named, "a slip of the pen", "balance")
+    before = await fetched(superuser, "subscriptions")
+    assert not await service.put_on_sale(superuser, mistake)
+    assert await fetched(superuser, "subscriptions") == before

@@ -1,9 +1,10 @@
 """The subscriptions that an operator chooses, and the overdue invoices of each."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import Select, exists, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
@@ -21,6 +22,9 @@ from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
 from billing.money.subscriptions import store as subscription_store
 from billing.money.subscriptions.tables import subscriptions
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""The most by which the clock of one process may be behind that of another."""
 
 
 async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Select[Any]:
@@ -57,15 +61,23 @@ async def chosen(connection: AsyncConnection, choice: Choice, act: Act) -> Selec
 def or_done(query: Select[Any], suffix: str) -> Select[Any]:
     """Select also those to which the request with this suffix has done its act, which as a rule
     does not apply to them any more: its page stays the same.
+
+    They are found by the steps since the request began, for subscriptions are many.
     """
-    sub = subscriptions.c
-    key = func.public_id(ids.SUBSCRIPTION, sub.id).concat(keys.command("", suffix))
+    sub, step, end = subscriptions.c, steps.c, keys.command("", suffix)
+    done = (
+        select(sub.id)
+        .join_from(steps, subscriptions, sub.account_id == step.account_id)
+        .where(
+            step.real_ran_at > ids.born_at(ids.decode(ids.REQUEST, suffix)) - _CLOCKS_DIFFER,
+            step.key.endswith(end, autoescape=True),
+            step.key == func.public_id(ids.SUBSCRIPTION, sub.id).concat(end),
+        )
+    )
     all_of_them = subscription_store.listing(
         None, plan=None, price_minor=None, currency=None, status=None
     )
-    return all_of_them.where(
-        or_(sub.id.in_(query.with_only_columns(sub.id)), exists().where(steps.c.key == key))
-    )
+    return all_of_them.where(sub.id.in_(union(query.with_only_columns(sub.id), done)))
 
 
 async def overdue_of(

@@ -5,7 +5,12 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.core import ids, keys
+from billing.core.clock import real_now
 from billing.core.periods import Interval
+from billing.matters import commands
+from billing.money.bulk_acts import store as bulk_acts
+from billing.money.bulk_acts.schemas import Choice
 from billing.money.subscriptions import entitlements
 from billing.money.wrong_prices import service
 from billing.money.wrong_prices.schemas import Named
@@ -65,3 +70,23 @@ async def test_a_price_that_is_off_sale_is_undone_without_counting_its_subscribe
     before = await fetched(superuser, "subscriptions")
     assert not await service.put_on_sale(superuser, mistake)
     assert await fetched(superuser, "subscriptions") == before
+
+
+async def test_who_is_done_already_is_found_among_all_subscribers_when_a_page_is_sent_again(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    plan, customer = await with_subscribers(actors, superuser, of_another=True)
+    mine, suffix = (
+        (await customer.subscription())["subscription_id"],
+        ids.encode(ids.REQUEST, ids.new()),
+    )
+    await commands.note(
+        superuser, key=keys.command(mine, suffix), name="steer", workflow_id="a",
+        account_id=customer.uuid, at=real_now(), result="pause",
+    )  # fmt: skip
+    no_more = await bulk_acts.chosen(superuser, Choice(plan=plan, status="past_due"), "pause")
+    before = await fetched(superuser, "subscriptions")
+    assert (await superuser.execute(no_more)).all() == []
+    (found,) = (await superuser.execute(bulk_acts.or_done(no_more, suffix))).all()
+    assert found.id == ids.decode(ids.SUBSCRIPTION, mine)
+    assert await fetched(superuser, "subscriptions") - before < MANY / 10

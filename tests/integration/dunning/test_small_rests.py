@@ -1,22 +1,28 @@
 """A rest that a note leaves and no card can be charged is carried: nothing stands still."""
 
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.actors import Actors, Customer
-from tests.integration.dunning.dunning_setup import START, case, owed
+from tests.integration.changes.chosen_plans import change
+from tests.integration.dunning.dunning_setup import START, case, owed, steer
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_operating import from_outside
 from tests.integration.money_seen import charged, money
+from tests.integration.payments.test_money_balance import adjust
+from tests.integration.payments.test_transfers import approved, sent
 
 HOUR_LATER = "2027-02-01T11:00:00Z"
 
 
-async def declined(actors: Actors, plan: str = "basic", **more: str) -> Customer:
+async def declined(actors: Actors, plan: str = "basic", *, debt: int = 0, **more: str) -> Customer:
     """A subscription whose renewal on 1 February at 10:00 UTC was declined an hour ago."""
     customer = await actors.customer_on_clock(START)
     await customer.subscribed(plan, **more)
+    if debt:
+        await adjust(customer, -debt)
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to=HOUR_LATER)
     assert (await customer.subscription())["status"] == "past_due"
@@ -64,6 +70,40 @@ async def test_a_note_that_leaves_little_settles_the_debt(actors: Actors, at: st
     assert (await customer.subscription())["status"] == "active"
     await customer.advance(to="2027-03-01T10:00:00Z")
     assert await charged(customer) == [1900, 1930], "with the 30 cents"
+
+
+async def forgiven(customer: Customer) -> None:
+    await steer(customer, "forgive", {"reason": "our fault"})
+
+
+async def credited(customer: Customer) -> None:
+    note = {"amount_cents": 1900, "reason": "goodwill"}
+    await commanded(customer, await owed(customer), "credit-note", note)
+
+
+@pytest.mark.parametrize("settled", [forgiven, credited])
+async def test_a_renewal_with_a_carried_debt_that_is_forgiven_runs_on(
+    actors: Actors, settled: Callable[[Customer], Awaitable[None]]
+) -> None:
+    customer = await declined(actors, debt=29)
+    await settled(customer)
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "active"
+    assert await customer.credits() == 100
+
+
+async def test_a_step_down_from_a_renewal_with_a_carried_debt_that_is_owed_ends_nothing(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer("enterprise", days_until_due=30)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await adjust(customer, -29)
+    await customer.advance(to="2027-02-01T10:05:00Z")
+    await change(customer, plan="pro", at="now")
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "active"
 
 
 async def test_what_a_note_leaves_is_asked_for_in_whole_steps(actors: Actors) -> None:

@@ -7,12 +7,13 @@ from billing.money.invoices.schemas import PRORATION
 from billing.money.refunds.remaining import KEPT
 
 _AMOUNT: Final = "l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor"
-_PAID: Final = f"""
-    i.amount_paid_minor + i.balance_applied_minor + (
-        SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-        WHERE e.account_id = i.account_id AND e.invoice_id = i.id AND e.kind IN {KEPT})
+_PAID: Final = f"""greatest(0, i.amount_paid_minor + i.balance_applied_minor + (
+    SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+    WHERE e.account_id = i.account_id AND e.invoice_id = i.id AND e.kind IN {KEPT}))
 """  # noqa: S608 - put together from constants
-"""The money that an invoice took. An overpaid amount on the money balance goes back first."""
+"""The money that an invoice took beyond a debt that was carried to it; none if it was forgiven
+with that. An overpaid amount on the money balance goes back first.
+"""
 _GONE: Final = """
     i.amount_refunded_minor + (
         SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d

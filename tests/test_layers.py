@@ -28,6 +28,7 @@ CALLS_UP: Final = {
     ("ledger/credits", "usage_settle_freed"): "so do those that a capture leaves of its hold",
     ("ledger/credits", "budget_count_captures"): "what a capture spends counts on a budget",
     ("metering/usage", "usage_plan_period"): "a period of usage follows the subscription's",
+    ("metering/usage", "usage_terms_known_until"): "so do the terms that are known of later ones",
     ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
     ("metering/usage", "usage_overdue"): "an overdue invoice bounds what may stay unpaid",
     ("metering/usage", "usage_note_late"): "late use of an ended subscription gets an invoice",

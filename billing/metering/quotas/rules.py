@@ -44,19 +44,16 @@ def decide(
     )
 
 
-def passes_at(
-    bound: Bound, requested: Decimal, releases: Sequence[Release], *, passes_anew: bool
-) -> datetime | None:
-    """Return when a use of this size passes, if nothing more is used; None: never.
-
-    `passes_anew` says whether it passes in an unused window.
+def freed_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> datetime | None:
+    """Return when its window has room for a use of this size, if nothing more is used: at the
+    latest when it ends, though it may be larger than the limit.
     """
     room = bound.limit - bound.used
     for at, amount in releases:
         room += amount
         if room >= requested:
             return at
-    return bound.resets_at if passes_anew else None
+    return bound.resets_at
 
 
 def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:

@@ -1,6 +1,7 @@
 """Check a use against every limit, with or without counting it at once."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT
 from billing.core import clock, ids, periods
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.core.errors import NotFound
+from billing.core.errors import NotAllowed, NotFound
 from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
@@ -79,25 +80,41 @@ async def check(
     place = await _place(connection, account_id, used_at)
     if not place.is_late and not is_claimed:
         await _demand_plan(connection, place.period, meter, asked)
-    counters = await usage_store.cycle_counters(connection, account_id, place.start)
-    counter = counters.get(meter)
-    amount, anew = [usage_rules.rise(asked.amount, counts, one) for one in (counter, None)]
-    limits = await _bounds(connection, place, meter, asked, counter)
-    decision = rules.decide(meter, amount, limits, counter.quantity if counter else ZERO)
+    decision, limits, counter = await _decide(connection, place, meter, counts, asked)
     broken = None
     if not place.is_late:
+        anew = usage_rules.rise(asked.amount, counts, None)
         broken = await _broken_budget(connection, place, asked, decision, counter, anew)
-    if not decision.allowed:
-        # A use at a fixed time stays in its window: waiting frees nothing for it.
-        hard = [] if used_at else [bound for bound in limits if bound.is_hard]
-        decision = await _when(connection, account_id, decision, hard, anew, place.now)
+    # A use at a fixed time stays in its window: waiting frees nothing for it.
+    if not decision.allowed and not used_at:
+        at = await _passes_at(connection, place, decision, limits, counts, asked)
+        decision = decision.model_copy(update={"passes_at": at})
     return rules.over_budget(decision, *broken) if broken else decision
 
 
-async def _place(connection: AsyncConnection, account_id: UUID, used_at: datetime | None) -> _Place:
-    """Find the period that counts a use at an instant (None: the account's current time)."""
+async def _decide(
+    connection: AsyncConnection, place: _Place, meter: str, counts: str, asked: Asked
+) -> tuple[Decision, list[Bound], Counter | None]:
+    """Compare a use with the limits of its place; return them too, and what is counted there."""
+    counters = await usage_store.cycle_counters(connection, place.account_id, place.start)
+    counter = counters.get(meter)
+    limits = await _bounds(connection, place, meter, asked, counter)
+    amount = usage_rules.rise(asked.amount, counts, counter)
+    used = counter.quantity if counter else ZERO
+    return rules.decide(meter, amount, limits, used), limits, counter
+
+
+async def _place(
+    connection: AsyncConnection,
+    account_id: UUID,
+    used_at: datetime | None = None,
+    now: datetime | None = None,
+) -> _Place:
+    """Find the period that counts a use at an instant (None: now, the account's own time unless a
+    later one is given).
+    """
     account = await accounts.get(connection, account_id)
-    now, is_late = clock.now_by(account.clock_at), False
+    now, is_late = now or clock.now_by(account.clock_at), False
     period = await usage_store.open_period(connection, account_id, now)
     start = period.start_at if period else periods.month_of(now, account.zone)[0]
     if used_at is not None and used_at < start:
@@ -128,46 +145,33 @@ async def _bounds(
     return found
 
 
-async def _when(
+async def _passes_at(
     connection: AsyncConnection,
-    account_id: UUID,
+    place: _Place,
     refused: Decision,
-    bounds: list[Bound],
-    anew: Decimal,
-    now: datetime,
-) -> Decision:
-    """Return the refusal with the instant at which the use would pass all these limits.
-
-    `anew` is the amount it adds in an unused window, where a level rises from 0.
-    """
-    passes: list[datetime] = []
-    for bound in bounds:
-        if bound.remaining >= refused.requested:
-            continue
-        freed = await store.releases(connection, account_id, bound.quota_id, refused.meter, now)
-        most = await _limit_anew(connection, account_id, refused.meter, bound)
-        at = rules.passes_at(
-            bound, refused.requested, freed, passes_anew=most is None or anew <= most
-        )
-        if at is None:
-            return refused
-        passes.append(at)
-    return refused.model_copy(update={"passes_at": max(passes, default=None)})
-
-
-async def _limit_anew(
-    connection: AsyncConnection, account_id: UUID, meter: str, bound: Bound
-) -> Decimal | None:
-    """Return how much a limit allows in its next window; None: any amount. A plan's cycle may be
-    partial, and then includes less than the next; or the plan ends or pauses with it.
-    """
-    if bound.source != "plan" or bound.resets_at is None:
-        return bound.limit
-    following = await usage_store.open_period(connection, account_id, bound.resets_at)
-    if following is not None and following.no_entitlement is not None:
-        return ZERO
-    limit = following.limits.get(meter) if following else None
-    return limit.included if limit and limit.is_hard else None
+    limits: list[Bound],
+    counts: str,
+    asked: Asked,
+) -> datetime | None:
+    """Return the first known instant at which a use that is refused now would pass; None: never."""
+    coming = await usage_store.coming(connection, place.account_id, place.now)
+    instants = set(coming.changes)
+    for bound in limits:
+        if bound.is_hard and bound.remaining < refused.requested:
+            freed = await store.releases(
+                connection, place.account_id, bound.quota_id, refused.meter, place.now
+            )
+            at = rules.freed_at(bound, refused.requested, freed)
+            instants |= {at} if at else set()
+    for at in sorted(instants):
+        if coming.known_until is not None and at >= coming.known_until:
+            break
+        later = await _place(connection, place.account_id, now=at)
+        with suppress(NotAllowed):
+            await _demand_plan(connection, later.period, refused.meter, asked)
+            if (await _decide(connection, later, refused.meter, counts, asked))[0].allowed:
+                return at
+    return None
 
 
 def _owners(asked: Asked) -> list[str]:

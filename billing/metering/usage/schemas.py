@@ -163,6 +163,13 @@ class PricedUnits(NamedTuple):
     uses: int = 0
 
 
+class Coming(NamedTuple):
+    """The instants of other terms, and that until which they are known (None: for good)."""
+
+    changes: tuple[datetime, ...]
+    known_until: datetime | None
+
+
 class PeriodLimit(Frozen):
     """The units that a plan gives of one meter in a cycle (usage_limits_of.sql)."""
 

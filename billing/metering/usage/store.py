@@ -28,7 +28,7 @@ from billing.core.prepared import Prepared
 from billing.core.transaction_settings import allow_whole_cycle
 from billing.ledger.credits.tables import credit_balances
 from billing.metering.usage import months, rules
-from billing.metering.usage.schemas import BillingRecord, Counter, Period, PricedUnits
+from billing.metering.usage.schemas import BillingRecord, Coming, Counter, Period, PricedUnits
 from billing.metering.usage.tables import (
     billing_records,
     usage_alerts,
@@ -38,6 +38,8 @@ from billing.metering.usage.tables import (
 
 MOST_SPANS: Final = 20
 """Spans of days that one list looks through separately."""
+MOST_CHANGES: Final = 12
+"""Scheduled or agreed changes that one answer looks beyond."""
 _BESIDE: Final = timedelta(days=1)
 _OPEN_PERIOD: Final = Prepared(text("SELECT usage_open_period(:account_id, :at)"))
 _OPEN_AGAIN: Final = Prepared(
@@ -51,6 +53,12 @@ _DUE_PERIOD: Final = Prepared(
     text(
         "SELECT start_at, end_at, zone, subscription_id, currency, limits, no_entitlement,"
         " carried_since FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
+    )
+)
+_NEXT: Final = Prepared(
+    text(
+        "SELECT end_at, changes_at, usage_terms_known_until(:account_id) AS known_until"
+        " FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
     )
 )
 _PAST_PERIOD: Final = Prepared(
@@ -93,6 +101,25 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
         row = await _DUE_PERIOD.first(connection, account_id=account_id, at=at)
         found = Period.model_validate(dict(row)) if row else None
     return found
+
+
+async def coming(connection: AsyncConnection, account_id: UUID, at: datetime) -> Coming:
+    """Return when later uses meet other terms, by what is scheduled or agreed: with each change,
+    and with the first cycle after it, which all further ones are like.
+    """
+    found, known_until = list[datetime](), None
+    for _ in range(MOST_CHANGES):
+        row = await _NEXT.first(connection, account_id=account_id, at=at)
+        if row is None:
+            break
+        known_until, change = row["known_until"], row["changes_at"]
+        if change is None or row["end_at"] < change:
+            found.append(row["end_at"])
+        if change is None:
+            break
+        found.append(change)
+        at = change
+    return Coming(tuple(found), known_until)
 
 
 async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:

@@ -3241,7 +3241,7 @@ CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT carried_since timestamptz, OUT terms_until timestamptz)
+    OUT carried_since timestamptz, OUT changes_at timestamptz, OUT terms_until timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -3292,10 +3292,11 @@ BEGIN
     IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
         limits := usage_free_left(p_account_id, limits, carried_since, start_at);
     END IF;
-    terms_until := nullif(least(end_at, given.changes_at, (
+    changes_at := least(given.changes_at, (
         SELECT min(t.at) FROM limit_overrides AS o
         CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
-        WHERE o.account_id = p_account_id AND t.at > p_at)), end_at);
+        WHERE o.account_id = p_account_id AND t.at > p_at));
+    terms_until := nullif(least(end_at, changes_at), end_at);
 END;
 $$;
 
@@ -6431,7 +6432,8 @@ AS $$
         CASE WHEN p_start < s.current_period_end THEN s.current_period_end
             WHEN p_start < c.anchor THEN c.anchor
             ELSE usage_boundary(s.anchor_wall, s.zone, s.interval_unit, s.interval_count,
-                p_start) END)
+                p_start) END,
+        CASE WHEN s.cancel_at > p_start THEN s.cancel_at END)
     FROM subscriptions AS s JOIN plans AS p ON p.id = s.plan_id
     CROSS JOIN LATERAL (SELECT usage_instant(s.anchor_wall, s.zone) AS anchor) AS c
     WHERE s.id = p_subscription_id
@@ -6675,6 +6677,19 @@ LANGUAGE sql STABLE AS $$
         ON plan.subscription_id = s.id AND plan.kind = 'plan' AND plan.status = 'scheduled'
     WHERE s.account_id = p_account_id
         AND s.status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')
+$$;
+
+CREATE OR REPLACE FUNCTION usage_terms_known_until(p_account_id uuid) RETURNS timestamptz
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT s.current_period_end FROM subscriptions AS s
+    WHERE s.account_id = p_account_id AND s.status = 'trialing' AND s.collection = 'charge'
+        AND s.amount_minor > 0 AND s.trial_end_behavior <> 'invoice'
+        AND NOT s.cancel_at_period_end
+        AND coalesce(s.cancel_at, 'infinity') > s.current_period_end
+        AND NOT EXISTS (
+            SELECT FROM payment_methods WHERE account_id = p_account_id AND status = 'active')
 $$;
 
 CREATE OR REPLACE FUNCTION usage_threshold(p_account_id uuid, p_at timestamptz) RETURNS void

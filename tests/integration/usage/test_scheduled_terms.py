@@ -186,6 +186,105 @@ async def test_nobody_is_told_to_wait_for_what_does_not_come(new_shop: NewShop, 
     assert (refused.status_code, refused.headers.get("Retry-After")) == (429, None)
 
 
+async def passes(shop: Shop, amount: str, **use: Any) -> str | None:
+    """The instant at which a refused use passes; from then on it does, and not before."""
+    asked = {"requested_amount": amount} | AI | use
+    at: str | None = (await shop.post("/quota/check", asked)).json()["passes_at"]
+    if at is not None:
+        for back, allowed in ((1, [False, None]), (0, [True])):
+            then = datetime.fromisoformat(at) - timedelta(seconds=back)
+            await shop.rows(f"UPDATE accounts SET clock_at = '{then}' WHERE id = :id RETURNING id")
+            check = (await shop.post("/quota/check", asked)).json()
+            assert check.get("allowed") in allowed, (at, check)
+    return at
+
+
+async def used_up(new_shop: NewShop, **times: datetime) -> Shop:
+    """A shop on a plan that refuses more than it includes, and that is used up."""
+    shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
+    await shop.subscribe("basic", **times)
+    await shop.record("500", **AI)
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, status="past_due", updated_at=NOW)
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("amount", "cancel_at", "at"),
+    [
+        ("190", NOW + timedelta(days=36), None),
+        ("51", NOW + timedelta(days=10), None),
+        ("50", NOW + timedelta(days=10), "2027-02-01T00:00:00Z"),
+        ("400", NOW + timedelta(days=60), "2027-02-05T00:00:00Z"),
+    ],
+)
+async def test_a_use_waits_for_what_an_end_at_a_date_leaves_of_it(
+    new_shop: NewShop, amount: str, cancel_at: datetime, at: str | None
+) -> None:
+    start, end_at = NOW - timedelta(days=4, hours=12), END + timedelta(days=4)
+    shop = await used_up(new_shop, start=start.replace(day=5), end=end_at)
+    await ends(shop, cancel_at)
+    assert await passes(shop, amount) == at
+
+
+@pytest.mark.parametrize(
+    ("amount", "included", "since", "until", "at"),
+    [
+        ("60", "600", 15, None, "2027-01-25T12:00:00Z"),
+        ("600", "600", 31, None, "2027-02-10T12:00:00Z"),
+        ("10", "400", -1, 15, "2027-02-01T00:00:00Z"),
+        ("600", "600", -1, 15, None),
+    ],
+)
+async def test_a_use_waits_for_the_limit_that_is_agreed_for_later(
+    new_shop: NewShop, amount: str, included: str, since: int, until: int | None, at: str | None
+) -> None:
+    shop = await used_up(new_shop)
+    end_at = (NOW + timedelta(days=until)).isoformat() if until else None
+    begins = {"effective_from": (NOW + timedelta(days=since)).isoformat()} if since > 0 else {}
+    await agree(shop, included=included, effective_to=end_at, **begins)
+    assert await passes(shop, amount) == at
+
+
+async def test_a_use_waits_for_the_month_of_the_plan_that_follows(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at="2027-02-03T00:00:00Z")
+    await shop.subscribe("basic", start=NOW.replace(day=5), end=END.replace(day=5))
+    await shop.record("500", **AI)
+    await ends(shop)
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, status="past_due", updated_at=NOW)
+    assert await passes(shop, "40") == "2027-03-01T00:00:00Z", "it counts February's use"
+
+
+async def test_a_quota_of_a_cycle_goes_with_the_cycle(new_shop: NewShop) -> None:
+    use = {"requested_amount": "2", "user_id": "ann"} | AI
+    for scheduled in ("pause", "end"):
+        shop = await on_plan(new_shop, "basic")
+        await shop.quota("4", each_user=True, window="cycle", **AI)
+        await shop.record("4", user_id="ann", **AI)
+        assert (await shop.post("/quota/check", use)).json()["passes_at"] == "2027-02-01T00:00:00Z"
+        if scheduled == "pause":
+            await schedule(shop, "pause")
+            assert await passes(shop, "2", user_id="ann") is None
+        else:
+            await ends(shop, NOW + timedelta(days=5))
+            assert await passes(shop, "2", user_id="ann") == "2027-01-15T12:00:00Z"
+
+
+async def test_nobody_is_told_to_wait_for_the_end_of_a_trial_without_a_card(
+    new_shop: NewShop,
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    await agree(shop, included="500")
+    await shop.record("500", **AI)
+    for behavior, at in (("cancel", None), ("invoice", "2027-02-01T00:00:00Z")):
+        async with shop.api.database.operator() as connection:
+            await change(
+                connection, shop.id, status="trialing", trial_end_behavior=behavior, updated_at=NOW
+            )
+        assert await passes(shop, "60") == at
+
+
 async def test_an_agreed_limit_ends_and_begins_at_its_instant(new_shop: NewShop) -> None:
     shop = await on_plan(new_shop, "free")
     until, again = (NOW + timedelta(hours=hours) for hours in (1, 3))

@@ -149,9 +149,8 @@ def test_a_refused_use_passes_when_enough_was_given_back() -> None:
     noon = datetime(2027, 2, 5, 12, tzinfo=UTC)
     full = bound(10, 9).model_copy(update={"resets_at": noon + timedelta(days=1)})
     gives = [Release(noon + timedelta(minutes=n), Decimal(3)) for n in (1, 2, 3)]
-    passes = {
-        n: quotas.passes_at(full, Decimal(n), gives, passes_anew=n <= 10) for n in (2, 4, 5, 10, 11)
-    }
-    minutes = {n: at and (at - noon) / timedelta(minutes=1) for n, at in passes.items()}
-    assert minutes == {2: 1, 4: 1, 5: 2, 10: 3, 11: None}
-    assert quotas.passes_at(full, Decimal(10), gives[:1], passes_anew=True) == full.resets_at
+    freed = {n: quotas.freed_at(full, Decimal(n), gives) for n in (2, 4, 5, 10)}
+    minutes = {n: at and (at - noon) / timedelta(minutes=1) for n, at in freed.items()}
+    assert minutes == {2: 1, 4: 1, 5: 2, 10: 3}
+    assert quotas.freed_at(full, Decimal(11), gives) == full.resets_at
+    assert quotas.freed_at(full, Decimal(10), gives[:1]) == full.resets_at

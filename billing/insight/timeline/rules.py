@@ -214,8 +214,9 @@ class AccountProjection(Projection):
         return [
             ComingEntry(
                 at=at, name=step.name, workflow_id=self.workflow_id, key=step.key,
-                words=f"{show_decimal(part.credits)} {part.name} expire",
-                credits=part.credits,
+                words=f"{show_decimal(part.credits)} {part.name}"
+                f" {'are free again' if part.is_freed else 'expire'}",
+                credits=None if part.is_freed else part.credits,
                 only_if="they are not used before" if part.grant_key else "it is not resolved",
             )
             for part in self.ending.end(at)

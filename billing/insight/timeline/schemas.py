@@ -127,7 +127,7 @@ class AccountSnapshot(Frozen):
 
 
 class Expiring(Frozen):
-    """Credits that expire: a lot's free part, or a hold."""
+    """Credits that expire with their lot, or with the hold that outlives it."""
 
     name: str
     credits: Decimal
@@ -138,6 +138,8 @@ class Expiring(Frozen):
     """The end of the cycle that the credits outlive; None: they do not roll over."""
     cap: Decimal = ZERO
     """The maximum of one cycle's credits that roll over, by the plan that granted them."""
+    is_freed: bool = False
+    """True for a hold's credits whose lot outlives it: they are free again."""
 
 
 @dataclass(frozen=True, slots=True)

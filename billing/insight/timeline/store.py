@@ -73,21 +73,39 @@ from billing.platform.decisions.service import Read
 MAX_MATTERS: Final = 50
 """Maximum of open matters that are projected; further ones are left out."""
 
+# Of a held part, the later end counts: that of its lot, or that of its hold.
 _EXPIRING: Final = text(
     """
-    SELECT l.kind || ' credits' AS name, l.remaining - l.held AS credits, l.expires_at,
+    SELECT l.kind || ' credits' AS name, l.remaining - beyond.held AS credits, l.expires_at,
            l.grant_key, l.kept_from, coalesce((
                SELECT (t.detail ->> 'rollover_cap')::numeric FROM credit_transactions t
-               WHERE t.key = l.grant_key AND l.kept_from IS NOT NULL), 0) AS cap
+               WHERE t.key = l.grant_key AND l.kept_from IS NOT NULL), 0) AS cap,
+           false AS is_freed
     FROM credit_lots l
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN l.held = 0 THEN 0 ELSE (
+            SELECT coalesce(sum(k.amount), 0)
+            FROM (
+                SELECT id FROM credit_holds
+                WHERE account_id = :account_id AND status = 'open' AND expires_at > l.expires_at
+                OFFSET 0) h
+            CROSS JOIN LATERAL (
+                SELECT amount FROM credit_hold_lots
+                WHERE hold_id = h.id AND lot_id = l.id OFFSET 0) k) END AS held) beyond
     WHERE l.account_id = :account_id AND l.is_open AND l.expires_at IS NOT NULL
-      AND l.remaining > l.held
+      AND l.remaining > beyond.held
     UNION ALL
-    (SELECT 'held credits', amount, expires_at, NULL, NULL, 0
-     FROM credit_holds
-     WHERE account_id = :account_id AND status = 'open'
-       AND (CAST(:maker AS text) IS NULL OR made_by = :maker)
-     ORDER BY expires_at LIMIT :most)
+    SELECT 'held credits', sum(k.amount), h.expires_at, NULL, NULL, 0, own.is_freed
+    FROM (
+        SELECT id, expires_at FROM credit_holds
+        WHERE account_id = :account_id AND status = 'open'
+          AND (CAST(:maker AS text) IS NULL OR made_by = :maker)
+        ORDER BY expires_at LIMIT :most) h
+    JOIN credit_hold_lots k ON k.hold_id = h.id
+    JOIN credit_lots l ON l.id = k.lot_id
+    CROSS JOIN LATERAL (
+        SELECT l.expires_at IS NULL OR l.expires_at >= h.expires_at AS is_freed) own
+    GROUP BY h.id, h.expires_at, own.is_freed
     ORDER BY expires_at
     """
 )

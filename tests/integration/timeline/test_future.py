@@ -248,6 +248,27 @@ async def test_what_follows_a_first_payment_at_the_bank_depends_on_its_word(
     assert all(one["only_if"] for one in coming[1:])
 
 
+async def test_held_credits_expire_with_what_ends_last(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-05T10:00:00Z")
+    await customer.subscribed("basic")
+    await customer.advance(to="2027-01-25T10:00:00Z")
+    for amount, until in (("30", "2027-01-26"), ("20", "2027-02-20")):
+        body = {"amount": amount, "reason": "job", "expires_at": f"{until}T10:00:00Z"}
+        await customer.ask("POST", "/billing/credits/holds", body, status=201)
+    coming = [one for one in await future(customer, 9) if one["name"] == "expire_credits"]
+    assert [(one["at"][:10], one["words"], one["credits"]) for one in coming[:3]] == [
+        ("2027-01-26", "30.00 held credits are free again", None),
+        ("2027-02-05", "80.00 plan credits expire", "80.00"),
+        ("2027-02-20", "20.00 held credits expire", "20.00"),
+    ]
+    await customer.advance(to="2027-02-21T10:00:00Z")
+    expired = await customer.rows(
+        "SELECT -amount AS credits FROM credit_transactions"
+        " WHERE account_id = %(me)s AND kind = 'expire' ORDER BY seq"
+    )
+    assert [row["credits"] for row in expired] == [80, 20]
+
+
 async def test_no_more_holds_are_read_than_can_be_shown(actors: Actors, database: Database) -> None:
     """A queue gave its account a hundred thousand: reading them stopped the API for all."""
     customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")

@@ -25,6 +25,17 @@ def _free_grant(cycle_start: str) -> str:
               AND starts_with(l.grant_key, public_id('chg', g.id) || '/'))))"""  # noqa: S608
 
 
+def _cycle_key(start: str) -> str:
+    """Return a join that writes the key of the credits of a cycle of the subscription `s` once, not
+    again for each lot that is compared with it.
+    """
+    return f"""
+        CROSS JOIN LATERAL (
+            SELECT public_id('sub', s.id) || '/cycle-'
+                || to_char({start} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS key
+            OFFSET 0) k"""
+
+
 QUERIES: Final[dict[str, str]] = {
     "credits_never_negative": """
         SELECT account_id, public_id('acc', account_id) AS subject
@@ -66,24 +77,31 @@ QUERIES: Final[dict[str, str]] = {
            OR g.credits <> p.credits
     """,
     "grants_paid_once": """
-        SELECT l.account_id, public_id('lot', l.id) AS subject
-        FROM credit_lots l
-        LEFT JOIN purchases p
-               ON p.account_id = l.account_id
-              AND l.grant_key = public_id('pur', p.id) || '/grant'
-        LEFT JOIN (SELECT i.purchase_id, sum(y.received_minor) AS received_minor
-                   FROM invoices i JOIN payments y ON y.invoice_id = i.id
-                   WHERE i.purchase_id IS NOT NULL AND y.settled_at IS NOT NULL
-                   GROUP BY i.purchase_id) m ON m.purchase_id = p.id
-        -- The money balance paid, or what it lacks is carried to the next invoice.
-        LEFT JOIN (SELECT purchase_id, sum(balance_applied_minor + coalesce((
+        -- Each is read once, not for every lot: an account may have bought thousands of packs.
+        WITH bought AS MATERIALIZED (
+            SELECT account_id, id, amount_minor, public_id('pur', id) || '/grant' AS grant_key
+            FROM purchases
+        ), received AS MATERIALIZED (
+            SELECT i.purchase_id, sum(y.received_minor) AS received_minor
+            FROM invoices i JOIN payments y ON y.invoice_id = i.id
+            WHERE i.purchase_id IS NOT NULL AND y.settled_at IS NOT NULL
+            GROUP BY i.purchase_id
+        ), kept AS MATERIALIZED (
+            -- The money balance paid, or what it lacks is carried to the next invoice.
+            SELECT purchase_id, sum(balance_applied_minor + coalesce((
                        SELECT -sum(e.amount_minor) FROM balance_entries e
                        WHERE e.account_id = i.account_id AND e.invoice_id = i.id
                          AND e.kind = 'carried'), 0)) AS kept_minor,
-                       sum(discount_minor) AS discount_minor
-                   FROM invoices i
-                   WHERE purchase_id IS NOT NULL AND status = 'paid'
-                   GROUP BY purchase_id) b ON b.purchase_id = p.id
+                   sum(discount_minor) AS discount_minor
+            FROM invoices i
+            WHERE purchase_id IS NOT NULL AND status = 'paid'
+            GROUP BY purchase_id
+        )
+        SELECT l.account_id, public_id('lot', l.id) AS subject
+        FROM credit_lots l
+        LEFT JOIN bought p ON p.account_id = l.account_id AND p.grant_key = l.grant_key
+        LEFT JOIN received m ON m.purchase_id = p.id
+        LEFT JOIN kept b ON b.purchase_id = p.id
         WHERE l.kind = 'purchase' AND l.grant_key LIKE 'pur\\_%'
           AND (p.id IS NULL OR p.amount_minor - coalesce(b.discount_minor, 0)
                > coalesce(m.received_minor, 0) + coalesce(b.kept_minor, 0))
@@ -132,6 +150,7 @@ QUERIES: Final[dict[str, str]] = {
             SELECT (l.detail ->> 'credits')::numeric AS credits, l.unit_amount
             FROM invoice_lines l
             WHERE l.invoice_id = i.id AND l.kind = 'plan' ORDER BY credits DESC LIMIT 1) n ON true
+        {_cycle_key("i.cycle_start")}
         WHERE i.status = 'paid' AND i.settlement NOT IN ('credited', 'forgiven')
           -- A change of plan grants its own.
           AND coalesce(n.credits, p.monthly_credits) > 0
@@ -148,8 +167,7 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = i.account_id
-                AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
-                    || to_char(i.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                AND (l.grant_key = k.key
                 OR coalesce(n.unit_amount, s.amount_minor) = 0 AND l.created_at <= i.paid_at
                     AND {_free_grant("i.cycle_start")}))
         UNION ALL
@@ -179,6 +197,7 @@ QUERIES: Final[dict[str, str]] = {
         JOIN plans p ON p.id = s.plan_id
         JOIN invoices i ON i.subscription_id = s.id AND i.period_start = s.current_period_start
             AND i.cycle_end IS NOT NULL
+        {_cycle_key("s.cycle_start")}
         WHERE s.status = 'active' AND s.cycle_start > s.current_period_start
           AND p.monthly_credits > 0 AND i.status = 'paid' AND i.paid_at < s.cycle_end
           AND NOT (SELECT {PERIOD_WENT_BACK} {_PERIOD_PAID})
@@ -189,8 +208,7 @@ QUERIES: Final[dict[str, str]] = {
           AND NOT EXISTS (
               SELECT 1 FROM credit_lots l
               WHERE l.account_id = s.account_id
-                AND (l.grant_key = public_id('sub', s.id) || '/cycle-'
-                    || to_char(s.cycle_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                AND (l.grant_key = k.key
                 OR s.amount_minor = 0 AND {_free_grant("s.cycle_start")}))
         UNION ALL
         SELECT account_id, min(public_id('lot', id))

@@ -44,7 +44,7 @@ class UndoBody(Body):
 
     interval: PriceInterval = "month"
     currency: Currency
-    wrong_version: Version
+    wrong_version: Version = Field(examples=[2])
     right_version: Version
     reason: FreeText
     to: GivenTo = Field(

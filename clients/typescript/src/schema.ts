@@ -11705,7 +11705,10 @@ export interface components {
             interval?: string;
             /** Currency */
             currency: string;
-            /** Wrong Version */
+            /**
+             * Wrong Version
+             * @example 2
+             */
             wrong_version: number;
             /** Right Version */
             right_version: number;

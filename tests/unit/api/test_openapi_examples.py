@@ -72,6 +72,11 @@ def test_the_route_takes_the_example_of_its_body(route: APIRoute) -> None:
         TypeAdapter(accepts).validate_python(value)
 
 
+def test_the_example_of_undoing_a_price_names_two_versions() -> None:
+    shown = examples(OPERATIONS["undo_price"]["requestBody"]["content"][JSON])
+    assert all(one["wrong_version"] != one["right_version"] for one in shown.values())
+
+
 def test_errors_are_problems_with_their_code() -> None:
     for operation in OPERATIONS.values():
         for part, media_type, content in contents(operation):

@@ -12,7 +12,7 @@ from api.answers.public_ids import AccountId
 from api.answers.schemas import Answer, Body, CountryCode, Instant, OneWord, Text, Zone
 from api.dependencies import ServiceCall
 from api.idempotency import OptionalKey
-from api.requests.card_numbers import FreeText
+from api.requests.card_numbers import FreeText, NoCardNumber
 from api.routes.base import new_router
 from api.shop_headers import check_shop
 from api.tax_rates import until_asked, want_rates
@@ -53,7 +53,9 @@ ExternalId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][!-~]{0,254}$"), AfterValidator(_not_ours)
 ]
 Email = Annotated[
-    str, StringConstraints(pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$", max_length=254)
+    str,
+    StringConstraints(pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$", max_length=254),
+    NoCardNumber,
 ]
 
 

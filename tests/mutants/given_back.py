@@ -14,6 +14,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "came_unpaid_and_are_spent"),
     ),
     Mutant(
+        "credits that came unpaid are paid once a later change asks for their money",
+        "billing/money/subscriptions/periods/unpaid_credits.py",
+        "moved * later.unpaid",
+        "0 * later.unpaid",
+        ("tests/unit/subscriptions/test_unpaid_credits.py",),
+    ),
+    Mutant(
         "an end gives money back that has paid its last use",
         "billing/money/refunds/transitions.py",
         "left = min(most_minor, left_minor(books), max(0, books.balance))",

@@ -18,13 +18,14 @@ from tests.integration.payments.test_transfers import approved, sent
 START = "2027-04-01T10:00:00Z"
 UP = "2027-04-11T10:00:00Z"
 LATER = "2027-04-21T10:00:00Z"
+MAY = "2027-05-04T10:00:00Z"
 NOW = {"at": "now", "refund": "credit"}
 
 
-async def begun(actors: Actors, plan: str = "pro") -> Customer:
+async def begun(actors: Actors, plan: str = "pro", **more: Any) -> Customer:
     """A subscription to be paid by transfer, whose first period is paid."""
     customer = await actors.customer_on_clock(START)
-    asked = await customer.subscribe_by_transfer(plan, days_until_due=30)
+    asked = await customer.subscribe_by_transfer(plan, days_until_due=30, **more)
     await approved(customer, await sent(customer, asked["next_action"], "T-1"))
     await customer.until_subscription("active")
     return customer
@@ -135,12 +136,66 @@ async def test_time_whose_credits_came_unpaid_and_are_spent_is_owed(
     assert await customer.credits() == kept, "what came unpaid is gone; what is paid stays"
 
 
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize(
+    ("spent", "state", "credited", "kept"), [("0", "paid", 7000, 62), ("279", "open", 0, 0)]
+)
+async def test_credits_that_came_unpaid_stay_so_after_a_step_down(
+    actors: Actors, verb: str, spent: str, state: str, credited: int, kept: int
+) -> None:
+    customer = await begun(actors, await team(actors), quantity=2)
+    await change(customer, quantity=10)
+    await change(customer, quantity=9, at="now")
+    assert left(await last(customer)) == ("open", 0, 7000), "it asks for all that the first one did"
+    assert await customer.credits() == 279
+    if spent != "0":
+        await spend(customer, spent)
+
+    await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
+
+    assert left(await last(customer)) == (state, credited, 7000 - credited)
+    assert await customer.credits() == kept, "what two paid seats brought"
+
+
+async def test_credits_of_an_unpaid_renewal_that_a_step_down_brings_are_owed(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, await team(actors), quantity=10)
+    await customer.advance(to="2027-05-01T10:05:00Z")
+    assert await customer.credits() == 0
+    await change(customer, quantity=9, at="now")
+    asked = (await last(customer))["amount_due_minor"]
+    await spend(customer, "279")
+    await customer.advance(to=MAY)
+
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+
+    assert left(await last(customer)) == ("open", 0, asked)
+
+
+async def test_credits_that_came_unpaid_stay_so_in_the_period_that_a_change_begins(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    await spend(customer, "5000")
+    await change(customer, interval="year", at="now")
+    asked = (await last(customer))["amount_due_minor"]
+    assert await customer.credits() == 0
+
+    await customer.ask("POST", f"{PATH}/cancel", {"at": "now"}, status=200)
+
+    state, credited, rest = left(await last(customer))
+    assert (state, credited + rest) == ("open", asked)
+    assert rest > 30000, "the month whose credits are spent"
+
+
 @pytest.mark.parametrize("resumes_first", [True, False])
 async def test_what_a_pause_left_owed_brings_no_credits_of_the_cycle_that_it_ended(
     actors: Actors, resumes_first: bool
 ) -> None:
     customer = await begun(actors)
-    await customer.advance(to="2027-05-04T10:00:00Z")
+    await customer.advance(to=MAY)
     assert await customer.credits() == 0, "they wait for the payment of the second period"
     await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
     owed = await last(customer)

@@ -2,6 +2,7 @@
 was not used goes to the money balance if that is requested. Pure.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -21,9 +22,9 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     proration,
     shares,
+    unpaid_credits,
 )
 from billing.money.subscriptions.periods.proration import Credit
-from billing.money.subscriptions.schemas import SubscriptionChange
 
 _CREDITS_SPENT: Final = (
     "the plan's credits are already spent; cancel at period_end, or now without a refund"
@@ -43,14 +44,16 @@ def take_back_unserved(
     were granted unpaid and are spent counts as served; the unspent ones are clawed back.
     """
     since = _owed_until(w, as_of or w.facts.at, paid_too=paid_too)
+    unpaid = unpaid_credits.parts(w)
     for invoice_id, unserved in _rest(w, since, is_paid=False).items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
         amount = amount if paid_too else min(amount, billed.remaining_minor)
         lines = proration.parts(unserved, subscription_of(w).zone)
         noted = notes.credit_note(w, billed, amount, proration.NOT_SERVED, "unserved", lines=lines)
-        if noted != billed and not paid_too:
-            _take_unpaid_credits(w, billed, reason)
+        of_plan = any(one.line.kind == items.PLAN for one in unserved)
+        if noted != billed and of_plan and not paid_too:
+            _take_unpaid_credits(w, unpaid, reason)
         if noted.status == "paid":
             cases.close_case(w, noted.id, "canceled", reason)
 
@@ -114,9 +117,10 @@ def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datet
 
 def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     """Return the instant from which the plan gives the credits left; None: none came unpaid."""
-    subscription, plan, grants = subscription_of(w), w.facts.plan_of(w.rows), _grants(w)
+    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
+    grants, unpaid = unpaid_credits.grants(w), unpaid_credits.parts(w)
     given = [one for one in w.facts.lots if one.origin in grants]
-    came_unpaid = any(_is_owed(grants[one.origin]) for one in given)
+    came_unpaid = any(unpaid[one.origin] for one in given)
     if not came_unpaid or not items.credits_of(w):
         return None
     left = sum((one.unspent for one in given), ZERO)
@@ -128,43 +132,26 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     return shares.left_at_most(subscription, plan.allowance, part)
 
 
-def _take_unpaid_credits(w: Work[SubscriptionFacts], owed: Invoice, reason: str) -> None:
-    """Claw back unspent credits that were granted before an invoice was paid; if it was paid in
-    part, that part of them stays.
+def _take_unpaid_credits(
+    w: Work[SubscriptionFacts], unpaid: Mapping[str, Fraction], reason: str
+) -> None:
+    """Claw back credits that were granted before they were paid, as far as they are left; the paid
+    part of them stays, and is spent first.
     """
-    # More than all of it is owed if an earlier debt was carried to it.
-    asked_minor = owed.total_minor - owed.amount_credited_minor
-    part = min(Fraction(1), Fraction(owed.remaining_minor, asked_minor))
-    unpaid = {key for key, one in _grants(w).items() if one is not None and one.id == owed.id}
-    for one in w.facts.lots:
-        amount = proration.credits_share(one.unspent, part)
-        if one.origin in unpaid and amount:
+    lots = [one for one in w.facts.lots if unpaid.get(one.origin)]
+    left = sum((proration.credits_share(one.kept, unpaid[one.origin]) for one in lots), ZERO)
+    for one in reversed(lots):
+        amount = min(left, one.unspent)
+        if amount > 0:
+            left -= amount
             taken = {
-                "account_id": owed.account_id,
+                "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": amount,
                 "key": keys.unserved_take_back(one.grant_key),
                 "reason": reason,
             }
             w.do(Do("clawback", taken))
-
-
-def _grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
-    """Return the grant keys of the current cycle and of the changes of plan in it, each with the
-    invoice that bills it.
-    """
-    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
-    start = subscription.cycle_start
-    billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
-    found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
-    for one in w.rows.of(SubscriptionChange):
-        if one.kind == "plan" and one.was_invoiced:
-            found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
-    return found
-
-
-def _is_owed(invoice: Invoice | None) -> bool:
-    return invoice is not None and invoice.outstanding_minor > 0
 
 
 def _rest(

@@ -20,6 +20,7 @@ from billing.money.subscriptions.periods import (
     items,
     proration,
     shares,
+    unpaid_credits,
 )
 from billing.money.subscriptions.schemas import Subscription, Terms
 
@@ -109,9 +110,11 @@ def take(
     w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
 ) -> None:
     """Claw back that many credits: those of the current cycle before those of one that a change has
-    cut, and of each first those that expire first.
+    cut, and of each first those of which least is paid, then those that expire first.
     """
-    left, lots = amount, sorted(w.facts.lots, key=lambda one: one.is_cut)
+    unpaid = unpaid_credits.parts(w)
+    lots = sorted(w.facts.lots, key=lambda one: (one.is_cut, -unpaid.get(one.origin, 0)))
+    left = amount
     for number, one in enumerate(lots, start=1):
         part = min(left, one.unspent)
         if part > 0:

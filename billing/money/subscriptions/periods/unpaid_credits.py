@@ -1,0 +1,62 @@
+"""Plan credits that came before their payment: with a change by transfer. Pure."""
+
+from fractions import Fraction
+from typing import NamedTuple
+from uuid import UUID
+
+from billing.core import keys
+from billing.matters.effects import Work
+from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.periods import granting, proration
+from billing.money.subscriptions.schemas import SubscriptionChange
+
+
+class Asked(NamedTuple):
+    """The sum that an invoice has asked for, and the part of it that is not paid."""
+
+    minor: int
+    unpaid: Fraction
+
+
+def parts(w: Work[SubscriptionFacts]) -> dict[str, Fraction]:
+    """Return the part of each grant that is not paid, by its key.
+
+    A change takes what is owed for unused time off the invoice before it, and asks for it by its
+    own: that part is paid as far as the later invoice is.
+    """
+    granted = grants(w)
+    billed = {one.id: one for one in granted.values() if one is not None}
+    found, later = dict[UUID, Fraction](), Asked(0, Fraction(0))
+    for invoice_id in sorted(billed, reverse=True):
+        later = _asked(w, billed[invoice_id], later)
+        found[invoice_id] = later.unpaid
+    return {key: found[one.id] if one else Fraction(0) for key, one in granted.items()}
+
+
+def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
+    """Return the sum that an invoice has asked for, by itself or by that of the `later` change."""
+    noted = sum(
+        one.amount_minor
+        for one in w.rows.of(CreditNote)
+        if one.invoice_id == invoice.id and one.reason == proration.NOT_USED
+    )
+    moved = min(noted, invoice.amount_credited_minor, later.minor)
+    asked = invoice.total_minor - invoice.amount_credited_minor + moved
+    owed = invoice.outstanding_minor + moved * later.unpaid
+    # More than all of it is owed if an earlier debt was carried to it.
+    return Asked(asked, min(Fraction(1), owed / asked) if asked > 0 else Fraction(0))
+
+
+def grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
+    """Return the grant keys of the current cycle and of the changes of plan in it, each with the
+    invoice that bills it.
+    """
+    subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
+    start = subscription.cycle_start
+    billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
+    found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
+    for one in w.rows.of(SubscriptionChange):
+        if one.kind == "plan" and one.was_invoiced:
+            found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
+    return found

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Final
 
 import httpx2
@@ -171,6 +172,25 @@ async def test_who_is_sent_invoices_owes_all_of_it_only_where_a_change_gave_unpa
         seen = await customer.ask("POST", f"{CANCEL}?dry_run=true", {"at": "now"}, status=200)
         credited.append(seen["credited_cents"])
     assert credited == ([0, 0] if owes_change else [2975, 2975])
+
+
+async def test_of_a_year_only_the_month_whose_credits_came_unpaid_is_owed_in_whole(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer("basic", interval="year", days_until_due=1)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await change(customer, plan="enterprise")
+    price = (await customer.subscription())["amount_cents"]
+    credited = []
+    for days in (20, 13, 20):
+        await customer.advance(days=days)
+        assert (await customer.subscription())["status"] == "unpaid"
+        seen = await customer.ask("POST", f"{CANCEL}?dry_run=true", {"at": "now"}, status=200)
+        credited.append(seen["credited_cents"])
+    assert credited[0] > credited[1]
+    assert credited[1:] == [price - round(price * Fraction(31, 365))] * 2, "January is over"
 
 
 async def test_who_is_sent_invoices_has_the_credits_of_a_resumption_at_its_start(

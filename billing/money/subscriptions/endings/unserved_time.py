@@ -3,7 +3,7 @@ was not used goes to the money balance if that is requested. Pure.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 from uuid import UUID
@@ -22,6 +22,7 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     proration,
     shares,
+    spans,
     unpaid_credits,
 )
 from billing.money.subscriptions.periods.proration import Credit
@@ -95,7 +96,7 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     """Return the instant from which owed time was not served.
 
     While `unpaid` nothing is served. Once that cycle is over, nobody can know what was spent since
-    of credits granted before their payment: then all of it counts as served.
+    of credits granted before their payment: then all of that cycle counts as served.
     """
     subscription, unserved = subscription_of(w), subscription_of(w).served_until
     if unserved is None:
@@ -104,7 +105,11 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     if subscription.cycle_start <= unserved and at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
     came_unpaid = w.facts.credits_at_start or w.facts.owes_change
-    return at if came_unpaid and items.credits_of(w) else used
+    if not (came_unpaid and items.credits_of(w)):
+        return used
+    # Time that was served up to the end of a cycle ends in that cycle.
+    last, allowance = unserved - timedelta(microseconds=1), w.facts.plan_of(w.rows).allowance
+    return max(used, spans.cycle_end(subscription, allowance, last, at))
 
 
 def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datetime:

@@ -1,5 +1,6 @@
 """Credits that live on through changes, ends, money that goes back, and days that are given."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -15,7 +16,7 @@ from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.books import decimals
 from tests.integration.credits.test_rollover import APRIL, MARCH, PATH, begun, plan, rolled, spend
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed
-from tests.integration.reversals.outside_events import disputed
+from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import paid_for, refunded
 
 
@@ -267,6 +268,48 @@ async def test_what_a_won_dispute_returns_lasts_for_thirty_days_in_clean_books(
     assert await customer.credits() == left, "the others have ended with their cycles"
     await customer.advance(days=2)
     assert await customer.credits() == 0
+    assert await broken(customer) == []
+
+
+async def won_after(actors: Actors, between: Callable[[Customer], Awaitable[None]]) -> Customer:
+    """A dispute of all that a cycle cost, that is won on 11 January; so it lasts to 10 February."""
+    customer = await begun(actors, 100, 100)
+    await customer.advance(days=10)
+    intent = (await paid_for(customer))["stripe_payment_intent_id"]
+    opened = await actors.sandbox.dispute(intent, "general")
+    await disputed(actors, customer, "open")
+    await until_credits(customer, "0")
+    await between(customer)
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await disputed(actors, customer, "won")
+    await until_credits(customer, "100")
+    assert await broken(customer) == []
+    return customer
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+async def test_what_is_returned_after_an_end_or_a_pause_lasts_for_thirty_days_alone(
+    actors: Actors, verb: str
+) -> None:
+    async def ended(customer: Customer) -> None:
+        await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
+
+    customer = await won_after(actors, ended)
+    await customer.advance(to="2027-02-09T10:00:00Z")
+    assert await customer.credits() == 100
+    await customer.advance(to="2027-02-11T10:00:00Z")
+    assert await customer.credits() == 0
+    assert await broken(customer) == []
+
+
+async def test_what_is_returned_after_days_were_given_rolls_over_at_the_new_end(
+    actors: Actors,
+) -> None:
+    customer = await won_after(actors, give_week)
+    await customer.advance(to="2027-03-04T10:00:00Z")
+    assert await customer.credits() == 200
+    await customer.advance(to="2027-03-08T12:00:00Z")
+    assert await rolled(customer) == ["100.00", "100.00"]
     assert await broken(customer) == []
 
 

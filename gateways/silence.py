@@ -1,11 +1,13 @@
-"""A service that gave no answer is left alone for a while, so that a step does not wait for it in
-vain: while it waits, it keeps one of the few slots that purchases need, too.
+"""A service that hangs is left alone for a while, so that steps do not wait for it in vain: while
+one waits, it keeps one of the few slots that purchases need, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 
+HANGS_SECONDS: Final = 4.0
 PAUSE_SECONDS: Final = 30.0
 
 
@@ -16,18 +18,24 @@ class Silence:
 
     def __init__(self, time: Callable[[], float] = monotonic) -> None:
         self._time = time
-        self._is_away = False
+        self._hangs = False
         self._until = 0.0
 
-    def may_ask(self) -> bool:
-        """Return whether to ask now; whoever does says afterwards whether it was answered."""
+    def is_kept(self) -> bool:
+        """Return whether to ask nothing now."""
         now = self._time()
-        if self._is_away and now < self._until:
-            return False
+        if self._hangs and now < self._until:
+            return True
         self._until = now + PAUSE_SECONDS
-        return True
+        return False
 
-    def heard(self, *, answered: bool) -> None:
-        """Begin a silence, or end it."""
-        self._is_away = not answered
-        self._until = self._time() + PAUSE_SECONDS
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Surround a call: a long one begins a silence, a short one ends it, however they end."""
+        began = self._time()
+        try:
+            yield
+        finally:
+            now = self._time()
+            self._hangs = now - began >= HANGS_SECONDS
+            self._until = now + PAUSE_SECONDS

@@ -85,20 +85,17 @@ class StripeTax:
         self._silence = Silence()
 
     async def jurisdictions(self, asked: TaxQuestion) -> tuple[Jurisdiction, ...] | None:
-        if not self._silence.may_ask():
+        if self._silence.is_kept():
             return None
-        answered = True
         try:
-            return read(await self._lines(question(asked)), categories(asked))
+            with self._silence.asking():
+                return read(await self._lines(question(asked)), categories(asked))
         except stripe.StripeError as error:
-            answered = not isinstance(error, stripe.APIConnectionError)
             _logger.warning("Stripe Tax gave no rates: %s", error.user_message or error.code)
         except ValidationError:
             _logger.warning("Stripe Tax gave an answer that cannot be read")
         except ValueError as error:
             _logger.warning("Stripe Tax gave an answer that is not whole: %s", error)
-        finally:
-            self._silence.heard(answered=answered)
         return None
 
     async def _lines(self, asked: Any) -> list[dict[str, Any]]:

@@ -34,16 +34,15 @@ class Vies:
 
     async def check(self, vat_id: str) -> VatAnswer:
         """Return the register's answer for a VAT id such as DE136695976."""
-        if not self._silence.may_ask():
+        if self._silence.is_kept():
             return UNANSWERED
         body = {"countryCode": vat_id[:2], "vatNumber": vat_id[2:]}
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._client.post("/check-vat-number", json=body)
+            with self._silence.asking():
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    answer = await self._client.post("/check-vat-number", json=body)
         except (httpx2.HTTPError, TimeoutError) as error:
-            self._silence.heard(answered=False)
             return _unanswered(type(error).__name__)
-        self._silence.heard(answered=True)
         if answer.status_code != 200 or len(answer.content) > MAX_BYTES:
             return _unanswered(f"status {answer.status_code}, {len(answer.content)} bytes")
         return _read(answer.content)

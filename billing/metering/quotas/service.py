@@ -87,7 +87,8 @@ async def check(
         broken = await _broken_budget(connection, place, asked, decision, counter, anew)
     # A use at a fixed time stays in its window: waiting frees nothing for it.
     if not decision.allowed and not used_at:
-        at = await _passes_at(connection, place, decision, limits, counts, asked)
+        since = broken[1] if broken else None
+        at = await _passes_at(connection, place, decision, limits, counts, asked, since)
         decision = decision.model_copy(update={"passes_at": at})
     return rules.over_budget(decision, *broken) if broken else decision
 
@@ -152,8 +153,12 @@ async def _passes_at(
     limits: list[Bound],
     counts: str,
     asked: Asked,
+    since: datetime | None,
 ) -> datetime | None:
-    """Return the first known instant at which a use that is refused now would pass; None: never."""
+    """Return the first known instant at which a use that is refused now would pass; None: never.
+
+    Before `since`, if given, a budget refuses it.
+    """
     coming = await usage_store.coming(connection, place.account_id, place.now)
     instants = set(coming.changes)
     for bound in limits:
@@ -161,8 +166,12 @@ async def _passes_at(
             freed = await store.releases(
                 connection, place.account_id, bound.quota_id, refused.meter, place.now
             )
+            # A claim may outlast the window, and counts on a plan until it ends.
+            at_last = max((one.at for one in freed), default=None)
             at = rules.freed_at(bound, refused.requested, freed)
-            instants |= {at} if at else set()
+            instants |= {one for one in (at, at_last) if one}
+    if since is not None:
+        instants = {since, *(at for at in instants if at > since)}
     for at in sorted(instants):
         if coming.known_until is not None and at >= coming.known_until:
             break

@@ -104,20 +104,21 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 
 async def coming(connection: AsyncConnection, account_id: UUID, at: datetime) -> Coming:
-    """Return when later uses meet other terms, by what is scheduled or agreed: with each change,
-    and with the first cycle after it, which all further ones are like.
+    """Return when later uses meet other terms, by what is scheduled or agreed: with each change and
+    with the first cycle after it, and at last with the one after that, which all further ones are
+    like: a trial, a billing day or a cut cycle may shorten the first.
     """
     found, known_until = list[datetime](), None
     for _ in range(MOST_CHANGES):
         row = await _NEXT.first(connection, account_id=account_id, at=at)
         if row is None:
             break
-        known_until, change = row["known_until"], row["changes_at"]
-        if change is None or row["end_at"] < change:
-            found.append(row["end_at"])
+        known_until, change, end = row["known_until"], row["changes_at"], row["end_at"]
         if change is None:
+            after = await _NEXT.first(connection, account_id=account_id, at=end)
+            found += [end, *([after["end_at"]] if after else [])]
             break
-        found.append(change)
+        found += [end, change] if end < change else [change]
         at = change
     return Coming(tuple(found), known_until)
 

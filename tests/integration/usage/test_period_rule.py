@@ -140,6 +140,19 @@ async def test_an_end_at_a_date_cuts_the_cycle_that_nobody_began_yet(new_shop: N
     assert await _cycles(shop, 2, MONTH, cancel_at=cut) == [("03-31", 1), ("04-10", Fraction(1, 3))]
 
 
+async def test_an_end_at_a_date_cuts_no_cycle_of_a_period_that_has_begun(
+    new_shop: NewShop,
+) -> None:
+    begins, ends = datetime(2027, 1, 31, tzinfo=UTC), datetime(2028, 1, 31, tzinfo=UTC)
+    shop = await new_shop("10", is_test=True, clock_at="2027-02-01T00:00:00Z")
+    await shop.subscribe("basic", start=begins, end=ends)
+    cycles = await _cycles(
+        shop, 2, MONTH, interval_unit="year", cycle_end=datetime(2027, 2, 28, tzinfo=UTC),
+        cancel_at=datetime(2027, 4, 10, tzinfo=UTC),
+    )  # fmt: skip
+    assert cycles == [("03-31", Fraction(1)), ("04-30", Fraction(1))]
+
+
 async def test_a_cycle_from_the_second_of_a_repeated_hour_is_whole(new_shop: NewShop) -> None:
     begins = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
     first = spans.first(begins, "Europe/Berlin", MONTH, None, None, MONTH)

@@ -17,6 +17,7 @@ from tests.integration.catalog.subscribing import END, change
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock, on_plan
 from tests.integration.usage.test_agreed_limits import agree, end, shown
+from tests.integration.usage.test_asking_before import budget
 
 AI: dict[str, Any] = {"feature_type": "ai_responses"}
 
@@ -326,3 +327,23 @@ async def test_claims_look_again_once_an_agreed_limit_ends(new_shop: NewShop) ->
         "SELECT plain_until FROM billing_quotas WHERE account_id = :id AND NOT is_derived"
     )
     assert fast_until <= until, "no lock is taken until then"
+
+
+async def test_a_use_waits_for_a_claim_that_outlasts_the_cycle(new_shop: NewShop) -> None:
+    shop = await new_shop(is_test=True, clock_at=(END - timedelta(minutes=5)).isoformat())
+    await shop.subscribe("basic")
+    await shop.record("450", **AI)
+    async with shop.api.database.operator() as connection:
+        await change(connection, shop.id, status="past_due", updated_at=NOW)
+    claim = {"requested_amount": "50", "consume": True, "event_id": "claimed"} | AI
+    assert (await shop.post("/quota/check", claim)).json()["allowed"]
+    assert await passes(shop, "480") == (END + timedelta(minutes=5)).strftime("%FT%TZ")
+
+
+async def test_a_use_waits_for_its_budget_and_its_plan_at_one_instant(new_shop: NewShop) -> None:
+    start, end_at = NOW - timedelta(days=4, hours=12), END + timedelta(days=4)
+    shop = await used_up(new_shop, start=start.replace(day=5), end=end_at)
+    await budget(shop, "550", measure="meter", window="month", **AI)
+    days = [(NOW + timedelta(days=after)).isoformat() for after in (1, 2)]
+    await agree(shop, included="700", effective_from=days[0], effective_to=days[1])
+    assert await passes(shop, "100") == "2027-02-05T00:00:00Z", "in February, and in a new cycle"

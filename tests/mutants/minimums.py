@@ -28,6 +28,20 @@ MINIMUMS: Final = (
         (_TESTS, "-k", "card_charged_no_minimum"),
     ),
     Mutant(
+        "a note on the invoice that paid a charge lowers the wrong time",
+        "billing/money/subscriptions/periods/true_ups.py",
+        "giving_back.is_of(one, invoice)",
+        "one.invoice_id == invoice.id",
+        ("tests/unit/subscriptions/test_minimums_of_changes.py",),
+    ),
+    Mutant(
+        "a renewal does not read the notes on the invoices that paid a charge",
+        "billing/money/subscriptions/periods/spending.py",
+        "+ other.noted_minor",
+        "+ 0",
+        (_TESTS, "-k", "between_two_others"),
+    ),
+    Mutant(
         "what a change charges at the instant of an end counts for nothing",
         "billing/money/subscriptions/periods/true_ups.py",
         "FOREVER if last else until",

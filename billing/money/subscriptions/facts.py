@@ -87,9 +87,11 @@ class Spent(Frozen):
     named_minor: int
     """The part of its total that notes naming lines have credited."""
     spread_minor: int
-    """The part of the invoice's `rest_minor` that other notes have credited."""
+    """The part of the `rest_minor` that other notes have credited; none of a line that credits time
+    of another invoice, because that time's money paid this one.
+    """
     rest_minor: int
-    """The total of its invoice, less what notes naming lines have credited."""
+    """The charges of its invoice, less what notes naming lines have credited."""
 
     @property
     def exact(self) -> Fraction:

@@ -1,11 +1,13 @@
 """Money that goes back for what was served lowers nothing that a minimum counts as spent."""
 
 from typing import Final
+from uuid import uuid4
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.contract_terms import agree
 from tests.integration.arrears.overage_uses import use
 from tests.integration.arrears.test_contracts import minimum
+from tests.integration.changes.chosen_plans import change
 from tests.integration.dunning.dunning_setup import owed, steer
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money
@@ -125,4 +127,20 @@ async def test_a_change_that_is_paid_later_has_spent_nothing_of_the_period_it_cl
     await wait_for(lambda: minimum(customer), "the month closes", bool)
     # Half of the month: 4500 at least, of which the price comes to 500.
     assert await minimum(customer) == [4000]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
+async def test_a_change_between_two_others_dodges_no_minimum(actors: Actors) -> None:
+    year, least = f"year-{uuid4().hex[:8]}", f"least-{uuid4().hex[:8]}"
+    monthly = {"USD": {"amount_minor": 1000, "minimum_minor": 3000}}
+    for key, prices in ((year, {}), (least, {"month": monthly})):
+        body = {"family": "leasts", "name": key, "prices": {"year": {"USD": 12000}} | prices}
+        await actors.operate("PUT", f"/admin/plans/{key}", body)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(year, interval="year")
+    await customer.advance(to=SECOND)
+    await change(customer, plan=least, at="now")
+    await change(customer, interval="month", at="now")
+    await customer.advance(to="2027-06-01T11:00:00Z")
+    assert await minimum(customer) == [2000], "a month was charged, and the least is three"
     assert await differences(actors.sql, [customer.uuid]) == []

@@ -15,9 +15,11 @@ from billing.catalog.plans.rules import RUNNING
 from billing.core import periods
 from billing.core.money import round_exact
 from billing.matters.effects import Work
+from billing.money.invoices import giving_back
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import (
     CHARGED,
+    PRORATION,
     CreditNote,
     Invoice,
     InvoiceLine,
@@ -257,21 +259,23 @@ def charged(w: Work[SubscriptionFacts]) -> Iterator[Spent]:
         notes = [
             one
             for one in w.rows.of(CreditNote)
-            if one.invoice_id == invoice.id and not one.was_served
+            if giving_back.is_of(one, invoice) and not one.was_served
         ]
         noted = sum(one.amount_minor for one in notes)
         named = Counter[int]()
         for part in (part for one in notes for part in one.lines):
             named[part["position"]] += part["amount_minor"]
-        for line in invoices.lines_of(w.rows, invoice.id):
+        lines = invoices.lines_of(w.rows, invoice.id)
+        charges = sum(line.total_minor for line in lines if line.kind != PRORATION)
+        for line in lines:
             yield Spent(
                 invoice_id=invoice.id,
                 at=_since(line) or invoice.created_at,
                 net_minor=line.amount_minor - line.discount_minor,
                 total_minor=line.total_minor,
                 named_minor=named[line.position],
-                spread_minor=noted - named.total(),
-                rest_minor=invoice.total_minor - named.total(),
+                spread_minor=noted - named.total() if line.kind != PRORATION else 0,
+                rest_minor=charges - named.total(),
             )
 
 

@@ -44,7 +44,7 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
     # A customer who keeps the credits was charged too high a price.
     served = not _keeps(row)
     lines = _lines(w, row, amount_minor)
-    if isinstance(row, Refund) and row.way == "balance":
+    if _to_balance(row):
         notes.credit_note(w, *named, to_balance=True, lines=lines, was_served=served)
     elif amount_minor:
         notes.reverse(w, *named, lines=lines, was_served=served)
@@ -121,19 +121,20 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     invoice = w.rows.get(Invoice, row.invoice_id)
     rows = reversals(w.rows, invoice)
     away = [one for one in rows if _counts(one)]
-    reversed_minor = sum(one.note_minor for one in away if not _keeps(one))
+    noted = sum(one.note_minor for one in away if not _keeps(one))
+    reversed_minor = noted + _lost_price(w.rows, rows)
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     # A refund that failed, or a dispute that was won, after it was booked put its money on the
     # balance: its credits stay clawed back.
     here = (one for one in rows if not _counts(one))
     gone = _asked([one for one in here if isinstance(one, Refund) or one.booked_at is not None])
-    due = {
-        one.grant_key: to_take(
-            one.credits, reversed_minor, price, before[one.grant_key], gone[one.grant_key]
-        )
-        for one in w.facts.granted
-    }
+    due = {}
+    for one in w.facts.granted:
+        key = one.grant_key
+        amount = to_take(one.credits, reversed_minor, price, before[key], gone[key])
+        # What a change has clawed back is not taken again.
+        due[key] = min(amount, one.left)
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
 
 
@@ -146,6 +147,23 @@ def _price_of_credits(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]
     written = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
     return invoice.total_minor - tax_alone - sum(one.note_minor for one in away if _keeps(one))
+
+
+def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:
+    """Return what banks took of a price beyond the notes: what changes or notes had credited of it,
+    and is spent. What went back twice is in the note of its refund.
+    """
+    lost = 0
+    for payment_id in {one.payment_id for one in reversed_}:
+        away = [one for one in reversed_ if one.payment_id == payment_id and one.takes_room]
+        gone = sum(one.amount_minor for one in away if not _to_balance(one))
+        twice = max(0, gone - rows.get(Payment, payment_id).received_minor)
+        lost += max(0, sum(one.loss_minor for one in away if isinstance(one, Dispute)) - twice)
+    return lost
+
+
+def _to_balance(row: Refund | Dispute) -> bool:
+    return isinstance(row, Refund) and row.way == "balance"
 
 
 def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:

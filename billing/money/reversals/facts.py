@@ -15,6 +15,8 @@ class Granted(Frozen):
 
     grant_key: str
     credits: Decimal
+    left: Decimal
+    """The part that nothing has clawed back or counted as lost yet."""
 
 
 @dataclass(slots=True)

@@ -82,9 +82,11 @@ def _cycle_from(start: str) -> str:
 # A key is unique and names its purchase or change. The account in addition would have the planner
 # read all lots that it ever had.
 _GRANTED = f"""
-    ARRAY(SELECT jsonb_build_object('grant_key', x.grant_key, 'credits', x.amount::text)
+    ARRAY(SELECT jsonb_build_object(
+              'grant_key', x.grant_key, 'credits', x.amount::text, 'left', x.rest::text)
           FROM (
-              SELECT l.grant_key, l.amount FROM credit_lots l
+              SELECT l.grant_key, l.amount, l.amount - l.clawed - l.claimed - l.lost AS rest
+              FROM credit_lots l
               WHERE l.grant_key = ANY (ARRAY(
                   SELECT k.key || kept.suffix
                   FROM (SELECT public_id('pur', i.purchase_id) || '/grant'
@@ -93,7 +95,8 @@ _GRANTED = f"""
                         FROM subscription_changes c WHERE c.invoice_id = p.invoice_id) k (key),
                        (VALUES (''), ('{NOT_KEPT}')) kept (suffix)))
               UNION ALL
-              SELECT x.grant_key, x.amount FROM credit_lots x
+              SELECT x.grant_key, x.amount, x.amount - x.clawed - x.claimed - x.lost
+              FROM credit_lots x
               WHERE x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
                  SELECT FROM invoices i
                  WHERE i.id = p.invoice_id AND i.cycle_start IS NOT NULL

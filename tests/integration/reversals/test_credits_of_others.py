@@ -13,6 +13,7 @@ from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.overage_uses import START
 from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change
 from tests.integration.changes.test_replaced_credits import left_by_end
+from tests.integration.changes.test_seats import team
 from tests.integration.past_triggers import past_triggers
 from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import paid_for, refunded
@@ -177,6 +178,34 @@ async def test_a_refund_of_a_month_that_a_change_cut_lowers_nothing_of_the_year(
     assert await customer.credits() == 500
     await ended(customer)
     assert await customer.credits() == 0
+
+
+async def test_a_dispute_after_a_step_down_takes_the_credits_that_are_left(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(await team(actors), quantity=5)
+    await change(customer, quantity=4, at="now")
+    assert await customer.credits() == 4 * 31
+    payment = await first_paid(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"])
+    dispute = await disputed(actors, customer, "open")
+    assert (dispute["amount_cents"], dispute["loss_cents"]) == (5000, 4000)
+    await until_credits(customer, "0")
+    await actors.sandbox.finish_dispute(opened.body["id"], "won")
+    await until_credits(customer, "124")
+
+
+async def test_a_dispute_asks_again_for_no_credits_that_a_change_has_clawed_back(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.advance(to=LATER)
+    await change(customer, interval="year")
+    month = await first_paid(customer)
+    await actors.sandbox.dispute(month["stripe_payment_intent_id"])
+    await disputed(actors, customer, "open")
+    await until_credits(customer, "500")
+    (row,) = await customer.rows("SELECT credits FROM disputes WHERE account_id = %(me)s")
+    assert [one["amount"] for one in row["credits"]] == ["161.290323"]
 
 
 async def test_credits_of_a_free_plan_go_with_the_rest_of_its_month(actors: Actors) -> None:

@@ -90,7 +90,10 @@ class Story:
             self.rows,
             ReversalFacts(
                 at=AT, real_at=AT, new_id=lambda: UUID(int=next(self.numbers)), answer=answer,
-                payment_id=PAYMENT, granted=(Granted(grant_key="lot", credits=CREDITS),),
+                payment_id=PAYMENT,
+                granted=(
+                    Granted(grant_key="lot", credits=CREDITS, left=CREDITS - self.lot["asked"]),
+                ),
             ),
         )  # fmt: skip
 

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing.core import ids
 from billing.core.errors import Conflict
 from billing.core.paypal_currencies import to_paypal
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds import transitions as refunds
+from billing.money.refunds.rules import RefundOutcome
 from billing.money.refunds.schemas import Refund
 from tests.searching import examples
 from tests.unit.reversals.story import CREDITS, PAYMENT, WHOLE, Story, act
@@ -239,6 +241,49 @@ def test_a_dispute_after_a_failed_refund_takes_no_credits_twice() -> None:
         act(story, what)
         story.hold_true()
     assert story.lot["asked"] == CREDITS
+
+
+@pytest.mark.parametrize("end", ["lost", "won"])
+def test_a_bank_takes_the_credits_of_a_price_of_which_a_change_has_credited_a_part(
+    end: str,
+) -> None:
+    story = Story(1000, 0)
+    story.upgrade(400)
+    story.decide_upgrade("paid")
+    for what in (("dispute", "needs_response", None), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (600, 0, 400)
+    assert story.lot["asked"] == CREDITS
+    act(story, ("decide", end))
+    act(story, ("hear",))
+    story.hold_true()
+    assert story.lot["asked"] == (CREDITS if end == "lost" else 0)
+
+
+@pytest.mark.parametrize("order", [("tell", "won"), ("won", "tell")])
+def test_a_dispute_that_is_won_leaves_taken_the_credits_of_a_refund_that_was_under_way(
+    order: tuple[str, str],
+) -> None:
+    story = Story(1000, 0)
+    story.ask(400, "provider", "succeeded")
+    row, _ = story.asked[0]
+    for what in (("dispute", "needs_response", None), ("hear",)):
+        act(story, what)
+        story.hold_true()
+    assert story.lot["asked"] == 60
+    name = ids.encode("ref", row.id)
+    for step in order:
+        if step == "won":
+            act(story, ("decide", "won"))
+        else:
+            story.made["re_1"] = RefundOutcome(
+                refund_id="re_1", status="succeeded", amount_minor=400, name=name
+            )
+        act(story, ("hear",))
+        story.hold_true()
+    assert story.lot["asked"] == 40
 
 
 AMOUNTS = st.integers(1, 1100)

@@ -3,7 +3,8 @@
 `d.key = l.key || '/debt'` compares a column with what a function makes of another table's column.
 Such a function may tell what it sees, so Postgres checks the policy of `d` first: it reads the rows
 of all tenants, where a superuser's plan looks one up. A key is made of parameters, or in a
-materialized common table expression or an array, whose columns no function wraps any more.
+materialized common table expression or an array, whose columns no function wraps any more. Only
+conditions between the tables of one FROM are seen, none within a subquery on a table outside it.
 """
 
 import json

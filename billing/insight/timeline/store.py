@@ -76,24 +76,23 @@ MAX_MATTERS: Final = 50
 # Of a held part, the later end counts: that of its lot, or that of its hold.
 _EXPIRING: Final = text(
     """
-    SELECT l.kind || ' credits' AS name, l.remaining - beyond.held AS credits, l.expires_at,
-           l.grant_key, l.kept_from, coalesce((
+    SELECT l.kind || ' credits' AS name, l.remaining - coalesce(beyond.held, 0) AS credits,
+           l.expires_at, l.grant_key, l.kept_from, coalesce((
                SELECT (t.detail ->> 'rollover_cap')::numeric FROM credit_transactions t
                WHERE t.key = l.grant_key AND l.kept_from IS NOT NULL), 0) AS cap,
            false AS is_freed
     FROM credit_lots l
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN l.held = 0 THEN 0 ELSE (
-            SELECT coalesce(sum(k.amount), 0)
-            FROM (
-                SELECT id FROM credit_holds
-                WHERE account_id = :account_id AND status = 'open' AND expires_at > l.expires_at
-                OFFSET 0) h
-            CROSS JOIN LATERAL (
-                SELECT amount FROM credit_hold_lots
-                WHERE hold_id = h.id AND lot_id = l.id OFFSET 0) k) END AS held) beyond
+    LEFT JOIN (
+        SELECT k.lot_id, sum(k.amount) AS held
+        FROM credit_holds h
+        JOIN credit_hold_lots k ON k.hold_id = h.id
+        JOIN credit_lots o ON o.id = k.lot_id AND o.expires_at < h.expires_at
+        WHERE h.account_id = :account_id AND h.status = 'open' AND h.expires_at > (
+            SELECT min(expires_at) FROM credit_lots
+            WHERE account_id = :account_id AND is_open AND held > 0)
+        GROUP BY k.lot_id) beyond ON beyond.lot_id = l.id
     WHERE l.account_id = :account_id AND l.is_open AND l.expires_at IS NOT NULL
-      AND l.remaining > beyond.held
+      AND l.remaining > coalesce(beyond.held, 0)
     UNION ALL
     SELECT 'held credits', sum(k.amount), h.expires_at, NULL, NULL, 0, own.is_freed
     FROM (
@@ -283,7 +282,7 @@ async def outlook(
     for matter in open_matters:
         kinds.setdefault(matter.kind, []).append(matter)
     now = await clock.now(connection, account_id)
-    # More holds than entries are never shown: each is an entry of its own.
+    # More holds than entries are never shown: each is an entry of its own, or two.
     known = {"account_id": account_id, "maker": maker, "most": MAX_COMING}
     expiring = await connection.execute(_EXPIRING, known)
     granted = await connection.scalars(_GRANTED, {"account_id": account_id, "now": now})

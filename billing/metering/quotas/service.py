@@ -173,7 +173,8 @@ async def _passes_at(
     if since is not None:
         instants = {since, *(at for at in instants if at > since)}
     for at in sorted(instants):
-        if coming.known_until is not None and at >= coming.known_until:
+        is_known = coming.known_until is None or at < coming.known_until
+        if asked.is_by_plan and not is_known:
             break
         later = await _place(connection, place.account_id, now=at)
         with suppress(NotAllowed):

@@ -104,11 +104,14 @@ def _owed_until(w: Work[SubscriptionFacts], at: datetime, *, paid_too: bool) -> 
     used = _since(w, at)
     if subscription.cycle_start <= unserved and at < subscription.cycle_end:
         return max(used, _by_credits(w) or used)
-    came_unpaid = w.facts.credits_at_start or w.facts.owes_change
-    if not (came_unpaid and items.credits_of(w)):
-        return used
     # Time that was served up to the end of a cycle ends in that cycle.
     last, allowance = unserved - timedelta(microseconds=1), w.facts.plan_of(w.rows).allowance
+    # Credits come at the start of a period that is not paid; those of its later cycles do not.
+    begins, ends = subscription.current_period_start, subscription.current_period_end
+    is_first = last < spans.cycle_end(subscription, allowance, begins, ends)
+    came_unpaid = w.facts.owes_change or (w.facts.credits_at_start and is_first)
+    if not (came_unpaid and items.credits_of(w)):
+        return used
     return max(used, spans.cycle_end(subscription, allowance, last, at))
 
 

@@ -166,15 +166,17 @@ async def _passes_at(
             freed = await store.releases(
                 connection, place.account_id, bound.quota_id, refused.meter, place.now
             )
-            # A claim may outlast the window, and counts on a plan until it ends.
-            at_last = max((one.at for one in freed), default=None)
             at = rules.freed_at(bound, refused.requested, freed)
-            instants |= {one for one in (at, at_last) if one}
+            instants |= {at} if at else set()
+            if bound.source == "plan":
+                # A claim may outlast the window, and counts on a plan until it ends.
+                instants |= {one.at for one in freed}
+    is_by_plan = asked.is_by_plan and refused.meter in (place.period.limits if place.period else ())
     if since is not None:
         instants = {since, *(at for at in instants if at > since)}
     for at in sorted(instants):
         is_known = coming.known_until is None or at < coming.known_until
-        if asked.is_by_plan and not is_known:
+        if is_by_plan and not is_known:
             break
         later = await _place(connection, place.account_id, now=at)
         with suppress(NotAllowed):

@@ -105,22 +105,24 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
 
 async def coming(connection: AsyncConnection, account_id: UUID, at: datetime) -> Coming:
     """Return when later uses meet other terms, by what is scheduled or agreed: with each change and
-    with the first cycle after it, and at last with the one after that, which all further ones are
-    like: a trial, a billing day or a cut cycle may shorten the first.
+    with the first two cycles after it, the second of which all further ones are like: a trial, a
+    billing day or a cut cycle may shorten the first.
     """
-    found, known_until = list[datetime](), None
+    found, known_until = set[datetime](), None
     for _ in range(MOST_CHANGES):
         row = await _NEXT.first(connection, account_id=account_id, at=at)
         if row is None:
             break
         known_until, change, end = row["known_until"], row["changes_at"], row["end_at"]
-        if change is None:
+        if change is None or end < change:
             after = await _NEXT.first(connection, account_id=account_id, at=end)
-            found += [end, *([after["end_at"]] if after else [])]
+            ends = [end, after["end_at"]] if after else [end]
+            found.update(one for one in ends if change is None or one < change)
+        if change is None:
             break
-        found += [end, change] if end < change else [change]
+        found.add(change)
         at = change
-    return Coming(tuple(found), known_until)
+    return Coming(tuple(sorted(found)), known_until)
 
 
 async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:

@@ -1076,7 +1076,7 @@ BEGIN
     FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
     WHERE l.account_id = p_account_id AND l.kind = 'plan' AND t.account_id = p_account_id
         AND t.subject = p_subject AND l.expires_at >= least(p_before, p_start)
-        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before AND (l.is_open OR l.clawed > 0)
+        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before
             ELSE l.is_open AND l.kept_from BETWEEN p_start AND p_before
                 AND l.expires_at > l.kept_from END;
     cap := known.cap;

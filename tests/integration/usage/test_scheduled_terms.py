@@ -347,3 +347,19 @@ async def test_a_use_waits_for_its_budget_and_its_plan_at_one_instant(new_shop: 
     days = [(NOW + timedelta(days=after)).isoformat() for after in (1, 2)]
     await agree(shop, included="700", effective_from=days[0], effective_to=days[1])
     assert await passes(shop, "100") == "2027-02-05T00:00:00Z", "in February, and in a new cycle"
+
+
+async def test_the_whole_cycle_behind_a_short_one_is_known_though_more_is_agreed_for_later(
+    new_shop: NewShop,
+) -> None:
+    """A trial ends here, and until the billing day the plan gives a part."""
+    trial_end = NOW + timedelta(days=10, hours=12)
+    shop = await used_up(new_shop, start=NOW - timedelta(days=9), end=trial_end)
+    await agree(shop, included="5000", effective_from=(NOW + timedelta(days=150)).isoformat())
+    async with shop.api.database.operator() as connection:
+        await change(
+            connection, shop.id, status="trialing", trial_end=trial_end, period_number=-2,
+            anchor_wall=END.replace(tzinfo=None), trial_end_behavior="invoice",
+        )  # fmt: skip
+        changes = (await usage_store.coming(connection, shop.id, NOW)).changes
+    assert changes[:3] == (trial_end, END, NOW + timedelta(days=150))

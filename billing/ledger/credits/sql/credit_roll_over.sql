@@ -1,10 +1,10 @@
 -- Credits of a subscription that may outlive their cycle follow it. p_before is the cycle's end as
 -- they know it: those of the cycle that runs live on from p_end until p_until, which is p_end where
--- nothing follows, or null where nothing can follow any more; so do those that a dispute took, for
--- they may return. Where a cycle begins at p_start, those of the one before roll over into it, the
--- newest first up to the highest cap of the plans that brought them, each told once: what is beyond
--- expires, and as many as there is room for may live on once more. p_room is null where none
--- begins. Verdicts: ok; no_account.
+-- nothing follows, or null where nothing can follow any more; so do those that are spent or that a
+-- dispute took, for they may return. Where a cycle begins at p_start, those of the one before roll
+-- over into it, the newest first up to the highest cap of the plans that brought them, each told
+-- once: what is beyond expires, and as many as there is room for may live on once more. p_room is
+-- null where none begins. Verdicts: ok; no_account.
 CREATE OR REPLACE FUNCTION credit_roll_over(
     p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
     p_end timestamptz, p_until timestamptz, p_room numeric, p_at timestamptz, OUT verdict text)
@@ -27,7 +27,7 @@ BEGIN
     FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
     WHERE l.account_id = p_account_id AND l.kind = 'plan' AND t.account_id = p_account_id
         AND t.subject = p_subject AND l.expires_at >= least(p_before, p_start)
-        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before AND (l.is_open OR l.clawed > 0)
+        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before
             ELSE l.is_open AND l.kept_from BETWEEN p_start AND p_before
                 AND l.expires_at > l.kept_from END;
     cap := known.cap;

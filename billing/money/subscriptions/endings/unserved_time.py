@@ -128,8 +128,7 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     grants, unpaid = unpaid_credits.grants(w), unpaid_credits.parts(w)
     given = [one for one in w.facts.lots if one.origin in grants]
-    came_unpaid = any(unpaid[one.origin] for one in given)
-    if not came_unpaid or not items.credits_of(w):
+    if not any(unpaid.values()) or not items.credits_of(w):
         return None
     left = sum((one.unspent for one in given), ZERO)
     there = {one.origin for one in given}

@@ -85,5 +85,6 @@ FREE_GRANTS: Final = f"""
 """
 KEEPS: Final = """
     EXISTS (SELECT FROM credit_lots x
-            WHERE x.account_id = s.account_id AND x.is_open AND x.kept_from IS NOT NULL)"""
-"""True if the account has credits that roll over."""
+            WHERE x.account_id = s.account_id AND x.kind = 'plan' AND x.kept_from IS NOT NULL
+              AND x.expires_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz)))"""
+"""True if the account has credits that roll over, or would if they came back."""

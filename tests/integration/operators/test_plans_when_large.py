@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.expression import Executable
 
 import activities
@@ -52,7 +51,7 @@ def _statements() -> Iterator[tuple[str, str]]:
         for name, one in vars(sys.modules[module]).items():
             members = one.items() if isinstance(one, Mapping) else [("", one)]
             for key, member in members:
-                kept = isinstance(member, Prepared | TextClause | Executable)
+                kept = isinstance(member, Prepared | Executable)
                 if kept and not isinstance(member, type) and id(member) not in seen:
                     seen.add(id(member))
                     yield f"{module}.{name}{f'[{key}]' if key else ''}", _written(member)
@@ -63,6 +62,15 @@ def _written(statement: Any) -> str:
     return kept._sent.decode()
 
 
+def _parent(relation: str) -> str:
+    """Return the table that a partition is a month of; any other is its own."""
+    return re.sub(r"_(\d{4}_\d\d|before)$", "", relation)
+
+
+def _is_of_accounts(table: str) -> bool:
+    return table in metadata.tables and "account_id" in metadata.tables[table].c
+
+
 def _grown(data: Any, url: str) -> None:
     """Make the file of each table that has rows of accounts as long as if they were many."""
     with psycopg.connect(url, autocommit=True) as superuser:
@@ -70,15 +78,14 @@ def _grown(data: Any, url: str) -> None:
             "SELECT relname, pg_relation_filepath(oid) FROM pg_class"
             " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
         ).fetchall():
-            table = metadata.tables.get(re.sub(r"_(\d{4}_\d\d|before)$", "", name))
-            if table is not None and "account_id" in table.c:
+            if _is_of_accounts(_parent(name)):
                 os.truncate(data / "postgres" / path, PAGES * PAGE_BYTES)
 
 
 def _whole(plan: Mapping[str, Any], partial: set[str]) -> Iterator[str]:
     """Yield the tables that a plan reads whole; a partial index has few of their rows."""
-    table = re.sub(r"_(\d{4}_\d\d|before)$", "", plan.get("Relation Name", ""))
-    if table in metadata.tables and "account_id" in metadata.tables[table].c:
+    table = _parent(plan.get("Relation Name", ""))
+    if _is_of_accounts(table):
         unbound = plan["Node Type"] in SCANS and "Index Cond" not in plan
         if plan["Node Type"] == "Seq Scan" or (unbound and plan["Index Name"] not in partial):
             yield table

@@ -21,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.billing_interceptor import BillingInterceptor
 from activities.dependencies import Dependencies
 from activities.registry import build_activities
-from billing.core import garbage, logs
+from billing.core import garbage, logs, open_files
 from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
@@ -281,6 +281,7 @@ async def main() -> None:
     settings = load_settings()
     logs.configure(settings, process="worker")
     warn_of_misspelt()
+    open_files.allow_many()
     await run(settings, stop)
 
 

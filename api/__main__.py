@@ -5,7 +5,7 @@ from contextlib import suppress
 import uvloop
 
 from api.server import serve
-from billing.core import logs
+from billing.core import logs, open_files
 from billing.core.process_end import run_and_end
 from billing.core.setting_names import warn_of_misspelt
 from billing.core.settings import load_settings
@@ -16,6 +16,7 @@ def main() -> None:
     settings = load_settings()
     logs.configure(settings, process="api")
     warn_of_misspelt()
+    open_files.allow_many()
     with suppress(KeyboardInterrupt):
         uvloop.run(serve(settings))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing.core import ids
+from billing.core import ids, open_files
 from billing.core.background import in_background
 from billing.core.clock import real_now
 from billing.core.connections import shortage
@@ -105,16 +105,27 @@ class Pulse:
     async def _go_on(self) -> None:
         forgotten = False
         while True:
-            try:
-                await self.beat()
-                if not forgotten:
-                    async with self._database.tenant() as connection:
-                        await store.forget(connection, FORGET_AFTER)
-                        now, found = await store.known(connection)
-                        said = shortage(*wanted(found, now), await room(connection))
-                    if said:
-                        _logger.warning("%s", said)
-                    forgotten = True
-            except SQLAlchemyError as error:
-                _logger.warning("no sign of life could be written: %s", database_words(error))
+            if open_files.has_room():
+                forgotten = await self._try_beat(forgotten)
+            else:
+                # Pooled connections would go on, but callers are turned away: it is silent.
+                _logger.error("no further connection can be opened: the limit of open files")
             await asyncio.sleep(BEAT.total_seconds())
+
+    async def _try_beat(self, forgotten: bool) -> bool:
+        """Beat; at first forget old processes, and warn of too few connections. Return whether
+        that is done.
+        """
+        try:
+            await self.beat()
+            if not forgotten:
+                async with self._database.tenant() as connection:
+                    await store.forget(connection, FORGET_AFTER)
+                    now, found = await store.known(connection)
+                    said = shortage(*wanted(found, now), await room(connection))
+                if said:
+                    _logger.warning("%s", said)
+        except SQLAlchemyError as error:
+            _logger.warning("no sign of life could be written: %s", database_words(error))
+            return forgotten
+        return True

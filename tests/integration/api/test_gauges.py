@@ -309,6 +309,19 @@ async def test_a_wait_for_the_database_is_no_difference_of_clocks(api: Api) -> N
         assert abs(own.clock_ahead) < timedelta(seconds=0.5)
 
 
+async def test_a_process_that_can_open_no_connection_is_silent(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("billing.core.open_files.has_room", bool)
+    pulse = Pulse(api.database, "worker")
+    async with pulse.beating():
+        await asyncio.sleep(0.2)
+        async with api.database.tenant() as connection:
+            _, found = await processes.known(connection)
+    assert pulse._own.id not in {one.id for one in found}
+    assert "no further connection can be opened" in caplog.text
+
+
 async def test_a_refused_delivery_is_told_by_its_reason(api: Api) -> None:
     settings = stack_settings(api.stack)
     temporal: Client = await connect(settings)

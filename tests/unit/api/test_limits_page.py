@@ -15,7 +15,7 @@ from api.routes.admin import bulk_acts, integrity, issuers, price_moves, wrong_p
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
-from billing.core import currencies, keys
+from billing.core import currencies, keys, open_files
 from billing.core.settings import Settings
 from billing.insight.search import store as search
 from billing.ledger.credits import holds as ledger_holds
@@ -80,6 +80,7 @@ def rate(notation: str) -> str:
         ("an answer that is not read", [
             slow_clients.ANSWER_BYTES, f"{slow_clients.ANSWER_SECONDS:.0f} s",
         ]),
+        ("connections and files that a process has open at once", [open_files.WANTED]),
         ("bearer token", [auth.MAX_TOKEN_CHARS]),
         ("`Idempotency-Key`", [keys.MAX_KEY_CHARS]),
         ("money requests *", [rate(_SET.rate_limit_money)]),

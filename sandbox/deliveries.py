@@ -55,6 +55,8 @@ class _Fate:
             case "shuffle":
                 shift = random.Random(f"{body['seed']}/{order.seen}").random() * body["seconds"]
                 self.due_at = self.position = now + shift
+            case other:
+                raise ValueError(f"no plan of webhooks does {other!r}")
 
 
 def plan(store: Store, event: Json, customer: str | None) -> None:

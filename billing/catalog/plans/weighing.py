@@ -129,8 +129,9 @@ def _gone(change: Change) -> Iterator[str]:
         case PlanChange(key=key, old=old, new=new) if old and new:
             for name in sorted(_priced(old) - _priced(new)):
                 yield f"price of {name} in plan {key}: → none"
-        case _ if change.new is None:
-            yield change.words
+        case _:
+            if change.new is None:
+                yield change.words
 
 
 def _priced(plan: Plan | PlanSpec) -> set[str]:

@@ -73,7 +73,8 @@ def _paid_parts(terms: PriceTerms, paid: Decimal) -> list[Part]:
         case "volume":
             tier = next(t for t in terms.tiers if t.up_to is None or paid <= t.up_to)
             return [_part(paid, tier.unit_price, tier.flat_price)]
-    raise ValueError(f"no price by {terms.model}")
+        case "percentage":
+            raise ValueError("a price by percentage has one")
 
 
 def _share(by: Percentage, value: Decimal) -> Part:

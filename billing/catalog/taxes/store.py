@@ -41,21 +41,26 @@ async def regions(connection: AsyncConnection, country: str) -> list[str]:
 async def write(connection: AsyncConnection, change: Change) -> None:
     """Write one change of the taxes."""
     match change:
-        case JurisdictionChange(key=key, new=None):
-            await connection.execute(
-                delete(tax_jurisdictions).where(tax_jurisdictions.c.key == key)
-            )
-        case JurisdictionChange(key=key, new=JurisdictionSpec() as new):
-            terms = new.model_dump(mode="json")
-            await connection.execute(
-                insert(tax_jurisdictions)
-                .values(key=key, **terms)
-                .on_conflict_do_update(index_elements=["key"], set_=terms)
-            )
+        case JurisdictionChange(key=key, new=new):
+            await _put_jurisdiction(connection, key, new)
         case InclusionChange(included):
             await _put_terms(connection, included_in=list(included))
         case CodesChange(codes):
             await _put_terms(connection, codes=dict(codes))
+
+
+async def _put_jurisdiction(
+    connection: AsyncConnection, key: str, spec: JurisdictionSpec | None
+) -> None:
+    if spec is None:
+        await connection.execute(delete(tax_jurisdictions).where(tax_jurisdictions.c.key == key))
+        return
+    terms = spec.model_dump(mode="json")
+    await connection.execute(
+        insert(tax_jurisdictions)
+        .values(key=key, **terms)
+        .on_conflict_do_update(index_elements=["key"], set_=terms)
+    )
 
 
 async def _put_terms(connection: AsyncConnection, **terms: Any) -> None:

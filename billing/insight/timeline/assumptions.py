@@ -16,28 +16,35 @@ _DECLINE = Decline(code="card_declined", decline_code="insufficient_funds", mess
 
 def assume(call: Call, rows: Rows, at: datetime) -> Answer:
     """Return the assumed answer to a call."""
-    payment = call.payment
-    intent_id = payment.stripe_payment_intent_id or f"pi_{payment.id}"
-    outcome = Outcome(kind="canceled", intent_id=intent_id)
+    return Answer(call, _outcome(call, rows), at)
+
+
+def _outcome(call: Call, rows: Rows) -> Outcome:
+    intent_id = _intent_of(call)
     match call.what:
-        case "try_card" if cases.is_recovering(rows, payment.invoice_id):
-            outcome = Outcome(kind="declined", intent_id=intent_id, decline=_DECLINE)
+        case "try_card" if cases.is_recovering(rows, call.payment.invoice_id):
+            return Outcome(kind="declined", intent_id=intent_id, decline=_DECLINE)
         case "try_card":
-            return paid(call, at)
-        case "look" if payment.status == "processing":
-            return paid(call, at)
+            return _success(call)
+        case "look" if call.payment.status == "processing":
+            return _success(call)
         case "open" | "look":
             # A payer who must confirm may never do so.
-            outcome = Outcome(kind="waiting", intent_id=intent_id)
-    return Answer(call, outcome, at)
+            return Outcome(kind="waiting", intent_id=intent_id)
+        case "open_page" | "call_back":
+            return Outcome(kind="canceled", intent_id=intent_id)
 
 
 def paid(call: Call, at: datetime) -> Answer:
     """Return the answer that the payment succeeded."""
-    payment = call.payment
-    outcome = Outcome(
-        kind="succeeded",
-        intent_id=payment.stripe_payment_intent_id or f"pi_{payment.id}",
-        received_minor=payment.amount_minor,
+    return Answer(call, _success(call), at)
+
+
+def _success(call: Call) -> Outcome:
+    return Outcome(
+        kind="succeeded", intent_id=_intent_of(call), received_minor=call.payment.amount_minor
     )
-    return Answer(call, outcome, at)
+
+
+def _intent_of(call: Call) -> str:
+    return call.payment.stripe_payment_intent_id or f"pi_{call.payment.id}"

@@ -37,7 +37,8 @@ def show_period(course: Course[SubscriptionFacts]) -> Shown | None:
             return Shown(course.step.words, only_if="its payment does not come")
         case "abandon":
             return _abandon(course)
-    return None
+        case _:
+            return None
 
 
 def _plan(course: Course[SubscriptionFacts]) -> str:

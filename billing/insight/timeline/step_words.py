@@ -83,7 +83,8 @@ def show(before: Before, course: Course[Any]) -> Shown:
             return Shown(step.words, only_if="nobody decides on the payment before")
         case "open":
             return Shown("open the payment, so that the payer can finish it")
-    return Shown(step.words)
+        case _:
+            return Shown(step.words)
 
 
 def _charge(before: Before, course: Course[Any]) -> Shown:

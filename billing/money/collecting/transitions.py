@@ -57,7 +57,8 @@ def collect(w: Work[CollectFacts], invoice_id: UUID | None, step: Step) -> Colle
             return retire(w, owed)
         case "end_approval":
             return end_approval(w, owed)
-    raise ValueError(f"collecting has no step {step.name!r}")
+        case _:
+            raise ValueError(f"collecting has no step {step.name!r}")
 
 
 def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:

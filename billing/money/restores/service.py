@@ -81,6 +81,8 @@ async def place(
             verdict, words = "left_open", f"{words}: the provider keeps it open; cancel it there"
         case "under_way":
             words = f"{words}: the provider has not decided; ask again before billing unpark"
+        case "foreign" | "kept" | "kept_before" | "over":
+            pass  # nothing is left to do
     return Placed(verdict=verdict, words=words)
 
 

@@ -146,7 +146,8 @@ def _shape(effect: Add | Change | Remove) -> object:
     match effect:
         case Add(row, None):
             return type(row), row.model_fields_set
-    return effect
+        case _:
+            return effect
 
 
 async def _send_all(
@@ -196,6 +197,8 @@ async def _write(
         case Do(verb, arguments):
             await outbox.flush(connection)  # events keep the order of the decision
             await verbs[verb](connection, **{"at": at, **arguments})
+        case Add() | Change() | Remove() | Issue():
+            raise TypeError(f"{effect} is a row, which is sent with its neighbours")
 
 
 async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: datetime) -> None:

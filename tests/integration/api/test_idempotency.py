@@ -272,6 +272,8 @@ async def test_who_lost_its_lease_leaves_the_key_to_the_one_that_took_it_over(
                 await store.release(connection, asked, late, at)
             case "forget":
                 await store.forget(connection, asked, late)
+            case _:
+                raise ValueError(leaves_by)
         assert (await connection.execute(rows)).one_or_none() == before
 
 

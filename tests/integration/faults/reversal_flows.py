@@ -98,7 +98,7 @@ class DisputedPurchase(RefundedPurchase):
     told: ClassVar[str] = "opened"
 
     async def drive(self) -> None:
-        payment = await paid_for(self.customer)
+        payment = await insist(lambda: paid_for(self.customer), "what was paid is told")
         intent = payment["stripe_payment_intent_id"]
         assert (await self.customer.actors.sandbox.dispute(intent)).status == 200
         await self.until(self.ends)

@@ -59,6 +59,8 @@ class Debtor:
                 )
                 assert answer.status_code in (201, 202, 400, 409), answer.text
                 self.begun[flow] = answer.json()
+            case _:
+                raise ValueError(flow)
 
     async def finish(self, flow: str) -> None:
         """Bring the money, as far as that is still possible."""

@@ -121,6 +121,8 @@ class Lots:
                     assert taken["amount"] <= self.left[taken["grant_key"]], "more than is there"
                     self.left[taken["grant_key"]] -= taken["amount"]
                     self.given[taken["grant_key"]] -= taken["amount"]
+                case _:
+                    continue
 
     def spend(self, dice: Random, now: datetime) -> None:
         """Some of what is left."""

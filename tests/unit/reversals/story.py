@@ -113,6 +113,8 @@ class Story:
                     names = (f"{ids.encode(ids.DISPUTE, row.id)}/clawback-{n}" for n in count(1))
                     taken = dict(zip(names, row.credits, strict=False))[clawback]
                     self.lot["asked"] -= Decimal(taken["amount"])
+                case _:
+                    continue
 
     @property
     def room(self) -> int:

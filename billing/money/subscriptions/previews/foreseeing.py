@@ -85,4 +85,5 @@ def _counts(effect: Effect) -> bool:
             return row_type in _INCLUDING
         case Do(verb):
             return verb in _FOLLOWS
-    return False
+        case _:
+            return False

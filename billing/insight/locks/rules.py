@@ -9,7 +9,9 @@ from billing.insight.health.schemas import Sign
 from billing.insight.locks.schemas import Blocker
 
 WAITED: Final = timedelta(seconds=2)
-"""Our own steps are done by then: a session that waits longer is about to be refused."""
+"""Our own steps are done by then, and go on from one statement to the next: who waits longer is
+about to be refused.
+"""
 RESTED: Final = timedelta(seconds=10)
 """None of our programs keeps a table locked while idle for this long."""
 FORGOTTEN: Final = timedelta(minutes=1)
@@ -34,7 +36,7 @@ def is_bad(one: Blocker) -> bool:
         return True
     rests, since = (one.state or "").startswith("idle in transaction"), one.resting or timedelta()
     limit = {"rows": FORGOTTEN, "reads": timedelta.max}.get(one.holds or "", RESTED)
-    return rests and (one.waiting > 0 or since > limit)
+    return rests and since > (min(limit, WAITED) if one.waiting else limit)
 
 
 def words(one: Blocker) -> str:

@@ -28,7 +28,8 @@ def seconds(count: float) -> timedelta:
     [
         (blocker(waiting=1, longest=seconds(1)), False),
         (blocker(waiting=1, longest=seconds(3)), True),
-        (blocker(state=IDLE, waiting=1, longest=seconds(0)), True),
+        (blocker(state=IDLE, waiting=1, longest=seconds(0)), False),
+        (blocker(state=IDLE, waiting=1, longest=seconds(0), resting=seconds(3)), True),
         (blocker(state=IDLE, place="invoices"), False),
         (blocker(state=IDLE, place="invoices", resting=seconds(11)), True),
         (blocker(state=IDLE, place="invoices", holds="rows", resting=seconds(59)), False),

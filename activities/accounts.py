@@ -43,6 +43,7 @@ from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
 from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
+from gateways.provider import NO_CUSTOMER
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 T = TypeVar("T")
@@ -300,31 +301,33 @@ class AccountActivities(AccountBase):
         """Return the setup intent's state; None if the provider does not know it."""
         if setup.stripe_setup_intent_id is None or await self._is_apart_now(setup.account_id):
             return None
-        try:
-            return await self.provider.retrieve_setup_intent(setup.stripe_setup_intent_id)
-        except ProviderFailure as refusal:
-            _logger.warning("setup intent is gone: %s", refusal.detail)
-            return None
+        return await self.provider.retrieve_setup_intent(setup.stripe_setup_intent_id)
 
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
-        """Read a card at the provider; None if the customer has no such card."""
+        """Read a card at the provider; None if the customer has no such card, is gone, or is not
+        to be asked for. Any other refusal says nothing of the card.
+        """
+        if await self._is_apart_now(account_id):
+            return None
 
-        async def read(customer: Customer) -> CardDetails:
+        async def read(customer: Customer) -> CardDetails | None:
             return await self.provider.retrieve_method(customer.id, reference)
 
-        return await self._from_stripe(account_id, read, renewable=False)
+        try:
+            return await self.customers.served(account_id, read, renewable=False)
+        except ProviderFailure as refusal:
+            if refusal.code != NO_CUSTOMER:
+                raise
+            return None
 
-    async def _from_stripe(
-        self, account_id: UUID, ask: Ask[T], what: str | None = None, *, renewable: bool = True
-    ) -> T | None:
+    async def _from_stripe(self, account_id: UUID, ask: Ask[T], what: str) -> T | None:
         """Ask the provider for the account's customer; None if it refuses or must not be called."""
         if await self._is_apart_now(account_id):
             return None
         try:
-            return await self.customers.served(account_id, ask, renewable=renewable)
+            return await self.customers.served(account_id, ask)
         except ProviderFailure as refusal:
-            if what is not None:
-                _logger.warning("%s refused: %s", what, refusal.detail)
+            _logger.warning("%s refused: %s", what, refusal.detail)
             return None
 
     async def _is_apart_now(self, account_id: UUID) -> bool:

@@ -118,7 +118,7 @@ class Reconciliation:
             if not await service.is_lost_setup(connection, found):
                 return None
         outcome = await self._gateway.retrieve_setup_intent(found.object_id)
-        if outcome.card is None:
+        if outcome is None or outcome.card is None:
             return found.object_id
         async with self._database.operator() as connection:
             is_new = await service.keep_card(connection, found, outcome.card)

@@ -211,16 +211,18 @@ class PaymentProvider(Refunding, Protocol):
         """Start saving a card without a charge."""
         ...
 
-    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        """Return the setup's current outcome, with the card once it succeeded."""
+    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome | None:
+        """Return the setup's current outcome, with the card once it succeeded; None if it is not
+        known there.
+        """
         ...
 
     async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
         """Open the provider's portal for one customer; return its URL."""
         ...
 
-    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
-        """Return a card's current details. Errors: ProviderFailure if it is not the customer's."""
+    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails | None:
+        """Return a card's current details; None if the customer has no such card."""
         ...
 
     async def method_is_detached(self, payment_method: str) -> bool:

@@ -24,7 +24,14 @@ from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways import events, money_lists
-from gateways.provider import CALL_SECONDS, CheckoutRequest, EventPage, IntentRequest, RefundRequest
+from gateways.provider import (
+    CALL_SECONDS,
+    NO_CUSTOMER,
+    CheckoutRequest,
+    EventPage,
+    IntentRequest,
+    RefundRequest,
+)
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, translated
 from gateways.stripe_objects import (
     card_details,
@@ -260,13 +267,13 @@ class StripeGateway:
             )
         return setup_outcome(intent)
 
-    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome:
-        async with translated():
-            return setup_outcome(
-                await self._client.v1.setup_intents.retrieve_async(
-                    setup_intent_id, {"expand": ["payment_method"]}
-                )
+    async def retrieve_setup_intent(self, setup_intent_id: str) -> SetupOutcome | None:
+        intent = await _if_known(
+            self._client.v1.setup_intents.retrieve_async(
+                setup_intent_id, {"expand": ["payment_method"]}
             )
+        )
+        return setup_outcome(intent) if intent is not None else None
 
     async def open_portal(self, customer_id: str, key: str, return_url: str) -> str:
         async with translated():
@@ -275,10 +282,10 @@ class StripeGateway:
             )
         return session.url
 
-    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails:
-        async with translated():
-            cards = self._client.v1.customers.payment_methods
-            return card_details(await cards.retrieve_async(customer_id, payment_method))
+    async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails | None:
+        cards = self._client.v1.customers.payment_methods
+        card = await _if_known(cards.retrieve_async(customer_id, payment_method))
+        return card_details(card) if card is not None else None
 
     async def method_is_detached(self, payment_method: str) -> bool:
         methods = self._client.v1.payment_methods
@@ -338,12 +345,14 @@ class StripeGateway:
 
 
 async def _if_known(asked: Awaitable[T]) -> T | None:
-    """Return Stripe's object; None if our key knows no such object."""
+    """Return Stripe's object; None if our key knows no such object. Errors: those of `translated`;
+    of an object of a customer who is gone, too.
+    """
     try:
         async with translated():
             return await asked
     except Refusal as refused:
-        if refused.said != "resource_missing":
+        if refused.said != "resource_missing" or refused.code == NO_CUSTOMER:
             raise
         return None
 

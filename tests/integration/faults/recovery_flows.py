@@ -298,6 +298,7 @@ class RenewedCard(KeptCard):
     """A stored card of which Stripe says that the bank has renewed it."""
 
     name = "renewed card"
+    cards: ClassVar[int] = 1
 
     @classmethod
     async def prepare(cls, actors: Actors) -> "RenewedCard":
@@ -320,6 +321,11 @@ class RenewedCard(KeptCard):
 
         await insist(handled, f"{self.name} is looked into")
 
+    async def prove(self) -> None:
+        await super().prove()
+        cards = await self.customer.ask("GET", "/billing/payment-methods")
+        assert len(cards["data"]) == self.cards, "a refusal to answer says nothing of a card"
+
     async def reference(self) -> str:
         """Stripe's name of the one card."""
         (row,) = await self.customer.rows(
@@ -332,6 +338,7 @@ class RemovedCard(RenewedCard):
     """A stored card that Stripe must forget."""
 
     name = "removed card"
+    cards = 0
 
     async def drive(self) -> None:
         (card,) = (await self.customer.ask("GET", "/billing/payment-methods"))["data"]

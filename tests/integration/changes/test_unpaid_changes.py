@@ -190,6 +190,25 @@ async def test_credits_that_came_unpaid_stay_so_in_the_period_that_a_change_begi
     assert rest > 30000, "the month whose credits are spent"
 
 
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+async def test_credits_of_an_unpaid_change_that_net_to_none_are_owed(
+    actors: Actors, verb: str
+) -> None:
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    await spend(customer, "5000")
+    await customer.advance(to="2027-04-28T10:00:00Z")
+    await change(customer, plan="pro", interval="year", at="now")
+    assert await customer.credits() == 0, "a tenth of 5000, as many as a month of the new plan has"
+    asked = (await last(customer))["amount_due_minor"]
+
+    await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
+
+    state, credited, rest = left(await last(customer))
+    assert (state, credited + rest) == ("open", asked)
+    assert rest > 4000, "the month whose credits are spent"
+
+
 @pytest.mark.parametrize("resumes_first", [True, False])
 async def test_what_a_pause_left_owed_brings_no_credits_of_the_cycle_that_it_ended(
     actors: Actors, resumes_first: bool

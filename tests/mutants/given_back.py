@@ -21,6 +21,13 @@ GIVEN_BACK: Final = (
         ("tests/unit/subscriptions/test_unpaid_credits.py",),
     ),
     Mutant(
+        "what was owed before a pause brings credits after it",
+        "billing/money/subscriptions/periods/granting.py",
+        "return invoice.cycle_start in ended or any(",
+        "return any(",
+        ("tests/integration/changes/test_unpaid_changes.py", "-k", "before_an_upgrade"),
+    ),
+    Mutant(
         "an end gives money back that has paid its last use",
         "billing/money/refunds/transitions.py",
         "left = min(most_minor, left_minor(books), max(0, books.balance))",

@@ -229,6 +229,23 @@ async def test_what_a_pause_left_owed_brings_no_credits_of_the_cycle_that_it_end
     assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
 
 
+async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-05-11T22:00:00Z")
+    await change(customer, plan="enterprise")
+    renewal = (await customer.invoices())[-2]
+    assert left(renewal) == ("open", 3240, 1660), "a third of the month was served"
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    assert await customer.credits() == 0, "those of the upgrade are gone"
+    await customer.advance(to="2027-05-12T10:00:00Z")
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+
+    asked = {"invoice_id": encode(INVOICE, renewal["id"])}
+    await approved(customer, await sent(customer, asked, "T-2"))
+
+    assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
+
+
 async def test_credits_that_are_paid_and_spent_keep_no_add_on_owed(actors: Actors) -> None:
     customer = await begun(actors, "basic")
     await choose(customer, ai_500=1)

@@ -129,13 +129,13 @@ def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
 
 
 def _is_cut(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
-    """True if time of this invoice was credited as not served: what is left of it buys no credits,
+    """True if a pause has ended the cycle of this invoice: what is left of that buys no credits,
     which a pause and a resumption would multiply.
     """
-    return any(
-        one.invoice_id == invoice.id and one.reason == proration.NOT_SERVED
-        for one in w.rows.of(CreditNote)
-    )
+    resumed = (one for one in w.rows.of(SubscriptionChange) if one.kind == "resume" and one.terms)
+    ended = [one.new_terms.cycle_start for one in resumed if one.status == "applied"]
+    notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
+    return invoice.cycle_start in ended or any(one.reason == proration.NOT_SERVED for one in notes)
 
 
 def are_given_up(w: Work[SubscriptionFacts]) -> bool:

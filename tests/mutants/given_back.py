@@ -35,6 +35,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/changes/test_unpaid_changes.py", "-k", "before_an_upgrade"),
     ),
     Mutant(
+        "a bank takes the price of a renewal before the debt that was carried to it",
+        "billing/money/refunds/rules.py",
+        "debt = min(here, max(0, books.debt - max(0, books.given_of_balance - books.kept)))",
+        "debt = 0",
+        ("tests/integration/reversals/test_moved_money.py", "-k", "debt_that_was_carried"),
+    ),
+    Mutant(
         "an end gives money back that has paid its last use",
         "billing/money/refunds/transitions.py",
         "left = min(most_minor, left_minor(books), max(0, books.balance))",

@@ -106,4 +106,5 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         creditable=max(0, paid_part) if numbered else 0,
         balance=balance_minor,
         loose=max(0, payment.received_minor - invoice.amount_paid_minor - kept - loose_gone),
+        debt=max(0, -invoice.balance_applied_minor),
     )

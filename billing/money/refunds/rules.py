@@ -70,6 +70,8 @@ class Books(NamedTuple):
     """The account's money balance."""
     loose: int = 0
     """The part of `received` that was never booked and is still here."""
+    debt: int = 0
+    """The part of `paid` that paid a debt which was carried to the invoice."""
 
 
 class Parts(NamedTuple):
@@ -121,11 +123,15 @@ class Disputed(NamedTuple):
 
 
 def disputed(books: Books, amount_minor: int) -> Disputed:
-    """Split a disputed amount, which `gone` includes already; the customer owes none of it."""
-    here = max(0, books.received - (books.gone - amount_minor) + books.to_balance)
-    note, balance = parted(books, min(amount_minor, here))
+    """Split a disputed amount, which `gone` includes already. The bank takes first what had paid a
+    carried debt, which is owed again; of the rest the customer owes nothing.
+    """
+    received = books.received - (books.gone - amount_minor) + books.to_balance
+    here = min(amount_minor, max(0, received))
+    debt = min(here, max(0, books.debt - max(0, books.given_of_balance - books.kept)))
+    note, balance = parted(books, here - debt)
     short = max(0, balance - max(0, books.balance))
-    return Disputed(note, balance - short, max(0, amount_minor - here) + short)
+    return Disputed(note, debt + balance - short, amount_minor - here + short)
 
 
 def to_take(

@@ -9,7 +9,8 @@ from tests.integration.dunning.dunning_setup import overdue, owed
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import charged, money
 from tests.integration.operator_acts import check_books
-from tests.integration.reversals.outside_events import disputed
+from tests.integration.payments.test_money_balance import adjust
+from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import paid_for, refunded
 
 CANCEL = {"at": "now", "refund": "credit"}
@@ -48,6 +49,29 @@ async def test_a_credit_of_a_charge_that_a_bank_took_is_not_given_back(actors: A
     await disputed(actors, customer, "lost")
     await customer.ask("POST", "/billing/subscription/cancel", CANCEL, status=200)
     assert await money(customer) == 49900 - 4900, "what the change charged"
+    await check_books(customer)
+
+
+@pytest.mark.parametrize(("amount", "credits"), [(20000, "500"), (22000, "295.918367")])
+@pytest.mark.parametrize("end", ["lost", "won"])
+async def test_a_bank_takes_the_debt_that_was_carried_to_a_renewal_before_its_price(
+    actors: Actors, amount: int, credits: str, end: str
+) -> None:
+    customer = await begun(actors, "pro")
+    await adjust(customer, -20000)
+    await customer.advance(to="2027-02-01T10:05:00Z")
+    assert await charged(customer) == [4900, 24900]
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=amount)
+    assert (await disputed(actors, customer, "open"))["loss_cents"] == 0
+    await until_credits(customer, credits)
+    assert await money(customer) == -20000, "it is owed again"
+    await actors.sandbox.finish_dispute(opened.body["id"], end)
+    await disputed(actors, customer, end)
+    await customer.advance(days=1)
+    assert (await customer.subscription())["status"] == "active"
+    await until_credits(customer, credits if end == "lost" else "500")
+    assert await money(customer) == (-20000 if end == "lost" else 0)
     await check_books(customer)
 
 

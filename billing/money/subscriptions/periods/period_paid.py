@@ -14,17 +14,20 @@ _PAID: Final = f"""greatest(0, i.amount_paid_minor + i.balance_applied_minor + (
 """The money that an invoice took beyond a debt that was carried to it; none if it was forgiven
 with that. An overpaid amount on the money balance goes back first.
 """
-_GONE: Final = """
-    i.amount_refunded_minor + (
-        SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
-        WHERE d.account_id = i.account_id AND d.invoice_id = i.id AND d.state = 'lost')
-"""
-"""Its money that went back, even if it was credited before and a lost dispute was our loss."""
-_TAKEN: Final = """(
+_BY_BANKS: Final = """(
     SELECT coalesce(sum(d.amount_minor), 0) FROM disputes d
     WHERE d.account_id = i.account_id AND d.invoice_id = i.id
       AND d.state = 'lost' AND d.booked_at IS NOT NULL)
 """
+_DEBT: Final = f"least({_BY_BANKS}, greatest(0, -i.balance_applied_minor))"
+"""The part of what banks took that had paid a carried debt: it comes first, and is owed again."""
+_GONE: Final = f"""
+    i.amount_refunded_minor - {_DEBT} + (
+        SELECT coalesce(sum(d.loss_minor), 0) FROM disputes d
+        WHERE d.account_id = i.account_id AND d.invoice_id = i.id AND d.state = 'lost')
+"""  # noqa: S608 - put together from constants
+"""Its money that went back, even if it was credited before and a lost dispute was our loss."""
+_TAKEN: Final = f"{_BY_BANKS} - {_DEBT}"
 _KEPT: Final = """(
     SELECT coalesce(sum(r.amount_minor), 0) FROM refunds r
     WHERE r.invoice_id = i.id AND r.keep_subscription AND r.status <> 'failed')

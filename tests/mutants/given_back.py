@@ -42,6 +42,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/reversals/test_moved_money.py", "-k", "debt_that_was_carried"),
     ),
     Mutant(
+        "a refund at the provider is owed again after a step down",
+        "billing/money/reversals/placing.py",
+        "if isinstance(placed, Refund) and not placed.wanted_minor:",
+        "if False:",
+        ("tests/integration/reversals/test_credits_of_others.py", "-k", "refund_at_stripe"),
+    ),
+    Mutant(
         "an end gives money back that has paid its last use",
         "billing/money/refunds/transitions.py",
         "left = min(most_minor, left_minor(books), max(0, books.balance))",

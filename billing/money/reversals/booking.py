@@ -11,7 +11,7 @@ from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.giving_back import left
+from billing.money.invoices.giving_back import is_of, left
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
@@ -122,7 +122,7 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     rows = reversals(w.rows, invoice)
     away = [one for one in rows if _counts(one)]
     noted = sum(one.note_minor for one in away if not _keeps(one))
-    reversed_minor = noted + _lost_price(w.rows, rows)
+    reversed_minor = noted + _lost_price(w.rows, rows) + _credited_later(w.rows, invoice, away)
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     # A refund that failed, or a dispute that was won, after it was booked put its money on the
@@ -160,6 +160,13 @@ def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:
         twice = max(0, gone - rows.get(Payment, payment_id).received_minor)
         lost += max(0, sum(one.loss_minor for one in away if isinstance(one, Dispute)) - twice)
     return lost
+
+
+def _credited_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
+    """Return what refunds credited of later charges, which the invoice's money had paid."""
+    named = [f"/{subject_of(one)}" for one in away if not _keeps(one)]
+    written = (one for one in rows.of(CreditNote) if not is_of(one, invoice))
+    return sum(one.amount_minor for one in written if any(name in one.fact_key for name in named))
 
 
 def _to_balance(row: Refund | Dispute) -> bool:

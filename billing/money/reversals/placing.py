@@ -7,11 +7,12 @@ from typing import Any
 
 from billing.matters.effects import Change, Remove, Rows, Work
 from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import giving_back, note_shares, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.remaining import all_reversals, bill_of, books_of
+from billing.money.refunds.remaining import all_reversals, bill_of, books_of, creditable
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
@@ -39,7 +40,26 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     places, wanted = _places(books, row), _places(roomy, row).note_minor
     placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
     booking.move_balance(w, placed, -placed.balance_minor, "refunded")
+    if isinstance(placed, Refund) and not placed.wanted_minor:
+        _credit_later(w, placed)
     return placed
+
+
+def _credit_later(w: Work[ReversalFacts], refund: Refund) -> None:
+    """Credit later charges that the refunded money has paid by their lines, for what the money
+    balance lacks of it: whoever was given that back does not owe it.
+    """
+    invoice = w.rows.get(Invoice, refund.invoice_id)
+    short = min(refund.balance_minor, -invoices.money_balance(w, refund.currency))
+    numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
+    for one in sorted(numbered, key=lambda one: one.id, reverse=True):
+        payers = {payer.id for payer in note_shares.payers(w.rows, one) if payer != one}
+        lent = giving_back.lent(w.rows, invoice).total_minor
+        amount = min(short, lent, creditable(w.rows, one)) if invoice.id in payers else 0
+        if amount > 0:
+            short -= amount
+            named = (refund.reason, booking.subject_of(refund))
+            notes.credit_note(w, one, amount, *named, to_balance=True, was_served=True)
 
 
 def take_room(w: Work[Any]) -> None:

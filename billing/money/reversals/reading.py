@@ -51,7 +51,8 @@ _LOCK_PURSUED = Prepared(
 )
 _LOCK_ACCOUNT = reading.lock_account("payments")
 _LOCK = reading.lock("payments")
-# The payment's invoice, a second one of its purchase, and those that credit a part of it.
+# The payment's invoice, a second one of its purchase, and those that credit a part of it, or of
+# one of those.
 _INVOICES = """
     SELECT i.* FROM invoices i
     WHERE i.account_id = (SELECT account_id FROM payments WHERE id = :subject_id)
@@ -59,11 +60,16 @@ _INVOICES = """
         SELECT p.invoice_id FROM payments p WHERE p.id = :subject_id
         UNION SELECT u.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
               JOIN purchases u ON u.id = o.purchase_id WHERE p.id = :subject_id
-        UNION SELECT l.invoice_id FROM payments p JOIN invoices o ON o.id = p.invoice_id
-              JOIN invoices c ON c.subscription_id = o.subscription_id
-              JOIN invoice_lines l ON l.invoice_id = c.id
-              WHERE p.id = :subject_id AND l.kind = 'proration'
-                AND l.detail ->> 'invoice' = o.id::text))
+        UNION (
+            WITH RECURSIVE later(id) AS (
+                SELECT p.invoice_id FROM payments p WHERE p.id = :subject_id
+                UNION
+                SELECT l.invoice_id FROM later JOIN invoices o ON o.id = later.id
+                JOIN invoices c ON c.subscription_id = o.subscription_id
+                     AND c.created_at >= o.created_at
+                JOIN invoice_lines l ON l.invoice_id = c.id
+                WHERE l.kind = 'proration' AND l.detail ->> 'invoice' = o.id::text)
+            SELECT id FROM later)))
 """
 # Credits that the invoice has paid for: a pack, the cycles of its period, a change of plan.
 _WHOLE = f"regexp_replace(x.grant_key, '{NOT_KEPT}$', '')"

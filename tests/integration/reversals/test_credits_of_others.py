@@ -14,6 +14,8 @@ from tests.integration.arrears.overage_uses import START
 from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, begun, change
 from tests.integration.changes.test_replaced_credits import left_by_end
 from tests.integration.changes.test_seats import team
+from tests.integration.money_seen import charged, money
+from tests.integration.operator_acts import check_books
 from tests.integration.past_triggers import past_triggers
 from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import paid_for, refunded
@@ -192,6 +194,26 @@ async def test_a_dispute_after_a_step_down_takes_the_credits_that_are_left(actor
     await until_credits(customer, "0")
     await actors.sandbox.finish_dispute(opened.body["id"], "won")
     await until_credits(customer, "124")
+
+
+@pytest.mark.parametrize("seats", [(4,), (4, 3)])
+@pytest.mark.parametrize(("amount", "credits"), [(3000, "62"), (5000, "0")])
+async def test_a_refund_at_stripe_after_a_step_down_takes_its_credits_and_leaves_no_debt(
+    actors: Actors, seats: tuple[int, ...], amount: int, credits: str
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(await team(actors), quantity=5)
+    for quantity in seats:
+        await change(customer, quantity=quantity, at="now")
+    payment = await first_paid(customer)
+    await actors.sandbox.refund(payment["stripe_payment_intent_id"], amount)
+    await until_credits(customer, credits)
+    assert await money(customer) == 0
+    if amount == 5000:
+        await customer.until_subscription("canceled")
+    await customer.advance(days=1)
+    assert await charged(customer) == [5000], "nothing of it is asked again"
+    await check_books(customer)
 
 
 async def test_a_dispute_asks_again_for_no_credits_that_a_change_has_clawed_back(

@@ -73,6 +73,9 @@ class ManualBody(Body):
 class PaymentAnswer(Answer):
     """One payment [J2, J3, J10]; `amount` and `amount_received` in minor units of `currency`.
 
+    `invoice_id` is the invoice that asked for it. If that was void by then because its purchase had
+    ended, it is the one that the money paid instead, once that is booked.
+
     `payment_method` is card, saved_card, checkout, paypal, or the payer's own name of a manual one.
     `payment_method_type` is card, bank_transfer or other [K14], and null if the card or bank
     account is not saved; `provider` is stripe, paypal or manual. `received_on` is the day that an

@@ -59,8 +59,8 @@ class RejectBody(Body):
 class OperatorsPayment(PaymentAnswer):
     """A payment as operators see it.
 
-    `invoice_voided_at` is when its invoice was voided: by an operator, or because the purchase or
-    first payment ended unpaid.
+    `invoice_voided_at` is when the invoice that asked for it was voided: by an operator, or because
+    the purchase or first payment ended unpaid.
     """
 
     invoice_voided_at: datetime | None

@@ -17,6 +17,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.tables import invoices
 from billing.money.payment_methods.tables import payment_methods
 from billing.money.payments.schemas import UNTRIED
+from billing.money.payments.store import SHOWN
 from billing.money.payments.tables import payment_attempts, payments
 
 # Statuses of a saved-card flow that has not brought money.
@@ -69,7 +70,7 @@ def _flows(account_id: UUID) -> Select[Any]:
         & (func.coalesce(last, "") == "declined")
     )
     no_try = null().cast(UuidType).label("attempt_id")
-    return _entry(payments.c.payment_method_id, *payments.c, _FLOW, no_try).where(
+    return _entry(payments.c.payment_method_id, *SHOWN, _FLOW, no_try).where(
         payments.c.account_id == account_id, ~told_by_its_tries
     )
 
@@ -90,7 +91,7 @@ def _failed_tries(account_id: UUID) -> Select[Any]:
         own.get(column.name, null().cast(column.type)).label(column.name)
         if column.name in _OWN
         else column
-        for column in payments.c
+        for column in SHOWN
     ]
     return _entry(
         payment_attempts.c.payment_method_id,

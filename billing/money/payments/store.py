@@ -197,28 +197,43 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> list[Paym
     return [show(row) for row in await _ALL_OF_INVOICE.all(connection, invoice_id=invoice_id)]
 
 
-def is_of(invoice_id: Any) -> ColumnElement[bool]:
-    """Return the condition that a payment is one of the invoice.
+def booked_on() -> ColumnElement[UUID]:
+    """Return the invoice of a payment: the one that asked for it, or the one that it paid instead.
 
     Money that came for a purchase which had ended was asked for on its draft, which is void, and is
-    booked on the second invoice, which was drafted for that: it is one of both. What the money
-    balance had kept before is of the draft alone (as in refunds/remaining.bill_of).
+    booked on the second invoice, which was drafted for that. What the money balance had kept before
+    is of the draft alone (as in refunds/remaining.bill_of).
     """
-    own, draft, kept = invoices.alias("own"), invoices.alias("draft"), balance_entries.c
+    asked, late, kept = invoices.alias("asked"), invoices.alias("late"), balance_entries.c
+    of_payment = and_(kept.account_id == payments.c.account_id, kept.payment_id == payments.c.id)
+    is_kept = exists().where(of_payment, kept.kind == "unasked").correlate(payments)
+    second = (
+        select(late.c.id)
+        .join(asked, asked.c.workflow_id == late.c.workflow_id)
+        .where(asked.c.id == payments.c.invoice_id, asked.c.status == "void")
+        .where(asked.c.purchase_id.is_not(None), late.c.id != asked.c.id)
+        .where(payments.c.settled_at >= late.c.created_at, ~is_kept)
+    )
+    return func.coalesce(second.scalar_subquery(), payments.c.invoice_id)
+
+
+SHOWN: Final = tuple(
+    booked_on().label("invoice_id") if one.name == "invoice_id" else one for one in payments.c
+)
+"""The columns of a payment, with the invoice that it is booked on."""
+
+
+def is_of(invoice_id: Any) -> ColumnElement[bool]:
+    """Return the condition that the invoice asked for a payment, or was paid by it."""
+    own, draft = invoices.alias("own"), invoices.alias("draft")
     drafts = (
         select(draft.c.id)
         .join(own, own.c.workflow_id == draft.c.workflow_id)
         .where(own.c.id == invoice_id, own.c.purchase_id.is_not(None), draft.c.status == "void")
     )
-    drafted_at = select(own.c.created_at).where(own.c.id == invoice_id).scalar_subquery()
-    of_payment = and_(kept.account_id == payments.c.account_id, kept.payment_id == payments.c.id)
-    is_kept = exists().where(of_payment, kept.kind == "unasked")
     return and_(
         payments.c.invoice_id.in_(union_all(select(cast(invoice_id, Uuid)), drafts)),
-        or_(
-            payments.c.invoice_id == invoice_id,
-            and_(payments.c.settled_at >= drafted_at, ~is_kept),
-        ),
+        or_(payments.c.invoice_id == invoice_id, booked_on() == invoice_id),
     )
 
 
@@ -265,9 +280,9 @@ def listing(
     only: UUID | None = None,
     undecided: bool = False,
 ) -> Select[Any]:
-    """Select payments with their invoice's subscription and the kind of their method
-    (`method_kind`, null if no saved one is known), and `invoice_voided_at`; the caller orders and
-    limits.
+    """Select payments, each with the invoice that it is booked on, its subscription, the kind of
+    the method (`method_kind`, null if no saved one is known), and `invoice_voided_at` of the
+    invoice that asked for it; the caller orders and limits.
 
     Without an account: all accounts, for operators. `undecided`: manual payments that may still be
     approved.
@@ -275,7 +290,7 @@ def listing(
     kind = payment_methods.c.kind.label("method_kind")
     query = (
         select(
-            payments,
+            *SHOWN,
             invoices.c.subscription_id,
             invoices.c.voided_at.label("invoice_voided_at"),
             kind,

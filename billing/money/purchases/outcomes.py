@@ -123,7 +123,8 @@ def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> P
         purchase, status="completed", completed_at=w.facts.at, closed_at=w.facts.at,
         invoice_id=invoice.id, failure_code=None, failure_message=None,
     )  # fmt: skip
-    _announce(w, done, "completed", type="evt.billing.credits.purchased")
+    named = ids.encode(ids.INVOICE, invoice.id)
+    _announce(w, done, "completed", type="evt.billing.credits.purchased", invoice_id=named)
     if done.top_up_id is not None:
         bought = {"top_up_id": done.top_up_id, "purchase_id": done.id, "pack": done.pack}
         bought |= {"amount_minor": invoice.total_minor, "currency": done.currency}

@@ -100,7 +100,8 @@ def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Pay
         status = "completed" if payment.flow == "manual" else "succeeded"
     changed = w.change(payment, refunded_minor=refunded, status=status)
     if status == "refunded" != payment.status:
-        payments.announce(w, changed, "refunded", reason=reason)
+        named = ids.encode(ids.INVOICE, invoice.id)
+        payments.announce(w, changed, "refunded", reason=reason, invoice_id=named)
     return changed
 
 

@@ -38,7 +38,7 @@ _NEXT: Final = "days_ahead of_plan interval price_cents currency how_to_cancel"
 FAMILIES: Final = (
     Family("credits", "Credits", "", (
         Kind("purchased", "a purchase was paid, and its credits were granted",
-             "purchase_id pack credits amount_cents currency"),
+             "purchase_id invoice_id pack credits amount_cents currency"),
         Kind("low", "the balance fell below the threshold, once per crossing",
              "account_id balance threshold"),
         Kind("empty", "no credits are left, once per crossing; also between two cycles' credits",

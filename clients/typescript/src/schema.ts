@@ -8384,8 +8384,8 @@ export interface components {
          * OperatorsPayment
          * @description A payment as operators see it.
          *
-         *     `invoice_voided_at` is when its invoice was voided: by an operator, or because the purchase or
-         *     first payment ended unpaid.
+         *     `invoice_voided_at` is when the invoice that asked for it was voided: by an operator, or because
+         *     the purchase or first payment ended unpaid.
          */
         OperatorsPayment: {
             /** Payment Id */
@@ -8937,6 +8937,9 @@ export interface components {
         /**
          * PaymentAnswer
          * @description One payment; `amount` and `amount_received` in minor units of `currency`.
+         *
+         *     `invoice_id` is the invoice that asked for it. If that was void by then because its purchase had
+         *     ended, it is the one that the money paid instead, once that is booked.
          *
          *     `payment_method` is card, saved_card, checkout, paypal, or the payer's own name of a manual one.
          *     `payment_method_type` is card, bank_transfer or other, and null if the card or bank

@@ -3,8 +3,9 @@
 from typing import Final
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.test_single_charges import CHARGED
+from tests.integration.changes.chosen_plans import told
 from tests.integration.coupons.coupons_made import coupon, redeemed
 from tests.integration.invoices.test_documents import receipt_of
 from tests.integration.money_seen import money
@@ -108,6 +109,27 @@ async def test_a_late_transfer_stands_on_the_invoice_that_it_pays(actors: Actors
         assert words in receipt
 
 
+async def test_a_late_transfer_names_the_invoice_that_it_pays(actors: Actors) -> None:
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual")
+    await customer.advance(days=15)
+    came = await submit(customer, begun["invoice_id"])
+    assert came["invoice_id"] == begun["invoice_id"], "nothing is paid yet"
+    await decide(customer, came, "approve")
+    bought = await customer.until_purchase(begun["purchase_id"], "completed")
+    assert bought["invoice_id"] != begun["invoice_id"]
+    (listed,) = (await customer.ask("GET", "/billing/payments"))["data"]
+    shown = await customer.ask("GET", f"/billing/payments/{came['payment_id']}")
+    (known,) = (await actors.operate("GET", f"/admin/payments?account_id={customer.id}"))["data"]
+    back = {"reason": "asked for", "reference": "back"}
+    path = f"/admin/payments/{came['payment_id']}/refund"
+    await actors.operate("POST", path, back, key=str(uuid4()))
+    sold = await told(customer, "purchased", of="credits")
+    gone = await wait_for(lambda: told(customer, "refunded", of="payment"), "it is told", bool)
+    named = [one["invoice_id"] for one in (listed, shown, known, *sold, *gone)]
+    assert named == [bought["invoice_id"]] * 5
+
+
 async def test_money_of_a_currency_before_is_booked_in_it(actors: Actors) -> None:
     customer = await actors.customer_on_clock()
     first, second, third = [
@@ -168,6 +190,10 @@ async def test_money_kept_before_another_transfer_bought_the_pack_is_given_back_
     bought = await customer.until_purchase(begun["purchase_id"], "completed")
     paid = await invoice_of(customer, bought["invoice_id"])
     assert [one["payment_id"] for one in paid["payments"]] == [came["payment_id"]]
+    listed = (await customer.ask("GET", "/billing/payments"))["data"]
+    assert {one["payment_id"]: one["invoice_id"] for one in listed} == {
+        kept["payment_id"]: begun["invoice_id"], came["payment_id"]: bought["invoice_id"],
+    }  # fmt: skip
     path, back = f"/admin/payments/{kept['payment_id']}/refund", {"reason": "too little"}
     await actors.operate("POST", path, back, key=str(uuid4()))
     assert await customer.credits() == 100

@@ -129,13 +129,13 @@ def spent_until(w: Work[SubscriptionFacts], at: datetime | None = None) -> datet
 def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
     """Return the instant from which the plan gives the credits left; None: none came unpaid."""
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
-    grants, unpaid = unpaid_credits.grants(w), unpaid_credits.parts(w)
+    grants = unpaid_credits.grants(w)
     given = [one for one in w.facts.lots if one.origin in grants]
-    if not any(unpaid.values()) or not items.credits_of(w):
+    if not any(one.unpaid for one in grants.values()) or not items.credits_of(w):
         return None
     left = sum((one.unspent for one in given), ZERO)
     there = {one.origin for one in given}
-    for grant_key, invoice in grants.items():
+    for grant_key, (invoice, _) in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
             left += granting.credits_billed(w, invoice)  # granted with the payment
     part = Fraction(left) / Fraction(items.credits_of(w))

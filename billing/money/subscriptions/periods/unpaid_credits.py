@@ -20,20 +20,32 @@ class Asked(NamedTuple):
     unpaid: Fraction
 
 
+class Grant(NamedTuple):
+    """The invoice that bills a grant, and the part of the grant that is not paid."""
+
+    invoice: Invoice | None
+    unpaid: Fraction
+
+
 def parts(w: Work[SubscriptionFacts]) -> dict[str, Fraction]:
-    """Return the part of each grant that is not paid, by its key.
+    """Return the part of each grant that is not paid, by its key."""
+    return {key: one.unpaid for key, one in grants(w).items()}
+
+
+def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
+    """Return the grants of the current cycle and of the changes of plan in it, by their keys.
 
     A change takes what is owed for unused time off the invoice before it, and asks for it by its
     own: that part is paid as far as the later invoice is.
     """
-    granted = grants(w)
+    granted = _invoices(w)
     billed = {one.id: one for one in granted.values() if one is not None}
     found, later = dict[UUID, Fraction](), Asked(0, Fraction(0))
     for invoice_id in sorted(billed, reverse=True):
         later = _asked(w, billed[invoice_id], later)
         found[invoice_id] = later.unpaid
     return {
-        key: found[one.id] * _new_part(w, key) if one else Fraction(0)
+        key: Grant(one, found[one.id] * _new_part(w, key) if one else Fraction(0))
         for key, one in granted.items()
     }
 
@@ -63,10 +75,7 @@ def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
     return Asked(asked, min(Fraction(1), owed / asked) if asked > 0 else Fraction(0))
 
 
-def grants(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
-    """Return the grant keys of the current cycle and of the changes of plan in it, each with the
-    invoice that bills it.
-    """
+def _invoices(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     start = subscription.cycle_start
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)

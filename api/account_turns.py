@@ -3,7 +3,6 @@ however long they are, they keep no other request waiting.
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -33,7 +32,7 @@ class AccountTurns:
     under way, but no turn; one that does not read is dropped (`api/edge/slow_clients.py`).
     """
 
-    def __init__(self, kind: str, of_all: int = sys.maxsize) -> None:
+    def __init__(self, kind: str, of_all: int | None = None) -> None:
         self._kind = kind
         self._of_all = of_all
         self._pages = asyncio.Semaphore(AT_ONCE)
@@ -46,7 +45,8 @@ class AccountTurns:
         if line.reads >= OF_ONE:
             words = f"{OF_ONE} {self._kind} of this account, or of all together, are under way"
             raise RateLimited("RATE_LIMITED", words, retry_after=2)
-        if sum(one.reads for one in self._lines.values()) >= self._of_all:
+        reads = sum(one.reads for one in self._lines.values())
+        if self._of_all is not None and reads >= self._of_all:
             raise Unavailable("UNAVAILABLE", f"{self._of_all} {self._kind} are under way")
         self._lines[account_id] = line
         line.reads += 1

@@ -33,6 +33,8 @@ from billing.insight.integrity.rules import (
 from billing.insight.integrity.schemas import Broken
 from billing.ledger.credits import invariants
 from billing.matters.tables import matters
+from billing.metering.usage import sums
+from billing.metering.usage.tables import usage_counters
 from billing.money.invoices.rules import content_hash
 from billing.platform.accounts.tables import accounts as account_rows
 
@@ -146,13 +148,6 @@ _CONTENT_SINCE: Final = text(
     _CONTENT.format(accounts=ACCOUNTS, since="AND greatest(i.finalized_at, i.created_at) >= :day")
 )
 
-# Postgres must not know the owner as it plans: most counters of most accounts have it, so that it
-# would read all, but few of an account with many users.
-_USES: Final = text(
-    "SELECT sum(events) FROM usage_counters"
-    " WHERE account_id = :account_id AND owner = (SELECT '') AND grain = 'day'"
-)
-
 
 async def allow_time(connection: AsyncConnection, *, alone: bool = False) -> None:
     """Raise the statement limit for this transaction, further still for a single account."""
@@ -256,7 +251,11 @@ async def count_accounts(connection: AsyncConnection) -> int:
 
 async def count_uses(connection: AsyncConnection, account_id: UUID) -> int:
     """Count the uses of one account by its counters."""
-    return int(await connection.scalar(_USES, {"account_id": account_id}) or 0)
+    counter = usage_counters.c
+    query = select(func.sum(counter.events)).where(
+        counter.account_id == account_id, sums.of_owner(""), counter.grain == "day"
+    )
+    return int(await connection.scalar(query) or 0)
 
 
 async def must_run(connection: AsyncConnection, after: str, limit: int) -> list[str]:

@@ -177,6 +177,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
 ENGINE: Final = Engine(
     rules=RULES,
     read=read,
+    asking=frozenset({"check"}),
     verbs={
         **NUMBERING,
         CLAWBACK: credits.clawback,

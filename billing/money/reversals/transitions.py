@@ -68,14 +68,18 @@ def _bill(w: Work[ReversalFacts]) -> Invoice:
 
 
 def check(w: Work[ReversalFacts], step: Step) -> None:
-    """Read all refunds and disputes of the payment, prompted by an event."""
+    """Read all refunds and disputes of the payment, prompted by an event: that looks into all
+    events that were received before.
+    """
     answer = w.facts.answer
     payment = w.rows.get(Payment, w.facts.payment_id)
     if answer is None and payment.stripe_payment_intent_id is not None:
         w.call = SurveyCall(payment)
         return
     until = answer.asked_at if answer is not None else w.facts.real_at
-    w.do(Heard(event_id=step.event, until=until))
+    for one in w.rows.waiting_events:
+        if one.id == step.event or one.received_at <= until:
+            w.do(Heard(event_id=one.id, until=until))
     w.result = "nothing to look at"
     if isinstance(answer, SurveyAnswer):
         take_in(w, answer.taken)

@@ -1,4 +1,4 @@
-"""Statements, commits, workflow tasks and events of a purchase and of a renewal, counted.
+"""Statements, commits, workflow tasks and events of a purchase, a refund and a renewal, counted.
 
 On a stack of its own in the delivered profile: that of tests reads its rows again.
 """
@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+from uuid import uuid4
 
 import pytest
 
+from billing.core import ids
 from devstack.launch import launch, stop
 from devstack.options import Options
 from tests.integration.actors import Actors, Customer, open_actors, wait_for
@@ -33,6 +35,8 @@ DUE: Final = """
     WHERE account_id = %(me)s
 """
 PAID: Final = "SELECT id FROM invoices WHERE account_id = %(me)s AND status = 'paid'"
+ASKED: Final = {"reason": "asked for it"}
+NEWEST: Final = "SELECT id FROM payments WHERE account_id = %(me)s ORDER BY id DESC LIMIT 1"
 MATTER: Final = (
     "SELECT workflow_id FROM matters WHERE account_id = %(me)s AND kind = 'subscription'"
 )
@@ -50,6 +54,7 @@ class Cost(NamedTuple):
 
 # They may become fewer: then lower them here. More of them is slower for everybody.
 PURCHASE: Final = Cost(statements=45, commits=4, workflow_tasks=2, events=16)
+REFUND: Final = Cost(statements=93, commits=11, workflow_tasks=1, events=9)
 RENEWAL: Final = Cost(statements=48, commits=3, workflow_tasks=1, events=6)
 
 
@@ -100,6 +105,17 @@ class Shop:
         workflow = self.actors.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
         await workflow.result()
         return workflow.id
+
+    async def refund(self) -> str:
+        """A refund of a pack until its note is written and its credits are gone."""
+        await self.buy()
+        (row,) = await self.customer.rows(NEWEST)
+        name = f"reversal/{ids.encode(ids.PAYMENT, row['id'])}"
+        self.begun_at = self.log.stat().st_size
+        path = f"/admin/payments/{ids.encode(ids.PAYMENT, row['id'])}/refund"
+        await self.actors.operate("POST", path, ASKED, status=200, key=str(uuid4()))
+        await self.actors.temporal.get_workflow_handle(name).result()
+        return name
 
     async def renew(self) -> str:
         """A renewal from its timer until it is paid, without what made it due."""
@@ -157,6 +173,10 @@ def more(what: str, now: Cost, most: Cost) -> str:
 async def test_a_purchase_takes_no_more_than_it_did(shop: Shop) -> None:
     await shop.buy()  # its customer is made at Stripe, its statements are known
     assert not (said := more("a purchase", await shop.cost(shop.buy, PURCHASE), PURCHASE)), said
+
+
+async def test_a_refund_takes_no_more_than_it_did(shop: Shop) -> None:
+    assert not (said := more("a refund", await shop.cost(shop.refund, REFUND), REFUND)), said
 
 
 async def test_a_renewal_takes_no_more_than_it_did(shop: Shop) -> None:

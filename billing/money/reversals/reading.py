@@ -91,7 +91,7 @@ _GRANTED = f"""
     ARRAY(SELECT jsonb_build_object(
               'grant_key', x.grant_key, 'credits', x.amount::text, 'left', x.rest::text)
           FROM (
-              SELECT l.grant_key, l.amount, l.amount - l.clawed - l.claimed - l.lost AS rest
+              SELECT l.grant_key, l.amount, credit_left_of(l) AS rest
               FROM credit_lots l
               WHERE l.grant_key = ANY (ARRAY(
                   SELECT k.key || kept.suffix
@@ -101,7 +101,7 @@ _GRANTED = f"""
                         FROM subscription_changes c WHERE c.invoice_id = p.invoice_id) k (key),
                        (VALUES (''), ('{NOT_KEPT}')) kept (suffix)))
               UNION ALL
-              SELECT x.grant_key, x.amount, x.amount - x.clawed - x.claimed - x.lost
+              SELECT x.grant_key, x.amount, credit_left_of(x)
               FROM credit_lots x
               WHERE x.account_id = a.id AND x.kind = 'plan' AND EXISTS (
                  SELECT FROM invoices i

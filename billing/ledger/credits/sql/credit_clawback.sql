@@ -20,7 +20,7 @@ DECLARE
     hash text := p_grant_key || ' ' || trim_scale(p_amount)::text;
     asked numeric;
 BEGIN
-    SELECT l.id, l.amount, l.remaining, l.held, l.claimed, l.clawed, l.lost INTO lot
+    SELECT l.id, l.remaining, l.held, l.claimed, credit_left_of(l) AS rest INTO lot
     FROM credit_lots AS l WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
     SELECT t.id, t.request_hash, t.amount, t.detail INTO known
     FROM credit_transactions AS t WHERE t.key = p_key AND t.account_id = p_account_id;
@@ -33,7 +33,7 @@ BEGIN
         pending := (known.detail ->> 'pending')::numeric;
         loss := (known.detail ->> 'loss')::numeric;
     ELSIF verdict = 'ok' THEN
-        asked := least(p_amount, lot.amount - lot.clawed - lot.claimed - lot.lost);
+        asked := least(p_amount, lot.rest);
         taken := least(asked, lot.remaining - lot.held);
         pending := least(asked - taken, lot.held - lot.claimed);
         loss := asked - taken - pending;

@@ -30,7 +30,7 @@ LOTS: Final = f"""
         'is_cut', coalesce(x.created_at < began.cut_at, false),
         'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start - {EARLY},
         'unspent', (x.remaining - x.held)::text,
-        'kept', (x.amount - x.clawed - x.claimed - x.lost)::text,
+        'kept', credit_left_of(x)::text,
         'refunded', (
             SELECT coalesce(sum((taken ->> 'amount')::numeric), 0)::text
             FROM (SELECT credits FROM refunds WHERE account_id = s.account_id

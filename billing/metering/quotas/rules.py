@@ -56,6 +56,11 @@ def freed_at(bound: Bound, requested: Decimal, releases: Sequence[Release]) -> d
     return bound.resets_at
 
 
+def next_second(at: datetime) -> datetime:
+    """Return the first whole second from an instant on: callers are told no less."""
+    return (at + timedelta(microseconds=999_999)).replace(microsecond=0)
+
+
 def over_budget(decision: Decision, budget: Bound, passes_at: datetime | None) -> Decision:
     """Return the decision for a use that budgets block until `passes_at` (None: permanently).
 

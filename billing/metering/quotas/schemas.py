@@ -58,6 +58,15 @@ class Release(NamedTuple):
     amount: Decimal
 
 
+class Moment(NamedTuple):
+    """An instant `at` in a period from `period_start` on, with what is known `now`."""
+
+    zone: str
+    period_start: datetime
+    at: datetime
+    now: datetime
+
+
 class QuotaClaim(Frozen):
     """A use counted before its event is recorded; `record_id` is the future record's id."""
 

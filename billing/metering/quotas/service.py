@@ -1,11 +1,10 @@
 """Check a use against every limit, with or without counting it at once."""
 
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -15,13 +14,13 @@ from billing.catalog.rating.schemas import BY_CARD, BY_PLAN, CREDIT
 from billing.core import clock, ids, periods
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.core.errors import NotAllowed, NotFound
+from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
 from billing.metering.quotas import bounds, rules, store
-from billing.metering.quotas.schemas import Bound, Decision, NewQuota, Quota, QuotaClaim
+from billing.metering.quotas.schemas import Bound, Decision, Moment, NewQuota, Quota, QuotaClaim
 from billing.metering.usage import access, quoting
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store as usage_store
@@ -60,8 +59,26 @@ class _Place(NamedTuple):
     """That of the period, else of the month; of a past month without a period, `at`."""
     end: datetime
     zone: str
-    is_late: bool
+    is_late: bool = False
     """True before the open period: access, claims and budgets concern later uses."""
+
+    @classmethod
+    def later(cls, account_id: UUID, at: datetime, period: Period) -> Self:
+        """Return the place of a use that is not now, but at a coming instant."""
+        return cls(account_id, at, at, period, period.start_at, period.end_at, period.zone)
+
+    def is_blocked(self, meter: str) -> bool:
+        """True if the plan blocks a use now beyond what it includes of this meter."""
+        limit = self.period.limits.get(meter) if self.period else None
+        return limit is not None and limit.is_hard and not self.is_late
+
+
+class _Decided(NamedTuple):
+    """The decision on a use in one place, the limits there, and what is counted there."""
+
+    decision: Decision
+    limits: list[Bound]
+    counter: Counter | None
 
 
 async def check(
@@ -80,7 +97,7 @@ async def check(
     place = await _place(connection, account_id, used_at)
     if not place.is_late and not is_claimed:
         await _demand_plan(connection, place.period, meter, asked)
-    decision, limits, counter = await _decide(connection, place, meter, counts, asked)
+    ((decision, limits, counter),) = await _decide(connection, [place], meter, counts, asked)
     broken = None
     if not place.is_late:
         anew = usage_rules.rise(asked.amount, counts, None)
@@ -94,28 +111,35 @@ async def check(
 
 
 async def _decide(
-    connection: AsyncConnection, place: _Place, meter: str, counts: str, asked: Asked
-) -> tuple[Decision, list[Bound], Counter | None]:
-    """Compare a use with the limits of its place; return them too, and what is counted there."""
-    counters = await usage_store.cycle_counters(connection, place.account_id, place.start)
-    counter = counters.get(meter)
-    limits = await _bounds(connection, place, meter, asked, counter)
-    amount = usage_rules.rise(asked.amount, counts, counter)
-    used = counter.quantity if counter else ZERO
-    return rules.decide(meter, amount, limits, used), limits, counter
+    connection: AsyncConnection, places: Sequence[_Place], meter: str, counts: str, asked: Asked
+) -> list[_Decided]:
+    """Compare a use with the limits of each place: the quotas of its owners, then the plan's."""
+    account_id, starts = places[0].account_id, [one.start for one in places]
+    moments = [Moment(one.zone, one.start, one.at, one.now) for one in places]
+    counters = await usage_store.counters_at(connection, account_id, meter, starts)
+    standing = await store.standing(connection, account_id, moments, _owners(asked), meter)
+    blocked = {one.at for one in places if asked.is_by_plan and one.is_blocked(meter)}
+    claimed = await store.reserved(connection, account_id, meter, blocked) if blocked else {}
+    found = []
+    for place, quotas in zip(places, standing, strict=True):
+        counter = counters.get(place.start)
+        limits = [bounds.of_quota(one, place.zone, place.end, place.at) for one in quotas]
+        if place.period is not None and meter in place.period.limits and asked.is_by_plan:
+            aside = claimed.get(place.at, ZERO)
+            limits.append(bounds.of_plan(place.period, meter, counter, {meter: aside}))
+        amount = usage_rules.rise(asked.amount, counts, counter)
+        used = counter.quantity if counter else ZERO
+        decision = rules.decide(meter, amount, limits, used)
+        found.append(_Decided(decision, limits, counter))
+    return found
 
 
 async def _place(
-    connection: AsyncConnection,
-    account_id: UUID,
-    used_at: datetime | None = None,
-    now: datetime | None = None,
+    connection: AsyncConnection, account_id: UUID, used_at: datetime | None = None
 ) -> _Place:
-    """Find the period that counts a use at an instant (None: now, the account's own time unless a
-    later one is given).
-    """
+    """Find the period that counts a use at an instant (None: now)."""
     account = await accounts.get(connection, account_id)
-    now, is_late = now or clock.now_by(account.clock_at), False
+    now, is_late = clock.now_by(account.clock_at), False
     period = await usage_store.open_period(connection, account_id, now)
     start = period.start_at if period else periods.month_of(now, account.zone)[0]
     if used_at is not None and used_at < start:
@@ -126,24 +150,6 @@ async def _place(
     zone = period.zone if period else account.zone
     end = period.end_at if period else periods.month_of(at, zone)[1]
     return _Place(account_id, now, at, period, start, end, zone, is_late)
-
-
-async def _bounds(
-    connection: AsyncConnection, place: _Place, meter: str, asked: Asked, counter: Counter | None
-) -> list[Bound]:
-    """Return the limits on a use: the quotas of its owners, then the plan's."""
-    quotas = await store.standing(
-        connection, place.account_id, zone=place.zone, period_start=place.start, at=place.at,
-        now=place.now, owners=_owners(asked), meter=meter,
-    )  # fmt: skip
-    found = [bounds.of_quota(quota, place.zone, place.end, place.at) for quota in quotas]
-    period = place.period
-    if period is not None and meter in period.limits and asked.is_by_plan:
-        claimed = dict[str, Decimal]()
-        if not place.is_late:
-            claimed = await quoting.claimed(connection, place.account_id, period, place.at)
-        found.append(bounds.of_plan(period, meter, counter, claimed))
-    return found
 
 
 async def _passes_at(
@@ -159,8 +165,7 @@ async def _passes_at(
 
     Before `since`, if given, a budget refuses it.
     """
-    coming = await usage_store.coming(connection, place.account_id, place.now)
-    instants = set(coming.changes)
+    instants, ends = {since} if since is not None else set(), set[datetime]()
     for bound in limits:
         if bound.is_hard and bound.remaining < refused.requested:
             freed = await store.releases(
@@ -170,20 +175,23 @@ async def _passes_at(
             instants |= {at} if at else set()
             if bound.source == "plan":
                 # A claim may outlast the window, and counts on a plan until it ends.
-                instants |= {one.at for one in freed}
+                ends = {rules.next_second(one.at) for one in freed}
     is_by_plan = asked.is_by_plan and refused.meter in (place.period.limits if place.period else ())
-    if since is not None:
-        instants = {since, *(at for at in instants if at > since)}
-    for at in sorted(instants):
-        is_known = coming.known_until is None or at < coming.known_until
-        if is_by_plan and not is_known:
-            break
-        later = await _place(connection, place.account_id, now=at)
-        with suppress(NotAllowed):
-            await _demand_plan(connection, later.period, refused.meter, asked)
-            if (await _decide(connection, later, refused.meter, counts, asked))[0].allowed:
-                return at
-    return None
+    coming = await usage_store.coming(
+        connection, place.account_id, refused.meter, place.now, instants, ends
+    )
+    is_lost = any(one.period.no_entitlement for one in coming)
+    demanded = is_lost and await _only_plans_pay(connection, refused.meter, asked)
+    places = [
+        _Place.later(place.account_id, one.at, one.period)
+        for one in coming
+        if (since is None or one.at >= since)
+        and (one.is_known or not is_by_plan)
+        and not (demanded and one.period.no_entitlement)
+    ]
+    found = await _decide(connection, places, refused.meter, counts, asked) if places else []
+    passing = (later.at for later, one in zip(places, found, strict=True) if one.decision.allowed)
+    return next(passing, None)
 
 
 def _owners(asked: Asked) -> list[str]:
@@ -287,9 +295,8 @@ async def standing(
     """Return these owners' quotas with their use at the account's time, to show limits."""
     zone = period.zone if period else (await accounts.get(connection, account_id)).zone
     start = period.start_at if period else periods.month_of(at, zone)[0]
-    return await store.standing(
-        connection, account_id, zone=zone, period_start=start, at=at, owners=owners
-    )
+    (found,) = await store.standing(connection, account_id, [Moment(zone, start, at, at)], owners)
+    return found
 
 
 async def _note(connection: AsyncConnection, quota: Quota, action: str, at: datetime) -> None:
@@ -321,14 +328,19 @@ async def _demand_plan(
     connection: AsyncConnection, period: Period | None, meter: str, asked: Asked
 ) -> None:
     """Refuse a use that only a plan would pay if none gives access. Errors: NO_ENTITLEMENT."""
-    if asked.billing_method == BY_PLAN:
-        if period is not None:
-            access.demand(period, meter)
-    elif (
-        asked.product_id is None
-        and await usage_store.operation_cost(connection, asked.operation) is None
-    ):
-        await access.demand_plan(connection, period, meter)
+    if period is None or period.no_entitlement is None:
+        return
+    if await _only_plans_pay(connection, meter, asked):
+        access.demand(period, meter)
+
+
+async def _only_plans_pay(connection: AsyncConnection, meter: str, asked: Asked) -> bool:
+    """True if only a plan would pay the use."""
+    if asked.billing_method == BY_PLAN or asked.product_id is not None:
+        return asked.billing_method == BY_PLAN
+    if await usage_store.operation_cost(connection, asked.operation) is not None:
+        return False
+    return await usage_store.only_plans_pay(connection, meter)
 
 
 async def _broken_budget(

@@ -13,7 +13,7 @@ from billing.core import prepared, row_writes
 from billing.core.periods import EPOCH
 from billing.core.transaction_settings import limit_statements
 from billing.metering.quotas.rules import CLAIM_LIFETIME
-from billing.metering.quotas.schemas import Quota, QuotaClaim, Release, Window
+from billing.metering.quotas.schemas import Moment, Quota, QuotaClaim, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
 
 _SET: Final = text(
@@ -32,19 +32,26 @@ _IS_CLAIMED: Final = text(
 # The use of the windows at an instant, even if their rows still show an earlier window.
 _STANDING: Final = text(
     """
-    SELECT (s.quota).id, (s.quota).account_id, (s.quota).owner, (s.quota).meter,
+    SELECT p.place, (s.quota).id, (s.quota).account_id, (s.quota).owner, (s.quota).meter,
         (s.quota).window_kind, (s.quota).span_seconds, (s.quota).limit_amount, (s.quota).is_hard,
         (s.quota).is_derived, (s.quota).alert_percents, (s.quota).created_at,
         (s.quota).updated_at, s.begins AS window_start, s.used
-    FROM quota_standing(
-        :account_id, :meter, CAST(:owners AS text[]), :zone, :period_start, :at, :now) AS s
-    ORDER BY 4, 3, 5
+    FROM unnest(
+        CAST(:zones AS text[]), CAST(:starts AS timestamptz[]), CAST(:ats AS timestamptz[]),
+        CAST(:nows AS timestamptz[])) WITH ORDINALITY AS p(zone, start_at, at, now, place)
+    CROSS JOIN LATERAL quota_standing(:account_id, :meter, CAST(:owners AS text[]),
+        p.zone, p.start_at, p.at, p.now) AS s
+    ORDER BY 1, 5, 4, 6
     """
 )
 _REMOVE: Final = text("SELECT quota_remove(:account_id, :id, :at)")
 # Setting or removing a default quota changes the rows of up to millions of users.
 PATIENCE_MS: Final = 60_000
 _RELEASES: Final = text("SELECT at, amount FROM quota_releases(:quota_id, :at)")
+_RESERVED: Final = text(
+    "SELECT a.at, quota_reserved(:account_id, :meter, a.at, '{}') AS amount"
+    " FROM unnest(CAST(:ats AS timestamptz[])) AS a(at)"
+)
 _EXPIRIES: Final = text(
     "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
     " AND status = 'open' AND meter = :meter AND expires_at > :at GROUP BY 1 ORDER BY 1"
@@ -75,21 +82,29 @@ FORGET_PAGE: Final = 2_000
 async def standing(
     connection: AsyncConnection,
     account_id: UUID,
-    *,
-    zone: str,
-    period_start: datetime,
-    at: datetime,
+    moments: Sequence[Moment],
     owners: Collection[str],
-    now: datetime | None = None,
     meter: str | None = None,
-) -> list[Quota]:
-    """Return these owners' quotas in their windows at an instant, as of now."""
+) -> list[list[Quota]]:
+    """Return these owners' quotas in their windows at each of these moments."""
+    zones, starts, ats, nows = map(list, zip(*moments, strict=True))
     values = {
-        "account_id": account_id, "zone": zone, "period_start": period_start, "at": at,
-        "now": now or at, "owners": list(owners), "meter": meter,
+        "account_id": account_id, "zones": zones, "starts": starts, "ats": ats, "nows": nows,
+        "owners": list(owners), "meter": meter,
     }  # fmt: skip
-    rows = await connection.execute(_STANDING, values)
-    return [Quota.model_validate(dict(row)) for row in rows.mappings()]
+    found: list[list[Quota]] = [[] for _ in moments]
+    for row in (await connection.execute(_STANDING, values)).mappings():
+        fields = dict(row)
+        found[fields.pop("place") - 1].append(Quota.model_validate(fields))
+    return found
+
+
+async def reserved(
+    connection: AsyncConnection, account_id: UUID, meter: str, ats: Collection[datetime]
+) -> dict[datetime, Decimal]:
+    """Return the amount of a meter that claims in force hold at each of these instants."""
+    values = {"account_id": account_id, "meter": meter, "ats": list(ats)}
+    return {row.at: row.amount for row in await connection.execute(_RESERVED, values)}
 
 
 async def releases(

@@ -24,11 +24,7 @@ def demand(period: Period, meter: str) -> None:
 async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:
     """As `demand`, now, for a hold on a meter that credits do not pay for."""
     at = await clock.now(connection, account_id)
-    await demand_plan(connection, await store.open_period(connection, account_id, at), meter)
-
-
-async def demand_plan(connection: AsyncConnection, period: Period | None, meter: str) -> None:
-    """As `demand`, for a use without a named product: the meter's products may have prices."""
+    period = await store.open_period(connection, account_id, at)
     if period is None or period.no_entitlement is None:
         return
     if await store.only_plans_pay(connection, meter):

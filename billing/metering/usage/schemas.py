@@ -163,13 +163,6 @@ class PricedUnits(NamedTuple):
     uses: int = 0
 
 
-class Coming(NamedTuple):
-    """The instants of other terms, and that until which they are known (None: for good)."""
-
-    changes: tuple[datetime, ...]
-    known_until: datetime | None
-
-
 class PeriodLimit(Frozen):
     """The units that a plan gives of one meter in a cycle (usage_limits_of.sql)."""
 
@@ -234,3 +227,11 @@ class Period(Frozen):
     limits: dict[str, PeriodLimit]
     no_entitlement: str | None = None
     carried_since: AwareDatetime | None = None
+
+
+class Coming(NamedTuple):
+    """The period that a use meets at a later instant, if its terms are known until then."""
+
+    at: datetime
+    is_known: bool
+    period: Period

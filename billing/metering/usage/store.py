@@ -1,6 +1,6 @@
 """Queries on usage: periods, counters of a cycle, records (sums.py sums). None scans records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -39,7 +39,7 @@ from billing.metering.usage.tables import (
 MOST_SPANS: Final = 20
 """Spans of days that one list looks through separately."""
 MOST_CHANGES: Final = 12
-"""Scheduled or agreed changes that one answer looks beyond."""
+"""Scheduled or agreed changes of a meter's terms that one answer looks beyond."""
 _BESIDE: Final = timedelta(days=1)
 _OPEN_PERIOD: Final = Prepared(text("SELECT usage_open_period(:account_id, :at)"))
 _OPEN_AGAIN: Final = Prepared(
@@ -55,10 +55,12 @@ _DUE_PERIOD: Final = Prepared(
         " carried_since FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
     )
 )
-_NEXT: Final = Prepared(
+_COMING: Final = Prepared(
     text(
-        "SELECT end_at, changes_at, usage_terms_known_until(:account_id) AS known_until"
-        " FROM usage_due_period(:account_id, :at) WHERE start_at IS NOT NULL"
+        "SELECT at, start_at, end_at, zone, subscription_id, currency, limits, no_entitlement,"
+        " carried_since, is_known FROM usage_coming("
+        "  :account_id, :meter, :at, CAST(:also AS timestamptz[]),"
+        "  CAST(:freed AS timestamptz[]), :most)"
     )
 )
 _PAST_PERIOD: Final = Prepared(
@@ -79,6 +81,13 @@ _PRODUCT_UNITS: Final = Prepared(
         " coalesce(overage_total, 0) AS money, CASE WHEN :most > 0 THEN usage_uses_before("
         "  :account_id, :owner, :meter, :start_at, :since, :most) ELSE 0 END AS uses"
         " FROM usage_product_units(:account_id, :owner, :meter, :start_at, :since)"
+    )
+)
+_COUNTERS: Final = Prepared(
+    text(
+        "SELECT c.* FROM unnest(CAST(:starts AS timestamptz[])) AS s(at) CROSS JOIN LATERAL ("
+        " SELECT * FROM usage_cycles WHERE account_id = :account_id AND owner = ''"
+        " AND period_start = s.at AND meter = :meter OFFSET 0) AS c"
     )
 )
 _ONLY_PLANS_PAY: Final = text(
@@ -103,26 +112,25 @@ async def open_period(connection: AsyncConnection, account_id: UUID, at: datetim
     return found
 
 
-async def coming(connection: AsyncConnection, account_id: UUID, at: datetime) -> Coming:
-    """Return when later uses meet other terms, by what is scheduled or agreed: with each change and
-    with the first two cycles after it, the second of which all further ones are like: a trial, a
-    billing day or a cut cycle may shorten the first.
+async def coming(
+    connection: AsyncConnection,
+    account_id: UUID,
+    meter: str,
+    at: datetime,
+    also: Collection[datetime] = (),
+    freed: Collection[datetime] = (),
+) -> list[Coming]:
+    """Return the periods that later uses of a meter meet, by what is scheduled or agreed, and those
+    of further instants, in the order of time: of `freed` those under other terms than now.
     """
-    found, known_until = set[datetime](), None
-    for _ in range(MOST_CHANGES):
-        row = await _NEXT.first(connection, account_id=account_id, at=at)
-        if row is None:
-            break
-        known_until, change, end = row["known_until"], row["changes_at"], row["end_at"]
-        if change is None or end < change:
-            after = await _NEXT.first(connection, account_id=account_id, at=end)
-            ends = [end, after["end_at"]] if after else [end]
-            found.update(one for one in ends if change is None or one < change)
-        if change is None:
-            break
-        found.add(change)
-        at = change
-    return Coming(tuple(sorted(found)), known_until)
+    rows = await _COMING.all(
+        connection, account_id=account_id, meter=meter, at=at, also=list(also), freed=list(freed),
+        most=MOST_CHANGES,
+    )  # fmt: skip
+    return [
+        Coming(row.pop("at"), is_known=row.pop("is_known"), period=Period.model_validate(row))
+        for row in rows
+    ]
 
 
 async def past_period(connection: AsyncConnection, account_id: UUID, at: datetime) -> Period | None:
@@ -225,6 +233,16 @@ async def cycle_counters(
         )
     )
     return {row["meter"]: Counter.model_validate(dict(row)) for row in rows.mappings()}
+
+
+async def counters_at(
+    connection: AsyncConnection, account_id: UUID, meter: str, starts: Collection[datetime]
+) -> dict[datetime, Counter]:
+    """Return the account's own counter of a meter in each of these cycles, by their starts."""
+    rows = await _COUNTERS.all(
+        connection, account_id=account_id, meter=meter, starts=list(set(starts))
+    )
+    return {row["period_start"]: Counter.model_validate(row) for row in rows}
 
 
 async def priced_units(

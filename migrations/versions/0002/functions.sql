@@ -2844,6 +2844,49 @@ LANGUAGE sql STABLE AS $$
             OR month = usage_first_month() AND ends_at > clock_timestamp())
 $$;
 
+CREATE OR REPLACE FUNCTION usage_coming(
+    p_account_id uuid, p_meter text, p_at timestamptz, p_also timestamptz[],
+    p_freed timestamptz[], p_most integer)
+RETURNS TABLE (
+    at timestamptz, start_at timestamptz, end_at timestamptz, zone text, subscription_id uuid,
+    currency text, limits jsonb, no_entitlement text, carried_since timestamptz, is_known boolean)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    instants timestamptz[] := '{}';
+    since timestamptz := p_at;
+    change timestamptz;
+    ends timestamptz;
+BEGIN
+    FOR turn IN 1 .. p_most LOOP
+        SELECT d.end_at, least(d.plan_changes_at, (
+            SELECT min(t.at) FROM limit_overrides AS o
+            CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
+            WHERE o.account_id = p_account_id AND o.meter = p_meter AND t.at > since))
+        INTO ends, change FROM usage_due_period(p_account_id, since) AS d;
+        IF change IS NULL OR ends < change THEN
+            instants := instants || ends
+                || (SELECT d.end_at FROM usage_due_period(p_account_id, ends) AS d);
+        END IF;
+        EXIT WHEN change IS NULL;
+        instants := instants || change;
+        since := change;
+    END LOOP;
+    RETURN QUERY
+    SELECT i.at, d.start_at, d.end_at, d.zone, d.subscription_id, d.currency, d.limits,
+        d.no_entitlement, d.carried_since, coalesce(i.at < k.until, true)
+    FROM (
+        SELECT unnest(instants || p_also) UNION
+        SELECT f.at FROM unnest(p_freed) AS f(at)
+        WHERE f.at > (SELECT min(a.at) FROM unnest(instants) AS a(at))) AS i(at)
+    CROSS JOIN LATERAL usage_due_period(p_account_id, i.at) AS d
+    CROSS JOIN (SELECT usage_terms_known_until(p_account_id)) AS k(until)
+    WHERE d.start_at IS NOT NULL
+    ORDER BY i.at;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_common_price(
     p_account_id uuid, p_period_start timestamptz, p_meter text)
 RETURNS jsonb
@@ -3295,7 +3338,7 @@ CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT carried_since timestamptz, OUT changes_at timestamptz, OUT terms_until timestamptz)
+    OUT carried_since timestamptz, OUT plan_changes_at timestamptz, OUT terms_until timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -3346,11 +3389,11 @@ BEGIN
     IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
         limits := usage_free_left(p_account_id, limits, carried_since, start_at);
     END IF;
-    changes_at := least(given.changes_at, (
+    plan_changes_at := given.changes_at;
+    terms_until := nullif(least(end_at, plan_changes_at, (
         SELECT min(t.at) FROM limit_overrides AS o
         CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
-        WHERE o.account_id = p_account_id AND t.at > p_at));
-    terms_until := nullif(least(end_at, changes_at), end_at);
+        WHERE o.account_id = p_account_id AND t.at > p_at)), end_at);
 END;
 $$;
 

@@ -361,5 +361,5 @@ async def test_the_whole_cycle_behind_a_short_one_is_known_though_more_is_agreed
             connection, shop.id, status="trialing", trial_end=trial_end, period_number=-2,
             anchor_wall=END.replace(tzinfo=None), trial_end_behavior="invoice",
         )  # fmt: skip
-        changes = (await usage_store.coming(connection, shop.id, NOW)).changes
-    assert changes[:3] == (trial_end, END, NOW + timedelta(days=150))
+        found = await usage_store.coming(connection, shop.id, "ai_responses", NOW)
+    assert [one.at for one in found][:3] == [trial_end, END, NOW + timedelta(days=150)]

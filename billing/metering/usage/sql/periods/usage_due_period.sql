@@ -1,12 +1,12 @@
 -- The period that should be the account's open one at `p_at`. It continues while the same
 -- subscription, or none, has the same month; else it begins where the open one must end.
--- `changes_at`: when what is scheduled or agreed by now changes its terms next; null: never.
--- `terms_until`: that, if it is before the period's end. Reads only.
+-- `plan_changes_at`: when what is scheduled by now changes the plan next; null: never.
+-- `terms_until`: when that or what is agreed does, if it is before the period's end. Reads only.
 CREATE OR REPLACE FUNCTION usage_due_period(
     p_account_id uuid, p_at timestamptz,
     OUT subscription_id uuid, OUT plan_id uuid, OUT start_at timestamptz, OUT end_at timestamptz,
     OUT zone text, OUT currency text, OUT limits jsonb, OUT no_entitlement text,
-    OUT carried_since timestamptz, OUT changes_at timestamptz, OUT terms_until timestamptz)
+    OUT carried_since timestamptz, OUT plan_changes_at timestamptz, OUT terms_until timestamptz)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -57,10 +57,10 @@ BEGIN
     IF carried_since IS NOT NULL AND limits @? '$.*.price ? (@.type() == "object")' THEN
         limits := usage_free_left(p_account_id, limits, carried_since, start_at);
     END IF;
-    changes_at := least(given.changes_at, (
+    plan_changes_at := given.changes_at;
+    terms_until := nullif(least(end_at, plan_changes_at, (
         SELECT min(t.at) FROM limit_overrides AS o
         CROSS JOIN LATERAL (VALUES (o.effective_from), (o.effective_to)) AS t(at)
-        WHERE o.account_id = p_account_id AND t.at > p_at));
-    terms_until := nullif(least(end_at, changes_at), end_at);
+        WHERE o.account_id = p_account_id AND t.at > p_at)), end_at);
 END;
 $$;

@@ -48,6 +48,7 @@ QUIET_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.02
 OUT_OF_BREATH: Final = frozenset(
     {
+        RPCStatusCode.CANCELLED,  # the SDK's own end of a call without an answer
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.RESOURCE_EXHAUSTED,
         RPCStatusCode.UNAVAILABLE,

@@ -5,10 +5,10 @@ run; here the constraints are held to it, and the modules that look at all accou
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint, Uuid
+from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint, Uuid
 
 from billing.core.database import metadata
 from devstack.options import ROOT
@@ -19,6 +19,7 @@ load_tables()
 _PAGE: Final = (ROOT / "docs/scale.md").read_text()
 # Ids of Stripe, and keys with the id of a row in their text: unique wherever they were made.
 _UNIQUE_ANYWHERE: Final = re.compile(r"stripe_\w+_id|(fact_|intent_|grant_)?key|workflow_id")
+_LOOKING: Final = re.compile(r"\.operator(_statement|_engine)?\b")
 ACROSS: Final = {
     "accounts": {("external_id",)},
     "billing_audit": {("id",)},
@@ -40,6 +41,8 @@ LOOKING_AT_ALL: Final = {
     "activities/scheduled_jobs.py",
     "activities/usage_sync.py",
     "api/calls.py",
+    "api/identity/rate_leases.py",
+    "api/webhooks/inbox.py",
     "api/monitoring/gauges.py",
     "api/idempotency.py",
     "api/pricing.py",
@@ -48,6 +51,7 @@ LOOKING_AT_ALL: Final = {
     "api/routes/timeline.py",
     "api/routes/trials.py",
     "api/identity/tenants.py",
+    "billing/core/database_roles.py",
     "billing/insight/health/service.py",
     "billing/insight/integrity/hourly.py",
     "billing/insight/integrity/numbers.py",
@@ -56,6 +60,16 @@ LOOKING_AT_ALL: Final = {
     "billing/metering/usage/counter_rebuild.py",
 }
 """Modules that see the rows of all accounts, beside operators' routes and commands."""
+SHARED: Final = {
+    "check_rounds", "coupons", "credit_costs", "credit_packages", "default_plan",
+    "integrity_runs", "invoice_series", "issuer_logos", "issuers", "job_runs", "meters",
+    "month_files", "parkings", "payment_method_configs", "plans", "prices", "processes",
+    "product_prices", "products", "proven_series", "rate_windows", "reconciliations",
+    "skipped_events", "skipped_numbers", "tax_jurisdictions", "tax_terms", "usage_months",
+}  # fmt: skip
+"""Tables whose rows belong to no account."""
+BEYOND_ROW_SECURITY: Final = {"usage_make_months"}
+"""SQL functions with their owner's rights: row-level security does not hold them."""
 
 
 def _owner(table: Table) -> str | None:
@@ -75,20 +89,27 @@ def _is_of_one_account(table: Table, columns: tuple[str, ...]) -> bool:
     """True if no two accounts can meet in it: by the account, an id, or a name that has one."""
     return any(
         name == _owner(table)
-        or isinstance(table.c[name].type, Uuid)
+        or (isinstance(table.c[name].type, Uuid) and not _names_a_shared_row(table.c[name]))
         or (len(columns) == 1 and _UNIQUE_ANYWHERE.fullmatch(name))
         for name in columns
     )
 
 
+def _names_a_shared_row(column: Column[Any]) -> bool:
+    return any(key.column.table.name in SHARED for key in column.foreign_keys)
+
+
+def test_no_other_table_has_rows_without_an_account() -> None:
+    assert {table.name for table in metadata.sorted_tables if not _owner(table)} == SHARED
+
+
 def test_a_row_refers_to_rows_of_its_own_account() -> None:
     for table in metadata.sorted_tables:
         for rule in table.constraints:
-            owner = _owner(table)
-            if owner is not None and isinstance(rule, ForeignKeyConstraint):
+            if isinstance(rule, ForeignKeyConstraint):
                 referred = rule.elements[0].column.table
                 if _owner(referred) is not None and referred.name != "accounts":
-                    assert owner in rule.columns, f"{table.name}: {rule.name}"
+                    assert _owner(table) in rule.column_keys, f"{table.name}: {rule.name}"
 
 
 def test_nothing_else_is_unique_over_all_accounts() -> None:
@@ -107,11 +128,20 @@ def test_nobody_else_looks_at_all_accounts() -> None:
         for path in (ROOT / folder).rglob("*.py")
     )
     found = {
-        path.relative_to(ROOT).as_posix() for path in paths if ".operator()" in path.read_text()
-    }
+        path.relative_to(ROOT).as_posix() for path in paths if _LOOKING.search(path.read_text())
+    } - {"billing/core/database.py"}  # the doors themselves
     assert {name for name in found if "/routes/admin/" not in name} == LOOKING_AT_ALL
 
 
-@pytest.mark.parametrize("name", [*ACROSS, *LOOKING_AT_ALL])
+def test_no_other_function_is_beyond_row_level_security() -> None:
+    found = {
+        path.stem
+        for path in (ROOT / "billing").rglob("*.sql")
+        if "SECURITY DEFINER" in path.read_text().upper()
+    }
+    assert found == BEYOND_ROW_SECURITY
+
+
+@pytest.mark.parametrize("name", [*ACROSS, *LOOKING_AT_ALL, *BEYOND_ROW_SECURITY])
 def test_the_page_names_it(name: str) -> None:
     assert f"`{name}`" in _PAGE

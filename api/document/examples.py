@@ -106,7 +106,10 @@ class _Writer:
                 return schema["example"]
             case "string" if schema.get("format") in _FORMATS:
                 return _FORMATS[schema["format"]][1]
-        raise LookupError(f"the field {name!r} has no example: {schema}")
+        raise LookupError(
+            f"the field {name!r} has no example: give it Field(examples=[…]), or its name a line in"
+            f" api/document/example_values.py: {schema}"
+        )
 
     def _takes(self, schema: Schema, value: Any) -> bool:
         schema = self._resolved(schema)

@@ -37,4 +37,5 @@ def served() -> list[tuple[str, str]]:
 
 
 def test_each_route_needs_the_role_of_the_table() -> None:
-    assert sorted(served()) == sorted(written())
+    assert set(served()) ^ set(written()) == set(), f"change {TABLE.name}"
+    assert len(served()) == len(written()), f"a line stands twice in {TABLE.name}"

@@ -64,6 +64,10 @@ async def test_every_metric_that_is_asked_for_is_served(actors: Actors, stack: S
     assert {"billing_waiting", "billing_processes_alive"} <= seen
 
 
+def test_every_metric_that_is_asked_for_is_explained() -> None:
+    assert asked_for() - asked_in((ROOT / "docs/operate.md").read_text()) == set()
+
+
 def test_labels_that_are_asked_for_are_those_that_are_given() -> None:
     wanted = {
         name

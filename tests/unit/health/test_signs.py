@@ -7,10 +7,8 @@ from uuid import UUID
 
 import pytest
 import yaml
-from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
-from api.monitoring import gauges
 from billing.core.settings import Settings
 from billing.insight.health import rules, store
 from billing.insight.health.schemas import Backlog, Charges, Figures, Sign
@@ -172,13 +170,6 @@ def test_a_process_in_which_billing_is_switched_off_is_named() -> None:
         " such an API answers customers 404, such a worker charges nothing new",
     }
     assert unhealthy(figures(process(4, figures=off, seen=601))) == {}, "only of those that live"
-
-
-def test_the_processes_in_which_billing_is_switched_off_are_counted() -> None:
-    off = Own(agreed=agreed(Settings(_env_file=None, billing_enabled=False)))
-    for processes in ([process(3, figures=off), process(4, "api", figures=off)], []):
-        gauges.show(figures(*processes, late=(0,) * (len(store.LATE_SECONDS) + 1)))
-        assert REGISTRY.get_sample_value("billing_switched_off") == len(processes)
 
 
 def test_what_must_agree_holds_no_secret() -> None:

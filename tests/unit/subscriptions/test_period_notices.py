@@ -113,6 +113,12 @@ def test_after_an_outage_only_the_last_notice_that_was_due_is_sent(back: str, da
     assert told(player, "2028-01-03T10:00:00Z") == days
 
 
+def test_each_period_has_a_notice_whose_day_lies_before_it() -> None:
+    first, second = [("2027-01-01", 300), ("2027-06-24", 7)], [("2027-07-01", 300)]
+    sells = sold("6 months", {"renewal": [300, 7]})
+    assert told(sells, "2027-08-01T10:00:00Z") == first + second
+
+
 def test_an_end_that_moves_is_told_of_anew() -> None:
     player = sold()
     assert told(player, "2027-12-26T10:00:00Z") == [("2027-12-02", 30), ("2027-12-25", 7)]

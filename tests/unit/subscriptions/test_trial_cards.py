@@ -1,12 +1,14 @@
 """A trial that ends needs a card that may be tried."""
 
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 import pytest
 
 from billing.matters.effects import Announce, Work
 from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
+from billing.money.payment_methods.rules import valid_until
 from billing.money.payments import transitions as payments
 from billing.money.payments.card_rules import MAX_ATTEMPTS_PER_CARD
 from billing.money.subscriptions import expiring_cards
@@ -104,6 +106,20 @@ def notices(life: SubscriptionLife, facts: SubscriptionFacts) -> list[int]:
     w = Work(life.rows.copy(), facts)
     expiring_cards.notify(w)
     return [one.facts["price_cents"] for one in w.effects if isinstance(one, Announce)]
+
+
+@pytest.mark.parametrize(("days", "told"), [(-1, []), (0, [1800]), (1, [1800])])
+def test_a_card_that_lives_up_to_the_very_instant_of_its_charge_is_told_of(
+    days: int, told: list[int]
+) -> None:
+    life = free_plan(2)
+    life.new_card()
+    ends_before_its_charge(life)
+    card, row = payments.default_card(life.rows), life.rows.get(Subscription, life.subscription_id)
+    until = card and valid_until(card, row.zone)
+    assert until is not None
+    life.work().change(row, current_period_end=until + timedelta(days=days))
+    assert notices(life, life.facts(life.rows)) == told
 
 
 def test_a_card_that_ends_is_told_of_at_the_price_scheduled_or_agreed_for_the_renewal() -> None:

@@ -1,0 +1,101 @@
+"""Acts on a subscription are told to others, and in the audit: an announcement is both."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from billing.matters.effects import Announce, Work
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import Invoice
+from billing.money.subscriptions import coupons, payment_effects
+from billing.money.subscriptions.commands import plan_changes, running
+from billing.money.subscriptions.facts import SubscriptionFacts
+from billing.money.subscriptions.rules import agenda
+from billing.money.subscriptions.schemas import Paying, PlanWish
+from billing.money.subscriptions.transitions import transition
+from billing.money.subscriptions.views import view
+from tests.unit.worked.player import Case, Player, instant
+
+Verb = Callable[[Work[SubscriptionFacts]], object]
+LATER: Final = "2027-01-10T10:00:00Z"
+TRIAL: Final = {"trial_end": "2027-01-15T10:00:00Z"}
+TEN: Final[Case] = {"code": "TEN", "percent": 10}
+
+
+def running_since_january(**start: Any) -> Player:
+    player = Player(
+        {
+            "currency": "USD", "zone": "UTC", "coupons": [TEN],
+            "plans": {"basic": {"month": 1000}, "pro": {"month": 3000}},
+            "start": {"at": "2027-01-01T10:00:00Z", "plan": "basic", "interval": "month", **start},
+        }
+    )  # fmt: skip
+    player.now, player.wanted = instant(LATER), "pro"
+    return player
+
+
+def told(player: Player, verb: Verb) -> list[str]:
+    """The last words of the events of an act."""
+    work = Work(player.rows, player.facts())
+    verb(work)
+    return [one.action.rpartition(".")[2] for one in work.effects if isinstance(one, Announce)]
+
+
+def to_pro(when: str) -> Verb:
+    wish = PlanWish(plan="pro", when=when)  # type: ignore[arg-type]
+    return lambda w: plan_changes.change(w, wish, Paying(change_id=w.facts.new_id(), by_card=True))
+
+
+def renewal(w: Work[SubscriptionFacts]) -> None:
+    step = next(one for one in agenda(view(w.rows, w.facts)) if one.name == "renew")
+    transition(w, step)
+
+
+@pytest.mark.parametrize(
+    ("verb", "event"),
+    [
+        (lambda w: running.cancel(w, now=False), "cancel_scheduled"),
+        (lambda w: running.cancel(w, now=False, date=instant("2027-01-20T10:00:00Z")),
+         "end_scheduled"),
+        (lambda w: running.choose_card(w, method_id=None), "card_chosen"),
+        (lambda w: coupons.remove(w, "ten"), "coupon_removed"),
+        (to_pro("period_end"), "change_scheduled"),
+    ],
+)  # fmt: skip
+def test_an_act_is_told(verb: Verb, event: str) -> None:
+    assert event in told(running_since_january(), verb)
+
+
+def test_an_end_that_is_called_off_is_told() -> None:
+    player = running_since_january()
+    player.do(lambda w: running.cancel(w, now=False))
+    assert told(player, running.reactivate) == ["reactivated"]
+
+
+def test_another_plan_is_told_once_it_is_there() -> None:
+    assert "plan_changed" in told(running_since_january(**TRIAL), to_pro("now")), "a trial's"
+    player = running_since_january()
+    player.do(to_pro("period_end"))
+    player.now = player.subscription.current_period_end
+    assert "plan_changed" in told(player, renewal), "with the period that begins"
+    player = running_since_january()
+    assert "plan_changed" not in told(player, to_pro("now")), "it is paid first"
+    asked = waiting(player)
+    assert "plan_changed" in told(player, received(asked, asked.amount_due_minor))
+
+
+def test_money_that_pays_a_part_is_told() -> None:
+    player = running_since_january()
+    player.do(to_pro("now"))
+    asked = waiting(player)
+    assert told(player, lambda w: invoices.receive(w, asked, 100)) == ["partly_paid"]
+
+
+def waiting(player: Player) -> Invoice:
+    (asked,) = (one for one in player.rows.of(Invoice) if one.status in ("draft", "open"))
+    return asked
+
+
+def received(asked: Invoice, minor: int) -> Verb:
+    return lambda w: payment_effects.on_paid(w, invoices.receive(w, asked, minor))

@@ -19,7 +19,7 @@ from billing.platform.audit import service as audit
 from billing.platform.processes import store as processes
 from billing.platform.processes.service import Pulse
 from billing.platform.provider_inbox.rules import AT_ONCE
-from tests.integration.actors import wait_for
+from tests.integration.actors import Actors, wait_for
 from tests.integration.api.test_health import calling
 from tests.integration.api_app import Api, stack_settings
 from workflows.client import connect
@@ -242,6 +242,32 @@ async def test_rows_of_test_accounts_raise_no_alarm(
         await connection.execute(text(row), planted)
         assert await count(connection) == before + (not is_test)
         await connection.rollback()
+
+
+@pytest.mark.parametrize("is_test", [False, True], ids=["a customer", "a test account"])
+async def test_the_money_of_test_accounts_raises_no_alarm(
+    api: Api, actors: Actors, is_test: bool
+) -> None:
+    customer = await actors.customer(is_test=is_test)
+    await customer.bought("small")
+    planted = {
+        "undecided": "INSERT INTO payment_attempts (id, account_id, invoice_id, key, status,"
+        " started_at, real_started_at) SELECT gen_random_uuid(), account_id, id, 'planted',"
+        " 'pending', now(), now() FROM invoices WHERE account_id = :account",
+        "approvals": "UPDATE payments SET status = 'pending_approval' WHERE account_id = :account",
+        "held": "UPDATE invoices SET status = 'open', collection = 'held'"
+        " WHERE account_id = :account",
+        "halted": "UPDATE matters SET status = 'halted' WHERE account_id = :account",
+    }
+    async with api.database.operator() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        before = await store.look(connection)
+        for row in planted.values():
+            await connection.execute(text(row), {"account": customer.uuid})
+        after = await store.look(connection)
+        await connection.rollback()
+    risen = {what for what in planted if after.backlog(what).count > before.backlog(what).count}
+    assert risen == (set() if is_test else planted.keys())
 
 
 async def test_an_event_that_is_delivered_after_the_poll_found_it_was_sent(api: Api) -> None:

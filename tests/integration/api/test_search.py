@@ -1,6 +1,7 @@
 """Operators find a thing by any name that somebody tells them, over all accounts, by indexes."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -97,6 +98,12 @@ async def test_of_many_things_with_one_name_the_newest_are_shown(api: Api) -> No
     ]  # fmt: skip
     async with api.database.operator() as connection:
         await connection.execute(events.insert(), rows)
+        older = {
+            "workflow_id": mark, "account_id": ids.decode(ids.ACCOUNT, account["id"]),
+            "kind": "trial", "subject_id": ids.new(), "status": "closed",
+            "created_at": at - timedelta(days=1), "woken_at": at, "closed_at": at,
+        }  # fmt: skip
+        await connection.execute(metadata.tables["matters"].insert(), older)
     found = await search(api, mark)
     assert len(found) == store.MOST
     assert {one["matched"] for one in found} == {"object_id"}

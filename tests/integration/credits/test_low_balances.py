@@ -45,6 +45,11 @@ async def test_a_crossing_is_told_once_and_again_only_after_the_next_one(actors:
     await give(customer, "6")
     await use(customer, "2000")
     assert await told(customer) == [LOW, LOW, EMPTY]
+    noted = await customer.rows(
+        "SELECT detail FROM billing_audit WHERE account_id = %(me)s"
+        " AND action = 'credits.low_balance_set' ORDER BY id"
+    )
+    assert [one["detail"]["threshold"] for one in noted] == ["5.00", None]
 
 
 async def test_a_hold_is_no_news_but_its_capture_is(actors: Actors) -> None:

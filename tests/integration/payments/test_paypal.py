@@ -114,11 +114,13 @@ async def a_lost_webhook(customer: Customer) -> None:
 async def missed_after_an_hour(customer: Customer, order: str) -> None:
     """PayPal's silence about a capture is told of, until it speaks of it."""
     asked = store.backlog("unsent_paypal")
-    assert await customer.rows(asked) == []
-    (payment,) = await customer.rows(
-        "UPDATE payments SET settled_at = settled_at - interval '2 hours'"
+    ago = (
+        "UPDATE payments SET settled_at = settled_at - %(ago)s::interval"
         " WHERE account_id = %(me)s RETURNING public_id('pay', id) AS id"
     )
+    await customer.rows(ago, ago="55 minutes")
+    assert await customer.rows(asked) == []
+    (payment,) = await customer.rows(ago, ago="1 hour")
     (missed,) = await customer.rows(asked)
     assert missed["examples"] == [payment["id"]]
     told = (

@@ -70,6 +70,7 @@ async def test_a_card_of_a_fraud_is_not_charged_again_unless_the_dispute_is_won(
     await disputed(actors, customer, "won")
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     await until_credits(customer, "200")
+    assert (await customer.published()).count("evt.billing.payment_method.updated") == 1, "freed"
 
 
 async def test_a_card_of_a_fraud_that_is_removed_and_saved_again_is_the_same_card(

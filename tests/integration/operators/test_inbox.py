@@ -128,6 +128,9 @@ async def test_an_event_that_is_nobodys_is_dismissed_with_a_reason(
     gone = await actors.operate("POST", path, {"reason": "of the old shop"}, status=200)
     assert (gone["status"], gone["error"]) == ("ignored", "of the old shop")
     await actors.operate("POST", path, {"reason": "twice"}, status=409)
+    asked = f"/admin/audit?action=webhook.dismissed&subject={event['event_id']}"
+    (noted,) = (await actors.operate("GET", asked))["data"]
+    assert noted["detail"] == {"reason": "of the old shop"}
     assert (await replay(actors, event["event_id"], 200))["status"] == "handled", "found again"
 
 

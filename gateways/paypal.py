@@ -58,10 +58,11 @@ _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
 
 class Refusal(ProviderFailure):
-    """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED."""
+    """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED, and its id at PayPal."""
 
-    def __init__(self, answered: int, issue: str, words: str) -> None:
+    def __init__(self, answered: int, issue: str, words: str, id: str | None) -> None:
         super().__init__("PROVIDER_REFUSED", f"PayPal refused the request: {words or issue}")
+        self.id = id
         self.answered = answered
         self.issue = issue
         self.words = words
@@ -137,7 +138,7 @@ class PayPalGateway:
             if not refused.is_payers:
                 raise
             words = refused.words or "PayPal could not take the payment."
-            decline = Decline(code=refused.issue.lower(), message=words)
+            decline = Decline(code=refused.issue.lower(), message=words, unconfirmed=refused.id)
             declined = Outcome(kind="declined", decline=decline)
             return Order(order_id=order_id, status="approved", capture=declined)
 
@@ -226,7 +227,8 @@ def _json(answer: httpx2.Response) -> Json:
         if status == HTTPStatus.FORBIDDEN:
             denied = f"PayPal does not allow this to our account: {issue or body.get('name')}"
             raise Unavailable("PROVIDER_KEY", denied)
-        raise Refusal(status, str(issue or body.get("name")), str(detail.get("description") or ""))
+        words = str(detail.get("description") or "")
+        raise Refusal(status, str(issue or body.get("name")), words, body.get("debug_id"))
     return body
 
 

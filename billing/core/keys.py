@@ -38,8 +38,8 @@ def intent(invoice_id: UUID, number: int) -> str:
 
 
 def payers_try(intent_key: str, proven_by: str) -> str:
-    """An attempt that the payer made in the browser, identified by the provider's charge, or by
-    the card that its payer did not confirm.
+    """An attempt that the payer made in the browser, identified by the provider's charge, by
+    the card that its payer did not confirm, or by the provider's id of its refusal.
     """
     return f"{intent_key}/{proven_by}"
 

@@ -20,8 +20,8 @@ from billing.money.payments.schemas import UNTRIED
 from billing.money.payments.store import SHOWN
 from billing.money.payments.tables import payment_attempts, payments
 
-# Statuses of a saved-card flow that has not brought money.
-_UNPAID: Final = ("pending", "failed", "canceled")
+# In these a saved card's flow, which nobody can pay otherwise, says no more than its last try.
+_UNPAID: Final = ("pending", "canceled")
 _OWN: Final = frozenset(
     {
         "status", "received_minor", "refunded_minor", "payment_method_id", "failure_code",
@@ -65,10 +65,9 @@ def _flows(account_id: UUID) -> Select[Any]:
         .scalar_subquery()
     )
     told_by_its_tries = (
-        (payments.c.flow == "saved_card")
-        & payments.c.status.in_(_UNPAID)
-        & (func.coalesce(last, "") == "declined")
-    )
+        (payments.c.status == "failed")
+        | ((payments.c.flow == "saved_card") & payments.c.status.in_(_UNPAID))
+    ) & (func.coalesce(last, "") == "declined")
     no_try = null().cast(UuidType).label("attempt_id")
     return _entry(payments.c.payment_method_id, *SHOWN, _FLOW, no_try).where(
         payments.c.account_id == account_id, ~told_by_its_tries

@@ -81,7 +81,9 @@ class Decline(Frozen):
     message: str
     advice: str | None = None
     unconfirmed: str | None = None
-    """Provider id of the card whose payer failed 3-D Secure: there was no charge."""
+    """The provider's id that tells it from others, where there was no charge: of the card whose
+    payer failed 3-D Secure, or of the refusal itself.
+    """
 
     @property
     def decline_class(self) -> DeclineClass:

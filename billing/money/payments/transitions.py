@@ -215,7 +215,7 @@ def _keep_payers_try(
 
 
 def _proof(outcome: Outcome) -> dict[str, str]:
-    """Return what tells a try from others: its charge, or the card that nobody confirmed."""
+    """Return what tells a try from others: its charge, or what it had instead of one."""
     unconfirmed = outcome.decline.unconfirmed if outcome.decline is not None else None
     if outcome.charge_id is not None:
         return {"charge_id": outcome.charge_id}

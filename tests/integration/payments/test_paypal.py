@@ -148,6 +148,16 @@ async def a_decline_then_another_way(customer: Customer) -> None:
     await sandbox.paypal_steer(order, "pays")
     await sandbox.paypal_approve(order)
     await paid_once(customer, begun)
+    assert await entries(customer) == [
+        ("failed", "payer_account_restricted"), ("failed", "instrument_declined"),
+        ("succeeded", None),
+    ]  # fmt: skip
+
+
+async def entries(customer: Customer) -> list[tuple[str, str | None]]:
+    """The status and failure code of each entry in the list of payments, newest first."""
+    listed = (await customer.ask("GET", "/billing/payments"))["data"]
+    return [(one["status"], one["failure_code"]) for one in listed]
 
 
 async def a_capture_that_waits(customer: Customer) -> None:
@@ -163,6 +173,7 @@ async def a_denied_capture(customer: Customer) -> None:
     await customer.actors.sandbox.paypal_settle(order, "DENIED")
     await customer.until_purchase(begun["purchase_id"], "failed")
     assert await customer.grants() == []
+    assert await entries(customer) == [("failed", "declined")]
 
 
 async def waits(customer: Customer, begun: Json, order: str) -> None:

@@ -26,10 +26,13 @@ from api.workflow_calls import need_temporal
 from billing.core import context, ids
 from billing.core.clock import real_now
 from billing.core.errors import BillingError, NotFound
+from billing.money.invoice_requests import card
 from billing.money.invoices import store as invoice_store
+from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import card_setup
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLink
+from billing.money.payments.schemas import PAYPAL, Payment
 from billing.platform.accounts import issuers
 
 PATH: Final = "/pay/{token}"
@@ -42,6 +45,11 @@ _STRIPE: Final = (
 _ENDED: Final = {
     "paid": ("Paid", "Thank you. There is nothing more to do."),
     "void": ("Withdrawn", "This invoice was withdrawn: there is nothing to pay."),
+}
+_BY_CARD: Final = "Pay by card. Your bank may ask you to confirm."
+_ELSEWHERE: Final = {
+    PAYPAL: "You pay at PayPal.",
+    "checkout": "You pay on a page of the payment provider.",
 }
 _WAIT: Final = "The bank is deciding. This page refreshes by itself."
 _FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
@@ -59,6 +67,8 @@ class PayPageState:
     """The invoice, its lines and its issuer."""
     tries: int = 0
     """Attempts so far. If the count has grown since the payer left, a debit has failed."""
+    offer: tuple[card.PayersOwn, str | None] | None = None
+    """The flow that the button asks for, and the page its payer returns to."""
 
     @property
     def is_payable(self) -> bool:
@@ -112,11 +122,11 @@ async def _begin(request: Request) -> HTMLResponse:
     if call is None or link is None:
         return _refusal(link)
     standing = await _standing(call, link)
-    if standing.action["type"] == "ask":
+    if standing.offer is not None:
         try:
             await call.services.barrier.refuse()
             await need_temporal(call)
-            await offer(call, link.subject_id)
+            await offer(call, link.subject_id, *standing.offer)
         except BillingError as refused:
             return _page("pay.html", standing, problem=refused.detail)
         standing = await _standing(call, link)
@@ -197,6 +207,7 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> PayPageState:
         action: Mapping[str, Any] = await next_action_of(
             connection, invoice, tries, call.services.pay_links
         )
+        live = await payment_store.live(connection, invoice_id)
         more = {
             "invoice": invoice,
             "lines": await invoice_store.lines(connection, invoice_id),
@@ -211,8 +222,21 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> PayPageState:
         return PayPageState(title, text, {"type": "none"}, more=more)
     if action["type"] == "none" and invoice.outstanding_minor:
         action = {"type": "ask"}
-    text = "Pay by card. Your bank may ask you to confirm."
-    return PayPageState(title, text, action, more=more, tries=len(tries))
+    about = _about(action, invoice, live)
+    return PayPageState(title, action=action, more=more, tries=len(tries), **about)
+
+
+def _about(action: Mapping[str, Any], invoice: Invoice, live: Payment | None) -> dict[str, Any]:
+    """Return the words beside the button and on it, and what it asks for."""
+    if action["type"] == "ask":
+        return {"text": _BY_CARD, "offer": ("card", None)}
+    if action["type"] != "redirect" or live is None or live.flow not in _ELSEWHERE:
+        return {"text": _BY_CARD}
+    about: dict[str, Any] = {"text": _ELSEWHERE[live.flow], "verb": "Continue"}
+    if live.flow == PAYPAL and invoice.purchase_id is None:
+        # Whoever asks for an order that PayPal ends soon, or has ended, gets a new one.
+        about["offer"] = (PAYPAL, live.return_url)
+    return about
 
 
 def _refusal(link: PayLink | None) -> HTMLResponse:

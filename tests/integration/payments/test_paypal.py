@@ -1,6 +1,7 @@
 """PayPal on the running stack: approved by its payer, captured by us, booked once."""
 
 import asyncio
+import re
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -265,6 +266,35 @@ async def test_a_payer_who_comes_after_paypal_has_ended_the_order_gets_a_new_one
     await actors.sandbox.paypal_approve(second)
     await wait_for(
         lambda: customer.ask("GET", f"/billing/invoices/{invoice}"),
+        "PayPal pays it",
+        lambda seen: seen["status"] == "paid",
+    )
+    assert await money(customer) == 0
+
+
+async def test_the_payment_page_of_an_old_order_leads_to_a_new_one(actors: Actors) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    invoice = f"/billing/invoices/{(await owed(customer))['invoice_id']}"
+    body = {"payment_method": "paypal", "return_url": BACK}
+    begun = await customer.ask("POST", f"{invoice}/pay", body, key="asked", status=200)
+    page = begun["next_action"]["pay_url"]
+    shown = (await actors.client.get(page)).text
+    assert ("You pay at PayPal." in shown, "by card" in shown) == (True, False)
+
+    async def led_to() -> str:
+        (url,) = re.findall(r'<a href="([^"]+)"', (await actors.client.post(page)).text)
+        return str(url)
+
+    first = await led_to()
+    assert first == begun["next_action"]["url"]
+    await customer.advance(to="2027-02-01T14:00:00Z")
+    await actors.sandbox.paypal_steer(order_of(begun), expired=True)
+    second = await led_to()
+    assert second != first
+    approved = await actors.client.post(second)
+    assert approved.headers["location"].startswith(BACK), "the shop's page is kept"
+    await wait_for(
+        lambda: customer.ask("GET", invoice),
         "PayPal pays it",
         lambda seen: seen["status"] == "paid",
     )

@@ -3,6 +3,7 @@
 Plain HTML with autoescape; a form posts, the answer is a redirect.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters["money"] = amounts.shown
 
 
+_TRIES = re.compile(r"(?<=[?&]tries=)\d+")
 # A form goes on to wherever its merchant wants the payer back.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none';"
@@ -157,7 +159,10 @@ def _elements(router: APIRouter, envelope: Envelope) -> None:
             answer = confirm_as_client(envelope, f"{intent['object']}s", intent_id, order)
             if answer.status == 200:
                 return _onward(answer.body, back)
-            problem = answer.body["error"]["message"]
+            refused = answer.body["error"]
+            problem = refused["message"]
+            if refused["type"] == "card_error":  # a shop's page counts it as one more try
+                back = _TRIES.sub(lambda count: str(int(count[0]) + 1), back)
         return show_page(
             "elements.html", intent=intent, cards=CARDS.values(), return_url=back, problem=problem
         )

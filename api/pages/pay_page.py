@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from fastapi import FastAPI
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -52,6 +53,8 @@ _ELSEWHERE: Final = {
     "checkout": "You pay on a page of the payment provider.",
 }
 _WAIT: Final = "The bank is deciding. This page refreshes by itself."
+_DIGITS: Final = 6
+"""The most digits of a count that are read from an address."""
 _FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
 
 
@@ -106,14 +109,24 @@ async def _show(request: Request) -> HTMLResponse:
     if call is None or link is None:
         return _refusal(link)
     standing = await _standing(call, link)
-    came_back = request.query_params.get("redirect_status")
-    # The address still says "succeeded" when a debit fails days later.
-    hears = came_back == "succeeded" and request.query_params.get("tries") == str(standing.tries)
-    waits = standing.action["type"] == "wait" or (standing.is_payable and hears)
+    query = request.query_params
+    hears = standing.is_payable and _has_paid(query, standing)
+    waits = standing.action["type"] == "wait" or hears
     if waits or not standing.is_payable:
         return _without_button(standing, waits=waits)
-    problem = _FAILED if came_back == "failed" else None
+    problem = _FAILED if query.get("redirect_status") == "failed" else None
     return _page("pay_begin.html", standing, problem=problem, path=request.url.path)
+
+
+def _has_paid(query: QueryParams, standing: PayPageState) -> bool:
+    """Return True if the payer's address says that the bank agreed, and no try failed after that.
+
+    It still says so when a debit fails days later. It may count declines that are not on record
+    yet, because the browser hears of them first.
+    """
+    tries = query.get("tries", "")
+    agreed = query.get("redirect_status") == "succeeded"
+    return agreed and tries.isdecimal() and int(tries[:_DIGITS]) >= standing.tries
 
 
 async def _begin(request: Request) -> HTMLResponse:

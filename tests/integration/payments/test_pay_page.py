@@ -159,6 +159,19 @@ async def test_a_debit_that_fails_days_later_is_payable_again_on_the_page_that_w
     await customer.until_purchase(begun["purchase_id"], "completed")
 
 
+async def test_a_payer_who_has_paid_is_not_asked_again_before_his_declines_are_on_record(
+    customer: Customer, browser: Browser
+) -> None:
+    url = (await customer.buy("medium"))["next_action"]["pay_url"]
+    paid = await browser.open(f"{url}?tries=1&redirect_status=succeeded")
+    assert "The bank is deciding" in paid.text
+    for odd in ("", "x", "9" * 5_000):
+        assert (await browser.open(f"{url}?tries={odd}")).status_code == 200
+    declined = await browser.pay(url, "pm_card_visa_chargeDeclined")
+    counted = dict(_HIDDEN.findall(declined.text))["return_url"]
+    assert counted == f"{url}?tries=1", "the page with the form counts it"
+
+
 async def test_a_card_is_saved_on_its_page(customer: Customer, browser: Browser) -> None:
     path = "/billing/payment-methods"
     begun = await customer.ask("POST", f"{path}/setup-intent", {}, status=201)

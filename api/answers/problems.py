@@ -131,11 +131,10 @@ def responses(*items: int | str, manual: bool = False) -> dict[int | str, dict[s
 
 def install(app: FastAPI) -> None:
     """Register the exception handlers."""
-    app.exception_handler(BillingError)(_on_billing_error)
     app.exception_handler(RequestValidationError)(_on_validation)
     app.exception_handler(HTTPException)(_on_http)
-    for unwell in (*_OF_DATABASE, RPCError, RuntimeError):
-        app.exception_handler(unwell)(_on_server)
+    for failed in (BillingError, *_OF_DATABASE, RPCError, RuntimeError):
+        app.exception_handler(failed)(_on_error)
 
 
 class LastResort:
@@ -157,11 +156,21 @@ class LastResort:
         except Exception as error:
             if started or scope["type"] != "http":
                 raise
-            response = await _on_server(Request(scope), error)
+            response = from_any(error)
             await response(scope, receive, send)
 
 
-async def _on_billing_error(_: Request, error: BillingError) -> Response:
+async def _on_error(_: Request, error: Exception) -> Response:
+    return from_any(error)
+
+
+def from_any(error: Exception) -> Response:
+    """Return the response for an error, and log one that is not the caller's: a part of the stack
+    is away or busy, or our code failed.
+    """
+    if not isinstance(error, BillingError):
+        log(error)
+        return from_code(code_of(error))
     if error.http_status >= 500:
         _logger.warning("answered %s", error.code, exc_info=error)
     return from_error(error)
@@ -190,12 +199,6 @@ def _methods(request: Request) -> str:
     routes = (one for one in request.app.routes if isinstance(one, Route))
     found = (one.methods or () for one in routes if one.path_regex.match(path))
     return ", ".join(sorted(set[str]().union(*found)))
-
-
-async def _on_server(_: Request, error: Exception) -> Response:
-    """Answer an unexpected error: a part of the stack is away or busy, or our code failed."""
-    log(error)
-    return from_code(code_of(error))
 
 
 def log(error: Exception) -> None:

@@ -5,7 +5,7 @@ open it too; the button starts the payment. The card's number goes from the brow
 the stand-in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from api.answers import problems
 from api.calls import AccountCall
 from api.identity.auth import BILLING, Caller
 from api.identity.request_windows import RateClass
@@ -36,6 +37,7 @@ from billing.money.payments.pay_links import PayLink
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.platform.accounts import issuers
 
+Handler = Callable[[Request], Awaitable[HTMLResponse]]
 PATH: Final = "/pay/{token}"
 BACK: Final = "/pay/back"
 _STRIPE: Final = (
@@ -53,6 +55,7 @@ _ELSEWHERE: Final = {
     "checkout": "You pay on a page of the payment provider.",
 }
 _WAIT: Final = "The bank is deciding. This page refreshes by itself."
+_REFRESH_SECONDS: Final = 3
 _DIGITS: Final = 6
 """The most digits of a count that are read from an address."""
 _FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
@@ -79,11 +82,9 @@ class PayPageState:
         return self.action["type"] in ("confirm_card", "redirect", "ask")
 
 
-_CAME_BACK: Final = PayPageState(
-    "You can close this page",
-    "If you paid, the shop is notified within moments.",
-    {"type": "none"},
-)
+_IF_PAID: Final = "If you paid, the shop is notified within moments."
+_CAME_BACK: Final = PayPageState("You can close this page", _IF_PAID, {"type": "none"})
+_CLOSED: Final = PayPageState("Payments are closed", _IF_PAID, {"type": "none"})
 
 
 def install(app: FastAPI, *, billing: bool) -> None:
@@ -92,10 +93,46 @@ def install(app: FastAPI, *, billing: bool) -> None:
     Payers may also come back while billing is switched off.
     """
     app.add_route(BACK, _back, methods=["GET"], include_in_schema=False)
-    if not billing:
-        return
-    app.add_route(PATH, _show, methods=["GET"], include_in_schema=False)
-    app.add_route(PATH, _begin, methods=["POST"], include_in_schema=False)
+    show, begin = (_in_words(_show), _in_words(_begin)) if billing else (_closed, _closed)
+    app.add_route(PATH, show, methods=["GET"], include_in_schema=False)
+    app.add_route(PATH, begin, methods=["POST"], include_in_schema=False)
+
+
+def _in_words(handler: Handler) -> Handler:
+    """Return the handler with a page for whatever is refused or away: payers read no JSON."""
+
+    async def answered(request: Request) -> HTMLResponse:
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - each failure needs a page
+            return _not_now(request, error)
+
+    return answered
+
+
+def _not_now(request: Request, error: Exception) -> HTMLResponse:
+    """Answer a failure in words. A page that was to be shown looks again by itself once the failure
+    may be over; one that was to open a payment has its button again.
+    """
+    failed = problems.from_any(error)
+    again = failed.headers.get("Retry-After")
+    is_told = isinstance(error, BillingError) and again is None
+    text = error.detail if is_told else "Please try again in a moment."
+    standing = PayPageState("Not now", text, {"type": "none"}, verb="Try again")
+    template, refresh = "pay.html", again
+    if request.method == "POST":
+        template, refresh = "pay_begin.html", None
+    answer = _page(
+        template, standing, status=failed.status_code, path=request.url.path, refresh=refresh
+    )
+    if again is not None:
+        answer.headers["Retry-After"] = again
+    return answer
+
+
+async def _closed(_: Request) -> HTMLResponse:
+    """Show the page of any link while billing is switched off."""
+    return _page("pay.html", _CLOSED, status=404)
 
 
 async def _back(_: Request) -> HTMLResponse:
@@ -136,12 +173,9 @@ async def _begin(request: Request) -> HTMLResponse:
         return _refusal(link)
     standing = await _standing(call, link)
     if standing.offer is not None:
-        try:
-            await call.services.barrier.refuse()
-            await need_temporal(call)
-            await offer(call, link.subject_id, *standing.offer)
-        except BillingError as refused:
-            return _page("pay.html", standing, problem=refused.detail)
+        await call.services.barrier.refuse()
+        await need_temporal(call)
+        await offer(call, link.subject_id, *standing.offer)
         standing = await _standing(call, link)
     action = standing.action
     if action["type"] == "redirect":
@@ -153,7 +187,9 @@ async def _begin(request: Request) -> HTMLResponse:
 
 def _without_button(standing: PayPageState, *, waits: bool) -> HTMLResponse:
     """Show the state; the page refreshes itself if it `waits` for the bank."""
-    return _page("pay.html", standing, text=_WAIT if waits else standing.text, waits=waits)
+    if waits:
+        return _page("pay.html", standing, text=_WAIT, refresh=_REFRESH_SECONDS)
+    return _page("pay.html", standing)
 
 
 def _confirm(
@@ -270,7 +306,7 @@ def _page(
     **names: Any,
 ) -> HTMLResponse:
     shown = {"title": standing.title, "text": standing.text, "verb": standing.verb}
-    blank = {"invoice": None, "lines": (), "issuer": None, "problem": None, "waits": False}
+    blank = {"invoice": None, "lines": (), "issuer": None, "problem": None, "refresh": None}
     values = blank | shown | (standing.more or {}) | names
     answer = page(template, status=status, policy=policy, **values)
     # The address contains the token.

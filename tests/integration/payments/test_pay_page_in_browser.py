@@ -1,4 +1,4 @@
-"""The payment page in a real browser, with its policy in force: Debian's chromium, no scripts."""
+"""The payment page in a real browser, with its policy in force: Debian's chromium."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -10,10 +10,12 @@ pytest.importorskip("playwright", reason="playwright is not installed: make test
 from playwright.async_api import (
     Browser,
     Page,
+    Route,
     async_playwright,
     expect,
 )
 
+from api.pages import pay_page
 from tests.integration.actors import Customer
 
 CHROMIUM: Final = shutil.which("chromium")
@@ -78,3 +80,52 @@ async def test_a_tab_that_is_closed_at_the_bank_pays_all_the_same(
     await page.goto("about:blank")
     await customer.actors.sandbox.authenticate(intent)
     await customer.until_subscription("active")
+
+
+FORM: Final = "http://billing.example/pay/token"
+STRIPE: Final = """window.Stripe = () => ({elements: () => ({create: () => {
+  const heard = {};
+  return {on: (name, act) => { heard[name] = act; }, mount: () => heard["EVENT"]()};
+}})});"""
+
+
+async def _card_form(chromium: Browser, script: str | None, *, has_scripts: bool = True) -> Page:
+    """Open the page with Stripe's own form, for which Stripe's host serves this script."""
+    standing = pay_page.PayPageState("Payment", "Pay by card.", {"type": "confirm_card"})
+    made = pay_page._page(
+        "pay_stripe.html", standing, policy=pay_page._STRIPE, publishable_key="pk_test_1",
+        client_secret="pi_1_secret_1", return_url=f"{FORM}?tries=0", kind="invoice",
+    )  # fmt: skip
+
+    async def served(route: Route) -> None:
+        await route.fulfill(body=bytes(made.body), headers=dict(made.headers))
+
+    async def stripe(route: Route) -> None:
+        answer = route.abort() if script is None else route.fulfill(body=script)
+        await answer
+
+    page = await chromium.new_page(java_script_enabled=has_scripts)
+    await page.route(FORM, served)
+    await page.route("https://js.stripe.com/**", stripe)
+    await page.goto(FORM)
+    return page
+
+
+async def test_a_card_form_can_be_sent_once_it_is_there(chromium: Browser) -> None:
+    page = await _card_form(chromium, STRIPE.replace("EVENT", "ready"))
+    await expect(page.get_by_role("button", name="Pay")).to_be_enabled()
+    assert await page.get_by_role("alert").count() == 0
+    await page.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "has_scripts"),
+    [(None, True), (STRIPE.replace("EVENT", "loaderror"), True), (None, False)],
+)
+async def test_a_card_form_that_does_not_load_says_so(
+    chromium: Browser, script: str | None, has_scripts: bool
+) -> None:
+    page = await _card_form(chromium, script, has_scripts=has_scripts)
+    await expect(page.get_by_role("alert")).to_contain_text("The card form did not load.")
+    await expect(page.get_by_role("button", name="Pay")).to_be_disabled()
+    await page.close()

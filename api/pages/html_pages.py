@@ -1,6 +1,7 @@
 """HTML pages: one set of templates and one policy; nothing is loaded from another host."""
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,13 +9,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from billing.core.money import show_money
+from billing.money.documents.glyphs import fit
 
 _TEMPLATES: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
 )
+_EVERY: Final = range(sys.maxunicode + 1)
+"""The characters that a browser shows."""
 _TEMPLATES.filters["money"] = show_money
+_TEMPLATES.filters["name"] = lambda text: fit(text, _EVERY)
 _POLICY: Final = (
     "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'; "
 )

@@ -3,7 +3,7 @@
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, Final
 
 REPLACEMENT: Final = 0xFFFD
@@ -27,8 +27,8 @@ def covered(fonts: Iterable[bytes]) -> frozenset[int]:
     return frozenset(point for font in fonts for point in _points(font))
 
 
-def fit(text: str, shown: frozenset[int]) -> str:
-    """The text as a document may print it.
+def fit(text: str, shown: Container[int]) -> str:
+    """The text as a document or a page may show it.
 
     Characters without a glyph are replaced. Those that affect their surroundings are left out, and
     a mark ends a name from right to left: a name must not reverse the amounts beside it. A number

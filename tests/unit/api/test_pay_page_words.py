@@ -1,11 +1,14 @@
 """A payer's browser reads words, never JSON, whatever is refused or away."""
 
+import re
+from types import SimpleNamespace
 from uuid import UUID
 
 import httpx2
 import pytest
 
 from api.app import create_app
+from api.pages import pay_page
 from billing.core.clock import real_now
 from billing.money.payments.pay_links import PayLinks
 from tests.unit.api.conftest import lonely_settings
@@ -43,3 +46,39 @@ async def test_who_comes_too_often_is_told_in_words_to_wait(method: str) -> None
     seconds = refused.headers["retry-after"]
     assert 0 < int(seconds) <= 60
     assert (f'content="{seconds}"' in refused.text) == (method == "GET")
+
+
+def rows(description: str, tax: int, included: int) -> list[str]:
+    """The rows of an invoice as its page shows them."""
+    line = SimpleNamespace(description=description, amount_minor=2_032)
+    total = 2_032 + tax - included
+    invoice = SimpleNamespace(
+        currency="EUR", discount_minor=0, tax_minor=tax, tax_included_minor=included,
+        total_minor=total, outstanding_minor=total,
+    )  # fmt: skip
+    more = {"invoice": invoice, "lines": [line], "issuer": None}
+    state = pay_page.PayPageState("Invoice", "", {"type": "none"}, more=more)
+    html = bytes(pay_page._page("pay.html", state).body).decode()
+    found = re.findall(r'row">(.*?)</th><td class="number">(.*?)</td>', html)
+    return [": ".join(row) for row in found]
+
+
+@pytest.mark.parametrize(
+    ("tax", "included", "seen"),
+    [
+        (285, 0, ["Tax: 2.85 EUR"]),
+        (285, 285, ["Tax included: 2.85 EUR"]),
+        (285, 530, ["Tax: -2.45 EUR", "Tax included: 5.30 EUR"]),
+        (0, 245, ["Tax: -2.45 EUR", "Tax included: 2.45 EUR"]),
+        (0, 0, []),
+    ],
+)
+def test_lines_and_added_tax_come_to_the_total(tax: int, included: int, seen: list[str]) -> None:
+    _, *between, total = rows("Pro", tax, included)
+    assert (between, total) == (seen, f"Total: {(2_032 + tax - included) / 100:.2f} EUR")
+
+
+def test_a_name_does_not_turn_the_number_behind_it() -> None:
+    hebrew = "\u05d7\u05d1\u05d9\u05dc\u05d4"
+    assert rows(f"{hebrew}: 100.00 credits", 0, 0)[0].startswith(f"{hebrew}\u200e: 100.00 credits")
+    assert rows("A\u202egnp.exe\u202c \u2066x", 0, 0)[0].startswith("Agnp.exe x: ")

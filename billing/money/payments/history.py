@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, func, literal, null, select
+from sqlalchemy import ColumnElement, FromClause, Select, case, func, literal, null, select
 from sqlalchemy import Text as TextType
 from sqlalchemy import Uuid as UuidType
 
@@ -24,7 +24,7 @@ from billing.money.payments.tables import payment_attempts, payments
 _UNPAID: Final = ("pending", "canceled")
 _OWN: Final = frozenset(
     {
-        "status", "received_minor", "refunded_minor", "payment_method_id", "failure_code",
+        "flow", "status", "received_minor", "refunded_minor", "payment_method_id", "failure_code",
         "failure_message", "failure_class", "paid_at", "settled_at", "closed_at", "created_at",
     }
 )  # fmt: skip
@@ -75,7 +75,10 @@ def _flows(account_id: UUID) -> Select[Any]:
 
 
 def _failed_tries(account_id: UUID) -> Select[Any]:
+    has_card = payment_attempts.c.payment_method_id.is_not(None)
     own: dict[str, ColumnElement[Any]] = {
+        # Its payer may have asked for another way since.
+        "flow": case((has_card, literal("saved_card", TextType)), else_=payments.c.flow),
         "status": literal("failed", TextType),
         "received_minor": literal(0),
         "refunded_minor": literal(0),

@@ -1,7 +1,7 @@
 """Payments listed and read: their fields, their states, both spellings of canceled."""
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
-from tests.integration.dunning.dunning_setup import overdue
+from tests.integration.dunning.dunning_setup import overdue, owed
 from tests.integration.payments.manual_payments import invoice_of, submit
 from tests.integration.reversals.refunds_made import refunded
 
@@ -113,6 +113,17 @@ async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Acto
     listed = (await customer.ask("GET", LIST))["data"]
     assert [one["amount_refunded"] for one in listed if one["status"] == "failed"] == [0, 0]
     assert sum(one["amount_refunded"] for one in listed) == 4900
+
+
+async def test_a_try_of_a_saved_card_stays_one_when_its_payer_asks_for_another_card(
+    actors: Actors,
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    before = (await customer.ask("GET", f"{LIST}?status=failed"))["data"]
+    assert [one["payment_method"] for one in before] == ["saved_card"]
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.ask("POST", pay, {"payment_method": "card"}, key="k", status=200)
+    assert (await customer.ask("GET", f"{LIST}?status=failed"))["data"] == before
 
 
 async def test_a_try_that_its_payer_did_not_confirm_has_failed_for_ever(actors: Actors) -> None:

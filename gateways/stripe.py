@@ -284,7 +284,13 @@ class StripeGateway:
 
     async def retrieve_method(self, customer_id: str, payment_method: str) -> CardDetails | None:
         cards = self._client.v1.customers.payment_methods
-        card = await _if_known(cards.retrieve_async(customer_id, payment_method))
+        try:
+            card = await _if_known(cards.retrieve_async(customer_id, payment_method))
+        except Refusal as refused:
+            # Stripe has several words for a card that is not the customer's any more.
+            if refused.code == NO_CUSTOMER or not await self.method_is_detached(payment_method):
+                raise
+            return None
         return card_details(card) if card is not None else None
 
     async def method_is_detached(self, payment_method: str) -> bool:

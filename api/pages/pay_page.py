@@ -116,8 +116,9 @@ def _not_now(request: Request, error: Exception) -> HTMLResponse:
     """
     failed = problems.from_any(error)
     again = failed.headers.get("Retry-After")
-    is_told = isinstance(error, BillingError) and again is None
-    text = error.detail if is_told else "Please try again in a moment."
+    text = "Please try again in a moment."
+    if isinstance(error, BillingError) and again is None:
+        text = error.detail
     standing = PayPageState("Not now", text, {"type": "none"}, verb="Try again")
     template, refresh = "pay.html", again
     if request.method == "POST":

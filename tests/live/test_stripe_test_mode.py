@@ -171,6 +171,7 @@ async def test_a_card_is_saved_without_a_charge(
     begun = await gateway.create_setup_intent(customer, str(uuid4()), {})
     await v1.setup_intents.confirm_async(begun.setup_intent_id, {"payment_method": "pm_card_visa"})
     saved = await gateway.retrieve_setup_intent(begun.setup_intent_id)
+    assert saved is not None
     assert saved.status == "succeeded"
     assert saved.card is not None
     assert saved.card.last4 == "4242"

@@ -59,6 +59,37 @@ def test_a_method_that_is_no_card_is_kept_with_what_it_has() -> None:
     assert (kept.last4, kept.fingerprint, kept.exp_year) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("code", "param", "owner", "is_gone"),
+    [
+        ("resource_missing", "payment_method", "cus_1", True),
+        (None, None, None, True),
+        (None, None, "cus_1", False),
+        ("resource_missing", "customer", None, False),
+    ],
+)
+async def test_only_a_card_that_is_attached_to_nobody_is_gone(
+    code: str | None, param: str | None, owner: str | None, *, is_gone: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    async def of_customer(*_: Any) -> None:
+        raise stripe.InvalidRequestError("no", param, code=code)  # type: ignore[no-untyped-call]
+
+    async def of_anybody(*_: Any) -> SimpleNamespace:
+        return SimpleNamespace(customer=owner)
+
+    gateway = StripeGateway("sk_test_x", "http://127.0.0.1:1")
+    cards = SimpleNamespace(retrieve_async=of_customer)
+    methods = SimpleNamespace(retrieve_async=of_anybody)
+    v1 = SimpleNamespace(customers=SimpleNamespace(payment_methods=cards), payment_methods=methods)
+    monkeypatch.setattr(gateway, "_client", SimpleNamespace(v1=v1))
+    if is_gone:
+        assert await gateway.retrieve_method("cus_1", "pm_1") is None
+    else:
+        with pytest.raises(ProviderFailure):
+            await gateway.retrieve_method("cus_1", "pm_1")
+
+
 async def test_a_refund_of_a_payment_that_cannot_be_refunded_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

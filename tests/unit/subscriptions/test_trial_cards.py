@@ -116,7 +116,8 @@ def test_a_card_that_lives_up_to_the_very_instant_of_its_charge_is_told_of(
     life.new_card()
     ends_before_its_charge(life)
     card, row = payments.default_card(life.rows), life.rows.get(Subscription, life.subscription_id)
-    until = card and valid_until(card, row.zone)
+    assert card is not None
+    until = valid_until(card, row.zone)
     assert until is not None
     life.work().change(row, current_period_end=until + timedelta(days=days))
     assert notices(life, life.facts(life.rows)) == told

@@ -25,7 +25,7 @@ from billing.platform.accounts import store as accounts
 from billing.platform.parking import store as parkings
 from cli.errors import StackError
 from workflows import pollers, start, visibility
-from workflows.client import connect
+from workflows.client import UNANSWERED, connect
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
@@ -46,14 +46,7 @@ PATIENCE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 2.0
 """If the queues are as short for so long, what has not begun waits for something of its own."""
 LOOK_SECONDS: Final = 0.02
-OUT_OF_BREATH: Final = frozenset(
-    {
-        RPCStatusCode.CANCELLED,  # the SDK's own end of a call without an answer
-        RPCStatusCode.DEADLINE_EXCEEDED,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
-        RPCStatusCode.UNAVAILABLE,
-    }
-)
+OUT_OF_BREATH: Final = UNANSWERED | {RPCStatusCode.RESOURCE_EXHAUSTED}
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) after each page."""

@@ -1,11 +1,11 @@
 """The client of Temporal, for the API, the worker and the CLI alike."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.runtime import Runtime
-from temporalio.service import TLSConfig
+from temporalio.service import RPCStatusCode, TLSConfig
 
 from billing.core import context
 from workflows.converter import CONVERTER
@@ -13,6 +13,11 @@ from workflows.interceptors import interceptors
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
+
+UNANSWERED: Final = frozenset(
+    {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+)
+"""Statuses of a call that Temporal did not answer; the client's own timeout is CANCELLED."""
 
 
 class Server(Protocol):

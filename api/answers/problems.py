@@ -18,7 +18,7 @@ from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from api.answers.problem_codes import GENERIC
 from billing.core import context
@@ -26,7 +26,7 @@ from billing.core.database_errors import database_is_away, origin_of
 from billing.core.database_words import database_words
 from billing.core.error_codes import CODES, Problem
 from billing.core.errors import BillingError
-from workflows.client import never_connected
+from workflows.client import UNANSWERED, never_connected
 
 JSON: Final = "application/json"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -230,7 +230,7 @@ def code_of(error: Exception) -> str:
 
 def _temporal_is_away(error: Exception) -> bool:
     if isinstance(error, RPCError):
-        return error.status in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED}
+        return error.status in UNANSWERED
     return never_connected(error)
 
 

@@ -63,6 +63,11 @@ BREAKS: dict[str, tuple[Exception, int, str]] = {
         "UNAVAILABLE",
     ),
     "no-temporal": (RPCError("away", RPCStatusCode.UNAVAILABLE, b""), 503, "TEMPORAL_UNAVAILABLE"),
+    "late-temporal": (
+        RPCError("Timeout expired", RPCStatusCode.CANCELLED, b""),
+        503,
+        "TEMPORAL_UNAVAILABLE",
+    ),
     "never-temporal": (RuntimeError("Failed client connect: x"), 503, "TEMPORAL_UNAVAILABLE"),
     "temporal-bug": (RPCError("no", RPCStatusCode.INVALID_ARGUMENT, b""), 500, "INTERNAL"),
 }

@@ -5,7 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+from billing.core.clock import real_now
+from billing.core.database import Database
 from billing.core.settings import Settings
+from billing.money.payment_methods import following
+from billing.money.payment_methods.rules import CardDetails
 from tests.integration.actors import Json, wait_for
 from tests.integration.api_app import Api
 from tests.integration.payment_methods.conftest import Cardholder
@@ -22,6 +26,11 @@ async def test_a_card_that_is_removed_in_the_portal_is_gone_here(customer: Cardh
     assert await customer.ask("POST", PORTAL, body, key="visit") == opened
     sessions = [one for one in await customer.requests() if "billing_portal" in str(one)]
     assert len(sessions) == 1
+    noted = await customer.rows(
+        "SELECT action FROM billing_audit WHERE account_id = %(me)s AND subject = %(visit)s",
+        visit=opened["portal_session_id"],
+    )
+    assert noted == [{"action": "portal_session.started"}]
 
     client = customer.actors.client
     page = await client.get(opened["url"])
@@ -154,6 +163,38 @@ async def test_a_provider_that_refuses_opens_no_portal(customer: Cardholder) -> 
     )
     opened = await customer.ask("POST", PORTAL, key="k", status=201)
     assert opened["url"], "busy is asked again"
+    await sandbox.fault(
+        "error_400_stored",
+        method="POST",
+        path="/v1/billing_portal",
+        customer=await customer.stripe_customer(),
+        times=None,
+    )
+    await customer.refused("PLATFORM_ERROR", "POST", PORTAL, key="again")
+    sessions = await customer.rows(
+        "SELECT status, url FROM portal_sessions WHERE account_id = %(me)s ORDER BY id"
+    )
+    assert sessions == [
+        {"status": "open", "url": opened["url"]},
+        {"status": "refused", "url": None},
+    ]
+
+
+async def test_a_card_that_was_removed_here_stays_removed_whatever_stripe_tells_of_it_later(
+    customer: Cardholder, database: Database
+) -> None:
+    saved = await customer.save_card()
+    reference = await customer.reference()
+    card = CardDetails(stripe_payment_method_id=reference, last4="4242")
+    await customer.ask("DELETE", f"/billing/payment-methods/{saved['id']}")
+    await customer.eventually(lambda methods: methods == [])
+    before = await customer.published()
+    for known in (card, None):
+        async with database.tenant(customer.uuid) as connection:
+            told = following.follow(connection, customer.uuid, reference, known, real_now())
+            assert await told == []
+    assert await customer.methods() == []
+    assert await customer.published() == before
 
 
 async def test_the_portal_is_for_those_who_may_pay(customer: Cardholder) -> None:

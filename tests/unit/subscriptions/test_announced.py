@@ -85,6 +85,14 @@ def test_another_plan_is_told_once_it_is_there() -> None:
     assert "plan_changed" in told(player, received(asked, asked.amount_due_minor))
 
 
+def test_a_coupon_of_a_change_is_told_once_the_change_is_paid() -> None:
+    player = running_since_january()
+    sale = {"code": "SALE", "percent": 20}
+    player.ask({"at": LATER, "change": {"plan": "pro", "when": "now", "coupon": sale}})
+    asked = waiting(player)
+    assert "coupon_redeemed" in told(player, received(asked, asked.amount_due_minor))
+
+
 def test_money_that_pays_a_part_is_told() -> None:
     player = running_since_january()
     player.do(to_pro("now"))

@@ -37,13 +37,13 @@ def _cycle_key(start: str) -> str:
 
 
 QUERIES: Final[dict[str, str]] = {
+    # What is below zero is less than what is held of it, or that is below zero.
     "credits_never_negative": """
         SELECT account_id, public_id('acc', account_id) AS subject
-        FROM credit_balances
-        WHERE balance < 0 OR held < 0 OR held > balance OR debt < 0
+        FROM credit_balances WHERE held < 0 OR held > balance OR debt < 0
         UNION
         SELECT account_id, public_id('acc', account_id)
-        FROM credit_lots WHERE remaining < 0 OR held < 0 OR held > remaining
+        FROM credit_lots WHERE held < 0 OR held > remaining
     """,
     "holds_of_lots": """
         SELECT l.account_id, public_id('lot', l.id) AS subject

@@ -53,6 +53,12 @@ QUERIES: Final[dict[str, str]] = {
                    WHERE h.status = 'open' GROUP BY p.lot_id) s ON s.lot_id = l.id
         WHERE l.held <> coalesce(s.held, 0)
     """,
+    "lots_of_their_kind": """
+        SELECT account_id, public_id('lot', id) AS subject
+        FROM credit_lots
+        WHERE is_paid AND kind IN ('trial', 'plan', 'refund')
+           OR kind = 'purchase' AND expires_at IS NOT NULL
+    """,
     "ends_awaited": """
         SELECT DISTINCT b.account_id, public_id('acc', b.account_id) AS subject
         FROM credit_balances b

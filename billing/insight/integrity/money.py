@@ -13,6 +13,19 @@ _REDEEMED: Final = """
                        PARTITION BY coupon_id) AS times
             FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id"""
 
+ADJUSTED: Final = """
+        SELECT b.account_id, b.key AS subject
+        FROM balance_entries b
+        WHERE b.kind = 'adjusted' AND NOT EXISTS (
+            SELECT FROM billing_audit t
+            WHERE t.subject = public_id('adj', b.id) AND t.account_id = b.account_id
+              AND t.action = 'balance.adjusted'
+              AND (t.detail ->> 'amount_cents')::bigint = b.amount_minor
+              AND t.detail ->> 'currency' = b.currency
+            OFFSET 0)
+    """
+"""Adjustments that the audit does not know so: each is looked up by its id."""
+
 QUERIES: Final[dict[str, str]] = {
     # A purchase paid after it expired was paid on its first invoice, and booked on its second.
     "payments_booked": """
@@ -271,6 +284,15 @@ QUERIES: Final[dict[str, str]] = {
                ON i.id = b.invoice_id AND i.account_id = b.account_id AND i.currency = b.currency
         WHERE b.invoice_id IS NOT NULL AND i.id IS NULL
     """,
+    "adjustments_told": f"""{ADJUSTED}
+        UNION ALL
+        SELECT t.account_id, t.subject
+        FROM billing_audit t
+        WHERE t.action = 'balance.adjusted' AND NOT EXISTS (
+            SELECT FROM balance_entries b
+            WHERE b.kind = 'adjusted' AND public_id('adj', b.id) = t.subject
+              AND b.account_id = t.account_id)
+    """,  # noqa: S608 (constants)
     # Only subscriptions that were ever active. The rest of a partly paid invoice may come later, as
     # may a refund of the same instant, while a test clock stands still.
     "debts_billed": """

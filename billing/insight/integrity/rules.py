@@ -34,6 +34,7 @@ LEDGER: Final[dict[str, tuple[str, str]]] = {
     "ledger_split": ("I1", "each entry is split over lots to the last digit"),
     "ledger_parts": ("I1", "a part belongs to an entry and a lot of its account"),
     "lots_remaining": ("I1", "each lot has left what its entries leave"),
+    "lots_granted": ("I1", "each lot was granted, and clawed back, as its entries say"),
     "used_credits": (
         "I1",
         "what was used is the sum of debits and captures, less what was given back",
@@ -50,6 +51,7 @@ _OTHERS: Final = (
     # Credits
     ("credits_never_negative", "I2", "no credits are negative, and none are held twice"),
     ("holds_of_lots", "I2", "each lot holds what the open holds took from it"),
+    ("lots_of_their_kind", "I2", "given credits are not paid ones, and bought ones never end"),
     ("ends_awaited", "I2", "no credits and no hold end before the account's next expiry"),
     # Usage
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
@@ -100,6 +102,11 @@ _OTHERS: Final = (
         "credit notes take back no more than their invoice's total, nor the tax that it charged",
     ),
     ("money_balance", "I6", "what an invoice took from the money balance is written there"),
+    (
+        "adjustments_told",
+        "I6",
+        "what operators put on the money balance, or took, is in the audit",
+    ),
     ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
     # Events in and out
     ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),

@@ -45,7 +45,8 @@ SUMS: Final = {
         FROM credit_balances WHERE account_id = {ACCOUNTS}""",  # noqa: S608
     "credit_lots": f"""
         SELECT id, account_id, held, remaining
-            - coalesce(CAST(CAST(:lots AS jsonb) ->> CAST(id AS text) AS numeric), 0) AS remaining
+            - coalesce(CAST(CAST(:lots AS jsonb) ->> CAST(id AS text) AS numeric), 0) AS remaining,
+            amount, clawed, grant_key, granted_seq - :seq AS granted_seq
         FROM credit_lots WHERE account_id = {ACCOUNTS}""",  # noqa: S608
     "credit_holds": f"""
         SELECT * FROM credit_holds

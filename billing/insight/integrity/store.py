@@ -123,6 +123,7 @@ SINCE: Final[Queries] = WRITTEN | {
         {"usage_billed": _WRITTEN["usage_billed"]}, frozenset({"cycles"}), since.BILLED
     ),
     "steps_belong": _narrow({"steps_belong": _WRITTEN["steps_belong"]}, instead=since.STEPS),
+    "adjustments_told": _narrow({"adjustments_told": money.ADJUSTED}),
     "audit_chain": _narrow({"audit_chain": flow.AUDIT_SINCE}),
 }
 """The checks of WRITTEN for one account with an opening: those on tables that only grow read only

@@ -31,22 +31,25 @@ QUERIES: Final[dict[str, str]] = {
             || ' on ' || to_char(day_at, 'YYYY-MM-DD') AS subject
         FROM (
             SELECT account_id, meter, day_at, sum(events) AS events, sum(quantity) AS quantity,
-                sum(total) AS total
+                sum(total) AS total, max(maximum) AS maximum
             FROM (
                 SELECT account_id, meter, day_at, count(*) AS events,
-                    sum(included_units + charged_units) AS quantity, sum(total_amount) AS total
+                    sum(included_units + charged_units) AS quantity, sum(total_amount) AS total,
+                    max(usage_amount) AS maximum
                 FROM billing_records WHERE kind = 'usage' GROUP BY account_id, meter, day_at
                 UNION ALL
-                SELECT account_id, meter, bucket, events, quantity, credits + overage_total
+                SELECT account_id, meter, bucket, events, quantity, credits + overage_total, maximum
                 FROM sealed_counters WHERE owner = '' AND grain = 'day') a
             GROUP BY account_id, meter, day_at) r
         FULL JOIN (
             SELECT account_id, meter, bucket AS day_at, sum(events) AS events,
-                sum(quantity) AS quantity, sum(credits + overage_total) AS total
+                sum(quantity) AS quantity, sum(credits + overage_total) AS total,
+                max(maximum) AS maximum
             FROM usage_counters WHERE owner = '' AND grain = 'day'
             GROUP BY account_id, meter, bucket) c
         USING (account_id, meter, day_at)
-        WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
+        WHERE (r.events, r.quantity, r.total, r.maximum)
+              IS DISTINCT FROM (c.events, c.quantity, c.total, c.maximum)
     """,
     # A use whose card payment is being retried stays unpaid until it is paid.
     "unpaid_uses_known": """

@@ -9,11 +9,13 @@ from typing import Final
 
 
 def _sums(stated: str, counted: str) -> str:
-    """Return SQL for accounts whose balance row differs from `counted`, a sum by account."""
+    """Return SQL for accounts whose balance row differs from `counted`, a sum by account, or is
+    missing.
+    """
     return (
-        f"SELECT b.account_id, b.{stated} AS stated, coalesce(c.sum, 0) AS counted"  # noqa: S608
-        f" FROM credit_balances b LEFT JOIN ({counted}) c ON c.account_id = b.account_id"
-        f" WHERE b.{stated} <> coalesce(c.sum, 0)"
+        f"SELECT account_id, b.{stated} AS stated, coalesce(c.sum, 0) AS counted"  # noqa: S608
+        f" FROM credit_balances b FULL JOIN ({counted}) c USING (account_id)"
+        f" WHERE b.{stated} IS DISTINCT FROM coalesce(c.sum, 0)"
     )
 
 
@@ -63,6 +65,21 @@ RULES: Final[dict[str, str]] = {
             SELECT lot_id, account_id, sum(amount) AS sum FROM credit_transaction_lots
             GROUP BY lot_id, account_id) t ON t.lot_id = l.id AND t.account_id = l.account_id
         WHERE l.remaining <> coalesce(t.sum, 0)""",
+    # The entry with its key granted it. Any later grant gives back what clawbacks took of it.
+    "each lot was granted, and clawed back, as its entries say": """
+        SELECT l.account_id, l.amount - l.clawed AS stated, e.granted - e.clawed AS counted,
+            public_id('lot', l.id) AS subject
+        FROM credit_lots l
+        LEFT JOIN (
+            SELECT p.lot_id, sum(p.amount) FILTER (WHERE t.key = o.grant_key) AS granted,
+                coalesce(-sum(p.amount) FILTER (
+                    WHERE t.kind IN ('grant', 'clawback') AND t.key <> o.grant_key), 0) AS clawed
+            FROM credit_transactions t
+            JOIN credit_transaction_lots p ON p.transaction_id = t.id
+            JOIN credit_lots o ON o.id = p.lot_id AND o.account_id = t.account_id
+            WHERE t.kind IN ('grant', 'clawback', 'void')
+            GROUP BY p.lot_id) e ON e.lot_id = l.id
+        WHERE l.granted_seq > 0 AND (l.amount, l.clawed) IS DISTINCT FROM (e.granted, e.clawed)""",
     "each hold is made of its parts": """
         SELECT h.account_id, h.amount AS stated, coalesce(p.sum, 0) AS counted,
             public_id('hld', h.id) AS subject
@@ -98,6 +115,10 @@ RULES: Final[dict[str, str]] = {
         WHERE h.id IS NULL OR p.account_id <> l.account_id""",
 }
 NAMED: Final = frozenset(
-    {"each lot has left what its entries leave", "each hold is made of its parts"}
+    {
+        "each lot has left what its entries leave",
+        "each lot was granted, and clawed back, as its entries say",
+        "each hold is made of its parts",
+    }
 )
 """Rules whose violations name a subject of their own; others name only the account."""

@@ -48,6 +48,9 @@ DAMAGE: dict[str, str] = {
     "each entry carries the balance after it": ENTRY.format(seq="seq + 1", after="balance"),
     "each entry is split over lots to the last digit": PART.format(entry=AN_ENTRY, lot=":id"),
     "each lot has left what its entries leave": LOTS,
+    "each lot was granted, and clawed back, as its entries say": (
+        "UPDATE credit_lots SET clawed = clawed + 1 WHERE account_id = :account"
+    ),
     "a part belongs to an entry and a lot of its account": PART.format(entry=":id", lot=A_LOT),
 }
 

@@ -20,6 +20,7 @@ PAST, SOON, LATER = "2020-01-01T00:00:00Z", "2098-01-01T00:00:00Z", "2099-01-01T
 TO_PURCHASE: Final = ids.encode(ids.PURCHASE, UUID(ONE))
 TO_SUBSCRIPTION: Final = ids.encode(ids.SUBSCRIPTION, UUID(ONE))
 TO_ACCOUNT: Final = ids.encode(ids.ACCOUNT, ME)
+TO_ADJUSTMENT: Final = ids.encode(ids.ADJUSTMENT, UUID(ONE))
 TO_PAYMENT: Final = ids.encode(ids.PAYMENT, UUID(ONE))
 
 
@@ -72,13 +73,17 @@ _PRICED: Final = {
     "tiers": [{"amount": "6"}],
     "price": {"model": "package", "unit_price": "3", "package_size": "10"},
 }  # fmt: skip
+_SUBSCRIBED: Final = {
+    "plan_id": ONE, "amount_minor": 9, "status": "active", "cycle_start": PAST,
+    "current_period_start": PAST, "cycle_end": LATER,
+}  # fmt: skip
+_BILLED: Final = {
+    "subscription_id": ONE, "status": "paid", "settlement": "money", "cycle_start": PAST,
+    "cycle_end": LATER, "period_start": PAST, "paid_at": SOON, "workflow_id": "subscription/1",
+}  # fmt: skip
 _CYCLE_PAID: Final[dict[str, Row | list[Row]]] = {
     "accounts": {}, "plans": {"monthly_credits": 5, "allowance_count": 1},
-    "subscriptions": {"plan_id": ONE, "amount_minor": 9, "status": "active",
-                      "cycle_start": PAST, "current_period_start": PAST, "cycle_end": LATER},
-    "invoices": {"subscription_id": ONE, "status": "paid", "settlement": "money",
-                 "cycle_start": PAST, "cycle_end": LATER, "period_start": PAST, "paid_at": SOON,
-                 "workflow_id": "subscription/1"},
+    "subscriptions": _SUBSCRIBED, "invoices": _BILLED,
 }  # fmt: skip
 
 OF: Final[dict[str, Alternatives]] = {
@@ -88,6 +93,10 @@ OF: Final[dict[str, Alternatives]] = {
         ({"credit_balances": {"held": -1}}, {"credit_balances": {"held": 6}},
          {"credit_balances": {"debt": -1}},
          {"credit_lots": {"held": -1}}, {"credit_lots": {"held": 6}}),
+    ),
+    "lots_of_their_kind": Alternatives(
+        {"credit_lots": {"kind": "purchase", "is_paid": True}},
+        ({"credit_lots": {"kind": "plan"}}, {"credit_lots": {"expires_at": SOON}}),
     ),
     "ends_awaited": Alternatives(
         {"accounts": {}, "credit_balances": {"next_expiry": SOON}},
@@ -125,7 +134,7 @@ OF: Final[dict[str, Alternatives]] = {
     "cycles_granted_once": Alternatives(
         {},
         (_CYCLE_PAID,
-         _CYCLE_PAID | {"subscriptions": _CYCLE_PAID["subscriptions"] | {"ended_at": LATER}},
+         _CYCLE_PAID | {"subscriptions": _SUBSCRIBED | {"ended_at": LATER}},
          # A later cycle of a longer period, whose invoice is open.
          _CYCLE_PAID | {
              "invoices": {"subscription_id": ONE, "status": "open", "period_start": PAST,
@@ -134,8 +143,8 @@ OF: Final[dict[str, Alternatives]] = {
                              "grant_key": f"{TO_SUBSCRIPTION}/cycle-2020-03-01T00:00:00Z"}},
          # A later cycle without credits.
          _CYCLE_PAID | {
-             "subscriptions": _CYCLE_PAID["subscriptions"] | {"cycle_start": SOON},
-             "invoices": _CYCLE_PAID["invoices"] | {"cycle_start": None}},
+             "subscriptions": _SUBSCRIBED | {"cycle_start": SOON},
+             "invoices": _BILLED | {"cycle_start": None}},
          {"credit_lots": [{"kind": "plan", "expires_at": PAST, "grant_key": f"sub_1/cycle-{one}"}
                           for one in (PAST, SOON)]},
          # Credits that live on after the subscription.
@@ -214,6 +223,13 @@ OF: Final[dict[str, Alternatives]] = {
          "balance_entries": {"kind": "applied", "amount_minor": -5, "invoice_id": ONE,
                              "currency": "USD"}},
         ({"invoices": {"balance_applied_minor": 4}}, {"invoices": {"currency": "EUR"}}),
+    ),
+    "adjustments_told": Alternatives(
+        {"balance_entries": {"kind": "adjusted", "amount_minor": 5, "currency": "USD"},
+         "billing_audit": {"id": 1, "action": "balance.adjusted", "subject": TO_ADJUSTMENT,
+                           "detail": {"amount_cents": 5, "currency": "USD"}}},
+        ({"balance_entries": {"amount_minor": 6}}, {"balance_entries": {"currency": "EUR"}},
+         {"balance_entries": []}, {"billing_audit": []}),
     ),
     "outbox_numbers": Alternatives(
         {"credit_balances": {"event_seq": 4}, "dropped_events": {"last_number": 1},

@@ -17,10 +17,16 @@ from billing.core.narrowed import tables
 from tests.integration.integrity.alternatives import ME, OF, ONE, QUERIES, Rows
 
 _VALUES: Final = {"now": "now()", "minimums": "'{}'", "minimum": "0"}
-_NOTHING: Final = parse_sql("SELECT WHERE false")[0].stmt.whereClause
 _OUTER: Final = (JoinType.JOIN_LEFT, JoinType.JOIN_RIGHT)
 Place = tuple[Callable[[Any], None], Any]
 """A place of alternatives in a query: what puts something there, and all but one of these."""
+
+
+def _parsed(query: str) -> Any:
+    return parse_sql(query)[0].stmt
+
+
+_NOTHING: Final = _parsed("SELECT WHERE false").whereClause
 
 
 def _written(name: str) -> str:
@@ -31,8 +37,8 @@ def _written(name: str) -> str:
 
 def _without_one(query: str) -> Iterator[str]:
     """Yield the query without each of its alternatives in turn."""
-    for number in range(len(_places(parse_sql(query)[0].stmt))):
-        statement = parse_sql(query)[0].stmt
+    for number in range(len(_places(_parsed(query)))):
+        statement = _parsed(query)
         put, rest = _places(statement)[number]
         put(rest)
         yield RawStream()(statement)

@@ -70,6 +70,7 @@ DAMAGE: Final[dict[str, str]] = {
         ALTER TABLE credit_balances DROP CONSTRAINT ck_credit_balances_amounts;
         UPDATE credit_balances SET held = balance + 1 WHERE {MINE}""",
     "holds_of_lots": f"UPDATE credit_lots SET held = held + 1 WHERE {MINE} AND remaining > held",
+    "lots_of_their_kind": f"UPDATE credit_lots SET is_paid = true WHERE {MINE} AND kind = 'plan'",
     "ends_awaited": f"UPDATE credit_balances SET next_expiry = NULL WHERE {MINE}",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
@@ -147,6 +148,10 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE invoice_id = {LATEST}""",
     "credit_notes": f"UPDATE invoices SET amount_credited_minor = 1 WHERE id = {LATEST}",
     "money_balance": f"UPDATE invoices SET balance_applied_minor = 1 WHERE id = {LATEST}",
+    "adjustments_told": f"""
+        INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)
+        SELECT uuidv7(), account_id, public_id('adj', id), 'adjusted', 50, currency, created_at
+        FROM subscriptions WHERE {MINE}""",
     "debts_billed": f"""
         UPDATE subscriptions SET status = 'canceled', ended_at = current_period_start WHERE {MINE};
         INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)

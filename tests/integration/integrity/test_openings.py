@@ -39,8 +39,12 @@ DAMAGE: Final[dict[str, str]] = {
         name: damage
         for name, damage in ALL_DAMAGE.items()
         if name.startswith(("ledger_", "lots_", "holds_", "used_", "debt_"))
-        and name not in {"ledger_parts", "ledger_split"}
+        and name not in {"ledger_parts", "ledger_split", "lots_granted"}
     },
+    # Granted since.
+    "lots_granted": f"""
+        UPDATE credit_lots SET clawed = clawed + 1, granted_seq = 1000000
+        WHERE {MINE} AND remaining > 0""",
     "ledger_split": f"""
         INSERT INTO credit_transaction_lots (transaction_id, lot_id, account_id, amount)
         SELECT {AN_ENTRY}, :id, account_id, 1 FROM credit_balances WHERE {MINE}""",
@@ -61,6 +65,7 @@ DAMAGE: Final[dict[str, str]] = {
     "a missing lot": f"DELETE FROM credit_lots WHERE {MINE} AND remaining > 0",
     "a number": f"UPDATE credit_transactions SET seq = seq + 1 WHERE id = {AN_ENTRY}",
     "events": A_COUNTER.format("events = events + 1"),
+    "maximum": A_COUNTER.format("maximum = maximum + 1"),
     "quantity": A_COUNTER.format("quantity = quantity + 1"),
     "credits": A_COUNTER.format("credits = credits + 1"),
     "a missing counter": f"DELETE FROM usage_counters WHERE {MINE}",

@@ -78,7 +78,7 @@ async def test_what_a_clawback_takes_of_a_lot_that_is_over_leaves_nothing_due(
     async with shop.api.database.tenant(shop.id) as connection:
         facts: dict[str, Any] = {"account_id": shop.id, "reason": "test"}
         await credits.grant(
-            connection, amount=Decimal(3), kind="purchase", is_paid=True, key=f"{shop.id}/pack",
+            connection, amount=Decimal(3), kind="adjustment", is_paid=True, key=f"{shop.id}/pack",
             expires_at=NOW + timedelta(days=1), **facts,
         )  # fmt: skip
     wrong = await shop.record("1500")
@@ -147,10 +147,10 @@ PACK: Final = Decimal(4)
 
 
 async def arrive(shop: Shop, key: str, ends_in: timedelta | None = None) -> None:
-    """Four bought credits come, which first pay what is owed."""
+    """Four paid credits come, which first pay what is owed."""
     async with shop.api.database.tenant(shop.id) as connection:
         await credits.grant(
-            connection, account_id=shop.id, amount=PACK, kind="purchase", is_paid=True,
+            connection, account_id=shop.id, amount=PACK, kind="adjustment", is_paid=True,
             key=f"{shop.id}/{key}", reason="test", expires_at=NOW + ends_in if ends_in else None,
         )  # fmt: skip
 

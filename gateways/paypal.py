@@ -29,7 +29,7 @@ _STATES: Final[Mapping[str, Literal["open", "approved", "captured", "gone"]]] = 
 }
 _CAPTURES: Final[Mapping[str, OutcomeKind]] = {
     "COMPLETED": "succeeded",
-    # Refunds are looked up separately: this money was received.
+    # This money was received; what went back of it is told beside it.
     "PARTIALLY_REFUNDED": "succeeded",
     "REFUNDED": "succeeded",
     "PENDING": "processing",
@@ -155,10 +155,7 @@ class PayPalGateway:
         capture = await self._ask("GET", f"/v2/payments/captures/{quote(intent_id, safe='')}")
         order_id = capture["supplementary_data"]["related_ids"]["order_id"]
         order = await self._ask("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
-        made = order["purchase_units"][0].get("payments", {}).get("refunds", [])
-        refunds = (_refund(one) for one in made)
-        # An entry of 0.00, such as a reversal of what is refunded already, took nothing back.
-        return Taken(refunds=tuple(one for one in refunds if one.amount_minor))
+        return Taken(refunds=_refunds(order["purchase_units"][0]))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -244,11 +241,11 @@ def _order(body: Json) -> Order:
         order_id=body["id"],
         approve_url=next((links[rel] for rel in _APPROVE_LINKS if rel in links), None),
         status=_STATES.get(body["status"], "open"),
-        capture=_capture(captures[-1]) if captures else None,
+        capture=_capture(captures[-1], _refunds(unit)) if captures else None,
     )
 
 
-def _capture(body: Json) -> Outcome:
+def _capture(body: Json, given_back: tuple[RefundOutcome, ...]) -> Outcome:
     """Return a capture's outcome; a denied capture ends its order."""
     kind = _CAPTURES.get(body["status"], "declined")
     amount = body["amount"]
@@ -262,7 +259,15 @@ def _capture(body: Json) -> Outcome:
         received_minor=received if kind == "succeeded" else 0,
         decline=decline if kind == "declined" else None,
         is_over=kind == "declined",
+        given_back=given_back,
     )
+
+
+def _refunds(unit: Json) -> tuple[RefundOutcome, ...]:
+    """Return the refunds of an order's one unit, whoever made them."""
+    made = (_refund(one) for one in unit.get("payments", {}).get("refunds", ()))
+    # An entry of 0.00, such as a reversal of what is refunded already, took nothing back.
+    return tuple(one for one in made if one.amount_minor)
 
 
 def _refund(body: Json) -> RefundOutcome:

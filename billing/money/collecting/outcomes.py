@@ -50,6 +50,7 @@ def follow(
         kept_cards.keep_card(w, before.account_id, answer.card, make_default=overdue)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
+        refunds.take_early(w, payment, outcome.given_back)
         return book(w, payment)
     if before.status == "processing":
         if outcome.kind not in _BROUGHT_NO_MONEY:

@@ -107,6 +107,15 @@ CARD_GONE: Final = Decline(code="card_gone", message="the card was removed: save
 """The decline of a card that its customer no longer has, here or at the provider."""
 
 
+class GivenBack(Frozen):
+    """Current state of money that the provider gave, or gives, back to a payer."""
+
+    refund_id: str
+    status: Literal["processing", "succeeded", "failed"]
+    amount_minor: int = 0
+    reason: str | None = None
+
+
 class Outcome(Frozen):
     """State of one PaymentIntent, as the provider says now. Amounts in ISO minor units."""
 
@@ -123,6 +132,8 @@ class Outcome(Frozen):
     """The provider keeps the card that pays it next for later charges."""
     is_over: bool = False
     """The intent is canceled or its page done: it brings no more money, whatever its tries did."""
+    given_back: tuple[GivenBack, ...] = ()
+    """Money that came and went back, where the same answer says so."""
 
 
 class CheckoutSession(Frozen):

@@ -27,6 +27,7 @@ from billing.money.purchases.outcomes import (
 )
 from billing.money.purchases.rules import HOSTED
 from billing.money.purchases.schemas import Purchase
+from billing.money.refunds import transitions as refunds
 
 _FAILED: Final = "PLATFORM_ERROR"
 _UNREACHED: Final = Outcome(kind="unreached")
@@ -265,6 +266,7 @@ def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
     # paid so, the rest may come the same way until the purchase expires.
     is_last = owed.live is None and not owed.invoice.amount_paid_minor
     if outcome.kind == "succeeded" and payment.settled_at is None:
+        refunds.take_early(w, payment, outcome.given_back)
         fulfil(w, payment)
     elif outcome.kind == "declined" and outcome.is_over and is_last and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)

@@ -5,26 +5,23 @@ The agenda and the booking decisions are in `billing/money/reversals`.
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import AwareDatetime
 
 from billing.core import currencies, paypal_currencies
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO, round_credits
+from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import PAYPAL, Payment
 
 
-class RefundOutcome(Frozen):
+class RefundOutcome(GivenBack):
     """Current state of one refund at the provider."""
 
-    refund_id: str
-    status: Literal["processing", "succeeded", "failed"]
     failure: str | None = None
-    amount_minor: int = 0
     name: str | None = None
     """Our own id of the refund; None: somebody made it at the provider."""
-    reason: str | None = None
 
 
 class DisputeOutcome(Frozen):

@@ -1,6 +1,7 @@
 """Decisions that write refunds; the payment's reversal then makes them. Pure."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 from uuid import UUID
 
 from billing.core import ids, keys
@@ -9,10 +10,14 @@ from billing.matters.effects import Bear, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
+from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import all_reversals, bill_of, books_of
 from billing.money.refunds.rules import Books, left_minor, parted, step_of, whole_steps
 from billing.money.refunds.schemas import Refund, Way
+
+OUTSIDE: Final = "made at the provider"
+"""The reason of a refund made at the provider, where the provider gives none."""
 
 
 def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
@@ -94,6 +99,48 @@ def return_balance(
         leave_balance(w, refund)
         w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
     return amount
+
+
+def add_found(w: Work[Any], payment: Payment, outcome: GivenBack) -> Refund:
+    """Add the row of a refund that was made at the provider."""
+    made = w.add(
+        Refund(
+            id=w.facts.new_id(),
+            account_id=payment.account_id,
+            payment_id=payment.id,
+            invoice_id=bill_of(w.rows, payment).id,
+            key=keys.found_refund(outcome.refund_id),
+            status="pending",
+            amount_minor=outcome.amount_minor,
+            currency=payment.currency,
+            reason=outcome.reason or OUTSIDE,
+            stripe_refund_id=outcome.refund_id,
+            asked_at=w.facts.at,
+            created_at=w.facts.at,
+        )
+    )
+    announce(w, made, "created")
+    return made
+
+
+def succeed(w: Work[Any], known: Refund) -> Refund:
+    """Record that a refund has arrived."""
+    done = w.change(known, status="succeeded", finished_at=w.facts.at)
+    announce(w, done, "succeeded")
+    return done
+
+
+def take_early(w: Work[Any], payment: Payment, given_back: Iterable[GivenBack]) -> None:
+    """Record what went back of money that is about to be booked, by the answer that brought it:
+    its own events may be lost, or come later.
+    """
+    known = {one.stripe_refund_id for one in w.rows.of(Refund)}
+    for one in given_back:
+        if one.refund_id in known or one.status == "failed":
+            continue
+        made = add_found(w, payment, one)
+        if one.status == "succeeded":
+            succeed(w, made)
 
 
 def mark_booked(w: Work[Any], payment: Payment) -> Payment:

@@ -27,8 +27,6 @@ from billing.money.reversals.views import booked_key, unbooked, view
 
 FAILED: Final = "refund_failed"
 """Kind of the balance entry for the money of a failed refund."""
-OUTSIDE: Final = "made at the provider"
-"""The reason of a refund made at the provider, where the provider gives none."""
 
 
 def transition(w: Work[ReversalFacts], step: Step) -> None:
@@ -132,7 +130,8 @@ def take_in(w: Work[ReversalFacts], taken: Taken) -> None:
         if known is not None:
             _follow(w, known, outcome)
         elif outcome.status != "failed":
-            _follow(w, _found(w, outcome), outcome)
+            payment = w.rows.get(Payment, w.facts.payment_id)
+            _follow(w, refunds.add_found(w, payment, outcome), outcome)
     for dispute in taken.disputes:
         disputing.follow(w, dispute)
 
@@ -145,29 +144,6 @@ def _known(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund | None:
         if one.stripe_refund_id is None and outcome.name == ids.encode(ids.REFUND, one.id):
             return one
     return None
-
-
-def _found(w: Work[ReversalFacts], outcome: RefundOutcome) -> Refund:
-    """Add the row of a refund that was made at the provider."""
-    payment = w.rows.get(Payment, w.facts.payment_id)
-    made = w.add(
-        Refund(
-            id=w.facts.new_id(),
-            account_id=payment.account_id,
-            payment_id=payment.id,
-            invoice_id=bill_of(w.rows, payment).id,
-            key=keys.found_refund(outcome.refund_id),
-            status="pending",
-            amount_minor=outcome.amount_minor,
-            currency=payment.currency,
-            reason=outcome.reason or OUTSIDE,
-            stripe_refund_id=outcome.refund_id,
-            asked_at=w.facts.at,
-            created_at=w.facts.at,
-        )
-    )
-    refunds.announce(w, made, "created")
-    return made
 
 
 def _follow(w: Work[ReversalFacts], known: Refund, outcome: RefundOutcome) -> None:
@@ -186,8 +162,7 @@ def _follow(w: Work[ReversalFacts], known: Refund, outcome: RefundOutcome) -> No
 
 
 def _succeed(w: Work[ReversalFacts], known: Refund) -> None:
-    done = w.change(known, status="succeeded", finished_at=w.facts.at)
-    refunds.announce(w, done, "succeeded")
+    done = refunds.succeed(w, known)
     if w.rows.get(Payment, done.payment_id).settled_at is not None:
         _book(w, done)
 

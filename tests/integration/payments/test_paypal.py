@@ -89,7 +89,8 @@ async def test_an_approved_order_is_captured_and_booked_once(customer: Customer)
 
 async def test_lost_webhooks_declines_and_waits_end_as_they_should(actors: Actors) -> None:
     stories = (
-        a_lost_webhook, a_decline_then_another_way, a_capture_that_waits, a_denied_capture, yen,
+        a_lost_webhook, a_decline_then_another_way, a_capture_that_waits, a_denied_capture,
+        a_reversal_before_the_money_is_seen, yen,
     )  # fmt: skip
     await asyncio.gather(*[story(await actors.customer()) for story in stories])
 
@@ -98,18 +99,20 @@ async def a_lost_webhook(customer: Customer) -> None:
     begun, order = await begun_by_paypal(customer)
     await customer.actors.sandbox.paypal_steer(order, mute=True)
     await customer.actors.sandbox.paypal_approve(order)
-    await customer.rows(
-        "UPDATE payments SET created_at = created_at - interval '2 minutes'"
-        " WHERE account_id = %(me)s"
-    )
-    await customer.rows(
-        "UPDATE purchases SET created_at = created_at - interval '2 minutes'"
-        " WHERE account_id = %(me)s"
-    )
-    handle = customer.actors.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
-    await handle.signal("changed")
+    await polled(customer, begun)
     await paid_once(customer, begun)
     await missed_after_an_hour(customer, order)
+
+
+async def polled(customer: Customer, begun: Json) -> None:
+    """The purchase asks PayPal, because no event has come for two minutes."""
+    for table in ("payments", "purchases"):
+        await customer.rows(
+            f"UPDATE {table} SET created_at = created_at - interval '2 minutes'"
+            " WHERE account_id = %(me)s"
+        )
+    handle = customer.actors.temporal.get_workflow_handle(f"purchase/{begun['purchase_id']}")
+    await handle.signal("changed")
 
 
 async def missed_after_an_hour(customer: Customer, order: str) -> None:
@@ -175,6 +178,27 @@ async def a_denied_capture(customer: Customer) -> None:
     await customer.until_purchase(begun["purchase_id"], "failed")
     assert await customer.grants() == []
     assert await entries(customer) == [("failed", "declined")]
+
+
+async def a_reversal_before_the_money_is_seen(customer: Customer) -> None:
+    """PayPal's events of both are lost; its order tells of both."""
+    begun, order = await begun_by_paypal(customer)
+    await waits(customer, begun, order)
+    sandbox = customer.actors.sandbox
+    await sandbox.paypal_steer(order, mute=True)
+    await sandbox.paypal_settle(order, "COMPLETED")
+    await sandbox.paypal_reverse(order)
+    await polled(customer, begun)
+    ended = await customer.until_purchase(begun["purchase_id"], "failed")
+    assert ended["failure_code"] == "REFUNDED"
+    (payment,) = await wait_for(
+        lambda: customer.rows("SELECT status, refunded_minor FROM payments WHERE"
+                              " account_id = %(me)s AND refunded_minor > 0"),
+        "what went back is booked", lambda rows: len(rows) == 1,
+    )  # fmt: skip
+    assert (payment["status"], payment["refunded_minor"]) == ("refunded", 999)
+    assert await customer.grants() == []
+    assert [one["number"] for one in await customer.invoices()] == [None]
 
 
 async def waits(customer: Customer, begun: Json, order: str) -> None:

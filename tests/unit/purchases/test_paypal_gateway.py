@@ -89,6 +89,7 @@ async def test_an_order_is_made_once_captured_once_and_given_back_once() -> None
     again = await paypal.retrieve_order(made.order_id)
     assert again.capture is not None
     assert again.capture.kind == "succeeded", "a refund does not undo what came"
+    assert (taken.capture.given_back, again.capture.given_back) == ((), (given,))
     await paypal.close()
 
 

@@ -183,7 +183,16 @@ async def _begin(request: Request) -> HTMLResponse:
         return _page("pay_elsewhere.html", standing, url=action["url"])
     if action["type"] != "confirm_card":
         return _without_button(standing, waits=action["type"] != "none")
+    await _note_link(call, link)
     return _confirm(call, link, standing, request)
+
+
+async def _note_link(call: AccountCall, link: PayLink) -> None:
+    """Note that whoever has the link pays: the card is tried on nothing else."""
+    if link.kind == "invoice":
+        await call.services.barrier.refuse()
+        async with call.transaction() as connection:
+            await card.note_link(connection, link.subject_id)
 
 
 def _without_button(standing: PayPageState, *, waits: bool) -> HTMLResponse:

@@ -7,6 +7,7 @@ from billing.money.collecting.facts import Collected, CollectFacts, Refused
 from billing.money.dunning import cases
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
+from billing.money.payment_methods.rules import CardDetails, can_pay
 from billing.money.payments import kept_cards
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
@@ -46,8 +47,7 @@ def follow(
     attempt = attempt or _try_of_ours(w, before, outcome)
     asked = Owed(w.rows, before.invoice_id).asks_payer(before.id)
     if outcome.kind == "succeeded" and before.settled_at is None and answer.card is not None:
-        overdue = cases.case_of(w.rows, before.invoice_id) is not None
-        kept_cards.keep_card(w, before.account_id, answer.card, make_default=overdue)
+        _keep_card(w, before, answer.card)
     payment = payments.record(w, before, outcome)
     if outcome.kind == "succeeded" and payment.settled_at is None:
         refunds.take_early(w, payment, outcome.given_back)
@@ -63,6 +63,19 @@ def follow(
     elif outcome.kind == "action" and not answer.call.on_session:
         failed = attempt  # the payer is absent, so the bank can ask nobody
     return _declined(w, payment, failed, outcome) if failed is not None else None
+
+
+def _keep_card(w: Work[CollectFacts], payment: Payment, card: CardDetails) -> None:
+    """Keep the payer's card. The customer's own becomes the default where it pays what is overdue;
+    that of whoever has the link only if no card of the account can pay.
+    """
+    owed = Owed(w.rows, payment.invoice_id)
+    is_default = cases.case_of(w.rows, payment.invoice_id) is not None
+    if payment.by_link:
+        able = (one for one in payments.cards(w.rows) if can_pay(one, owed.invoice.currency))
+        is_default = all(owed.is_refused_for_good(one) for one in able)
+    by_link = payment.by_link
+    kept_cards.keep_card(w, payment.account_id, card, make_default=is_default, by_link=by_link)
 
 
 def _try_of_ours(w: Work[CollectFacts], payment: Payment, outcome: Outcome) -> Attempt | None:

@@ -127,6 +127,13 @@ async def offer_payers_own(
     return await locks.wake(connection, invoice, at)
 
 
+async def note_link(connection: AsyncConnection, invoice_id: UUID) -> None:
+    """Note on the open payment that its payer has come by the link, and may be anyone."""
+    live = await payment_store.live(connection, invoice_id)
+    if live is not None:
+        await payment_store.change(connection, live.id, by_link=True)
+
+
 async def _ask(
     connection: AsyncConnection, invoice: Invoice, method: Method, order: str, at: datetime
 ) -> str:

@@ -1,7 +1,7 @@
 """Pure rules of payment methods: a card's metadata, and the time limit for saving one."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -16,6 +16,8 @@ DEBIT_CURRENCIES: Final = {
 """Bank debits, each with its only currency; the bank takes days to decide on one."""
 SETUP_LIFETIME: Final = timedelta(hours=24)
 """Time limit for giving a card."""
+NEVER_CHOSEN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""`chosen_at` of a card that somebody paid one invoice with, by a link: it is new to no debt."""
 
 
 class CardDetails(Frozen):

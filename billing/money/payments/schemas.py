@@ -64,6 +64,8 @@ class Payment(Row):
     return_url: str | None = None
     is_unattended: bool = False
     """Started by the product itself: no payer is present to authenticate."""
+    by_link: bool = False
+    """Its form was opened by the signed link: its payer may be somebody else than the customer."""
     superseded_at: AwareDatetime | None = None
     failure_code: str | None = None
     failure_message: str | None = None

@@ -35,6 +35,8 @@ payments = c.table(
     c.text("return_url", nullable=True),
     # Started by the product itself: no payer is present to authenticate.
     c.flag("is_unattended", server_default="false"),
+    # Its form was opened by the signed link: whoever has that pays.
+    c.flag("by_link", server_default="false"),
     # When the payer chose another flow; this one is then called back.
     c.instant("superseded_at", nullable=True),
     c.text("failure_code", nullable=True),

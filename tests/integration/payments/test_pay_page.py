@@ -138,6 +138,33 @@ async def test_a_soft_decline_sends_no_link_but_the_page_pays_it_too(
     await customer.until_subscription("active")
 
 
+@pytest.mark.parametrize(
+    ("declined", "stays"), [("insufficient_funds", True), ("expired_card", False)]
+)
+async def test_whoever_pays_one_invoice_by_its_link_pays_no_other(
+    actors: Actors, browser: Browser, declined: str, stays: bool
+) -> None:
+    """The link's card is the default only where the account's own can pay no more."""
+    customer = await overdue(actors, declined, policy={"days": [0, 60]})
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    await customer.script()
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}"
+    asked = await customer.ask("POST", f"{path}/pay", {"payment_method": "card"}, key="k")
+    await browser.pay(asked["next_action"]["pay_url"], "pm_card_mastercard")
+    await wait_for(
+        lambda: customer.ask("GET", path), "it is paid", lambda one: one["status"] == "paid"
+    )
+    await customer.advance(days=1)
+    (tried,) = (await owed(customer))["attempts"]
+    assert tried["status"] == "declined", "nothing was tried since"
+    cards = (await customer.ask("GET", "/billing/payment-methods"))["data"]
+    assert {one["brand"]: one["is_default"] for one in cards} == {
+        "visa": stays, "mastercard": not stays,
+    }  # fmt: skip
+    await customer.advance(to="2027-04-30T10:00:00Z")
+    assert (await customer.ask("GET", "/billing/invoices?status=pending"))["invoices"] == []
+
+
 async def test_a_debit_that_fails_days_later_is_payable_again_on_the_page_that_waits(
     customer: Customer, browser: Browser
 ) -> None:

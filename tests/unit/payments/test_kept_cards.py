@@ -9,7 +9,7 @@ import pytest
 
 from billing.matters.effects import Add, Announce, Do, Facts, Rows, WakeOpen, Watch, Work
 from billing.matters.kinds import COLLECTORS
-from billing.money.payment_methods.rules import CardDetails
+from billing.money.payment_methods.rules import NEVER_CHOSEN, CardDetails
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import kept_cards
 from billing.money.payments import transitions as payments
@@ -59,6 +59,17 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
         assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) == make_default
         tried = Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT})
         assert (tried in w.effects) == make_default
+
+
+@pytest.mark.parametrize("fingerprint", ["f", "new"])
+def test_a_card_that_came_by_a_link_is_new_to_nothing_else(fingerprint: str) -> None:
+    long_ago = NOW - timedelta(days=9)
+    w = work(method(1, "f", is_default=fingerprint == "f", chosen_at=long_ago))
+    kept_cards.keep_card(w, ACCOUNT, given(fingerprint), make_default=True, by_link=True)
+    (now,) = [one for one in w.rows.of(Method) if one.is_default]
+    assert now.stripe_payment_method_id == "pm_new"
+    assert now.chosen_at == (long_ago if fingerprint == "f" else NEVER_CHOSEN)
+    assert not any(isinstance(one, WakeOpen | Do) for one in w.effects)
 
 
 def test_a_backup_that_becomes_the_default_is_no_longer_the_backup_and_that_is_announced() -> None:

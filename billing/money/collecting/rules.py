@@ -39,6 +39,8 @@ class Undecided(Lean):
     key: str
     slot: int | None = None
     method: str | None = None
+    asked_at: AwareDatetime | None = None
+    """Instant at which somebody asked for it; not set in states of 0.1.0."""
 
 
 class Collecting(Lean):
@@ -230,7 +232,7 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
     return _charge(
         c,
         attempt.key,
-        c.day_zero_at,
+        attempt.asked_at or c.day_zero_at,
         "find out what became of the charge",
         slot=attempt.slot,
         method=attempt.method,

@@ -1,5 +1,6 @@
 """A try whose result is not known, and a card that was barred or removed meanwhile."""
 
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -53,3 +54,22 @@ def test_a_try_that_was_paid_is_booked_whatever_its_card_is_now(card: dict[str, 
     assert step is not None
     life.do(step)
     assert (life.invoice.status, life.rows.of(DunningCase)) == ("paid", [])
+
+
+def test_a_try_that_somebody_asked_for_is_late_since_then() -> None:
+    life = Life(Random(0))
+    life.new_card()
+    life.bank = Told(["waiting", "declined"])
+    first = life.next_step()
+    assert first is not None
+    life.do(first)
+    life.now += timedelta(days=1)
+    life.ask()
+    asked = life.next_step()
+    assert asked is not None
+    transition(Work(life.rows, life.facts(life.rows)), asked)  # type: ignore[arg-type]
+    life.now += timedelta(minutes=1)
+    step = life.next_step()
+    assert step is not None
+    assert (step.key, step.due) == (asked.key, asked.due)
+    assert step.words == "find out what became of the charge"

@@ -21,13 +21,6 @@ GIVEN_BACK: Final = (
         ("tests/unit/subscriptions/test_unpaid_credits.py",),
     ),
     Mutant(
-        "paid credits that a new period brings anew are as unpaid as its invoice",
-        "billing/money/subscriptions/periods/unpaid_credits.py",
-        "found[one.id] * _new_part(w, key)",
-        "found[one.id]",
-        ("tests/integration/changes/test_unpaid_changes.py", "-k", "brings_anew"),
-    ),
-    Mutant(
         "what was owed before a pause brings credits after it",
         "billing/money/subscriptions/periods/granting.py",
         "return invoice.cycle_start in ended or any(",

@@ -323,8 +323,6 @@ class Terms(Frozen):
     """Credits that the change adds; negative: takes off."""
     credits_replaced: Decimal = ZERO
     """Credits of the previous cycle that end with the change; its own grant has as many more."""
-    credits_paid: Decimal = ZERO
-    """Those of them for which money has come before."""
     credits_before: Decimal | None = None
     """The credits of the whole cycle under the previous terms; None: not recorded."""
     credits_missed: Decimal = ZERO
@@ -348,7 +346,9 @@ class Terms(Frozen):
     units_gone: dict[str, Decimal] = Field(default_factory=dict)
     """By meter, the units that its add-ons remove from the cycle, rounded."""
     stay_beyond: dict[str, Decimal] = Field(default_factory=dict)
-    """Units of levels, included now, that stay billed: they were beyond the old plan."""
+    """Units of levels that the new plan includes but that stay billed: they were beyond the old
+    plan.
+    """
     credited_since: AwareDatetime | None = None
     """The instant from which time is credited, if use until the change applies counts as used;
     None: such use does not count.

@@ -246,24 +246,6 @@ async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(actors
     assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
 
 
-@pytest.mark.parametrize("verb", ["cancel", "pause"])
-@pytest.mark.parametrize(("spent", "kept"), [("0", 500), ("300", 200), ("600", 0)])
-async def test_paid_credits_that_an_unpaid_period_brings_anew_stay(
-    actors: Actors, verb: str, spent: str, kept: int
-) -> None:
-    customer = await begun(actors)
-    await customer.advance(to="2027-04-16T10:00:00Z")
-    await change(customer, interval="year")
-    assert await customer.credits() == 750, "of the month that is over, and of the new one"
-    if spent != "0":
-        await spend(customer, spent)
-
-    await customer.ask("POST", f"{PATH}/{verb}", {"at": "now"}, status=200)
-
-    assert await customer.credits() == kept, "what the month has paid for"
-    await check_books(customer)
-
-
 async def test_credits_that_are_paid_and_spent_keep_no_add_on_owed(actors: Actors) -> None:
     customer = await begun(actors, "basic")
     await choose(customer, ai_500=1)

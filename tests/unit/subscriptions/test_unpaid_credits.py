@@ -6,7 +6,9 @@ from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +31,7 @@ STEP = st.tuples(st.integers(1, 9), st.integers(0, 200), st.integers(0, 4))
 class ByTransfer(Player):
     """A customer who is sent invoices, with a ledger of credits; the first period is paid."""
 
-    def __init__(self, seats: int) -> None:
+    def __init__(self, seats: int, **others: Any) -> None:
         self.ledger: dict[str, PlanLot] = {}
         self.over_minor = 0
         super().__init__(
@@ -41,6 +43,7 @@ class ByTransfer(Player):
                     "quantity": seats, "collection": "send_invoice", "days": 60,
                 },
             }
+            | others
         )  # fmt: skip
 
     def facts(self) -> SubscriptionFacts:
@@ -155,3 +158,21 @@ def test_what_is_kept_is_paid_or_owed_and_what_is_paid_is_kept(
     assert player.kept <= player.paid_for + player.owed + 1
     if not renews:  # of a renewal the credits wait for its payment
         assert player.kept >= min(Fraction(before), player.paid_for) - 1, "what is paid stays"
+
+
+@pytest.mark.parametrize("by_pause", [True, False])
+def test_free_credits_that_an_unpaid_period_brings_anew_go_with_it(by_pause: bool) -> None:
+    start = {
+        "at": "2027-04-01T10:00:00Z", "plan": "free", "interval": "month",
+        "collection": "send_invoice", "days": 60,
+    }  # fmt: skip
+    player = ByTransfer(
+        1,
+        plans={"free": {"month": 0}, "team": {"month": SEAT_MINOR}},
+        terms={"free": {"credits": 100}, "team": {"credits": 1000}},
+        start=start,
+    )
+    player.ask({"at": "2027-04-02T10:00:00Z", "change": {"plan": "team", "when": "now"}})
+    assert player.left > 100
+    player.stop(by_pause=by_pause)
+    assert player.left == Decimal("3.333333"), "of the free day"

@@ -5,7 +5,6 @@ was not used goes to the money balance if that is requested. Pure.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -79,9 +78,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
         fewer = plan_credits.for_rest(w, since)
         if not plan_credits.can_be_clawed_back(w, fewer):
             raise Conflict("CREDITS_SPENT", _CREDITS_SPENT)
-        unpaid = unpaid_credits.parts(w)
-        name = partial(keys.end_take_back, subscription.id)
-        plan_credits.take(w, fewer, "canceled", name, unpaid)
+        plan_credits.take(w, fewer, "canceled", lambda n: keys.end_take_back(subscription.id, n))
 
 
 def _since(w: Work[SubscriptionFacts], at: datetime) -> datetime:

@@ -4,7 +4,7 @@ A refund or dispute took its share of them, so less of the rest is clawed back
 (docs/rules.md#purchases).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -20,6 +20,7 @@ from billing.money.subscriptions.periods import (
     items,
     proration,
     shares,
+    unpaid_credits,
 )
 from billing.money.subscriptions.schemas import Subscription, Terms
 
@@ -106,25 +107,18 @@ def demand(w: Work[SubscriptionFacts], amount: Decimal) -> None:
 
 
 def take(
-    w: Work[SubscriptionFacts],
-    amount: Decimal,
-    reason: str,
-    key: Callable[[int], str],
-    unpaid: Mapping[str, Fraction],
-) -> Decimal:
+    w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
+) -> None:
     """Claw back that many credits: those of the current cycle before those of one that a change has
-    cut, and of each first those of which least is paid, then those that expire first. Return how
-    many of them are paid: of each lot the paid part is spent first. `unpaid` is that of each grant.
+    cut, and of each first those of which least is paid, then those that expire first.
     """
-    paid = ZERO
+    unpaid = unpaid_credits.parts(w)
     lots = sorted(w.facts.lots, key=lambda one: (one.is_cut, -unpaid.get(one.origin, 0)))
     left = amount
     for number, one in enumerate(lots, start=1):
         part = min(left, one.unspent)
         if part > 0:
             left -= part
-            owed = proration.credits_share(one.kept, unpaid.get(one.origin, Fraction(0)))
-            paid += max(ZERO, part - owed)
             taken = {
                 "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
@@ -133,4 +127,3 @@ def take(
                 "reason": reason,
             }
             w.do(Do("clawback", taken))
-    return paid

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from billing.core import keys
-from billing.core.money import ZERO
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -44,21 +43,7 @@ def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
     for invoice_id in sorted(billed, reverse=True):
         later = _asked(w, billed[invoice_id], later)
         found[invoice_id] = later.unpaid
-    return {
-        key: Grant(one, found[one.id] * _new_part(w, key) if one else Fraction(0))
-        for key, one in granted.items()
-    }
-
-
-def _new_part(w: Work[SubscriptionFacts], grant_key: str) -> Fraction:
-    """Return the part of what is left of a grant that its change did not bring anew, for credits
-    that had been paid.
-    """
-    changes = (one for one in w.rows.of(SubscriptionChange) if one.kind == "plan")
-    mine = (one for one in changes if keys.change_grant(one.id) == grant_key)
-    paid = sum((one.new_terms.credits_paid for one in mine), ZERO)
-    kept = sum((one.kept for one in w.facts.lots if one.origin == grant_key), ZERO)
-    return Fraction(max(ZERO, kept - paid)) / Fraction(kept) if kept else Fraction(1)
+    return {key: Grant(one, found[one.id] if one else Fraction(0)) for key, one in granted.items()}
 
 
 def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:

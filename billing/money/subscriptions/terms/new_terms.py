@@ -3,9 +3,8 @@
 Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from billing.catalog.plans.schemas import Price
@@ -26,7 +25,6 @@ from billing.money.subscriptions.periods import (
     rollover,
     spans,
     true_ups,
-    unpaid_credits,
     used_while_waiting,
 )
 from billing.money.subscriptions.periods.proration import ADD_ON_NOT_USED, NOT_USED
@@ -38,7 +36,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
 
     If a new period begins with them, the use of the previous cycle is billed now.
     """
-    before, unpaid = subscription_of(w), unpaid_credits.parts(w)
+    before = subscription_of(w)
     terms, charges = used_while_waiting.settled(w, change, invoice)
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
@@ -52,7 +50,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     if terms.add_ons is not None:
         items.choose(w, terms.add_ons, fewer_now=terms.fewer_now or terms.resets)
         cycles.follow(w)
-    _move_credits(w, change, terms, unpaid)
+    _move_credits(w, change, terms)
     give_back(w, change, terms, NOT_USED)
     if terms.resets:
         key = keys.usage_before(cycles.stem(before), subscription_of(w).cycle_start)
@@ -165,12 +163,7 @@ def take(
     )
 
 
-def _move_credits(
-    w: Work[SubscriptionFacts],
-    change: SubscriptionChange,
-    terms: Terms,
-    unpaid: Mapping[str, Fraction],
-) -> None:
+def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms: Terms) -> None:
     """Grant credits until the end of the cycle, or claw them back. Those that a new cycle replaces
     are clawed back and granted anew, so they end with it. Credits to claw back that were not
     granted yet are noted, and will not be granted.
@@ -180,13 +173,12 @@ def _move_credits(
     amount = terms.credits + gone
     if amount > 0:
         _grant_credits(w, change, amount, begins=terms.resets)
-    reason = f"changed to {plan.name}"
-    paid = plan_credits.take(w, gone, reason, lambda n: keys.change_take_back(change.id, n), unpaid)
-    missed = terms.credits_missed + max(ZERO, -amount)
-    anew = {"credits_missed": missed, "credits_paid": paid if amount > 0 else ZERO}
-    noted = terms.model_copy(update=anew)
-    if noted != terms:
+    elif amount < 0:
+        noted = terms.model_copy(update={"credits_missed": terms.credits_missed - amount})
         w.change(change, terms=noted.model_dump(mode="json"))
+    plan_credits.take(
+        w, gone, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
+    )
 
 
 def _grant_credits(

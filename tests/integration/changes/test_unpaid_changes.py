@@ -229,7 +229,10 @@ async def test_what_a_pause_left_owed_brings_no_credits_of_the_cycle_that_it_end
     assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
 
 
-async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(actors: Actors) -> None:
+@pytest.mark.parametrize("pauses_again", [False, True])
+async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(
+    actors: Actors, pauses_again: bool
+) -> None:
     customer = await begun(actors)
     await customer.advance(to="2027-05-11T22:00:00Z")
     await change(customer, plan="enterprise")
@@ -239,6 +242,11 @@ async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(actors
     assert await customer.credits() == 0, "those of the upgrade are gone"
     await customer.advance(to="2027-05-12T10:00:00Z")
     await customer.ask("POST", f"{PATH}/resume", status=200)
+    if pauses_again:
+        await customer.advance(to="2027-05-13T10:00:00Z")
+        await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+        await customer.advance(to="2027-05-14T10:00:00Z")
+        await customer.ask("POST", f"{PATH}/resume", status=200)
 
     asked = {"invoice_id": encode(INVOICE, renewal["id"])}
     await approved(customer, await sent(customer, asked, "T-2"))

@@ -6786,12 +6786,15 @@ AS $$
         AND s.current_period_end < coalesce(k.effective_to, 'infinity')
     LEFT JOIN subscription_changes AS plan
         ON plan.subscription_id = s.id AND plan.kind = 'plan' AND plan.status = 'scheduled'
+    LEFT JOIN plans AS p ON p.id = (plan.terms ->> 'plan_id')::uuid
     WHERE s.account_id = p_account_id AND s.status = 'trialing'
-        AND s.trial_end_behavior <> 'invoice' AND NOT s.cancel_at_period_end
+        AND coalesce(p.trial_end_behavior, s.trial_end_behavior) <> 'invoice'
+        AND NOT s.cancel_at_period_end
         AND coalesce(s.cancel_at, 'infinity') > s.current_period_end
         AND coalesce(k.terms ->> 'collection', s.collection) = 'charge'
         AND (coalesce((plan.terms ->> 'unit_minor')::bigint, s.amount_minor) > 0
-            OR s.minimum_minor IS NOT NULL
+            OR s.minimum_minor IS NOT NULL OR plan.terms ->> 'minimum_minor' IS NOT NULL
+            OR k.terms -> 'prices' <> '[]'
             OR EXISTS (
                 SELECT FROM subscription_items AS i
                 WHERE i.subscription_id = s.id AND i.kind = 'add_on' AND i.amount_minor > 0
@@ -6799,6 +6802,7 @@ AS $$
         AND NOT EXISTS (
             SELECT FROM payment_methods AS m
             WHERE m.account_id = s.account_id AND m.status = 'active' AND m.barred_at IS NULL
+                AND m.provider_kind = 'card'
                 AND (m.is_default OR m.is_backup OR m.id = s.payment_method_id))
 $$;
 

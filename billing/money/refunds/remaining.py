@@ -89,6 +89,9 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         for one in rows.of(BalanceEntry)
         if one.invoice_id == invoice.id and one.kind in KEPT
     )
+    debt = max(0, -invoice.balance_applied_minor)
+    # Banks take it first, so it is the first of what they took of the balance.
+    gone_debt = min(debt, sum(one.balance_minor for one in away if isinstance(one, Dispute)))
     numbered = invoice.finalized_at is not None
     paid_part = (
         min(creditable(rows, invoice), unreserved_room(rows, invoice)) - invoice.outstanding_minor
@@ -102,9 +105,9 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
         paid=invoice.amount_paid_minor,
         kept=kept,
         given=sum(one.note_minor + one.balance_minor for one in away),
-        given_of_balance=sum(one.balance_minor for one in away),
+        given_of_balance=sum(one.balance_minor for one in away) - gone_debt,
         creditable=max(0, paid_part) if numbered else 0,
         balance=balance_minor,
         loose=max(0, payment.received_minor - invoice.amount_paid_minor - kept - loose_gone),
-        debt=max(0, -invoice.balance_applied_minor),
+        debt=debt - gone_debt,
     )

@@ -60,7 +60,7 @@ class Books(NamedTuple):
     given: int
     """The part of `paid` and `kept` that went back."""
     given_of_balance: int
-    """The part of `given` that left the money balance."""
+    """The part of `given` that left the money balance, without the debt that banks took."""
     creditable: int
     """The paid part of the invoice that nothing has credited yet."""
     balance: int
@@ -68,7 +68,7 @@ class Books(NamedTuple):
     loose: int = 0
     """The part of `received` that was never booked and is still here."""
     debt: int = 0
-    """The part of `paid` that paid a debt which was carried to the invoice."""
+    """The part of `paid` that paid a debt carried to the invoice, and that no bank took yet."""
 
 
 class Parts(NamedTuple):
@@ -125,7 +125,7 @@ def disputed(books: Books, amount_minor: int) -> Disputed:
     """
     received = books.received - (books.gone - amount_minor) + books.to_balance
     here = min(amount_minor, max(0, received))
-    debt = min(here, max(0, books.debt - max(0, books.given_of_balance - books.kept)))
+    debt = min(here, books.debt)
     note, balance = parted(books, here - debt)
     short = max(0, balance - max(0, books.balance))
     return Disputed(note, debt + balance - short, amount_minor - here + short)

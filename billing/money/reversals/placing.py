@@ -40,17 +40,18 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     places, wanted = _places(books, row), _places(roomy, row).note_minor
     placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
     booking.move_balance(w, placed, -placed.balance_minor, "refunded")
-    if isinstance(placed, Refund) and not placed.wanted_minor:
-        _credit_later(w, placed)
+    if isinstance(placed, Refund):
+        return _credit_later(w, placed)
     return placed
 
 
-def _credit_later(w: Work[ReversalFacts], refund: Refund) -> None:
+def _credit_later(w: Work[ReversalFacts], refund: Refund) -> Refund:
     """Credit later charges that the refunded money has paid by their lines, for what the money
-    balance lacks of it: whoever was given that back does not owe it.
+    balance lacks of it: whoever was given that back does not owe it. For the rest, the refund waits
+    for room that something else reserves.
     """
     invoice = w.rows.get(Invoice, refund.invoice_id)
-    short = min(refund.balance_minor, -invoices.money_balance(w, refund.currency))
+    short = owed = min(refund.balance_minor, -invoices.money_balance(w, refund.currency))
     numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
     for one in sorted(numbered, key=lambda one: one.id, reverse=True):
         payers = {payer.id for payer in note_shares.payers(w.rows, one) if payer != one}
@@ -60,6 +61,8 @@ def _credit_later(w: Work[ReversalFacts], refund: Refund) -> None:
             short -= amount
             named = (refund.reason, booking.subject_of(refund))
             notes.credit_note(w, one, amount, *named, to_balance=True, was_served=True)
+    waits = min(refund.short_minor, refund.balance_minor - (owed - short))
+    return w.change(refund, wanted_minor=refund.note_minor + waits if waits else 0)
 
 
 def take_room(w: Work[Any]) -> None:

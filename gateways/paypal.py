@@ -58,11 +58,10 @@ _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
 
 class Refusal(ProviderFailure):
-    """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED, and its id at PayPal."""
+    """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED."""
 
-    def __init__(self, answered: int, issue: str, words: str, id: str | None) -> None:
+    def __init__(self, answered: int, issue: str, words: str) -> None:
         super().__init__("PROVIDER_REFUSED", f"PayPal refused the request: {words or issue}")
-        self.id = id
         self.answered = answered
         self.issue = issue
         self.words = words
@@ -138,7 +137,10 @@ class PayPalGateway:
             if not refused.is_payers:
                 raise
             words = refused.words or "PayPal could not take the payment."
-            decline = Decline(code=refused.issue.lower(), message=words, unconfirmed=refused.id)
+            # An order that stays approved is captured at each look: its refusal is one, however
+            # often PayPal repeats it.
+            code = refused.issue.lower()
+            decline = Decline(code=code, message=words, unconfirmed=f"{order_id}-{code}")
             declined = Outcome(kind="declined", decline=decline)
             return Order(order_id=order_id, status="approved", capture=declined)
 
@@ -225,7 +227,7 @@ def _json(answer: httpx2.Response) -> Json:
             denied = f"PayPal does not allow this to our account: {issue or body.get('name')}"
             raise Unavailable("PROVIDER_KEY", denied)
         words = str(detail.get("description") or "")
-        raise Refusal(status, str(issue or body.get("name")), words, body.get("debug_id"))
+        raise Refusal(status, str(issue or body.get("name")), words)
     return body
 
 

@@ -39,7 +39,7 @@ def intent(invoice_id: UUID, number: int) -> str:
 
 def payers_try(intent_key: str, proven_by: str) -> str:
     """An attempt that the payer made in the browser, identified by the provider's charge, by
-    the card that its payer did not confirm, or by the provider's id of its refusal.
+    the card that its payer did not confirm, or by the order and what it was refused for.
     """
     return f"{intent_key}/{proven_by}"
 

@@ -81,8 +81,8 @@ class Decline(Frozen):
     message: str
     advice: str | None = None
     unconfirmed: str | None = None
-    """The provider's id that tells it from others, where there was no charge: of the card whose
-    payer failed 3-D Secure, or of the refusal itself.
+    """What tells it from others, where there was no charge: the provider's id of the card whose
+    payer failed 3-D Secure, or the order with what it was refused for.
     """
 
     @property

@@ -137,6 +137,8 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     assert (declined.capture.decline.reason, declined.capture.is_over) == (
         "instrument_declined", False,
     )  # fmt: skip
+    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    assert await paypal.capture_order(made.order_id, "two") == declined, "one refusal, asked twice"
     await paypal.close()
 
 

@@ -100,7 +100,7 @@ def _send(client: httpx2.Client, asked: Json, body: Json, key: str) -> httpx2.Re
 
 def _is_unfinished(answer: httpx2.Response) -> bool:
     if answer.status_code == HTTPStatus.CONFLICT:
-        return bool(answer.json().get("code") == "IDEMPOTENCY_IN_FLIGHT")
+        return b"IDEMPOTENCY_IN_FLIGHT" in answer.content
     return answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 

@@ -287,8 +287,11 @@ class StripeGateway:
         try:
             card = await _if_known(cards.retrieve_async(customer_id, payment_method))
         except Refusal as refused:
+            if refused.code == NO_CUSTOMER:
+                raise
             # Stripe has several words for a card that is not the customer's any more.
-            if refused.code == NO_CUSTOMER or not await self.method_is_detached(payment_method):
+            method = await _if_known(self._client.v1.payment_methods.retrieve_async(payment_method))
+            if method is not None and method.customer == customer_id:
                 raise
             return None
         return card_details(card) if card is not None else None

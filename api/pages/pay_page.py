@@ -7,6 +7,7 @@ the stand-in.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -56,6 +57,7 @@ _ELSEWHERE: Final = {
 }
 _WAIT: Final = "The bank is deciding. This page refreshes by itself."
 _REFRESH_SECONDS: Final = 3
+_FAILED_SECONDS: Final = 10
 _DIGITS: Final = 6
 """The most digits of a count that are read from an address."""
 _FAILED: Final = "The bank did not confirm the payment. Try again, or use another card."
@@ -116,11 +118,12 @@ def _not_now(request: Request, error: Exception) -> HTMLResponse:
     """
     failed = problems.from_any(error)
     again = failed.headers.get("Retry-After")
+    is_ours = failed.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
     text = "Please try again in a moment."
-    if isinstance(error, BillingError) and again is None:
+    if isinstance(error, BillingError) and again is None and not is_ours:
         text = error.detail
     standing = PayPageState("Not now", text, {"type": "none"}, verb="Try again")
-    template, refresh = "pay.html", again
+    template, refresh = "pay.html", again or (_FAILED_SECONDS if is_ours else None)
     if request.method == "POST":
         template, refresh = "pay_begin.html", None
     answer = _page(

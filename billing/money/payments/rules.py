@@ -81,7 +81,7 @@ class Decline(Frozen):
     message: str
     advice: str | None = None
     unconfirmed: str | None = None
-    """What tells it from others, where there was no charge: the provider's id of the card whose
+    """Its identity where there was no charge: the provider's id of the card whose
     payer failed 3-D Secure, or the order with what it was refused for.
     """
 

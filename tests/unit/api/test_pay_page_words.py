@@ -6,10 +6,12 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from starlette.requests import Request
 
 from api.app import create_app
 from api.pages import pay_page
 from billing.core.clock import real_now
+from billing.core.errors import ProviderFailure
 from billing.money.payments.pay_links import PayLinks
 from tests.unit.api.conftest import lonely_settings
 
@@ -46,6 +48,19 @@ async def test_who_comes_too_often_is_told_in_words_to_wait(method: str) -> None
     seconds = refused.headers["retry-after"]
     assert 0 < int(seconds) <= 60
     assert (f'content="{seconds}"' in refused.text) == (method == "GET")
+
+
+@pytest.mark.parametrize("error", [ProviderFailure("PROVIDER_REFUSED", "No such x"), KeyError()])
+def test_a_failure_of_ours_is_no_business_of_the_payer_and_the_page_looks_again(
+    error: Exception,
+) -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/pay/x", "headers": []})
+    page = pay_page._not_now(request, error)
+    html = bytes(page.body).decode()
+    assert page.status_code >= 500
+    assert "Please try again in a moment." in html
+    assert "No such x" not in html
+    assert '<meta http-equiv="refresh" content="10">' in html
 
 
 def rows(description: str, tax: int, included: int) -> list[str]:

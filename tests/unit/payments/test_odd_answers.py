@@ -64,11 +64,12 @@ def test_a_method_that_is_no_card_is_kept_with_what_it_has() -> None:
     [
         ("resource_missing", "payment_method", "cus_1", True),
         (None, None, None, True),
+        (None, None, "cus_2", True),
         (None, None, "cus_1", False),
         ("resource_missing", "customer", None, False),
     ],
 )
-async def test_only_a_card_that_is_attached_to_nobody_is_gone(
+async def test_only_a_card_that_is_not_the_customers_is_gone(
     code: str | None, param: str | None, owner: str | None, *, is_gone: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

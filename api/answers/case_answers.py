@@ -1,5 +1,6 @@
 """Dunning cases of invoices and their card attempts, as customers and operators see them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Self
 
@@ -14,6 +15,7 @@ from api.answers.public_ids import (
     SubscriptionId,
 )
 from api.answers.schemas import Answer
+from billing.matters.agenda import Step
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import recovery
 
@@ -57,12 +59,24 @@ class CaseAnswer(Answer):
     @classmethod
     async def read(cls, connection: AsyncConnection, case: DunningCase) -> Self:
         """Return the case with its invoice's next step, read in the caller's transaction."""
-        plan = await recovery.next_step(connection, case)
+        (shown,) = await cls.read_all(connection, [case])
+        return shown
+
+    @classmethod
+    async def read_all(
+        cls, connection: AsyncConnection, cases: Sequence[DunningCase]
+    ) -> list[Self]:
+        """Return each case with its invoice's next step, read in the caller's transaction."""
+        steps = await recovery.next_steps(connection, cases)
+        return [cls._of(case, steps.get(case.invoice_id)) for case in cases]
+
+    @classmethod
+    def _of(cls, case: DunningCase, step: Step | None) -> Self:
         return cls.of(
             case,
             slot_days=case.terms.days,
             slots_used=case.last_slot + 1,
             final_action=case.terms.final_action,
-            next_step=plan.words if plan else None,
-            next_at=plan.due if plan else None,
+            next_step=step.words if step else None,
+            next_at=step.due if step else None,
         )

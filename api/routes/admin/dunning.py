@@ -100,7 +100,7 @@ async def list_dunning_cases(
         wanted = await account_filter(connection, account_id)
         query = store.listing(status=status, account_id=wanted)
         page = await paginate(connection, query, keys, paging, DunningCase.model_validate)
-        shown = [await CaseAnswer.read(connection, case) for case in page.data]
+        shown = await CaseAnswer.read_all(connection, page.data)
     return Page(data=shown, pagination=page.pagination)
 
 

@@ -113,5 +113,5 @@ async def _shown(connection: AsyncConnection, account_id: UUID) -> CustomerDunni
         {"account_id": account_id},
         paused_at=standing.paused_at if standing else None,
         reason=standing.reason if standing else None,
-        cases=[await CaseAnswer.read(connection, one) for one in cases],
+        cases=await CaseAnswer.read_all(connection, cases),
     )

@@ -3,6 +3,7 @@
 A dry run does exactly the same in a transaction that its caller rolls back.
 """
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import clock, ids
 from billing.core.errors import Unavailable
 from billing.matters.schemas import Matter
+from billing.money.dunning import cases as dunning
 from billing.money.dunning import store
 from billing.money.dunning.schemas import CustomerPause, DunningCase
 from billing.money.invoice_requests import locks, recovery
@@ -27,9 +29,8 @@ async def pause(connection: AsyncConnection, account_id: UUID, *, reason: str) -
         standing = CustomerPause(account_id=account_id, reason=reason, paused_at=at)
         await store.begin_customer_pause(connection, standing)
     await _audit(connection, account_id, "dunning_paused", reason)
-    return [
-        await recovery.pause(connection, one.id, reason=reason, with_all=True) for one in running
-    ]
+    verb = partial(dunning.pause, reason=reason, with_all=True)
+    return await recovery.ask_all(connection, [one.invoice_id for one in running], lambda _: verb)
 
 
 async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) -> list[Matter]:
@@ -42,7 +43,8 @@ async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) 
     await store.end_customer_pause(connection, account_id)
     await _audit(connection, account_id, "dunning_resumed", reason)
     paused = [one for one in cases if one.is_paused_with_all]
-    return [await recovery.resume(connection, one.id, reason=reason) for one in paused]
+    verb = partial(dunning.resume, reason=reason)
+    return await recovery.ask_all(connection, [one.invoice_id for one in paused], lambda _: verb)
 
 
 async def _locked(connection: AsyncConnection, account_id: UUID) -> list[DunningCase]:

@@ -56,13 +56,6 @@ class Choice(Frozen):
     """The recovery began before this instant."""
 
 
-class Debt(Frozen):
-    """An invoice to act on; a held one has no case before its first try."""
-
-    invoice_id: UUID
-    case_id: UUID | None
-
-
 class Overdue(Frozen):
     """An invoice in recovery or held, after the act."""
 

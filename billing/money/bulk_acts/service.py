@@ -17,7 +17,8 @@ from billing.matters import store as matters
 from billing.matters.kinds import SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.bulk_acts import store
-from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, BulkOutcome, Debt, Overdue
+from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, BulkOutcome, Overdue
+from billing.money.dunning import cases
 from billing.money.dunning import store as case_store
 from billing.money.invoice_requests import card, locks, recovery
 from billing.money.invoices import store as invoice_store
@@ -41,12 +42,10 @@ async def apply(connection: AsyncConnection, subscription_id: UUID, order: BulkA
 
 async def read_again(connection: AsyncConnection, done: BulkOutcome) -> BulkOutcome:
     """Return the current state, such as after the workflow has tried the card."""
-    now = [
-        await _standing(connection, one.invoice.id, one.amount_minor, one.attempt)
-        for one in done.overdue
-    ]
+    acted = [(one.invoice.id, one.amount_minor, one.attempt) for one in done.overdue]
+    now = await _overdue(connection, acted)
     after = await subscriptions.get(connection, done.subscription.id)
-    return done.model_copy(update={"subscription": after, "overdue": tuple(now)})
+    return done.model_copy(update={"subscription": after, "overdue": now})
 
 
 async def _whole(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
@@ -76,72 +75,68 @@ async def _whole(connection: AsyncConnection, subscription_id: UUID, order: Bulk
 async def _debts(connection: AsyncConnection, subscription_id: UUID, order: BulkAct) -> BulkOutcome:
     """Do an act on the invoices in recovery or held: all of them or none."""
     found = await subscriptions.get(connection, subscription_id)
-    known = [one.invoice_id for one in await store.overdue_of(connection, found.id, order)]
+    known = await store.overdue_of(connection, found.id, order)
     await locks.take_collectors(connection, found.account_id, known)
     # One of them may have been paid, and its recovery closed, before the locks.
     now = await store.overdue_of(connection, found.id, order)
-    debts = [one for one in now if one.invoice_id in known]
+    debts = [one for one in now if one in known]
     if await _was_done(connection, found, order):
         return BulkOutcome(subscription=found, is_repeated=True)
     if not debts:
         raise Conflict("NOTHING_OVERDUE")
     at = await clock.now(connection, found.account_id)
-    before = [(await invoice_store.get(connection, one.invoice_id)) for one in debts]
-    asked = [await _do(connection, one, order, at) for one in debts]
+    owed = [(await invoice_store.get(connection, one)).remaining_minor for one in debts]
+    asked, attempts = await _do(connection, debts, order, at)
     await _note(connection, found, order)
     return BulkOutcome(
         subscription=await subscriptions.get(connection, found.id),
-        overdue=await _overdue(connection, debts, [one.remaining_minor for one in before], asked),
-        matters=tuple({one.workflow_id: one for one, _ in asked}.values()),
+        overdue=await _overdue(connection, list(zip(debts, owed, attempts, strict=True))),
+        matters=tuple({one.workflow_id: one for one in asked}.values()),
     )
 
 
 async def _do(
-    connection: AsyncConnection, debt: Debt, order: BulkAct, at: datetime
-) -> tuple[Matter, str | None]:
-    """Run the single command; return the matter to notify, and the key of the requested try."""
-    match order.act, debt.case_id:
-        case "pause_dunning", UUID() as case_id:
-            done = await recovery.pause(connection, case_id, reason=order.reason)
-        case "resume_dunning", UUID() as case_id:
-            done = await recovery.resume(connection, case_id, reason=order.reason)
-        case "extend_dunning", UUID() as case_id:
-            done = await recovery.extend(connection, case_id, order.days, reason=order.reason)
-        case "forgive", _:
-            done = await recovery.forgive(connection, debt.invoice_id, order.reason)
-        case "retry", _:
-            asked = await card.retry_now(connection, debt.invoice_id, at, suffix=order.suffix)
-            return asked.matter, asked.attempt
+    connection: AsyncConnection, debts: Sequence[UUID], order: BulkAct, at: datetime
+) -> tuple[list[Matter], list[str | None]]:
+    """Act on the invoices; return the matters to notify, and the keys of the requested tries."""
+    none: list[str | None] = [None] * len(debts)
+    if order.act == "retry":
+        tries = [await card.retry_now(connection, one, at, suffix=order.suffix) for one in debts]
+        return [one.matter for one in tries], [one.attempt for one in tries]
+    if order.act == "forgive":
+        return await recovery.forgive_all(connection, debts, order.reason), none
+    return await recovery.ask_all(connection, debts, lambda _: _of_cases(order)), none
+
+
+def _of_cases(order: BulkAct) -> recovery.Verb:
+    match order.act:
+        case "pause_dunning":
+            return partial(cases.pause, reason=order.reason)
+        case "resume_dunning":
+            return partial(cases.resume, reason=order.reason)
+        case "extend_dunning":
+            return partial(cases.extend, days=order.days, reason=order.reason)
         case _:
-            raise LookupError(f"{order.act} is for no invoice without a case")
-    return done, None
+            raise LookupError(f"{order.act} is no act on cases")
 
 
 async def _overdue(
-    connection: AsyncConnection,
-    debts: Sequence[Debt],
-    owed: Sequence[int],
-    asked: Sequence[tuple[Matter, str | None]],
+    connection: AsyncConnection, acted: Sequence[tuple[UUID, int, str | None]]
 ) -> tuple[Overdue, ...]:
-    """Return each invoice in its state after the act."""
-    found = [
-        await _standing(connection, known.invoice_id, amount, attempt)
-        for known, amount, (_, attempt) in zip(debts, owed, asked, strict=True)
-    ]
-    return tuple(found)
-
-
-async def _standing(
-    connection: AsyncConnection, invoice_id: UUID, owed: int, attempt: str | None
-) -> Overdue:
-    """Return an invoice with the next step of its recovery."""
-    case = await case_store.find_of_invoice(connection, invoice_id)
-    return Overdue(
-        invoice=await invoice_store.get(connection, invoice_id),
-        case=case,
-        step=await recovery.next_step(connection, case) if case is not None else None,
-        amount_minor=owed,
-        attempt=attempt,
+    """Return each invoice after the act, with what it owed before and the key of its try."""
+    found = {one: await case_store.find_of_invoice(connection, one) for one, _, _ in acted}
+    steps = await recovery.next_steps(connection, [one for one in found.values() if one])
+    return tuple(
+        [
+            Overdue(
+                invoice=await invoice_store.get(connection, invoice_id),
+                case=found[invoice_id],
+                step=steps.get(invoice_id),
+                amount_minor=owed,
+                attempt=attempt,
+            )
+            for invoice_id, owed, attempt in acted
+        ]
     )
 
 

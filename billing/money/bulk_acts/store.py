@@ -16,7 +16,6 @@ from billing.money.bulk_acts.schemas import (
     Act,
     BulkAct,
     Choice,
-    Debt,
 )
 from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
@@ -82,19 +81,18 @@ def or_done(query: Select[Any], suffix: str) -> Select[Any]:
 
 async def overdue_of(
     connection: AsyncConnection, subscription_id: UUID, order: BulkAct
-) -> list[Debt]:
+) -> list[UUID]:
     """Return the invoices of a subscription that an act applies to, oldest first."""
     query = _overdue(order.act).where(invoices.c.subscription_id == subscription_id)
     if order.in_recovery:
         query = query.where(dunning_cases.c.id.is_not(None))
-    rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
-    return [Debt.model_validate(row) for row in rows.mappings()]
+    return list(await connection.scalars(query.order_by(invoices.c.created_at, invoices.c.id)))
 
 
 def _overdue(act: Act) -> Select[Any]:
     invoice, case = invoices.c, dunning_cases.c
     query = (
-        select(invoice.id.label("invoice_id"), case.id.label("case_id"))
+        select(invoice.id)
         .join_from(invoices, dunning_cases, case.invoice_id == invoice.id, isouter=True)
         .where(invoice.status == "open")
     )

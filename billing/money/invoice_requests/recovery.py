@@ -2,7 +2,7 @@
 and `learn`, by which any command on an invoice reaches the matter that collects it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -105,6 +105,20 @@ async def forgive(
     return await ask(connection, invoice, partial(_forgive, reason=reason, tries=tries))
 
 
+async def forgive_all(
+    connection: AsyncConnection, invoice_ids: Collection[UUID], reason: str
+) -> list[Matter]:
+    """Forgive what is still owed of several invoices, whose collectors the caller has locked.
+
+    Returns the matters to notify. Errors: INVOICE_STATE, PAYMENT_PENDING, UNAVAILABLE.
+    """
+
+    def forgiving(owner: Matter) -> Verb:
+        return partial(_forgive, reason=reason, tries=may_try(owner))
+
+    return await ask_all(connection, invoice_ids, forgiving)
+
+
 def may_try(owner: Matter) -> bool:
     """True if a try of the matter may be under way; one that it left open may be why it is halted,
     which a command frees.
@@ -112,15 +126,27 @@ def may_try(owner: Matter) -> bool:
     return owner.status != "halted"
 
 
-async def next_step(connection: AsyncConnection, case: DunningCase) -> Step | None:
-    """Return the next automatic step of the case's invoice; None if nothing is planned."""
-    if not case.is_open:
-        return None
-    owner = await locks.collector(connection, await invoice_store.get(connection, case.invoice_id))
-    engine = _ENGINES[owner.kind]
-    rows, facts = await engine.read(connection, Read(owner.subject_id, locked=False))
-    name = ids.encode(ids.INVOICE, case.invoice_id)
-    return head(step for step in engine.rules.plan(rows, facts) if step.invoice == name)
+async def next_steps(
+    connection: AsyncConnection, listed: Collection[DunningCase]
+) -> dict[UUID, Step]:
+    """Return the next automatic step of each open case that has one, by its invoice.
+
+    Each collector is read once, however many of its invoices are listed.
+    """
+    wanted = {one.invoice_id for one in listed if one.is_open}
+    collected = await invoice_store.by_collector(connection, wanted)
+    found: dict[UUID, Step] = {}
+    for invoices in collected.values():
+        owner = await locks.collector(connection, invoices[0])
+        engine = _ENGINES[owner.kind]
+        rows, facts = await engine.read(connection, Read(owner.subject_id, locked=False))
+        plan = list(engine.rules.plan(rows, facts))
+        for invoice in invoices:
+            name = ids.encode(ids.INVOICE, invoice.id)
+            step = head(step for step in plan if step.invoice == name)
+            if step is not None:
+                found[invoice.id] = step
+    return found
 
 
 def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str, tries: bool) -> None:
@@ -143,17 +169,43 @@ async def ask(
     `beside` it are read, too. Errors: UNAVAILABLE where another collects it by then.
     """
     owner = await locks.collector(connection, invoice)
-    engine = _ENGINES[owner.kind]
+    return await _ask_owner(connection, owner, [invoice.id], verb, beside=beside)
 
+
+async def ask_all(
+    connection: AsyncConnection,
+    invoice_ids: Collection[UUID],
+    verb_of: Callable[[Matter], Verb],
+) -> list[Matter]:
+    """Decide the same change of several invoices, oldest first, in one decision of each collector;
+    return the matters to notify. Errors: as for `ask`.
+    """
+    asked = []
+    for invoices in (await invoice_store.by_collector(connection, invoice_ids)).values():
+        owner = await locks.collector(connection, invoices[0])
+        ids_of_owner = [one.id for one in invoices]
+        asked.append(await _ask_owner(connection, owner, ids_of_owner, verb_of(owner)))
+    return asked
+
+
+async def _ask_owner(
+    connection: AsyncConnection,
+    owner: Matter,
+    invoice_ids: Sequence[UUID],
+    verb: Verb,
+    *,
+    beside: Collection[UUID] = (),
+) -> Matter:
     def decide(w: Work[Any]) -> None:
-        if w.rows.get(Invoice, invoice.id).workflow_id != owner.workflow_id:
-            raise locks.passed_on()
-        verb(w, invoice.id)
+        for one in invoice_ids:
+            if w.rows.get(Invoice, one).workflow_id != owner.workflow_id:
+                raise locks.passed_on()
+            verb(w, one)
         w.do(Wake(owner.workflow_id))
 
-    known = frozenset({invoice.id, *beside})
-    await decisions.command(connection, engine, owner.subject_id, decide, known=known)
-    return await locks.collector(connection, await invoice_store.get(connection, invoice.id))
+    known = frozenset({*invoice_ids, *beside})
+    await decisions.command(connection, _ENGINES[owner.kind], owner.subject_id, decide, known=known)
+    return await locks.collector(connection, await invoice_store.get(connection, invoice_ids[0]))
 
 
 async def learn(

@@ -1,6 +1,6 @@
 """Queries on invoices, their lines, series and credit notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cache
 from typing import Any, Final
@@ -165,6 +165,18 @@ async def of_matter(
         .order_by(invoices.c.created_at, invoices.c.id)
     )
     return [show(row) for row in rows.mappings()]
+
+
+async def by_collector(
+    connection: AsyncConnection, invoice_ids: Collection[UUID]
+) -> dict[str, list[Invoice]]:
+    """Return some invoices, oldest first, by the workflow id of the matter that collects them."""
+    query = select(invoices).where(invoices.c.id.in_(invoice_ids))
+    rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
+    found: dict[str, list[Invoice]] = {}
+    for row in rows.mappings():
+        found.setdefault(row["workflow_id"], []).append(show(row))
+    return found
 
 
 async def to_pay(

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from billing.core import ids, periods
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.schemas import Method
@@ -33,6 +35,21 @@ class CardDetails(Frozen):
     exp_year: int | None = None
     fingerprint: str | None = None
     country: str | None = None
+
+
+class Keeping(Frozen):
+    """The decision on a card that was given, or has paid."""
+
+    method: Method | None
+    """The method that it is already; None: it becomes a new one."""
+    fields: dict[str, Any] = Field(default_factory=dict)
+    """Fields of its method that change, or of the new one."""
+    is_given_again: bool = False
+    """It has another id at the provider now: the earlier one is to be detached."""
+    default_since: datetime | None = None
+    """Its `chosen_at` as the new default; None: no other default."""
+    is_new: bool = False
+    """It is tried at once on what it has to pay."""
 
 
 class SetupOutcome(Frozen):
@@ -103,6 +120,42 @@ def card_given(card: CardDetails, at: datetime) -> dict[str, Any]:
     The newest provider id counts: it has the newest expiry and the payer's latest consent.
     """
     return {**card.model_dump(), "one_card": card.fingerprint, "chosen_at": at}
+
+
+def keeping(
+    methods: Sequence[Method],
+    card: CardDetails,
+    at: datetime,
+    *,
+    make_default: bool,
+    by_link: bool = False,
+) -> Keeping:
+    """Decide what a card that was given, or has paid, changes; the first one becomes the default.
+
+    A new default is new, and so is a method that is given again or reissued. `by_link`: the payer
+    was shown one invoice, so the card is new to nothing else.
+    """
+    known, same = named(methods, card.stripe_payment_method_id), of_card(methods, card)
+    if known is not None and known.status != "active":
+        return Keeping(method=same or known)  # what was detached can never be used again
+    before, since = known or same, NEVER_CHOSEN if by_link else at
+    is_again = False
+    if before is None:
+        fields = {**card_given(card, since), "barred_at": barred_since(methods, card)}
+        make_default = make_default or not any(one.is_default for one in methods)
+    else:
+        since = max(before.chosen_at, since)
+        fields, is_again = card_given(card, since), known is None
+        make_default = make_default and not before.is_default
+    if known is not None:
+        fields, is_again = card_updated(known, methods, card, at), is_reissued(known, card)
+    return Keeping(
+        method=before,
+        fields=fields,
+        is_given_again=before is not None and known is None,
+        default_since=since if make_default else None,
+        is_new=(make_default or is_again) and not by_link,
+    )
 
 
 def is_reissued(method: Method, card: CardDetails) -> bool:

@@ -21,13 +21,9 @@ from billing.metering.usage import unpaid
 from billing.money.payment_methods import store
 from billing.money.payment_methods.rules import (
     CardDetails,
-    barred_since,
     can_pay,
     card_facts,
-    card_given,
-    card_updated,
-    is_reissued,
-    of_card,
+    keeping,
     replaced,
     successor,
 )
@@ -50,31 +46,25 @@ async def save(
     *,
     make_default: bool,
 ) -> tuple[Method, list[Matter]]:
-    """Save a card that its owner gave, a known card only once; the first is the default.
+    """Save a card that its owner gave, by the rule of `keeping`.
 
-    A new default is tried at once on what is overdue, and so is a default that is given again, or
-    that its bank has reissued. Returns also the woken matters, to be notified after the commit.
+    A default that is new is tried at once on what is overdue. Returns also the woken matters, to be
+    notified after the commit.
     """
     await credits.lock(connection, account_id)
-    known = await store.ever_known(connection, card.stripe_payment_method_id)
     methods = await store.ever_of(connection, account_id)
-    same = of_card(methods, card)
-    if known is not None and known.status != "active":
-        return same or known, []  # what was detached can never be used again
-    if known is not None:
-        method = await _refresh(connection, known, card_updated(known, methods, card, at), at)
-        if method.is_default and is_reissued(known, card):
-            return method, await _try(connection, account_id, at)
-        make_default = make_default and not method.is_default
-    elif same is not None:
-        method = await _replace(connection, same, card, at)
-        make_default = make_default or method.is_default
+    kept = keeping(methods, card, at, make_default=make_default)
+    if kept.method is None:
+        method = await _add(connection, account_id, kept.fields, at)
+    elif kept.is_given_again:
+        method = await _replace(connection, kept.method, kept.fields, at)
     else:
-        method = await _add(connection, account_id, card, barred_since(methods, card), at)
-        make_default = make_default or await store.default(connection, account_id) is None
-    if not make_default:
-        return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
-    return await _make_default(connection, method, at), await _try(connection, account_id, at)
+        method = await _refresh(connection, kept.method, kept.fields, at)
+    if kept.default_since is not None:
+        method = await _make_default(connection, method, kept.default_since, at)
+    if kept.is_new and method.is_default:
+        return method, await _try(connection, account_id, at)
+    return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -84,7 +74,7 @@ async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> 
     """
     account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    await _make_default(connection, await store.get(connection, method_id), at)
+    await _make_default(connection, await store.get(connection, method_id), at, at)
     return await _try(connection, account_id, at)
 
 
@@ -216,8 +206,10 @@ async def _end_backup(connection: AsyncConnection, backup: Method, at: datetime)
     return ended
 
 
-async def _make_default(connection: AsyncConnection, method: Method, at: datetime) -> Method:
-    """Make a method the one default from `at` on; under the account's lock."""
+async def _make_default(
+    connection: AsyncConnection, method: Method, chosen_at: datetime, at: datetime
+) -> Method:
+    """Make a method the one default; under the account's lock."""
     if method.is_backup:
         await _end_backup(connection, method, at)
     await connection.execute(
@@ -229,25 +221,15 @@ async def _make_default(connection: AsyncConnection, method: Method, at: datetim
         )
         .values(is_default=False)
     )
-    chosen = await store.change(connection, method.id, is_default=True, chosen_at=at)
+    chosen = await store.change(connection, method.id, is_default=True, chosen_at=chosen_at)
     await _record(connection, chosen, "chosen", at)
     return chosen
 
 
 async def _add(
-    connection: AsyncConnection,
-    account_id: UUID,
-    card: CardDetails,
-    barred_at: datetime | None,
-    at: datetime,
+    connection: AsyncConnection, account_id: UUID, fields: dict[str, Any], at: datetime
 ) -> Method:
-    row = {
-        "id": ids.new(),
-        "account_id": account_id,
-        "created_at": at,
-        "barred_at": barred_at,
-        **card_given(card, at),
-    }
+    row = {"id": ids.new(), "account_id": account_id, "created_at": at, **fields}
     method = await store.add(connection, row)
     await _record(connection, method, "added", at)
     await matters.write_idle(connection, ACCOUNT, account_id, account_id, at)
@@ -255,13 +237,12 @@ async def _add(
 
 
 async def _replace(
-    connection: AsyncConnection, method: Method, card: CardDetails, at: datetime
+    connection: AsyncConnection, method: Method, fields: dict[str, Any], at: datetime
 ) -> Method:
     """Update a known card that was given again; the account's matter detaches the old one."""
     before = replaced(method, ids.new(), at)
-    renewed = await store.change(connection, method.id, **card_given(card, at))
+    renewed = await _refresh(connection, method, fields, at)
     await store.add(connection, before.model_dump())
-    await _record(connection, renewed, "updated", at)
     return renewed
 
 

@@ -61,6 +61,13 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
         assert (tried in w.effects) == make_default
 
 
+def test_another_card_that_is_given_again_is_new_and_no_other_default() -> None:
+    w = work(method(1, "f", is_default=True), method(2, "g"))
+    kept_cards.keep_card(w, ACCOUNT, given("g"), make_default=False)
+    assert WakeOpen(ACCOUNT, COLLECTORS) in w.effects, "a subscription may name it"
+    assert Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) not in w.effects
+
+
 @pytest.mark.parametrize("fingerprint", ["f", "new"])
 def test_a_card_that_came_by_a_link_is_new_to_nothing_else(fingerprint: str) -> None:
     long_ago = NOW - timedelta(days=9)

@@ -3,6 +3,7 @@
 Room reserved for something else may come free; then a credit note takes what found none before.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from billing.matters.effects import Change, Remove, Rows, Work
@@ -41,17 +42,35 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
     booking.move_balance(w, placed, -placed.balance_minor, "refunded")
     if isinstance(placed, Refund):
-        return _credit_later(w, placed)
+        return _credit_later(w, placed, placed.balance_minor, booking.subject_of(placed))
     return placed
 
 
-def _credit_later(w: Work[ReversalFacts], refund: Refund) -> Refund:
+def _credit_later(w: Work[ReversalFacts], refund: Refund, most_minor: int, suffix: str) -> Refund:
     """Credit later charges that the refunded money has paid by their lines, for what the money
     balance lacks of it: whoever was given that back does not owe it. For the rest, the refund waits
-    for room that something else reserves.
+    for drafts that become such charges, and for room that something else reserves.
+    """
+    credited = 0
+    for one, amount in _later(w, refund, most_minor):
+        credited += amount
+        named = (refund.reason, suffix)
+        notes.credit_note(w, one, amount, *named, to_balance=True, was_served=True)
+    waits = max(
+        _owed(w, most_minor - credited, refund), min(refund.short_minor, most_minor - credited)
+    )
+    wanted = refund.note_minor + waits if waits else 0
+    return refund if wanted == refund.wanted_minor else w.change(refund, wanted_minor=wanted)
+
+
+def _later(
+    w: Work[ReversalFacts], refund: Refund, most_minor: int
+) -> Iterator[tuple[Invoice, int]]:
+    """Yield the later charges to credit, the newest first, each with the amount; whoever goes on
+    has credited it.
     """
     invoice = w.rows.get(Invoice, refund.invoice_id)
-    short = owed = min(refund.balance_minor, -invoices.money_balance(w, refund.currency))
+    short = _owed(w, most_minor, refund)
     numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
     for one in sorted(numbered, key=lambda one: one.id, reverse=True):
         payers = {payer.id for payer in note_shares.payers(w.rows, one) if payer != one}
@@ -59,10 +78,12 @@ def _credit_later(w: Work[ReversalFacts], refund: Refund) -> Refund:
         amount = min(short, lent, creditable(w.rows, one)) if invoice.id in payers else 0
         if amount > 0:
             short -= amount
-            named = (refund.reason, booking.subject_of(refund))
-            notes.credit_note(w, one, amount, *named, to_balance=True, was_served=True)
-    waits = min(refund.short_minor, refund.balance_minor - (owed - short))
-    return w.change(refund, wanted_minor=refund.note_minor + waits if waits else 0)
+            yield one, amount
+
+
+def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:
+    """Return what the money balance lacks, up to this part of a refund."""
+    return max(0, min(most_minor, -invoices.money_balance(w, refund.currency)))
 
 
 def take_room(w: Work[Any]) -> None:
@@ -83,10 +104,17 @@ def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     """Write the credit note that found no room before, and claw back its credits. What the note
     credits, the customer no longer owes.
     """
-    row = _take(w, row) if row.is_placed else place(w, row)
+    row = _place_rest(w, row) if row.is_placed else place(w, row)
     booking.take_credits(w, row)
     if row.booked_at is not None:
         booking.count(w, row)
+
+
+def _place_rest(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
+    row = _take(w, row)
+    if isinstance(row, Dispute) or not row.short_minor:
+        return row
+    return _credit_later(w, row, row.short_minor, f"{booking.subject_of(row)}-{row.short_minor}")
 
 
 def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
@@ -105,14 +133,15 @@ def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
 
 
 def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
-    """True if a credit note that found no room before has some now, or if credits of its note must
-    still be clawed back.
+    """True if a credit note that found no room before has some now, or if a later charge can be
+    credited, or credits of its note must still be clawed back.
     """
     if not row.wanted_minor or not row.takes_room:
         return False
     if not row.is_placed:
         return w.rows.get(Payment, row.payment_id).settled_at is not None
-    return _room(w, row) > 0 or bool(booking.credits_due(w, row))
+    is_later = isinstance(row, Refund) and any(_later(w, row, row.short_minor))
+    return is_later or _room(w, row) > 0 or bool(booking.credits_due(w, row))
 
 
 def _room(w: Work[Any], row: Refund | Dispute) -> int:

@@ -63,14 +63,14 @@ def booked_key(waiting: Refund | Dispute) -> str:
 
 
 def _unbooked(waiting: Refund | Dispute | None, short: Refund | Dispute | None) -> str | None:
-    """Return the booking step's key; note and credits make repeated placements distinct."""
+    """Return the booking step's key; each placement leaves less waiting, or asks for credits."""
     if waiting is not None:
         return booked_key(waiting)
     if short is None:
         return None
     if not short.is_placed:
         return f"{subject_of(short)}/placed"
-    return f"{subject_of(short)}/noted-{short.note_minor}-{len(short.credits)}"
+    return f"{subject_of(short)}/noted-{short.short_minor}-{len(short.credits)}"
 
 
 def _status(rows: Rows) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, Json
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.overage_uses import RENEWAL, use
 from tests.integration.changes.chosen_plans import begun, change
 from tests.integration.dunning.dunning_setup import overdue, owed
@@ -72,6 +72,24 @@ async def test_a_bank_takes_the_debt_that_was_carried_to_a_renewal_before_its_pr
     assert (await customer.subscription())["status"] == "active"
     await until_credits(customer, credits if end == "lost" else "500")
     assert await money(customer) == (-20000 if end == "lost" else 0)
+    await check_books(customer)
+
+
+async def test_a_refund_found_while_a_change_waits_is_credited_there_once_that_is_paid(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, "pro")
+    await customer.script("authentication_required")
+    waits = await change(customer, plan="enterprise")
+    await actors.sandbox.refund(await first_payment(customer), 4000)
+    await wait_for(
+        lambda: money(customer), "the change holds its room", lambda cents: cents == -4000
+    )
+    await customer.confirm(waits)
+    await wait_for(lambda: money(customer), "nothing is owed", lambda cents: cents == 0)
+    later = (await customer.ask("GET", "/billing/invoices"))["data"][0]
+    seen = await customer.ask("GET", f"/billing/invoices/{later['invoice_id']}")
+    assert (seen["total"], seen["credit_notes_total"]) == (49900 - 4900, 4000)
     await check_books(customer)
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
-from tests.unit.reversals.story import INVOICE, Story, act
+from billing.money.refunds.schemas import Refund
+from tests.unit.reversals.story import AT, INVOICE, Story, act
 
-LATER: Final = UUID(int=90)
+LATER, DRAFT = UUID(int=1000), UUID(int=1001)
 NO_TAX: Final[dict[str, Any]] = {"tax_minor": 0, "tax_included_minor": 0}
 REFUND: Final = (("dashboard", 900), ("hear",))
 OPEN: Final = (("dispute", "needs_response", 100), ("hear",))
@@ -25,18 +26,25 @@ REFUSED: Final = (
 def stepped_down() -> Story:
     """1000 were paid, of which 600 pay for the later invoice."""
     story = Story(1000, 0)
-    w = story.work()
-    first = w.change(story.rows.get(Invoice, INVOICE), subscription_id=UUID(int=77))
-    none = dict.fromkeys(("subtotal_minor", "total_minor", "amount_due_minor"), 0)
-    paid = none | NO_TAX | {"amount_paid_minor": 0}
-    w.add(first.model_copy(update=paid | {"id": LATER, "fact_key": "down"}))
-    [line] = story.rows.of(InvoiceLine)
-    moved: dict[str, Any] = NO_TAX | {"invoice_id": LATER, "taxes": []}
-    plan = {"id": UUID(int=91), "kind": "plan", "amount_minor": 600}
-    credit = {"id": UUID(int=92), "kind": "proration", "amount_minor": -600, "position": 2}
-    w.add(line.model_copy(update=moved | plan))
-    w.add(line.model_copy(update=moved | credit | {"detail": {"invoice": str(INVOICE)}}))
+    first = story.rows.get(Invoice, INVOICE)
+    story.work().change(first, subscription_id=UUID(int=77))
+    move(story, INVOICE, LATER, 600)
     return story
+
+
+def move(story: Story, source: UUID, later: UUID, amount: int, **fields: Any) -> None:
+    """Add an invoice that charges this amount, and pays it by a part of an earlier one."""
+    w, paid = story.work(), story.rows.get(Invoice, INVOICE)
+    none = dict.fromkeys(("subtotal_minor", "total_minor", "amount_due_minor"), 0)
+    none |= NO_TAX | {"amount_paid_minor": 0, "id": later, "fact_key": str(later)}
+    w.add(paid.model_copy(update=none | fields))
+    line = story.rows.of(InvoiceLine)[0]
+    for kind, minor, position in (("plan", amount, 1), ("proration", -amount, 2)):
+        moved: dict[str, Any] = NO_TAX | {"invoice_id": later, "taxes": [], "kind": kind}
+        moved |= {"amount_minor": minor, "position": position}
+        moved |= {"id": UUID(int=next(story.numbers))}
+        moved |= {"detail": {"invoice": str(source)}} if minor < 0 else {}
+        w.add(line.model_copy(update=moved))
 
 
 @pytest.mark.parametrize(
@@ -59,3 +67,24 @@ def test_what_is_reserved_keeps_no_refund_from_later_charges(
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0, "nothing is owed"
     assert sum(one.amount_minor for one in story.rows.of(CreditNote)) == noted
     assert story.lot["asked"] == clawed
+
+
+@pytest.mark.parametrize("status", ["paid", "void"])
+@pytest.mark.parametrize("source", [INVOICE, LATER])
+@pytest.mark.parametrize("parts", [(900,), (500, 400)])
+def test_a_draft_that_is_decided_later_keeps_no_refund_from_what_its_money_paid(
+    status: str, source: UUID, parts: tuple[int, ...]
+) -> None:
+    story = stepped_down()
+    move(story, source, DRAFT, 300, status="draft", finalized_at=None)
+    for one in parts:
+        act(story, ("dashboard", one))
+        act(story, ("hear",))
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) < 0, "it waits"
+    numbered = {"finalized_at": AT} if status == "paid" else {}
+    story.work().change(story.rows.get(Invoice, DRAFT), status=status, **numbered)
+    assert any(one.wanted_minor for one in story.rows.of(Refund)), "it is woken"
+    story.settle()
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0, "nothing is owed"
+    assert sum(one.amount_minor for one in story.rows.of(CreditNote)) == 900
+    assert story.lot["asked"] == 90

@@ -336,8 +336,10 @@ async def _demand_plan(
 
 async def _only_plans_pay(connection: AsyncConnection, meter: str, asked: Asked) -> bool:
     """True if only a plan would pay the use."""
-    if asked.billing_method == BY_PLAN or asked.product_id is not None:
-        return asked.billing_method == BY_PLAN
+    if asked.billing_method == BY_PLAN:
+        return True
+    if asked.product_id is not None:
+        return False
     if await usage_store.operation_cost(connection, asked.operation) is not None:
         return False
     return await usage_store.only_plans_pay(connection, meter)

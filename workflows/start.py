@@ -48,6 +48,7 @@ from workflows.contracts import (
 from workflows.policies import TASK_TIMEOUT
 
 WAIT_RETRY: Final = timedelta(milliseconds=50)
+ASK_AGAIN: Final = timedelta(seconds=3)
 RESUME_TRIES: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
 # The workflow ended, or began a new run meanwhile: the server returns the update undelivered.
@@ -228,6 +229,24 @@ async def reconcile(client: Client, run_id: UUID) -> WorkflowHandle[Any, Reconci
 
 
 async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settled | None:
+    """Ask once, and again where no answer comes: Temporal knows the update by its id.
+
+    The SDK itself repeats a call with the id of its first start, and Temporal refuses that for good
+    once the run of that start has ended.
+    """
+    update_id = secrets.token_urlsafe(6)  # each event of it repeats the id, and a uuid is long
+    while True:
+        try:
+            async with asyncio.timeout(ASK_AGAIN.total_seconds()):
+                return await _ask(client, matter, stem, update_id)
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the caller's own time is over
+                raise
+        await asyncio.sleep(WAIT_RETRY.total_seconds())
+
+
+async def _ask(client: Client, matter: Matter, stem: str | None, update_id: str) -> Settled | None:
     kind = KINDS[matter.kind]
     start: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
         kind.workflow, _ref(matter), **_options(matter, kind)
@@ -236,8 +255,7 @@ async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settle
         answer: Settled = await client.execute_update_with_start_workflow(
             "settled" if stem is None else "settled_about",
             args=[] if stem is None else [stem],
-            # Each event of an update repeats its id, and a uuid is long.
-            id=secrets.token_urlsafe(6),
+            id=update_id,
             start_workflow_operation=start,
             result_type=Settled,
         )

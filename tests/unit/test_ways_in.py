@@ -13,6 +13,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.core import ids
 from billing.matters.schemas import of_account
 from workflows import start
+from workflows.contracts import Settled
+
+SOON, LATER = timedelta(milliseconds=20), timedelta(milliseconds=200)
 
 
 class Deaf:
@@ -47,3 +50,55 @@ async def test_a_wait_that_failed_leaves_no_failure_that_nobody_read(
     gc.collect()
     loop.set_exception_handler(None)
     assert heard == []
+
+
+class Refusing:
+    """A client whose first calls the SDK repeats without end, as Temporal refuses those of a start
+    that it knows; it answers the later ones.
+    """
+
+    def __init__(self, refused: int) -> None:
+        self.refused = refused
+        self.asked: list[str] = []
+
+    async def execute_update_with_start_workflow(
+        self, name: str, *, id: str, start_workflow_operation: Any, **_: Any
+    ) -> Settled:
+        self.asked.append(f"{name} {id}")
+        if len(self.asked) > self.refused:
+            return Settled(settled=True)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            start_workflow_operation._workflow_handle.set_exception(error)
+            raise WorkflowUpdateRPCTimeoutOrCancelledError from error
+        raise AssertionError("it waits for ever")
+
+
+async def waited(client: Refusing, timeout: timedelta) -> Settled | None:
+    return await start.wait_until_done(
+        cast("Client", client), of_account(ids.new()), timeout, "tax-"
+    )
+
+
+async def test_a_call_whose_repeats_are_refused_is_made_anew_as_the_same_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "ASK_AGAIN", SOON)
+    client = Refusing(2)
+    assert await waited(client, timedelta(seconds=9)) == Settled(settled=True)
+    assert len(client.asked) == 3
+    assert len(set(client.asked)) == 1
+    assert client.asked[0].startswith("settled_about ")
+
+
+async def test_nobody_waits_longer_than_asked_or_once_canceled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(start, "ASK_AGAIN", SOON)
+    assert await waited(Refusing(10**6), LATER) is None
+    waiting = asyncio.create_task(waited(Refusing(10**6), timedelta(seconds=9)))
+    await asyncio.sleep(LATER.total_seconds())
+    waiting.cancel()
+    await asyncio.wait([waiting], timeout=1)
+    assert waiting.done()

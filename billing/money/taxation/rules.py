@@ -8,8 +8,8 @@ from stdnum.exceptions import ValidationError
 
 from billing.core.errors import Invalid
 
-HOURLY: Final = 24
-"""Tries in a row that come hourly; after as many nobody has answered for a day."""
+HOURLY: Final = 25
+"""Tries in a row until nobody has answered for a day: the second comes soon, the others hourly."""
 _DAILY: Final = 30
 
 
@@ -24,10 +24,10 @@ def written(number: str) -> str:
 
 
 def next_check(at: datetime, tries: int) -> datetime | None:
-    """Return the next try after a failed one: hourly for a day, daily for a month, then None."""
-    if tries < HOURLY:
-        return at + timedelta(hours=1)
-    return at + timedelta(days=1) if tries < HOURLY + _DAILY else None
+    """Return the next try after a failed one: soon, hourly for a day, daily for a month; then
+    None.
+    """
+    return at + _pause(tries) if tries < HOURLY + _DAILY else None
 
 
 def without_register(at: datetime) -> datetime:
@@ -36,7 +36,16 @@ def without_register(at: datetime) -> datetime:
 
 
 def next_quote(at: datetime, tries: int) -> datetime:
-    """Return the next query: in a day after an answer (`tries` is 0), else hourly for a day, then
-    daily.
+    """Return the next query: in a day after an answer (`tries` is 0), else soon, hourly for a day,
+    then daily.
     """
-    return at + (timedelta(hours=1) if 0 < tries < HOURLY else timedelta(days=1))
+    return at + (_pause(tries) if tries else timedelta(days=1))
+
+
+def _pause(tries: int) -> timedelta:
+    """Return the pause after that many failed tries. The first may have asked nobody, because the
+    service was left alone for half a minute.
+    """
+    if tries == 1:
+        return timedelta(minutes=1)
+    return timedelta(hours=1) if tries < HOURLY else timedelta(days=1)

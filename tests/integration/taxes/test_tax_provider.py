@@ -52,7 +52,7 @@ async def test_an_address_has_the_rates_that_the_provider_says(
     customer = await asking.customer_on_clock(CLOCK)
     await moved_to(customer, **SEATTLE)
     if not await rates(customer):
-        # A busy machine's first answer may come too late; it is asked for again in an hour.
+        # A busy machine's first answer may come too late; it is asked for again in a minute.
         await customer.advance(days=1)
     assert await rates(customer) == {"US-WA": "6.50", "US-WA Seattle": "3.85"}
     await customer.bought("small")  # 9.99

@@ -42,9 +42,9 @@ async def test_rates_that_never_come_are_told_of_after_a_day_unless_others_come(
     _, another = await new_account(api)
     async with api.database.operator() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        await connection.execute(A_QUOTE, of | {"tries": 23})
+        await connection.execute(A_QUOTE, of | {"tries": 24})
         assert await told(connection, account) == []
-        await connection.execute(text("UPDATE tax_quotes SET tries = 24 WHERE wanted = 'here'"))
+        await connection.execute(text("UPDATE tax_quotes SET tries = 25 WHERE wanted = 'here'"))
         assert await told(connection, account) == [f"{account}: rates"]
         long_ago = {"at": real_now() - timedelta(days=3)}
         await connection.execute(AN_ANSWER, another | long_ago)
@@ -61,10 +61,10 @@ async def test_an_id_about_which_its_register_says_nothing_is_told_of_after_a_da
 ) -> None:
     account, of = await new_account(api)
     async with api.database.operator() as connection:
-        await connection.execute(AN_ID, of | {"tries": 23})
+        await connection.execute(AN_ID, of | {"tries": 24})
         assert await told(connection, account) == []
         await connection.execute(
-            text("UPDATE tax_profiles SET vat_tries = 24 WHERE account_id = :id"), of
+            text("UPDATE tax_profiles SET vat_tries = 25 WHERE account_id = :id"), of
         )
         assert await told(connection, account) == [f"{account}: VAT id"]
         await connection.rollback()
@@ -76,7 +76,7 @@ async def test_an_id_that_is_asked_no_more_or_of_who_is_exempt_is_told_of_no_mor
 ) -> None:
     account, of = await new_account(api)
     async with api.database.operator() as connection:
-        await connection.execute(AN_ID, of | {"tries": 24})
+        await connection.execute(AN_ID, of | {"tries": 25})
         await connection.execute(
             text(f"UPDATE tax_profiles SET {ended} WHERE account_id = :id"),
             of,

@@ -158,8 +158,8 @@ def test_an_answer_without_a_category_that_was_asked_for_is_none(missing: str) -
         read(left, {"standard", "books"})
 
 
-def test_a_provider_is_asked_daily_and_one_that_is_away_hourly_and_then_daily() -> None:
+def test_a_provider_is_asked_daily_and_one_that_is_away_soon_then_hourly_and_then_daily() -> None:
     at = datetime(2027, 1, 1, tzinfo=UTC)
-    gaps = [next_quote(at, tries) - at for tries in (0, 1, 23, 24, 500)]
-    hour, day = timedelta(hours=1), timedelta(days=1)
-    assert gaps == [day, hour, hour, day, day]
+    gaps = [next_quote(at, tries) - at for tries in (0, 1, 2, 24, 25, 500)]
+    soon, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+    assert gaps == [day, soon, hour, hour, day, day]

@@ -71,8 +71,9 @@ def test_ids_are_written_in_any_spelling() -> None:
     assert written("GR 094259216") == "EL094259216"
 
 
-def test_the_register_is_asked_hourly_and_then_daily_and_then_no_more() -> None:
+def test_the_register_is_asked_soon_then_hourly_then_daily_and_then_no_more() -> None:
     at = datetime(2027, 1, 1, tzinfo=UTC)
-    gaps = [(later - at) if (later := next_check(at, n)) else None for n in (1, 23, 24, 53, 54)]
-    hour, day = timedelta(hours=1), timedelta(days=1)
-    assert gaps == [hour, hour, day, day, None]
+    tries = (1, 2, 24, 25, 54, 55)
+    gaps = [(later - at) if (later := next_check(at, n)) else None for n in tries]
+    soon, hour, day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+    assert gaps == [soon, hour, hour, day, day, None]

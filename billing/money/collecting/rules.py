@@ -39,8 +39,8 @@ class Undecided(Lean):
     key: str
     slot: int | None = None
     method: str | None = None
-    asked_at: AwareDatetime | None = None
-    """Instant at which somebody asked for it; not set in states of 0.1.0."""
+    began_at: AwareDatetime | None = None
+    """Not set in states of 0.1.0."""
 
 
 class Collecting(Lean):
@@ -232,12 +232,21 @@ def _see_through(c: Collecting, attempt: Undecided) -> Step:
     return _charge(
         c,
         attempt.key,
-        attempt.asked_at or c.day_zero_at,
+        _due_since(c, attempt),
         "find out what became of the charge",
         slot=attempt.slot,
         method=attempt.method,
         asked=attempt.key == keys.manual_retry(c.invoice, c.pay_requests),
     )
+
+
+def _due_since(c: Collecting, attempt: Undecided) -> datetime:
+    """Return when an undecided try became due: as it was planned, or when it began, if earlier."""
+    if attempt.began_at is None:
+        return c.day_zero_at
+    before = c.model_copy(update={"last_began_at": None})
+    planned = [one.due for one in _asked_for(before) + _slots(before) if one.key == attempt.key]
+    return min([*planned, attempt.began_at])
 
 
 def _is_new_card(c: Collecting) -> bool:

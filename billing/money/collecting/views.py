@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from billing.core import ids, keys
+from billing.core import ids
 from billing.core.money import show_money
 from billing.matters.agenda import head
 from billing.matters.effects import Rows
@@ -135,7 +135,7 @@ def _tries(owed: Owed) -> dict[str, object]:
     # A payer's own try in the browser has no stored card.
     reached = [one for one in tries if one.payment_method_id and one.status not in UNTRIED]
     return {
-        "undecided": _undecided(owed),
+        "undecided": _undecided(owed.undecided),
         "tried": tuple(sorted(one.key for one in tries if one.status != "pending")),
         "unreached_slots": tuple(sorted(one.slot for one in unreached if one.slot is not None)),
         "unreached_extras": tuple(sorted(_unreached_extras(unreached))),
@@ -184,12 +184,9 @@ def _earlier_choices(owed: Owed, card: Method, method: str) -> int:
     return sum(key.partition(CHOSEN)[0] == first for key in earlier)
 
 
-def _undecided(owed: Owed) -> Undecided | None:
-    attempt, invoice = owed.undecided, owed.invoice
+def _undecided(attempt: Attempt | None) -> Undecided | None:
     if attempt is None:
         return None
     card = attempt.payment_method_id
     method = ids.encode(ids.PAYMENT_METHOD, card) if card is not None else None
-    asked = keys.manual_retry(ids.encode(ids.INVOICE, invoice.id), invoice.pay_requests)
-    asked_at = invoice.pay_requested_at if attempt.key == asked else None
-    return Undecided(key=attempt.key, slot=attempt.slot, method=method, asked_at=asked_at)
+    return Undecided(key=attempt.key, slot=attempt.slot, method=method, began_at=attempt.started_at)

@@ -56,7 +56,8 @@ def test_a_try_that_was_paid_is_booked_whatever_its_card_is_now(card: dict[str, 
     assert (life.invoice.status, life.rows.of(DunningCase)) == ("paid", [])
 
 
-def test_a_try_that_somebody_asked_for_is_late_since_then() -> None:
+@pytest.mark.parametrize("why", ["asked", "slot", "new card"])
+def test_a_try_whose_result_is_not_known_is_late_since_it_was_due(why: str) -> None:
     life = Life(Random(0))
     life.new_card()
     life.bank = Told(["waiting", "declined"])
@@ -64,12 +65,17 @@ def test_a_try_that_somebody_asked_for_is_late_since_then() -> None:
     assert first is not None
     life.do(first)
     life.now += timedelta(days=1)
-    life.ask()
-    asked = life.next_step()
-    assert asked is not None
-    transition(Work(life.rows, life.facts(life.rows)), asked)  # type: ignore[arg-type]
+    if why == "asked":
+        life.ask()
+    elif why == "new card":
+        life.new_card()
+    due = life.next_step()
+    assert due is not None
+    assert due.due >= BIRTH + timedelta(days=1)
+    life.now = max(life.now, due.due) + timedelta(minutes=1)
+    transition(Work(life.rows, life.facts(life.rows)), due)  # type: ignore[arg-type]
     life.now += timedelta(minutes=1)
     step = life.next_step()
     assert step is not None
-    assert (step.key, step.due) == (asked.key, asked.due)
+    assert (step.key, step.due) == (due.key, due.due)
     assert step.words == "find out what became of the charge"

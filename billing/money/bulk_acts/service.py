@@ -159,7 +159,7 @@ async def _note(connection: AsyncConnection, subscription: Subscription, order: 
         at=at, result=order.act.replace("_", " "),
     )  # fmt: skip
     await audit.record(
-        connection, account_id=subscription.account_id, action="subscription.steered",
+        connection, account_id=subscription.account_id, action=store.STEERED,
         subject=ids.encode(ids.SUBSCRIPTION, subscription.id), at=at,
         plan=subscription.plan_key, act=order.act.replace("_", " "), reason=order.reason,
         days=order.days or None, request=order.suffix,

@@ -8,8 +8,7 @@ from sqlalchemy import Select, exists, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.rules import OPEN_STATUSES
-from billing.core import ids, keys
-from billing.matters.tables import steps
+from billing.core import ids
 from billing.money.bulk_acts.schemas import (
     OF_SUBSCRIPTIONS,
     STEERED_CASES,
@@ -21,7 +20,10 @@ from billing.money.dunning.tables import dunning_cases
 from billing.money.invoices.tables import invoices
 from billing.money.subscriptions import store as subscription_store
 from billing.money.subscriptions.tables import subscriptions
+from billing.platform.audit.tables import billing_audit
 
+STEERED: Final = "subscription.steered"
+"""The action in the audit of each subscription to which an act was done."""
 _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 """The most by which the clock of one process may be behind that of another."""
 
@@ -61,16 +63,18 @@ def or_done(query: Select[Any], suffix: str) -> Select[Any]:
     """Select also those to which the request with this suffix has done its act, which as a rule
     does not apply to them any more: its page stays the same.
 
-    They are found by the steps since the request began, for subscriptions are many.
+    They are found by such acts in the audit since the request began: subscriptions are many, and so
+    are steps, for a request may be sent again hours later.
     """
-    sub, step, end = subscriptions.c, steps.c, keys.command("", suffix)
+    sub, entry = subscriptions.c, billing_audit.c
     done = (
         select(sub.id)
-        .join_from(steps, subscriptions, sub.account_id == step.account_id)
+        .join_from(billing_audit, subscriptions, sub.account_id == entry.account_id)
         .where(
-            step.real_ran_at > ids.born_at(ids.decode(ids.REQUEST, suffix)) - _CLOCKS_DIFFER,
-            step.key.endswith(end, autoescape=True),
-            step.key == func.public_id(ids.SUBSCRIPTION, sub.id).concat(end),
+            entry.action == STEERED,
+            entry.real_at > ids.born_at(ids.decode(ids.REQUEST, suffix)) - _CLOCKS_DIFFER,
+            entry.detail["request"].astext == suffix,
+            entry.subject == func.public_id(ids.SUBSCRIPTION, sub.id),
         )
     )
     all_of_them = subscription_store.listing(

@@ -5,15 +5,15 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, keys
+from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.periods import Interval
-from billing.matters import commands
 from billing.money.bulk_acts import store as bulk_acts
 from billing.money.bulk_acts.schemas import Choice
 from billing.money.subscriptions import entitlements
 from billing.money.wrong_prices import service
 from billing.money.wrong_prices.schemas import Named
+from billing.platform.audit import service as audit
 from tests.integration.actors import Actors, Customer
 from tests.integration.changes.test_wrong_prices import MEANT, TERMS, WRONG
 from tests.integration.rows_fetched import fetched
@@ -29,6 +29,13 @@ OTHERS = text(
     INSERT INTO subscriptions SELECT (jsonb_populate_record(t, jsonb_build_object(
         'id', gen_random_uuid(), 'account_id', others.id, 'plan_key', CAST(:plan AS text)))).*
     FROM subscriptions AS t, others WHERE t.account_id = :me
+    """
+)
+STEPS = text(
+    f"""
+    INSERT INTO steps (key, workflow_id, account_id, name, due_at, ran_at, real_ran_at)
+    SELECT gen_random_uuid(), 'a', :me, 'pay', t, t, t
+    FROM generate_series(1, {MANY}), clock_timestamp() AS t
     """
 )
 
@@ -80,13 +87,15 @@ async def test_who_is_done_already_is_found_among_all_subscribers_when_a_page_is
         (await customer.subscription())["subscription_id"],
         ids.encode(ids.REQUEST, ids.new()),
     )
-    await commands.note(
-        superuser, key=keys.command(mine, suffix), name="steer", workflow_id="a",
-        account_id=customer.uuid, at=real_now(), result="pause",
+    await audit.record(
+        superuser, account_id=customer.uuid, action="subscription.steered", subject=mine,
+        at=real_now(), request=suffix,
     )  # fmt: skip
+    await superuser.execute(STEPS, {"me": customer.uuid})
     no_more = await bulk_acts.chosen(superuser, Choice(plan=plan, status="past_due"), "pause")
-    before = await fetched(superuser, "subscriptions")
+    before, steps = await fetched(superuser, "subscriptions"), await fetched(superuser, "steps")
     assert (await superuser.execute(no_more)).all() == []
     (found,) = (await superuser.execute(bulk_acts.or_done(no_more, suffix))).all()
     assert found.id == ids.decode(ids.SUBSCRIPTION, mine)
     assert await fetched(superuser, "subscriptions") - before < MANY / 10
+    assert await fetched(superuser, "steps") - steps < MANY / 10

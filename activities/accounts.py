@@ -38,6 +38,7 @@ from billing.money.payment_methods import store as method_store
 from billing.money.payment_methods.card_setup import Cause
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payment_methods.schemas import PortalSession, Setup
+from billing.money.payments import store as payment_store
 from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
@@ -252,8 +253,9 @@ class AccountActivities(AccountBase):
                 woken = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
                 woken = await following.follow(
-                    connection, request.ref.subject_id, subject, card, at
-                )
+                    connection, request.ref.subject_id, subject, card, at,
+                    may_be_links=payment_store.is_open_by_link,
+                )  # fmt: skip
             return Did("looked" if wanted or method or card else "nothing to ask about", woken)
 
         return await self.once(request, record)

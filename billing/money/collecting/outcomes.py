@@ -67,12 +67,14 @@ def follow(
 
 def _keep_card(w: Work[CollectFacts], payment: Payment, card: CardDetails) -> None:
     """Keep the payer's card. The customer's own becomes the default where it pays what is overdue;
-    that of whoever has the link only if no card of the account can pay.
+    that of whoever has the link only if no other card of the account can pay.
     """
     owed = Owed(w.rows, payment.invoice_id)
     is_default = cases.case_of(w.rows, payment.invoice_id) is not None
     if payment.by_link:
-        able = (one for one in payments.cards(w.rows) if can_pay(one, owed.invoice.currency))
+        own = card.stripe_payment_method_id  # the provider may have told of it before it paid
+        others = (one for one in payments.cards(w.rows) if one.stripe_payment_method_id != own)
+        able = (one for one in others if can_pay(one, owed.invoice.currency))
         is_default = all(owed.is_refused_for_good(one) for one in able)
     by_link = payment.by_link
     kept_cards.keep_card(w, payment.account_id, card, make_default=is_default, by_link=by_link)

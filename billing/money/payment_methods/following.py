@@ -17,17 +17,23 @@ async def follow(
     reference: str,
     card: CardDetails | None,
     at: datetime,
+    *,
+    may_be_links: service.Ask,
 ) -> list[Matter]:
     """Sync the account's method with the provider; None: it no longer exists there.
 
-    An unknown card is saved. Returns the woken matters: the card that they charge, or whose expiry
-    they announce, may be another now.
+    An unknown card is saved. Under the account's lock `may_be_links` returns whether it may be that
+    of a payer by link, of whose payment the provider will tell next. Returns the woken matters: the
+    card that they charge, or whose expiry they announce, may be another now.
     """
     await credits.lock(connection, account_id)
     method = await store.ever_known(connection, reference)
     if method is not None and method.status != "active":
         return []
     if card is not None:
-        _, woken = await service.save(connection, account_id, card, at, make_default=False)
+        by_link = method is None and await may_be_links(connection, account_id)
+        _, woken = await service.save(
+            connection, account_id, card, at, make_default=False, by_link=by_link
+        )
         return woken
     return await service.gone(connection, method, at) if method is not None else []

@@ -33,7 +33,7 @@ from billing.platform.audit import service as audit
 from billing.platform.outbox import service as events
 
 Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
-"""A query about a method that a higher layer answers."""
+"""A query about a method or an account that a higher layer answers."""
 ChargedIn = Callable[[AsyncConnection, UUID], Awaitable[str | None]]
 """A query for the currency in which an account needs a card; None: it needs none."""
 
@@ -45,15 +45,16 @@ async def save(
     at: datetime,
     *,
     make_default: bool,
+    by_link: bool = False,
 ) -> tuple[Method, list[Matter]]:
-    """Save a card that its owner gave, by the rule of `keeping`.
+    """Save a card that was given, by the rule of `keeping`.
 
     A default that is new is tried at once on what is overdue. Returns also the woken matters, to be
     notified after the commit.
     """
     await credits.lock(connection, account_id)
     methods = await store.ever_of(connection, account_id)
-    kept = keeping(methods, card, at, make_default=make_default)
+    kept = keeping(methods, card, at, make_default=make_default, by_link=by_link)
     if kept.method is None:
         method = await _add(connection, account_id, kept.fields, at)
     elif kept.is_given_again:

@@ -173,6 +173,14 @@ async def uses_method(connection: AsyncConnection, method_id: UUID) -> bool:
     return bool(await connection.scalar(select(exists(on_its_way))))
 
 
+async def is_open_by_link(connection: AsyncConnection, account_id: UUID) -> bool:
+    """True if whoever has a signed link may be paying an invoice of this account."""
+    theirs = select(payments.c.id).where(
+        payments.c.account_id == account_id, payments.c.status.in_(LIVE), payments.c.by_link
+    )
+    return bool(await connection.scalar(select(exists(theirs))))
+
+
 async def latest(connection: AsyncConnection, invoice_id: UUID) -> Payment | None:
     """The newest payment of the invoice, whatever its status."""
     row = await _LATEST.first(connection, invoice_id=invoice_id)

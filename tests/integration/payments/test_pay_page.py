@@ -138,19 +138,28 @@ async def test_a_soft_decline_sends_no_link_but_the_page_pays_it_too(
     await customer.until_subscription("active")
 
 
+@pytest.mark.parametrize("told_first", ["payment_intent.succeeded", "payment_method.attached"])
 @pytest.mark.parametrize(
     ("declined", "stays"), [("insufficient_funds", True), ("expired_card", False)]
 )
 async def test_whoever_pays_one_invoice_by_its_link_pays_no_other(
-    actors: Actors, browser: Browser, declined: str, stays: bool
+    actors: Actors, browser: Browser, declined: str, stays: bool, told_first: str
 ) -> None:
-    """The link's card is the default only where the account's own can pay no more."""
+    """The link's card is the default only where the account's own can pay no more; also if its
+    owner has visited the portal, where cards are added, and Stripe tells of the card first.
+    """
     customer = await overdue(actors, declined, policy={"days": [0, 60]})
+    await customer.ask("POST", "/billing/portal-session", key="visit", status=201)
     await customer.advance(to="2027-03-01T10:00:00Z")
     await customer.script()
     path = f"/billing/invoices/{(await owed(customer))['invoice_id']}"
     asked = await customer.ask("POST", f"{path}/pay", {"payment_method": "card"}, key="k")
+    whose = await customer.stripe_customer()
+    await actors.sandbox.webhooks("hold", customer=whose)
     await browser.pay(asked["next_action"]["pay_url"], "pm_card_mastercard")
+    await actors.sandbox.release(customer=whose, types=[told_first])
+    await customer.until_handled(told_first)
+    await actors.sandbox.release(customer=whose)
     await wait_for(
         lambda: customer.ask("GET", path), "it is paid", lambda one: one["status"] == "paid"
     )

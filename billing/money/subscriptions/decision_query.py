@@ -171,8 +171,9 @@ _READ = f"""
                         OR :deciding AND x.status = 'applied'
                            AND (x.invoice_id IS NOT NULL OR x.kind = 'extend')
                            AND x.decided_at >= s.current_period_start
-                        -- A pause that has ended the cycle of one of these invoices.
-                        OR :deciding AND x.status = 'applied' AND x.kind = 'resume'
+                        -- A pause that has ended the cycle of one of these invoices, or changes
+                        -- that have deducted its credits, or were charged by it.
+                        OR :deciding AND x.status = 'applied' AND x.kind IN ('plan', 'resume')
                            AND x.decided_at >= (SELECT min(i.cycle_start) FROM mine i)
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS changes,
            ARRAY(SELECT to_jsonb(x) FROM usage_periods x

@@ -338,6 +338,8 @@ class Terms(Frozen):
     """True if add-ons that are not wanted end at once, not with the period."""
     cycle_start: AwareDatetime | None = None
     """The start of the cycle in which the change applies, and of its portions."""
+    row_start: AwareDatetime | None = None
+    """The start of the first in the row of cycles that changes have cut up to that one."""
     gave_back_at: AwareDatetime | None = None
     """No use may be dated into the cycle before this instant any more: its allowance was credited,
     or a meter's limit was lifted.

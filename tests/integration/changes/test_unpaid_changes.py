@@ -254,6 +254,24 @@ async def test_what_a_pause_left_owed_before_an_upgrade_brings_no_credits(
     assert await customer.credits() == 0, "those of a new cycle wait for its own payment"
 
 
+async def test_invoices_that_are_paid_after_two_new_periods_bring_no_credits_twice(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=MAY)
+    await change(customer, plan="basic", interval="year", at="now")
+    await customer.advance(days=10)
+    await change(customer, plan="basic", interval="month", at="now")
+    _, renewal, year, *_ = await customer.invoices()
+    for number, one in enumerate((year, renewal), start=2):
+        assert left(one)[0] == "open"
+        asked = {"invoice_id": encode(INVOICE, one["id"])}
+        await approved(customer, await sent(customer, asked, f"T-{number}"))
+    served = Decimal(3 * 500 + 10 * 100) / 31
+    assert round(await customer.credits(), 3) == round(served + 100, 3)
+    await check_books(customer)
+
+
 async def test_credits_that_are_paid_and_spent_keep_no_add_on_owed(actors: Actors) -> None:
     customer = await begun(actors, "basic")
     await choose(customer, ai_500=1)

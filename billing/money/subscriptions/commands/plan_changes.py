@@ -26,6 +26,7 @@ from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
     free_time,
+    granting,
     invoicing,
     items,
     kept_discounts,
@@ -176,6 +177,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
             "notes": given_back,
             "gave_back_at": at if closes else None,
             "cycle_start": subscription.cycle_start,
+            "row_start": granting.row_start(w),
             "credited_since": since if counts_use else None,
         }
     )

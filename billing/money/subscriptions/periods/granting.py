@@ -154,8 +154,27 @@ def are_given_up(w: Work[SubscriptionFacts]) -> bool:
 
 
 def _less_missed(w: Work[SubscriptionFacts], start: datetime | None, whole: Decimal) -> Decimal:
-    """Return a cycle's credits, less those that changes deducted before they were granted."""
-    return max(ZERO, whole - sum(one.credits_missed for one in _changes_in(w, start)))
+    """Return a cycle's credits, less those that changes deducted before they were granted: in it,
+    or in a cycle that such a change has begun.
+    """
+    applied = (one.new_terms for one in _changes(w))
+    missed = (one.credits_missed for one in applied if _deducts_from(one, start))
+    return max(ZERO, whole - sum(missed))
+
+
+def _deducts_from(terms: Terms, start: datetime | None) -> bool:
+    """True if the credits that a change deducts include those of the cycle that began then."""
+    if start is None or terms.cycle_start is None:
+        return False
+    return (terms.row_start or terms.cycle_start) <= start <= terms.cycle_start
+
+
+def row_start(w: Work[SubscriptionFacts]) -> datetime:
+    """Return the start of the current cycle, or of the first in a row that changes have cut."""
+    start = subscription_of(w).cycle_start
+    begun = [one for one in _changes(w) if one.decided_at and one.decided_at >= start]
+    cut = [one.new_terms for one in begun if one.new_terms.resets]
+    return (cut[-1].row_start or cut[-1].cycle_start or start) if cut else start
 
 
 def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:

@@ -62,10 +62,11 @@ def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
 
 def _invoices(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
-    start = subscription.cycle_start
+    start, since = subscription.cycle_start, subscription.current_period_start
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
     found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
     for one in w.rows.of(SubscriptionChange):
-        if one.kind == "plan" and one.was_invoiced:
+        came = one.decided_at if one.kind == "plan" and one.was_invoiced else None
+        if came is not None and came >= since:
             found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
     return found

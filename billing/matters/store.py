@@ -4,7 +4,7 @@
 each business key once, so that a workflow that runs twice finds it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from billing.core.clock import real_now
 from billing.core.prepared import Fields, Prepared, Sent, given
 from billing.matters.agenda import Step
 from billing.matters.effects import Bear
-from billing.matters.kinds import KINDS, MatterKind
+from billing.matters.kinds import ACCOUNT, KINDS, MatterKind
 from billing.matters.schemas import LOOK, Matter, Named
 from billing.matters.tables import matters
 
@@ -49,6 +49,19 @@ _WATCH_ACCOUNT = Prepared(
     SELECT * FROM account_watch(
         CAST(:account_id AS uuid), CAST(:due AS timestamptz), CAST(:at AS timestamptz),
         CAST(:correlation_id AS text))
+    """
+    )
+)
+_TAKE = Prepared(
+    text(
+        """
+    SELECT workflow_id FROM matters WHERE workflow_id IN (
+        SELECT unnest(CAST(:names AS text[]))
+        UNION
+        SELECT workflow_id FROM matters
+        WHERE account_id = CAST(:account_id AS uuid) AND kind = ANY (CAST(:kinds AS text[]))
+            AND closed_at IS NULL)
+    ORDER BY workflow_id FOR NO KEY UPDATE
     """
     )
 )
@@ -137,6 +150,19 @@ async def find(connection: AsyncConnection, workflow_id: str) -> Matter | None:
     return show(row) if row else None
 
 
+async def take(
+    connection: AsyncConnection,
+    names: Collection[str],
+    account_id: UUID | None = None,
+    kinds: Collection[MatterKind] = (),
+) -> None:
+    """Lock the rows of these matters, and the account's open ones of these kinds, in the order of
+    their names: so does who receives events, and wakes many without any other lock.
+    """
+    wanted = [kind.name for kind in kinds]
+    await _TAKE.send(connection, names=list(names), account_id=account_id, kinds=wanted)
+
+
 async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> None:
     """Rows of the matter changed: its workflow must look again; a closed matter is reopened."""
     await connection.execute(
@@ -147,7 +173,11 @@ async def wake(connection: AsyncConnection, workflow_id: str, at: datetime) -> N
 async def wake_open(
     connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
 ) -> list[Matter]:
-    """Wake the account's open matters of these kinds; the caller notifies them after the commit."""
+    """Wake the account's open matters of these kinds; the caller notifies them after the commit.
+
+    The account's own is locked, too: callers write it after them.
+    """
+    await take(connection, [ACCOUNT.workflow_id(account_id)], account_id, kinds)
     rows = await connection.execute(_waking(account_id, kinds, at).returning(matters))
     return [show(row) for row in rows.mappings()]
 
@@ -155,7 +185,10 @@ async def wake_open(
 async def send_wake_open(
     connection: AsyncConnection, account_id: UUID, kinds: Sequence[MatterKind], at: datetime
 ) -> None:
-    """Wake the account's open matters in a pipeline, without results: see `still_open` after it."""
+    """Wake the account's open matters in a pipeline, without results: see `still_open` after it.
+
+    Callers have taken them.
+    """
     await connection.execute(_waking(account_id, kinds, at))
 
 
@@ -168,16 +201,7 @@ async def still_open(
 
 
 def _waking(account_id: UUID, kinds: Sequence[MatterKind], at: datetime) -> Update:
-    """Rows are taken in order of their ids, as by those who receive events."""
-    taken = (
-        select(matters.c.workflow_id)
-        .where(_are_open(account_id, kinds))
-        .order_by(matters.c.workflow_id)
-        .with_for_update(key_share=True)
-        .cte("taken")
-    )
-    woken = update(matters).where(matters.c.workflow_id == taken.c.workflow_id)
-    return woken.values(**_woken(at))
+    return update(matters).where(_are_open(account_id, kinds)).values(**_woken(at))
 
 
 def _are_open(account_id: UUID, kinds: Sequence[MatterKind]) -> ColumnElement[bool]:

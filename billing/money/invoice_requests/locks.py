@@ -55,7 +55,8 @@ async def take(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
 async def take_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
-    """Lock the account and the collectors of many invoices, but not the invoices' own rows.
+    """Lock the account and the collectors of many invoices, also in the register, but not the
+    invoices' own rows.
 
     Errors: UNAVAILABLE where an invoice passed to another collector before it was locked.
     """
@@ -69,6 +70,7 @@ async def take_collectors(
     )
     if await connection.scalar(passed.limit(1)) is not None:
         raise passed_on()
+    await matters.take(connection, [one.workflow_id for one in found])
 
 
 def passed_on() -> Unavailable:

@@ -118,7 +118,10 @@ async def decide(
     finish = None
     if result is not None:
         finish = partial(_finish, connection, engine, matter, planned, result, state, at)
-    finished = await _write(connection, engine, read, work, read_again=TEST_PROFILE, last=finish)
+    finished = await _write(
+        connection, engine, read, work,
+        own=matter.workflow_id, read_again=TEST_PROFILE, last=finish,
+    )  # fmt: skip
     if finished is not None:
         if not await matters.is_first(finished):
             raise Conflict("STEP_DONE", f"{planned.key} is done, but was planned again")
@@ -218,13 +221,15 @@ async def _write(
     read: Read,
     work: Work[F],
     *,
+    own: str | None = None,
     read_again: bool = True,
     last: Callable[[], Awaitable[Sent]] | None = None,
 ) -> Sent | None:
     """Write a decision, then `last`; with `read_again` the rows in memory get numbers, too."""
     numbers, said = await writer.write(
-        connection, work.effects, work.facts.at, engine.verbs, read_again=read_again, last=last
-    )
+        connection, work.effects, work.facts.at, engine.verbs,
+        own=own, read_again=read_again, last=last,
+    )  # fmt: skip
     for numbered in numbers:
         work.rows.take(numbered)
     # In tests, rows in memory are compared with the database after every decision.

@@ -34,7 +34,7 @@ from billing.matters.effects import (
     WakeOpen,
     Watch,
 )
-from billing.matters.kinds import ACCOUNT
+from billing.matters.kinds import ACCOUNT, MatterKind
 from billing.platform.outbox import service as outbox
 from billing.platform.provider_inbox import store as inbox
 
@@ -49,10 +49,12 @@ async def write(
     at: datetime,
     verbs: Mapping[str, Verb],
     *,
+    own: str | None = None,
     read_again: bool = True,
     last: Callable[[], Awaitable[Sent]] | None = None,
 ) -> tuple[list[Change], Sent | None]:
-    """Write the effects of one decision, and send `last` behind them.
+    """Write the effects of one decision, and send `last` behind them. `own` is the matter that the
+    caller writes to the register then.
 
     Returns the assigned numbers, as changes, and what `last` sent. Unless `read_again`, numbers are
     taken with the COMMIT, so that the lock of their series is not held during a round trip.
@@ -67,8 +69,10 @@ async def write(
             if (sent := await _send_all(connection, list(alike))) is not None
         ]
         for effect in rest:
-            await _write(connection, effect, at, verbs)
+            if not _wakes(effect):
+                await _write(connection, effect, at, verbs)
         await outbox.flush(connection)  # it takes the account's lock, before that of the register
+        await _wake_all(connection, [one for one in rest if _wakes(one)], at, verbs, own)
         said = await last() if last is not None else None
         numbered = [await _issue(connection, one, at, verbs) for one in now]
     if numbered:
@@ -185,8 +189,6 @@ async def _write(
             await outbox.announce(connection, effect, at)
         case Bear():
             await matters.birth(connection, effect, at)
-        case Wake() | WakeOpen():
-            await _wake(connection, effect, at)
         case Heard(event_id, object_id, until):
             if event_id is not None and until is not None:
                 await inbox.mark_looked(connection, event_id, until)
@@ -197,8 +199,17 @@ async def _write(
         case Do(verb, arguments):
             await outbox.flush(connection)  # events keep the order of the decision
             await verbs[verb](connection, **{"at": at, **arguments})
+        case Wake() | WakeOpen():
+            await _wake(connection, effect, at)
         case Add() | Change() | Remove() | Issue():
             raise TypeError(f"{effect} is a row, which is sent with its neighbours")
+
+
+def _wakes(effect: Effect) -> bool:
+    """True if the effect changes rows of the register that were there before."""
+    return isinstance(effect, Wake | WakeOpen) or (
+        isinstance(effect, Bear) and effect.kind.born_anew
+    )
 
 
 async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: datetime) -> None:
@@ -206,6 +217,29 @@ async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: dateti
         await matters.wake(connection, effect.workflow_id, at)
     else:
         await matters.send_wake_open(connection, effect.account_id, effect.kinds, at)
+
+
+async def _wake_all(
+    connection: AsyncConnection,
+    effects: Sequence[Effect],
+    at: datetime,
+    verbs: Mapping[str, Verb],
+    own: str | None,
+) -> None:
+    """Wake matters. All that are written, the caller's own too, are locked first in one order."""
+    names, account_id, kinds = {own} if own is not None else set[str](), None, set[MatterKind]()
+    for effect in effects:
+        match effect:
+            case Wake(name):
+                names.add(name)
+            case Bear(kind=kind, subject_id=subject_id):
+                names.add(kind.workflow_id(subject_id))
+            case WakeOpen(account_id, more):
+                kinds |= set(more)
+    if effects:
+        await matters.take(connection, names, account_id, kinds)
+    for effect in effects:
+        await _write(connection, effect, at, verbs)
 
 
 async def _watch(connection: AsyncConnection, effect: Watch, at: datetime) -> None:

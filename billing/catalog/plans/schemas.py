@@ -102,7 +102,7 @@ class DunningPolicy(Strict):
     final_action: FinalAction = "unpaid"
     """The subscription becomes `unpaid`, ends, or continues with the invoice written off."""
     grace_days: Annotated[int, Field(ge=1, le=30)] = 1
-    """Days between the last try and the final action."""
+    """Days from the last slot's own day to the final action; at least 24 hours from a late try."""
 
     @model_validator(mode="after")
     def _days_ascend_from_zero(self) -> Self:

@@ -6141,7 +6141,7 @@ export interface components {
             final_action?: "unpaid" | "cancel" | "uncollectible";
             /**
              * Grace Days
-             * @description Days between the last try and the final action.
+             * @description Days from the last slot's own day to the final action; at least 24 hours from a late try.
              * @default 1
              */
             grace_days?: number;

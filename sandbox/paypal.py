@@ -10,7 +10,8 @@ from sandbox.paypal_events import Events
 from sandbox.shapes import Json
 
 T = TypeVar("T")
-Taking = Literal["pays", "declined", "pending"]
+Taking = Literal["pays", "declined", "refused", "pending"]
+"""`declined` asks the payer again; `refused` leaves the order approved."""
 WHOLE_CURRENCIES = frozenset({"HUF", "JPY", "TWD"})
 MAX_DECIMALS = 2
 
@@ -124,8 +125,9 @@ class PayPal:
         if order.body["status"] != "APPROVED":
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_NOT_APPROVED")
         order.tries += 1
-        if order.taking == "declined":
-            order.body["status"] = "PAYER_ACTION_REQUIRED"
+        if order.taking in ("declined", "refused"):
+            if order.taking == "declined":
+                order.body["status"] = "PAYER_ACTION_REQUIRED"
             raise Refusal(422, "UNPROCESSABLE_ENTITY", order.issue)
         capture: Json = {
             "id": _new_id(),

@@ -129,7 +129,7 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     paypal, browser = stand_in()
     assert await paypal.retrieve_order("FORGOTTEN") == Order(order_id="FORGOTTEN", status="gone")
     made = await paypal.create_order(WANTED)
-    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json={"capture": "declined"})
+    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json={"capture": "refused"})
     await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
     declined = await paypal.capture_order(made.order_id, "one")
     assert declined.capture is not None
@@ -137,8 +137,11 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     assert (declined.capture.decline.reason, declined.capture.is_over) == (
         "instrument_declined", False,
     )  # fmt: skip
-    await browser.post(f"/_sandbox/paypal/orders/{made.order_id}/approve")
+    assert (await paypal.retrieve_order(made.order_id)).status == "approved"
     assert await paypal.capture_order(made.order_id, "two") == declined, "one refusal, asked twice"
+    await browser.put(f"/_sandbox/paypal/orders/{made.order_id}", json={"capture": "declined"})
+    await paypal.capture_order(made.order_id, "three")
+    assert (await paypal.retrieve_order(made.order_id)).status == "open", "its payer has to act"
     await paypal.close()
 
 

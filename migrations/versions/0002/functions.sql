@@ -2400,13 +2400,14 @@ BEGIN
                 END AS total
             FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
             JOIN billing_records AS b ON b.id = u.id
+                AND b.month = ANY (usage_months_of(found.ids))
             LEFT JOIN LATERAL (
                 SELECT p.price,
                     p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
                 FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
                 WHERE b.occurred_at < p.until OR b.written_at < p.written
                 ORDER BY p.place LIMIT 1) AS t ON true) AS s
-        WHERE r.id = s.id
+        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
         RETURNING r.id, r.billing_status
     )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
@@ -2926,6 +2927,36 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_complete(
+    p_account_id uuid, p_records uuid[], p_invoice text, p_at timestamptz)
+RETURNS integer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    completed uuid[];
+BEGIN
+    WITH done AS (
+        UPDATE billing_records
+        SET billing_status = 'completed', updated_at = p_at
+        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
+            AND account_id = p_account_id AND billing_status = 'pending'
+        RETURNING id
+    ), noted AS (
+        INSERT INTO billing_events (
+            id, account_id, billing_id, status_before, status_after, detail, at)
+        SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
+            jsonb_build_object('invoice_id', p_invoice), p_at
+        FROM done
+    )
+    SELECT array_agg(id) INTO completed FROM done;
+    IF completed IS NOT NULL THEN
+        PERFORM usage_move_facet(p_account_id, completed, 'subscription_included', 'pending');
+    END IF;
+    RETURN coalesce(cardinality(completed), 0);
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION usage_correct_counters(
     p_account_id uuid, p_counters jsonb, p_day timestamptz, p_end timestamptz)
 RETURNS void
@@ -3099,7 +3130,8 @@ AS $$
                     p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
                     r.occurred_at) AS is_graded
             FROM billing_records AS r
-            WHERE r.id = ANY (p_records) AND r.account_id = p_account_id
+            WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
+                AND r.account_id = p_account_id
             OFFSET 0) AS r
         CROSS JOIN LATERAL usage_counters_of(ROW(
             usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency),
@@ -4145,9 +4177,43 @@ LANGUAGE sql STABLE AS $$
         ORDER BY month DESC)
 $$;
 
+CREATE OR REPLACE FUNCTION usage_months_of(p_ids uuid[]) RETURNS date[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT array_agg(DISTINCT m.month)
+    FROM unnest(p_ids) AS i(id) CROSS JOIN LATERAL unnest(usage_record_months(i.id)) AS m(month)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_most_cost(p_currency text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN p_currency = 'CREDIT' THEN 1000000000000::numeric ELSE 1000000000 END
+$$;
+
+CREATE OR REPLACE FUNCTION usage_move_facet(
+    p_account_id uuid, p_records uuid[], p_old_method text, p_old_status text)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+AS $$
+    WITH sums AS (
+        SELECT ROW(
+            p_account_id, '', 'day', r.period_start, r.day_at, r.meter, f.facet,
+            f.sign * sum(r.included_units + r.charged_units), f.sign * count(*),
+            max(r.usage_amount),
+            -- A counter that is new says what its uses were; one that is there knows its last.
+            max(r.usage_amount), 'epoch',
+            f.sign * coalesce(sum(r.total_amount) FILTER (WHERE r.currency = 'CREDIT'), 0),
+            f.sign * coalesce(sum(r.charged_units) FILTER (WHERE r.currency <> 'CREDIT'), 0),
+            f.sign * coalesce(sum(r.total_amount) FILTER (WHERE r.currency <> 'CREDIT'), 0)
+        )::usage_counter_sum AS sum
+        FROM billing_records AS r CROSS JOIN LATERAL (VALUES
+            (usage_facet(r.service_type, p_old_method, p_old_status, r.currency), -1),
+            (usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), 1)
+        ) AS f(facet, sign)
+        WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
+            AND r.account_id = p_account_id
+        GROUP BY r.period_start, r.day_at, r.meter, f.facet, f.sign
+    )
+    SELECT usage_add_counters(array_agg(sum)) FROM sums
 $$;
 
 CREATE OR REPLACE FUNCTION usage_next_unpaid(
@@ -4746,7 +4812,7 @@ BEGIN
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id;
+    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

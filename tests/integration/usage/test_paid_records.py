@@ -75,3 +75,20 @@ async def test_the_use_that_is_voided_is_looked_for_in_its_month(
     values = {"me": spender.uuid, "use": (await paid(spender))["id"]}
     assert await superuser.scalar(verdict, values) == "ok"
     assert await scanned(superuser, "billing_records_") <= near()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "usage_count_again(:me, ARRAY[CAST(:use AS uuid)], -1)",
+        "usage_move_facet(:me, ARRAY[CAST(:use AS uuid)], 'wallet_deduction', 'pending')",
+        "usage_complete(:me, ARRAY[CAST(:use AS uuid)], 'inv', now())",
+    ],
+)
+async def test_uses_that_are_counted_again_are_looked_for_in_their_months(
+    spender: Customer, superuser: AsyncConnection, again: str
+) -> None:
+    await spender.ask("POST", "/usage/record", USE)
+    values = {"me": spender.uuid, "use": (await paid(spender))["id"]}
+    await superuser.execute(text(f"SELECT {again}"), values)
+    assert await scanned(superuser, "billing_records_") <= near()

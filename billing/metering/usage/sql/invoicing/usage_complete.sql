@@ -12,7 +12,8 @@ BEGIN
     WITH done AS (
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        WHERE id = ANY (p_records) AND account_id = p_account_id AND billing_status = 'pending'
+        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
+            AND account_id = p_account_id AND billing_status = 'pending'
         RETURNING id
     ), noted AS (
         INSERT INTO billing_events (

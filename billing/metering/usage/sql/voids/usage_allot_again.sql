@@ -53,13 +53,14 @@ BEGIN
                 END AS total
             FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
             JOIN billing_records AS b ON b.id = u.id
+                AND b.month = ANY (usage_months_of(found.ids))
             LEFT JOIN LATERAL (
                 SELECT p.price,
                     p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
                 FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
                 WHERE b.occurred_at < p.until OR b.written_at < p.written
                 ORDER BY p.place LIMIT 1) AS t ON true) AS s
-        WHERE r.id = s.id
+        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
         RETURNING r.id, r.billing_status
     )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)

@@ -54,7 +54,7 @@ BEGIN
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id;
+    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

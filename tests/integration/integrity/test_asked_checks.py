@@ -1,10 +1,12 @@
 """Operators ask for the checks, of one account or of all."""
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.routes.admin import integrity as route
 from billing.insight.integrity.rules import CHECKS
-from tests.integration.actors import API, Actors, Customer
+from tests.integration.actors import API, Actors, Customer, wait_for
 from tests.integration.api_app import Api
 
 
@@ -46,3 +48,20 @@ async def test_an_account_with_very_many_uses_is_left_to_the_command(
     refused = await api.client.get(f"{API}{path}", headers=api.admin())
     assert (refused.status_code, refused.json()["code"]) == (409, "TOO_MANY_USES")
     assert "billing verify --account" in refused.json()["detail"]
+
+
+async def test_checks_that_take_too_long_end_with_their_statement(
+    api: Api, customer: Customer, superuser: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "MOST_ACCOUNTS", 1_000_000)
+    monkeypatch.setattr(route, "LONGEST_SECONDS", 0.5)
+    await superuser.execute(text("LOCK TABLE billing_records IN ACCESS EXCLUSIVE MODE"))
+    for asked, code in (
+        ("", "TOO_MANY_ACCOUNTS"), (f"?account={customer.id}", "TOO_MANY_USES"),
+    ):  # fmt: skip
+        refused = await api.client.get(f"{API}/admin/integrity{asked}", headers=api.admin())
+        assert (refused.status_code, refused.json()["code"]) == (409, code)
+    waiting = text(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'billing_records'::regclass"
+    )
+    await wait_for(lambda: superuser.scalar(waiting), "nobody waits", lambda count: count == 0)

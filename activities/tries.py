@@ -18,7 +18,7 @@ _before: Final = ContextVar("before", default=0)
 
 
 def begin(before: int) -> None:
-    """Record how often this activity's step was tried before, as a local activity."""
+    """Record how often this activity's step was tried before."""
     _before.set(before)
 
 

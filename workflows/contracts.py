@@ -48,7 +48,7 @@ class StepRequest(Contract):
     ref: MatterRef
     step: Step
     tried: int = 0
-    """Earlier tries as a local activity."""
+    """Tries of this step before this activity, in the same run."""
 
 
 class Command(Contract):

@@ -22,7 +22,7 @@ from activities.billing_interceptor import BillingInterceptor
 from activities.dependencies import Dependencies
 from activities.registry import build_activities
 from billing.core import garbage, logs, open_files
-from billing.core.database import Database, open_database
+from billing.core.database import open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
@@ -30,7 +30,7 @@ from billing.core.profile import TEST_PROFILE
 from billing.core.setting_names import warn_of_misspelt
 from billing.core.settings import VERSION, Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
-from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from billing.matters.kinds import BACKGROUND, INTERACTIVE, QUEUES
 from billing.platform.parking.service import Barrier
 from billing.platform.processes.agreement import agreed
 from billing.platform.processes.service import Pulse
@@ -155,7 +155,6 @@ def _version(settings: Settings) -> dict[str, Any]:
 
 
 def open_stripe(settings: Settings) -> StripeGateway:
-    """Return the Stripe gateway."""
     key = settings.stripe_secret_key.get_secret_value()
     return StripeGateway(key, settings.stripe_api_base, timeout_seconds=_call_seconds(settings))
 
@@ -184,7 +183,7 @@ def refusing(provider: StripeGateway, orders: PayPalGateway | None) -> list[str]
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve both queues until `stop` is set."""
     _need_environment(settings)
-    database: Database = open_database(settings)
+    database = open_database(settings)
     await refuse_unsafe_roles(settings, database)
     await refuse_small_server(settings, database)
     provider, orders = open_stripe(settings), open_paypal(settings)
@@ -198,10 +197,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     dependencies = Dependencies(database, provider, settings, register, orders, taxes)
     activities = build_activities(dependencies, client)
     barrier = Barrier(database)
-    workers = [
-        build_worker(client, queue, activities, settings, barrier)
-        for queue in (INTERACTIVE, BACKGROUND)
-    ]
+    workers = [build_worker(client, queue, activities, settings, barrier) for queue in QUEUES]
     await ensure_schedules(client)
     garbage.freeze_startup()
     try:
@@ -269,7 +265,7 @@ async def _need_attributes(client: Client) -> None:
     if lacking:
         raise SystemExit(
             f"the Temporal namespace {client.namespace} lacks search attributes:"
-            f" {', '.join(lacking)} (docs/operate.md, Deploying)"
+            f" {', '.join(lacking)} (docs/operate.md#temporal)"
         )
 
 

@@ -28,6 +28,7 @@ from billing.insight.integrity.rules import OUTAGE
 from billing.insight.integrity.schemas import Report
 from billing.insight.locks import rules as lock_rules
 from billing.insight.locks import store as locking
+from billing.matters.kinds import QUEUES
 from billing.platform.accounts import clocks
 from cli import month_files
 from cli.provision import known
@@ -203,13 +204,13 @@ async def temporal(patient: Patient) -> Iterable[Sign]:
     """Check that workers poll and that the namespace has all search attributes."""
     asked = await pollers.polled(patient.temporal)
     now = real_now()
-    deserted = [f"{one.kind} of {one.queue}" for one in asked if one.is_deserted(now)]
+    deserted = [f"{one.task_type} of {one.queue}" for one in asked if one.is_deserted(now)]
     lacking = await visibility.missing_attributes(patient.temporal)
     builds = {f" of the current build {one.build}" for one in asked if one.build}
     return [
         unhealthy("queues", f"no worker{', '.join(builds)} asks for {', '.join(deserted)}")
         if deserted
-        else healthy("queues", f"workers ask for work on {' and '.join(pollers.QUEUES)}"),
+        else healthy("queues", f"workers ask for work on {' and '.join(QUEUES)}"),
         unhealthy("namespace", f"{patient.temporal.namespace} lacks {', '.join(lacking)}")
         if lacking
         else healthy("namespace", f"{patient.temporal.namespace} has every search attribute"),

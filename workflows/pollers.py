@@ -8,14 +8,13 @@ from typing import Final
 
 from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
-from billing.matters.kinds import BACKGROUND, INTERACTIVE
+from billing.matters.kinds import QUEUES
 from workflows.contracts import Contract
 
-QUEUES: Final = (INTERACTIVE, BACKGROUND)
-KINDS: Final = {
+TASK_TYPES: Final = {
     "workflows": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     "activities": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 }
@@ -25,13 +24,13 @@ _RPC_TIMEOUT: Final = timedelta(seconds=3)
 
 
 class Polled(Contract):
-    """The last poll of one queue and kind of task.
+    """The last poll of one queue and task type.
 
     `asked_at` is None if no worker of the current build has polled recently.
     """
 
     queue: str
-    kind: str
+    task_type: str
     asked_at: datetime | None
     build: str = ""
     """The current build; empty where workers are not versioned."""
@@ -42,11 +41,11 @@ class Polled(Contract):
 
 
 async def polled(client: Client) -> list[Polled]:
-    """Return the current build's last poll of each queue and kind. Errors: RPCError."""
+    """Return the current build's last poll of each queue and task type. Errors: RPCError."""
     return [
-        await _polled(client, queue, kind, number)
+        _last_poll(queue, task_type, await _described(client, queue, number))
         for queue in QUEUES
-        for kind, number in KINDS.items()
+        for task_type, number in TASK_TYPES.items()
     ]
 
 
@@ -54,28 +53,30 @@ async def backlog(client: Client) -> int:
     """Return about how many tasks wait for a worker, over all queues. Errors: RPCError."""
     waiting = 0
     for queue in QUEUES:
-        for kind in KINDS.values():
-            request = DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=queue),
-                task_queue_type=kind,
-                report_stats=True,
-            )
-            found = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
+        for number in TASK_TYPES.values():
+            found = await _described(client, queue, number, stats=True)
             waiting += found.stats.approximate_backlog_count
     return waiting
 
 
-async def _polled(client: Client, queue: str, kind: str, number: TaskQueueType.ValueType) -> Polled:
+async def _described(
+    client: Client, queue: str, number: TaskQueueType.ValueType, *, stats: bool = False
+) -> DescribeTaskQueueResponse:
     request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=number
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=number,
+        report_stats=stats,
     )
-    found = await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
+    return await client.workflow_service.describe_task_queue(request, timeout=_RPC_TIMEOUT)
+
+
+def _last_poll(queue: str, task_type: str, found: DescribeTaskQueueResponse) -> Polled:
     build = found.versioning_info.current_deployment_version.build_id
     asked = (
         one.last_access_time.ToDatetime(UTC) for one in found.pollers if _build_of(one) == build
     )
-    return Polled(queue=queue, kind=kind, asked_at=max(asked, default=None), build=build)
+    return Polled(queue=queue, task_type=task_type, asked_at=max(asked, default=None), build=build)
 
 
 def _build_of(poller: PollerInfo) -> str:

@@ -11,6 +11,7 @@ INTERACTIVE: Final = "interactive"
 """The task queue of workflows that a person waits for."""
 BACKGROUND: Final = "background"
 """The task queue of workflows that time or a machine started."""
+QUEUES: Final = (INTERACTIVE, BACKGROUND)
 
 
 @dataclass(frozen=True, slots=True)

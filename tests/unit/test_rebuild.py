@@ -62,8 +62,8 @@ async def test_a_refusal_is_not_repeated(answers: list[Any]) -> None:
 async def test_without_a_worker_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     async def polled(_: Client) -> list[Polled]:
         return [
-            Polled(queue="interactive", kind="workflows", asked_at=real_now()),
-            Polled(queue="background", kind="workflows", asked_at=None),
+            Polled(queue="interactive", task_type="workflows", asked_at=real_now()),
+            Polled(queue="background", task_type="workflows", asked_at=None),
         ]
 
     monkeypatch.setattr(pollers, "polled", polled)

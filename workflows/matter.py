@@ -347,7 +347,7 @@ class MatterWorkflow(Generic[S]):
             workflow.set_current_details(self.state.words)
         if self._shown.differs_from(self.state):
             step = self._head()
-            self._shown.state(self.state, step.due if step else None)
+            self._shown.show(self.state, step.due if step else None)
 
     def _standing(self, *, settled: bool) -> MatterStatus:
         return MatterStatus(

@@ -23,7 +23,7 @@ class Shown:
         """True if operators do not see this state's status and plan yet."""
         return self._last != (state.status, state.plan)
 
-    def state(self, state: State, due: datetime | None) -> None:
+    def show(self, state: State, due: datetime | None) -> None:
         """Show a state whose next step is due at an instant (None: it has none)."""
         plan_before = self._last and self._last[1]
         workflow.upsert_search_attributes(updates(state, plan_before, due))

@@ -32,7 +32,6 @@ from billing.platform.provider_inbox.rules import WaitingEvent
 from workflows.attributes import (
     ACCOUNT_ID,
     BILLING_STATUS,
-    HALTED,
     NEXT_DUE_AT,
     PLAN,
     to_the_second,
@@ -51,6 +50,12 @@ WAIT_RETRY: Final = timedelta(milliseconds=50)
 ASK_AGAIN: Final = timedelta(seconds=3)
 RESUME_TRIES: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=5)
+_REPEATABLE: Final[dict[str, Any]] = {
+    "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+    "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+    "task_timeout": TASK_TIMEOUT,
+}
+"""A start that finds its workflow running leaves it alone, and begins one that has ended anew."""
 # The workflow ended, or began a new run meanwhile: the server returns the update undelivered.
 _BETWEEN_RUNS: Final = {
     RPCStatusCode.NOT_FOUND,
@@ -111,7 +116,7 @@ async def free(client: Client, matter: Matter) -> None:
     One whose steps are independent does other steps while it is halted, and the failed one waits.
     Without an answer the matter tries again by itself within the hour.
     """
-    if matter.status == HALTED and not KINDS[matter.kind].independent_steps:
+    if matter.status == "halted" and not KINDS[matter.kind].independent_steps:
         with suppress(Unavailable, RPCError):
             await resume(client, matter)
 
@@ -189,7 +194,7 @@ async def resume(client: Client, matter: Matter) -> bool:
             if error.status not in _BETWEEN_RUNS:
                 raise
             if error.status is RPCStatusCode.NOT_FOUND:
-                if matter.status != HALTED:
+                if matter.status != "halted":
                     return False
                 await _wake(client, matter)
                 return True
@@ -204,11 +209,9 @@ async def walk(client: Client, account_id: UUID, *, is_new: bool = True) -> None
         WalkRequest(account_id=account_id),
         id=f"clock/{ids.encode(ids.ACCOUNT, account_id)}",
         task_queue=BACKGROUND,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
         start_signal="aim" if is_new else None,
-        task_timeout=TASK_TIMEOUT,
         rpc_timeout=_RPC_TIMEOUT,
+        **_REPEATABLE,
     )
 
 
@@ -221,10 +224,8 @@ async def reconcile(client: Client, run_id: UUID) -> WorkflowHandle[Any, Reconci
         id=f"reconciliation/{ids.encode(ids.RECONCILIATION, run_id)}",
         task_queue=BACKGROUND,
         result_type=ReconcileMove,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        task_timeout=TASK_TIMEOUT,
         rpc_timeout=_RPC_TIMEOUT,
+        **_REPEATABLE,
     )
 
 
@@ -292,12 +293,9 @@ def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:
     return {
         "id": matter.workflow_id,
         "task_queue": kind.queue,
-        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
-        "id_reuse_policy": WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        "task_timeout": TASK_TIMEOUT,
         "search_attributes": TypedSearchAttributes(_attributes(matter)),
         "static_summary": ids.encode(ids.ACCOUNT, matter.account_id),
-    }
+    } | _REPEATABLE
 
 
 def _attributes(matter: Matter, planned: Planned | None = None) -> list[SearchAttributePair[Any]]:

@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from billing.matters.kinds import KINDS
 from workflows.attributes import ATTRIBUTES, BILLING_STATUS, HALTED
+from workflows.client import never_connected
 from workflows.contracts import Contract
 
 MAX_RUNS: Final = 20
@@ -46,8 +47,12 @@ async def runs(client: Client, workflow_id: str) -> list[Run] | None:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             found = {run.run_id: run for run in await _listed(client, workflow_id)}
             newest = await _described(client, workflow_id)
-    except (RPCError, TimeoutError, RuntimeError):
-        return None  # the lazy client reports a failed first connection as a RuntimeError
+    except (RPCError, TimeoutError):
+        return None
+    except RuntimeError as error:
+        if not never_connected(error):
+            raise
+        return None
     if newest is not None:
         found[newest.run_id] = _run(newest)  # the list may lag behind
     return sorted(found.values(), key=lambda run: run.started_at or _LONG_AGO, reverse=True)

@@ -1,13 +1,14 @@
 """A matter as all layers see it, pure: its workflow, its account and the head of its agenda."""
 
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from billing.core.frozen import Frozen
 from billing.matters.agenda import Step
 from billing.matters.kinds import ACCOUNT
 
+Status = Literal["open", "resting", "halted", "closed"]
 LOOK: Final = "load"
 """The step of a matter that must look at its rows first."""
 
@@ -39,7 +40,7 @@ class Matter(Frozen):
     account_id: UUID
     kind: str
     subject_id: UUID
-    status: str = "open"
+    status: Status = "open"
     words: str = ""
     revision: int = 0
     head: Step | None = None
@@ -53,7 +54,6 @@ class Matter(Frozen):
 class Planned(Frozen):
     """The state of a matter that does nothing for a while, read from its rows."""
 
-    workflow_id: str
     status: str
     """For the search attribute BillingStatus: one word."""
     plan: str | None = None

@@ -184,7 +184,7 @@ async def _rebuilt(actors: Actors, asleep_for: timedelta) -> str:
     name = f"subscription/{(await customer.subscribed('pro'))['subscription_id']}"
     await actors.temporal.get_workflow_handle(name).terminate("lost")
     (row,) = await customer.rows("SELECT * FROM matters WHERE workflow_id = %(name)s", name=name)
-    standing = Planned(workflow_id=name, status="active", asleep_for=asleep_for)
+    standing = Planned(status="active", asleep_for=asleep_for)
     assert await begin(actors.temporal, show(row), standing)
     await asyncio.sleep(1)
     await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"})

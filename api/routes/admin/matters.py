@@ -14,7 +14,7 @@ from api.workflow_calls import need_temporal, wait_until_done
 from billing.core import clock
 from billing.core.errors import Conflict, NotFound, Unavailable
 from billing.matters import listing
-from billing.matters.schemas import Matter
+from billing.matters.schemas import Matter, Status
 from billing.matters.store import find as find_matter
 from billing.matters.tables import matters
 from billing.platform.audit import service as audit
@@ -22,7 +22,6 @@ from workflows import start
 
 router = new_router("matters")
 
-Status = Literal["open", "resting", "halted", "closed"]
 MatterKind = Literal[
     "trial", "subscription", "collection", "purchase", "charge", "account", "reversal"
 ]

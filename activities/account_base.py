@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities import notifying
-from activities.dependencies import Dependencies, measure_lateness, now_of
+from activities.dependencies import Dependencies
+from activities.timing import measure_lateness, now_of
 from billing.core.clock import real_now
 from billing.core.errors import Conflict
 from billing.core.failpoints import failpoint
@@ -116,9 +117,8 @@ class AccountBase:
         self, connection: AsyncConnection, request: StepRequest, state: AccountState, result: str
     ) -> None:
         """Save the step's key and the new head in one statement; a taken key undoes everything."""
-        if state.clock_at is None and request.step.event is None:
-            late = max(timedelta(), real_now() - request.step.due)
-            measure_lateness(request.step.name, late)
+        if request.step.event is None:
+            measure_lateness(request.step.name, state, real_now() - request.step.due)
         await events.flush(connection)  # it locks the account, which must precede the register
         first = head(rules.agenda(state), now_of(state))
         finished = await matters.send_finish(

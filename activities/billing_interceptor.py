@@ -45,7 +45,8 @@ class _Inbound(ActivityInboundInterceptor):
         argument = input.args[0] if input.args else None
         ref, started = _matter(argument), perf_counter()
         context.actor.set(f"workflow:{activity.info().workflow_id}")
-        context.correlation_id.set(carried(input.headers) or _born_under(ref))
+        born_under = ref.correlation_id if ref else None
+        context.correlation_id.set(carried(input.headers) or born_under)
         context.account.set(ref.account_id if ref else None)
         tries.begin(argument.tried if isinstance(argument, StepRequest) else 0)
         try:
@@ -70,10 +71,6 @@ def _note(seconds: float, level: int) -> None:
     info = activity.info()
     extra = {"milliseconds": round(seconds * 1000), "attempt": info.attempt}
     _logger.log(level, "%s: done", info.activity_type, extra=extra)
-
-
-def _born_under(ref: MatterRef | None) -> str | None:
-    return ref.correlation_id if ref else None
 
 
 def _matter(argument: Any) -> MatterRef | None:

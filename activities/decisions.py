@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities import dunning_commands, notifying
-from activities.dependencies import Dependencies, measure_lateness
+from activities.dependencies import Dependencies
 from activities.provider_calls import AnyCall, ProviderCalls
+from activities.timing import measure_lateness
 from billing.core import keys
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
@@ -111,8 +112,8 @@ class DecidingActivities(Generic[S]):
         return done
 
     async def _done(self, step: Step, done: Done[S]) -> None:
-        if done.lateness is not None and done.state.clock_at is None:
-            measure_lateness(step.name, done.lateness)
+        if done.lateness is not None:
+            measure_lateness(step.name, done.state, done.lateness)
         await failpoint(f"{step.name}.done")
 
     def _may_charge(self, facts: Any) -> bool:
@@ -130,7 +131,7 @@ class DecidingActivities(Generic[S]):
         if not isinstance(call, Call) or not call.charges or call.again:
             return
         if not self.billing_enabled:
-            raise Unavailable("BILLING_DISABLED", "BILLING_ENABLED is false: no new charges")
+            raise Unavailable("BILLING_DISABLED")
         if self.has_live_stripe and await accounts.is_test(connection, account_id):
             raise Unavailable("TEST_ACCOUNT_ON_LIVE_KEY")
 

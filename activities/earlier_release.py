@@ -1,4 +1,4 @@
-"""Things that programs of the release before leave undone, beside this one or before a return."""
+"""Work that programs of the previous release leave undone, beside this one or after a step back."""
 
 from functools import partial
 from typing import Final
@@ -15,7 +15,9 @@ PAGE: Final = 500
 
 
 async def make_up(database: Database) -> dict[str, int]:
-    """Have dates looked at that it does not know, and reversals that it ignored booked."""
+    """Watch the dates that the previous release does not know; have the reversals that it ignored
+    booked.
+    """
     now = real_now()
     return await each_apart(
         {

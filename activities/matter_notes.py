@@ -24,7 +24,7 @@ class MatterNoteActivities:
             await audit.record(
                 connection,
                 account_id=request.ref.account_id,
-                action="matter.resumed" if request.reason is None else "matter.halted",
+                action="matter.halted" if halted else "matter.resumed",
                 subject=request.ref.workflow_id,
                 at=at,
                 reason=request.reason,

@@ -26,7 +26,7 @@ class Orders:
     def provider(self) -> OrderProvider:
         """Return the provider of orders. Errors: Unavailable if it has been switched off."""
         if self._provider is None:
-            raise Unavailable("PAYPAL_OFF", "PayPal is not set up (BILLING_PAYPAL_CLIENT_ID)")
+            raise Unavailable("PAYPAL_OFF")
         return self._provider
 
     async def create_page(

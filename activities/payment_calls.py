@@ -32,7 +32,7 @@ class Charger:
     def __init__(self, dependencies: Dependencies) -> None:
         self._database = dependencies.database
         self._provider = dependencies.provider
-        self.customers = Customers(dependencies)
+        self._customers = Customers(dependencies)
 
     async def create(
         self,
@@ -64,7 +64,7 @@ class Charger:
             with doubting_a_key():
                 return await self._find_or_create(payment, request, since)
 
-        outcome = await self.customers.served(payment.account_id, make, renewable=not saved_card)
+        outcome = await self._customers.served(payment.account_id, make, renewable=not saved_card)
         await failpoint("intent.created")
         return outcome
 
@@ -90,7 +90,7 @@ class Charger:
                     lambda key: self._provider.create_checkout(_under(key, request)),
                 )
 
-        session = await self.customers.served(payment.account_id, make)
+        session = await self._customers.served(payment.account_id, make)
         await failpoint("intent.created")
         return session
 
@@ -103,7 +103,7 @@ class Charger:
         """
         intent_id = payment.stripe_payment_intent_id
         if intent_id is None:
-            raise Conflict("PAYMENT_NOT_OPEN", "open the payment before charging it")
+            raise Conflict("PAYMENT_NOT_OPEN")
         if again:
             decided = await self._decided(intent_id, attempt)
             if decided is not None:
@@ -261,13 +261,13 @@ class Charger:
             raise no_attempt()
         if chosen.status != "pending":
             # The retried step finds itself done.
-            raise Unavailable("ATTEMPT_DECIDED", "another worker has decided this attempt")
+            raise Unavailable("ATTEMPT_DECIDED")
         return chosen
 
 
 def no_attempt() -> Conflict:
     """Return the error for a try of a card that no attempt on record asks for."""
-    return Conflict("NO_ATTEMPT", "a card is tried only for an attempt on record")
+    return Conflict("NO_ATTEMPT")
 
 
 def _declined_unasked(unreached: Outcome, why: Decline) -> Outcome:
@@ -291,7 +291,7 @@ def _behind_page(session: CheckoutSession, outcome: Outcome) -> Outcome:
 def _demand_decided(outcome: Outcome) -> Outcome:
     """Return the outcome unless its payer may still pay. Errors: Unavailable."""
     if not outcome.is_over and outcome.kind not in ("canceled", "succeeded", "processing"):
-        raise Unavailable("PROVIDER_NOT_CANCELED", "the provider did not cancel the payment")
+        raise Unavailable("PROVIDER_NOT_CANCELED")
     return outcome
 
 

@@ -26,11 +26,14 @@ def parts(
     runs of the comparison with the provider.
     """
     kept: dict[str, tuple[int, Go]] = {
-        "payloads_emptied": (settings.retention_inbox_days, _payloads),
+        "payloads_emptied": (settings.retention_inbox_days, _drained(inbox.empty)),
         "events_dropped": (settings.retention_outbox_days, _events),
         "claims_expired": (settings.retention_claims_days, _expired_claims),
-        "claims_forgotten": (settings.retention_claims_days, _claims),
-        "reconciliations_forgotten": (settings.retention_reconciliations_days, _reconciliations),
+        "claims_forgotten": (settings.retention_claims_days, _drained(quota_store.forget)),
+        "reconciliations_forgotten": (
+            settings.retention_reconciliations_days,
+            _drained(reconciliations.forget),
+        ),
     }
     return {name: partial(_let_go, database, days, go, now) for name, (days, go) in kept.items()}
 
@@ -39,8 +42,8 @@ async def _let_go(database: Database, days: int, go: Go, now: datetime) -> int:
     return await go(database, now - timedelta(days=days)) if days else 0
 
 
-async def _payloads(database: Database, before: datetime) -> int:
-    return await drain(database, lambda connection: inbox.empty(connection, before))
+def _drained(page: Callable[[AsyncConnection, datetime], Awaitable[int]]) -> Go:
+    return lambda database, before: drain(database, lambda connection: page(connection, before))
 
 
 async def _expired_claims(database: Database, before: datetime) -> int:
@@ -50,14 +53,6 @@ async def _expired_claims(database: Database, before: datetime) -> int:
         return quota_store.expired(connection, before, after)
 
     return await drain_each(database, following, quotas.expire, UUID(int=0))
-
-
-async def _claims(database: Database, before: datetime) -> int:
-    return await drain(database, lambda connection: quota_store.forget(connection, before))
-
-
-async def _reconciliations(database: Database, before: datetime) -> int:
-    return await drain(database, lambda connection: reconciliations.forget(connection, before))
 
 
 async def _events(database: Database, before: datetime) -> int:

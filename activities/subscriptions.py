@@ -3,7 +3,8 @@
 from typing import Final
 
 from activities.decisions import PAYING, DecidingActivities
-from activities.dependencies import Dependencies, now_of
+from activities.dependencies import Dependencies
+from activities.timing import now_of
 from billing.matters.agenda import head
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.subscriptions.reading import ENGINE

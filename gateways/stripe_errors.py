@@ -56,7 +56,7 @@ async def translated() -> AsyncIterator[None]:
         refusal.is_repeated = _is_repeated(error)
         raise refusal from error
     except stripe.AuthenticationError as error:
-        raise Unavailable("PROVIDER_KEY", "Stripe does not accept our key") from error
+        raise Unavailable("PROVIDER_KEY") from error
     except stripe.PermissionError as error:
         # Stripe names the right that the key lacks. Somebody may give it: what waits then goes on.
         words = f"Stripe does not allow this to our key: {error.user_message}"

@@ -127,7 +127,7 @@ async def decide(
             raise Conflict("STEP_DONE", f"{planned.key} is done, but was planned again")
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, at)
-    late = max(timedelta(), facts.real_at - planned.due) if result is not None else None
+    late = facts.real_at - planned.due if result is not None else None
     woken = await _woken_by(connection, matter, work)
     return Done(state, call=work.call, lateness=late, born=born_by(work), woken=woken, begun=begun)
 

@@ -60,7 +60,7 @@ class Provider:
         settings = SimpleNamespace(public_url="http://a", pay_link_secrets=["s"])
         both: Any = {"provider": self, "orders": self, "database": None, "settings": settings}
         calls = ProviderCalls(Dependencies(**both))
-        calls._charger.customers._known[ME] = Customer("cus_1")
+        calls._charger._customers._known[ME] = Customer("cus_1")
         answer: Any = await environment.run(calls.make, Call("open", ASKED, attempt))
         assert isinstance(answer, Answer)
         assert answer.outcome == MADE

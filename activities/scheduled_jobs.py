@@ -23,7 +23,7 @@ from activities.paged_scan import Undone
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
-from workflows.contracts import SweepReport, SweepRequest
+from workflows.contracts import JobReport, JobRequest
 
 
 class ScheduledJobs:
@@ -43,7 +43,7 @@ class ScheduledJobs:
         }
 
     @activity.defn(name="sweeper.sweep")
-    async def sweep(self, request: SweepRequest) -> SweepReport:
+    async def run(self, request: JobRequest) -> JobReport:
         began = real_now()
         first = began - polling.FIRST_BACK if request.name == "poll" else began
         async with self.database.operator() as connection:
@@ -51,7 +51,7 @@ class ScheduledJobs:
         counts = await self.jobs[request.name](request.limit)
         async with self.database.operator() as connection:
             await jobs.looked(connection, request.name, began)
-        return SweepReport(counts=counts)
+        return JobReport(counts=counts)
 
 
 async def _ensure_running(database: Database, client: Client, limit: int) -> dict[str, int]:

@@ -15,10 +15,10 @@ from benchmarks.rounds import Job, open_job
 from billing.core.clock import real_now
 from billing.matters import sweeps
 from billing.money.purchases import store as purchases
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 OLD: Final = 1_000
-PAGE: Final = SweepRequest(name="ensure-running").limit
+PAGE: Final = JobRequest(name="ensure-running").limit
 SWEEPS: Final = 20
 Once = Callable[[], Awaitable[float]]
 

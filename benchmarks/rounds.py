@@ -16,7 +16,7 @@ from benchmarks.loads import PAID, Loads
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.insight.rounds import store as rounds
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 TURNS: Final = ROUNDS + 2
 
@@ -83,7 +83,7 @@ async def open_job(ground: Ground, site: Site, name: str) -> AsyncIterator[Job]:
         job = ScheduledJobs(parts, client)
 
         async def once() -> dict[str, int]:
-            report = await ActivityEnvironment().run(job.sweep, SweepRequest(name=name))
+            report = await ActivityEnvironment().run(job.run, JobRequest(name=name))
             assert not report.counts.get("unseen"), report.counts
             return dict(report.counts)
 

@@ -132,14 +132,14 @@ class ReconcileMove(Contract):
     discrepancies: int = 0
 
 
-class SweepRequest(Contract):
+class JobRequest(Contract):
     """A request for one pass of a scheduled job."""
 
     name: str
     limit: int = Field(default=500, ge=1)
 
 
-class SweepReport(Contract):
+class JobReport(Contract):
     """The counts of one pass, by name."""
 
     counts: dict[str, int] = Field(default_factory=dict)

@@ -4,11 +4,11 @@ from workflows.account import AccountWorkflow
 from workflows.card_usage import ChargeUsageWorkflow
 from workflows.clock import ClockWorkflow
 from workflows.collection import CollectionWorkflow
+from workflows.job import JobWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.reversal import ReversalWorkflow
 from workflows.subscription import SubscriptionWorkflow
-from workflows.sweep import SweepWorkflow
 from workflows.trial import TrialWorkflow
 
 WORKFLOWS = [
@@ -21,5 +21,5 @@ WORKFLOWS = [
     AccountWorkflow,
     ClockWorkflow,
     ReconciliationWorkflow,
-    SweepWorkflow,
+    JobWorkflow,
 ]

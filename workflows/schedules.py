@@ -19,9 +19,9 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.matters.kinds import BACKGROUND
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
+from workflows.job import BOUNDED
 from workflows.policies import POLICIES
-from workflows.sweep import BOUNDED
 
 JOBS: dict[str, timedelta] = {
     BOUNDED: POLICIES.sweep_every,
@@ -81,7 +81,7 @@ def _schedule(name: str, every: timedelta) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
             "Sweep",
-            SweepRequest(name=name),
+            JobRequest(name=name),
             id=f"sweep/{name}",
             task_queue=BACKGROUND,
         ),

@@ -25,7 +25,7 @@ from tests.integration.api_app import stack_settings
 from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_voids import void
-from workflows.contracts import SweepReport, SweepRequest
+from workflows.contracts import JobReport, JobRequest
 
 NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
 SUMS = """
@@ -216,14 +216,14 @@ async def test_the_hourly_job_mends_the_counters_of_every_account_s_last_cycle(
     assert (await sync(damaged, page=1_000)).counts["counters_mended"] == 0
 
 
-async def sync(shop: Shop, page: int) -> SweepReport:
+async def sync(shop: Shop, page: int) -> JobReport:
     """The activity as the schedule runs it, so many accounts at a time."""
     client: Any = None  # this job tells no workflow
     dependencies = Dependencies(
         database=shop.api.database, provider=client, settings=stack_settings(shop.api.stack)
     )
     job = ScheduledJobs(dependencies, client)
-    return await ActivityEnvironment().run(job.sweep, SweepRequest(name="usage-sync", limit=page))
+    return await ActivityEnvironment().run(job.run, JobRequest(name="usage-sync", limit=page))
 
 
 async def test_counters_of_an_account_at_rest_are_compared_in_its_turn(

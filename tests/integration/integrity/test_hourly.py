@@ -22,7 +22,7 @@ from billing.insight.rounds import store as rounds
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.one_connection import seen_by
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 NOBODY = UUID(int=0)
 DAMAGE = "UPDATE trials SET credits = credits + 1 WHERE account_id = :id"
@@ -46,7 +46,7 @@ def run(actors: Actors, database: Database) -> Any:
     async def once(name: str, page: int = 500, place: Sequence[Any] = ()) -> dict[str, int]:
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, heartbeat_details=place)
-        report = await environment.run(job.sweep, SweepRequest(name=name, limit=page))
+        report = await environment.run(job.run, JobRequest(name=name, limit=page))
         return dict(report.counts)
 
     return once

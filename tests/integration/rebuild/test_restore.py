@@ -24,7 +24,7 @@ from tests.integration.api_app import stack_settings
 from tests.integration.followers import Follower
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.rebuild.conftest import billing
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +220,7 @@ async def poll(actors: Actors) -> None:
     async with open_database(settings) as database:
         parts = Dependencies(database=database, provider=gateway, settings=settings)
         job = ScheduledJobs(parts, actors.temporal)
-        await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
+        await ActivityEnvironment().run(job.run, JobRequest(name="poll"))
     await gateway.close()
 
 

@@ -20,7 +20,7 @@ from tests.integration.api_app import stack_settings
 from tests.replay.payloads import steps_at_once
 from workflows import start
 from workflows.attributes import BILLING_STATUS, PLAN
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 DUE: Final = """
     UPDATE subscriptions SET period_number = -1,
@@ -201,7 +201,7 @@ async def test_the_daily_job_starts_what_is_missing_and_leaves_alone_what_runs(
         parts = Dependencies(database=database, provider=cast(Any, None), settings=settings)
         job = ScheduledJobs(parts, actors.temporal)
         report = await ActivityEnvironment().run(
-            job.sweep, SweepRequest(name="ensure-running", limit=1)
+            job.run, JobRequest(name="ensure-running", limit=1)
         )
     assert (report.counts["started"], report.counts["failed"]) == (1, 0), report.counts
     assert report.counts["open"] >= len(runs), "those that run are counted, too"

@@ -31,7 +31,7 @@ from billing.platform.provider_inbox import store as inbox
 from billing.platform.rate_windows import store as rate_windows
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 
 class Asked:
@@ -63,7 +63,7 @@ async def housekeeping(actors: Actors, database: Database) -> dict[str, int]:
     client: Any = None  # this job tells no workflow
     settings = stack_settings(actors.stack)
     job = ScheduledJobs(Dependencies(database=database, provider=client, settings=settings), client)
-    report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
+    report = await ActivityEnvironment().run(job.run, JobRequest(name="housekeeping"))
     return dict(report.counts)
 
 

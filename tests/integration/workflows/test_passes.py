@@ -9,10 +9,10 @@ from temporalio.worker import Worker
 
 from tests.integration.actors import Actors
 from worker import workflow_runner
-from workflows.contracts import SweepReport, SweepRequest
+from workflows.contracts import JobReport, JobRequest
+from workflows.job import NETS, JobWorkflow
 from workflows.policies import PASS_HEARTBEAT, PASS_TIMEOUT, POLICIES, SWEEP_TIMEOUT
 from workflows.schedules import PASSES
-from workflows.sweep import NETS, SweepWorkflow
 
 
 class Tries:
@@ -22,22 +22,22 @@ class Tries:
         self.seen: list[activity.Info] = []
 
     @activity.defn(name="sweeper.sweep")
-    async def sweep(self, request: SweepRequest) -> SweepReport:
+    async def sweep(self, request: JobRequest) -> JobReport:
         self.seen.append(activity.info())
         if len(self.seen) == 1:
             activity.heartbeat("0500", 500)
             raise RuntimeError("cut off")
-        return SweepReport(counts={"tries": len(self.seen)})
+        return JobReport(counts={"tries": len(self.seen)})
 
 
 async def swept(actors: Actors, job: str) -> list[activity.Info]:
     tries, queue = Tries(), f"passes-{uuid4()}"
-    running: dict[str, Any] = {"workflows": [SweepWorkflow], "activities": [tries.sweep]}
+    running: dict[str, Any] = {"workflows": [JobWorkflow], "activities": [tries.sweep]}
     async with Worker(
         actors.temporal, task_queue=queue, workflow_runner=workflow_runner(), **running
     ):
         report = await actors.temporal.execute_workflow(
-            SweepWorkflow.run, SweepRequest(name=job), id=queue, task_queue=queue
+            JobWorkflow.run, JobRequest(name=job), id=queue, task_queue=queue
         )
     assert report.counts == {"tries": 2}
     return tries.seen

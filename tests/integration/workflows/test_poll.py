@@ -20,7 +20,7 @@ from gateways.provider import EventPage
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 Span = tuple[datetime, datetime]
 LITTLE = timedelta(seconds=30)
@@ -63,7 +63,7 @@ class Poll:
         )
         client: Any = None  # nothing is found, so no workflow is told
         job = ScheduledJobs(dependencies, client)
-        await ActivityEnvironment().run(job.sweep, SweepRequest(name="poll"))
+        await ActivityEnvironment().run(job.run, JobRequest(name="poll"))
 
     async def _looked_until(self, _: Any) -> dict[str, datetime]:
         return dict(self.mark)

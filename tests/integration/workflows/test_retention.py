@@ -23,7 +23,7 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.followers import PATH, Follower
 from tests.integration.operator_acts import check_books
-from workflows.contracts import SweepRequest
+from workflows.contracts import JobRequest
 
 # As if all that an account was told had been told so many days ago.
 AGE_EVENTS: Final = """
@@ -45,7 +45,7 @@ async def housekeeping(actors: Actors, database: Database, **settings: Any) -> d
         database=database, provider=client, settings=stack_settings(actors.stack, **settings)
     )
     job = ScheduledJobs(dependencies, client)
-    report = await ActivityEnvironment().run(job.sweep, SweepRequest(name="housekeeping"))
+    report = await ActivityEnvironment().run(job.run, JobRequest(name="housekeeping"))
     return dict(report.counts)
 
 

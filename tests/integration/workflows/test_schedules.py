@@ -15,10 +15,10 @@ from temporalio.worker import Worker
 from tests.integration.actors import Actors, wait_for
 from worker import workflow_runner
 from workflows import schedules
-from workflows.contracts import SweepReport, SweepRequest
+from workflows.contracts import JobReport, JobRequest
+from workflows.job import JobWorkflow
 from workflows.policies import POLICIES, SWEEP_TIMEOUT, TEST
 from workflows.schedules import JOBS, ensure_schedules
-from workflows.sweep import SweepWorkflow
 
 JOB = "housekeeping"
 
@@ -69,22 +69,22 @@ async def test_a_net_that_its_worker_took_with_it_is_out_again_soon(
     tries, queue = 0, f"nets-{uuid4()}"
 
     @activity.defn(name="sweeper.sweep")
-    async def sweep(request: SweepRequest) -> SweepReport:
+    async def sweep(request: JobRequest) -> JobReport:
         nonlocal tries
         tries += 1
         if tries == 1:  # as a worker does that died, or to which the task was never told
             await asyncio.sleep(SWEEP_TIMEOUT.total_seconds())
-        return SweepReport(counts={request.name: tries})
+        return JobReport(counts={request.name: tries})
 
     async with Worker(
         actors.temporal,
         task_queue=queue,
-        workflows=[SweepWorkflow],
+        workflows=[JobWorkflow],
         activities=[sweep],
         workflow_runner=workflow_runner(),
     ):
         swept = actors.temporal.execute_workflow(
-            SweepWorkflow.run, SweepRequest(name=job), id=queue, task_queue=queue
+            JobWorkflow.run, JobRequest(name=job), id=queue, task_queue=queue
         )
         report = await asyncio.wait_for(swept, 5 * POLICIES.sweep_heartbeat.total_seconds())
     assert report.counts == {job: 2}

@@ -21,7 +21,7 @@ from billing.matters.kinds import ACCOUNT, REST
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.locked import other_session
-from workflows.contracts import SweepReport, SweepRequest
+from workflows.contracts import JobReport, JobRequest
 
 RESTING = """
     INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, created_at, woken_at,
@@ -66,8 +66,8 @@ async def job(actors: Actors, database: Database) -> AsyncIterator[ScheduledJobs
     await schedule.unpause()
 
 
-async def swept(job: ScheduledJobs) -> SweepReport:
-    return await ActivityEnvironment().run(job.sweep, SweepRequest(name="sweep"))
+async def swept(job: ScheduledJobs) -> JobReport:
+    return await ActivityEnvironment().run(job.run, JobRequest(name="sweep"))
 
 
 async def still_rests(database: Database, name: str) -> bool:

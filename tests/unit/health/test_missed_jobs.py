@@ -7,8 +7,8 @@ from activities.scheduled_jobs import ScheduledJobs
 from billing.insight.health import rules
 from billing.insight.integrity.rules import JOB as AUDIT
 from tests.unit.health.test_signs import NOW, figures, process, unhealthy
+from workflows.job import NETS
 from workflows.schedules import JOBS
-from workflows.sweep import NETS
 
 
 def test_a_job_that_ended_no_run_for_too_long_is_named() -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import SweepReport, SweepRequest
+    from workflows.contracts import JobReport, JobRequest
     from workflows.policies import (
         FOLLOWS_RELEASES,
         PASS_HEARTBEAT,
@@ -20,19 +20,20 @@ BOUNDED: Final = "sweep"
 NETS: Final = frozenset({BOUNDED, "poll"})
 
 
+# Histories have this name and its activity's: once the sweep was the only job.
 @workflow.defn(name="Sweep", versioning_behavior=FOLLOWS_RELEASES)
-class SweepWorkflow:
+class JobWorkflow:
     """A job started by a schedule; the next run repeats what this one could not do."""
 
     @workflow.run
-    async def run(self, request: SweepRequest) -> SweepReport:
+    async def run(self, request: JobRequest) -> JobReport:
         """Run the job once; a full pass continues where its last try stopped."""
         timeout = SWEEP_TIMEOUT if request.name == BOUNDED else PASS_TIMEOUT
         is_net = request.name in NETS
-        report: SweepReport = await workflow.execute_activity(
+        report: JobReport = await workflow.execute_activity(
             "sweeper.sweep",
             request,
-            result_type=SweepReport,
+            result_type=JobReport,
             start_to_close_timeout=timeout,
             schedule_to_close_timeout=timeout,
             heartbeat_timeout=POLICIES.sweep_heartbeat if is_net else PASS_HEARTBEAT,

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 from billing.platform.provider_inbox.schemas import ProviderEvent
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS, read
+from gateways import list_limits
 from gateways.provider import EventPage
 
-PAGE: Final = 100
-TYPES_AT_ONCE: Final = 20
-"""Stripe's limits: events per answer (PAGE) and types per request."""
 _TYPES: Final = sorted(PAYMENT_EVENTS)
 GROUPS: Final = tuple(
-    tuple(_TYPES[first : first + TYPES_AT_ONCE]) for first in range(0, len(_TYPES), TYPES_AT_ONCE)
+    tuple(_TYPES[first : first + list_limits.TYPES_AT_ONCE])
+    for first in range(0, len(_TYPES), list_limits.TYPES_AT_ONCE)
 )
 """The event types that matters act on, so that no others fill the pages."""
 _logger = logging.getLogger("gateways.events")
@@ -69,7 +68,7 @@ async def oldest_first(ask: Ask, first: int, last: int) -> AsyncIterator[EventPa
         if found is None:
             async for page in _second(ask, first):
                 yield page
-        elif len(found) <= PAGE // 2:
+        elif len(found) <= list_limits.PAGE // 2:
             span *= 2
         yield EventPage(found or (), until=datetime.fromtimestamp(end, UTC))
         first = end + 1

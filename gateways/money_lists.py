@@ -20,21 +20,17 @@ PATHS: Final[Mapping[ObjectKind, str]] = {
     "refund": "/v1/refunds",
     "dispute": "/v1/disputes",
 }
-_EXPANDED: Final[Mapping[ObjectKind, list[str]]] = {
+EXPANDED: Final[Mapping[ObjectKind, list[str]]] = {
     "payment": ["data.latest_charge.balance_transaction"],
     "refund": ["data.payment_intent", "data.charge", "data.failure_balance_transaction"],
     "dispute": ["data.payment_intent"],
 }
+"""The objects that each list includes: they tell an object's account and its time."""
 REFUND_ENDS: Final[Mapping[str, Literal["succeeded", "failed"]]] = {
     "succeeded": "succeeded",
     "failed": "failed",
     "canceled": "failed",
 }
-
-
-def asked(kind: ObjectKind) -> dict[str, Any]:
-    """Return the parameters of a list: with what tells of an object's account or of its time."""
-    return {"expand": _EXPANDED[kind]}
 
 
 def is_withdrawn(dispute: Listed) -> bool:

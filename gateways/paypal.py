@@ -22,6 +22,7 @@ from gateways.provider import CALL_SECONDS, KEY_IN_USE, SILENT, OrderRequest, Re
 
 TOKEN_MARGIN_SECONDS: Final = 60.0
 Json = dict[str, Any]
+_ORDERS: Final = "/v2/checkout/orders"
 _STATES: Final[Mapping[str, Literal["open", "approved", "captured", "gone"]]] = {
     "APPROVED": "approved",
     "COMPLETED": "captured",
@@ -114,26 +115,24 @@ class PayPalGateway:
             "purchase_units": [unit],
             "payment_source": {"paypal": {"experience_context": experience}},
         }
-        return _order(await self._ask("POST", "/v2/checkout/orders", body, key=request.key))
+        return _order(await self._ask("POST", _ORDERS, body, key=request.key))
 
     async def retrieve_order(self, order_id: str) -> Order:
-        path = f"/v2/checkout/orders/{quote(order_id, safe='')}"
         try:
-            return _order(await self._ask("GET", path))
+            return _order(await self._ask("GET", _path(order_id)))
         except Refusal as refused:
             if refused.issue in _GONE:
-                return Order(order_id=order_id, status="gone")
+                return _gone(order_id)
             raise
 
     async def capture_order(self, order_id: str, key: str) -> Order:
-        path = f"/v2/checkout/orders/{quote(order_id, safe='')}/capture"
         try:
-            return _order(await self._ask("POST", path, {}, key=key))
+            return _order(await self._ask("POST", f"{_path(order_id)}/capture", {}, key=key))
         except Refusal as refused:
             if refused.issue in _LOOK_AGAIN:
                 return await self.retrieve_order(order_id)
             if refused.issue in _GONE:
-                return Order(order_id=order_id, status="gone")
+                return _gone(order_id)
             if not refused.is_payers:
                 raise
             words = refused.words or "PayPal could not take the payment."
@@ -156,7 +155,7 @@ class PayPalGateway:
     async def taken_back(self, intent_id: str) -> Taken:
         capture = await self._ask("GET", f"/v2/payments/captures/{quote(intent_id, safe='')}")
         order_id = capture["supplementary_data"]["related_ids"]["order_id"]
-        order = await self._ask("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
+        order = await self._ask("GET", _path(order_id))
         return Taken(refunds=_refunds(order["purchase_units"][0]))
 
     async def close(self) -> None:
@@ -229,6 +228,14 @@ def _json(answer: httpx2.Response) -> Json:
         words = str(detail.get("description") or "")
         raise Refusal(status, str(issue or body.get("name")), words)
     return body
+
+
+def _path(order_id: str) -> str:
+    return f"{_ORDERS}/{quote(order_id, safe='')}"
+
+
+def _gone(order_id: str) -> Order:
+    return Order(order_id=order_id, status="gone")
 
 
 def _amount(minor: int, currency: str) -> Json:

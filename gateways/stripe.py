@@ -23,7 +23,7 @@ from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways import events, money_lists
+from gateways import events, list_limits, money_lists
 from gateways.provider import (
     CALL_SECONDS,
     NO_CUSTOMER,
@@ -149,7 +149,7 @@ class StripeGateway:
 
     async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
         made: Any = {"gte": int(since.timestamp())}
-        asked: Any = {"customer": customer_id, "created": made, "limit": events.PAGE}
+        asked: Any = {"customer": customer_id, "created": made, "limit": list_limits.PAGE}
         async with translated():
             page = await self._client.v1.payment_intents.list_async(asked)
             async for intent in page.auto_paging_iter():
@@ -171,7 +171,7 @@ class StripeGateway:
     async def charges(self, intent_id: str) -> list[Charge]:
         async with translated():
             page = await self._client.v1.charges.list_async(
-                {"payment_intent": intent_id, "limit": events.PAGE}
+                {"payment_intent": intent_id, "limit": list_limits.PAGE}
             )
         return [charge_of(charge) for charge in page.data]
 
@@ -188,7 +188,7 @@ class StripeGateway:
         return refund_outcome(made)
 
     async def taken_back(self, intent_id: str) -> Taken:
-        asked: Any = {"payment_intent": intent_id, "limit": events.PAGE}
+        asked: Any = {"payment_intent": intent_id, "limit": list_limits.PAGE}
         async with translated():
             refunds = await self._client.v1.refunds.list_async(asked)
             made = [refund_outcome(one) async for one in refunds.auto_paging_iter()]
@@ -318,7 +318,11 @@ class StripeGateway:
         self, kind: ObjectKind, since: datetime, until: datetime, after: str | None
     ) -> MoneyPage:
         created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
-        asked = money_lists.asked(kind) | {"created": created, "limit": events.PAGE}
+        asked: dict[str, Any] = {
+            "expand": money_lists.EXPANDED[kind],
+            "created": created,
+            "limit": list_limits.PAGE,
+        }
         if after is not None:
             asked["starting_after"] = after
         async with translated():
@@ -334,7 +338,7 @@ class StripeGateway:
         params: Any = {
             "types": list(asked.types),
             "created": {"gte": asked.first, "lte": asked.last},
-            "limit": events.PAGE,
+            "limit": list_limits.PAGE,
         }
         if asked.behind is not None:
             params["starting_after"] = asked.behind

@@ -1,17 +1,16 @@
 """Everything of ours that was created at Stripe since an instant, for a restored database."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import stripe
 from stripe import StripeClient
 
 from billing.core.currencies import from_provider
 from billing.money.restores.schemas import FoundIntent, FoundObject, FoundPage
+from gateways.list_limits import PAGE
 from gateways.stripe_errors import translated
 from gateways.stripe_objects import checkout_session, intent_outcome
-
-PAGE: Final = 100
 
 
 class StripeHistory:

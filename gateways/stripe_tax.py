@@ -18,13 +18,12 @@ from billing.catalog.taxes.schemas import STANDARD, Jurisdiction
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
 from billing.money.taxation.schemas import TaxQuestion
+from gateways.list_limits import PAGE
 from gateways.silence import Silence
 
 AMOUNT: Final = 10_000
 """Amount of each line, in Stripe's units: below the sums from which goods are taxed differently."""
 MAX_NAME: Final = 40
-PAGE: Final = 100
-"""Lines per page; a calculation itself includes its first ten."""
 _ADDRESS: Final = ("country", "state", "postal_code", "city", "line1")
 _PLACES: Final = Decimal("0.0001")
 _logger = logging.getLogger("gateways.stripe_tax")

@@ -16,7 +16,7 @@ from billing.core.database import Database
 from billing.core.periods import EPOCH
 from billing.insight.health import store as health
 from billing.money.reconciliations import rules, service, store
-from gateways import events
+from gateways import list_limits
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.api_app import stack_settings
@@ -68,7 +68,7 @@ async def test_no_object_is_lost_between_pages(
     for _ in range(5):
         await customer.bought("small")
     payments = (await customer.ask("GET", "/billing/payments"))["data"]
-    monkeypatch.setattr(events, "PAGE", size)
+    monkeypatch.setattr(list_limits, "PAGE", size)
     monkeypatch.setattr(rules, "SETTLES", timedelta(seconds=1))
     settings = stack_settings(actors.stack)
     gateway = StripeGateway(actors.stack.stripe_secret_key, actors.stack.sandbox_url)

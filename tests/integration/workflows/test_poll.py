@@ -15,7 +15,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
-from gateways import events
+from gateways import events, list_limits
 from gateways.provider import EventPage
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors
@@ -143,7 +143,7 @@ async def test_a_page_at_a_time_is_read_of_what_matters_act_on(
     customer = await actors.customer()
     for _ in range(2):
         await customer.bought("small")
-    monkeypatch.setattr(events, "PAGE", 1)
+    monkeypatch.setattr(list_limits, "PAGE", 1)
     settings = stack_settings(actors.stack)
     gateway = StripeGateway(settings.stripe_secret_key.get_secret_value(), settings.stripe_api_base)
     pages = [page async for page in gateway.events_between(began, real_now())]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
-from gateways.events import PAGE, TYPES_AT_ONCE, Asked, Listed, oldest_first
+from gateways.events import Asked, Listed, oldest_first
+from gateways.list_limits import PAGE, TYPES_AT_ONCE
 from tests.unit.provider_inbox.test_odd_events import NOW, Events, event, gateway, heard, names
 
 HOUR = 3_600

@@ -53,9 +53,9 @@ class AccountBase:
     ) -> AccountState:
         """Read the rows, optionally under the account's lock."""
         if lock:
-            await credits.lock(connection, ref.subject_id)
+            await credits.lock(connection, ref.account_id)
         notice = timedelta(days=self.settings.expiry_notice_days)
-        return await store.state(connection, ref.subject_id, notice)
+        return await store.state(connection, ref.account_id, notice)
 
     async def look(self, ref: MatterRef) -> AccountState:
         """Read the rows, and save the agenda's head in the register."""

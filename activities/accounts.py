@@ -72,7 +72,7 @@ class AccountActivities(AccountBase):
         before = 0
 
         async def end(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            expired = await credits.expire(connection, request.ref.subject_id, at)
+            expired = await credits.expire(connection, request.ref.account_id, at)
             ended = f"{show_decimal(expired.credits)} credits, {expired.holds} holds"
             return f"{ended}, after {before} other holds" if before else ended
 
@@ -83,7 +83,7 @@ class AccountActivities(AccountBase):
                 if not is_busy(error):
                     raise
                 # Thousands of holds: a statement ends a part of them, which stays ended.
-                part = await self._expire_ahead(request.ref.subject_id)
+                part = await self._expire_ahead(request.ref.account_id)
                 if not part:
                     raise
                 before += part
@@ -94,7 +94,7 @@ class AccountActivities(AccountBase):
 
         async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str | None:
             notified = await expiry_notices.notify(
-                connection, request.ref.subject_id, ahead=ahead, at=at
+                connection, request.ref.account_id, ahead=ahead, at=at
             )
             if await commands.result_of(connection, request.step.key) is not None:
                 return None  # a lot of the same end lives again, or has this end once more
@@ -104,7 +104,7 @@ class AccountActivities(AccountBase):
 
     @activity.defn(name="account.top_up")
     async def top_up(self, request: StepRequest) -> AccountState:
-        account_id = request.ref.subject_id
+        account_id = request.ref.account_id
 
         async def buy(connection: AsyncConnection, step: Step, at: datetime) -> Did | str:
             if step.top_up is None:
@@ -118,7 +118,7 @@ class AccountActivities(AccountBase):
     @activity.defn(name="account.bill")
     async def bill(self, request: StepRequest) -> AccountState:
         async def invoice(connection: AsyncConnection, _: Step, __: datetime) -> Did:
-            born = await bill_late(connection, request.ref.subject_id)
+            born = await bill_late(connection, request.ref.account_id)
             return Did(f"{len(born)} to be collected", born)
 
         return await self.once(request, invoice)
@@ -126,7 +126,7 @@ class AccountActivities(AccountBase):
     @activity.defn(name="account.limits")
     async def limits(self, request: StepRequest) -> AccountState:
         async def follow(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            await limits.follow(connection, request.ref.subject_id, at)
+            await limits.follow(connection, request.ref.account_id, at)
             return "the cycle gives what is agreed"
 
         return await self.once(request, follow)
@@ -134,7 +134,7 @@ class AccountActivities(AccountBase):
     @activity.defn(name="account.complete")
     async def complete(self, request: StepRequest) -> AccountState:
         async def go_on(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            done = await usage_lines.complete_part(connection, request.ref.subject_id, at)
+            done = await usage_lines.complete_part(connection, request.ref.account_id, at)
             return f"{done} uses"
 
         return await self.once(request, go_on)
@@ -142,7 +142,7 @@ class AccountActivities(AccountBase):
     @activity.defn(name="account.settle_uses")
     async def settle_uses(self, request: StepRequest) -> AccountState:
         async def pay(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            paid = await unpaid.pay(connection, request.ref.subject_id, at)
+            paid = await unpaid.pay(connection, request.ref.account_id, at)
             await failpoint("unpaid.settled")
             return f"{paid} uses"
 
@@ -151,7 +151,7 @@ class AccountActivities(AccountBase):
     @activity.defn(name="account.tell_unpaid")
     async def tell_unpaid(self, request: StepRequest) -> AccountState:
         async def notify(connection: AsyncConnection, _: Step, at: datetime) -> str:
-            count = await unpaid.notify(connection, request.ref.subject_id, at)
+            count = await unpaid.notify(connection, request.ref.account_id, at)
             return f"{count} uses"
 
         return await self.once(request, notify)
@@ -160,7 +160,7 @@ class AccountActivities(AccountBase):
     async def charge_use(self, request: StepRequest) -> AccountState:
         async def collect(connection: AsyncConnection, step: Step, at: datetime) -> Did:
             use = ids.decode(ids.BILLING_RECORD, step.use or "")
-            matter, done = await unpaid_uses.collect(connection, request.ref.subject_id, use, at)
+            matter, done = await unpaid_uses.collect(connection, request.ref.account_id, use, at)
             return Did(done, [matter] if matter else [])
 
         return await self.once(request, collect)
@@ -169,12 +169,12 @@ class AccountActivities(AccountBase):
     async def credit_tax(self, request: StepRequest) -> AccountState:
         if await self.still_due(request) is None:
             return await self.look(request.ref)
-        account_id, woken = request.ref.subject_id, list[Matter]()
-        async with self.database.tenant(request.ref.account_id) as connection:
+        account_id, woken = request.ref.account_id, list[Matter]()
+        async with self.database.tenant(account_id) as connection:
             found = await reverse_charge.owed_back(connection, account_id)
         for invoice_id in found:
             # One transaction each: the invoice's matter must be locked before the account.
-            async with self.database.tenant(request.ref.account_id) as connection:
+            async with self.database.tenant(account_id) as connection:
                 woken.append(await reverse_charge.give_back(connection, invoice_id))
 
         async def note(connection: AsyncConnection, _: Step, at: datetime) -> Did:
@@ -243,7 +243,7 @@ class AccountActivities(AccountBase):
             method = await method_store.find_by_reference(connection, subject)
             is_apart = await self.is_apart(connection, request.ref.account_id)
         outcome = await self._ask(wanted) if wanted else None
-        card = await self._card(request.ref.subject_id, subject) if not wanted else None
+        card = await self._card(request.ref.account_id, subject) if not wanted else None
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did | str:
             await inbox.mark_looked(connection, event_id, asked_at)
@@ -253,7 +253,7 @@ class AccountActivities(AccountBase):
                 woken = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
                 woken = await following.follow(
-                    connection, request.ref.subject_id, subject, card, at,
+                    connection, request.ref.account_id, subject, card, at,
                     may_be_links=payment_store.is_open_by_link,
                 )  # fmt: skip
             return Did("looked" if wanted or method or card else "nothing to ask about", woken)

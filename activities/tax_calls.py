@@ -27,8 +27,8 @@ class TaxActivities(AccountBase):
         step = await self.still_due(request)
         if step is None:
             return await self.look(request.ref)
-        account_id = request.ref.subject_id
-        async with self.database.tenant(request.ref.account_id) as connection:
+        account_id = request.ref.account_id
+        async with self.database.tenant(account_id) as connection:
             asked = (await tax_profiles.profile(connection, account_id)).vat_id or ""
         answer = await self.register.check(asked) if self.register else None
 
@@ -41,8 +41,8 @@ class TaxActivities(AccountBase):
     async def ask_tax(self, request: StepRequest) -> AccountState:
         if await self.still_due(request) is None:
             return await self.look(request.ref)
-        account_id = request.ref.subject_id
-        async with self.database.tenant(request.ref.account_id) as connection:
+        account_id = request.ref.account_id
+        async with self.database.tenant(account_id) as connection:
             taxes = None if await self.is_apart(connection, account_id) else self.taxes
             asked = await tax_profiles.question(connection, account_id)
         found = await taxes.jurisdictions(asked) if taxes and asked else None

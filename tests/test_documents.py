@@ -102,6 +102,7 @@ RETIRED: Final = (
     word("account_steps|rate_limits", "account_base, request_windows"),
     Retired(r"\bactivities[./](?:interceptor|register)\b", "billing_interceptor, matter_notes"),
     Retired(r"\bactivities[./]telling\b", "notifying"),
+    Retired(r"\bSweep(?:Request|Report|Workflow)\b|\bworkflows[./]sweep\b", "Job-, workflows.job"),
     Retired(r"\bidentity[./]rates\b", "rate_leases"),
     Retired(r"\bpayments[./]methods\b", "payment_methods"),
     word("usage_batch_parser|usage_refusals|preview_tokens", "usage/, previews/tokens"),

@@ -7,10 +7,10 @@ import os
 from typing import Final
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices
 from pydantic_settings import SettingsError
 
-from billing.core.secret_files import SUFFIX, read_secrets
+from billing.core.secret_files import read_secrets
+from billing.core.setting_names import file_names, names
 from billing.core.settings import Settings
 from cli.errors import StackError
 from devstack.options import ROOT, Profile
@@ -23,9 +23,9 @@ def person_environment(profile: Profile) -> dict[str, str]:
 
     Secrets from files are included by value.
     """
-    files = {name + SUFFIX for name in Settings.secret_names()}
+    files = file_names()
     if profile == "test":
-        ours = setting_names() | files
+        ours = names() | files
         return {
             name: value
             for name, value in os.environ.items()
@@ -44,15 +44,3 @@ def system_environment() -> dict[str, str]:
     """Return the few variables that PostgreSQL and Temporal need."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def setting_names() -> frozenset[str]:
-    """Return the environment variables that the product reads."""
-    names: set[str] = set()
-    for field, info in Settings.model_fields.items():
-        alias = info.validation_alias
-        if isinstance(alias, AliasChoices):
-            names.update(str(choice) for choice in alias.choices)
-        else:
-            names.add(str(alias or field).upper())
-    return frozenset(names)

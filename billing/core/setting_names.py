@@ -26,7 +26,7 @@ def warn_of_misspelt() -> None:
 
 
 def names() -> set[str]:
-    """Return the name of every setting, and of the file of every secret."""
+    """Return the environment variable of every setting."""
     found: set[str] = set()
     for field, info in Settings.model_fields.items():
         alias = info.validation_alias
@@ -34,12 +34,17 @@ def names() -> set[str]:
             str(one).upper()
             for one in (alias.choices if isinstance(alias, AliasChoices) else [alias or field])
         }
-    return found | {f"{name}{SUFFIX}" for name in Settings.secret_names()}
+    return found
+
+
+def file_names() -> set[str]:
+    """Return the environment variable of the file of every secret."""
+    return {name + SUFFIX for name in Settings.secret_names()}
 
 
 def misspelt(given: Iterable[str]) -> list[str]:
     """Return a sentence for each variable that begins with BILLING_ and is no setting."""
-    known = names()
+    known = names() | file_names()
     strange = {name.upper() for name in given if name.upper().startswith(_PREFIX)} - known.union(
         _OTHERS
     )

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from billing.core.secret_files import SUFFIX
+from billing.core.setting_names import file_names, names
 from billing.core.settings import Settings
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
 from cli.__main__ import app
@@ -47,12 +47,7 @@ def commands() -> set[str]:
 
 def settings() -> set[str]:
     """The environment variables of the product."""
-    known = {
-        str(name).upper()
-        for field, info in Settings.model_fields.items()
-        for name in getattr(info.validation_alias, "choices", (info.validation_alias or field,))
-    }
-    return known | {name + SUFFIX for name in Settings.secret_names()}
+    return names() | file_names()
 
 
 def refusals(**more: Any) -> str:

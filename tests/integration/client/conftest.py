@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devstack.environment import setting_names
+from billing.core import setting_names
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 from durable_billing.client import BillingClient
@@ -55,7 +55,7 @@ def billing(stack: StackInfo, tmp_path: Path) -> Run:
     """The command line, in a folder of the test's own."""
 
     def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        names = setting_names()
+        names = setting_names.names()
         environment = {name: value for name, value in os.environ.items() if name not in names}
         environment |= {"STACK_DATA": str(stack.data), "PYTHONPATH": str(CLIENT_SOURCE)}
         return subprocess.run(

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from billing.core.settings import Settings
+from billing.core import setting_names
 from devstack import sbom
 from devstack.binaries import temporal_program
-from devstack.environment import setting_names
 from devstack.options import ROOT
 from devstack.ports import FIXED
 from devstack.postgres import TUNING
@@ -64,7 +63,7 @@ assert read(Path(folder, "catalog.yaml")) and sql.files()
 """Everything that the programs of the image import, and the files they read."""
 
 ONE_SHOT = {"postgres-tls", "temporal-schema", "temporal-namespace", "migrate"}
-SECRETS = {f"{name}_FILE" for name in Settings.secret_names()}
+SECRETS = setting_names.file_names()
 """Files of secrets, each of which the product reads in place of its value."""
 COMPOSED = {f"DATABASE_{name}URL_FILE" for name in ("", "OPERATOR_", "OWNER_")}
 """Here these URLs are put together from passwords."""
@@ -114,7 +113,7 @@ def test_every_variable_is_in_the_example() -> None:
 
 
 def test_every_setting_is_in_the_example_and_every_example_is_read() -> None:
-    known = setting_names()
+    known = setting_names.names()
     ours = {setting for setting, _ in FIXED.values()} | {"STACK_DATA"}
     for_containers = set(re.findall(r"\$\{([A-Z0-9_]+)", COMPOSE_TEXT))
     assert known - EXAMPLE_NAMES == set()
@@ -125,7 +124,7 @@ def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
     told = set(compose["x-settings"])
     # The migrations' own, the test profile, and the second name of a host.
     elsewhere = {"DATABASE_OWNER_URL", "BILLING_PROFILE", "BILLING_SERVICE_SERVICE_HOST"}
-    assert told == (setting_names() - elsewhere) | (SECRETS - COMPOSED) | OF_TRACES
+    assert told == (setting_names.names() - elsewhere) | (SECRETS - COMPOSED) | OF_TRACES
     for name in ("api", "worker"):
         assert services[name]["environment"] == compose["x-settings"], name
 
@@ -133,7 +132,7 @@ def test_every_setting_reaches_the_containers_and_nothing_else_does() -> None:
 def test_every_billing_name_is_a_setting() -> None:
     texts = [COMPOSE_TEXT, EXAMPLE_TEXT, (ROOT / "Dockerfile").read_text()]
     named = {name for text in texts for name in re.findall(r"\bBILLING_[A-Z0-9_]+", text)}
-    assert named - setting_names() - SECRETS == set()
+    assert named - setting_names.names() - SECRETS == set()
 
 
 def test_the_superusers_password_reaches_no_program_of_the_product() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.environment import setting_names
+from billing.core import setting_names
 from devstack.launch import launch, stop
 from devstack.options import ROOT, Options
 from devstack.stack import StackInfo
@@ -40,7 +40,8 @@ async def actors(own_stack: StackInfo) -> AsyncIterator[Actors]:
 
 async def billing(actors: Actors, *words: str) -> tuple[int, str]:
     """The command line on this stack: exit code, and what it said."""
-    environment = {name: value for name, value in os.environ.items() if name not in setting_names()}
+    names = setting_names.names()
+    environment = {name: value for name, value in os.environ.items() if name not in names}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", *words),
         cwd=ROOT,

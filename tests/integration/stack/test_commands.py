@@ -9,13 +9,14 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from devstack.environment import setting_names
+from billing.core import setting_names
 from devstack.options import ROOT
 from devstack.stack import StackInfo
 
 
 def billing(stack: StackInfo, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in setting_names()}
+    names = setting_names.names()
+    environment = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-m", "cli", *words],
         cwd=ROOT,

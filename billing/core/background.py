@@ -13,7 +13,7 @@ _logger: Final = logging.getLogger("billing.background")
 async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run the work during the block; its end cancels the work and waits for it."""
     task = asyncio.create_task(work, name=getattr(work, "__qualname__", None))
-    task.add_done_callback(_tell)
+    task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -22,7 +22,7 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
-def _tell(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     """Log work that failed: nobody looks at its task before the server ends."""
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.error("%s has failed and goes on no more", task.get_name(), exc_info=error)

@@ -3,7 +3,7 @@
 The same text is the unique key in Postgres and the key sent to Stripe.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +20,11 @@ NOT_KEPT: Final = "/not-kept"
 def stamp(at: datetime) -> str:
     """An instant within a key."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def stamp_exact(at: datetime) -> str:
+    """An instant within a key, where several may fall into one second."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def slot_attempt(invoice: str, slot: int) -> str:
@@ -137,7 +142,32 @@ def cycle_grant(subscription_id: UUID, cycle_start: datetime) -> str:
 
 def usage_before(subscription: str, cycle_start: datetime) -> str:
     """The invoice for the use before an allowance cycle."""
-    return f"{subscription}/usage-{cycle_start:%Y-%m-%dT%H:%M:%S.%fZ}"
+    return f"{subscription}/usage-{stamp_exact(cycle_start)}"
+
+
+def period(subscription: str, start: datetime) -> str:
+    """The invoice of a subscription's period."""
+    return f"{subscription}/period-{stamp_exact(start)}"
+
+
+def change(subscription: str, change_id: UUID) -> str:
+    """The invoice to be paid before a change is applied."""
+    return f"{subscription}/{ids.encode(ids.CHANGE, change_id)}"
+
+
+def pause(subscription: str, suffix: str) -> str:
+    """The invoice for the use until a pause; the suffix makes it unique."""
+    return f"{subscription}/pause-{suffix}"
+
+
+def final(subscription: str) -> str:
+    """The last invoice of a subscription, at its end."""
+    return f"{subscription}/final"
+
+
+def late_usage(subscription: str, at: datetime) -> str:
+    """The invoice for use that arrived after a subscription's end."""
+    return f"{subscription}/late-usage-{stamp_exact(at)}"
 
 
 def commitment(subscription: str, end: datetime) -> str:

@@ -55,8 +55,7 @@ class Interval(Frozen):
 
 MONTH = Interval(unit="month")
 LAST_YEAR: Final = 9_000
-"""Python knows 9999 years: the search for the period of an instant looks at later ones, too.
-"""
+"""Python knows 9999 years, and the search for the period of an instant looks at later ones."""
 BEYOND_CALENDAR: Final = f"must be in the years {MINYEAR + 1} to {LAST_YEAR}"
 
 

@@ -3,7 +3,7 @@
 A pure function of its rows; none of its steps waits for another one.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -156,13 +156,13 @@ def agenda(state: AccountState) -> list[Step]:
     for name, (field, stem, words) in DATED.items():
         due = getattr(state, field)
         if due is not None:
-            key = f"{state.account}/{stem}-{_stamp(due)}"
+            key = f"{state.account}/{stem}-{keys.stamp_exact(due)}"
             steps.append(Step(name=name, due=due, key=key, words=words))
     if state.tax_ask is not None:
         steps.append(_tax_step(state.account, state.tax_ask))
     if state.completion is not None:
         of = state.completion
-        key = f"{of.invoice}/complete-{of.meter}-{_stamp(of.start_at)}-{of.part}"
+        key = f"{of.invoice}/complete-{of.meter}-{keys.stamp_exact(of.start_at)}-{of.part}"
         words = f"complete the uses of {of.meter} that an invoice bills"
         steps.append(Step(name="complete", due=of.began_at, key=key, words=words))
     return steps
@@ -182,11 +182,11 @@ def _vat_steps(state: AccountState) -> list[Step]:
     """Return the VAT steps; the turn keeps keys distinct if a frozen clock sees two ids."""
     steps = []
     if state.vat_credit is not None:
-        key = f"{state.account}/vat-credit-{state.vat_turn}-{_stamp(state.vat_credit)}"
+        key = f"{state.account}/vat-credit-{state.vat_turn}-{keys.stamp_exact(state.vat_credit)}"
         words = "give back tax charged before the VAT id's proof"
         steps.append(Step(name="credit_tax", due=state.vat_credit, key=key, words=words))
     if state.vat_check is not None:
-        key = f"{state.account}/vat-{state.vat_turn}-{_stamp(state.vat_check)}"
+        key = f"{state.account}/vat-{state.vat_turn}-{keys.stamp_exact(state.vat_check)}"
         words = "look the VAT id up"
         steps.append(Step(name="check_vat", due=state.vat_check, key=key, words=words))
     return steps
@@ -194,7 +194,7 @@ def _vat_steps(state: AccountState) -> list[Step]:
 
 def _tax_step(account: str, ask: TaxAskPlan) -> Step:
     # An address may change twice while a frozen clock stands still.
-    key = f"{account}/tax-{ask.wanted[:16]}-{_stamp(ask.due)}"
+    key = f"{account}/tax-{ask.wanted[:16]}-{keys.stamp_exact(ask.due)}"
     return Step(name="ask_tax", due=ask.due, key=key, words="ask the tax provider for its rates")
 
 
@@ -243,7 +243,7 @@ def _setup_step(setup: SetupPlan) -> Step:
         words = "start saving a card"
         return Step(name="setup", due=setup.created_at, key=key, words=words, setup=setup.setup)
     if setup.asked_at is not None:
-        due, suffix = setup.asked_at, f"asked-{setup.asks}-{_stamp(setup.asked_at)}"
+        due, suffix = setup.asked_at, f"asked-{setup.asks}-{keys.stamp_exact(setup.asked_at)}"
     else:
         planned = next_check(setup.created_at, setup.checks, None)
         due = min(planned, setup_expires_at(setup.created_at))
@@ -273,7 +273,7 @@ def _top_up_steps(state: AccountState) -> list[Step]:
             )
         ]
     if state.top_up_from is not None:
-        key = f"{state.account}/top-up-{_stamp(state.top_up_from)}"
+        key = f"{state.account}/top-up-{keys.stamp_exact(state.top_up_from)}"
         words = "see whether credits are wanted"
         return [Step(name="top_up", due=state.top_up_from, key=key, words=words)]
     return []
@@ -290,7 +290,7 @@ def _unpaid_steps(state: AccountState) -> list[Step]:
     if state.unpaid_notice is not None:
         # Not one of DATED: it comes before a card that is due at the same time.
         due = state.unpaid_notice
-        key = f"{state.account}/unpaid-{_stamp(due)}"
+        key = f"{state.account}/unpaid-{keys.stamp_exact(due)}"
         steps.append(Step(name="tell_unpaid", due=due, key=key, words="tell of unpaid uses"))
     if state.unpaid_charge is not None:
         charge = state.unpaid_charge
@@ -298,7 +298,3 @@ def _unpaid_steps(state: AccountState) -> list[Step]:
         words = "have a card pay an unpaid use"
         steps.append(Step(name="charge_use", due=charge.due, key=key, words=words, use=charge.use))
     return steps
-
-
-def _stamp(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

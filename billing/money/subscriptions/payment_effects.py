@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from billing.catalog.plans.schemas import FinalAction
+from billing.core import keys
 from billing.matters.effects import Do, Work
 from billing.money.collecting.handing_over import hand_to_collection
 from billing.money.discounts import transitions as discounts
@@ -169,7 +170,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
     unserved_time.take_back_unserved(w, reason, as_of=as_of)
     for owed in invoicing.collected(w.rows, subscription, ("open",)):
         hand_to_collection(w, owed)
-    key = f"{cycles.stem(ended)}/final"
+    key = keys.final(cycles.stem(ended))
     final = invoicing.bill_usage(w, key, invoicing.END, closing=closing)
     if final is not None and final.status == "open":
         hand_to_collection(w, final)
@@ -179,7 +180,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
 
 def bill_late(w: Work[SubscriptionFacts]) -> None:
     """Write a supplementary invoice for use that arrived after the end, for Collection."""
-    key = f"{cycles.stem(subscription_of(w))}/late-usage-{w.facts.at:%Y-%m-%dT%H:%M:%S.%fZ}"
+    key = keys.late_usage(cycles.stem(subscription_of(w)), w.facts.at)
     invoice = invoicing.bill_usage(w, key, invoicing.LATE)
     if invoice is not None and invoice.total_minor:
         kept = {"account_id": invoice.account_id, "currency": invoice.currency}

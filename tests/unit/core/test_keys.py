@@ -18,6 +18,7 @@ START = datetime(2027, 3, 14, 9, 26, 53, tzinfo=UTC)
 STEM = "inv_01h455vb4pex5vsknk084sn02q"
 GOLDEN = {
     "stamp": (keys.stamp(START), "2027-03-14T09:26:53Z"),
+    "stamp_exact": (keys.stamp_exact(START), "2027-03-14T09:26:53.000000Z"),
     "slot_attempt": (keys.slot_attempt(STEM, 2), f"{STEM}/attempt-2"),
     "manual_retry": (keys.manual_retry(STEM, 1), f"{STEM}/now-1"),
     "submission": (keys.submission(INVOICE, 2), f"{STEM}/manual-2"),
@@ -41,6 +42,13 @@ GOLDEN = {
     ),
     "usage_before": (
         keys.usage_before("sub_1", START), "sub_1/usage-2027-03-14T09:26:53.000000Z"
+    ),
+    "period": (keys.period("sub_1", START), "sub_1/period-2027-03-14T09:26:53.000000Z"),
+    "change": (keys.change("sub_1", OTHER), "sub_1/chg_01h455vb4pex5vskg00000000f"),
+    "pause": (keys.pause("sub_1", "0a1b"), "sub_1/pause-0a1b"),
+    "final": (keys.final("sub_1"), "sub_1/final"),
+    "late_usage": (
+        keys.late_usage("sub_1", START), "sub_1/late-usage-2027-03-14T09:26:53.000000Z"
     ),
     "commitment": (keys.commitment("sub_1", START), "sub_1/commitment-2027-03-14T09:26:53Z"),
     "free_grant": (

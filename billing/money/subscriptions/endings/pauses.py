@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from billing.core import keys
 from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.effects import Work
@@ -57,7 +58,7 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
     if closing is not None and closing.has_own:
         _keep_until(w, subscription_of(w).current_period_end)
     # At one instant of a frozen clock a subscription may pause twice.
-    key = f"{cycles.stem(subscription_of(w))}/pause-{w.facts.new_id().hex}"
+    key = keys.pause(cycles.stem(subscription_of(w)), w.facts.new_id().hex)
     invoicing.bill_usage(w, key, invoicing.PAUSE, closing=closing)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from billing.catalog.plans.schemas import Plan
-from billing.core import ids, periods
+from billing.core import ids, keys, periods
 from billing.core.currencies import collectable
 from billing.core.money import show_decimal
 from billing.matters.effects import Do, Rows, Work
@@ -130,7 +130,7 @@ def draft_change(
 
 def change_key(w: Work[SubscriptionFacts], change_id: UUID) -> str:
     """Return the key of that invoice."""
-    return f"{cycles.stem(subscription_of(w))}/{ids.encode(ids.CHANGE, change_id)}"
+    return keys.change(cycles.stem(subscription_of(w)), change_id)
 
 
 def of_change(
@@ -254,5 +254,4 @@ def line_of(w: Work[SubscriptionFacts], item: Item, subscription: Subscription) 
 
 def period_key(subscription: Subscription) -> str:
     """Return the key of the current period."""
-    start = subscription.current_period_start
-    return f"{cycles.stem(subscription)}/period-{start:%Y-%m-%dT%H:%M:%S.%fZ}"
+    return keys.period(cycles.stem(subscription), subscription.current_period_start)

@@ -13,50 +13,6 @@ from typing import Final
 
 from billing.core.profile import TEST_PROFILE
 
-# Points of API and worker; those of CLI commands are not listed.
-POINTS: Final = frozenset(
-    {
-        "api.request_parsed",
-        "api.claimed",
-        "api.committed",
-        "api.started",
-        "inbox.before_insert",
-        "inbox.committed",
-        "inbox.answered",
-        "inbox.told",
-        "intent.before_create",
-        "intent.created",
-        "intent.stored",
-        "charge.attempt_written",
-        "charge.before_confirm",
-        "charge.confirmed",
-        "confirm.in_use",
-        "decline.before_cancel",
-        "decline.canceled",
-        "check.before_look",
-        "purchase.in_fulfil",
-        "invoice.numbered",
-        "refund.before_call",
-        "refund.made",
-        "refund.refused",
-        "renewal.in_transaction",
-        "unpaid.settled",
-        # Each step passes places of these names; at the following ones the tests kill.
-        "charge.before_result",
-        "charge.result_written",
-        "check.before_result",
-        "check.result_written",
-        "check.done",
-        "cancel.before_result",
-        "cancel.result_written",
-        "renew.done",
-        "end.done",
-        "give_up.before_result",
-        "give_up.done",
-        "refund.done",
-        "top_up.before_notify",
-    }
-)
 _FOLDER: Final = os.environ.get("BILLING_FAILPOINTS") if TEST_PROFILE else None
 _PAUSE_POLL_SECONDS: Final = 0.02
 

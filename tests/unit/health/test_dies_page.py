@@ -1,10 +1,9 @@
-"""Each line of docs/what-if-it-dies.md is held by a test that is there, and none is left out."""
+"""Each line of docs/what-if-it-dies.md is held by a test that is there."""
 
 import ast
 import re
 from typing import Final
 
-from billing.core.failpoints import POINTS
 from devstack.options import ROOT
 
 _PAGE: Final = (ROOT / "docs" / "what-if-it-dies.md").read_text()
@@ -21,11 +20,6 @@ def test_every_test_that_is_named_is_there() -> None:
             if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)
         }
         assert name in found, f"{file}::{name}"
-
-
-def test_every_place_at_which_something_may_die_has_a_line() -> None:
-    first, *_ = _PAGE.split("## A part is away")
-    assert set(re.findall(r"`([a-z_]+\.[a-z_]+)`", first)) == POINTS
 
 
 def test_every_line_of_a_table_with_tests_names_one() -> None:

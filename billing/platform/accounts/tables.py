@@ -61,6 +61,7 @@ accounts = c.table(
     c.text("preferred_billing_method", nullable=True),
     # Proven to an operator, such as `student`.
     c.json("verified_as", server_default="[]"),
+    # Callers are shown it, but nothing decides by it: every account is active.
     c.text("status", server_default="active"),
     c.instant("created_at"),
     c.check("is_test OR (clock_at IS NULL AND clock_target IS NULL)", name="real_time"),

@@ -14,6 +14,7 @@ events = c.table(
     c.text("correlation_id", nullable=True),
     c.instant("occurred_at"),
     c.instant("created_at"),
+    # Nothing reads it: the migration after the next release drops it.
     c.instant("published_at", nullable=True),
     Unique("account_id", "seq"),
 )

@@ -20,7 +20,6 @@ from billing.platform.parking.schemas import Parking
 REMEMBERED_SECONDS: Final = 1.0
 """The time after which every process knows that it was parked."""
 CODE: Final = "BILLING_PARKED"
-WORDS: Final = "billing is parked: no money moves until `billing unpark` is run"
 
 
 class Barrier:
@@ -38,7 +37,7 @@ class Barrier:
                 self._parked = await store.current(connection) is not None
             self._known_until = monotonic() + REMEMBERED_SECONDS
         if self._parked:
-            raise Unavailable(CODE, WORDS)
+            raise Unavailable(CODE)
 
 
 async def park(connection: AsyncConnection, reason: str) -> Parking:

@@ -73,9 +73,9 @@ class DecidingActivities(Generic[S]):
             done = done or await self._decided(request, answer)
             await notifying.start_new(activity.client(), done.born)
             await notifying.nudge(activity.client(), done.woken)
-            if done.begun is not None:
+            if done.successor is not None:
                 await self._done(request.step, done)
-                request = request.model_copy(update={"step": done.begun})
+                request = request.model_copy(update={"step": done.successor})
             if done.call is None:
                 break
             if answer is None:

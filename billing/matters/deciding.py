@@ -80,15 +80,15 @@ class Rules(Generic[S, F]):
     ) -> Course[F]:
         """Do a step over a copy of the rows; `answer` stands in for the provider."""
         rows, effects, calls, said = rows.copy(), list[Effect](), list[Any](), None
-        begun: Step | None = None
+        first: Step | None = None
         while True:
             decided = self.decide(rows, facts_of(rows, said), step)
             if decided is None:
                 raise LookupError(f"{step.key} is not due")
             planned, work = decided
-            begun = begun or planned
+            first = first or planned
             effects += work.effects
             if work.call is None:
-                return Course(rows, work.facts, begun, tuple(effects), tuple(calls), work.result)
+                return Course(rows, work.facts, first, tuple(effects), tuple(calls), work.result)
             calls.append(work.call)
             said = answer(work.call)

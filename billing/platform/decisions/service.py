@@ -32,15 +32,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The subject to read, and whether to lock it for a decision."""
+    """The subject to read, for whom, and with which locks."""
 
     subject_id: UUID
     deciding: bool = False
+    """Read what a decision needs, and lock it; some kinds lock it only if `locked`, too."""
     answer: Any = None
     step: Step | None = None
     """The step to decide; None: a command, or a read without a decision."""
     locked: bool = True
-    """True locks the matter's row; a timeline reads without a lock."""
+    """Lock the matter's own row; a timeline and a first question to the provider do not."""
     about: Any = None
     """The object of a command, if more must be read for it."""
     known: frozenset[UUID] = frozenset()
@@ -75,7 +76,7 @@ class Done(Generic[S]):
     """New matters, to start after the commit."""
     woken: tuple[Matter, ...] = ()
     """Other matters whose rows changed, to notify after the commit."""
-    begun: Step | None = None
+    successor: Step | None = None
     """The next step, begun in the same transaction; `call` belongs to it."""
 
 
@@ -113,7 +114,7 @@ async def decide(
     planned, work = decided
     at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
-    begun = _go_on(engine, work, planned, may_call) if result is not None else None
+    successor = _go_on(engine, work, planned, may_call) if result is not None else None
     state = engine.rules.view(work.rows, work.facts)
     finish = None
     if result is not None:
@@ -129,7 +130,9 @@ async def decide(
         await _save_head(connection, engine, matter, state, at)
     late = facts.real_at - planned.due if result is not None else None
     woken = await _woken_by(connection, matter, work)
-    return Done(state, call=work.call, lateness=late, born=born_by(work), woken=woken, begun=begun)
+    return Done(
+        state, call=work.call, lateness=late, born=born_by(work), woken=woken, successor=successor
+    )
 
 
 def _go_on(

@@ -222,8 +222,8 @@ class Stored:
     ) -> None:
         answer, begun, self.begun = None, self.begun, None
         if begun is not None:
-            assert begun.begun is not None
-            assert begun.begun.key == step.key
+            assert begun.successor is not None
+            assert begun.successor.key == step.key
             said, self.numbers.last = answers.pop(0)
             answer = replace(said, call=begun.call)
         while True:
@@ -243,7 +243,7 @@ class Stored:
                     answer,
                     may_call=lambda _: following is not None,
                 )
-            if done.begun is not None:
+            if done.successor is not None:
                 self.begun = done
                 return
             if done.call is None:

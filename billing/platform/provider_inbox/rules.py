@@ -31,6 +31,6 @@ def event_step(subject: str, event: WaitingEvent) -> Step:
         name=CHECK,
         due=AT_ONCE,
         key=f"{subject}/{suffix}",
-        words="look into a Stripe event",
+        words="check an event of the provider",
         event=event.id,
     )

@@ -78,6 +78,8 @@ FIELDS: Final[dict[str, Field]] = {
     "loss_cents": Field("money", "the part that no invoice or balance covered", 0),
     "lot_id": _id("lot", "the lot of credits"),
     "meter": Field("text", "the meter", "ai_responses"),
+    "minimum_cents": Field("money", "the minimum of a period; null: none", 6000, True),
+    "minimum_cents_before": Field("money", "the previous minimum", 5000, True),
     "monthly_cap_cents": Field("money", "the maximum per month; null: none", 50000, True),
     "occurred_at": Field("instant", "when it was used", "2027-01-01T09:00:00+00:00"),
     "of_plan": Field(
@@ -96,8 +98,6 @@ FIELDS: Final[dict[str, Field]] = {
         "money", "the price of a period, before discounts, use and tax that is added", 4900
     ),
     "price_cents_before": Field("money", "the previous price", 3900),
-    "minimum_cents": Field("money", "the minimum of a period; null: none", 6000, may_be_null=True),
-    "minimum_cents_before": Field("money", "the previous minimum", 5000, may_be_null=True),
     "product_id": Field("text", "the product used", "gpt-4", True),
     "proof": Field("text", "the register's reference", "WAPIAAAAYjP7f2Hq", True),
     "purchase_id": _id("pur", "the purchase"),
@@ -105,8 +105,8 @@ FIELDS: Final[dict[str, Field]] = {
     "reason": Field("text", "why", "goodwill"),
     "received_cents": Field("money", "the amount received", 2000),
     "reference": Field("text", "the reference of the payer's transfer", "CRM-2027-17", True),
-    "refunded_cents": Field("money", "the amount refunded to the payer", 1900),
     "refund_id": _id("ref", "the refund"),
+    "refunded_cents": Field("money", "the amount refunded to the payer", 1900),
     "renews_at": Field("instant", "when the next period begins", "2027-02-01T09:00:00+00:00"),
     "scope": Field("text", "the meter they may pay for; null: any", "model_inference", True),
     "service_type": Field("text", "the service named by the use", "model_inference", True),

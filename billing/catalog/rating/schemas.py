@@ -159,6 +159,10 @@ class PriceTerms(Strict):
         return self.model == "per_unit" and not self.free_units
 
 
+FREE: Final = PriceTerms()
+"""The terms of units that cost nothing."""
+
+
 def _bare_price(value: Any) -> Any:
     return {"unit_price": value} if isinstance(value, (str, int, Decimal)) else value
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.products import store as products
 from billing.catalog.products.schemas import LEVELS
-from billing.catalog.rating.schemas import PriceTerms
+from billing.catalog.rating.schemas import FREE
 from billing.core import periods
 from billing.core.clock import now_by
 from billing.core.money import ZERO
@@ -27,7 +27,6 @@ from billing.metering.usage.schemas import Counter, Period
 from billing.money.invoices import usage_lines
 from billing.platform.accounts import store as accounts
 
-_FREE: Final = PriceTerms()
 _NOTHING: Final = Forecast(ZERO, ZERO, ZERO, ZERO)
 Series = dict[date, Decimal]
 
@@ -101,7 +100,7 @@ def _money(
     # Also of a meter whose limit has ended within the cycle.
     for key in {*limits, *counters}:
         limit, counter, price = limits.get(key), counters.get(key), None
-        if limit is not None and limit.overage not in (None, _FREE):
+        if limit is not None and limit.overage not in (None, FREE):
             price = partial(usage_rules.beyond, limit, counter, currency=currency)
         accrued = counter.overage_total if counter else ZERO
         # A volume price may have fallen below what was billed early: that is not given back.

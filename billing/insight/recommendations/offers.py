@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from billing.catalog.plans.schemas import Limit, Plan
-from billing.catalog.rating.schemas import PriceTerms
+from billing.catalog.rating.schemas import FREE, PriceTerms
 from billing.core.money import exponent
 from billing.insight.recommendations.schemas import PlanOffer, Terms
 from billing.money.subscriptions.periods import items, portions
-
-_FREE: Final = PriceTerms()
 
 
 class Cost(NamedTuple):
@@ -64,5 +62,5 @@ def _whole(minor: int, currency: str) -> Decimal:
 def _more(limit: Limit, currency: str) -> PriceTerms | None:
     """Return the price of units beyond a limit; None: no more are sold."""
     if limit.then == "notify":
-        return _FREE
+        return FREE
     return limit.prices.get(currency) if limit.then == "overage" else None

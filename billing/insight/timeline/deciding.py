@@ -51,7 +51,8 @@ class DecidingProjection(Projection, Generic[S, F]):
     def head(self) -> Step | None:
         """Return the next step; repeated queries to Stripe are shown once per payment."""
         if not self._is_planned:
-            self._head, self._is_planned = head(self.rules.plan(self.rows, self.facts)), True
+            plan = self.rules.plan(self.rows, self.facts)
+            self._head, self._is_planned = head(plan, self.facts.at), True
         return self._head
 
     def follow(self, step: Step, at: datetime) -> list[ComingEntry]:
@@ -105,13 +106,11 @@ class DecidingProjection(Projection, Generic[S, F]):
         return gained or None
 
     def _to_show(self, steps: list[Step]) -> list[Step]:
-        now = self.facts.at
         return [
             step
             for step in steps
             if step.key not in self.seen
             and (step.name != CHECK or step.payment not in self.checked)
-            and (step.until is None or max(step.due, now) < step.until)
         ]
 
     def _entry(self, step: Step, at: datetime, shown: Shown, gained: Decimal | None) -> ComingEntry:

@@ -22,7 +22,7 @@ from temporalio.service import RPCError
 
 from api.answers.problem_codes import GENERIC
 from billing.core import context
-from billing.core.database_errors import database_is_away, origin_of
+from billing.core.database_errors import database_is_away, sqlstate_of
 from billing.core.database_words import database_words
 from billing.core.error_codes import CODES, Problem
 from billing.core.errors import BillingError
@@ -207,7 +207,7 @@ def log(error: Exception) -> None:
     if code == "DATABASE_UNAVAILABLE":
         _logger.warning("database away: %s", database_words(error))
     elif code == "UNAVAILABLE":
-        _logger.warning("database busy: %s: %s", _sqlstate(error), database_words(error))
+        _logger.warning("database busy: %s: %s", sqlstate_of(error), database_words(error))
     elif code == "TEMPORAL_UNAVAILABLE":
         said = error.status.name if isinstance(error, RPCError) else "no connection"
         _logger.warning("Temporal away: %s", said)
@@ -225,7 +225,7 @@ def code_of(error: Exception) -> str:
         return "INTERNAL"
     if database_is_away(error):
         return "DATABASE_UNAVAILABLE"
-    return "UNAVAILABLE" if _sqlstate(error) in _BUSY else "INTERNAL"
+    return "UNAVAILABLE" if sqlstate_of(error) in _BUSY else "INTERNAL"
 
 
 def _temporal_is_away(error: Exception) -> bool:
@@ -236,14 +236,7 @@ def _temporal_is_away(error: Exception) -> bool:
 
 def from_code(code: str) -> Response:
     """Return the standard response of a code."""
-    known = CODES[code]
-    headers = {"Retry-After": "2"} if known.status == 503 else None
-    return problem(known.status, code, known.detail, headers=headers)
-
-
-def _sqlstate(error: Exception) -> str | None:
-    origin = origin_of(error)
-    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
+    return from_error(BillingError(code))
 
 
 def _field(loc: tuple[int | str, ...]) -> str:

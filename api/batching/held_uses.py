@@ -1,11 +1,12 @@
 """Batches usage records that holds pay for."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from api.batching.one_by_one import Slow, account_of, demand_own, each_apart
+from api.batching.one_by_one import Slow, demand_own, each_apart
 from billing.core.batcher import SLOW_KEYS, Batcher
 from billing.core.database import Database
 from billing.metering.usage import sql_batch
@@ -20,7 +21,9 @@ class HoldUsageBatcher:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batcher: Batcher[Use, Recorded] = Batcher(self._write, HOLDS_AT_ONCE, account_of)
+        self._batcher: Batcher[Use, Recorded] = Batcher(
+            self._write, HOLDS_AT_ONCE, attrgetter("account_id")
+        )
 
     async def one(self, use: Use) -> Recorded:
         """Record a use, together with the other waiting uses."""

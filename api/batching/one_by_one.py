@@ -25,10 +25,6 @@ BUSY: Final = Recorded("UNAVAILABLE", UUID(int=0))
 _log: Final = logging.getLogger(__name__)
 
 
-def account_of(use: Use) -> UUID:
-    return use.account_id
-
-
 async def each_apart(
     slow: Slow,
     uses: Sequence[Use],

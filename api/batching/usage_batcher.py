@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from random import sample
 from time import monotonic
 from typing import Final, NamedTuple
@@ -17,10 +18,11 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 
 from api.batching.held_uses import HoldUsageBatcher
-from api.batching.one_by_one import Slow, account_of, demand_own, each_apart
+from api.batching.one_by_one import Slow, demand_own, each_apart
 from billing.core import ids
 from billing.core.batcher import SLOW_KEYS, Batcher, Lanes, Turns
 from billing.core.database import Database
+from billing.core.database_errors import sqlstate_of
 from billing.metering.usage import sql_batch
 from billing.metering.usage.rules import MAX_ROWS
 from billing.metering.usage.schemas import Recorded, Use
@@ -88,8 +90,8 @@ class UsageBatcher:
     def __init__(self, database: Database, wake: Wake | None = None) -> None:
         self._database = database
         self._wake = wake
-        self._batcher = Batcher(partial(self._each, "no"), key=account_of)
-        self._patient = Batcher(partial(self._each, "soon"), key=account_of)
+        self._batcher = Batcher(partial(self._each, "no"), key=attrgetter("account_id"))
+        self._patient = Batcher(partial(self._each, "soon"), key=attrgetter("account_id"))
         self._paid_by_holds = HoldUsageBatcher(database)
         share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
         self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
@@ -217,7 +219,7 @@ class UsageBatcher:
         try:
             found = await self._once(uses, groups, owned, how)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+            if sqlstate_of(error) not in RETRIED:
                 raise
             found = await self._once(uses, groups, owned, how._replace(new=False))
         met = any(one.verdict in KNOWN for one in found.values())
@@ -235,7 +237,7 @@ class UsageBatcher:
             async with self._database.tenant_statement() as connection:
                 done = await sql_batch.record(connection, uses, groups, owned, how)
         except DBAPIError as error:
-            if how.wait != "soon" or getattr(error.orig, "sqlstate", None) != NOT_SOON:
+            if how.wait != "soon" or sqlstate_of(error) != NOT_SOON:
                 raise
             return {place: NOT_YET for _, places in owned for place in places}
         if done.asking and self._wake is not None:

@@ -18,6 +18,7 @@ from api.calls import Call
 from api.requests.dry_runs import undone
 from api.usage.card_usage import check_payer, of_each_account
 from billing.catalog.rating.schemas import BY_CARD
+from billing.core.database_errors import sqlstate_of
 from billing.core.errors import BillingError
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Recorded, Use
@@ -48,7 +49,7 @@ class _Trial:
         try:
             return await self._once()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+            if sqlstate_of(error) not in RETRIED:
                 raise
         return await self._once()
 

@@ -11,6 +11,12 @@ def origin_of(error: BaseException) -> BaseException:
     return wrapped or error
 
 
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return Postgres's code of the error; None: it has none, or is no error of the database."""
+    origin = origin_of(error)
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
+
+
 def is_full(error: BaseException) -> bool:
     """True if the server has no connection left for the role.
 

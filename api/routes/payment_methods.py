@@ -4,13 +4,14 @@ Only metadata is stored [K4]. A page that makes its user type a word sends it in
 DEFAULT to choose a default, DELETE to remove a method. A bearer client need not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
@@ -23,7 +24,7 @@ from api.answers.public_ids import (
 from api.answers.schemas import Answer, Body, Text, optional_body
 from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
-from api.idempotency import OptionalKey
+from api.idempotency import Once, OptionalKey
 from api.requests.card_numbers import NoCardNumber
 from api.requests.typed_words import TYPED_DEFAULT, TYPED_DELETE, ConfirmDefault, ConfirmDelete
 from api.routes.base import new_router
@@ -180,15 +181,7 @@ async def choose_default_method(
     once: OptionalKey,
 ) -> Response:
     """Charge this method from now on [K3]; overdue invoices are tried with it at once."""
-    async with once.claim(call) as claim:
-        method_id = _decode(payment_method_id)
-        async with call.transaction() as connection:
-            at = await clock.now(connection, call.account.id)
-            changed = await methods.choose(connection, method_id, at)
-            chosen = MethodAnswer.of(await method_store.get(connection, method_id))
-            await claim.keep(connection, 200, chosen)
-        await notify_changed(call, changed)
-        return claim.answer(200, chosen)
+    return await _choose(call, once, payment_method_id, methods.choose)
 
 
 @router.post(
@@ -205,15 +198,7 @@ async def choose_backup_method(
 
     An account has one backup: this one replaces any other.
     """
-    async with once.claim(call) as claim:
-        method_id = _decode(payment_method_id)
-        async with call.transaction() as connection:
-            at = await clock.now(connection, call.account.id)
-            changed = await methods.choose_backup(connection, method_id, at)
-            chosen = MethodAnswer.of(await method_store.get(connection, method_id))
-            await claim.keep(connection, 200, chosen)
-        await notify_changed(call, changed)
-        return claim.answer(200, chosen)
+    return await _choose(call, once, payment_method_id, methods.choose_backup)
 
 
 @router.delete(
@@ -231,6 +216,24 @@ async def end_backup_method(
             method = await methods.end_backup(connection, _decode(payment_method_id), at)
             await claim.keep(connection, 200, MethodAnswer.of(method))
         return claim.answer(200, MethodAnswer.of(method))
+
+
+async def _choose(
+    call: AccountCall,
+    once: Once,
+    name: str,
+    verb: Callable[[AsyncConnection, UUID, datetime], Awaitable[list[Matter]]],
+) -> Response:
+    """Give a method a role among the account's, and answer it."""
+    async with once.claim(call) as claim:
+        method_id = _decode(name)
+        async with call.transaction() as connection:
+            at = await clock.now(connection, call.account.id)
+            changed = await verb(connection, method_id, at)
+            chosen = MethodAnswer.of(await method_store.get(connection, method_id))
+            await claim.keep(connection, 200, chosen)
+        await notify_changed(call, changed)
+        return claim.answer(200, chosen)
 
 
 async def notify_changed(

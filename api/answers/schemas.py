@@ -21,8 +21,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from billing.catalog.plans.spec import Minor
 from billing.core import countries
-from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, MINOR_LIMIT, show_decimal
+from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
 
 _Amount = TypeVar("_Amount", int, Decimal)
@@ -153,6 +154,8 @@ Credits = Annotated[
     WithJsonSchema(_TEXT, mode="serialization"),
 ]
 """Credits or a unit price: a number or a decimal in a string in requests, a string in answers."""
+Quantity = Annotated[Credits, Field(gt=0)]
+"""Units of a use: more than none."""
 Total = Annotated[
     Decimal,
     PlainSerializer(show_decimal, return_type=str),
@@ -167,9 +170,6 @@ OneWord = Annotated[str | None, Query(min_length=1, max_length=255)]
 """A filter of a list: a name or an id. An empty one is refused, because it would mean all: a script
 whose variable is not set would read the rows of every account.
 """
-
-Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
-"""Money in minor units: a whole number, never a float, never a string."""
 
 PositiveMinor = Annotated[Minor, Field(gt=0)]
 
@@ -189,8 +189,6 @@ UseBalance = Annotated[
 
 KeyPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """A key of the catalog, in a path."""
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-"""ISO 4217, upper case."""
 
 CountryCode = Annotated[
     str, AfterValidator(_country), Field(description="ISO 3166-1, two letters", examples=["DE"])

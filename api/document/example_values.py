@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from billing.core import ids
+from billing.platform.outbox.fields import TAIL
 
-_TAIL: Final = "_01h455vb4pex5vsknk084sn02q"
 _END: Final = "2027-02-01T09:00:00Z"
 
 _IDS: Final = {
-    name: prefix + _TAIL
+    name: prefix + TAIL
     for prefix, names in {
         ids.ACCOUNT: ("account_id", "user", "account_ids"),
         ids.ADDRESS: ("address_id",),
@@ -113,7 +113,7 @@ _WORDS: Final = {
     "footer": "Managing director: A. Sample", "gives_up": [],
     "idempotency_key_hash": "9f86d081884c",
     "interval": "month", "invariant": "invoice_totals", "invoice_number": "INV-000001",
-    "invoice_pdf_url": f"/api/v1/billing/invoices/inv{_TAIL}/pdf", "invoice_status": "paid",
+    "invoice_pdf_url": f"/api/v1/billing/invoices/inv{TAIL}/pdf", "invoice_status": "paid",
     "environment": "production", "handled_by": "billing-team", "requested_by": "shop-owner",
     "notes": "Our shop is tested; please move us on a Monday",
     "notesPreview": "Our shop is tested; please move us on a Monday",
@@ -131,7 +131,7 @@ _WORDS: Final = {
     "product_id": "gpt-4", "provider": "stripe", "provider_charge": "ch_1",
     "provider_intent": "pi_1", "provider_reference": "seti_1", "provider_session": None,
     "provider_type": "card", "reason": "goodwill",
-    "receipt_pdf_url": f"/api/v1/billing/invoices/inv{_TAIL}/receipt", "reference": "CRM-2027-17",
+    "receipt_pdf_url": f"/api/v1/billing/invoices/inv{TAIL}/receipt", "reference": "CRM-2027-17",
     "request_id": None, "result": "paid", "return_url": "https://shop.example/paid",
     "route": "POST /api/v1/billing/purchases", "rule": "oldest first",
     "sentence": "Every invoice's total is the sum of its lines",
@@ -141,13 +141,13 @@ _WORDS: Final = {
     "stripe_id": "re_1",
     "stripe_payment_intent_id": "pi_1", "stripe_price_id": "price_1",
     "stripe_price_id_monthly": "price_1", "stripe_price_id_yearly": "price_2",
-    "stripe_product_id": "prod_1", "stripe_refund_id": "re_1", "subject": f"inv{_TAIL}",
+    "stripe_product_id": "prod_1", "stripe_refund_id": "re_1", "subject": f"inv{TAIL}",
     "submitted_by": "shop-owner", "subscription_status": "active", "tax_category": "standard",
     "tax_ids": ["VAT DE136695976"], "then": "overage", "title": "Conflict", "type": "card",
     "unit": "response", "url": "https://billing.stripe.com/p/session/1", "usage_amount": "1000",
     "user_id": "user-1", "value": "4711", "vat_id": "DE136695976", "vat_name": "Shop GmbH",
     "verdict": "fulfilled once", "verified_as": None, "version": "1.0.0", "window": "cycle",
-    "words": "the invoice is paid", "workflow_id": f"subscription/sub{_TAIL}",
+    "words": "the invoice is paid", "workflow_id": f"subscription/sub{TAIL}",
     "zone": "Europe/Berlin",
 }  # fmt: skip
 
@@ -339,7 +339,7 @@ PARTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "BoughtAnswer": {"status": "completed", "credits": "100", "amount_cents": 999},
     "FoundAnswer": {
         "kind": "invoice",
-        "id": f"inv{_TAIL}",
+        "id": f"inv{TAIL}",
         "words": "invoice INV-000001, paid, 58.31 EUR",
         "matched": "number",
         "status": "paid",

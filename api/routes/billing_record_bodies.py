@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool
 from sqlalchemy import RowMapping
 
 from api.answers.public_ids import TransactionId, encoded
-from api.answers.schemas import Answer, Body, Credits, Text
+from api.answers.schemas import Answer, Body, Credits, Quantity, Text
 from api.requests.card_numbers import FreeText
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BillingMethod
@@ -15,8 +15,6 @@ from billing.core import ids
 from billing.metering.usage.schemas import BillingRecord, Status
 from billing.money.card_usage.offers import UseQuote
 from billing.money.usage_voids.service import Voided
-
-Quantity = Annotated[Credits, Field(gt=0)]
 
 
 class PricingContext(Body):

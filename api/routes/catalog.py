@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
 from api.answers.public_ids import encoded
-from api.answers.schemas import Answer, Credits, Currency, OneWord
+from api.answers.schemas import Answer, Credits, OneWord
 from api.calls import ReadCall
 from api.dependencies import MemberRead
 from api.routes.base import new_router
@@ -20,6 +20,7 @@ from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import (
     Access,
     AddOn,
+    Currency,
     Entitlements,
     Limit,
     Pack,

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from api.answers.pagination import Page, whole
 from api.answers.problems import responses
-from api.answers.schemas import Answer, CountryCode, Currency
+from api.answers.schemas import Answer, CountryCode
 from api.calls import AccountCall
 from api.dependencies import MemberCall
 from api.pay.pay_actions import offers_paypal
 from api.routes.base import new_router
 from billing.catalog.payment_kinds import store as payment_kinds
+from billing.catalog.plans.schemas import Currency
 from billing.core.currencies import chargeable
 from billing.core.paypal_currencies import is_taken
 from billing.money.addresses import store as address_store

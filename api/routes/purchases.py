@@ -21,7 +21,6 @@ from api.answers.schemas import (
     Answer,
     Body,
     Credits,
-    Currency,
     ExpectedAmount,
     Url,
     UseBalance,
@@ -36,6 +35,7 @@ from api.pay.return_pages import check_return
 from api.requests.coupon_codes import CouponCode
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
+from billing.catalog.plans.schemas import Currency
 from billing.core import ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.core.failpoints import failpoint

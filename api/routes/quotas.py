@@ -9,7 +9,17 @@ from pydantic import Field, StrictBool, model_validator
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, encoded, row_id
-from api.answers.schemas import Answer, Body, Credits, OneWord, Owner, OwnerId, Text, Total
+from api.answers.schemas import (
+    Answer,
+    Body,
+    Credits,
+    OneWord,
+    Owner,
+    OwnerId,
+    Quantity,
+    Text,
+    Total,
+)
 from api.calls import account_filter, account_named
 from api.dependencies import AdminCall, MemberUse
 from api.routes.base import new_router
@@ -24,8 +34,6 @@ from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
 
 router = new_router("quotas")
-
-Quantity = Annotated[Credits, Field(gt=0)]
 
 
 class CheckBody(Body):

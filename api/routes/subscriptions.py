@@ -12,14 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.card_refusals import not_opened, refusal
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import PaymentMethodName, payment_method_row
-from api.answers.schemas import (
-    Body,
-    CatalogName,
-    Currency,
-    ExpectedAmount,
-    Instant,
-    optional_body,
-)
+from api.answers.schemas import Body, CatalogName, ExpectedAmount, Instant, optional_body
 from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
@@ -42,6 +35,7 @@ from api.routes.subscription_previews import (
 )
 from api.workflow_calls import need_temporal, wait_for_another, wait_until_done
 from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import Currency
 from billing.catalog.plans.spec import Every
 from billing.core import clock
 from billing.core.errors import BillingError, NotAllowed, NotFound, Unavailable

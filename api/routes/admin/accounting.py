@@ -17,13 +17,13 @@ from api.routes.base import new_router
 from billing.core.clock import real_now
 from billing.core.errors import wrong_field
 from billing.insight.accounting import rules, store
+from billing.platform.outbox.fields import TAIL
 
 router = new_router("accounting")
 
-_TAIL: Final = "_01h455vb4pex5vsknk084sn02q"
 _ROW: Final = {
-    "posting_id": f"inv{_TAIL}/receivable", "date": "2026-12-01", "account_id": f"acc{_TAIL}",
-    "document": "invoice", "document_id": f"inv{_TAIL}", "document_number": "INV-000001",
+    "posting_id": f"inv{TAIL}/receivable", "date": "2026-12-01", "account_id": f"acc{TAIL}",
+    "document": "invoice", "document_id": f"inv{TAIL}", "document_number": "INV-000001",
     "ledger_account": "receivable", "side": "debit", "amount_minor": 5831, "currency": "EUR",
     "amount": "58.31",
 }  # fmt: skip

@@ -12,13 +12,14 @@ from pydantic import Field
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
-from api.answers.schemas import Answer, Credits, Currency, OneWord
+from api.answers.schemas import Answer, Credits, OneWord
 from api.calls import account_filter
 from api.dependencies import AdminCall
 from api.routes.base import new_router
 from api.routes.invoice_answers import InvoiceAnswer, show_row
 from api.routes.invoices import StatusFilter, status_of
 from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import Currency
 from billing.core.money import MINOR_LIMIT
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceCollection

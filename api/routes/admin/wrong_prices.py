@@ -10,7 +10,7 @@ from pydantic import Field
 from api.answers.pagination import Page, PageRequest, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
-from api.answers.schemas import Answer, Body, Currency, KeyPath
+from api.answers.schemas import Answer, Body, KeyPath
 from api.calls import Call
 from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
@@ -22,6 +22,7 @@ from api.routes.subscription_previews import DryRun
 from api.routes.subscriptions import PriceInterval
 from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.catalog.plans import rules
+from billing.catalog.plans.schemas import Currency
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.invoices import store as invoice_store

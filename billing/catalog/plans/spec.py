@@ -39,6 +39,7 @@ from billing.core.money import MINOR_LIMIT, ZERO
 from billing.core.periods import Interval
 
 Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
+"""Money in minor units: a whole number, never a float, never a string."""
 
 
 Granted = Annotated[Amount, Field(le=10**12)]

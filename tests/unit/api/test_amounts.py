@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import TypeAdapter, ValidationError
 
-from api.answers.schemas import Body, Credits, Currency, Instant, Minor, Url, Zone
+from api.answers.schemas import Body, Credits, Instant, Url, Zone
 from api.pay.return_pages import check_return
 from api.requests import exact_json
+from billing.catalog.plans.schemas import Currency
+from billing.catalog.plans.spec import Minor
 from billing.core.errors import Invalid
 
 

@@ -1,4 +1,4 @@
-"""The verbs that run a stack on this machine: up, down, status."""
+"""The verbs that run a stack on this machine: up and down."""
 
 import time
 from typing import Annotated, Final
@@ -6,11 +6,12 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from billing.core.profile import Profile
 from cli.errors import StackError
 from cli.project import data_folder
 from cli.stack_commands import Data, reporting_errors
 from devstack import launch
-from devstack.options import CHILDREN, ChildName, Options, Profile
+from devstack.options import CHILDREN, ChildName, Options
 from devstack.progress import StartProgress, show_stack
 
 NOTHING_RUNS: Final = "interrupted; nothing is left running"

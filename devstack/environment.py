@@ -9,11 +9,12 @@ from typing import Final
 from dotenv import dotenv_values
 from pydantic_settings import SettingsError
 
+from billing.core.profile import Profile
 from billing.core.secret_files import read_secrets
 from billing.core.setting_names import file_names, names
 from billing.core.settings import Settings
 from cli.errors import StackError
-from devstack.options import ROOT, Profile
+from devstack.options import ROOT
 
 SANDBOX_PREFIX: Final = "SANDBOX_"
 

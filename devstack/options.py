@@ -8,12 +8,12 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from billing.core.profile import Profile
 from cli import project
 
 ROOT: Final = project.ROOT
 
 ChildName = Literal["postgres", "temporal", "sandbox", "worker", "api"]
-Profile = Literal["default", "test"]
 
 CHILDREN: Final[tuple[ChildName, ...]] = get_args(ChildName)
 """Every part, in the order of starting; stopping goes the other way round."""

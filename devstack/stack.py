@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from billing.core.frozen import Frozen
+from billing.core.profile import Profile
 from cli.errors import StackError
 from devstack.data_folder import DataFolder
-from devstack.options import ChildName, Profile
+from devstack.options import ChildName
 from devstack.ports import Ports
 
 

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from billing.core import database_urls
+from billing.core.profile import Profile
 from billing.core.reachable import is_reachable
 from billing.core.secret_files import read_secrets
 from billing.core.setting_groups.forms import Port
@@ -40,7 +41,6 @@ from billing.core.setting_groups.selling import (
 from billing.core.setting_groups.servers import DatabaseSettings, TemporalSettings
 from billing.core.setting_groups.web import SANDBOX_PAY_LINK_SECRET, TokenSettings, WebSettings
 
-Profile = Literal["default", "test"]
 VERSION: Final = version("durable-billing")
 """The installed version, from pyproject.toml: that of the API, its document and the logs."""
 

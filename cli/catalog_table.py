@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.console import Console
-
 from billing.catalog.plans.spec import CatalogSpec
+from cli.pages import show
 
 HEADING: Final = "## Every field"
 _INTRO: Final = f"""\
@@ -146,4 +145,4 @@ def _name(schema: Schema) -> str:
 
 def fields() -> None:
     """Print every field of catalog.yaml, with its type and default."""
-    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)
+    show(render())

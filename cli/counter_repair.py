@@ -12,8 +12,8 @@ from billing.core.database_errors import took_too_long
 from billing.core.settings import Settings
 from billing.metering.quotas import counter_rebuild as quota_counters
 from billing.metering.usage import counter_rebuild
-from billing.platform.accounts import store as accounts
 from cli.errors import StackError
+from cli.verify import account_named
 
 PAGE: Final = 500
 Tell = Callable[[str], None]
@@ -28,7 +28,8 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
     work = _rebuild if write else _compare
     wrong, late = 0, list[str]()
     async with open_database(settings) as database:
-        after, page = None, await _page(database, account, None)
+        only = await account_named(database, account)
+        page = await _page(database, None) if only is None else [only]
         while page:
             for after in page:
                 name = ids.encode(ids.ACCOUNT, after)
@@ -42,7 +43,7 @@ async def check(settings: Settings, account: str | None, tell: Tell, *, write: b
                 wrong += len(found)
                 if found:
                     tell(_words(name, found))
-            page = [] if account or len(page) < PAGE else await _page(database, None, after)
+            page = [] if only or len(page) < PAGE else await _page(database, after)
     if late:
         raise StackError(f"{wrong} counters differed; not counted in time: {', '.join(late)}")
     return wrong
@@ -59,14 +60,9 @@ async def _rebuild(database: Database, account_id: UUID) -> list[counter_rebuild
     return found + await quota_counters.rebuild(database, account_id)
 
 
-async def _page(database: Database, account: str | None, after: UUID | None) -> list[UUID]:
+async def _page(database: Database, after: UUID | None) -> list[UUID]:
     async with database.operator() as connection:
-        if account is None:
-            return await counter_rebuild.accounts(connection, after, PAGE)
-        known = await accounts.find(connection, account)
-    if known is None:
-        raise StackError(f"no account {account!r}: give its id or external id")
-    return [known.id]
+        return await counter_rebuild.accounts(connection, after, PAGE)
 
 
 def _words(account: str, found: list[counter_rebuild.Difference]) -> str:

@@ -19,6 +19,7 @@ from api.monitoring.health_checks import StripeUnwell, ask_stripe
 from billing.catalog.products.provider import PricesAway
 from billing.core.clock import real_now
 from billing.core.database import REPLICA_FAR_BEHIND, Database
+from billing.core.database_words import message_of
 from billing.core.settings import Settings
 from billing.insight.health import service as health
 from billing.insight.health.rules import healthy, unhealthy, unknown
@@ -284,8 +285,7 @@ CHECKS: Final[dict[str, Check]] = {
 
 def reason(error: BaseException) -> str:
     """Return why something could not be asked, in one line."""
-    words = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    return words or type(error).__name__
+    return message_of(error) or type(error).__name__
 
 
 def _stripe() -> str:

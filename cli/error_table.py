@@ -3,11 +3,10 @@
 from collections import defaultdict
 from typing import Any, Final
 
-from rich.console import Console
-
 from api.answers.problem_codes import NOT_OF_A_ROUTE
 from api.answers.problems import MEDIA_TYPE
 from billing.core.error_codes import CODES
+from cli.pages import show
 
 NAMED: Final = 3
 """Routes that answer a code are named up to this many."""
@@ -96,4 +95,4 @@ def errors() -> None:
     from billing.core.settings import Settings
 
     document = create_app(Settings(jwt_secret=SecretStr("s" * 32))).openapi()
-    Console(soft_wrap=True).print(render(document), end="", markup=False, highlight=False)
+    show(render(document))

@@ -3,10 +3,9 @@
 import json
 from typing import Any, Final
 
-from rich.console import Console
-
 from billing.platform.outbox.fields import TAIL, Field
 from billing.platform.outbox.kinds import FAMILIES, KINDS, PREFIX, Family, Kind, fields_of
+from cli.pages import show
 
 FORMS: Final = {
     "decimal": "decimal in a string",
@@ -101,4 +100,4 @@ def _example(fields: dict[str, tuple[Field, bool]]) -> dict[str, Any]:
 
 def events() -> None:
     """Print every type of event with its fields."""
-    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)
+    show(render())

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 from psycopg import sql
 
@@ -301,18 +300,18 @@ def _attach(owner: Connection, file: MonthFile, path: Path) -> None:
 
 def _tell(settings: Settings, action: str, file: MonthFile) -> None:
     """Record the action in the audit once; a repeat adds what a killed run left out."""
-    asyncio.run(_record(settings, action, file.id, file))
+    asyncio.run(_record(settings, action, file))
 
 
-async def _record(settings: Settings, action: str, file_id: UUID, file: MonthFile) -> None:
+async def _record(settings: Settings, action: str, file: MonthFile) -> None:
     known = audit_store.listing(None, action=action, subject=file.name).where(
-        billing_audit.c.detail["file_id"].astext == str(file_id)
+        billing_audit.c.detail["file_id"].astext == str(file.id)
     )
     async with open_database(settings) as database, database.operator() as connection:
         if (await connection.execute(known.limit(1))).first() is None:
             await audit.record(
                 connection, account_id=None, action=action, subject=file.name, at=real_now(),
-                file_id=str(file_id), file=file.file, digest=file.digest, records=file.records,
+                file_id=str(file.id), file=file.file, digest=file.digest, records=file.records,
             )  # fmt: skip
 
 

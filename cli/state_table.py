@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from rich.console import Console
-
 from billing.money.subscriptions.states import COMMANDS, ROUTES, TABLE
+from cli.pages import show
 
 REPLIES: Final = {
     "yes": "yes",
@@ -43,4 +42,4 @@ def render() -> str:
 
 def states() -> None:
     """Print how each state of a subscription takes each command."""
-    Console(soft_wrap=True).print(render(), end="", markup=False, highlight=False)
+    show(render())

@@ -65,8 +65,7 @@ class Orders:
             return {"ok": False, "error": f"an order is one of {', '.join(self._verbs)}"}
         return {"ok": True, "children": {name: _shown(c) for name, c in self._children.items()}}
 
-    def _child(self, order: Order, verb: str) -> Child:
-        name = order[verb]
+    def _child(self, name: Any) -> Child:
         if name not in self._children:
             raise StackError(f"unknown child {name!r}; known are {', '.join(self._children)}")
         return self._children[name]
@@ -75,27 +74,27 @@ class Orders:
         """Do nothing: the order only asks for the state."""
 
     async def _kill(self, order: Order) -> None:
-        await self._child(order, "kill").kill(hold=bool(order.get("hold", False)))
+        await self._child(order["kill"]).kill(hold=bool(order.get("hold", False)))
 
     async def _stop(self, order: Order) -> None:
-        await self._child(order, "stop").stop()
+        await self._child(order["stop"]).stop()
 
     async def _start(self, order: Order) -> None:
-        child = self._child(order, "start")
+        child = self._child(order["start"])
         child.resume()
         await child.wait_ready()
 
     async def _restart(self, order: Order) -> None:
-        child = self._child(order, "restart")
+        child = self._child(order["restart"])
         await child.stop()
         child.resume()
         await child.wait_ready()
 
     async def _wait(self, order: Order) -> None:
-        await self._child(order, "wait").wait_ready()
+        await self._child(order["wait"]).wait_ready()
 
-    async def _reset_temporal(self, order: Order) -> None:
-        child = self._child({**order, "reset_temporal": "temporal"}, "reset_temporal")
+    async def _reset_temporal(self, _: Order) -> None:
+        child = self._child("temporal")
         await child.stop()
         self._forget_temporal()
         child.resume()

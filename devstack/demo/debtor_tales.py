@@ -1,18 +1,13 @@
 """Tales of debts and late money: a debtor comes back, and a cancel meets a slow bank."""
 
 from devstack.demo.stage import Stage
-from devstack.demo.subscription_tales import (
-    FAILING_CARD,
-    GOOD_CARD,
-    START,
-    subscribed_with,
-)
+from devstack.demo.subscription_tales import GOOD_CARD, START, late_payer
 
 
 async def comes_back(stage: Stage) -> None:
     """Unpaid; then one step pays what is owed, and nothing else is charged."""
     stage.title("A debtor comes back: one step pays what is owed, and nothing else")
-    payer = await subscribed_with(stage, "gus", FAILING_CARD)
+    payer = await late_payer(stage, "gus")
     await payer.advance(days=9)
     owing = await payer.subscription()
     stage.check("three refusals and a day of grace: unpaid", owing["status"] == "unpaid", owing)

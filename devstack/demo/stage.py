@@ -63,7 +63,7 @@ class Stage:
         self, method: str, path: str, body: Json | None = None, **headers: str
     ) -> Json:
         """Send a request as an administrator."""
-        return await self._ask(method, path, body, self.token("*", "admin"), **headers)
+        return await self.request(method, path, body, self.token("*", "admin"), **headers)
 
     async def customer(self, name: str, clock_at: str | None = None) -> "Customer":
         """Create an account; with `clock_at` a test account on its own frozen clock."""
@@ -108,9 +108,10 @@ class Stage:
             issuer=self.stack.jwt_issuer,
         )
 
-    async def _ask(
+    async def request(
         self, method: str, path: str, body: Json | None, token: str, **headers: str
     ) -> Json:
+        """Send a request with this token; the answer includes `http_status`."""
         answer = await self.http.request(
             method,
             f"{API}{path}",
@@ -136,7 +137,7 @@ class Customer:
     async def ask(self, method: str, path: str, body: Json | None = None, **headers: str) -> Json:
         """Send a request as the account's staff; the answer includes `http_status`."""
         token = self.stage.token(self.id, "billing")
-        return await self.stage._ask(method, path, body, token, **headers)  # noqa: SLF001
+        return await self.stage.request(method, path, body, token, **headers)
 
     async def download(self, path: str) -> bytes:
         """Return a document of the account."""

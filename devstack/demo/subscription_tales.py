@@ -84,7 +84,7 @@ async def upgraded(stage: Stage) -> None:
 async def recovered_by_new_card(stage: Stage) -> None:
     """Day 0 and 3 fail; a new card is tried at once and heals everything."""
     stage.title("A failing card: day 0 and day 3 fail, a new card recovers it at once")
-    payer = await subscribed_with(stage, "emil", FAILING_CARD)
+    payer = await late_payer(stage, "emil")
     late = await payer.subscription()
     stage.check("day 0 failed: past due", late["status"] == "past_due", late["status"])
     await payer.advance(days=3)
@@ -104,7 +104,7 @@ async def recovered_by_new_card(stage: Stage) -> None:
 async def exhausted(stage: Stage) -> None:
     """Day 0, 3 and 7 fail, and the final action follows."""
     stage.title("Another failing card: day 0, 3 and 7, then the final action")
-    payer = await subscribed_with(stage, "fay", FAILING_CARD)
+    payer = await late_payer(stage, "fay")
     await payer.advance(days=9)
     ended = await payer.subscription()
     stage.check(
@@ -121,10 +121,10 @@ async def exhausted(stage: Stage) -> None:
     stage.check("and none in the sixty days after", later == 3, later)
 
 
-async def subscribed_with(stage: Stage, name: str, card: str) -> Customer:
-    """A customer of `pro` on the day after the trial, whose first period this card was to pay."""
+async def late_payer(stage: Stage, name: str) -> Customer:
+    """A customer of `pro` on the day after the trial, whose card could not pay the first period."""
     payer = await stage.customer(name, clock_at=START)
-    await payer.save_card(card)
+    await payer.save_card(FAILING_CARD)
     await payer.ask("POST", "/billing/subscription", {"plan": "pro"})
     await payer.advance(days=TRIAL_DAYS)
     return payer

@@ -1,11 +1,13 @@
 """Results of the credit SQL functions: a fact, or the refusal for a verdict."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.errors import BillingError, Conflict, Invalid, NotFound, PaymentRequired
 from billing.core.frozen import Frozen
 from billing.core.money import show_decimal
-from billing.core.prepared import Fields
+from billing.core.prepared import Fields, Prepared, Row
 
 DONE: Final = ("ok", "duplicate")
 FactT = TypeVar("FactT", bound=Frozen)
@@ -38,6 +40,14 @@ def refusal(row: Fields) -> BillingError:
             return Conflict("HOLD_RESOLVED", f"the hold is already {state}", hold_status=state)
         case _:
             return NotFound("NOT_FOUND", "no such account or grant")
+
+
+async def answered(connection: AsyncConnection, function: Prepared, **values: Any) -> Row:
+    """Call the function and return its row. Errors: its refusal."""
+    row = await function.one(connection, **values)
+    if is_refused(row):
+        raise refusal(row)
+    return row
 
 
 def fact(model: type[FactT], row: Fields) -> FactT:

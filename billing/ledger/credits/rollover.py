@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.ledger.credits import rules, service, sql_calls
-from billing.ledger.credits.results import is_refused, refusal
+from billing.ledger.credits.results import answered
 from billing.ledger.credits.schemas import Kept
 
 
@@ -32,7 +32,7 @@ async def grant(
         return
     wanted = {"scope": None, "priority": rules.DEFAULT_PRIORITY, **lot}
     wanted |= {"amount": rules.grantable(lot["amount"]), "detail": {"rollover_cap": str(kept.cap)}}
-    await _call(
+    await answered(
         connection, sql_calls.GRANT_KEPT, kept=rules.grantable(kept.amount),
         cycle_end=kept.cycle_end, until=kept.until, **wanted,
     )  # fmt: skip
@@ -58,14 +58,8 @@ async def roll_over(
     If a cycle begins, those of the one before roll over into it, up to their cap, and as many as
     `room` may last once more. `room` is None if no cycle begins. Errors: NOT_FOUND.
     """
-    await _call(
+    await answered(
         connection, sql_calls.ROLL_OVER, account_id=account_id, subject=subject, before=before,
         start=start, end=end, until=until, room=room, at=at,
     )  # fmt: skip
     await service.watch_returned(connection, account_id, at)
-
-
-async def _call(connection: AsyncConnection, call: Any, **values: Any) -> None:
-    row = await call.one(connection, **values)
-    if is_refused(row):
-        raise refusal(row)

@@ -1,7 +1,8 @@
 """Credit operations, each one call of a SQL function inside the caller's transaction [F3].
 
 Every function locks the account's balance row first and expires what is due, so callers need no
-lock of their own; `at` is the account's now and, if omitted, is read under the lock.
+lock of their own. `at` is the account's now; routes that decide nothing by it (of holds) omit it,
+and it is read under the lock.
 """
 
 from datetime import datetime, timedelta
@@ -12,11 +13,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock
-from billing.core.errors import Conflict, NotFound
+from billing.core.errors import Conflict
 from billing.core.prepared import Prepared, pipeline
 from billing.core.settings import load_settings
 from billing.ledger.credits import rules, sql_calls, store
-from billing.ledger.credits.results import FactT, fact, is_refused, refusal
+from billing.ledger.credits.results import FactT, answered, fact
 from billing.ledger.credits.schemas import (
     Balance,
     Clawback,
@@ -54,7 +55,7 @@ async def lock(connection: AsyncConnection, account_id: UUID) -> Balance:
     """
     balance = await store.lock_balance(connection, account_id)
     if balance is None:
-        raise NotFound("NOT_FOUND", "no such account")
+        raise accounts.no_account()
     return balance
 
 
@@ -67,7 +68,7 @@ async def lock_with_account(
         sent = [await one.send(connection, **own) for one in (store.LOCK, accounts.GET)]
         locked, found = [await cursor.fetchone() for cursor in sent]
     if locked is None or found is None:
-        raise NotFound("NOT_FOUND", "no such account")
+        raise accounts.no_account()
     return Balance.model_validate(locked), accounts.show(found)
 
 
@@ -133,7 +134,7 @@ async def grant(
     A second call with the key returns the first grant. Debt is paid from the lot at once, by an
     entry of its own. Errors: NOT_FOUND; INVALID_AMOUNT; IDEMPOTENCY_KEY_REUSED by another verb.
     """
-    granted = await _call(
+    granted = await _done(
         connection, sql_calls.GRANT, Grant, account_id=account_id, amount=rules.grantable(amount),
         kind=kind, key=key, is_paid=is_paid, reason=reason, at=at, expires_at=expires_at,
         scope=scope, priority=rules.DEFAULT_PRIORITY if priority is None else priority,
@@ -171,7 +172,7 @@ async def debit(
         verb="debit", amount=amount, reason=reason, scope=scope, paid_only=paid_only,
         subject=subject, detail=detail or {}, **({"force": True} if force else {}),
     )  # fmt: skip
-    return await _call(
+    return await _done(
         connection, sql_calls.DEBIT, Debit, account_id=account_id, amount=amount,
         key=rules.caller_key(account_id, key), hash=hash_, reason=reason, at=at, scope=scope,
         paid_only=paid_only, subject=subject, detail=detail or {}, forced=force,
@@ -187,7 +188,7 @@ async def release(
     captured or had expired.
     """
     wanted = {"account_id": account_id, "hold_id": hold_id, "at": at}
-    return await _call(connection, sql_calls.RELEASE, Release, **wanted)
+    return await _done(connection, sql_calls.RELEASE, Release, **wanted)
 
 
 async def expire(
@@ -198,7 +199,7 @@ async def expire(
     Errors: NOT_FOUND; sqlalchemy's DBAPIError if there are too many for one statement
     (`expire_ahead`).
     """
-    return await _call(connection, sql_calls.EXPIRE, Expired, account_id=account_id, at=at)
+    return await _done(connection, sql_calls.EXPIRE, Expired, account_id=account_id, at=at)
 
 
 async def expire_ahead(connection: AsyncConnection, account_id: UUID) -> int:
@@ -223,7 +224,7 @@ async def expire_lot(
     NOT_FOUND when no such grant exists.
     """
     wanted = {"account_id": account_id, "grant_key": grant_key, "at": at, "reason": reason}
-    return await _call(connection, sql_calls.EXPIRE_LOT, LotExpiry, **wanted)
+    return await _done(connection, sql_calls.EXPIRE_LOT, LotExpiry, **wanted)
 
 
 async def clawback(
@@ -242,7 +243,7 @@ async def clawback(
     Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
     loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.
     """
-    return await _call(
+    return await _done(
         connection, sql_calls.CLAWBACK, Clawback, account_id=account_id, grant_key=grant_key,
         amount=rules.grantable(amount), key=key, reason=reason, at=at, subject=subject,
     )  # fmt: skip
@@ -261,7 +262,7 @@ async def return_clawback(
     """Return what a clawback took, once per `key`: its dispute was won. The credits last at least
     30 days. Errors: NOT_FOUND.
     """
-    back = await _call(
+    back = await _done(
         connection, sql_calls.RETURN_CLAWBACK, Returned, account_id=account_id,
         grant_key=grant_key, clawback_key=clawback_key, key=key, reason="dispute won",
         until=at + rules.USABLE_AGAIN, at=at, subject=subject,
@@ -289,7 +290,7 @@ async def take(
     """
     amount = rules.grantable(amount)
     hash_ = rules.request_hash(verb="take", amount=amount, reason=reason, scope=scope)
-    return await _call(
+    return await _done(
         connection, sql_calls.DEDUCT, Taken, account_id=account_id, amount=amount, key=key,
         hash=hash_, reason=reason, at=at, scope=scope, subject=subject,
     )  # fmt: skip
@@ -314,10 +315,7 @@ async def _watch(
     await matters.send_watch(connection, account_id, due=due, at=now)
 
 
-async def _call(
-    connection: AsyncConnection, call: Prepared, model: type[FactT], **values: Any
+async def _done(
+    connection: AsyncConnection, function: Prepared, model: type[FactT], **values: Any
 ) -> FactT:
-    row = await call.one(connection, **values)
-    if is_refused(row):
-        raise refusal(row)
-    return fact(model, row)
+    return fact(model, await answered(connection, function, **values))

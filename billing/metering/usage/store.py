@@ -35,6 +35,7 @@ from billing.metering.usage.tables import (
     usage_cycles,
     usage_periods,
 )
+from billing.platform.accounts import store as accounts
 
 MOST_SPANS: Final = 20
 """Spans of days that one list looks through separately."""
@@ -148,7 +149,7 @@ async def current_period(connection: AsyncConnection, account_id: UUID, at: date
         await _OPEN_PERIOD.send(connection, account_id=account_id, at=at)
         found = await _begun_period(connection, account_id, at)
     if found is None:
-        raise NotFound("NOT_FOUND", "no such account")
+        raise accounts.no_account()
     return found
 
 

@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared
 from billing.matters.kinds import ACCOUNT
 from billing.money.account_agenda.rules import (
@@ -24,6 +23,7 @@ from billing.money.account_agenda.rules import (
     TopUpPlan,
     state_words,
 )
+from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox.tables import WAITING_EVENTS
 
 # One round trip for everything the account's agenda needs. If many cards are being saved, those
@@ -148,7 +148,7 @@ async def state(connection: AsyncConnection, account_id: UUID, notice: timedelta
         between_cards=BETWEEN_CARDS,
     )
     if row is None:
-        raise NotFound("NOT_FOUND", "no such account")
+        raise accounts.no_account()
     known = AccountState(
         clock_at=row["clock_at"],
         status=row["status"],

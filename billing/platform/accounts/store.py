@@ -23,8 +23,13 @@ async def get(connection: AsyncConnection, account_id: UUID) -> Account:
     """Return one account. Errors: NOT_FOUND."""
     account = await find_by_id(connection, account_id)
     if account is None:
-        raise NotFound("NOT_FOUND", "no such account")
+        raise no_account()
     return account
+
+
+def no_account() -> NotFound:
+    """Return the refusal of an account that is not there."""
+    return NotFound("NOT_FOUND", "no such account")
 
 
 async def find_by_id(connection: AsyncConnection, account_id: UUID) -> Account | None:

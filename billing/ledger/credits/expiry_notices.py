@@ -12,8 +12,9 @@ from billing.core import ids
 from billing.core.money import ZERO, show_decimal
 from billing.ledger.credits import store
 from billing.platform.outbox import service as outbox
+from billing.platform.outbox.kinds import PREFIX
 
-EXPIRING: Final = "evt.billing.credits.expiring"
+EXPIRING: Final = f"{PREFIX}credits.expiring"
 
 
 async def notify(
@@ -25,7 +26,10 @@ async def notify(
     holds the account's lock.
     """
     due = await store.mark_noticed(connection, account_id, ahead=ahead, at=at)
-    ending = sorted((row for row in due if row.ending and row.expires_at > at), key=_order)
+    ending = sorted(
+        (row for row in due if row.ending and row.expires_at > at),
+        key=lambda row: (row.expires_at, row.id),
+    )
     for row in ending:
         await outbox.publish(
             connection, account_id=account_id, type=EXPIRING, data=_facts(account_id, row), at=at
@@ -41,7 +45,3 @@ def _facts(account_id: UUID, row: Row[Any]) -> dict[str, Any]:
         "credits": show_decimal(row.ending),
         "expires_at": row.expires_at.isoformat(),
     }
-
-
-def _order(row: Row[Any]) -> tuple[datetime, UUID]:
-    return row.expires_at, row.id

@@ -25,7 +25,6 @@ class Balance(Frozen):
     currency: str | None
     """Fixed by the first payment."""
     period_id: UUID | None
-    event_seq: int
     seq: int
     next_expiry: AwareDatetime | None
     """Earliest instant at which a lot or hold may expire; may be early, never late."""

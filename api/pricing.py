@@ -24,7 +24,6 @@ from billing.catalog.products.spec import PRODUCT_KEY
 from billing.core.database import Database
 from billing.core.errors import BillingError, NotFound, Unavailable
 from billing.metering.provided_prices import service
-from billing.metering.usage.quoting import NO_PRICE
 
 REMEMBERED: Final = 50_000
 ASKED_AT_ONCE: Final = 16
@@ -133,7 +132,7 @@ class Prices:
         if known is not None and self._time() < known.until:
             return known.refusal
         if not _KEY.fullmatch(wanted.product):
-            return NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+            return NotFound("PRODUCT_PRICING_NOT_FOUND")
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._ask(source, wanted))
@@ -159,7 +158,7 @@ class Prices:
                     except NotFound as error:
                         return error  # the next caller may name the service
                 elif not await service.withdraw(connection, tenant.id, product):
-                    refusal = NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+                    refusal = NotFound("PRODUCT_PRICING_NOT_FOUND")
         self._remember(wanted, self._fresh_seconds, refusal)
         return refusal
 

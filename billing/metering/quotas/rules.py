@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from billing.catalog.products.schemas import LEVELS
+from billing.core.error_codes import CODES
 from billing.core.errors import Invalid
 from billing.core.money import ZERO
 from billing.core.periods import from_wall, to_wall
@@ -14,8 +15,8 @@ from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A claim without a record by then is released."""
-REFUSED: Final = "Quota exceeded for service type"
-OVER_BUDGET: Final = "this use would exceed a blocking budget"
+REFUSED: Final = CODES["QUOTA_EXCEEDED"].detail
+OVER_BUDGET: Final = CODES["BUDGET_EXCEEDED"].detail
 
 
 def decide(

@@ -1,6 +1,5 @@
 """Refusals of use that no plan of the account pays."""
 
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,15 +9,11 @@ from billing.core.errors import NotAllowed
 from billing.metering.usage import store
 from billing.metering.usage.schemas import Period
 
-NO_PLAN_PAYS: Final = "no plan of this account allows this use"
-
 
 def demand(period: Period, meter: str) -> None:
     """Refuse use that only a plan would pay if no plan gives access. Errors: NO_ENTITLEMENT."""
     if period.no_entitlement is not None:
-        raise NotAllowed(
-            "NO_ENTITLEMENT", NO_PLAN_PAYS, access="none", reason=period.no_entitlement, meter=meter
-        )
+        raise NotAllowed("NO_ENTITLEMENT", access="none", reason=period.no_entitlement, meter=meter)
 
 
 async def demand_for(connection: AsyncConnection, account_id: UUID, meter: str) -> None:

@@ -26,7 +26,6 @@ from billing.core.money import ZERO
 from billing.metering.usage import rules, store
 from billing.metering.usage.schemas import BillingRecord, Counter, Period
 
-NO_PRICE: Final = "Product pricing not found"
 _CLAIMED: Final = text(
     "SELECT m.meter, quota_reserved(:account_id, m.meter, :at, '{}') AS amount"
     " FROM unnest(CAST(:meters AS text[])) AS m(meter)"
@@ -54,7 +53,7 @@ async def quote(
     """
     found = await quotes(connection, account_id, product_key, amount, (CREDIT,), at)
     if not found.prices:
-        raise NotFound("PRODUCT_PRICING_NOT_FOUND", NO_PRICE)
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND")
     return found.prices[CREDIT]
 
 

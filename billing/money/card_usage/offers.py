@@ -56,7 +56,7 @@ async def offer(
             return UseQuote(money, currency, suggested, available)
         return UseQuote(prices[CREDIT], CREDIT, suggested, available)
     if money is None:
-        raise NotFound("PRODUCT_PRICING_NOT_FOUND", quoting.NO_PRICE)
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND")
     if not chargeable:
         return UseQuote(money, currency, None, ())
     return UseQuote(money, currency, BY_CARD, (BY_CARD,))

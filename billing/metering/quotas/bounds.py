@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing.core.money import ZERO
 from billing.metering.quotas import rules
-from billing.metering.quotas.schemas import Bound, Quota
+from billing.metering.quotas.schemas import SOFT_PERCENT, Bound, Quota
 from billing.metering.usage.schemas import Counter, Period
 
 
@@ -22,7 +22,7 @@ def of_quota(quota: Quota, zone: str, period_end: datetime, at: datetime) -> Bou
         is_hard=quota.is_hard,
         resets_at=end,
         quota_id=quota.id,
-        soft_percent=min(quota.alert_percents, default=80),
+        soft_percent=min(quota.alert_percents, default=SOFT_PERCENT),
     )
 
 

@@ -2,16 +2,19 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime
 
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
+from billing.metering.budgets.rules import ALERT_PERCENTS
 
 Source = Literal["plan", "quota", "budget"]
 Window = Literal["day", "month", "cycle", "rolling"]
+SOFT_PERCENT: Final = min(ALERT_PERCENTS)
+"""The percent of a limit at which its soft limit is reached, unless a quota says others."""
 
 
 class Quota(Frozen):
@@ -89,7 +92,7 @@ class Bound(Frozen):
     resets_at: AwareDatetime | None
     budget_id: UUID | None = None
     quota_id: UUID | None = None
-    soft_percent: int = 80
+    soft_percent: int = SOFT_PERCENT
 
     @property
     def remaining(self) -> Decimal:

@@ -89,14 +89,11 @@ async def put(
     return made
 
 
-async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID) -> bool:
-    """Remove a budget; False if there is none."""
-    gone = await connection.execute(
-        delete(budgets)
-        .where(budgets.c.account_id == account_id, budgets.c.id == budget_id)
-        .returning(budgets.c.id)
+async def remove(connection: AsyncConnection, account_id: UUID, budget_id: UUID) -> None:
+    """Remove a budget."""
+    await connection.execute(
+        delete(budgets).where(budgets.c.account_id == account_id, budgets.c.id == budget_id)
     )
-    return gone.scalar_one_or_none() is not None
 
 
 async def count(connection: AsyncConnection, account_id: UUID) -> int:

@@ -144,34 +144,34 @@ async def put(
     return Quota.model_validate(dict(row.mappings().one()))
 
 
-async def consume(connection: AsyncConnection, account_id: UUID, claim: QuotaClaim) -> bool:
+async def consume(connection: AsyncConnection, account_id: UUID, wish: QuotaClaim) -> bool:
     """Count a use that a single quota limits, and store the claim.
 
     False: a full check is needed, in another transaction (`claim`). Errors: IntegrityError if its
     event was already claimed.
     """
-    if not await connection.scalar(_CLAIM_FAST, _claim_values(account_id, claim)):
+    if not await connection.scalar(_CLAIM_FAST, _claim_values(account_id, wish)):
         return False
     row = {
-        "id": claim.record_id, "account_id": account_id, "event_id": claim.event_id,
-        "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
-        "amount": claim.amount, "claimed_at": claim.at, "expires_at": claim.at + CLAIM_LIFETIME,
+        "id": wish.record_id, "account_id": account_id, "event_id": wish.event_id,
+        "user_id": wish.user_id, "organization_id": wish.organization_id, "meter": wish.meter,
+        "amount": wish.amount, "claimed_at": wish.at, "expires_at": wish.at + CLAIM_LIFETIME,
         "status": "open",
     }  # fmt: skip
     await row_writes.add(connection, quota_claims, row)
     return True
 
 
-async def claim(connection: AsyncConnection, account_id: UUID, claim: QuotaClaim) -> bool:
+async def claim(connection: AsyncConnection, account_id: UUID, wish: QuotaClaim) -> bool:
     """Count a use against every quota if all allow it; False: nothing was changed."""
-    return bool(await connection.scalar(_CLAIM, _claim_values(account_id, claim)))
+    return bool(await connection.scalar(_CLAIM, _claim_values(account_id, wish)))
 
 
-def _claim_values(account_id: UUID, claim: QuotaClaim) -> dict[str, Any]:
+def _claim_values(account_id: UUID, wish: QuotaClaim) -> dict[str, Any]:
     return {
-        "account_id": account_id, "id": claim.record_id, "event_id": claim.event_id,
-        "user_id": claim.user_id, "organization_id": claim.organization_id, "meter": claim.meter,
-        "amount": claim.amount, "lifetime": CLAIM_LIFETIME, "real_at": claim.at,
+        "account_id": account_id, "id": wish.record_id, "event_id": wish.event_id,
+        "user_id": wish.user_id, "organization_id": wish.organization_id, "meter": wish.meter,
+        "amount": wish.amount, "lifetime": CLAIM_LIFETIME, "real_at": wish.at,
     }  # fmt: skip
 
 

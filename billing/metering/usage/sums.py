@@ -136,9 +136,9 @@ async def days_of(
     connection: AsyncConnection,
     account_id: UUID,
     *,
-    operation: str | None = None,
-    model: str | None = None,
-    service: str | None = None,
+    operation: str | None,
+    model: str | None,
+    service: str | None,
 ) -> list[datetime] | None:
     """Return the days that have uses with all these words, oldest first; None without a word.
 

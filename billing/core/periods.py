@@ -19,6 +19,10 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """An instant before anything that this service knows."""
 MICROSECOND: Final = timedelta(microseconds=1)
 """The step of stored instants."""
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
+"""The end of a span that has none."""
+LONGEST_DAY: Final = timedelta(hours=26)
+"""The longest day in any zone, plus a margin for clock differences."""
 Unit = Literal["day", "week", "month", "year"]
 _MONTHS: Final = {"month": 1, "year": 12}
 _DAYS: Final = {"day": 1, "week": 7, "month": 28, "year": 365}

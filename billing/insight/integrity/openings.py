@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.frozen import Frozen
-from billing.core.periods import EPOCH
+from billing.core.periods import EPOCH, LONGEST_DAY
 from billing.insight.integrity.tables import proven_books
 from billing.ledger.credits.holds import MAX_LIFETIME
 
@@ -23,8 +23,6 @@ LARGE: Final = 50_000
 forty statements: a quarter to half a second. In that time a page of other accounts, which share
 their statements, can be checked with this many entries and uses.
 """
-DAY: Final = timedelta(hours=26)
-"""The longest day in any zone, with a margin for clock differences."""
 
 # Accounts with their own clock are excluded: their uses may be of any time.
 _READ: Final = text(
@@ -73,7 +71,7 @@ class Opening(Frozen):
     @property
     def first_hold(self) -> UUID:
         """The lowest id of a hold that was open at the time, or was made since."""
-        return ids.first_of(max(EPOCH, self.at - MAX_LIFETIME - DAY))
+        return ids.first_of(max(EPOCH, self.at - MAX_LIFETIME - LONGEST_DAY))
 
 
 async def read(
@@ -81,7 +79,9 @@ async def read(
 ) -> list[Opening]:
     """Return openings of the large ones of these accounts, from this snapshot."""
     rows = await connection.execute(_READ, {"accounts": list(accounts), "large": large})
-    return [Opening.model_validate(dict(row) | {"day": now - DAY}) for row in rows.mappings()]
+    return [
+        Opening.model_validate(dict(row) | {"day": now - LONGEST_DAY}) for row in rows.mappings()
+    ]
 
 
 async def known(connection: AsyncConnection, job: str, accounts: Sequence[UUID]) -> list[Opening]:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import currencies, ids
 from billing.core.clock import real_now
 from billing.core.narrowed import ACCOUNTS, narrowed
-from billing.core.transaction_settings import limit_statements
+from billing.core.transaction_settings import WHOLE_ACCOUNT_MS, limit_statements
 from billing.insight.integrity import credits, flow, money, since, usage
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.rules import (
@@ -40,10 +40,6 @@ from billing.platform.accounts.tables import accounts as account_rows
 
 TIMEOUT_MS: Final = 300_000
 """A check reads all rows of its accounts; the usual statement limit is for interactive requests."""
-ALONE_MS: Final = 900_000
-"""Limit for one account, of which the job reads all rows, perhaps tens of millions of uses; an
-opening then saves the repetition.
-"""
 PAGE: Final = 2_000
 
 _BY_INDEX: Final = text(
@@ -151,8 +147,10 @@ _CONTENT_SINCE: Final = text(
 
 
 async def allow_time(connection: AsyncConnection, *, alone: bool = False) -> None:
-    """Raise the statement limit for this transaction, further still for a single account."""
-    await limit_statements(connection, ALONE_MS if alone else TIMEOUT_MS)
+    """Raise the statement limit for this transaction, further still for a single account: an
+    opening then saves the repetition.
+    """
+    await limit_statements(connection, WHOLE_ACCOUNT_MS if alone else TIMEOUT_MS)
 
 
 async def read_by_index(connection: AsyncConnection) -> None:

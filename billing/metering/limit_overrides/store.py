@@ -1,7 +1,7 @@
 """Queries on limits agreed with an account. Writers must hold the account's lock."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.schemas import Limit
 from billing.catalog.products.tables import meters
 from billing.core import ids, row_writes
+from billing.core.periods import FOREVER
 from billing.core.prepared import Fields, Prepared
 from billing.core.transaction_settings import allow_whole_cycle
 from billing.metering.limit_overrides.schemas import LimitOverride
@@ -19,7 +20,6 @@ from billing.metering.limit_overrides.tables import limit_overrides
 
 Agreed = tuple[datetime | None, datetime | None]
 """The instants from and to which a contract applies."""
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
 _LASTING: Final = Prepared(
     text(
@@ -91,7 +91,7 @@ async def stop(
     to come.
     """
     known = limit_overrides.c
-    begins, ends, last = known.effective_from, known.effective_to, until or _LAST
+    begins, ends, last = known.effective_from, known.effective_to, until or FOREVER
     # The instants of contracts decide: several may have the same next period.
     since, to = (literal(one, begins.type) for one in agreed)
     signed = begins if agreed[0] is None else func.coalesce(known.agreed_from, begins)
@@ -99,7 +99,7 @@ async def stop(
     put_off = or_(begins < last, known.agreed_from < to)
     replaced = or_(signed <= now, signed < (agreed[0] or at))
     # An agreement that will never be in force needs no record.
-    never = or_(replaced, and_(put_off, func.coalesce(ends, _LAST) <= last))
+    never = or_(replaced, and_(put_off, func.coalesce(ends, FOREVER) <= last))
     await connection.execute(delete(limit_overrides).where(which, begins >= at, never))
     await connection.execute(
         update(limit_overrides)
@@ -132,7 +132,7 @@ async def move(
     for one in moved:
         await row_writes.send_removal(connection, limit_overrides, one["id"])
     for one in moved:
-        if one["effective_from"] < (one["effective_to"] or _LAST):
+        if one["effective_from"] < (one["effective_to"] or FOREVER):
             await row_writes.send_add(connection, limit_overrides, one)
 
 

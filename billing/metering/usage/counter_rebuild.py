@@ -20,19 +20,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
-from billing.core.periods import EPOCH
-from billing.core.transaction_settings import limit_statements
+from billing.core.periods import EPOCH, LONGEST_DAY
+from billing.core.transaction_settings import WHOLE_ACCOUNT_MS, limit_statements
 from billing.ledger.credits import service as credits
 from billing.metering.usage.tables import usage_periods
 
 TIMEOUT_MS: Final = 120_000
 """A large account is read as a whole; the usual statement timeout is for interactive requests."""
-ALL_CYCLES_MS: Final = 900_000
-"""As long as the check of an account's books may take, which reads the same rows."""
 LARGE: Final = 5_000
 """An account with at least this many uses in its last cycle is compared by days."""
-DAYS: Final = timedelta(hours=26)
-"""The longest day in any zone, plus a margin for clock differences."""
 WHOLE_EVERY: Final = timedelta(days=6)
 """Less than a week, the time between two rounds."""
 _DIFFERENT: Final = (
@@ -105,7 +101,7 @@ class Difference:
     @property
     def day(self) -> datetime:
         """The beginning of its day, or an instant before that."""
-        return self.bucket if self.grain == "day" else self.bucket - DAYS
+        return self.bucket if self.grain == "day" else self.bucket - LONGEST_DAY
 
 
 async def accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[UUID]:
@@ -133,7 +129,7 @@ async def sync(database: Database, cycle: LastCycle) -> list[Difference]:
     if cycle.since is None:
         return []
     if not cycle.is_whole:
-        since = real_now() - DAYS
+        since = real_now() - LONGEST_DAY
         return await _sync(database, cycle.account_id, since, _RECOUNT_DAYS, TIMEOUT_MS)
     try:
         wrong = await _sync(database, cycle.account_id, cycle.since, _RECOUNT, TIMEOUT_MS)
@@ -182,7 +178,7 @@ def _values(some: Sequence[Difference]) -> dict[str, Any]:
     return {
         "counters": json.dumps(counters, default=str),
         "day": some[0].day,
-        "end": max(one.bucket for one in some) + DAYS,
+        "end": max(one.bucket for one in some) + LONGEST_DAY,
     }
 
 
@@ -199,7 +195,7 @@ async def compare(
     change nothing.
     """
     async with database.operator() as connection:
-        await limit_statements(connection, ALL_CYCLES_MS)
+        await limit_statements(connection, WHOLE_ACCOUNT_MS)
         return await _recount(connection, account_id, since, _RECOUNT)
 
 
@@ -207,7 +203,7 @@ async def rebuild(
     database: Database, account_id: UUID, since: datetime = EPOCH
 ) -> list[Difference]:
     """As `compare`, and correct them, day by day; the account's uses wait for one at a time."""
-    return await _sync(database, account_id, since, _RECOUNT, ALL_CYCLES_MS)
+    return await _sync(database, account_id, since, _RECOUNT, WHOLE_ACCOUNT_MS)
 
 
 async def _recount(

@@ -1,7 +1,7 @@
 """Queries on contracts. Writers hold the account's lock."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,12 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import SERVED
 from billing.core import ids, row_writes
 from billing.core.errors import Conflict
-from billing.core.periods import Interval, first_from
+from billing.core.periods import FOREVER, Interval, first_from
 from billing.core.prepared import Fields
 from billing.money.contracts.schemas import Contract, ContractTerms
 from billing.money.contracts.tables import contracts
 
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _PERIODS: Final = text(
     "SELECT anchor_wall, zone, interval_unit AS unit, interval_count AS count,"
     " current_period_end FROM subscriptions WHERE account_id = :account_id"
@@ -65,7 +64,7 @@ async def stop(
 
     Errors: CONTRACT_SOLD if one that begins at `at` was sold under.
     """
-    begins, last = contracts.c.effective_from, until or _LAST
+    begins, last = contracts.c.effective_from, until or FOREVER
     to_come = delete(contracts).where(
         contracts.c.account_id == account_id, begins >= at, begins < last
     )
@@ -75,7 +74,7 @@ async def stop(
     except IntegrityError as error:  # a subscription names it
         raise Conflict("CONTRACT_SOLD") from error
     for one in gone:
-        if one["effective_from"] > now and (one["effective_to"] or _LAST) > last:
+        if one["effective_from"] > now and (one["effective_to"] or FOREVER) > last:
             await row_writes.add(connection, contracts, {**one, "effective_from": last})
     await connection.execute(
         update(contracts).where(_lasting(account_id, at), begins < at).values(effective_to=at)

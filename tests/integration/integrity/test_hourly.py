@@ -202,7 +202,7 @@ async def test_books_that_take_too_long_are_told_and_the_others_looked_at(
 ) -> None:  # fmt: skip
     slow, quick = await resting(actors), await resting(actors)
     take_a_second(monkeypatch, slow.uuid)
-    monkeypatch.setattr(store, "ALONE_MS", 400)
+    monkeypatch.setattr(store, "WHOLE_ACCOUNT_MS", 400)
     assert await hourly.look(database, [slow.uuid, quick.uuid]) == 1
     assert f"the books of {slow.uuid} could not be looked at" in caplog.text
     await hourly.conclude(database, 1, 1)
@@ -238,7 +238,7 @@ async def test_books_that_take_too_long_leave_the_report_of_all_the_others(
 ) -> None:
     slow, quick = await resting(actors), await resting(actors)
     take_a_second(monkeypatch, slow.uuid)
-    monkeypatch.setattr(store, "ALONE_MS", 400)
+    monkeypatch.setattr(store, "WHOLE_ACCOUNT_MS", 400)
     await at(database, DAMAGE, id=quick.uuid)
     monkeypatch.setitem(
         store.WRITTEN,

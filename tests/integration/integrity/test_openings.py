@@ -382,7 +382,7 @@ async def test_books_that_take_too_long_in_their_turn_are_told_and_go_on_from_th
     assert await opening_of(database, busy.uuid) is None
     waiting = text("SELECT pg_sleep(1) WHERE CAST(:accounts AS uuid[]) IS NOT NULL")
     monkeypatch.setattr(store, "WRITTEN", {"ledger_balance": waiting})
-    monkeypatch.setattr(store, "ALONE_MS", 200)
+    monkeypatch.setattr(store, "WHOLE_ACCOUNT_MS", 200)
     assert await hourly.look(database, [busy.uuid], LARGE) == 0
     monkeypatch.undo()
     await use(busy)

@@ -6,7 +6,7 @@ what was not served. Drafts and void invoices do not count.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple
@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from billing.catalog.plans.rules import RUNNING
 from billing.core import periods
 from billing.core.money import round_exact
+from billing.core.periods import FOREVER
 from billing.matters.effects import Work
 from billing.money.invoices import giving_back
 from billing.money.invoices import transitions as invoices
@@ -31,7 +32,6 @@ from billing.money.subscriptions.facts import Spent, SubscriptionFacts, subscrip
 from billing.money.subscriptions.periods import proration, shares
 from billing.money.subscriptions.schemas import Commitment, Minimum, Subscription
 
-FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 By = Literal["its end", "a change", "a pause", "an end"]
 """A period closes by its own end; or now, by a change that begins another one, by a pause, or by
 the end of the subscription.

@@ -6,6 +6,8 @@ accounts. `:now` is real time; an account with its own clock is checked by that 
 
 from typing import Final
 
+from billing.money.invoices.sums import LINE_TOTAL
+
 _REDEEMED: Final = """
         SELECT d.account_id, 'coupon ' || c.code AS subject
         FROM coupons c JOIN (
@@ -97,7 +99,7 @@ QUERIES: Final[dict[str, str]] = {
                       WHEN d.booked_at IS NOT NULL THEN d.note_minor ELSE 0 END
     """,
     # Refunds and disputes whose invoice had no room for a note: once it has, the matter must act.
-    "reversals_placed": """
+    "reversals_placed": f"""
         WITH away AS (
             SELECT account_id, payment_id, invoice_id, id, public_id('ref', id) AS subject,
                    amount_minor AS own, note_minor, balance_minor, 0 AS loss_minor, wanted_minor,
@@ -110,7 +112,7 @@ QUERIES: Final[dict[str, str]] = {
             FROM disputes WHERE state IN ('open', 'lost')
         ), credited AS (
             SELECT l.invoice_id, l.detail ->> 'invoice' AS credits,
-                   l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor AS minor
+                   {LINE_TOTAL} AS minor
             FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id
             WHERE l.kind = 'proration' AND i.status <> 'void'
         ), room AS (
@@ -150,7 +152,7 @@ QUERIES: Final[dict[str, str]] = {
           AND p.received_minor - a.note_minor > (
               SELECT coalesce(sum(o.own), 0) FROM away o
               WHERE o.payment_id = a.payment_id AND o.id <> a.id AND o.is_gone)
-    """,
+    """,  # noqa: S608 - put together from constants
     "payments_settled": """
         SELECT account_id, public_id('pay', id) AS subject
         FROM payments

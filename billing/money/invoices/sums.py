@@ -24,6 +24,9 @@ USED_MEANWHILE: Final = "used_meanwhile"
 """Use of what a change credits while it waited for its payment."""
 UNDISCOUNTED: Final = (MINIMUM, COMMITMENT, USED_MEANWHILE)
 """Kinds of lines that are never discounted: their amounts are computed after discounts."""
+LINE_TOTAL: Final = "l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor"
+"""The amount to be paid for the line `l` of a query, as `InvoiceLine.total_minor`;
+usage_lost_to_banks computes the same."""
 
 
 class SummedLine(NamedTuple):

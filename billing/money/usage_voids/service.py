@@ -35,6 +35,7 @@ from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.money.invoices.sums import LINE_TOTAL
 from billing.platform.outbox import service as outbox
 
 _VOID: Final = Prepared(
@@ -45,9 +46,8 @@ _VOID: Final = Prepared(
 )
 _BY_CARD: Final = Prepared(
     text(
-        """
-    SELECT i.id, sum(l.amount_minor - l.discount_minor + l.tax_minor
-                                 - l.tax_included_minor)::bigint AS amount_minor
+        f"""
+    SELECT i.id, sum({LINE_TOTAL})::bigint AS amount_minor
     FROM billing_records AS r
     JOIN invoices AS i ON i.account_id = r.account_id AND i.workflow_id = :workflow_id
     JOIN invoice_lines AS l ON l.invoice_id = i.id
@@ -55,7 +55,7 @@ _BY_CARD: Final = Prepared(
         AND r.account_id = :account_id AND r.billing_method = :by_card
         AND i.status NOT IN ('draft', 'void') AND l.kind = 'single_use'
     GROUP BY i.id
-    """
+    """  # noqa: S608 - put together from constants
     )
 )
 # Of the invoice's line for the use: its sum with tax in minor units, what its uses cost by
@@ -63,7 +63,7 @@ _BY_CARD: Final = Prepared(
 # few, and have an index.
 _BILLED: Final = Prepared(
     text(
-        """
+        f"""
     SELECT r.total_amount AS cost, r.currency, b.invoice, l.charged_minor, l.net_minor, l.true_up,
         l.positions, (
         SELECT coalesce(-sum(v.total_amount), 0) FROM billing_records AS v
@@ -79,8 +79,7 @@ _BILLED: Final = Prepared(
         WHERE account_id = r.account_id AND r.id = ANY (records)
         LIMIT 1) AS b
     CROSS JOIN LATERAL (
-        SELECT sum(l.amount_minor - l.discount_minor + l.tax_minor
-                - l.tax_included_minor)::bigint AS charged_minor,
+        SELECT sum({LINE_TOTAL})::bigint AS charged_minor,
             sum(l.amount_minor)::bigint AS net_minor,
             sum((l.detail ->> 'true_up')::numeric) AS true_up, array_agg(l.position) AS positions
         FROM invoice_lines AS l
@@ -89,7 +88,7 @@ _BILLED: Final = Prepared(
             AND l.detail ->> 'meter' = r.meter) AS l
     WHERE r.id = :record_id AND r.month = ANY (usage_record_months(:record_id))
         AND r.account_id = :account_id
-    """
+    """  # noqa: S608 - put together from constants
     )
 )
 _SUFFIX: Final = "void-"

@@ -4,9 +4,9 @@ from typing import Final
 
 from billing.matters.agenda import EARLY
 from billing.money.invoices.schemas import PRORATION
+from billing.money.invoices.sums import LINE_TOTAL
 from billing.money.refunds.remaining import KEPT
 
-_AMOUNT: Final = "l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor"
 _PAID: Final = f"""greatest(0, i.amount_paid_minor + i.balance_applied_minor + (
     SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
     WHERE e.account_id = i.account_id AND e.invoice_id = i.id AND e.kind IN {KEPT}))
@@ -34,7 +34,7 @@ _KEPT: Final = """(
 """
 """Its money that an operator refunded, but kept the subscription."""
 _OWN_SHARE: Final = f"""(
-    SELECT coalesce(sum({_AMOUNT}), 0)
+    SELECT coalesce(sum({LINE_TOTAL}), 0)
     FROM invoice_lines l WHERE l.invoice_id = i.id AND l.kind IN ('plan', 'add_on'))
 """  # noqa: S608 - put together from constants
 _WENT_BACK: Final = "CASE WHEN x.took_money AND x.share > 0 THEN x.gone >= x.paid END"
@@ -72,7 +72,7 @@ def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> s
             UNION ALL
             SELECT c.id, 0::numeric, least(o.own_share + o.moved, c.credited)
             FROM source o CROSS JOIN LATERAL (
-                SELECT (l.detail ->> 'invoice')::uuid AS id, -sum({_AMOUNT}) AS credited
+                SELECT (l.detail ->> 'invoice')::uuid AS id, -sum({LINE_TOTAL}) AS credited
                 FROM invoice_lines l
                 WHERE l.invoice_id = o.id AND l.kind = '{PRORATION}' GROUP BY 1) c),
         money AS (

@@ -9,10 +9,10 @@ from billing.core import ids
 from billing.core.prepared import Prepared
 from billing.money.invoices import giving_back
 from billing.money.invoices.schemas import PRORATION
+from billing.money.invoices.sums import LINE_TOTAL
 from billing.money.subscriptions.facts import Spent, sum_spent
 from billing.money.subscriptions.schemas import Commitment, Subscription
 
-_TOTAL: Final = "l.amount_minor - l.discount_minor + l.tax_minor - l.tax_included_minor"
 CHARGES: Final = f"""
     SELECT jsonb_build_object(
                'invoice_id', i.id, 'at', x.at, 'net_minor', x.net_minor,
@@ -22,7 +22,7 @@ CHARGES: Final = f"""
                'rest_minor', charges.total_minor - n.named_minor)
     FROM invoices i
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum({_TOTAL}) FILTER (WHERE l.kind <> '{PRORATION}'), 0) AS total_minor,
+        SELECT coalesce(sum({LINE_TOTAL}) FILTER (WHERE l.kind <> '{PRORATION}'), 0) AS total_minor,
                coalesce(bool_or(l.kind = '{PRORATION}'), false) AS credits
         FROM invoice_lines l WHERE l.invoice_id = i.id) charges
     CROSS JOIN LATERAL (
@@ -42,7 +42,7 @@ CHARGES: Final = f"""
     CROSS JOIN LATERAL (
         SELECT coalesce(l.period_start, (l.detail ->> 'since')::timestamptz, i.created_at) AS at,
                l.kind <> '{PRORATION}' AS is_charge,
-               l.amount_minor - l.discount_minor AS net_minor, {_TOTAL} AS total_minor,
+               l.amount_minor - l.discount_minor AS net_minor, {LINE_TOTAL} AS total_minor,
                coalesce((
                    SELECT sum((part ->> 'amount_minor')::bigint)
                    FROM credit_notes c CROSS JOIN LATERAL jsonb_array_elements(c.lines) part

@@ -12,6 +12,7 @@ from billing.insight.timeline.foreseen import Foreseen
 from billing.insight.timeline.projection import Projection
 from billing.insight.timeline.schemas import ComingEntry, DecidingSnapshot
 from billing.insight.timeline.step_words import Before, Shown, show
+from billing.ledger.credits import verbs
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import Change, Do, Effect, Rows
@@ -96,10 +97,10 @@ class DecidingProjection(Projection, Generic[S, F]):
         gained = ZERO
         for effect in effects:
             match effect:
-                case Do("grant", lot):
+                case Do(verbs.GRANT, lot):
                     if self.foreseen.credits.arrive(lot):
                         gained += lot["amount"]
-                case Do("roll_over", cycle):
+                case Do(verbs.ROLL_OVER, cycle):
                     self.foreseen.credits.roll_over(cycle)
                 case Change(row_type, _, {"status": "converted"}) if row_type is Trial:
                     self.foreseen.credits.converted = True

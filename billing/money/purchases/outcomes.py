@@ -10,6 +10,7 @@ from uuid import UUID
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core import ids, keys
 from billing.core.money import show_decimal
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
@@ -25,7 +26,6 @@ from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds import transitions as refunds
 
-GRANT: Final = "grant"
 TOP_UP_COMPLETED: Final = "top_up_completed"
 TOP_UP_FAILED: Final = "top_up_failed"
 REFUNDED: Final = "REFUNDED"
@@ -236,7 +236,7 @@ def _announce(
 
 def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do:
     return Do(
-        GRANT,
+        verbs.GRANT,
         {
             "account_id": purchase.account_id,
             "amount": purchase.credits,

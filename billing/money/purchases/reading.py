@@ -11,6 +11,7 @@ from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
+from billing.ledger.credits import verbs
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
@@ -107,7 +108,7 @@ ENGINE = Engine(
     asking=frozenset({"open", "check", "retire", "expire", "cancel"}),
     verbs={
         **COLLECTING,
-        outcomes.GRANT: _grant,
+        verbs.GRANT: _grant,
         LEAVE_CURRENCY: account_currency.leave,
         outcomes.TOP_UP_COMPLETED: top_ups.completed,
         outcomes.TOP_UP_FAILED: top_ups.failed,

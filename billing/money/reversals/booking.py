@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from billing.core import ids, keys
 from billing.core.money import show_decimal
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Rows, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
@@ -20,8 +21,6 @@ from billing.money.refunds.remaining import all_reversals, bill_of, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts
-
-CLAWBACK: Final = "clawback"
 
 
 def subject_of(row: Refund | Dispute) -> str:
@@ -110,7 +109,7 @@ def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     asked = list(row.credits)
     for grant_key, amount in credits_due(w, row).items():
         asked.append({"grant_key": grant_key, "amount": show_decimal(amount)})
-        w.do(Do(CLAWBACK, _clawback(row, grant_key, amount, len(asked))))
+        w.do(Do(verbs.CLAWBACK, _clawback(row, grant_key, amount, len(asked))))
     if len(asked) > len(row.credits):
         w.change(row, credits=asked)
 

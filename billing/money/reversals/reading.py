@@ -16,6 +16,7 @@ from billing.core.errors import NotFound
 from billing.core.keys import NOT_KEPT
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
+from billing.ledger.credits import verbs
 from billing.matters.effects import Rows
 from billing.matters.kinds import REVERSAL
 from billing.metering.usage import store as usage_store
@@ -25,7 +26,6 @@ from billing.money.invoices.verbs import NUMBERING
 from billing.money.payments import reading
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.reversals.booking import CLAWBACK
 from billing.money.reversals.disputing import BAR, BOUND, FREE, GIVE_BACK, STOP
 from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
@@ -180,7 +180,7 @@ ENGINE: Final = Engine(
     asking=frozenset({"check"}),
     verbs={
         **NUMBERING,
-        CLAWBACK: credits.clawback,
+        verbs.CLAWBACK: credits.clawback,
         GIVE_BACK: credits.return_clawback,
         BOUND: usage_store.follow_again,
         STOP: top_ups.stop,

@@ -17,7 +17,7 @@ from billing.core.clock import real_now
 from billing.core.database import credits_at_start
 from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, Row, answers
-from billing.ledger.credits import rollover
+from billing.ledger.credits import rollover, verbs
 from billing.ledger.credits import service as credits
 from billing.matters.agenda import now_after
 from billing.matters.effects import Rows
@@ -39,6 +39,8 @@ from billing.money.subscriptions.facts import Allowance, PlanLot, Spent, Subscri
 from billing.money.subscriptions.free_grants import FreeGrant
 from billing.money.subscriptions.payment_effects import KEEP_CURRENCY
 from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
+from billing.money.subscriptions.periods.cycles import OPEN_USAGE_PERIOD
+from billing.money.subscriptions.periods.invoicing import COMPLETE_RECORDS
 from billing.money.subscriptions.rules import BILLING_STEPS, CHARGED_AT_ONCE, ENDING_STEPS
 from billing.money.subscriptions.schemas import (
     CrossedPeriod,
@@ -177,11 +179,11 @@ ENGINE: Final = Engine(
         MOVE_EVENTS: event_owners.move,
         LEAVE_CURRENCY: account_currency.leave,
         KEEP_CURRENCY: account_currency.keep,
-        "grant": rollover.grant,
-        "roll_over": rollover.roll_over,
-        "clawback": credits.clawback,
-        "open_usage_period": store.open_usage_period,
+        verbs.GRANT: rollover.grant,
+        verbs.ROLL_OVER: rollover.roll_over,
+        verbs.CLAWBACK: credits.clawback,
+        OPEN_USAGE_PERIOD: store.open_usage_period,
         ALIGN_LIMITS: limit_overrides.align,
-        "complete_records": usage_lines.complete_records,
+        COMPLETE_RECORDS: usage_lines.complete_records,
     },
 )

@@ -8,6 +8,7 @@ from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared, last_of
 from billing.ledger.credits import service as credits
+from billing.ledger.credits import verbs
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.money.trials import transitions
@@ -61,5 +62,5 @@ ENGINE = Engine(
         transition=transitions.transition,
     ),
     read=read,
-    verbs={"expire_lot": credits.expire_lot},
+    verbs={verbs.EXPIRE_LOT: credits.expire_lot},
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from billing.core import ids, keys
 from billing.core.money import ZERO, show_decimal
+from billing.ledger.credits import verbs
 from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Do, Facts, Rows, Wake, Work
 from billing.matters.kinds import TRIAL
@@ -44,7 +45,7 @@ def transition(w: Work[TrialFacts], step: Step) -> None:
     trial = trial_of(w.rows)
     grant_key = keys.trial_grant(trial.account_id)
     lot = {"account_id": trial.account_id, "grant_key": grant_key, "reason": "trial expired"}
-    w.do(Do("expire_lot", lot))
+    w.do(Do(verbs.EXPIRE_LOT, lot))
     ended = w.change(trial, status="expired", ended_at=w.facts.at)
     w.do(announcement(ended, "expired", expired=show_decimal(w.facts.left)))
     w.result = ended.status

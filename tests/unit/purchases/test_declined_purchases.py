@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from billing.core.errors import Conflict
+from billing.ledger.credits import verbs
 from billing.matters.effects import Announce, Bear, Do, InboxEvent, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices.schemas import BalanceEntry, Invoice, InvoiceLine
@@ -235,7 +236,7 @@ def test_late_money_that_is_back_already_grants_nothing(ended: str) -> None:
     came = work.change(payment, status="succeeded", received_minor=999)
     purchase = outcomes.fulfil(work, came)
     assert purchase.status == ("failed" if ended == "pending" else ended)
-    assert not any(isinstance(one, Do) and one.verb == outcomes.GRANT for one in work.effects)
+    assert not any(isinstance(one, Do) and one.verb == verbs.GRANT for one in work.effects)
     assert [one.status for one in buying.rows.of(Invoice)] == ["void"], "nothing is billed anew"
     assert buying.rows.of(BalanceEntry) == []
     assert buying.rows.get(Payment, payment.id).settled_at == BIRTH

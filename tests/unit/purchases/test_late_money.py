@@ -7,6 +7,7 @@ import pytest
 
 from billing.catalog.taxes.schemas import Jurisdiction, Taxation
 from billing.core import ids
+from billing.ledger.credits import verbs
 from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Do, InboxEvent, Work
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
@@ -87,7 +88,7 @@ def test_too_little_is_kept_on_the_balance_and_told(received: int) -> None:
     assert [one.status for one in buying.rows.of(Invoice)] == ["void"], "nothing is billed anew"
     assert buying.kept == [*BACK, ("unasked", received)]
     assert "payment.kept" in [one.action for one in work.effects if isinstance(one, Announce)]
-    assert not any(isinstance(one, Do) and one.verb == outcomes.GRANT for one in work.effects)
+    assert not any(isinstance(one, Do) and one.verb == verbs.GRANT for one in work.effects)
     assert ENGINE.rules.plan(buying.rows, buying.facts()) == []
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from billing.core import keys
 from billing.core.errors import Conflict
 from billing.core.money import ZERO
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
@@ -158,7 +159,7 @@ def _take_unpaid_credits(
                 "key": keys.unserved_take_back(one.grant_key),
                 "reason": reason,
             }
-            w.do(Do("clawback", taken))
+            w.do(Do(verbs.CLAWBACK, taken))
 
 
 def _rest(

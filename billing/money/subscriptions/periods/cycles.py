@@ -19,6 +19,7 @@ from billing.money.subscriptions.periods import (
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
+OPEN_USAGE_PERIOD: Final = "open_usage_period"
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields that the account's usage period follows."""
 _BOUNDING: Final = frozenset({"current_period_end", "cancel_at_period_end", "cancel_at"})
@@ -73,7 +74,7 @@ def follow(w: Work[SubscriptionFacts]) -> None:
     for period in w.rows.of(CrossedPeriod):
         if period.closed_at is None and period.start_at < cut:
             w.change(period, end_at=min(period.end_at, cut), closed_at=since)
-    w.do(Do("open_usage_period", {"account_id": subscription.account_id, "at": since}))
+    w.do(Do(OPEN_USAGE_PERIOD, {"account_id": subscription.account_id, "at": since}))
 
 
 def usage_cut(w: Work[SubscriptionFacts]) -> datetime:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.core import keys, periods
 from billing.core.money import ZERO
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, CreditNote, Invoice
@@ -107,7 +108,7 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         "subject": cycles.stem(subscription),
         **rollover.kept(w, amount, start),
     }
-    w.do(Do("grant", lot))
+    w.do(Do(verbs.GRANT, lot))
 
 
 def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

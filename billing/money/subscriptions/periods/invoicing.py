@@ -22,6 +22,8 @@ from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, proration, shares, spans, true_ups
 from billing.money.subscriptions.schemas import Item, Subscription
 
+COMPLETE_RECORDS: Final = "complete_records"
+
 
 class UsageToBill(NamedTuple):
     """The usage that an invoice beside the periods bills, and whether it is written without any."""
@@ -218,7 +220,7 @@ def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequen
         }
         # What is included from now on covers nothing that is billed here: a change to a free plan
         # goes on in the usage period of the cycle that it closes.
-        w.do_first(Do("complete_records", billed))
+        w.do_first(Do(COMPLETE_RECORDS, billed))
 
 
 def _carries_debt(w: Work[SubscriptionFacts]) -> bool:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
 from billing.core.money import ZERO
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
@@ -126,4 +127,4 @@ def take(
                 "key": key(number),
                 "reason": reason,
             }
-            w.do(Do("clawback", taken))
+            w.do(Do(verbs.CLAWBACK, taken))

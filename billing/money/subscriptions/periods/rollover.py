@@ -8,6 +8,7 @@ from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids
 from billing.core.money import ZERO
+from billing.ledger.credits import verbs
 from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -70,7 +71,7 @@ def follow(
         "room": max(own - coming, ZERO) if begins else None,
         "at": w.facts.at,
     }
-    w.do(Do("roll_over", cycle))
+    w.do(Do(verbs.ROLL_OVER, cycle))
 
 
 def _until(w: Work[SubscriptionFacts]) -> datetime | None:

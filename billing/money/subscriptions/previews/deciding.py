@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from billing.catalog.rating.schemas import Then
 from billing.core.frozen import Frozen
+from billing.ledger.credits import verbs
 from billing.matters.agenda import Step, head
 from billing.matters.effects import Add, Do, Effect, Issue, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
@@ -205,7 +206,7 @@ def _moved(work: Work[SubscriptionFacts]) -> list[Any]:
         *(
             [one.verb, str(one.arguments.get("amount"))]
             for one in work.effects
-            if isinstance(one, Do) and one.verb in ("grant", "clawback")
+            if isinstance(one, Do) and one.verb in (verbs.GRANT, verbs.CLAWBACK)
         ),
     ]
 

@@ -17,6 +17,7 @@ from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods.agreed_limits import ALIGN_LIMITS
+from billing.money.subscriptions.periods.cycles import OPEN_USAGE_PERIOD
 from billing.money.subscriptions.previews import deciding
 from billing.money.subscriptions.previews.deciding import Preview
 from billing.money.subscriptions.reading import ENGINE
@@ -31,7 +32,7 @@ from billing.platform.decisions import writer
 _INCLUDING: Final[tuple[type[Row], ...]] = (Subscription, Item, SubscriptionChange, CrossedPeriod)
 """Rows that say what a cycle includes; a change also refers to its draft, as it was drafted."""
 _DRAFTED: Final[tuple[type[Row], ...]] = (Invoice, InvoiceLine)
-_FOLLOWS: Final = (ALIGN_LIMITS, "open_usage_period")
+_FOLLOWS: Final = (ALIGN_LIMITS, OPEN_USAGE_PERIOD)
 
 
 async def foresee(

@@ -10,6 +10,7 @@ from typing import Any
 from billing.catalog.plans.schemas import Price
 from billing.core import keys, periods
 from billing.core.money import ZERO
+from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import notes
@@ -200,4 +201,4 @@ def _grant_credits(
         "subject": cycles.stem(subscription),
         **rollover.kept(w, amount, subscription.cycle_start, begins=begins),
     }
-    w.do(Do("grant", lot))
+    w.do(Do(verbs.GRANT, lot))

@@ -51,7 +51,9 @@ class InvoiceAnswer(Answer):
     user: AccountId = Field(validation_alias="account_id")
     subscription: SubscriptionId | None = Field(validation_alias="subscription_id")
     purchase: PurchaseId | None = Field(validation_alias="purchase_id")
-    stripe_invoice_id: str | None
+    stripe_invoice_id: str | None = Field(
+        description="null, until Stripe Billing can be in charge of subscriptions"
+    )
     status: InvoiceStatus
     legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
     collection: InvoiceCollection = Field(

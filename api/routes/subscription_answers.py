@@ -177,7 +177,9 @@ class SubscriptionAnswer(Answer):
     collection: Collection
     days_until_due: int | None
     pause_reason: str | None
-    stripe_subscription_id: str | None
+    stripe_subscription_id: str | None = Field(
+        description="null, until Stripe Billing can be in charge of subscriptions"
+    )
     pending_change: ChangePart | None
     scheduled_changes: list[ScheduledPart]
     latest_invoice_id: InvoiceId | None

@@ -60,6 +60,7 @@ invoices = c.table(
     # The id by which a draft is free of tax; NULL: its document has the account's of then.
     c.text("vat_id", nullable=True),
     c.text("content_hash", nullable=True),
+    # NULL until Stripe Billing may be in charge of subscriptions (docs/roadmap.md).
     c.text("stripe_invoice_id", nullable=True, unique=True),
     c.column("issued_on", Date, nullable=True),
     c.instant("due_at", nullable=True),

@@ -54,6 +54,7 @@ subscriptions = c.table(
     c.instant("kept_until", nullable=True),
     # Overage is invoiced as soon as it reaches this amount; NULL: with the cycle.
     c.bigint("billing_threshold_minor", nullable=True),
+    # NULL until Stripe Billing may be in charge of subscriptions (docs/roadmap.md).
     c.text("stripe_subscription_id", nullable=True, unique=True),
     # The card it is charged to; NULL: the account's default.
     c.uuid("payment_method_id", nullable=True),

@@ -6707,7 +6707,10 @@ export interface components {
             subscription: string | null;
             /** Purchase */
             purchase: string | null;
-            /** Stripe Invoice Id */
+            /**
+             * Stripe Invoice Id
+             * @description null, until Stripe Billing can be in charge of subscriptions
+             */
             stripe_invoice_id: string | null;
             /**
              * Status
@@ -6813,7 +6816,10 @@ export interface components {
             subscription: string | null;
             /** Purchase */
             purchase: string | null;
-            /** Stripe Invoice Id */
+            /**
+             * Stripe Invoice Id
+             * @description null, until Stripe Billing can be in charge of subscriptions
+             */
             stripe_invoice_id: string | null;
             /**
              * Status
@@ -11191,7 +11197,10 @@ export interface components {
             days_until_due: number | null;
             /** Pause Reason */
             pause_reason: string | null;
-            /** Stripe Subscription Id */
+            /**
+             * Stripe Subscription Id
+             * @description null, until Stripe Billing can be in charge of subscriptions
+             */
             stripe_subscription_id: string | null;
             pending_change: components["schemas"]["ChangePart"] | null;
             /** Scheduled Changes */

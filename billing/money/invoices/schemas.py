@@ -6,10 +6,11 @@ from fractions import Fraction
 from typing import Any, ClassVar, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core import ids
+from billing.core.frozen import Frozen
 from billing.matters.effects import Row
 from billing.money.discounts.schemas import DiscountTerms
 
@@ -28,10 +29,8 @@ InvoiceCollection = Literal["automatic", "held", "send_invoice"]
 """`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
 
 
-class Line(BaseModel):
+class Line(Frozen):
     """One line: quantity times unit amount, rounded once."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: str
     description: str
@@ -41,7 +40,7 @@ class Line(BaseModel):
     amount_minor: int
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any] = Field(default_factory=dict)
     sold: str | None = None
     """The plan or pack that it charges, or under which it was used: a discount may be limited to
     that.
@@ -65,10 +64,8 @@ class Line(BaseModel):
         return self.model_copy(update={name: fields[name] for name in missing})
 
 
-class NewInvoice(BaseModel):
+class NewInvoice(Frozen):
     """A draft to write: what is billed, to whom, and the key of the business fact, billed once."""
-
-    model_config = ConfigDict(frozen=True)
 
     account_id: UUID
     issuer_id: UUID | None

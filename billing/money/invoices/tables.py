@@ -18,7 +18,7 @@ invoices = c.table(
     c.text("workflow_id"),
     c.uuid("subscription_id", nullable=True),
     c.uuid("purchase_id", nullable=True),
-    # The business fact it bills, once: pur_…/invoice, sub_…/period-3.
+    # The business fact it bills, once: pur_…/invoice, sub_…/period-<start>.
     c.text("fact_key", unique=True),
     c.text("status"),
     c.text("series", nullable=True),

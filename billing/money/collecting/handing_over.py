@@ -15,7 +15,7 @@ MOVE_EVENTS: Final = "move_events"
 """The verb that moves the provider's waiting events to the matter that collects from now on."""
 
 
-def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
+def hand_to_collection(w: Work[Any], invoice: Invoice) -> None:
     """Give an open invoice whose subscription has ended to a matter of its own."""
     cases.pursue(w, invoice.id)
     before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)
@@ -27,4 +27,3 @@ def hand_to_collection(w: Work[Any], invoice: Invoice) -> Invoice:
     seen = collecting(w.rows, moved, pay_first=False, own_card=w.facts.own_card)
     first = head(rules.agenda(seen)) if seen is not None else None
     w.do(Bear(COLLECTION, invoice.account_id, invoice.id, first))
-    return moved

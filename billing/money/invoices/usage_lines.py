@@ -17,7 +17,7 @@ from billing.metering.usage.schemas import price_terms
 from billing.money.invoices.arrears import Arrear, billed
 from billing.money.invoices.schemas import Line
 
-OWED: Final = Prepared(
+UNBILLED: Final = Prepared(
     text(
         """
     SELECT p.start_at, p.end_at, p.zone, p.currency,
@@ -108,7 +108,7 @@ async def billed_of_cycle(
 
 
 def owed(found: Sequence[Row], rows: Rows) -> tuple[Arrear, ...]:
-    """Return the rows of OWED as arrears, without what lines among `rows` billed."""
+    """Return the rows of UNBILLED as arrears, without what lines among `rows` billed."""
     return tuple(_without(_arrear(one), rows) for one in found)
 
 

@@ -105,14 +105,14 @@ def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: s
     )
 
 
-def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> Attempt:
+def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> None:
     """Record an attempt's result; an undecided attempt stays `pending` and keeps its key.
 
     Its card is barred if the bank asks for that, whichever flow the payment has by now.
     """
     decline = outcome.decline
     _bar(w, attempt, decline)
-    return w.change(
+    w.change(
         attempt,
         status=ATTEMPT_RESULT[outcome.kind],
         decline_code=decline.reason if decline else None,

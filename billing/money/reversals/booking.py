@@ -78,7 +78,7 @@ def move_balance(
         invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{subject_of(row)}")
 
 
-def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Payment:
+def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> None:
     """Sum up the payment's returned money; a fully returned payment is `refunded`.
 
     Money that went to the money balance, and from there to a bank, counts once.
@@ -101,7 +101,6 @@ def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> Pay
     if status == "refunded" != payment.status:
         named = ids.encode(ids.INVOICE, invoice.id)
         payments.announce(w, changed, "refunded", reason=reason, invoice_id=named)
-    return changed
 
 
 def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:

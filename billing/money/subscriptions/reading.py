@@ -82,7 +82,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Subscri
         giving_back=wanted.deciding and (wanted.step is None or wanted.step.name in ENDING_STEPS),
     )
     bills = wanted.deciding and (wanted.step is None or wanted.step.name in BILLING_STEPS)
-    owed = (usage_lines.OWED, {"subscription_id": wanted.subject_id})
+    owed = (usage_lines.UNBILLED, {"subscription_id": wanted.subject_id})
     asked = [*locks, (statement, values), *([owed] if bills else [])]
     found, *arrears = (await answers(connection, *asked))[len(locks) :]
     if not found:

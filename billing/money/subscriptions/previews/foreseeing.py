@@ -69,7 +69,7 @@ async def _usage(connection: AsyncConnection, work: Work[SubscriptionFacts]) -> 
     if not _must_count(work):
         return work.facts.usage
     await writer.write(connection, _kept(work.effects), work.facts.at, ENGINE.verbs)
-    found = await usage_lines.OWED.all(connection, subscription_id=work.facts.subscription_id)
+    found = await usage_lines.UNBILLED.all(connection, subscription_id=work.facts.subscription_id)
     return usage_lines.owed(found, work.rows)
 
 

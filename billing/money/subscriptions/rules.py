@@ -13,7 +13,8 @@ from billing.money.collecting.rules import Collecting
 from billing.money.subscriptions.states import State as Status
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
-INCOMPLETE_LIFETIME: Final = timedelta(hours=23)
+AWAITS_PAYER: Final = timedelta(hours=23)
+"""A first payment, or a change, waits so long for its payer; so do those of Stripe Billing."""
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
 
 BILLING_STEPS: Final = frozenset(

@@ -34,7 +34,7 @@ from billing.money.subscriptions.periods import spans
 from billing.money.subscriptions.previews import deciding, foreseeing
 from billing.money.subscriptions.previews.deciding import Preview, Upcoming
 from billing.money.subscriptions.reading import ENGINE
-from billing.money.subscriptions.rules import ENDED, INCOMPLETE_LIFETIME
+from billing.money.subscriptions.rules import AWAITS_PAYER, ENDED
 from billing.money.subscriptions.schemas import (
     NewSubscription,
     PlanWish,
@@ -333,7 +333,7 @@ def _row(
 
 
 def _first_payment_within(wanted: NewSubscription) -> timedelta:
-    return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else INCOMPLETE_LIFETIME
+    return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else AWAITS_PAYER
 
 
 def _plan_item(order: orders.Order) -> dict[str, Any]:

@@ -36,7 +36,6 @@ from billing.money.purchases import late_payments
 from billing.money.reconciliations import rules as reconciliations
 from billing.money.subscriptions import rules as subscriptions
 from billing.money.subscriptions.previews import tokens
-from billing.money.subscriptions.terms import changes
 from billing.platform.idempotency import schemas as kept
 from devstack.options import ROOT
 
@@ -130,9 +129,9 @@ def rate(notation: str) -> str:
         ]),
         ("a use paid by card", [length(card_usage.LIFETIME)]),
         ("a first payment of a subscription", [
-            length(subscriptions.INCOMPLETE_LIFETIME), length(collecting.FIRST_APPROVAL_WITHIN),
+            length(subscriptions.AWAITS_PAYER), length(collecting.FIRST_APPROVAL_WITHIN),
         ]),
-        ("a change of plan that waits for the payer", [length(changes.WAITS)]),
+        ("a change of plan that waits for the payer", [length(subscriptions.AWAITS_PAYER)]),
         ("a preview's token", [length(tokens.LIFETIME)]),
         ("a card being saved", [length(payment_methods.SETUP_LIFETIME)]),
         ("a link to a payment page", [length(LINK_LIFETIME)]),

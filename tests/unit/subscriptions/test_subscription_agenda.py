@@ -15,8 +15,8 @@ from billing.money.collecting.rules import Collecting
 from billing.money.dunning.rules import Case
 from billing.money.subscriptions.periods.spans import next_boundary
 from billing.money.subscriptions.rules import (
+    AWAITS_PAYER,
     ENDED,
-    INCOMPLETE_LIFETIME,
     ExpiringCard,
     Notice,
     SubscriptionState,
@@ -51,7 +51,7 @@ def subscription(status: State, **fields: Any) -> SubscriptionState:
         "subscription": "sub_1",
         "current_period_end": END,
         "cycle_end": END,
-        "incomplete_expires_at": START + INCOMPLETE_LIFETIME if status == "incomplete" else None,
+        "incomplete_expires_at": START + AWAITS_PAYER if status == "incomplete" else None,
         "first_period_end": END if status == "incomplete" else None,
     }
     return SubscriptionState(**known | fields)

@@ -22,6 +22,7 @@ from billing.money.reversals import placing
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
+from billing.money.subscriptions.rules import AWAITS_PAYER
 from billing.money.subscriptions.schemas import (
     ChangeKind,
     ChangeStatus,
@@ -31,7 +32,6 @@ from billing.money.subscriptions.schemas import (
 )
 from billing.money.subscriptions.terms import agreements, change_rows, new_terms, scheduling
 
-WAITS: Final = timedelta(hours=23)
 BEFORE_PERIOD_END: Final = timedelta(hours=1)
 
 
@@ -63,7 +63,7 @@ def begin(
     last = max(end - BEFORE_PERIOD_END, at + (end - at) // 2)
     change_rows.write(
         w, paying.change_id, kind, wanted, terms,
-        status="pending", invoice_id=invoice.id, expires_at=min(at + WAITS, last),
+        status="pending", invoice_id=invoice.id, expires_at=min(at + AWAITS_PAYER, last),
     )  # fmt: skip
     money = {"amount_cents": invoice.amount_due_minor, "currency": subscription.currency}
     announce(w, subscription, "change_begun", kind=kind, wanted=wanted, **money)

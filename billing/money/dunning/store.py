@@ -36,7 +36,7 @@ async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> Dunn
 
 
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase:
-    """Return the case of an invoice, open or closed. Error: DUNNING_CASE_NOT_FOUND."""
+    """Return the case of an invoice, open or closed. Errors: DUNNING_CASE_NOT_FOUND."""
     case = await find_of_invoice(connection, invoice_id)
     if case is None:
         raise NotFound("DUNNING_CASE_NOT_FOUND", "this invoice has no dunning case")
@@ -44,7 +44,7 @@ async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCa
 
 
 async def get(connection: AsyncConnection, case_id: UUID, *, lock: bool = False) -> DunningCase:
-    """Return one case, optionally locked. Error: DUNNING_CASE_NOT_FOUND."""
+    """Return one case, optionally locked. Errors: DUNNING_CASE_NOT_FOUND."""
     query = select(dunning_cases).where(dunning_cases.c.id == case_id)
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:

@@ -148,7 +148,7 @@ def _is_reserved(w: Work[Any], invoice: Invoice) -> bool:
 
 
 def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
-    """Return the invoice. Error: INVOICE_STATE if it cannot be credited."""
+    """Return the invoice. Errors: INVOICE_STATE if it cannot be credited."""
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status not in CHARGED:
         raise wrong_status(invoice, "cannot be credited")

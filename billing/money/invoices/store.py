@@ -105,12 +105,12 @@ _NUMBERED: Final = {one.name: select(one).scalar_subquery() for one in _NEXT.c}
 
 
 async def get(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """Return one invoice. Error: INVOICE_NOT_FOUND."""
+    """Return one invoice. Errors: INVOICE_NOT_FOUND."""
     return _there(await _GET.first(connection, invoice_id=invoice_id))
 
 
 async def lock(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-    """Return one invoice, locked until the transaction ends. Error: INVOICE_NOT_FOUND."""
+    """Return one invoice, locked until the transaction ends. Errors: INVOICE_NOT_FOUND."""
     return _there(await _LOCK.first(connection, invoice_id=invoice_id))
 
 

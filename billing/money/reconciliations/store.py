@@ -172,7 +172,7 @@ async def begin(connection: AsyncConnection, run: Reconciliation) -> bool:
 async def get(
     connection: AsyncConnection, run_id: UUID | None, *, lock: bool = False
 ) -> Reconciliation:
-    """Return a run, optionally locked. Error: RECONCILIATION_NOT_FOUND."""
+    """Return a run, optionally locked. Errors: RECONCILIATION_NOT_FOUND."""
     query = select(reconciliations).where(reconciliations.c.id == run_id)
     row = await prepared.find(connection, query.with_for_update() if lock else query)
     if row is None:

@@ -114,7 +114,7 @@ async def add(
 async def get(
     connection: AsyncConnection, subscription_id: UUID, *, lock: bool = False
 ) -> Subscription:
-    """Return one subscription, optionally locked. Error: SUBSCRIPTION_NOT_FOUND."""
+    """Return one subscription, optionally locked. Errors: SUBSCRIPTION_NOT_FOUND."""
     row = await (_LOCK if lock else _GET).first(connection, subscription_id=subscription_id)
     if row is None:
         raise NotFound("SUBSCRIPTION_NOT_FOUND", "no such subscription")

@@ -332,7 +332,7 @@ def _demand_unspent(
 def demand_offered(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, add_ons: Sequence[AddOn]
 ) -> None:
-    """Error: ADD_ON_NOT_OFFERED."""
+    """Refuse add-ons that are not sold with these terms. Errors: ADD_ON_NOT_OFFERED."""
     currency = subscription_of(w).currency
     for add_on in add_ons:
         if currency not in add_on.prices:

@@ -49,7 +49,9 @@ def asked_for(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
 def _demand_sold(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
 ) -> None:
-    """Errors: ADD_ON_NOT_FOUND, ADD_ON_NOT_OFFERED."""
+    """Refuse add-ons that the plan does not have or sell. Errors: ADD_ON_NOT_FOUND,
+    ADD_ON_NOT_OFFERED.
+    """
     own = plan.id == subscription_of(w).plan_id
     add_ons.demand_known(plan, wanted, items.owned(w) if own else {})
     asked = [one for one in plan.add_ons if one.key in wanted]

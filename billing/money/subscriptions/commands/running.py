@@ -218,7 +218,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
 
 
 def call_off(w: Work[SubscriptionFacts], *, change_id: UUID) -> Subscription:
-    """Cancel a scheduled change; one that was canceled before stays so. Error: CHANGE_PENDING."""
+    """Cancel a scheduled change; one that was canceled before stays so. Errors: CHANGE_PENDING."""
     change = w.rows.find(SubscriptionChange, change_id)
     if change is not None:
         change_rows.demand_no_resumption(w.rows)

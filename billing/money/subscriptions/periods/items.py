@@ -49,7 +49,7 @@ def sells(plan: Plan, quantity: int) -> bool:
 
 
 def demand_seats(plan: Plan, quantity: int) -> None:
-    """Error: QUANTITY_NOT_OFFERED."""
+    """Refuse a number of seats that the plan does not sell. Errors: QUANTITY_NOT_OFFERED."""
     if sells(plan, quantity):
         return
     if plan.seats is None:

@@ -228,7 +228,7 @@ def to_credit(
 ) -> list[Credit]:
     """Return what is `unused`, to credit it because somebody asks for that.
 
-    Error: PAYMENT_PENDING while an undecided refund or dispute holds some of it: it could not be
+    Errors: PAYMENT_PENDING while an undecided refund or dispute holds some of it: it could not be
     credited now, and nobody would once that is decided.
     """
     found, free = unused(rows, lines, at, of_add_ons), rows.copy()

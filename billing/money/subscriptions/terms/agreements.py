@@ -107,7 +107,7 @@ def offers(w: Work[SubscriptionFacts], plan: Plan) -> dict[Interval | None, Offe
 
 def demand_currency(known: Sequence[Contract], currency: str) -> None:
     """Refuse an order whose currency would be the account's, and not that of a contract, in force
-    or to come, of which something would then never count. Error: CURRENCY_MISMATCH.
+    or to come, of which something would then never count. Errors: CURRENCY_MISMATCH.
     """
     for contract in known:
         lost = contract.terms.lost_in(currency)

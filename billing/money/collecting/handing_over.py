@@ -1,11 +1,12 @@
 """An open invoice whose subscription has ended passes to a matter of its own. Pure."""
 
-from typing import Any, Final
+from typing import Final
 
 from billing.matters.agenda import head
 from billing.matters.effects import Bear, Do, Work
 from billing.matters.kinds import COLLECTION
 from billing.money.collecting import rules
+from billing.money.collecting.facts import CollectFacts
 from billing.money.collecting.views import collecting
 from billing.money.dunning import cases
 from billing.money.invoices.schemas import Invoice
@@ -15,7 +16,7 @@ MOVE_EVENTS: Final = "move_events"
 """The verb that moves the provider's waiting events to the matter that collects from now on."""
 
 
-def hand_to_collection(w: Work[Any], invoice: Invoice) -> None:
+def hand_to_collection(w: Work[CollectFacts], invoice: Invoice) -> None:
     """Give an open invoice whose subscription has ended to a matter of its own."""
     cases.pursue(w, invoice.id)
     before, matter_id = invoice.workflow_id, COLLECTION.workflow_id(invoice.id)

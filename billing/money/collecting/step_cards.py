@@ -1,12 +1,12 @@
 """The card that a step of collecting tries, and the reasons not to try it. Pure."""
 
-from typing import Any
 from uuid import UUID
 
 from billing.core import ids
 from billing.core.currencies import chargeable
 from billing.matters.agenda import Step
 from billing.matters.effects import Work
+from billing.money.collecting.facts import CollectFacts
 from billing.money.collecting.rules import PROVIDER_DOWN_TRIES, first_key
 from billing.money.dunning import cases
 from billing.money.payment_methods.rules import takes
@@ -25,7 +25,7 @@ def undecided(owed: Owed, step: Step) -> UUID | None:
     return next((one.payment_method_id for one in tries), None)
 
 
-def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
+def chosen(w: Work[CollectFacts], owed: Owed, step: Step) -> Method | None:
     """Return the step's card: the new one, the requested one, the payment's, or the charged one."""
     named = None
     if step.method is not None:
@@ -39,7 +39,7 @@ def chosen(w: Work[Any], owed: Owed, step: Step) -> Method | None:
     return next((one for one in payments.cards(w.rows) if one.id == named), None)
 
 
-def why_not(w: Work[Any], owed: Owed, card: Method | None, step: Step) -> str | None:
+def why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) -> str | None:
     """Return the reason not to try this card now; None: try it."""
     if owed.invoice.collection == "send_invoice" and not step.asked:
         return "paid_by_transfer"

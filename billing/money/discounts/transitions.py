@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from billing.core.money import round_exact
 from billing.matters.agenda import CLOCK_SKEW
-from billing.matters.effects import Do, Rows, Work
+from billing.matters.effects import Do, Facts, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 
 COUNT: Final = "count_redemption"
@@ -68,7 +68,7 @@ def _in_turn(found: Iterable[Discount]) -> tuple[Discount, ...]:
 
 
 def use(
-    w: Work[Any],
+    w: Work[Facts],
     codes: Collection[str],
     begun: datetime | None = None,
     of_use: Collection[str] = (),
@@ -107,7 +107,7 @@ def use(
         )
 
 
-def note_use(w: Work[Any], codes: Collection[str]) -> None:
+def note_use(w: Work[Facts], codes: Collection[str]) -> None:
     """Note the discounts of use on an invoice beside a period: the next period's invoice uses them
     up, also if nothing is left for it to bill.
     """
@@ -116,7 +116,7 @@ def note_use(w: Work[Any], codes: Collection[str]) -> None:
             w.change(one, is_used=True)
 
 
-def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
+def confirm(w: Work[Facts], use_since: datetime | None = None) -> None:
     """Activate a reserved discount: the payment it waited for came, or none is needed. A coupon of
     a change discounts use only in cycles that begin at `use_since` or later.
     """
@@ -125,14 +125,14 @@ def confirm(w: Work[Any], use_since: datetime | None = None) -> None:
             w.change(one, status="active", use_since=use_since)
 
 
-def move_start(w: Work[Any], since: datetime, until: datetime) -> None:
+def move_start(w: Work[Facts], since: datetime, until: datetime) -> None:
     """Move the start of discounts that wait for a period's end together with that end."""
     for one in w.rows.of(Discount):
         if one.use_since == since:
             w.change(one, use_since=until)
 
 
-def release(w: Work[Any]) -> None:
+def release(w: Work[Facts]) -> None:
     """Release a reserved discount whose payment never came: somebody else may redeem it."""
     for one in w.rows.of(Discount):
         if one.status == "reserved":
@@ -140,7 +140,7 @@ def release(w: Work[Any]) -> None:
             w.do(Do(COUNT, {"coupon_id": one.coupon_id, "by": -1}))
 
 
-def end(w: Work[Any]) -> None:
+def end(w: Work[Facts]) -> None:
     """End the discounts of a subscription that is over."""
     for one in w.rows.of(Discount):
         if one.status == "active":

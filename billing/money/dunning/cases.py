@@ -1,4 +1,8 @@
-"""The dunning case of an unpaid invoice: opened, changed by operators, closed. Pure."""
+"""The dunning case of an unpaid invoice: opened, changed by operators, closed. Pure.
+
+Some take `Work[Any]`: what a new case begins with is among the facts of collecting, whose package
+builds on this one.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -6,16 +10,17 @@ from uuid import UUID
 
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
-from billing.matters.effects import Rows, Work
+from billing.matters.effects import Facts, Rows, Work
 from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE, postponed
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.owed import Owed
 
 
-def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "", with_all: bool = False) -> None:
+def pause(w: Work[Facts], invoice_id: UUID, *, reason: str = "", with_all: bool = False) -> None:
     """Pause the case: no slots and no final action until it is resumed; `with_all` of its account,
     until those are, unless it is paused by itself meanwhile.
     """
@@ -27,7 +32,7 @@ def pause(w: Work[Any], invoice_id: UUID, *, reason: str = "", with_all: bool = 
         announce(w, w.change(case, is_paused_with_all=False), "paused", **_why(reason))
 
 
-def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
+def resume(w: Work[Facts], invoice_id: UUID, *, reason: str = "") -> None:
     """Resume the case; its slots continue where they stopped."""
     case = _open_case_of(w, invoice_id)
     if case.status != "open":
@@ -35,7 +40,7 @@ def resume(w: Work[Any], invoice_id: UUID, *, reason: str = "") -> None:
         announce(w, resumed, "resumed", **_why(reason))
 
 
-def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> None:
+def extend(w: Work[Facts], invoice_id: UUID, *, days: int, reason: str = "") -> None:
     """Move the coming slots and the final action by `days`, however late they are.
 
     Errors: INVALID_EXTENSION.
@@ -54,7 +59,7 @@ def extend(w: Work[Any], invoice_id: UUID, *, days: int, reason: str = "") -> No
     announce(w, extended, "extended", days=days, **_why(reason))
 
 
-def forgive(w: Work[Any], invoice_id: UUID, reason: str, *, tries: bool = True) -> Invoice:
+def forgive(w: Work[InvoiceFacts], invoice_id: UUID, reason: str, *, tries: bool = True) -> Invoice:
     """Forgive the rest that is owed, by a credit note; `tries`: one may be under way.
 
     Errors: INVOICE_STATE, PAYMENT_PENDING.
@@ -75,7 +80,7 @@ def demand_open(invoice: Invoice) -> None:
         raise wrong_status(invoice, "has nothing to forgive")
 
 
-def demand_no_money_on_its_way(w: Work[Any], invoice_id: UUID, *, tries: bool = True) -> None:
+def demand_no_money_on_its_way(w: Work[Facts], invoice_id: UUID, *, tries: bool = True) -> None:
     """Raise PAYMENT_PENDING while a payment, or one of its `tries`, may still bring money, or a
     reported transfer awaits its decision.
     """
@@ -126,7 +131,7 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
     _pause_with_all(w, invoice_id)
 
 
-def close_case(w: Work[Any], invoice_id: UUID, status: str, reason: str) -> None:
+def close_case(w: Work[Facts], invoice_id: UUID, status: str, reason: str) -> None:
     """End the invoice's case: recovered, exhausted, forgiven or canceled."""
     case = case_of(w.rows, invoice_id)
     if case is None or not case.is_open:
@@ -152,7 +157,7 @@ def slots_of(w: Work[Any], owed: Owed) -> int:
     return len((case.terms if case is not None else w.facts.terms).days)
 
 
-def _open_case_of(w: Work[Any], invoice_id: UUID) -> DunningCase:
+def _open_case_of(w: Work[Facts], invoice_id: UUID) -> DunningCase:
     case = case_of(w.rows, invoice_id)
     if case is None:
         raise LookupError(f"invoice {invoice_id} has no case")
@@ -188,7 +193,7 @@ def after_the_bank(w: Work[Any], owed: Owed) -> None:
         open_case(w, owed, day_zero_at=w.facts.at)
 
 
-def is_due(w: Work[Any], invoice: Invoice) -> bool:
+def is_due(w: Work[Facts], invoice: Invoice) -> bool:
     """True if the invoice is due: a charged one is at once, a sent one after its days."""
     return invoice.due_at is None or w.facts.at >= invoice.due_at
 
@@ -224,7 +229,7 @@ def _pause_with_all(w: Work[Any], invoice_id: UUID) -> None:
         pause(w, invoice_id, reason="all recovery of the customer is paused", with_all=True)
 
 
-def announce(w: Work[Any], case: DunningCase, what: str, **detail: Any) -> None:
+def announce(w: Work[Facts], case: DunningCase, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.dunning.*`."""
     subject = ids.encode(ids.DUNNING_CASE, case.id)
     facts = {

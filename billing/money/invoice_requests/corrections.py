@@ -4,7 +4,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from billing.core.errors import Conflict
-from billing.matters.effects import Work
+from billing.matters.effects import Facts, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.dunning import cases
 from billing.money.invoices import giving_back, notes
@@ -13,6 +13,7 @@ from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.note_shares import payers, reserved
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
+from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.refunds.remaining import creditable
@@ -69,7 +70,7 @@ def mark_uncollectible(w: Work[Any], invoice_id: UUID, *, reason: str) -> None:
 
 
 def credit(
-    w: Work[Any],
+    w: Work[InvoiceFacts],
     invoice_id: UUID,
     *,
     amount: int,
@@ -106,7 +107,9 @@ def credit(
     _end_with_note(w, before, after, reason)
 
 
-def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suffix: str) -> None:
+def credit_tax(
+    w: Work[InvoiceFacts], invoice_id: UUID, *, country: str, reason: str, suffix: str
+) -> None:
     """Credit the tax of a country that the invoice added to its prices, as far as it is left.
 
     There is one note for it: while a refund, a dispute or a waiting change may take a part of it,
@@ -123,7 +126,7 @@ def credit_tax(w: Work[Any], invoice_id: UUID, *, country: str, reason: str, suf
     _end_with_note(w, before, after, reason)
 
 
-def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
+def left_of(w: Work[Facts], invoice_id: UUID, *, to: Destination) -> int:
     """Return the part of the invoice that a credit note can still credit."""
     invoice = w.rows.get(Invoice, invoice_id)
     left = creditable(w.rows, invoice)
@@ -132,7 +135,7 @@ def left_of(w: Work[Any], invoice_id: UUID, *, to: Destination) -> int:
     return max(0, left)
 
 
-def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination) -> LeftOfUse:
+def left_of_use(w: Work[Facts], invoice_id: UUID, *, amount: int, to: Destination) -> LeftOfUse:
     """Return how much of this amount of its use a credit note can still credit."""
     invoice = w.rows.get(Invoice, invoice_id)
     lines = invoices.lines_of(w.rows, invoice_id)
@@ -142,12 +145,12 @@ def left_of_use(w: Work[Any], invoice_id: UUID, *, amount: int, to: Destination)
     return LeftOfUse(left, waits=left < most and _is_reserved(w, invoice))
 
 
-def _is_reserved(w: Work[Any], invoice: Invoice) -> bool:
+def _is_reserved(w: Work[Facts], invoice: Invoice) -> bool:
     """True while a refund or dispute may take money of the invoice, or of those that paid it."""
     return any(reserved(w.rows, one) for one in payers(w.rows, invoice))
 
 
-def _creditable(w: Work[Any], invoice_id: UUID) -> Invoice:
+def _creditable(w: Work[Facts], invoice_id: UUID) -> Invoice:
     """Return the invoice. Errors: INVOICE_STATE if it cannot be credited."""
     invoice = w.rows.get(Invoice, invoice_id)
     if invoice.status not in CHARGED:
@@ -166,5 +169,7 @@ def _end_with_note(w: Work[Any], before: Invoice, after: Invoice, reason: str) -
 
 
 def _is_subscriptions(invoice: Invoice) -> bool:
-    """True if its subscription collects it, and not a matter of its own."""
+    """True if its subscription collects it, and not a matter of its own: the decision then has the
+    facts of a subscription, which only its `Work[Any]` admits.
+    """
     return invoice.workflow_id.startswith(f"{SUBSCRIPTION.name}/")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids, keys
 from billing.matters import commands
 from billing.matters.agenda import Step, head
-from billing.matters.effects import Wake, Work
+from billing.matters.effects import Facts, Wake, Work
 from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.money.card_usage.reading import ENGINE as CHARGES
@@ -30,7 +30,7 @@ from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Engine, Read
 
 T = TypeVar("T")
-Verb = Callable[[Work[Any], UUID], None]
+Verb = Callable[[Work[Facts], UUID], None]
 """A change of the invoice with this id."""
 _ENGINES: Final[dict[str, Engine[Any, Any]]] = {
     SUBSCRIPTION.name: SUBSCRIPTIONS,
@@ -151,6 +151,7 @@ async def next_steps(
 
 def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str, tries: bool) -> None:
     forgiven = cases.forgive(w, invoice_id, reason, tries=tries)
+    # Then the decision has the facts of a subscription, which only `Work[Any]` admits.
     if forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/"):
         payment_effects.on_paid(w, forgiven)
 
@@ -196,7 +197,7 @@ async def _ask_owner(
     *,
     beside: Collection[UUID] = (),
 ) -> Matter:
-    def decide(w: Work[Any]) -> None:
+    def decide(w: Work[Facts]) -> None:
         for one in invoice_ids:
             if w.rows.get(Invoice, one).workflow_id != owner.workflow_id:
                 raise locks.passed_on()
@@ -211,7 +212,7 @@ async def _ask_owner(
 async def learn(
     connection: AsyncConnection,
     invoice: Invoice,
-    question: Callable[[Work[Any], UUID], T],
+    question: Callable[[Work[Facts], UUID], T],
     *,
     beside: Collection[UUID],
 ) -> T:

@@ -48,7 +48,7 @@ class InvoiceFacts(Facts):
     """The facts that decide the taxes of its lines."""
 
 
-def draft(w: Work[Any], new: NewInvoice) -> Invoice:
+def draft(w: Work[InvoiceFacts], new: NewInvoice) -> Invoice:
     """Draft an invoice with its lines, once per `fact_key`; a repeat returns the first."""
     known = next((one for one in w.rows.of(Invoice) if one.fact_key == new.fact_key), None)
     if known is not None:
@@ -75,7 +75,7 @@ def draft(w: Work[Any], new: NewInvoice) -> Invoice:
     return invoice
 
 
-def _line(w: Work[Any], invoice: Invoice, position: int, summed: SummedLine) -> InvoiceLine:
+def _line(w: Work[Facts], invoice: Invoice, position: int, summed: SummedLine) -> InvoiceLine:
     line = summed.line
     return InvoiceLine(
         id=w.facts.new_id(),
@@ -163,7 +163,7 @@ def _apply(w: Work[InvoiceFacts], draft: Invoice, applied_minor: int) -> Invoice
     )
 
 
-def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
+def whole_steps(w: Work[Facts], draft: Invoice) -> Invoice:
     """Reduce a draft to what a card can be charged, in whole steps; the rest is carried.
 
     An amount too small for any card is left as it is.
@@ -175,7 +175,7 @@ def whole_steps(w: Work[Any], draft: Invoice) -> Invoice:
     return w.change(draft, amount_due_minor=charge)
 
 
-def carry_rest(w: Work[Any], invoice: Invoice, *, part: str) -> Invoice:
+def carry_rest(w: Work[Facts], invoice: Invoice, *, part: str) -> Invoice:
     """Carry the owed amount that no card can be charged; with nothing left the invoice is paid."""
     rest = invoice.remaining_minor
     charge = collectable(rest, invoice.currency)
@@ -187,7 +187,7 @@ def carry_rest(w: Work[Any], invoice: Invoice, *, part: str) -> Invoice:
     return w.change(invoice, **fields)
 
 
-def _carried(w: Work[Any], invoice: Invoice, amount_minor: int, part: str) -> dict[str, Any]:
+def _carried(w: Work[Facts], invoice: Invoice, amount_minor: int, part: str) -> dict[str, Any]:
     """Carry an amount in the money balance; return the fields of the invoice without it."""
     add_balance(w, invoice, "carried", -amount_minor, part=part)
     return {"amount_due_minor": invoice.amount_due_minor - amount_minor}
@@ -198,7 +198,7 @@ def is_collectable(invoice: Invoice) -> bool:
     return collectable(invoice.amount_due_minor, invoice.currency) > 0
 
 
-def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
+def receive(w: Work[InvoiceFacts], invoice: Invoice, paid_minor: int) -> Invoice:
     """Book money on an invoice: enough makes it paid, and numbers a pay-first draft.
 
     A partial payment leaves it open (or a draft) with `amount_paid_minor`; an excess goes to the
@@ -228,7 +228,7 @@ def receive(w: Work[Any], invoice: Invoice, paid_minor: int) -> Invoice:
     return settled
 
 
-def void(w: Work[Any], invoice: Invoice, reason: str) -> Invoice:
+def void(w: Work[Facts], invoice: Invoice, reason: str) -> Invoice:
     """Void a draft that will not be paid, without a number; numbered invoices are corrected by
     notes.
 
@@ -268,12 +268,12 @@ def series_of(facts: InvoiceFacts, invoice: Invoice, kind: str) -> str:
     return series.of_issuer(kind, invoice.issuer_id)
 
 
-def keep_money(w: Work[Any], invoice: Invoice, payment_id: UUID, amount_minor: int) -> None:
+def keep_money(w: Work[Facts], invoice: Invoice, payment_id: UUID, amount_minor: int) -> None:
     """Credit money that arrived although nothing was owed to the money balance."""
     add_balance(w, invoice, "unasked", amount_minor, payment_id=payment_id)
 
 
-def mark_uncollectible(w: Work[Any], invoice: Invoice) -> Invoice:
+def mark_uncollectible(w: Work[Facts], invoice: Invoice) -> Invoice:
     """Stop collecting an invoice; it stays owed on paper."""
     marked = w.change(invoice, status="uncollectible")
     announce(w, marked, "uncollectible")
@@ -281,7 +281,7 @@ def mark_uncollectible(w: Work[Any], invoice: Invoice) -> Invoice:
 
 
 def add_balance(
-    w: Work[Any],
+    w: Work[Facts],
     invoice: Invoice,
     kind: str,
     amount_minor: int,
@@ -387,7 +387,7 @@ def _codes(lines: Iterable[InvoiceLine]) -> set[str]:
     return {off["code"] for line in lines for off in line.discounts}
 
 
-def announce(w: Work[Any], invoice: Invoice, what: str, **detail: Any) -> None:
+def announce(w: Work[Facts], invoice: Invoice, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.invoice.*`."""
     subject = ids.encode(ids.INVOICE, invoice.id)
     facts = {

@@ -6,7 +6,7 @@ from uuid import UUID
 from billing.core import ids, keys
 from billing.core.errors import NotFound
 from billing.matters.agenda import Step
-from billing.matters.effects import Announce, Rows, Work
+from billing.matters.effects import Announce, Facts, Rows, Work
 from billing.money.payment_methods.rules import card_facts, named
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
@@ -37,7 +37,7 @@ ATTEMPT_RESULT: Final[dict[str, AttemptStatus]] = {
 }
 
 
-def asked_about(w: Work[Any], step: Step) -> Payment | None:
+def asked_about(w: Work[Facts], step: Step) -> Payment | None:
     """Return the payment that the answer or the step's event is about, if it is known here."""
     if w.facts.answer is not None:
         return w.rows.get(Payment, w.facts.answer.call.payment.id)
@@ -46,7 +46,7 @@ def asked_about(w: Work[Any], step: Step) -> Payment | None:
 
 
 def open_flow(
-    w: Work[Any], owed: Owed, flow: str, method_id: UUID | None, *, unattended: bool = False
+    w: Work[Facts], owed: Owed, flow: str, method_id: UUID | None, *, unattended: bool = False
 ) -> Payment:
     """Add the invoice's next payment; the database allows one live payment per invoice."""
     invoice = owed.invoice
@@ -62,7 +62,7 @@ def open_flow(
 
 
 def begin_attempt(
-    w: Work[Any], owed: Owed, payment: Payment, key: str, method_id: UUID, slot: int | None
+    w: Work[Facts], owed: Owed, payment: Payment, key: str, method_id: UUID, slot: int | None
 ) -> tuple[Attempt, bool]:
     """Return the attempt to record before a card is tried, and whether it already existed."""
     before = next((one for one in owed.attempts if one.key == key), None)
@@ -83,7 +83,7 @@ def begin_attempt(
     return w.add(attempt, once="key"), False
 
 
-def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: str) -> None:
+def skip_attempt(w: Work[Facts], owed: Owed, key: str, slot: int | None, reason: str) -> None:
     """Record that a due try was skipped, with the reason and the sum owed then, which no payment
     says.
     """
@@ -105,7 +105,7 @@ def skip_attempt(w: Work[Any], owed: Owed, key: str, slot: int | None, reason: s
     )
 
 
-def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> None:
+def finish_attempt(w: Work[Facts], attempt: Attempt, outcome: Outcome) -> None:
     """Record an attempt's result; an undecided attempt stays `pending` and keeps its key.
 
     Its card is barred if the bank asks for that, whichever flow the payment has by now.
@@ -123,7 +123,7 @@ def finish_attempt(w: Work[Any], attempt: Attempt, outcome: Outcome) -> None:
     )
 
 
-def finish_tries(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
+def finish_tries(w: Work[Facts], payment: Payment, outcome: Outcome) -> None:
     """Record the result of the tries of a payment that the provider's answer decides."""
     for attempt in Owed(w.rows, payment.invoice_id).decided_by(payment.id, outcome):
         finish_attempt(w, attempt, outcome)
@@ -134,7 +134,7 @@ def not_opened(why: Decline) -> Outcome:
     return Outcome(kind="declined" if why.code == CUSTOMER_GONE else "unreached", decline=why)
 
 
-def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
+def record(w: Work[Facts], payment: Payment, outcome: Outcome) -> Payment:
     """Record the provider's answer on a payment; a final payment is never reopened.
 
     The answer also decides the payment's open attempt. A manual payment that waited for a now final
@@ -162,7 +162,7 @@ def record(w: Work[Any], payment: Payment, outcome: Outcome) -> Payment:
     return changed
 
 
-def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> dict[str, Any]:
+def _paid_with(w: Work[Facts], owed: Owed, payment: Payment, outcome: Outcome) -> dict[str, Any]:
     """Return the fields that name the method that paid, as it is now."""
     method_id = _method_that_paid(w, owed, payment, outcome)
     method = w.rows.find(Method, method_id)
@@ -170,7 +170,9 @@ def _paid_with(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> 
     return {"payment_method_id": method_id, "paid_with": shown}
 
 
-def _method_that_paid(w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome) -> UUID | None:
+def _method_that_paid(
+    w: Work[Facts], owed: Owed, payment: Payment, outcome: Outcome
+) -> UUID | None:
     """Return the method that paid, maybe not the initial one; None: it is not saved."""
     used = named(w.rows.of(Method), outcome.card)
     if used is not None:
@@ -182,7 +184,7 @@ def _method_that_paid(w: Work[Any], owed: Owed, payment: Payment, outcome: Outco
 
 
 def _keep_payers_try(
-    w: Work[Any], owed: Owed, payment: Payment, outcome: Outcome, asked: Attempt | None
+    w: Work[Facts], owed: Owed, payment: Payment, outcome: Outcome, asked: Attempt | None
 ) -> bool:
     """Record a decline that the payer met in the browser, like one of our own tries.
 
@@ -222,7 +224,7 @@ def _proof(outcome: Outcome) -> dict[str, str]:
     return {"unconfirmed": unconfirmed} if unconfirmed is not None else {}
 
 
-def _bar(w: Work[Any], attempt: Attempt, decline: Decline | None) -> None:
+def _bar(w: Work[Facts], attempt: Attempt, decline: Decline | None) -> None:
     """Bar the card of a try on all flows if its bank asked never to try it again.
 
     A try that the payer made in the browser has no stored card.
@@ -232,7 +234,7 @@ def _bar(w: Work[Any], attempt: Attempt, decline: Decline | None) -> None:
         announce_card(w, w.change(card, barred_at=w.facts.at), "barred")
 
 
-def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> Payment:
+def record_session(w: Work[Facts], payment: Payment, session: CheckoutSession) -> Payment:
     """Remember the hosted page, and the intent behind it once there is one."""
     return w.change(
         payment,
@@ -242,7 +244,7 @@ def record_session(w: Work[Any], payment: Payment, session: CheckoutSession) -> 
     )
 
 
-def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payment:
+def close_unpaid(w: Work[Facts], payment: Payment, status: PaymentStatus) -> Payment:
     """Close a payment that brought no money, as `failed` or `canceled`.
 
     The payer is told of a transfer that nobody decided on.
@@ -256,14 +258,14 @@ def close_unpaid(w: Work[Any], payment: Payment, status: PaymentStatus) -> Payme
     return closed
 
 
-def close_submissions(w: Work[Any], invoice_id: UUID) -> None:
+def close_submissions(w: Work[Facts], invoice_id: UUID) -> None:
     """Cancel manual payments; the matter itself calls a card's payment back."""
     for one in Owed(w.rows, invoice_id).payments:
         if one.flow == "manual" and one.status in LIVE:
             close_unpaid(w, one, "canceled")
 
 
-def close_flows(w: Work[Any], invoice_id: UUID) -> None:
+def close_flows(w: Work[Facts], invoice_id: UUID) -> None:
     """Cancel every payment of this invoice that may still bring money."""
     owed = Owed(w.rows, invoice_id)
     send_waiting_to_approval(w, owed)
@@ -271,7 +273,7 @@ def close_flows(w: Work[Any], invoice_id: UUID) -> None:
         close_unpaid(w, owed.live, "canceled")
 
 
-def send_waiting_to_approval(w: Work[Any], owed: Owed) -> Payment | None:
+def send_waiting_to_approval(w: Work[Facts], owed: Owed) -> Payment | None:
     """Send a manual payment to approval once the card's flow it waited for has ended."""
     waiting = owed.submission
     if waiting is None or owed.live is not None:
@@ -281,7 +283,7 @@ def send_waiting_to_approval(w: Work[Any], owed: Owed) -> Payment | None:
     return taken
 
 
-def announce(w: Work[Any], payment: Payment, what: str, **detail: Any) -> None:
+def announce(w: Work[Facts], payment: Payment, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.payment.*`."""
     w.do(announcement(payment, what, **detail))
 
@@ -323,13 +325,13 @@ def cards(rows: Rows) -> list[Method]:
     return [one for one in rows.of(Method) if one.status == "active"]
 
 
-def announce_card(w: Work[Any], method: Method, what: str) -> None:
+def announce_card(w: Work[Facts], method: Method, what: str) -> None:
     """Write one audit row and one `evt.billing.payment_method.*`."""
     facts = card_facts(method)
     w.announce(method.account_id, f"payment_method.{what}", facts["payment_method_id"], facts)
 
 
-def _fields(w: Work[Any], payment: Payment, outcome: Outcome) -> dict[str, Any]:
+def _fields(w: Work[Facts], payment: Payment, outcome: Outcome) -> dict[str, Any]:
     """Fields of the payment's row that an outcome changes."""
     fields: dict[str, Any] = {
         "stripe_payment_intent_id": outcome.intent_id or payment.stripe_payment_intent_id,
@@ -374,7 +376,7 @@ def _is_new_decline(before: Payment, after: Payment, outcome: Outcome) -> bool:
     return outcome.kind == "declined" and (after.stripe_charge_id, after.failure_code) != known
 
 
-def _announce_outcome(w: Work[Any], payment: Payment, outcome: Outcome) -> None:
+def _announce_outcome(w: Work[Facts], payment: Payment, outcome: Outcome) -> None:
     what = "failed" if outcome.kind == "declined" else outcome.kind
     if what in ("succeeded", "failed", "canceled", "processing"):
         announce(w, payment, what, failure_code=payment.failure_code)

@@ -11,7 +11,7 @@ from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.ledger.credits import verbs
-from billing.matters.effects import Do, Work
+from billing.matters.effects import Do, Facts, Work
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
@@ -47,7 +47,11 @@ class PurchaseFacts(InvoiceFacts):
 
 
 def start(
-    w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, use_balance: bool = True
+    w: Work[PurchaseFacts],
+    row: Mapping[str, Any],
+    issuer_id: UUID | None,
+    *,
+    use_balance: bool = True,
 ) -> Purchase:
     """Add a pending purchase with its draft and, unless it is paid by hand, its payment.
 
@@ -190,7 +194,7 @@ def invoice_of(row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = F
 
 
 def _draft(
-    w: Work[Any], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
+    w: Work[InvoiceFacts], row: Mapping[str, Any], issuer_id: UUID | None, *, late: bool = False
 ) -> Invoice:
     """Draft the invoice less the coupon, also when late, and then with the tax rates of the first
     one: the payer was not asked for more.
@@ -219,7 +223,7 @@ def _payable_invoice(w: Work[PurchaseFacts], purchase: Purchase) -> Invoice:
 
 
 def _announce(
-    w: Work[Any], purchase: Purchase, what: str, *, type: str | None = None, **detail: Any
+    w: Work[Facts], purchase: Purchase, what: str, *, type: str | None = None, **detail: Any
 ) -> None:
     """Write one audit row and one `evt.billing.purchase.*`, or the event that `type` names."""
     subject = ids.encode(ids.PURCHASE, purchase.id)

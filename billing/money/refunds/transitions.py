@@ -6,10 +6,11 @@ from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.errors import Conflict
-from billing.matters.effects import Bear, Rows, Work
+from billing.matters.effects import Bear, Facts, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.remaining import all_reversals, bill_of, books_of
@@ -20,7 +21,7 @@ OUTSIDE: Final = "made at the provider"
 """The reason of a refund made at the provider, where the provider gives none."""
 
 
-def give_back(w: Work[Any], payment: Payment, reason: str) -> None:
+def give_back(w: Work[Facts], payment: Payment, reason: str) -> None:
     """Write a refund of a payment that bought nothing, less what already went back.
 
     The part that a bank took before it was booked is our loss so far: the provider refuses to
@@ -40,7 +41,7 @@ def loose_minor(rows: Rows, payment: Payment) -> int:
 
 
 def ask(
-    w: Work[Any],
+    w: Work[InvoiceFacts],
     payment: Payment,
     *,
     refund_id: UUID,
@@ -81,7 +82,7 @@ def ask(
 
 
 def return_balance(
-    w: Work[Any], payment: Payment, *, key: str, most_minor: int, reason: str
+    w: Work[InvoiceFacts], payment: Payment, *, key: str, most_minor: int, reason: str
 ) -> int:
     """Write a refund of money on the money balance the way it came, once per `key`; return the sum.
     The maximum is what is left of the payment, in whole steps; money that came by hand stays.
@@ -101,7 +102,7 @@ def return_balance(
     return amount
 
 
-def add_found(w: Work[Any], payment: Payment, outcome: GivenBack) -> Refund:
+def add_found(w: Work[Facts], payment: Payment, outcome: GivenBack) -> Refund:
     """Add the row of a refund that was made at the provider."""
     made = w.add(
         Refund(
@@ -123,14 +124,14 @@ def add_found(w: Work[Any], payment: Payment, outcome: GivenBack) -> Refund:
     return made
 
 
-def succeed(w: Work[Any], known: Refund) -> Refund:
+def succeed(w: Work[Facts], known: Refund) -> Refund:
     """Record that a refund has arrived."""
     done = w.change(known, status="succeeded", finished_at=w.facts.at)
     announce(w, done, "succeeded")
     return done
 
 
-def take_early(w: Work[Any], payment: Payment, given_back: Iterable[GivenBack]) -> None:
+def take_early(w: Work[Facts], payment: Payment, given_back: Iterable[GivenBack]) -> None:
     """Record what went back of money that is about to be booked, by the answer that brought it:
     its own events may be lost, or come later.
     """
@@ -143,7 +144,7 @@ def take_early(w: Work[Any], payment: Payment, given_back: Iterable[GivenBack]) 
             succeed(w, made)
 
 
-def mark_booked(w: Work[Any], payment: Payment) -> Payment:
+def mark_booked(w: Work[Facts], payment: Payment) -> Payment:
     """Mark the payment's money as booked; what went back of it before is booked next."""
     waiting = (one for one in all_reversals(w.rows) if one.is_reserved)
     if any(one.payment_id == payment.id for one in waiting):
@@ -152,7 +153,7 @@ def mark_booked(w: Work[Any], payment: Payment) -> Payment:
     return w.change(payment, settled_at=w.facts.at)
 
 
-def look_again(w: Work[Any], *, but: UUID | None = None) -> None:
+def look_again(w: Work[Facts], *, but: UUID | None = None) -> None:
     """Wake the reversals that found no room, because some may have come free."""
     rows = (one for one in all_reversals(w.rows) if one.takes_room)
     short = {one.payment_id: one for one in rows if one.wanted_minor}
@@ -167,7 +168,7 @@ def is_all_back(rows: Rows, payment: Payment) -> bool:
     return sum(one.amount_minor for one in back if one.takes_room) >= payment.received_minor > 0
 
 
-def leave_balance(w: Work[Any], refund: Refund) -> None:
+def leave_balance(w: Work[Facts], refund: Refund) -> None:
     """Debit the money balance with the refund's part of it."""
     if refund.balance_minor:
         invoice = w.rows.get(Invoice, refund.invoice_id)
@@ -175,7 +176,7 @@ def leave_balance(w: Work[Any], refund: Refund) -> None:
         invoices.add_balance(w, invoice, "refunded", -refund.balance_minor, part=part)
 
 
-def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
+def announce(w: Work[Facts], row: Refund, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.refund.*`."""
     subject = ids.encode(ids.REFUND, row.id)
     facts = {
@@ -192,8 +193,8 @@ def announce(w: Work[Any], row: Refund, what: str, **detail: Any) -> None:
 
 
 def _ask(
-    w: Work[Any], payment: Payment, refund_id: UUID, amount_minor: int, reason: str, way: Way,
-    **fields: Any,
+    w: Work[InvoiceFacts], payment: Payment, refund_id: UUID, amount_minor: int, reason: str,
+    way: Way, **fields: Any,
 ) -> Refund:  # fmt: skip
     parts = parted(_books(w, payment, way), amount_minor)
     refund = _write(
@@ -204,7 +205,7 @@ def _ask(
     return refund
 
 
-def _books(w: Work[Any], payment: Payment, way: Way) -> Books:
+def _books(w: Work[InvoiceFacts], payment: Payment, way: Way) -> Books:
     """Return the payment's books; money already on the money balance cannot go there again."""
     books = books_of(w.rows, payment, invoices.money_balance(w, payment.currency))
     if way != "balance":
@@ -213,7 +214,7 @@ def _books(w: Work[Any], payment: Payment, way: Way) -> Books:
 
 
 def _write(
-    w: Work[Any],
+    w: Work[Facts],
     payment: Payment,
     refund_id: UUID,
     key: str,

@@ -7,13 +7,14 @@ from typing import Any
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.ledger.credits import verbs
-from billing.matters.effects import Do, Rows, Wake, Work
+from billing.matters.effects import Do, Facts, Rows, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import is_of, left
 from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
@@ -36,7 +37,7 @@ def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     count(w, row)
 
 
-def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part: str = "") -> None:
+def note(w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int, part: str = "") -> None:
     """Write a credit note for a part of a refund or dispute."""
     invoice = w.rows.get(Invoice, row.invoice_id)
     named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
@@ -50,7 +51,7 @@ def note(w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, part:
 
 
 def _lines(
-    w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int
+    w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int
 ) -> tuple[dict[str, Any], ...]:
     """Return the part of the line that a refund is about; none if it is about all of them."""
     position = row.line if isinstance(row, Refund) else None
@@ -70,7 +71,7 @@ def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 
 def move_balance(
-    w: Work[ReversalFacts], row: Refund | Dispute, amount_minor: int, kind: str, of: str = ""
+    w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int, kind: str, of: str = ""
 ) -> None:
     """Book the row's part of the money balance out of it, or back."""
     if amount_minor:
@@ -78,7 +79,7 @@ def move_balance(
         invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{subject_of(row)}")
 
 
-def count_refunded(w: Work[ReversalFacts], payment: Payment, reason: str) -> None:
+def count_refunded(w: Work[InvoiceFacts], payment: Payment, reason: str) -> None:
     """Sum up the payment's returned money; a fully returned payment is `refunded`.
 
     Money that went to the money balance, and from there to a bank, counts once.
@@ -220,7 +221,7 @@ def _reason(row: Refund | Dispute) -> str:
     return row.reason if isinstance(row, Refund) else f"dispute lost: {row.reason}"
 
 
-def end_purchase(w: Work[Any], invoice: Invoice) -> None:
+def end_purchase(w: Work[Facts], invoice: Invoice) -> None:
     """Mark a purchase as `refunded` once all its money went back: a part by a refund or dispute,
     the rest by those or by credit notes.
     """

@@ -3,13 +3,13 @@
 from typing import Any, Final
 
 from billing.core import ids
-from billing.matters.effects import Work
+from billing.matters.effects import Facts, Work
 from billing.money.subscriptions.schemas import Subscription
 
 HOW_TO_CANCEL: Final = "POST /billing/subscription/cancel before that date"
 
 
-def announce(w: Work[Any], subscription: Subscription, what: str, **detail: Any) -> None:
+def announce(w: Work[Facts], subscription: Subscription, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.subscription.*`.
 
     Its common fields are the subscription's own: no detail replaces them.

@@ -51,7 +51,7 @@ def transition(w: Work[TrialFacts], step: Step) -> None:
     w.result = ended.status
 
 
-def convert(w: Work[Any]) -> None:
+def convert(w: Work[Facts]) -> None:
     """The first paid subscription ends the trial as converted; its lot keeps its date."""
     for trial in w.rows.of(Trial):
         if trial.status == "active":

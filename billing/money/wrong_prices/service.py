@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import service as plan_service
 from billing.catalog.plans.spec import PriceSpec
 from billing.core.errors import Conflict, wrong_field
-from billing.matters.effects import Work
+from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import locks, operating, recovery
 from billing.money.invoice_requests.operating import CreditedLine
@@ -141,7 +141,7 @@ async def _given_before(
     return None
 
 
-def _demand_whole(w: Work[Any], invoice_id: UUID, *, suffix: str) -> None:
+def _demand_whole(w: Work[Facts], invoice_id: UUID, *, suffix: str) -> None:
     """Raise CREDITED_BEFORE if a part was credited otherwise: it may be this overcharge, so a
     person must look.
     """

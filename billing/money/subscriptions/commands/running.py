@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from billing.core.errors import Conflict, wrong_field
@@ -260,7 +259,7 @@ def _bill_first(w: Work[SubscriptionFacts], method_id: UUID | None, *, use_balan
         payment_effects.on_paid(w, invoices.finalize(w, invoice, with_debt=False))
 
 
-def wake(w: Work[Any]) -> Subscription:
+def wake(w: Work[SubscriptionFacts]) -> Subscription:
     """Wake the subscription's workflow, and return the subscription as it is now."""
     subscription = subscription_of(w)
     w.do(Wake(SUBSCRIPTION.workflow_id(subscription.id)))

@@ -4,13 +4,13 @@ Room reserved for something else may come free; then a credit note takes what fo
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from billing.matters.effects import Change, Remove, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back, note_shares, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.remaining import all_reversals, bill_of, books_of, creditable
@@ -86,7 +86,7 @@ def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:
     return max(0, min(most_minor, -invoices.money_balance(w, refund.currency)))
 
 
-def take_room(w: Work[Any]) -> None:
+def take_room(w: Work[InvoiceFacts]) -> None:
     """Have credit notes take freed room first; each matter then claws back its credits."""
     for row in sorted(all_reversals(w.rows), key=lambda one: (one.created_at, one.id)):
         _take(w, row)
@@ -117,7 +117,7 @@ def _place_rest(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispu
     return _credit_later(w, row, row.short_minor, f"{booking.subject_of(row)}-{row.short_minor}")
 
 
-def _take(w: Work[Any], row: Refund | Dispute) -> Refund | Dispute:
+def _take(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Dispute:
     room = _room(w, row)
     if not room:
         return row
@@ -144,7 +144,7 @@ def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
     return is_later or _room(w, row) > 0 or bool(booking.credits_due(w, row))
 
 
-def _room(w: Work[Any], row: Refund | Dispute) -> int:
+def _room(w: Work[InvoiceFacts], row: Refund | Dispute) -> int:
     """Return the part of `short_minor` that a note may take now."""
     if not row.short_minor:
         return 0
@@ -152,7 +152,7 @@ def _room(w: Work[Any], row: Refund | Dispute) -> int:
     return max(0, min(row.short_minor, now - row.note_minor))
 
 
-def _books(w: Work[Any], rows: Rows, row: Refund | Dispute) -> Books:
+def _books(w: Work[InvoiceFacts], rows: Rows, row: Refund | Dispute) -> Books:
     """Return its payment's books in these rows as if `row` were not booked yet."""
     before = rows.copy()
     nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
@@ -182,7 +182,7 @@ def _reserving(rows: Rows, row: Refund | Dispute) -> list[Refund | Dispute | Inv
 
 
 def _change(
-    w: Work[ReversalFacts], row: Refund | Dispute, places: Disputed, wanted_minor: int
+    w: Work[InvoiceFacts], row: Refund | Dispute, places: Disputed, wanted_minor: int
 ) -> Refund | Dispute:
     fields = {**places._asdict(), "wanted_minor": wanted_minor}
     if isinstance(row, Refund):

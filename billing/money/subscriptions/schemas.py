@@ -348,9 +348,7 @@ class Terms(Frozen):
     units_gone: dict[str, Decimal] = Field(default_factory=dict)
     """By meter, the units that its add-ons remove from the cycle, rounded."""
     stay_beyond: dict[str, Decimal] = Field(default_factory=dict)
-    """Units of levels that the new plan includes but that stay billed: they were beyond the old
-    plan.
-    """
+    """Units that stay billed though the new plan includes them: they were beyond the old one."""
     credited_since: AwareDatetime | None = None
     """The instant from which time is credited, if use until the change applies counts as used;
     None: such use does not count.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,11 +68,12 @@ async def write(
             for _, alike in groupby(rows, _shape)
             if (sent := await _send_all(connection, list(alike))) is not None
         ]
+        waking = [effect for effect in rest if _wakes(effect)]
         for effect in rest:
             if not _wakes(effect):
                 await _write(connection, effect, at, verbs)
         await outbox.flush(connection)  # it takes the account's lock, before that of the register
-        await _wake_all(connection, [one for one in rest if _wakes(one)], at, verbs, own)
+        await _wake_all(connection, waking, at, verbs, own)
         said = await last() if last is not None else None
         numbered = [await _issue(connection, one, at, verbs) for one in now]
     if numbered:
@@ -205,7 +206,7 @@ async def _write(
             raise TypeError(f"{effect} is a row, which is sent with its neighbours")
 
 
-def _wakes(effect: Effect) -> bool:
+def _wakes(effect: Effect) -> TypeGuard[Wake | WakeOpen | Bear]:
     """True if the effect changes rows of the register that were there before."""
     return isinstance(effect, Wake | WakeOpen) or (
         isinstance(effect, Bear) and effect.kind.born_anew
@@ -221,21 +222,21 @@ async def _wake(connection: AsyncConnection, effect: Wake | WakeOpen, at: dateti
 
 async def _wake_all(
     connection: AsyncConnection,
-    effects: Sequence[Effect],
+    effects: Sequence[Wake | WakeOpen | Bear],
     at: datetime,
     verbs: Mapping[str, Verb],
     own: str | None,
 ) -> None:
     """Wake matters. All that are written, the caller's own too, are locked first in one order."""
     names, account_id, kinds = {own} if own is not None else set[str](), None, set[MatterKind]()
-    for effect in effects:
-        match effect:
-            case Wake(name):
-                names.add(name)
-            case Bear(kind=kind, subject_id=subject_id):
-                names.add(kind.workflow_id(subject_id))
-            case WakeOpen(account_id, more):
-                kinds |= set(more)
+    for one in effects:
+        match one:
+            case Wake():
+                names.add(one.workflow_id)
+            case Bear():
+                names.add(one.kind.workflow_id(one.subject_id))
+            case WakeOpen():
+                account_id, kinds = one.account_id, kinds | {*one.kinds}
     if effects:
         await matters.take(connection, names, account_id, kinds)
     for effect in effects:

@@ -42,6 +42,27 @@ GIVEN_BACK: Final = (
         ("tests/integration/reversals/test_credits_of_others.py", "-k", "refund_at_stripe"),
     ),
     Mutant(
+        "a refund at the provider is owed for a change that is paid later",
+        "billing/money/reversals/placing.py",
+        "is_later = isinstance(row, Refund) and",
+        "is_later = False and",
+        ("tests/unit/reversals/test_later_charges.py",),
+    ),
+    Mutant(
+        "the invoice of a renewal brings credits that a later new period has deducted",
+        "billing/money/subscriptions/periods/granting.py",
+        "(terms.row_start or terms.cycle_start) <= start <= terms.cycle_start",
+        "start == terms.cycle_start",
+        ("tests/unit/subscriptions/test_periods_in_a_row.py",),
+    ),
+    Mutant(
+        "of two changes to a new period only the last has deducted credits",
+        "billing/money/subscriptions/decision_query.py",
+        "x.kind IN ('plan', 'resume')",
+        "x.kind = 'resume'",
+        ("tests/integration/changes/test_unpaid_changes.py", "-k", "two_new_periods"),
+    ),
+    Mutant(
         "an end gives money back that has paid its last use",
         "billing/money/refunds/transitions.py",
         "left = min(most_minor, left_minor(books), max(0, books.balance))",

@@ -43,3 +43,13 @@ async def void(actors: Actors, record: Json) -> Json:
     """Void the record of a use."""
     path = f"/billing/records/{record['billing_id']}/void"
     return await actors.operate("POST", path, WHY, status=200)
+
+
+async def audited(customer: Customer, action: str) -> list[str]:
+    """The subjects of the account's audit entries of this action, in order."""
+    rows = await customer.rows(
+        "SELECT subject FROM billing_audit WHERE account_id = %(me)s AND action = %(action)s"
+        " ORDER BY id",
+        action=action,
+    )
+    return [row["subject"] for row in rows]

@@ -14,7 +14,7 @@ async def add(connection: AsyncConnection, spec: CouponSpec) -> Coupon:
     made = await store.add(connection, spec, real_now())
     if made is None:
         raise Conflict("COUPON_EXISTS", f"a coupon {spec.code} already exists")
-    await _audit(connection, made, "created")
+    await _audit(connection, made, "coupon.created")
     return made
 
 
@@ -23,15 +23,15 @@ async def close(connection: AsyncConnection, code: str) -> Coupon:
     closed = await store.close(connection, code)
     if closed is None:
         raise NotFound("COUPON_NOT_FOUND")
-    await _audit(connection, closed, "closed")
+    await _audit(connection, closed, "coupon.closed")
     return closed
 
 
-async def _audit(connection: AsyncConnection, coupon: Coupon, what: str) -> None:
+async def _audit(connection: AsyncConnection, coupon: Coupon, action: str) -> None:
     await audit.record(
         connection,
         account_id=None,
-        action=f"coupon.{what}",
+        action=action,
         subject=f"coupon {coupon.code}",
         at=real_now(),
     )

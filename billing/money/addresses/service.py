@@ -60,7 +60,7 @@ async def add(
         "created_at": at, "updated_at": at,
     }  # fmt: skip
     added = Address.model_validate(await row_writes.add(connection, billing_addresses, row))
-    await _audit(connection, added, "added", at)
+    await _audit(connection, added, "address.added", at)
     return added
 
 
@@ -85,7 +85,7 @@ async def change(
     if "is_default" in changed:
         await store.have_no_default(connection, account_id)
     after = await _change(connection, address_id, changed, at)
-    await _audit(connection, after, "changed", at, fields=sorted(changed))
+    await _audit(connection, after, "address.changed", at, fields=sorted(changed))
     return after
 
 
@@ -101,7 +101,7 @@ async def remove(
     gone = await get(connection, account_id, address_id)
     successor = await _successor(connection, gone) if gone.is_default else None
     await row_writes.send_removal(connection, billing_addresses, address_id)
-    await _audit(connection, gone, "removed", at)
+    await _audit(connection, gone, "address.removed", at)
     if await store.unname(connection, account_id, address_id, at):
         await audit.record(
             connection, account_id=account_id, action="billing_details.changed",
@@ -109,7 +109,7 @@ async def remove(
         )  # fmt: skip
     if successor is not None:
         chosen = await _change(connection, successor.id, {"is_default": True}, at)
-        await _audit(connection, chosen, "changed", at, fields=["is_default"])
+        await _audit(connection, chosen, "address.changed", at, fields=["is_default"])
     return gone
 
 
@@ -165,13 +165,13 @@ async def _change(
 
 
 async def _audit(
-    connection: AsyncConnection, address: Address, what: str, at: datetime, **detail: Any
+    connection: AsyncConnection, address: Address, action: str, at: datetime, **detail: Any
 ) -> None:
     # The address itself stays out: audit rows outlive a person's data.
     await audit.record(
         connection,
         account_id=address.account_id,
-        action=f"address.{what}",
+        action=action,
         subject=ids.encode(ids.ADDRESS, address.id),
         at=at,
         country=address.country,

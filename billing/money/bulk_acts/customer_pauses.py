@@ -28,7 +28,7 @@ async def pause(connection: AsyncConnection, account_id: UUID, *, reason: str) -
     if await store.customer_pause(connection, account_id) is None:
         standing = CustomerPause(account_id=account_id, reason=reason, paused_at=at)
         await store.begin_customer_pause(connection, standing)
-    await _audit(connection, account_id, "dunning_paused", reason)
+    await _audit(connection, account_id, "account.dunning_paused", reason)
     verb = partial(dunning.pause, reason=reason, with_all=True)
     return await recovery.ask_all(connection, [one.invoice_id for one in running], lambda _: verb)
 
@@ -41,7 +41,7 @@ async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) 
     if await store.customer_pause(connection, account_id) is None:
         return []
     await store.end_customer_pause(connection, account_id)
-    await _audit(connection, account_id, "dunning_resumed", reason)
+    await _audit(connection, account_id, "account.dunning_resumed", reason)
     paused = [one for one in cases if one.is_paused_with_all]
     verb = partial(dunning.resume, reason=reason)
     return await recovery.ask_all(connection, [one.invoice_id for one in paused], lambda _: verb)
@@ -59,9 +59,9 @@ async def _locked(connection: AsyncConnection, account_id: UUID) -> list[Dunning
     return found
 
 
-async def _audit(connection: AsyncConnection, account_id: UUID, what: str, reason: str) -> None:
+async def _audit(connection: AsyncConnection, account_id: UUID, action: str, reason: str) -> None:
     await audit.record(
-        connection, account_id=account_id, action=f"account.{what}",
+        connection, account_id=account_id, action=action,
         subject=ids.encode(ids.ACCOUNT, account_id), at=await clock.now(connection, account_id),
         reason=reason,
     )  # fmt: skip

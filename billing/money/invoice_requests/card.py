@@ -123,7 +123,7 @@ async def offer_payers_own(
         await payment_store.change(connection, live.id, superseded_at=at)
     elif live.amount_minor == invoice.remaining_minor:
         await payment_store.change(connection, live.id, flow=flow, offered_at=at)
-        await _audit(connection, invoice, "pay_offered", at)
+        await _audit(connection, invoice, "invoice.pay_offered", at)
     return await locks.wake(connection, invoice, at)
 
 
@@ -159,7 +159,7 @@ async def _ask(
         result=attempt,
     )
     method_id = ids.encode(ids.PAYMENT_METHOD, method.id)
-    await _audit(connection, invoice, "pay_asked", at, payment_method_id=method_id)
+    await _audit(connection, invoice, "invoice.pay_asked", at, payment_method_id=method_id)
     return attempt
 
 
@@ -231,12 +231,12 @@ async def _demand_debits_left(connection: AsyncConnection, invoice: Invoice) -> 
 
 
 async def _audit(
-    connection: AsyncConnection, invoice: Invoice, what: str, at: datetime, **detail: str
+    connection: AsyncConnection, invoice: Invoice, action: str, at: datetime, **detail: str
 ) -> None:
     await audit.record(
         connection,
         account_id=invoice.account_id,
-        action=f"invoice.{what}",
+        action=action,
         subject=ids.encode(ids.INVOICE, invoice.id),
         at=at,
         **detail,

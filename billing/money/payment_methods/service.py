@@ -30,7 +30,8 @@ from billing.money.payment_methods.rules import (
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.platform.audit import service as audit
-from billing.platform.outbox import service as events
+from billing.platform.outbox import service as outbox
+from billing.platform.outbox.kinds import PREFIX
 
 Ask = Callable[[AsyncConnection, UUID], Awaitable[bool]]
 """A query about a method or an account that a higher layer answers."""
@@ -117,7 +118,7 @@ async def rename(
     if before.label == label:
         return before
     renamed = await store.change(connection, method_id, label=label)
-    await _audit(connection, renamed, "renamed", at, label=label)
+    await _audit(connection, renamed, "payment_method.renamed", at, label=label)
     return renamed
 
 
@@ -181,7 +182,8 @@ async def all_gone(connection: AsyncConnection, account_id: UUID, at: datetime) 
 
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
     """Record that the provider has detached a method."""
-    await _audit(connection, await store.detach(connection, method_id, at), "detached", at)
+    gone = await store.detach(connection, method_id, at)
+    await _audit(connection, gone, "payment_method.detached", at)
 
 
 async def _hand_over(
@@ -269,23 +271,24 @@ async def _refuse_last(connection: AsyncConnection, method: Method, currency: st
 
 async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
     """Write the audit row [K11] and the event."""
-    await _audit(connection, method, what, at)
-    await events.publish(
+    action = f"payment_method.{what}"
+    await _audit(connection, method, action, at)
+    await outbox.publish(
         connection,
         account_id=method.account_id,
-        type=f"evt.billing.payment_method.{what}",
+        type=PREFIX + action,
         data=card_facts(method),
         at=at,
     )
 
 
 async def _audit(
-    connection: AsyncConnection, method: Method, what: str, at: datetime, **detail: Any
+    connection: AsyncConnection, method: Method, action: str, at: datetime, **detail: Any
 ) -> None:
     await audit.record(
         connection,
         account_id=method.account_id,
-        action=f"payment_method.{what}",
+        action=action,
         subject=ids.encode(ids.PAYMENT_METHOD, method.id),
         at=at,
         **{**card_facts(method), **detail},

@@ -76,7 +76,7 @@ async def begin(connection: AsyncConnection, run: Reconciliation) -> None:
     """Write the run and its audit row, once."""
     if await store.begin(connection, run):
         window = {"since": run.since_at.isoformat(), "until": run.until_at.isoformat()}
-        await _record(connection, run, "begun", **window, heal=run.heal)
+        await _record(connection, run, "reconciliation.begun", **window, heal=run.heal)
 
 
 async def compare(
@@ -131,7 +131,9 @@ async def go_on(
         return await store.keep(connection, run)
     ended = {"finished_at": real_now(), "is_alarming": is_cut or many > alert_above}
     run = await store.keep(connection, run.model_copy(update=ended))
-    await _record(connection, run, "finished", **run.checked.model_dump(), discrepancies=many)
+    await _record(
+        connection, run, "reconciliation.finished", **run.checked.model_dump(), discrepancies=many
+    )
     for one in run.discrepancies:
         _logger.warning("%s: %s: %s %s", run.name, one.kind, one.object, one.stripe_id)
     if run.is_alarming:
@@ -153,7 +155,8 @@ async def note_error(connection: AsyncConnection, run_id: UUID, error: Exception
         run = await store.keep(
             connection, run.model_copy(update={"error": said, "finished_at": ended})
         )
-        await _record(connection, run, "failed" if ended else "delayed", error=said)
+        action = "reconciliation.failed" if ended else "reconciliation.delayed"
+        await _record(connection, run, action, error=said)
         _logger.warning("%s: %s", run.name, said, exc_info=error)
     return run
 
@@ -185,8 +188,9 @@ def _counts(kind: ObjectKind, verdicts: Sequence[rules.Verdict]) -> dict[str, in
     }
 
 
-async def _record(connection: AsyncConnection, run: Reconciliation, what: str, **said: Any) -> None:
-    action = f"reconciliation.{what}"
+async def _record(
+    connection: AsyncConnection, run: Reconciliation, action: str, **said: Any
+) -> None:
     await audit.record(
         connection, account_id=None, action=action, subject=run.name, at=real_now(), **said
     )

@@ -227,6 +227,11 @@ async def test_a_use_whose_card_was_declined_at_once_is_tried_again_in_a_week(
     await customer.advance(days=7)
     await until(customer, path, "completed")
     assert [one["amount"] for one in await customer.effects()] == [999, 200]
+    told = [one for one in await customer.published() if one.startswith("evt.billing.usage.")]
+    assert told == [
+        "evt.billing.usage.failed", "evt.billing.usage.unpaid",
+        "evt.billing.usage.retried", "evt.billing.usage.settled",
+    ]  # fmt: skip
     await check_books(customer)
 
 

@@ -172,7 +172,10 @@ async def test_each_change_is_in_the_audit_trail(scratch: AsyncConnection, key: 
     )
     changes = await service.put_plan(scratch, key, plan, await sold(scratch))
     rows = await scratch.execute(
-        text("SELECT detail ->> 'words' FROM billing_audit WHERE subject = :subject ORDER BY id"),
+        text(
+            "SELECT detail ->> 'words' FROM billing_audit"
+            " WHERE action = 'catalog.change' AND subject = :subject ORDER BY id"
+        ),
         {"subject": f"plan {key}"},
     )
     assert list(rows.scalars()) == [change.words for change in changes]

@@ -125,6 +125,7 @@ async def test_a_first_payment_that_nobody_makes_leaves_the_currency_open(actors
     await canceled.ask("POST", CANCEL, {"at": "now"}, status=200)
     await expired.advance(days=2)
     assert (await expired.subscription())["status"] == "incomplete_expired"
+    assert "evt.billing.subscription.incomplete_expired" in await expired.published()
     for one in (expired, canceled):
         await wait_for(partial(currency_of, one), "it is open again", lambda seen: seen is None)
         await one.subscribed("pro", currency="USD")

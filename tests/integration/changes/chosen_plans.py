@@ -27,11 +27,11 @@ async def lines(customer: Customer) -> list[list[tuple[str, int]]]:
     return list(found.values())
 
 
-async def told(customer: Customer, what: str, of: str = "subscription") -> list[Json]:
-    """The data of each event of this type, of the subscription or another noun, in order."""
+async def told(customer: Customer, what: str) -> list[Json]:
+    """The data of each event of this type, such as `subscription.renewed`, in order."""
     rows = await customer.rows(
         "SELECT data FROM events WHERE account_id = %(me)s AND type = %(type)s ORDER BY seq",
-        type=f"evt.billing.{of}.{what}",
+        type=f"evt.billing.{what}",
     )
     return [row["data"] for row in rows]
 

@@ -53,6 +53,7 @@ async def test_another_plan_at_the_same_price_costs_nothing(actors: Actors, at: 
     assert (seen["due_now_cents"], seen["credited_cents"]) == (0, 0)
     await change(customer, plan=seen["plan"], preview_token=seen["preview_token"])
     assert (await charged(customer), await money(customer)) == ([1900], 0)
+    assert (await customer.published()).count("evt.billing.subscription.extended") == 1
 
 
 async def test_more_is_charged_as_so_much_of_the_difference_as_is_left(actors: Actors) -> None:

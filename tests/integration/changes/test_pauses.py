@@ -42,6 +42,9 @@ async def test_a_pause_comes_with_the_period_and_resuming_is_charged_first(actor
     assert resumed["current_period_start"] == "2027-03-13T10:00:00Z"
     assert await charged(customer) == [1900, 400, 4900]
     assert await customer.credits() == 500
+    told = await customer.published()
+    for kind in ("subscription.paused", "subscription.restarted"):
+        assert told.count(f"evt.billing.{kind}") == 1
 
 
 async def test_a_pause_now_gives_nothing_back_and_a_debt_is_paid_before_it_ends(

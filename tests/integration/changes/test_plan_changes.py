@@ -54,7 +54,7 @@ async def test_up_waits_for_its_payer_and_comes_with_the_money(actors: Actors) -
     await customer.script("authentication_required", then="normal")
     waits = await change(customer, plan="pro", interval="year")
     assert (waits["plan"]["key"], waits["pending_change"]["kind"]) == ("basic", "plan")
-    (begins,) = await told(customer, "change_begun")
+    (begins,) = await told(customer, "subscription.change_begun")
     assert (begins["plan"], begins["wanted"]) == ("basic", waits["pending_change"]["wanted"])
     assert (begins["amount_cents"], begins["currency"]) == (49000 - 1287, "USD")
     path = f"{PATH}/changes/{waits['pending_change']['change_id']}"
@@ -106,7 +106,7 @@ async def test_down_comes_with_the_next_period_and_can_be_called_off(actors: Act
     scheduled = planned["scheduled_changes"][0]
     assert (planned["plan"]["key"], scheduled["wanted"]["plan"]) == ("pro", "basic")
     assert scheduled["effective_at"] == RENEWAL
-    (comes,) = await told(customer, "change_scheduled")
+    (comes,) = await told(customer, "subscription.change_scheduled")
     assert (comes["plan"], comes["wanted"]) == ("pro", scheduled["wanted"]), "it is pro until then"
     path = f"{PATH}/changes/{scheduled['change_id']}"
     assert (await customer.ask("DELETE", path, status=200))["status"] == "canceled"
@@ -208,12 +208,12 @@ async def test_an_add_on_that_ends_with_the_period_does_so_though_it_is_named(
     customer = await begun(actors)
     await choose(customer, ai_500=1)
     await change(customer, plan="pro")
-    before = await told(customer, "add_ons_chosen")
+    before = await told(customer, "subscription.add_ons_chosen")
     more = {"add_ons": [{"add_on": "ai-500", "quantity": 2}]}
     await customer.refused("ADD_ON_NOT_FOUND", "PUT", PATH, more)
     named = await choose(customer, ai_500=1)
     assert [one["quantity_next_period"] for one in named["add_ons"]] == [0]
-    assert await told(customer, "add_ons_chosen") == before
+    assert await told(customer, "subscription.add_ons_chosen") == before
     await customer.advance(to=RENEWAL)
     assert await charged(customer) == [1900, 700, 3000, 4900]
 

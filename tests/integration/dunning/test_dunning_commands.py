@@ -90,6 +90,7 @@ async def test_an_extended_case_moves_its_slots_and_its_end(actors: Actors, way:
     customer = await overdue(actors)
     await extend(customer, way, 5)
     assert (await case(customer))["extended_days"] == 5
+    assert (await customer.published()).count("evt.billing.dunning.extended") == 1
     plan = [
         ("2027-02-09T09:59:59Z", 2, "past_due"),
         ("2027-02-09T10:00:00Z", 3, "past_due"),
@@ -174,6 +175,7 @@ async def test_a_forgiven_debt_is_as_good_as_paid(actors: Actors, way: str) -> N
     assert (note["amount"], note["reason"]) == (4900, "our fault")
     told = (await customer.ask("GET", "/billing/events?type=evt.billing.invoice.paid"))["data"]
     assert [one["data"]["invoice_id"] for one in told].count(debt) == 1
+    assert (await customer.published()).count("evt.billing.dunning.forgiven") == 1
     assert (await customer.subscription())["status"] == "active"
     assert await customer.credits() == 500
 

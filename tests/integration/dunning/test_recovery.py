@@ -16,6 +16,7 @@ from tests.integration.dunning.dunning_setup import (
     tried,
     until_tried,
 )
+from tests.integration.operator_acts import audited
 
 METHODS: Final = "/billing/payment-methods"
 
@@ -31,6 +32,7 @@ async def test_a_new_card_is_tried_at_once_and_recovers(actors: Actors) -> None:
     ]
     ended = await case(customer)
     assert (ended["status"], ended["slots_used"]) == ("recovered", 1), "no slot was used up"
+    assert (await customer.published()).count("evt.billing.dunning.recovered") == 1
     assert await customer.credits() == 500
     await customer.advance(to="2027-02-28T10:00:00Z")
     assert await tried(customer) == 3
@@ -136,6 +138,7 @@ async def test_the_payer_pays_with_the_saved_card(actors: Actors) -> None:
     assert await customer.ask("POST", path, {}, key="second") == paid, "the same key, the same word"
     await customer.refused("INVOICE_ALREADY_PAID", "POST", path, {}, key="third")
     assert await tried(customer) == 4
+    assert await audited(customer, "invoice.pay_asked") == [invoice] * 2
 
 
 async def test_the_payer_pays_with_another_saved_card_than_the_default(actors: Actors) -> None:
@@ -164,6 +167,7 @@ async def test_the_payer_confirms_another_card_in_the_browser_and_it_stays(
         "POST", f"/billing/invoices/{invoice}/pay", {"payment_method": "card"}, key="k", status=200
     )
     assert offered["next_action"]["type"] == "confirm_card"
+    assert await audited(customer, "invoice.pay_offered") == [invoice]
     [intent] = {payment["stripe_payment_intent_id"] for payment in offered["payments"]}
     assert offered["next_action"]["client_secret"].startswith(str(intent)), "the same intent"
 

@@ -47,6 +47,11 @@ async def test_a_failing_card_is_tried_on_day_0_3_and_7_and_at_no_other_moment(
     ]
     ended = await case(customer)
     assert (ended["status"], ended["close_reason"]) == ("exhausted", "unpaid")
+    told = await customer.published()
+    for kind in (
+        "invoice.finalized", "subscription.past_due", "dunning.exhausted", "subscription.unpaid",
+    ):  # fmt: skip
+        assert told.count(f"evt.billing.{kind}") == 1
 
 
 async def test_one_walk_over_all_slots_does_the_same(actors: Actors) -> None:

@@ -52,6 +52,7 @@ async def test_a_cancel_soon_after_a_decline_leaves_nothing_to_charge(actors: Ac
     assert await canceled(customer) == ("paid", "carried")
     assert await money(customer) == -3, "an hour of 28 days of 19.00"
     assert (await case(customer))["status"] == "canceled"
+    assert (await customer.published()).count("evt.billing.dunning.canceled") == 1
     await customer.script("succeed", then="last")
     await customer.advance(days=20)
     assert await charged(customer) == [1900]

@@ -112,6 +112,9 @@ async def test_a_draft_has_words_of_its_own_until_it_has_a_number(customer: Cust
     assert changed["custom_fields"] == own["custom_fields"], "an operator may, too"
     cleared = await customer.ask("PATCH", path, {"custom_fields": None}, status=200)
     assert cleared["custom_fields"] is None
+    asked = f"/admin/audit?action=invoice.reworded&subject={begun['invoice_id']}"
+    acts = (await customer.actors.operate("GET", asked))["data"]
+    assert [one["actor"].partition(":")[0] for one in acts] == ["billing", "admin", "billing"]
     await customer.ask("PATCH", path, own, status=200)
     for refused in (
         {"memo": "4242424242424242"},

@@ -62,6 +62,7 @@ async def test_a_void_invoice_is_taken_back_whole_and_asked_of_nobody(actors: Ac
     customer = await overdue(actors)
     debt = await owed(customer)
     await commanded(customer, debt, "record-payment", from_outside(1000))
+    assert (await customer.published()).count("evt.billing.payment.recorded") == 1
     key = str(uuid4())
     voided = await commanded(customer, debt, "void", WHY, key=key)
     assert (voided["status"], voided["amount_remaining"]) == ("void", 0)

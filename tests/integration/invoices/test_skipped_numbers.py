@@ -58,6 +58,12 @@ async def test_a_series_of_which_a_number_was_given_goes_on_without_an_issuer(
         text("INSERT INTO invoice_series VALUES (:name, 3, '2026-01-01')"), {"name": name}
     )
     assert await skip(f"{name}-000005") == 2
+    noted = await superuser.execute(
+        text("SELECT action, detail FROM billing_audit WHERE subject = :name"), {"name": name}
+    )
+    assert [tuple(row) for row in noted] == [
+        ("numbers.skipped", {"first": 4, "last": 5, "reason": "restored"})
+    ]
 
 
 def test_the_series_of_all_are_those_of_nobody_and_of_each() -> None:

@@ -16,6 +16,7 @@ from billing.matters import store
 from billing.matters.kinds import PURCHASE, SUBSCRIPTION
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, START, owed, steer, tried
+from tests.integration.operator_acts import audited
 from tests.integration.past_triggers import past_triggers
 from tests.integration.rebuild.conftest import billing
 
@@ -87,16 +88,17 @@ async def test_a_halted_matter_is_listed_and_goes_on_when_it_is_told_to(actors: 
     assert len(await customer.effects()) == 2, "the same step again, charged once"
     refused = await actors.operate("POST", f"/admin/matters/{name}/resume", status=409)
     assert refused["code"] == "MATTER_NOT_HALTED"
-    audited = await customer.rows(
+    noted = await customer.rows(
         "SELECT action, actor, detail FROM billing_audit"
         " WHERE account_id = %(me)s AND subject = %(name)s AND action LIKE 'matter.%%' ORDER BY id",
         name=name,
     )
-    assert audited[0]["action"] == "matter.halted"
-    assert "STEP_DONE" in audited[0]["detail"]["reason"]
-    ordered = [row["actor"] for row in audited if row["action"] == "matter.resume_ordered"]
+    assert noted[0]["action"] == "matter.halted"
+    assert "STEP_DONE" in noted[0]["detail"]["reason"]
+    ordered = [row["actor"] for row in noted if row["action"] == "matter.resume_ordered"]
     assert len(ordered) == 1
     assert ordered[0].startswith("admin:")
+    assert "matter.resumed" in {row["action"] for row in noted}
 
 
 async def test_an_order_reaches_a_halted_matter_and_frees_it(actors: Actors) -> None:
@@ -164,6 +166,7 @@ async def test_a_halted_matter_goes_on_when_the_provider_is_to_be_asked(actors: 
     path = f"/admin/payments/{newest['payment_id']}/check"
     checked = await actors.operate("POST", path, status=200)
     assert checked["invoice_status"] == "open"
+    assert await audited(customer, "payment.check_ordered") == [newest["payment_id"]]
     assert (await matter(actors, name))["status"] == "open"
 
 

@@ -74,6 +74,11 @@ async def test_no_number_of_an_event_is_given_again_after_a_parking(
     assert gaps[1]["first_number"] == gaps[0]["last_number"] + 1
     jumps = await actors.sql("SELECT detail FROM billing_audit WHERE action = 'events.skipped'")
     assert {"first", "again"} <= {jump["detail"]["reason"] for jump in jumps}
+    (other,) = await actors.sql(
+        "SELECT detail FROM billing_audit WHERE action = 'parking.reason_changed'"
+        " ORDER BY id DESC LIMIT 1"
+    )
+    assert other["detail"] == {"before": "first", "reason": "again"}
     await billing(actors, "unpark")
     use = {"product_id": "gpt-4", "usage_amount": "1"}
     await customer.ask("POST", "/usage/record", use, status=201)

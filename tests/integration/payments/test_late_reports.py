@@ -124,8 +124,8 @@ async def test_a_late_transfer_names_the_invoice_that_it_pays(actors: Actors) ->
     back = {"reason": "asked for", "reference": "back"}
     path = f"/admin/payments/{came['payment_id']}/refund"
     await actors.operate("POST", path, back, key=str(uuid4()))
-    sold = await told(customer, "purchased", of="credits")
-    gone = await wait_for(lambda: told(customer, "refunded", of="payment"), "it is told", bool)
+    sold = await told(customer, "credits.purchased")
+    gone = await wait_for(lambda: told(customer, "payment.refunded"), "it is told", bool)
     named = [one["invoice_id"] for one in (listed, shown, known, *sold, *gone)]
     assert named == [bought["invoice_id"]] * 5
 

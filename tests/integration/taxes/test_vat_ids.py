@@ -119,6 +119,13 @@ async def test_a_number_that_the_register_does_not_know_frees_nobody(
     for known in (KNOWN, None, KNOWN):
         shown = await customer.ask("PUT", "/billing/tax", {"vat_id": known}, status=200)
         assert shown["vat_status"] == (known and "valid")
+    told = [one for one in await customer.published() if one.startswith("evt.billing.tax_id.")]
+    assert told == [
+        "evt.billing.tax_id.given", "evt.billing.tax_id.refused",
+        "evt.billing.tax_id.given", "evt.billing.tax_id.proven",
+        "evt.billing.tax_id.removed",
+        "evt.billing.tax_id.given", "evt.billing.tax_id.proven",
+    ]  # fmt: skip
 
 
 async def test_a_register_that_is_away_is_asked_again(actors: Actors, register: None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.integration.api_app import ACCOUNTS
-from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.shops_on_plans import CHAT, NOW, move_clock
 from tests.integration.usage.test_claims import claim
 from tests.integration.usage.test_voids import void
@@ -231,8 +231,13 @@ async def test_another_span_keeps_what_was_used_and_claimed(new_shop: NewShop) -
 async def test_the_audit_trail_tells_all_that_a_quota_was_set_to(new_shop: NewShop) -> None:
     shop = await new_shop()
     await shop.quota("10", window="rolling", span_seconds=3600)
-    await shop.quota("10", window="rolling", span_seconds=86400, hard=False)
+    last = await shop.quota("10", window="rolling", span_seconds=86400, hard=False)
+    await shop.api.client.delete(f"{V1}/admin/quotas/{last['quota_id']}", headers=shop.api.admin())
     assert await shop.rows(
-        "SELECT detail ->> 'window', detail ->> 'span_seconds', detail ->> 'hard'"
-        " FROM billing_audit WHERE account_id = :id AND action = 'quota.set' ORDER BY id"
-    ) == [("rolling", "3600", "true"), ("rolling", "86400", "false")]
+        "SELECT action, detail ->> 'window', detail ->> 'span_seconds', detail ->> 'hard'"
+        " FROM billing_audit WHERE account_id = :id AND action LIKE 'quota.%' ORDER BY id"
+    ) == [
+        ("quota.set", "rolling", "3600", "true"),
+        ("quota.set", "rolling", "86400", "false"),
+        ("quota.removed", "rolling", "86400", "false"),
+    ]

@@ -290,6 +290,16 @@ async def test_an_agreed_price_goes_first_and_the_old_one_stays_for_what_was_use
     assert (await shop.record(occurred_at=before))["total_cost"] == "2.00"
     quoted = await shop.post(CALCULATE, {"product_id": "gpt-4", "usage_amount": "1000"})
     assert quoted.json()["total_cost"] == "1.00"
+    ended = await api.client.put(
+        "/api/v1/admin/price-overrides",
+        headers=api.admin(),
+        json={"account_id": shop.account["id"], "product": "gpt-4", "terms": None},
+    )
+    assert ended.status_code == 204
+    assert await shop.rows(
+        "SELECT subject FROM billing_audit"
+        " WHERE account_id = :id AND action = 'price.agreement_ended'"
+    ) == [("product gpt-4",)]
 
 
 async def test_prices_agreed_at_once_begin_one_after_the_other_and_after_earlier_uses(

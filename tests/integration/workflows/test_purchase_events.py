@@ -92,6 +92,7 @@ async def test_expiry_cancels_at_the_provider_before_it_says_so(actors: Actors) 
     await customer.advance(days=1)
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
     assert await cancellations(customer) == [200]
+    assert (await customer.published()).count("evt.billing.purchase.expired") == 1
     assert (await customer.confirm(begun)).status == 400, "nobody can pay it any more"
     assert await customer.effects() == []
     (invoice,) = await customer.invoices()

@@ -27,7 +27,10 @@ async def proven_once(customer: Customer, purchase_id: str, amount: int = 999) -
     assert [(invoice["total_minor"], invoice["number"] is None) for invoice in paid] == [
         (amount, False)
     ]
-    assert (await customer.published()).count("evt.billing.credits.purchased") == 1
+    told = await customer.published()
+    assert "evt.billing.purchase.created" in told
+    for kind in ("payment.succeeded", "credits.purchased"):
+        assert told.count(f"evt.billing.{kind}") == 1
     return done
 
 
@@ -101,6 +104,7 @@ async def test_a_declined_saved_card_fails_the_purchase_and_charges_nothing(
     failed = await customer.purchase(problem["purchase_id"])
     assert failed["status"] == "failed"
     assert await customer.effects() == []
+    assert (await customer.published()).count("evt.billing.purchase.failed") == 1
 
     said = await customer.refused(
         "CARD_DECLINED", "POST", "/billing/purchases", body, key="one-wish"

@@ -15,6 +15,8 @@ from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import Paying, PlanWish
 from billing.money.subscriptions.transitions import transition
 from billing.money.subscriptions.views import view
+from billing.platform.outbox.kinds import PREFIX
+from tests.misfits import misfits
 from tests.unit.worked.player import Case, Player, instant
 
 Verb = Callable[[Work[SubscriptionFacts]], object]
@@ -36,10 +38,12 @@ def running_since_january(**start: Any) -> Player:
 
 
 def told(player: Player, verb: Verb) -> list[str]:
-    """The last words of the events of an act."""
+    """The events of an act; each has the fields that its list says."""
     work = Work(player.rows, player.facts())
     verb(work)
-    return [one.action.rpartition(".")[2] for one in work.effects if isinstance(one, Announce)]
+    found = [one for one in work.effects if isinstance(one, Announce)]
+    assert [misfits(PREFIX + one.action, one.facts) for one in found] == [[]] * len(found)
+    return [one.action for one in found]
 
 
 def to_pro(when: str) -> Verb:
@@ -55,12 +59,12 @@ def renewal(w: Work[SubscriptionFacts]) -> None:
 @pytest.mark.parametrize(
     ("verb", "event"),
     [
-        (lambda w: running.cancel(w, now=False), "cancel_scheduled"),
+        (lambda w: running.cancel(w, now=False), "subscription.cancel_scheduled"),
         (lambda w: running.cancel(w, now=False, date=instant("2027-01-20T10:00:00Z")),
-         "end_scheduled"),
-        (lambda w: running.choose_card(w, method_id=None), "card_chosen"),
-        (lambda w: coupons.remove(w, "ten"), "coupon_removed"),
-        (to_pro("period_end"), "change_scheduled"),
+         "subscription.end_scheduled"),
+        (lambda w: running.choose_card(w, method_id=None), "subscription.card_chosen"),
+        (lambda w: coupons.remove(w, "ten"), "subscription.coupon_removed"),
+        (to_pro("period_end"), "subscription.change_scheduled"),
     ],
 )  # fmt: skip
 def test_an_act_is_told(verb: Verb, event: str) -> None:
@@ -70,19 +74,21 @@ def test_an_act_is_told(verb: Verb, event: str) -> None:
 def test_an_end_that_is_called_off_is_told() -> None:
     player = running_since_january()
     player.do(lambda w: running.cancel(w, now=False))
-    assert told(player, running.reactivate) == ["reactivated"]
+    assert told(player, running.reactivate) == ["subscription.reactivated"]
 
 
 def test_another_plan_is_told_once_it_is_there() -> None:
-    assert "plan_changed" in told(running_since_january(**TRIAL), to_pro("now")), "a trial's"
+    assert "subscription.plan_changed" in told(running_since_january(**TRIAL), to_pro("now")), (
+        "a trial's"
+    )
     player = running_since_january()
     player.do(to_pro("period_end"))
     player.now = player.subscription.current_period_end
-    assert "plan_changed" in told(player, renewal), "with the period that begins"
+    assert "subscription.plan_changed" in told(player, renewal), "with the period that begins"
     player = running_since_january()
-    assert "plan_changed" not in told(player, to_pro("now")), "it is paid first"
+    assert "subscription.plan_changed" not in told(player, to_pro("now")), "it is paid first"
     asked = waiting(player)
-    assert "plan_changed" in told(player, received(asked, asked.amount_due_minor))
+    assert "subscription.plan_changed" in told(player, received(asked, asked.amount_due_minor))
 
 
 def test_a_coupon_of_a_change_is_told_once_the_change_is_paid() -> None:
@@ -90,14 +96,14 @@ def test_a_coupon_of_a_change_is_told_once_the_change_is_paid() -> None:
     sale = {"code": "SALE", "percent": 20}
     player.ask({"at": LATER, "change": {"plan": "pro", "when": "now", "coupon": sale}})
     asked = waiting(player)
-    assert "coupon_redeemed" in told(player, received(asked, asked.amount_due_minor))
+    assert "subscription.coupon_redeemed" in told(player, received(asked, asked.amount_due_minor))
 
 
 def test_money_that_pays_a_part_is_told() -> None:
     player = running_since_january()
     player.do(to_pro("now"))
     asked = waiting(player)
-    assert told(player, lambda w: invoices.receive(w, asked, 100)) == ["partly_paid"]
+    assert told(player, lambda w: invoices.receive(w, asked, 100)) == ["invoice.partly_paid"]
 
 
 def waiting(player: Player) -> Invoice:

@@ -6850,21 +6850,30 @@ AS $$
     LEFT JOIN contracts AS k ON k.account_id = s.account_id AND k.id IS DISTINCT FROM s.contract_id
         AND k.effective_from <= s.current_period_end
         AND s.current_period_end < coalesce(k.effective_to, 'infinity')
-    LEFT JOIN subscription_changes AS plan
-        ON plan.subscription_id = s.id AND plan.kind = 'plan' AND plan.status = 'scheduled'
-    LEFT JOIN plans AS p ON p.id = (plan.terms ->> 'plan_id')::uuid
+    LEFT JOIN LATERAL (
+        -- A plan at another price ends what was to change the price.
+        SELECT c.terms FROM subscription_changes AS c
+        WHERE c.subscription_id = s.id AND c.status = 'scheduled' AND c.kind IN ('plan', 'price')
+        ORDER BY (c.terms ->> 'price_id')::uuid = s.price_id, c.kind LIMIT 1) AS n ON true
+    LEFT JOIN plans AS p ON p.id = (n.terms ->> 'plan_id')::uuid
     WHERE s.account_id = p_account_id AND s.status = 'trialing'
         AND coalesce(p.trial_end_behavior, s.trial_end_behavior) <> 'invoice'
         AND NOT s.cancel_at_period_end
         AND coalesce(s.cancel_at, 'infinity') > s.current_period_end
         AND coalesce(k.terms ->> 'collection', s.collection) = 'charge'
-        AND (coalesce((plan.terms ->> 'unit_minor')::bigint, s.amount_minor) > 0
-            OR s.minimum_minor IS NOT NULL OR plan.terms ->> 'minimum_minor' IS NOT NULL
+        AND (coalesce((n.terms ->> 'unit_minor')::bigint, s.amount_minor) > 0
+            OR n.terms ->> 'minimum_minor' IS NOT NULL
+            OR n.terms IS NULL AND s.minimum_minor IS NOT NULL
             OR k.terms -> 'prices' <> '[]'
             OR EXISTS (
                 SELECT FROM subscription_items AS i
                 WHERE i.subscription_id = s.id AND i.kind = 'add_on' AND i.amount_minor > 0
-                    AND coalesce(i.next_quantity, i.quantity) > 0))
+                    AND coalesce(i.next_quantity, i.quantity) > 0)
+            OR EXISTS (
+                SELECT FROM subscription_changes AS c
+                CROSS JOIN LATERAL jsonb_each_text(c.wanted) AS w(add_on, quantity)
+                WHERE c.subscription_id = s.id AND c.status = 'scheduled' AND c.kind = 'add_ons'
+                    AND w.quantity::int > 0))
         AND NOT EXISTS (
             SELECT FROM payment_methods AS m
             WHERE m.account_id = s.account_id AND m.status = 'active' AND m.barred_at IS NULL

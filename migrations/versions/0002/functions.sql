@@ -5486,27 +5486,34 @@ LANGUAGE sql
 SET enable_nestloop = off
 SET enable_hashjoin = on
 AS $$
-    WITH wrong AS MATERIALIZED (
+    WITH compared AS (
         SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
             w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
-            c.quantity AS kept_quantity, c.events AS kept_events
+            c.quantity AS kept_quantity, c.events AS kept_events,
+            (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
+                coalesce(w.overage, 0), coalesce(w.overage_total, 0))
+            <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
+                coalesce(c.overage, 0), coalesce(c.overage_total, 0)) AS has_other_sums,
+            w.maximum IS DISTINCT FROM c.maximum AND owner = '' AND grain = 'day'
+                AND max(w.maximum) OVER day <> max(c.maximum) OVER day AS is_otherwise_highest
         FROM usage_counted_between(p_account_id, p_since, '-infinity', 'infinity') AS w
         FULL JOIN (
             SELECT u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet, u.quantity,
-                u.events, u.credits, u.overage, u.overage_total
+                u.events, u.maximum, u.credits, u.overage, u.overage_total
             FROM usage_counters AS u
             WHERE u.account_id = p_account_id AND u.period_start >= p_since
                 AND (u.owner NOT LIKE 'p:%'
                     OR substr(u.owner, 3) = ANY (usage_tiered_products(p_account_id)))
         ) AS c USING (owner, grain, period_start, bucket, meter, facet)
-        WHERE (grain <> 'hour' OR EXISTS (
-                SELECT FROM meters AS m
-                WHERE m.key = meter AND m.hourly
-                    AND bucket >= coalesce(m.hourly_since + interval '1 hour', '-infinity')))
-            AND (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
-                coalesce(w.overage, 0), coalesce(w.overage_total, 0))
-            <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
-                coalesce(c.overage, 0), coalesce(c.overage_total, 0))
+        WINDOW day AS (PARTITION BY owner, grain, period_start, bucket, meter)
+    ), wrong AS MATERIALIZED (
+        SELECT owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
+            last_value, last_at, credits, overage, overage_total, kept_quantity, kept_events
+        FROM compared
+        WHERE (has_other_sums OR is_otherwise_highest) AND (grain <> 'hour' OR EXISTS (
+            SELECT FROM meters AS m
+            WHERE m.key = meter AND m.hourly
+                AND bucket >= coalesce(m.hourly_since + interval '1 hour', '-infinity')))
     ), gone AS (
         DELETE FROM usage_counters AS u USING wrong AS x
         WHERE p_write AND x.events IS NULL AND u.account_id = p_account_id

@@ -101,6 +101,22 @@ async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
     assert await shop.rows(SUMS) == before
 
 
+@pytest.mark.parametrize("change", [1, -1])
+async def test_a_highest_use_that_is_wrong_alone_is_mended(new_shop: NewShop, change: int) -> None:
+    shop = await used_in_every_way(new_shop)
+    before = await shop.rows(SUMS)
+    damage = text(
+        "UPDATE usage_counters SET maximum = maximum + :change WHERE account_id = :id"
+        " AND owner = '' AND grain = 'day' AND meter = 'impressions'"
+    )
+    async with shop.api.database.operator() as connection:
+        done = await connection.execute(damage, {"id": shop.id, "change": change})
+        assert done.rowcount == 1
+    assert (await recount(shop, write=True))[0] == 1
+    assert await shop.rows(SUMS) == before
+    assert await recount(shop, write=False) == (0, [])
+
+
 async def test_an_account_that_takes_too_long_is_named_after_all_others_are_mended(
     new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from billing.core.settings import Settings
+from cli.errors import StackError
 from cli.servers import use_database
 from cli.stack_commands import Data, reporting_errors
 
@@ -76,6 +77,25 @@ def import_(
     with reporting_errors():
         use_database(data)
         typer.echo(months.bring_back(Settings(), file))
+
+
+@app.command()
+def verify(
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="The folder of the files, if moved.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Compare the files of detached months with the digests of what was written."""
+    from cli import months
+
+    with reporting_errors():
+        use_database(data)
+        right, wrong = months.verify(Settings(), folder)
+        for line in right or ["no month is away"] * (not wrong):
+            typer.echo(line)
+        if wrong:
+            raise StackError("\n".join(wrong))
 
 
 @app.command()

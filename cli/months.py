@@ -138,8 +138,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
             # A refusal leaves the month as it was before a run that was killed.
             month_files.thaw(owner, month)
             path = copy or Path(file.file)
-            if month_parquet.digest(path) != file.digest:
-                raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was exported")
+            _demand_whole(path, file)
             file = replace(file, file=str(path.resolve()))
             _refuse(settings, month)
             with month_files.frozen(owner, month.table):
@@ -172,6 +171,28 @@ def bring_back(settings: Settings, path: Path) -> str:
                 _attach(owner, file, path)
     _tell(settings, "month.imported", file)
     return f"{file.name}: {file.records:,} records are back"
+
+
+def verify(settings: Settings, folder: Path | None = None) -> tuple[list[str], list[str]]:
+    """Compare the files of detached months with their digests; return a line for each file that is
+    as it was written, and one for each that is not. `folder` is where they are now, if moved.
+    """
+    with month_files.connected(settings) as owner:
+        away = [one for one in month_files.files(owner) if one.is_away]
+    right, wrong = [], []
+    for file in sorted(away, key=lambda one: one.month):
+        path = Path(file.file) if folder is None else folder / Path(file.file).name
+        try:
+            _demand_whole(path, file)
+            right.append(f"{file.name}: {path} is as it was written")
+        except StackError as error:
+            wrong.append(str(error))
+    return right, wrong
+
+
+def _demand_whole(path: Path, file: MonthFile) -> None:
+    if month_parquet.digest(path) != file.digest:
+        raise StackError(f"MONTH_FILE_DAMAGED: {path} is not the file that was exported")
 
 
 def _month(owner: Connection, name: str) -> Month:

@@ -112,10 +112,9 @@ class Site:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    async def run(self, verb: Any, *words: Any) -> str:
+    async def run(self, verb: Any, *words: Any) -> Any:
         """A verb, while the app goes on."""
-        answer: str = await asyncio.to_thread(verb, self.settings, *words)
-        return answer
+        return await asyncio.to_thread(verb, self.settings, *words)
 
     async def broken(self) -> list[str]:
         """The checks that are red."""

@@ -99,6 +99,24 @@ async def away(site: Site, folder: Path) -> AsyncIterator[Path]:
     await site.run(months.bring_back, folder / FILE)
 
 
+async def test_the_file_of_a_month_that_is_away_is_held_against_what_was_written(
+    site: Site, tmp_path: Path
+) -> None:
+    assert await site.run(months.verify, tmp_path) == ([], [])
+    async with away(site, tmp_path) as path:
+        written, line = path.read_bytes(), f"{NAME}: {path} is as it was written"
+        for folder in (None, tmp_path):
+            assert await site.run(months.verify, folder) == ([line], [])
+        path.write_bytes(written[:-1])
+        assert "MONTH_FILE_DAMAGED" in site.command("verify").stderr
+        assert site.command("verify").returncode == 1
+        path.write_bytes(written)
+        missing = tmp_path / "nowhere"
+        (wrong,) = (await site.run(months.verify, missing))[1]
+        assert wrong.startswith(f"MONTH_FILE_MISSING: {missing / FILE}")
+        assert line in site.command("verify", "--in", str(tmp_path)).stdout
+
+
 async def test_what_was_changed_on_purpose_is_found_while_the_month_is_away(
     site: Site, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tests.searching import examples
 from tests.unit.reversals.story import AT, INVOICE, ME, PAYMENT, Story, act
 
 PRICE, DEBT, LATER = 300, 200, 150
-"""What the renewal and each later one sells, and what was served before."""
+"""Goods of the renewal and of each later one, and what was served before."""
 AMOUNTS: Final = st.integers(1, PRICE + DEBT + 100)
 ACTS: Final = st.one_of(
     st.tuples(st.just("renew")),
@@ -34,7 +34,7 @@ ACTS: Final = st.one_of(
 
 
 class Customer(Story):
-    """Who has paid a price with a debt, and maybe more, and goes on."""
+    """A customer who has paid a price with a debt, and maybe more, and goes on."""
 
     def __init__(self, overpaid: int) -> None:
         super().__init__(PRICE, overpaid)

@@ -238,13 +238,13 @@ async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settle
     update_id = secrets.token_urlsafe(6)  # each event of it repeats the id, and a uuid is long
     while True:
         try:
-            async with asyncio.timeout(ASK_AGAIN.total_seconds()):
+            async with asyncio.timeout(ASK_AGAIN.total_seconds()) as patience:
                 return await _ask(client, matter, stem, update_id)
         except WorkflowUpdateRPCTimeoutOrCancelledError:
             task = asyncio.current_task()
-            if task is None or task.cancelling():  # the caller's own time is over
+            is_ours = patience.expired() and task is not None and not task.cancelling()
+            if not is_ours:  # Temporal's own answer, or the caller's time is over
                 raise
-        await asyncio.sleep(WAIT_RETRY.total_seconds())
 
 
 async def _ask(client: Client, matter: Matter, stem: str | None, update_id: str) -> Settled | None:

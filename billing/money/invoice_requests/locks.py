@@ -17,7 +17,7 @@ from billing.core.currencies import demand_payable
 from billing.core.errors import Conflict, Unavailable
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.kinds import CHARGE
+from billing.matters.kinds import ACCOUNT, CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage.tables import billing_records
 from billing.money.invoices import store as invoice_store
@@ -55,8 +55,10 @@ async def take(connection: AsyncConnection, invoice_id: UUID) -> Invoice:
 async def take_collectors(
     connection: AsyncConnection, account_id: UUID, invoice_ids: Sequence[UUID]
 ) -> None:
-    """Lock the account and the collectors of many invoices, also in the register, but not the
-    invoices' own rows.
+    """Lock the account and the collectors of many invoices, but not the invoices' own rows.
+
+    Several are locked in the register, too, with the account's own matter: what pays their invoices
+    writes it before it wakes them.
 
     Errors: UNAVAILABLE where an invoice passed to another collector before it was locked.
     """
@@ -70,7 +72,9 @@ async def take_collectors(
     )
     if await connection.scalar(passed.limit(1)) is not None:
         raise passed_on()
-    await matters.take(connection, [one.workflow_id for one in found])
+    names = {one.workflow_id for one in found}
+    if len(names) > 1:
+        await matters.take(connection, {ACCOUNT.workflow_id(account_id), *names})
 
 
 def passed_on() -> Unavailable:

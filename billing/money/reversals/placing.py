@@ -69,16 +69,26 @@ def _later(
     """Yield the later charges to credit, the newest first, each with the amount; whoever goes on
     has credited it.
     """
-    invoice = w.rows.get(Invoice, refund.invoice_id)
     short = _owed(w, most_minor, refund)
     numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
     for one in sorted(numbered, key=lambda one: one.id, reverse=True):
         payers = {payer.id for payer in note_shares.payers(w.rows, one) if payer != one}
-        lent = giving_back.lent(w.rows, invoice).total_minor
-        amount = min(short, lent, creditable(w.rows, one)) if invoice.id in payers else 0
+        most = min(short, _lent(w.rows, refund), creditable(w.rows, one))
+        amount = most if refund.invoice_id in payers else 0
         if amount > 0:
             short -= amount
             yield one, amount
+
+
+def _lent(rows: Rows, refund: Refund) -> int:
+    """Return what the refunded invoice pays of later charges, less what its refunds credited of
+    those.
+    """
+    invoice = rows.get(Invoice, refund.invoice_id)
+    named = [booking.subject_of(one) for one in rows.of(Refund) if one.invoice_id == invoice.id]
+    later = (one for one in rows.of(CreditNote) if one.invoice_id != invoice.id)
+    credited = sum(one.amount_minor for one in later if any(name in one.fact_key for name in named))
+    return giving_back.lent(rows, invoice).total_minor - credited
 
 
 def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.refunds.schemas import Refund
-from tests.unit.reversals.story import AT, INVOICE, Story, act
+from tests.unit.reversals.story import AT, INVOICE, ME, Story, act
 
 LATER, DRAFT = UUID(int=1000), UUID(int=1001)
 NO_TAX: Final[dict[str, Any]] = {"tax_minor": 0, "tax_included_minor": 0}
@@ -32,14 +32,18 @@ def stepped_down() -> Story:
     return story
 
 
-def move(story: Story, source: UUID, later: UUID, amount: int, **fields: Any) -> None:
-    """Add an invoice that charges this amount, and pays it by a part of an earlier one."""
+def move(
+    story: Story, source: UUID, later: UUID, amount: int, *, own: int = 0, **fields: Any
+) -> None:
+    """Add an invoice that charges this amount, and pays it by a part of an earlier one, and more
+    by money of its `own`.
+    """
     w, paid = story.work(), story.rows.get(Invoice, INVOICE)
-    none = dict.fromkeys(("subtotal_minor", "total_minor", "amount_due_minor"), 0)
-    none |= NO_TAX | {"amount_paid_minor": 0, "id": later, "fact_key": str(later)}
-    w.add(paid.model_copy(update=none | fields))
+    sums = ("subtotal_minor", "total_minor", "amount_due_minor", "amount_paid_minor")
+    paid_by = dict.fromkeys(sums, own) | NO_TAX | {"id": later, "fact_key": str(later)}
+    w.add(paid.model_copy(update=paid_by | fields))
     line = story.rows.of(InvoiceLine)[0]
-    for kind, minor, position in (("plan", amount, 1), ("proration", -amount, 2)):
+    for kind, minor, position in (("plan", amount + own, 1), ("proration", -amount, 2)):
         moved: dict[str, Any] = NO_TAX | {"invoice_id": later, "taxes": [], "kind": kind}
         moved |= {"amount_minor": minor, "position": position}
         moved |= {"id": UUID(int=next(story.numbers))}
@@ -88,3 +92,26 @@ def test_a_draft_that_is_decided_later_keeps_no_refund_from_what_its_money_paid(
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 0, "nothing is owed"
     assert sum(one.amount_minor for one in story.rows.of(CreditNote)) == 900
     assert story.lot["asked"] == 90
+
+
+@pytest.mark.parametrize("parts", [(1000,), (500, 500)])
+def test_a_refund_credits_no_later_charge_beyond_what_its_money_paid_of_it(
+    parts: tuple[int, ...],
+) -> None:
+    """600 of 1000 paid for a later invoice of 1500; 400 were credited before, and spent."""
+    story = Story(1000, 0)
+    story.work().change(story.rows.get(Invoice, INVOICE), subscription_id=UUID(int=77))
+    move(story, INVOICE, LATER, 600, own=900)
+    act(story, ("note", 400))
+    spent = BalanceEntry(
+        id=UUID(int=5000), account_id=ME, key="spent", kind="applied", amount_minor=-400,
+        currency="EUR", invoice_id=UUID(int=6000), at=AT,
+    )  # fmt: skip
+    story.work().add(spent)
+    for one in parts:
+        act(story, ("dashboard", one))
+        act(story, ("hear",))
+    assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == -400, "it is owed"
+    later = [one.amount_minor for one in story.rows.of(CreditNote) if one.invoice_id == LATER]
+    assert sum(later) == 600
+    assert story.lot["asked"] == 60

@@ -170,7 +170,9 @@ async def ask(
     `beside` it are read, too. Errors: UNAVAILABLE where another collects it by then.
     """
     owner = await locks.collector(connection, invoice)
-    return await _ask_owner(connection, owner, [invoice.id], verb, beside=beside)
+    if not await _ask_owner(connection, owner, [invoice.id], verb, beside=beside):
+        raise locks.passed_on()
+    return await locks.collector(connection, await invoice_store.get(connection, invoice.id))
 
 
 async def ask_all(
@@ -179,14 +181,21 @@ async def ask_all(
     verb_of: Callable[[Matter], Verb],
 ) -> list[Matter]:
     """Decide the same change of several invoices, oldest first, in one decision of each collector;
-    return the matters to notify. Errors: as for `ask`.
+    return the matters to notify. One that the change of another passes on is changed by its next
+    collector. Errors: as for `ask`.
     """
-    asked = []
-    for invoices in (await invoice_store.by_collector(connection, invoice_ids)).values():
-        owner = await locks.collector(connection, invoices[0])
-        ids_of_owner = [one.id for one in invoices]
-        asked.append(await _ask_owner(connection, owner, ids_of_owner, verb_of(owner)))
-    return asked
+    asked: dict[str, Matter] = {}
+    left = set(invoice_ids)
+    while left:
+        before = len(left)
+        for name, invoices in (await invoice_store.by_collector(connection, left)).items():
+            owner = await locks.collector(connection, invoices[0])
+            mine = [one.id for one in invoices]
+            left -= await _ask_owner(connection, owner, mine, verb_of(owner))
+            asked[name] = await locks.collector(connection, invoices[0])
+        if len(left) == before:
+            raise locks.passed_on()
+    return list(asked.values())
 
 
 async def _ask_owner(
@@ -196,17 +205,23 @@ async def _ask_owner(
     verb: Verb,
     *,
     beside: Collection[UUID] = (),
-) -> Matter:
-    def decide(w: Work[Facts]) -> None:
+) -> set[UUID]:
+    """Return the invoices that are changed: those that it collected when it was their turn."""
+
+    def decide(w: Work[Facts]) -> set[UUID]:
+        changed = set()
         for one in invoice_ids:
-            if w.rows.get(Invoice, one).workflow_id != owner.workflow_id:
-                raise locks.passed_on()
-            verb(w, one)
+            if w.rows.get(Invoice, one).workflow_id == owner.workflow_id:
+                verb(w, one)
+                changed.add(one)
         w.do(Wake(owner.workflow_id))
+        return changed
 
     known = frozenset({*invoice_ids, *beside})
-    await decisions.command(connection, _ENGINES[owner.kind], owner.subject_id, decide, known=known)
-    return await locks.collector(connection, await invoice_store.get(connection, invoice_ids[0]))
+    changed, _ = await decisions.command(
+        connection, _ENGINES[owner.kind], owner.subject_id, decide, known=known
+    )
+    return changed
 
 
 async def learn(

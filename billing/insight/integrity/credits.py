@@ -118,7 +118,8 @@ QUERIES: Final[dict[str, str]] = {
         LEFT JOIN credit_lots l
                ON l.account_id = t.account_id AND l.kind = 'trial'
               AND l.grant_key = public_id('acc', t.account_id) || '/trial'
-        WHERE t.kind = 'account_trial' AND l.amount IS DISTINCT FROM t.credits
+        WHERE t.kind = 'account_trial'
+          AND (l.amount, l.expires_at) IS DISTINCT FROM (t.credits, t.expires_at)
         UNION ALL
         SELECT l.account_id, public_id('lot', l.id)
         FROM credit_lots l

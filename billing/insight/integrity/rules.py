@@ -56,6 +56,11 @@ _OTHERS: Final = (
     # Usage
     ("usage_counted", "I4", "each day's counters are the sum of its billing records"),
     ("usage_cycles", "I4", "each cycle's counters are the sum of its billing records"),
+    (
+        "cycles_dated",
+        "I4",
+        "uses were counted in cycles that there are; the open one is the plan's",
+    ),
     ("unpaid_uses_known", "I4", "what was put off, or failed to be paid, is pursued until it is"),
     ("quotas_counted", "I4", "a quota has counted what records and open claims come to"),
     ("budgets_known", "I4", "a use is held against budgets exactly where there are any"),
@@ -68,7 +73,7 @@ _OTHERS: Final = (
     # Purchases, trials and their credits
     ("purchases_granted_once", "I3", "a completed purchase has one grant, any other has none"),
     ("grants_paid_once", "I3", "credits of a purchase were paid for in full"),
-    ("trials_granted_once", "I3", "a trial has one grant of its credits"),
+    ("trials_granted_once", "I3", "a trial has one grant of its credits, which ends with it"),
     ("purchases_end_in_time", "I5", "no purchase waits beyond its deadline without a reason"),
     ("top_ups_undecided", "I3", "an account waits for at most one top-up, and knows that it does"),
     ("top_ups_bought", "I3", "a top-up stands as the purchase that it led to"),

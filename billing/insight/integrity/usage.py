@@ -100,6 +100,23 @@ QUERIES: Final[dict[str, str]] = {
         USING (account_id, owner, meter, start_at)
         WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
     """,
+    # A free plan counts by the calendar month, and a pause cuts a cycle.
+    "cycles_dated": """
+        SELECT DISTINCT c.account_id,
+            public_id('acc', c.account_id) || ' from ' || to_char(c.period_start, 'YYYY-MM-DD')
+            AS subject
+        FROM usage_counters c
+        LEFT JOIN usage_periods p ON p.account_id = c.account_id AND p.start_at = c.period_start
+        WHERE c.owner = '' AND c.grain = 'day' AND p.id IS NULL
+        UNION ALL
+        SELECT s.account_id, public_id('sub', s.id)
+        FROM subscriptions s
+        JOIN credit_balances b ON b.account_id = s.account_id
+        JOIN usage_periods p ON p.id = b.period_id AND p.subscription_id = s.id
+            AND p.start_at = s.cycle_start
+        WHERE s.status IN ('trialing', 'active', 'past_due') AND s.amount_minor > 0
+          AND p.end_at <> s.cycle_end
+    """,
     # Only current fixed windows: a past one restarts with the next use, and slices of a rolling
     # window have no records behind them.
     "quotas_counted": """

@@ -119,9 +119,10 @@ OF: Final[dict[str, Alternatives]] = {
         ({"purchases": []}, {"payments": {"received_minor": 4}}),
     ),
     "trials_granted_once": Alternatives(
-        {"trials": {"kind": "account_trial", "credits": 5},
-         "credit_lots": {"kind": "trial", "grant_key": f"{TO_ACCOUNT}/trial", "amount": 5}},
-        ({"trials": {"credits": 4}}, {"trials": []}),
+        {"trials": {"kind": "account_trial", "credits": 5, "expires_at": SOON},
+         "credit_lots": {"kind": "trial", "grant_key": f"{TO_ACCOUNT}/trial", "amount": 5,
+                         "expires_at": SOON}},
+        ({"trials": {"credits": 4}}, {"trials": []}, {"credit_lots": {"expires_at": LATER}}),
     ),
     "top_ups_bought": Alternatives(
         {"top_ups": {"status": "failed", "purchase_id": ONE},
@@ -284,6 +285,14 @@ OF: Final[dict[str, Alternatives]] = {
     "matters_started, late": Alternatives(
         {"accounts": {}, "matters": {"status": "open", "woken_at": PAST, "started_at": PAST}},
         ({"matters": {"started_at": None}}, {"matters": {"status": "resting", "next_due": PAST}}),
+    ),
+    "cycles_dated": Alternatives(
+        {"usage_counters": {"owner": "", "grain": "day", "period_start": PAST},
+         "usage_periods": {"start_at": PAST, "end_at": SOON, "subscription_id": ONE},
+         "credit_balances": {"period_id": ONE},
+         "subscriptions": {"status": "active", "amount_minor": 5, "cycle_start": PAST,
+                           "cycle_end": SOON}},
+        ({"usage_counters": {"period_start": SOON}}, {"usage_periods": {"end_at": LATER}}),
     ),
     "unpaid_uses_known": Alternatives(
         {"billing_records": {"billing_status": "failed"}, "unpaid_uses": {"record_id": ONE}},

@@ -95,7 +95,7 @@ async def test_an_account_that_did_not_move_is_looked_at_in_its_turn(
         async with database.operator() as connection:
             latest = await runs.latest(connection)
         assert latest is not None
-        assert "a trial has one grant of its credits (1)" in latest.wrong
+        assert "a trial has one grant of its credits, which ends with it (1)" in latest.wrong
     finally:
         await at(database, REPAIR, id=customer.uuid)
     assert NAME not in await run("integrity", 1)

@@ -74,6 +74,9 @@ DAMAGE: Final[dict[str, str]] = {
     "ends_awaited": f"UPDATE credit_balances SET next_expiry = NULL WHERE {MINE}",
     "usage_counted": A_USE.format(paid="NULL", MINE=MINE),
     "usage_cycles": A_USE.format(paid="NULL", MINE=MINE) + WRONG_CYCLE,
+    "cycles_dated": f"""
+        UPDATE usage_periods SET end_at = end_at + interval '1 hour'
+        WHERE {MINE} AND closed_at IS NULL""",
     "unpaid_uses_known": f"""
         INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at)
         SELECT uuidv7(), account_id, created_at, created_at

@@ -29,7 +29,7 @@ TROUBLE = {
     "books": (
         TRIAL.format("credits + 1"),
         TRIAL.format("credits - 1"),
-        "not so, see billing verify: a trial has one grant of its credits (1)",
+        "not so, see billing verify: a trial has one grant of its credits, which ends with it (1)",
     ),
     "late steps": (
         MATTER.format(

@@ -86,7 +86,7 @@ def verify(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Compare the files of detached months with the digests of what was written."""
+    """Compare the files of detached months with their digests."""
     from cli import months
 
     with reporting_errors():

@@ -237,8 +237,9 @@ async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settle
     """
     update_id = secrets.token_urlsafe(6)  # each event of it repeats the id, and a uuid is long
     while True:
+        patience = asyncio.timeout(ASK_AGAIN.total_seconds())
         try:
-            async with asyncio.timeout(ASK_AGAIN.total_seconds()) as patience:
+            async with patience:
                 return await _ask(client, matter, stem, update_id)
         except WorkflowUpdateRPCTimeoutOrCancelledError:
             task = asyncio.current_task()

@@ -171,6 +171,8 @@ async def by_collector(
     connection: AsyncConnection, invoice_ids: Collection[UUID]
 ) -> dict[str, list[Invoice]]:
     """Return some invoices, oldest first, by the workflow id of the matter that collects them."""
+    if not invoice_ids:
+        return {}
     query = select(invoices).where(invoices.c.id.in_(invoice_ids))
     rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
     found: dict[str, list[Invoice]] = {}

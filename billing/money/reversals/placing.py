@@ -3,7 +3,9 @@
 Room reserved for something else may come free; then a credit note takes what found none before.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from uuid import UUID
 
 from billing.matters.effects import Change, Remove, Rows, Work
 from billing.money.disputes.schemas import Dispute
@@ -13,7 +15,7 @@ from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, Invoi
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.remaining import all_reversals, bill_of, books_of, creditable
+from billing.money.refunds.remaining import all_reversals, bill_of, books_of, creditable, reversals
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
@@ -69,26 +71,30 @@ def _later(
     """Yield the later charges to credit, the newest first, each with the amount; whoever goes on
     has credited it.
     """
-    short = _owed(w, most_minor, refund)
+    lent, noted = (
+        giving_back.lent(w.rows, w.rows.get(Invoice, refund.invoice_id)),
+        _noted(w, refund),
+    )
+    short = min(lent.total_minor - noted.total(), _owed(w, most_minor, refund))
     numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
     for one in sorted(numbered, key=lambda one: one.id, reverse=True):
         payers = {payer.id for payer in note_shares.payers(w.rows, one) if payer != one}
-        most = min(short, _lent(w.rows, refund), creditable(w.rows, one))
-        amount = most if refund.invoice_id in payers else 0
-        if amount > 0:
+        drawn = sum(part.total_minor for part in giving_back.credited_by(w.rows, one).values())
+        amount = min(short, drawn - noted[one.id], creditable(w.rows, one))
+        if amount > 0 and refund.invoice_id in payers:
             short -= amount
             yield one, amount
 
 
-def _lent(rows: Rows, refund: Refund) -> int:
-    """Return what the refunded invoice pays of later charges, less what its refunds credited of
-    those.
-    """
-    invoice = rows.get(Invoice, refund.invoice_id)
-    named = [booking.subject_of(one) for one in rows.of(Refund) if one.invoice_id == invoice.id]
-    later = (one for one in rows.of(CreditNote) if one.invoice_id != invoice.id)
-    credited = sum(one.amount_minor for one in later if any(name in one.fact_key for name in named))
-    return giving_back.lent(rows, invoice).total_minor - credited
+def _noted(w: Work[ReversalFacts], refund: Refund) -> Counter[UUID]:
+    """Return what refunds and disputes of the refunded invoice credited of later charges."""
+    invoice = w.rows.get(Invoice, refund.invoice_id)
+    named = [booking.subject_of(one) for one in reversals(w.rows, invoice)]
+    noted = Counter[UUID]()
+    for note in w.rows.of(CreditNote):
+        if note.invoice_id != invoice.id and any(name in note.fact_key for name in named):
+            noted[note.invoice_id] += note.amount_minor
+    return noted
 
 
 def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:

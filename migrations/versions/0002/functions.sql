@@ -2356,6 +2356,7 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     found record;
+    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     beyond numeric;
     room numeric;
 BEGIN
@@ -2380,6 +2381,7 @@ BEGIN
     IF found.ids IS NULL THEN
         RETURN;
     END IF;
+    months := usage_months_of(found.ids);
     PERFORM usage_count_again(p_account_id, found.ids, -1);
     WITH allotted AS (
         UPDATE billing_records AS r
@@ -2399,15 +2401,14 @@ BEGIN
                 ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
                 END AS total
             FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
-            JOIN billing_records AS b ON b.id = u.id
-                AND b.month = ANY (usage_months_of(found.ids))
+            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (months)
             LEFT JOIN LATERAL (
                 SELECT p.price,
                     p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
                 FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
                 WHERE b.occurred_at < p.until OR b.written_at < p.written
                 ORDER BY p.place LIMIT 1) AS t ON true) AS s
-        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
+        WHERE r.id = s.id AND r.month = ANY (months)
         RETURNING r.id, r.billing_status
     )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
@@ -4770,6 +4771,7 @@ DECLARE
     terms record;
     waiting record;
     changed record;
+    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -4807,12 +4809,13 @@ BEGIN
     IF changed.ids IS NULL THEN
         RETURN;
     END IF;
+    months := usage_months_of(changed.ids);
     PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
+    WHERE r.id = s.id AND r.month = ANY (months);
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

@@ -12,6 +12,7 @@ DECLARE
     terms record;
     waiting record;
     changed record;
+    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -49,12 +50,13 @@ BEGIN
     IF changed.ids IS NULL THEN
         RETURN;
     END IF;
+    months := usage_months_of(changed.ids);
     PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
+    WHERE r.id = s.id AND r.month = ANY (months);
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

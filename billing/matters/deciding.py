@@ -47,8 +47,8 @@ class Rules(Generic[S, F]):
     def planned(self, rows: Rows, facts: F, step: Step) -> Step | None:
         """Return the step with its facts if it is the due head, or was begun and has its answer.
 
-        With the answer it stays due as it was before its call: a charge whose result is not known
-        is due at once.
+        With the answer it stays due as it was before its call: one that was begun may be planned
+        for another time.
         """
         found = due_head(self.plan(rows, facts), step, facts.at)
         if facts.answer is not None and found is not None:
@@ -66,7 +66,7 @@ class Rules(Generic[S, F]):
         planned = self.planned(rows, facts, step)
         if planned is None:
             return None
-        due = max(step.due, planned.due)  # a charge that was begun is planned for day zero
+        due = max(step.due, planned.due)  # what was begun may be planned for an earlier time
         work = Work(rows, replace(facts, at=now_after(due, facts.at)))
         self.transition(work, planned)
         return planned, work

@@ -3,17 +3,13 @@
 No money moves before our capture, and an order is captured once: to give up, do not capture.
 """
 
-from typing import Final
-
 from activities.dependencies import Dependencies
 from billing.core import ids
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments.rules import CheckoutSession, Order, Outcome
-from billing.money.payments.schemas import LIVE, Payment
+from billing.money.payments.schemas import Payment
 from gateways.provider import OrderProvider, OrderRequest
-
-_WAITS: Final = Outcome(kind="waiting")
 
 
 class Orders:
@@ -47,23 +43,26 @@ class Orders:
         await failpoint("intent.created")
         return CheckoutSession(session_id=order.order_id, url=order.approve_url, status="open")
 
-    async def look(self, payment: Payment, *, may_capture: bool) -> tuple[Payment, Outcome | None]:
-        """Return the payment's outcome; first capture an approved order if the payment is live and
-        nobody has given it up.
-        """
+    async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
+        """Return the payment's outcome, as its order has it."""
         await failpoint("check.before_look")
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return payment, None
-        order = await self.provider.retrieve_order(order_id)
-        if order.status == "approved" and payment.status in LIVE and may_capture:
-            # A new key each time: the answer stored under an old one may be a refusal that the
-            # payer has resolved since. An order cannot be captured twice.
-            key = f"{payment.intent_key}/capture-{ids.new().hex}"
-            await failpoint("charge.before_confirm")
-            order = await self.provider.capture_order(order_id, key)
-            await failpoint("charge.confirmed")
-        return payment, _outcome(order)
+        return payment, _outcome(await self.provider.retrieve_order(order_id))
+
+    async def capture(self, payment: Payment) -> Outcome | None:
+        """Capture the payment's approved order; return the outcome."""
+        order_id = payment.stripe_checkout_session_id
+        if order_id is None:
+            return None
+        # A new key each time: the answer stored under an old one may be a refusal that the
+        # payer has resolved since. An order cannot be captured twice.
+        key = f"{payment.intent_key}/capture-{ids.new().hex}"
+        await failpoint("charge.before_confirm")
+        order = await self.provider.capture_order(order_id, key)
+        await failpoint("charge.confirmed")
+        return _outcome(order)
 
     async def give_up(self, payment: Payment) -> Outcome:
         """Return the capture's outcome if there is one, else `canceled`: no later capture comes."""
@@ -77,4 +76,6 @@ class Orders:
 def _outcome(order: Order) -> Outcome:
     if order.capture is not None:
         return order.capture
-    return Outcome(kind="canceled") if order.status == "gone" else _WAITS
+    if order.status == "gone":
+        return Outcome(kind="canceled")
+    return Outcome(kind="waiting", is_approved=order.status == "approved")

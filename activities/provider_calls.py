@@ -79,19 +79,16 @@ class ProviderCalls:
             case "call_back":
                 return Answer(call, await self._call_back(call), asked_at)
             case "look":
-                payment, outcome = await self._look(call)
+                payment, outcome = await self._desk(call).look(call.payment)
                 card = await self._card_of(payment, outcome) if call.save_card else None
                 await self._keep_next_card(call, outcome)
                 return Answer(call, outcome, asked_at, card)
+            case "capture":
+                return Answer(call, await self._orders.capture(call.payment), asked_at)
 
     def _desk(self, call: Call) -> Charger | Orders:
         """Return the provider with which the payment was opened."""
         return self._orders if call.payment.flow == PAYPAL else self._charger
-
-    async def _look(self, call: Call) -> tuple[Payment, Outcome | None]:
-        if call.payment.flow == PAYPAL:
-            return await self._orders.look(call.payment, may_capture=call.may_capture)
-        return await self._charger.look(call.payment)
 
     async def _open(self, call: Call) -> Outcome:
         try:

@@ -232,8 +232,8 @@ class SandboxControl:
         self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False,
         expired: bool = False,
     ) -> None:  # fmt: skip
-        """Make captures of an order pay, be declined, be refused while it stays approved, or wait;
-        `mute`: send no webhooks; `expired`: its time is over.
+        """Make captures of an order pay, be declined, be refused while it stays approved, wait, or
+        be `unanswered`; `mute`: send no webhooks; `expired`: its time is over.
         """
         body = {"capture": capture, "mute": mute, "expired": expired}
         body |= {"issue": issue} if issue else {}

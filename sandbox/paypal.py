@@ -10,8 +10,10 @@ from sandbox.paypal_events import Events
 from sandbox.shapes import Json
 
 T = TypeVar("T")
-Taking = Literal["pays", "declined", "refused", "pending"]
-"""`declined` asks the payer again; `refused` leaves the order approved."""
+Taking = Literal["pays", "declined", "refused", "pending", "unanswered"]
+"""`declined` asks the payer again; `refused` leaves the order approved; `unanswered` pays, but its
+answers are lost until the order is steered again.
+"""
 WHOLE_CURRENCIES = frozenset({"HUF", "JPY", "TWD"})
 MAX_DECIMALS = 2
 
@@ -64,6 +66,13 @@ class PayPal:
     def order(self, order_id: str) -> Order:
         """Return the order with this id."""
         return _found(self.orders.get(order_id))
+
+    def seen(self, order_id: str) -> Json:
+        """Return what is told of an order."""
+        order = self.order(order_id)
+        if order.capture is not None and order.taking == "unanswered":
+            raise Refusal(503, "SERVICE_UNAVAILABLE")
+        return order.body
 
     def of_capture(self, capture_id: str) -> Order:
         """Return the order of this capture."""
@@ -144,7 +153,7 @@ class PayPal:
         if key:
             self._kept[("capture", key)] = order.body
         self._tell(order, f"PAYMENT.CAPTURE.{capture['status']}", capture)
-        return order.body, 201
+        return self.seen(order_id), 201
 
     def settle(self, order_id: str, status: str) -> None:
         """End a pending capture."""

@@ -75,7 +75,7 @@ def _orders(router: APIRouter, paypal: PayPal, tokens: set[str]) -> None:
 
     @router.get("/v2/checkout/orders/{order_id}")
     async def read(request: Request, order_id: str) -> Response:
-        return _answer(request, tokens, lambda _: (paypal.order(order_id).body, 200))
+        return _answer(request, tokens, lambda _: (paypal.seen(order_id), 200))
 
     @router.post("/v2/checkout/orders/{order_id}/capture")
     async def capture(request: Request, order_id: str) -> Response:

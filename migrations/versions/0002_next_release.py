@@ -172,8 +172,8 @@ def _execute(name: str, *without: str) -> None:
 
 def _add_pages() -> None:
     """Pages of payments on which their payer chose another flow, the way back from them, payments
-    without a payer, those that anyone with their link may pay, and how often an owner said that a
-    card was given.
+    without a payer, those that anyone with their link may pay, orders that are being captured, and
+    how often an owner said that a card was given.
     """
     op.add_column(
         "payments", sa.Column("is_unattended", sa.Boolean, nullable=False, server_default="false")
@@ -182,7 +182,8 @@ def _add_pages() -> None:
         "payments", sa.Column("by_link", sa.Boolean, nullable=False, server_default="false")
     )
     op.add_column("payments", sa.Column("return_url", Text))
-    op.add_column("payments", sa.Column("superseded_at", DateTime(timezone=True)))
+    for name in ("superseded_at", "capture_asked_at"):
+        op.add_column("payments", sa.Column(name, DateTime(timezone=True)))
     op.add_column(
         "setup_intents", sa.Column("asks", sa.Integer, nullable=False, server_default="0")
     )

@@ -24,6 +24,13 @@ OVERLOOKED: Final = (
         ("tests/unit/collecting/test_canceled_meanwhile.py",),
     ),
     Mutant(
+        "a debt is forgiven while the capture of its order is on its way",
+        "billing/money/dunning/cases.py",
+        " or owed.is_being_captured)",
+        ")",
+        ("tests/unit/collecting/test_canceled_meanwhile.py",),
+    ),
+    Mutant(
         "credits pay a use that a card is being charged for",
         "billing/metering/usage/service.py",
         " or record.is_charging:",

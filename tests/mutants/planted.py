@@ -46,7 +46,7 @@ MUTANTS: Final = (
     Mutant(
         "credits are granted before Stripe is asked",
         "activities/provider_calls.py",
-        "payment, outcome = await self._look(call)",
+        "payment, outcome = await self._desk(call).look(call.payment)",
         "payment, paid = call.payment, call.payment.amount_minor\n"
         '                outcome = Outcome(kind="succeeded", received_minor=paid)',
         (f"{STORIES}/test_purchases.py", "-k", "declined_browser_card"),

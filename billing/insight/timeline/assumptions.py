@@ -31,7 +31,7 @@ def _outcome(call: Call, rows: Rows) -> Outcome:
         case "open" | "look":
             # A payer who must confirm may never do so.
             return Outcome(kind="waiting", intent_id=intent_id)
-        case "open_page" | "call_back":
+        case "open_page" | "call_back" | "capture":
             return Outcome(kind="canceled", intent_id=intent_id)
 
 

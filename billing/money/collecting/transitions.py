@@ -16,7 +16,7 @@ from billing.money.collecting import outcomes, step_cards
 from billing.money.collecting.facts import Collected, CollectFacts, Refused
 from billing.money.dunning import cases
 from billing.money.invoices import transitions as invoices
-from billing.money.payments import card_rules
+from billing.money.payments import captures, card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call, What
 from billing.money.payments.owed import Owed
@@ -154,8 +154,9 @@ def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collect
     """Ask for a payment's status, because of an event or of the calendar."""
     answer = w.facts.answer
     if answer is None and payment is not None and payment.opened:
-        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
-        w.call = Call("look", payment, may_capture=may_capture)
+        w.call = Call("look", payment)
+        return None
+    if captures.begin(w, answer):
         return None
     if step.event is not None:
         until = answer.asked_at if answer is not None else w.facts.real_at

@@ -92,7 +92,7 @@ def demand_no_money_on_its_way(w: Work[Facts], invoice_id: UUID, *, tries: bool 
             "a manual payment of this invoice is awaiting approval; approve or reject it first",
         )
     processing = live == "processing" or owed.submission is not None
-    undecided = tries and owed.undecided is not None
+    undecided = tries and (owed.undecided is not None or owed.is_being_captured)
     if processing or undecided or owed.unsettled is not None:
         raise Conflict(
             "PAYMENT_PENDING", "a payment of this invoice is undecided; retry once it is decided"

@@ -13,6 +13,7 @@ What = Literal[
     "open_page",  # make the hosted page
     "try_card",
     "look",  # read the payment's status
+    "capture",  # take the money of an order that its payer has approved
     "call_back",  # cancel a payment that may still bring money
 ]
 
@@ -32,8 +33,6 @@ class Call:
     """Text shown to the payer; None: the invoice's id."""
     save_card: bool = True
     """The card that pays it is kept for later charges."""
-    may_capture: bool = True
-    """An order that its payer has approved is captured."""
     return_url: str | None = None
     """The address that a hosted page leads back to; None: the product's own."""
     tried: Outcome | None = None

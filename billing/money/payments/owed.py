@@ -75,6 +75,11 @@ class Owed:
         """The try whose result is not known."""
         return next((one for one in self.attempts if one.status == "pending"), None)
 
+    @property
+    def is_being_captured(self) -> bool:
+        """True while the result of the capture of its order is not known."""
+        return self.live is not None and self.live.capture_asked_at is not None
+
     def is_refused_for_good(self, card: Method) -> bool:
         """True if the last try with this card since it was chosen or given was a hard decline."""
         return is_refused_for_good(self.attempts, card)

@@ -132,6 +132,8 @@ class Outcome(Frozen):
     """The provider keeps the card that pays it next for later charges."""
     is_over: bool = False
     """The intent is canceled or its page done: it brings no more money, whatever its tries did."""
+    is_approved: bool = False
+    """It waits for our capture: its payer has approved the order."""
     given_back: tuple[GivenBack, ...] = ()
     """Money that came and went back, where the same answer says so."""
 

@@ -12,6 +12,7 @@ from billing.core.errors import Conflict
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step
 from billing.matters.effects import Heard, Rows, Work
+from billing.money.payments import captures
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -110,10 +111,9 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
     if payment is None:
         payment = newest_flow(Owed(w.rows, purchase_of(w).invoice_id))
     if answer is None and payment is not None and payment.opened and payment.settled_at is None:
-        may_capture = Owed(w.rows, payment.invoice_id).may_capture(payment)
-        w.call = Call("look", payment, save_card=False, may_capture=may_capture)
+        w.call = Call("look", payment, save_card=False)
         return
-    if _ends_in_vain(w, answer):
+    if captures.begin(w, answer) or _ends_in_vain(w, answer):
         return
     _hear(w, step, payment, answer.asked_at if answer is not None else w.facts.real_at)
     if payment is not None and step.event is None:

@@ -1,13 +1,11 @@
-"""An order is captured once its payer approved it, while what it pays for is owed."""
+"""An order is looked at, and captured by a call of its own."""
 
 from typing import Any
-
-import pytest
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
 from billing.money.payments.rules import Order, Outcome
-from billing.money.payments.schemas import PAYPAL, Payment, PaymentStatus
+from billing.money.payments.schemas import PAYPAL, Payment
 
 PAID = Outcome(kind="succeeded", intent_id="cap_1", received_minor=999)
 ORDER: Any = {
@@ -28,17 +26,10 @@ class Provider:
         return Order(order_id=order_id, status="captured", capture=PAID)
 
 
-@pytest.mark.parametrize(
-    ("status", "may_capture", "captured"),
-    [("pending", True, True), ("pending", False, False), ("canceled", True, False)],
-)
-async def test_it_takes_no_money_that_nobody_asks_for(
-    status: PaymentStatus, may_capture: bool, captured: bool
-) -> None:
+async def test_a_look_takes_no_money() -> None:
     provider: Any = Provider()
     orders = Orders(Dependencies(database=None, settings=None, provider=None, orders=provider))  # type: ignore[arg-type]
-    payment = Payment.model_construct(**ORDER, status=status)
-    _, outcome = await orders.look(payment, may_capture=may_capture)
-    assert provider.captured == captured
-    assert outcome is not None
-    assert outcome.kind == ("succeeded" if captured else "waiting")
+    payment = Payment.model_construct(**ORDER)
+    _, found = await orders.look(payment)
+    assert (found, provider.captured) == (Outcome(kind="waiting", is_approved=True), False)
+    assert (await orders.capture(payment), provider.captured) == (PAID, True)

@@ -311,10 +311,14 @@ def test_an_order_is_captured_until_it_is_paid_otherwise_or_given_up(
         end(buying)
     event = InboxEvent("evt_1", 0, "cs_1", BIRTH, opened.id)
     buying.rows.waiting_events = (event,)
+    step = event_step("pur_1", WaitingEvent(id="evt_1"))
     work = Work(buying.rows, buying.facts())
-    transitions.transition(work, event_step("pur_1", WaitingEvent(id="evt_1")))
+    transitions.transition(work, step)
     assert work.call is not None
-    assert (work.call.what, work.call.may_capture) == ("look", end is None)
+    approved = Answer(work.call, Outcome(kind="waiting", is_approved=True), BIRTH)
+    work = Work(buying.rows, buying.facts(approved))
+    transitions.transition(work, step)
+    assert (work.call and work.call.what) == ("capture" if end is None else None)
 
 
 @pytest.mark.parametrize("is_asked", [True, False])

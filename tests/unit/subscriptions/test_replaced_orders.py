@@ -3,6 +3,8 @@
 from random import Random
 
 from billing.matters.effects import InboxEvent, Work
+from billing.money.payments.calls import Answer
+from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.transitions import RULES
@@ -21,4 +23,8 @@ def test_an_order_that_was_approved_unheard_is_not_captured_for_what_was_replace
     w = Work(life.rows, life.facts(life.rows))
     RULES.transition(w, step)
     assert w.call is not None
-    assert (step.event, w.call.what, w.call.may_capture) == ("evt_1", "look", False)
+    assert (step.event, w.call.what) == ("evt_1", "look")
+    found = Answer(w.call, Outcome(kind="waiting", is_approved=True), life.now)
+    w = Work(life.rows, life.facts(life.rows, found))
+    RULES.transition(w, step)
+    assert w.call is None, "it is not captured"

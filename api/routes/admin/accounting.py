@@ -30,7 +30,7 @@ _ROW: Final = {
 _ABOUT: Final = {"start": "2026-12-01", "end": "2026-12-31"}
 Month = Annotated[
     str | None,
-    Query(pattern=r"^20\d\d-(0[1-9]|1[0-2])$", description="Instead of days: 2026-12"),
+    Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", description="Instead of days: 2026-12"),
 ]
 
 

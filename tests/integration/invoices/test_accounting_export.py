@@ -148,7 +148,8 @@ async def test_an_index_leads_to_the_days_of_an_export(
 @pytest.mark.parametrize(
     "query",
     [
-        "month=2027-13", "month=0000-01", "month=2027-01&start_date=2027-01-01",
+        "month=2027-13", "month=0000-01", "month=20%D9%A2%D9%A7-01",
+        "month=2027-01&start_date=2027-01-01",
         "start_date=2027-01-01", "end_date=2027-01-01", "start_date=2027-02-01&end_date=2027-01-01",
         "start_date=2020-01-01&end_date=2027-01-01", "format=xlsx",
     ],

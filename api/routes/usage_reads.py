@@ -275,6 +275,7 @@ async def _limits(
         data=[
             first[-row["place"]] if row["place"] else _quota_limit(known[row["id"]], period, at)
             for row in page.data
+            if row["place"] or row["id"] in known  # it may have been deleted since
         ],
         pagination=page.pagination,
     )

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.usage.conftest import NewShop, Shop
+from billing.metering.quotas import service
+from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_times import frozen, use
@@ -275,3 +276,20 @@ async def test_limits_are_pages_the_plan_s_first(new_shop: NewShop) -> None:
         assert {page["pagination"]["total"] for page in pages} == {len(rows)}
         last = await shop.get("/usage/limits", limit=len(plan) + 1, page=2, **query)
         assert last["data"] == rows[len(plan) + 1 :]
+
+
+async def test_a_quota_that_is_deleted_while_limits_are_read_is_left_out(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await new_shop()
+    first, _ = [await shop.quota(limit, organization_id=f"o-{limit}") for limit in ("5", "6")]
+    real = service.standing
+
+    async def standing(*asked: Any) -> Any:
+        path = f"{V1}/admin/quotas/{first['quota_id']}"
+        await shop.api.client.delete(path, headers=shop.api.admin())
+        return await real(*asked)
+
+    monkeypatch.setattr(service, "standing", standing)
+    shown = [one["limit"] for one in await shop.limits() if one["source"] == "quota"]
+    assert shown == ["6.00"]

@@ -23,6 +23,7 @@ from api.answers.schemas import (
 from api.calls import account_filter, account_named
 from api.dependencies import AdminCall, MemberUse
 from api.routes.base import new_router
+from api.shop_headers import check_shop
 from api.user_scope import event_key, for_all, user_of
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BY_PLAN, BillingMethod
@@ -32,6 +33,7 @@ from billing.metering.quotas import service, store
 from billing.metering.quotas.schemas import NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
+from billing.platform.accounts import store as accounts
 
 router = new_router("quotas")
 
@@ -227,5 +229,5 @@ async def delete_quota(quota_id: str, call: AdminCall) -> QuotaAnswer:
     """Delete a quota; returns its last state."""
     async with call.database.operator() as connection:
         removed = await service.remove(connection, row_id(ids.QUOTA, quota_id))
-        await call.refuse_other_shop(removed.account_id)
+        check_shop(await accounts.get(connection, removed.account_id))
     return QuotaAnswer.of(removed)

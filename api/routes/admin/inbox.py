@@ -13,8 +13,10 @@ from api.calls import account_filter
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
+from api.shop_headers import check_shop
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.money.payments import event_commands
+from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 
@@ -84,7 +86,7 @@ async def replay_webhook_event(event_id: str, call: AdminCall) -> ProviderEventA
     await need_temporal(call)
     async with call.database.operator() as connection:
         matter = await event_commands.replay(connection, event_id)
-        await call.refuse_other_shop(matter.account_id)
+        check_shop(await accounts.get(connection, matter.account_id))
     await wait_until_done(call, matter)
     async with call.database.operator() as connection:
         row = (await connection.execute(store.listing(event_id=event_id))).mappings().one()

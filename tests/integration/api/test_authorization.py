@@ -1,16 +1,23 @@
 """Callers act for their own accounts; the platform's headers decide which [A6 to A14]."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import httpx2
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.schemas import Answer
 from api.app import create_app
 from api.dependencies import AdminCall, BillingCall, MemberCall, MemberRead, ServiceCall
 from api.routes.base import new_router
+from billing.core import ids
+from billing.core.database import Database
+from billing.money.payments import event_commands
 from tests.integration.api_app import Api, stack_settings
 from workflows.client import connect
 
@@ -234,3 +241,29 @@ async def test_a_shop_that_moves_is_believed_at_once(doors: Api) -> None:
     await doors.client.post("/api/v1/admin/accounts", json=moved, headers=doors.admin())
     assert (await knock(doors, "billing", own, **{"X-Shop-Domain": "old.example"}))[0] == 403
     assert (await knock(doors, "billing", own, **{"X-Shop-Domain": "new.example"}))[0] == 200
+
+
+@pytest.mark.parametrize("act", ["DELETE quotas/{quota}", "POST webhooks/evt_1/replay"])
+async def test_the_shop_is_checked_on_the_connection_that_holds_the_account(
+    doors: Api, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    made = await doors.new_account(platform="shopify", platform_domain="shop.example")
+    body = {"account_id": made["id"], "limit": "1", "feature_type": "chat_messages"}
+    put = await doors.client.put("/api/v1/admin/quotas", json=body, headers=doors.admin())
+    matter = SimpleNamespace(account_id=ids.decode(ids.ACCOUNT, made["id"]))
+    monkeypatch.setattr(event_commands, "replay", AsyncMock(return_value=matter))
+    real, opened = Database.operator, list[Database]()
+
+    @asynccontextmanager
+    async def operator(database: Database) -> AsyncIterator[AsyncConnection]:
+        assert not opened, "a second connection, for which all that hold one would wait"
+        opened.append(database)
+        async with real(database) as connection:
+            yield connection
+        opened.clear()
+
+    monkeypatch.setattr(Database, "operator", operator)
+    method, path = act.format(quota=put.json()["quota_id"]).split()
+    headers = doors.admin() | {"X-Shop-Domain": "other.example"}
+    answer = await doors.client.request(method, f"/api/v1/admin/{path}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "PLATFORM_MISMATCH")

@@ -37,6 +37,8 @@ from billing.platform.accounts import store as accounts
 
 router = new_router("quotas")
 
+Percent = Annotated[int, Field(ge=1, le=100, strict=True)]
+
 
 class CheckBody(Body):
     """A use to check before it happens; `consume` counts it at once, under its event id."""
@@ -112,9 +114,9 @@ class QuotaBody(Body):
     feature_type: Text | None = None
     limit: Credits = Field(ge=0)
     window: Window | None = None
-    span_seconds: Annotated[int, Field(ge=60, le=31_622_400)] | None = None
+    span_seconds: Annotated[int, Field(ge=60, le=31_622_400, strict=True)] | None = None
     hard: StrictBool = True
-    alert_percents: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ALERT_PERCENTS
+    alert_percents: Annotated[tuple[Percent, ...], Field(max_length=10)] = ALERT_PERCENTS
 
     @model_validator(mode="after")
     def _one_owner_and_a_span(self) -> Self:

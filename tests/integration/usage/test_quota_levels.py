@@ -116,3 +116,17 @@ async def test_what_credits_paid_of_a_level_takes_nothing_of_what_is_included_la
         assert told["total_cost"] == (await shop.record("90", **LEVEL))["total_cost"] == "2.50"
     wrong = (await integrity.examine(shop.api.database, shop.id)).wrong
     assert not [found.name for found in wrong if found.name.startswith("usage_")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": "rolling", "span_seconds": "60"}, {"window": "rolling", "span_seconds": 60.0},
+        {"alert_percents": ["80"]}, {"alert_percents": [80.0]}, {"alert_percents": [50] * 11},
+    ],
+)  # fmt: skip
+async def test_whole_numbers_of_a_quota_are_numbers_and_its_alerts_few(
+    new_shop: NewShop, wrong: dict[str, Any]
+) -> None:
+    status, problem = await put(await new_shop(), feature_type="chat_messages", **wrong)
+    assert (status, problem["code"]) == (422, "VALIDATION_FAILED")

@@ -1,12 +1,10 @@
 """The billing threshold of a subscription, for operators (docs/rules.md#subscriptions)."""
 
-from typing import Annotated
-
 from pydantic import Field
 
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, SubscriptionId
-from api.answers.schemas import Answer, Body
+from api.answers.schemas import Answer, Body, PositiveMinor
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
@@ -25,7 +23,7 @@ router = new_router("subscriptions")
 class ThresholdBody(Body):
     """The overage in minor units that causes an early invoice; null: no early invoice."""
 
-    threshold_cents: Annotated[int, Field(strict=True, gt=0, lt=10**12)] | None
+    threshold_cents: PositiveMinor | None
     reason: FreeText
 
 

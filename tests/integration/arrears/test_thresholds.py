@@ -356,6 +356,9 @@ async def test_a_threshold_and_a_contract_can_be_tried_out(actors: Actors) -> No
     await use(customer, "700")
     path, body = f"/admin/accounts/{customer.id}", {"threshold_cents": 100, "reason": "a trial"}
     dry = "?dry_run=true"
+    most = body | {"threshold_cents": 10**15 - 1}
+    seen = await actors.operate("PUT", f"{path}/billing-threshold{dry}", most)
+    assert seen["threshold_cents"] == 10**15 - 1, "as a plan may have it"
     seen = await actors.operate("PUT", f"{path}/billing-threshold{dry}", body)
     assert seen["threshold_cents"] == 100
     price = {"plan": "basic", "interval": "month", "currency": "USD", "amount_cents": 1500}

@@ -72,16 +72,15 @@ async def pay_overdue(
     body: Annotated[PayOverdueBody, optional_body(PayOverdueBody)],
     call: BillingCall,
     once: OptionalKey,
-) -> Response:
+) -> OverdueAnswer | Response:
     """Pay every open invoice, or the named ones.
 
     With `resume` also resume a paused subscription.
     """
-    if not body.dry_run:
-        once.require()
+    if body.dry_run:
+        return await _foreseen(call, body)
+    once.require()
     async with once.claim(call) as claim:
-        if body.dry_run:
-            return claim.answer(200, await _foreseen(call, body))
         await need_temporal(call, claim)
         tried, resumed = await _pay(call, claim, body)
         answer = await _done(call, claim, body, tried, resumed)

@@ -33,7 +33,7 @@ async def test_everything_overdue_is_paid_in_one_step_that_can_be_tried_out(
     resumption = offered["resumption"]
     assert (resumption["amount_cents"], resumption["period_end"]) == (4900, "2027-04-05T12:00:00Z")
     asked = {"dry_run": True, "resume": True}
-    foreseen = await customer.ask("POST", PAY_OVERDUE, asked, status=200)
+    foreseen = await customer.ask("POST", PAY_OVERDUE, asked, key="b", status=200)
     assert (foreseen["charged_cents"], foreseen["resumption"]) == (9800, resumption)
     assert foreseen["subscription"]["status"] == "active"
     assert await tried(customer) == 4, "a dry run tries nothing"

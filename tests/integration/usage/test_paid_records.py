@@ -83,6 +83,7 @@ async def test_the_use_that_is_voided_is_looked_for_in_its_month(
         "usage_count_again(:me, ARRAY[CAST(:use AS uuid)], -1)",
         "usage_move_facet(:me, ARRAY[CAST(:use AS uuid)], 'wallet_deduction', 'pending')",
         "usage_complete(:me, ARRAY[CAST(:use AS uuid)], 'inv', now())",
+        "usage_note_unpaid(:me, ARRAY[CAST(:use AS uuid)], now())",
     ],
 )
 async def test_uses_that_are_counted_again_are_looked_for_in_their_months(

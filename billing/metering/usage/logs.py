@@ -50,6 +50,7 @@ async def uses(
     days = await sums.days_of(
         connection,
         account_id,
+        *span,
         operation=wanted.get("operation"),
         model=wanted.get("model"),
         service=wanted.get("service_type"),

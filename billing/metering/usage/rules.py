@@ -31,6 +31,8 @@ AMOUNT: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(?![\s\S])"
 """A quantity: a decimal in a string, below 10^15, at most twelve decimals; 0 only for a level."""
 HOUR: Final = timedelta(hours=1)
 HALF_A_DAY: Final = timedelta(hours=12)
+BESIDE: Final = timedelta(days=1)
+"""A use may lie this far before its day, or beyond 24 hours of it: days vary in length."""
 NOTHING: Final = "usage_amount: must be above 0; only a level, such as storage, may be 0"
 STATUS_ACTIONS: Final = {
     "completed": "usage.settled", "pending": "usage.retried", "failed": "usage.failed",

@@ -1,7 +1,7 @@
 """Queries on usage: periods, counters of a cycle, records (sums.py sums). None scans records."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -41,7 +41,6 @@ MOST_SPANS: Final = 20
 """Spans of days that one list looks through separately."""
 MOST_CHANGES: Final = 12
 """Scheduled or agreed changes of a meter's terms that one answer looks beyond."""
-_BESIDE: Final = timedelta(days=1)
 _OPEN_PERIOD: Final = Prepared(text("SELECT usage_open_period(:account_id, :at)"))
 _OPEN_AGAIN: Final = Prepared(
     text(
@@ -303,13 +302,13 @@ def on_days(query: Select[Any], days: Sequence[datetime] | None) -> Select[Any]:
         return query
     spans: list[tuple[datetime, datetime]] = []
     for day in days:
-        first = spans.pop()[0] if spans and day - spans[-1][1] <= 3 * _BESIDE else day
+        first = spans.pop()[0] if spans and day - spans[-1][1] <= 3 * rules.BESIDE else day
         spans.append((first, day))
     if len(spans) > MOST_SPANS:
         spans = [(days[0], days[-1])]
     at = billing_records.c.occurred_at
     return query.where(
-        or_(false(), *(and_(at >= a - _BESIDE, at < b + 2 * _BESIDE) for a, b in spans))
+        or_(false(), *(and_(at >= a - rules.BESIDE, at < b + 2 * rules.BESIDE) for a, b in spans))
     )
 
 

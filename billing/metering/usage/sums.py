@@ -135,6 +135,8 @@ async def has_more_accounts(connection: AsyncConnection, most: int) -> bool:
 async def days_of(
     connection: AsyncConnection,
     account_id: UUID,
+    start: datetime | None,
+    end: datetime | None,
     *,
     operation: str | None,
     model: str | None,
@@ -142,7 +144,8 @@ async def days_of(
 ) -> list[datetime] | None:
     """Return the days that have uses with all these words, oldest first; None without a word.
 
-    A day is its first instant in the account's zone, as in `billing_records.day_at`.
+    Between two instants, if they are given: those of the uses between them, and a day beside. A day
+    is its first instant in the account's zone, as in `billing_records.day_at`.
     """
     counter = usage_counters.c
     words = [
@@ -151,7 +154,11 @@ async def days_of(
         *([and_(of_owner(""), _service(counter.facet) == service)] if service is not None else []),
     ]
     own = select(counter.bucket).where(counter.account_id == account_id, counter.grain == "day")
-    found = [set(await connection.scalars(own.where(word))) for word in words]
+    if start is not None:
+        own = own.where(counter.bucket > start - 2 * rules.BESIDE)
+    if end is not None:
+        own = own.where(counter.bucket < end + rules.BESIDE)
+    found = [set(await connection.scalars(own.where(word).distinct())) for word in words]
     return sorted(set.intersection(*found)) if found else None
 
 

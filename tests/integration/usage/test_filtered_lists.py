@@ -61,6 +61,10 @@ async def test_only_days_with_such_uses_are_read(new_shop: NewShop) -> None:
         query = await logs.uses(connection, shop.id, (None, None), operation="read")
         bounds = [value for value in query.compile().params.values() if hasattr(value, "year")]
         assert len(bounds) == 6, "three spans: yesterday, ten days ago and a month ago"
+        lately = (real_now() - timedelta(days=15), None)
+        query = await logs.uses(connection, shop.id, lately, operation="read")
+        bounds = [value for value in query.compile().params.values() if hasattr(value, "year")]
+        assert len(bounds) == 5, "two spans, and the first instant that is asked for"
         nothing = await logs.uses(connection, shop.id, (None, None), operation="none")
         assert "false" in str(nothing.whereclause)
 

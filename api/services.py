@@ -59,7 +59,7 @@ class Services:
     timeline_turns: Turns = field(default_factory=lambda: Turns(1))
     """Timelines are projected one at a time: each keeps a processor busy."""
     report_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reports", OF_ALL))
-    filter_turns: AccountTurns = field(default_factory=lambda: AccountTurns("filtered lists"))
+    filter_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reads of single uses"))
     """Lists of uses by what no index knows may read all uses of an account."""
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)

@@ -29,6 +29,8 @@ MOST_ACCOUNTS: Final = 10_000
 """Accounts whose days are summed together: there is a row for each day, service and user."""
 router = new_router("usage")
 
+Grain = Literal["hour", "day", "month"]
+
 
 class TotalsAnswer(Answer):
     """The sum of several uses; of a level, `quantity` is the highest reading."""
@@ -80,7 +82,7 @@ class BucketAnswer(Answer):
 class AggregationsAnswer(Page[BucketAnswer]):
     """Buckets, newest first."""
 
-    grain: Literal["hour", "day", "month"]
+    grain: Grain
     start: datetime
     end: datetime
     as_of: datetime
@@ -135,7 +137,7 @@ async def read_usage_summary(
 @router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
 async def read_usage_aggregations(
     call: MemberRead,
-    grain: Literal["hour", "day", "month"] = "day",
+    grain: Grain = "day",
     user_id: OneWord = None,
     organization_id: OneWord = None,
     service_type: OneWord = None,
@@ -151,10 +153,10 @@ async def read_usage_aggregations(
     other users.
     """
     owner = _owner(call, user_id, organization_id)
-    async with call.reading(fresh=fresh) as connection:
+    words = _uncounted(owner, grain, service_type)
+    async with call.filtering(*words, fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        kept: Literal["hour", "day"] = "hour" if grain == "hour" else "day"
-        rows = await _buckets(call, connection, owner, kept, service_type, days)
+        rows = await _buckets(call, connection, owner, grain, service_type, days)
         found = [BucketAnswer.of(row) for row in rows]
         data = await _by_month(connection, found, days.zone) if grain == "month" else found
     return AggregationsAnswer(
@@ -256,27 +258,34 @@ def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> 
     return rules.organization(organization_id) if organization_id else ""
 
 
+def _uncounted(owner: str, grain: Grain, service: str | None) -> tuple[str | None, ...]:
+    """Return the requested words that no counter knows in this combination."""
+    hours = grain == "hour"
+    return service if owner or hours else None, owner if hours else None
+
+
 async def _buckets(
     call: ReadCall,
     connection: AsyncConnection,
     owner: str,
-    grain: Literal["hour", "day"],
+    grain: Grain,
     service: str | None,
     days: Days,
 ) -> list[Any]:
     """Return an owner's counters; where they tell no services or hours apart, sums of records."""
-    asked = call.account_id, owner, grain, days.start, days.end
+    kept: Literal["hour", "day"] = "hour" if grain == "hour" else "day"
+    asked = call.account_id, owner, kept, days.start, days.end
     read = partial(sums.buckets, *asked)
     rows: list[Any] = []
-    if owner and grain == "hour":  # hours are counted for the whole account only
+    if owner and kept == "hour":  # hours are counted for the whole account only
         if days.last - days.first >= MOST_OF_HOURS:
             words = f"hours of one are summed for {MOST_OF_HOURS.days} days at most"
             raise wrong_field("start_date", words)
-        hours = sums.buckets(call.account_id, "", grain, days.start, days.end)
+        hours = sums.buckets(call.account_id, "", kept, days.start, days.end)
         mixed = {row.meter for row in await connection.execute(hours)}
     elif service is None:
         return list(await connection.execute(read()))
-    elif not owner and grain == "day":
+    elif not owner and kept == "day":
         return list(await connection.execute(read(service=service)))
     else:
         known = await sums.services_of(connection, call.account_id, days.start, days.end)

@@ -94,3 +94,24 @@ async def test_an_account_s_filtered_lists_take_turns(
         assert begun == [greedy.id, other.id]
         go.set()
         assert sorted([await one for one in many]) == [200] * account_turns.OF_ONE + [429] * 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"service_type": "notification", "user_id": "ann"},
+        {"service_type": "notification", "grain": "hour"},
+        {"grain": "hour", "organization_id": "o-1"},
+    ],
+)
+async def test_sums_that_only_records_tell_wait_for_the_account_s_turn(
+    new_shop: NewShop, words: dict[str, str]
+) -> None:
+    shop = await new_shop()
+    async with asyncio.timeout(10):
+        async with shop.api.app.state.services.filter_turns.one(shop.id):
+            asked = asyncio.create_task(shop.get("/usage/aggregations", **words))
+            for counted in ({"grain": "hour"}, {"user_id": "ann"}, {"service_type": "storage"}):
+                await shop.get("/usage/aggregations", **counted)
+            assert not asked.done()
+        assert (await asked)["data"] == []

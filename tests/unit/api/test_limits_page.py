@@ -107,7 +107,7 @@ def rate(notation: str) -> str:
         ("exports of postings of all accounts under way, in one API process", [
             account_turns.OF_ONE,
         ]),
-        ("lists of an account's uses by a word, such as `model`, under way, in one API process", [
+        ("reads of single uses by a word, such as `model`, of one account, in one API process", [
             account_turns.OF_ONE,
         ]),
         ("reports of all accounts under way, in one API process", [account_turns.OF_ALL]),

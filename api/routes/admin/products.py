@@ -23,7 +23,7 @@ from billing.catalog.plans import service
 from billing.catalog.products import store
 from billing.catalog.products.schemas import OVERRIDE, Meter, Product, ProductPrice
 from billing.catalog.products.spec import PRODUCT_KEY, MeterSpec, ProductSpec, SoldIn
-from billing.catalog.products.tables import price_overrides
+from billing.catalog.products.tables import price_overrides, products
 from billing.catalog.rating.schemas import CREDIT, PriceTerms, StatedTerms
 from billing.ledger.credits import service as credits
 from billing.platform.audit import service as audit
@@ -75,16 +75,15 @@ async def put_meter(key: KeyPath, body: MeterSpec, call: AdminCall) -> ChangesAn
         return ChangesAnswer.of_changes(await service.put_meter(connection, key, body))
 
 
-@router.get("/admin/products", responses=responses())
-async def list_products(call: AdminCall) -> Page[PricedProduct]:
-    """Products with the history of their prices."""
+@router.get("/admin/products", responses=responses("INVALID_CURSOR"))
+async def list_products(call: AdminCall, paging: Paging) -> Page[PricedProduct]:
+    """Products with the history of their prices, newest first."""
     async with call.database.operator() as connection:
-        products = await store.all_products(connection)
-        priced = [
-            PricedProduct(**one.model_dump(), prices=await store.versions(connection, one.key))
-            for one in products
-        ]
-    return as_page(priced)
+        keys = (products.c.created_at, products.c.key)
+        page = await paginate(connection, store.listing(), keys, paging, store.show_product)
+        prices = await store.versions(connection, [one.key for one in page.data])
+    data = [PricedProduct(**one.model_dump(), prices=prices[one.key]) for one in page.data]
+    return Page(data=data, pagination=page.pagination)
 
 
 @router.put(

@@ -1,5 +1,6 @@
 """Queries on meters, products and their prices."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -52,10 +53,9 @@ async def is_meter(connection: AsyncConnection, key: str) -> bool:
     return await prepared.find(connection, query) is not None
 
 
-async def all_products(connection: AsyncConnection) -> list[Product]:
-    """Return every product by key, active or not."""
-    rows = await connection.execute(select(products).order_by(products.c.key))
-    return [show_product(row) for row in rows.mappings()]
+def listing() -> Select[Any]:
+    """Select every product, active or not; the caller adds order and limit."""
+    return select(products)
 
 
 async def find_product(connection: AsyncConnection, key: str) -> Product | None:
@@ -71,11 +71,16 @@ async def origin(connection: AsyncConnection, key: str) -> Fields | None:
     return await prepared.find(connection, query)
 
 
-async def versions(connection: AsyncConnection, product: str) -> list[ProductPrice]:
-    """Return every version of a product's prices, newest first."""
-    query = select(product_prices).where(product_prices.c.product == product)
+async def versions(
+    connection: AsyncConnection, keys: Collection[str]
+) -> dict[str, list[ProductPrice]]:
+    """Return every version of the prices of these products, newest first."""
+    query = select(product_prices).where(product_prices.c.product.in_(keys))
     rows = await connection.execute(query.order_by(product_prices.c.effective_from.desc()))
-    return [show_price(row) for row in rows.mappings()]
+    found: dict[str, list[ProductPrice]] = {key: [] for key in keys}
+    for row in rows.mappings():
+        found[row["product"]].append(show_price(row))
+    return found
 
 
 async def price_at(

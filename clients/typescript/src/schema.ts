@@ -3566,7 +3566,7 @@ export interface paths {
         };
         /**
          * List Products
-         * @description Products with the history of their prices.
+         * @description Products with the history of their prices, newest first.
          */
         get: operations["list_products"];
         put?: never;
@@ -18676,7 +18676,12 @@ export interface operations {
     };
     list_products: {
         parameters: {
-            query?: never;
+            query?: {
+                limit?: number;
+                page?: number | null;
+                offset?: number | null;
+                cursor?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;

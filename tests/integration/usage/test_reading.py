@@ -196,6 +196,28 @@ async def test_operators_read_and_put_what_is_counted_and_sold(new_shop: NewShop
     await shop.record("2", status=404, product_id=key)
 
 
+async def test_products_are_pages_each_with_every_version_of_its_prices(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    keys = [f"tool-{number}-{shop.account['id'][-8:]}" for number in (1, 2, 3)]
+    for key in keys:
+        for price in ("1", "2"):
+            await shop.sell(key, {"CREDIT": price})
+    found: list[dict[str, Any]] = []
+    asked: dict[str, Any] = {"limit": 2}
+    while "cursor" not in asked or asked["cursor"]:
+        answer = await shop.api.client.get(
+            f"{V1}/admin/products", params=asked, headers=shop.api.admin()
+        )
+        page = answer.json()
+        found += page["data"]
+        assert len(page["data"]) <= 2
+        asked["cursor"] = page["pagination"]["next_cursor"]
+    assert [one["key"] for one in found if one["key"] in keys] == keys[::-1], "newest first"
+    for one in found:
+        if one["key"] in keys:
+            assert [price["terms"]["unit_price"] for price in one["prices"]] == ["2.00", "1.00"]
+
+
 async def test_the_views_show_an_account_its_own_uses_and_no_others(new_shop: NewShop) -> None:
     own, other = await new_shop("10"), await new_shop("10")
     for shop in (own, other):

@@ -5,11 +5,13 @@ A changed price is valid from now on; earlier uses keep the price of their time.
 
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Path
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, as_page, paginate
 from api.answers.problems import responses
@@ -121,22 +123,32 @@ async def list_price_overrides(
     response_model=AgreedAnswer,
 )
 async def put_price_override(body: AgreeBody, call: AdminCall) -> AgreedAnswer | Response:
-    """Agree a price with an account, or end the agreement (204) [B10]."""
+    """Agree a price with an account, or end the agreement (204) [B10].
+
+    Repeating the request changes nothing.
+    """
     async with call.database.operator() as connection:
         account = await account_named(connection, body.account_id)
         at = await credits.now_locked(connection, account.id)
-        found = await store.put_override(
+        found, changed = await store.put_override(
             connection, account.id, body.product, body.currency, body.terms, at
         )
-        await audit.record(
-            connection,
-            account_id=account.id,
-            action="price.agreed" if found else "price.agreement_ended",
-            subject=f"product {body.product}",
-            at=at,
-            **body.model_dump(mode="json", include={"currency", "terms"}),
-        )
+        if changed:
+            await _note(connection, account.id, body, at)
     return AgreedAnswer.of(found) if found else Response(status_code=204)
+
+
+async def _note(
+    connection: AsyncConnection, account_id: UUID, body: AgreeBody, at: datetime
+) -> None:
+    await audit.record(
+        connection,
+        account_id=account_id,
+        action="price.agreed" if body.terms else "price.agreement_ended",
+        subject=f"product {body.product}",
+        at=at,
+        **body.model_dump(mode="json", include={"currency", "terms"}),
+    )
 
 
 def _show(row: RowMapping) -> AgreedAnswer:

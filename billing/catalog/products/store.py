@@ -128,8 +128,9 @@ async def put_override(
     currency: str,
     terms: PriceTerms | None,
     at: datetime,
-) -> Override | None:
-    """Agree a price with an account from `at` on; None ends the agreement.
+) -> tuple[Override | None, bool]:
+    """Agree a price with an account from `at` on; None ends the agreement. Return the agreement,
+    and whether that changes anything.
 
     Expects the account's lock. Errors: PRODUCT_NOT_FOUND.
     """
@@ -139,10 +140,13 @@ async def put_override(
         raise NotFound("PRODUCT_NOT_FOUND")
     which = _agreed(account_id, product, currency)
     current = await _current(connection, which)
+    agreed = current if current is not None and current.source == "agreed" else None
     if terms is None:
-        if current is not None and current.source == "agreed":
-            await _end_agreed(connection, current, at)
-        return None
+        if agreed is not None:
+            await _end_agreed(connection, agreed, at)
+        return None, agreed is not None
+    if agreed is not None and agreed.terms == terms:
+        return agreed, False
     await _end(connection, price_overrides, which, at)
     values = _columns(terms) | {
         "id": ids.new(), "account_id": account_id, "product": product, "currency": currency,
@@ -154,7 +158,7 @@ async def put_override(
             "offered": offered and offered.model_dump(mode="json"),
             "checked_at": current.checked_at,
         }
-    return show_override(await row_writes.add(connection, price_overrides, values))
+    return show_override(await row_writes.add(connection, price_overrides, values)), True
 
 
 async def _end_agreed(connection: AsyncConnection, agreed: Override, at: datetime) -> None:

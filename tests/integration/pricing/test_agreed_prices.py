@@ -53,6 +53,22 @@ async def test_the_end_of_an_agreement_gives_the_services_price_back_at_once(
     assert await cost(shop, product) == "1.00", "the last price serves for a day"
 
 
+async def test_what_changes_no_agreement_is_neither_a_new_version_nor_audited(
+    priced: Priced,
+) -> None:
+    product, shop = named(), await priced.shop()
+    priced.service.answers[product] = TERMS
+    assert await cost(shop, product) == "1.00"
+    for price in (None, "0.01", "0.010", None, None):
+        await agree(priced, shop, product, price)
+    audited = "SELECT action FROM billing_audit WHERE account_id = :id AND action LIKE 'price.%'"
+    assert await shop.rows(f"{audited} ORDER BY id") == [
+        ("price.agreed",), ("price.agreement_ended",),
+    ]  # fmt: skip
+    agreed = "SELECT unit_price FROM price_overrides WHERE account_id = :id AND source = 'agreed'"
+    assert len(await shop.rows(agreed)) == 1
+
+
 async def test_what_the_service_first_names_during_an_agreement_applies_at_its_end(
     priced: Priced,
 ) -> None:

@@ -563,7 +563,7 @@ BEGIN
             PERFORM credit_add_lot(part, as_of);
         END IF;
         part := p_item;
-        part.amount := p_kept;
+        part.amount := least(p_kept, p_item.amount);
         part.reason := p_item.reason || ', kept on';
         part.expires_at := p_until;
         PERFORM credit_add_lot(part, as_of);

@@ -160,16 +160,26 @@ async def test_nothing_lives_on_again_beside_a_cycle_that_is_never_paid(actors: 
     assert await customer.credits() == 0
 
 
-async def test_a_debt_in_credits_is_paid_from_those_that_end_first(account: CreditAccount) -> None:
+async def grant_cycle(account: CreditAccount, *, kept: int) -> None:
+    """A cycle's 100 credits, of which so many live on, arrive, and are told again."""
     now = datetime.now(UTC)
     end, until = now + timedelta(days=1), now + timedelta(days=2)
-    await account.allow_debt("40")
-    await account.debit("40", force=True)
-    kept = Kept(amount=Decimal(30), cap=Decimal(30), cycle_end=end, until=until)
+    part = Kept(amount=Decimal(kept), cap=Decimal(kept), cycle_end=end, until=until)
     facts = {"kind": "plan", "key": f"test/{uuid4()}", "is_paid": False, "reason": "a cycle"}
     facts |= {"subject": "test", "expires_at": end, "at": now, "amount": Decimal(100)}
     for _ in range(2):
-        await account.do(rollover.grant, kept=kept, **facts)
+        await account.do(rollover.grant, kept=part, **facts)
+
+
+async def test_no_more_lives_on_than_arrives(account: CreditAccount) -> None:
+    await grant_cycle(account, kept=130)
+    assert (await account.books()).balance == 100
+
+
+async def test_a_debt_in_credits_is_paid_from_those_that_end_first(account: CreditAccount) -> None:
+    await account.allow_debt("40")
+    await account.debit("40", force=True)
+    await grant_cycle(account, kept=30)
     books = await account.books()
     assert (books.balance, books.debt) == decimals(60, 0)
     async with account.transaction() as connection:

@@ -1,6 +1,7 @@
--- Credits arrive of which so many may outlive their cycle: these are a lot of their own, which has
--- the key, and live until p_until; the others come first, for debt is paid from what arrives. The
--- cycle ends at p_cycle_end, from which on what is left of them is there by rollover. Once per key.
+-- Credits arrive of which so many, or all, may outlive their cycle: these are a lot of their own,
+-- which has the key, and live until p_until; the others come first, for debt is paid from what
+-- arrives. The cycle ends at p_cycle_end, from which on what is left of them is there by rollover.
+-- Once per key.
 -- Verdicts: ok; duplicate (nothing is changed); conflict (the key is something else); no_account.
 CREATE OR REPLACE FUNCTION credit_grant_kept(
     p_item credit_grant_item, p_kept numeric, p_cycle_end timestamptz, p_until timestamptz,
@@ -25,7 +26,7 @@ BEGIN
             PERFORM credit_add_lot(part, as_of);
         END IF;
         part := p_item;
-        part.amount := p_kept;
+        part.amount := least(p_kept, p_item.amount);
         part.reason := p_item.reason || ', kept on';
         part.expires_at := p_until;
         PERFORM credit_add_lot(part, as_of);

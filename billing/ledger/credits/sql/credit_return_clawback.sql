@@ -2,6 +2,8 @@
 -- waited for any more, what it counted as lost is not lost; the rest comes back to its lot, which
 -- then lasts at least until p_until, though it had ended, and pays what is owed. One whose end that
 -- moves follows no cycle any more.
+-- The key is that of what comes back: if nothing does, the caller must see to it that this runs
+-- once, as a decision of a matter does.
 -- Verdicts: ok; duplicate (the first answer); no_grant (no such clawback); no_account.
 CREATE OR REPLACE FUNCTION credit_return_clawback(
     p_account_id uuid, p_grant_key text, p_clawback_key text, p_key text, p_reason text,

@@ -254,6 +254,20 @@ async def test_a_check_before_the_first_use_sees_what_is_claimed(new_shop: NewSh
     assert (told["allowed"], told["used"]) == (False, "8.00")
 
 
+@pytest.mark.parametrize("window", [{"window": "day"}, {"window": "rolling", "span_seconds": 3600}])
+async def test_what_is_shown_before_the_first_use_omits_claims_that_are_over(
+    new_shop: NewShop, window: dict[str, Any]
+) -> None:
+    shop = await frozen(new_shop)
+    assert await claim(shop, "3", "over", **(CHAT | ANN))
+    await move_clock(shop, minutes=6)
+    assert await claim(shop, "5", "open", **(CHAT | ANN))
+    await shop.quota("10", each_user=True, **window)
+    await move_clock(shop, minutes=6)
+    assert await of(shop, "ann") == [("5.00", "10.00", "user")]
+    assert not await given(shop)
+
+
 async def test_limits_are_pages_the_plan_s_first(new_shop: NewShop) -> None:
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.quota("9", each_user=True, window="day")

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Integer, Select, func, literal, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
@@ -212,11 +212,11 @@ def after_others(
     """
     quota = billing_quotas.c
     known = listing(account_id).with_only_columns(
-        literal(0).label("place"), quota.created_at, quota.id, quota.owner
+        literal(0, BigInteger).label("place"), quota.created_at, quota.id, quota.owner
     )
     if not of_users:
         known = known.where(~quota.owner.startswith("u"))
-    place = func.generate_series(1, others, type_=Integer).column_valued("place")
+    place = func.generate_series(1, others, type_=BigInteger).column_valued("place")
     first = select(
         place,
         literal(EPOCH, quota.created_at.type).label("created_at"),

@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import column
 
 from billing.metering.quotas import service
 from tests.integration.usage.conftest import V1, NewShop, Shop
+from api.answers.pagination import encode_cursor
+from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_times import frozen, use
@@ -266,6 +270,17 @@ async def test_what_is_shown_before_the_first_use_omits_claims_that_are_over(
     await move_clock(shop, minutes=6)
     assert await of(shop, "ann") == [("5.00", "10.00", "user")]
     assert not await given(shop)
+
+
+async def test_a_cursor_may_have_any_place(new_shop: NewShop) -> None:
+    shop = await new_shop()
+    after: dict[Any, Any] = {
+        column("place"): 2**40,
+        column("created_at"): NOW,
+        column("id"): UUID(int=1),
+    }
+    cursor = encode_cursor(after, list(after))
+    assert (await shop.get("/usage/limits", cursor=cursor))["data"] == await shop.limits()
 
 
 async def test_limits_are_pages_the_plan_s_first(new_shop: NewShop) -> None:

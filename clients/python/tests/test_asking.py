@@ -161,6 +161,40 @@ def test_a_hold_is_spent_by_what_was_used(new_client: NewClient) -> None:
     )
 
 
+@pytest.mark.parametrize("amount", ["5 credits", 0.0, "-0", Decimal("NaN")])
+def test_what_is_no_amount_neither_spends_nor_releases_a_hold(
+    new_client: NewClient, amount: Any
+) -> None:
+    api = StandIn(ok(HOLD))
+    hold = new_client(api).hold("5")
+    with pytest.raises(InvalidEvent, match=r"^amount: "):
+        hold.capture(amount)
+    assert paths(api) == ["holds"]
+
+
+@pytest.mark.parametrize("amount", [0, "0", "0.00", Decimal("0E-3")])
+def test_a_hold_of_which_nothing_is_spent_is_released(new_client: NewClient, amount: Any) -> None:
+    api = StandIn(ok(HOLD), ok(HOLD | {"status": "released"}))
+    assert new_client(api).hold("5").capture(amount) is None
+    assert paths(api) == ["holds", "release"]
+
+
+def test_a_refused_amount_has_the_name_that_the_caller_knows(new_client: NewClient) -> None:
+    client = new_client(StandIn())
+    with pytest.raises(InvalidEvent, match=r"^requested_amount: "):
+        client.check_quota("0")
+    for call in (client.hold, lambda amount: client.capture_hold("hold_1", amount)):
+        with pytest.raises(InvalidEvent, match=r"^amount: "):
+            call("0")
+
+
+@pytest.mark.parametrize("row", [None, "recorded", {}, {"code": "BUSY"}])
+def test_an_answer_without_a_verdict_for_a_row_is_none(new_client: NewClient, row: object) -> None:
+    api = StandIn(*[ok({"results": [row]})] * 4)
+    with pytest.raises(BillingUnreachable, match="no verdict for each row"):
+        new_client(api).record_rows([b"{}"])
+
+
 @pytest.mark.parametrize("name", ["account_id", "external_id"])
 def test_a_call_names_an_account_of_its_own_in_the_header(new_client: NewClient, name: str) -> None:
     checked = {

@@ -13,6 +13,7 @@ from durable_billing.answers import Rejected, Verdict
 from durable_billing.client import BillingClient
 from durable_billing.errors import EventsPutOff
 from durable_billing.events import Use
+from durable_billing.spool import Spool
 
 AWAY = "SOMETHING_UNAVAILABLE"
 """A code that this client does not know."""
@@ -180,3 +181,13 @@ def test_an_api_that_fails_on_everything_is_not_asked_about_every_row(
     assert client.flush(10)
     assert dict(api.rows) == dict.fromkeys(ids, 1)
     assert len(api.requests) < 100
+
+
+def test_a_flush_reads_no_more_for_all_the_events_that_wait(
+    api: StandIn, new_client: NewClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = new_client(api)
+    kept = keep(client, "sold", 3)
+    monkeypatch.delattr(Spool, "waiting")  # it counts them
+    assert client.flush(10)
+    assert api.rows.keys() == kept

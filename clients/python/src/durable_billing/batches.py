@@ -92,7 +92,11 @@ def split(rows: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _verdicts(answer: Any, rows: int) -> list[Verdict]:
     results = answer.get("results") if isinstance(answer, dict) else None
-    if not isinstance(results, list) or len(results) != rows:
+    if (
+        not isinstance(results, list)
+        or len(results) != rows
+        or not all(isinstance(one, dict) and "status" in one for one in results)
+    ):
         raise BillingUnreachable("the answer is not the API's: no verdict for each row")
     return [_verdict(one) for one in results]
 

@@ -215,7 +215,7 @@ class BillingClient:
         again.
         """
         asked: dict[str, Any] = {name: value for name, value in use.items() if value is not None}
-        asked["requested_amount"] = events.amount_text(requested_amount)
+        asked["requested_amount"] = events.amount_text(requested_amount, name="requested_amount")
         asked["consume"] = consume
         account = events.take_account(asked)
         answer = self._connection.ask("POST", "/quota/check", asked, account=account)
@@ -262,7 +262,11 @@ class BillingClient:
             "subject": subject,
         }
         body: dict[str, Any] = {name: one for name, one in optional.items() if one is not None}
-        body |= {"amount": events.amount_text(amount), "reason": reason, "paid_only": paid_only}
+        body |= {
+            "amount": events.amount_text(amount, name="amount"),
+            "reason": reason,
+            "paid_only": paid_only,
+        }
         answer = self._connection.ask("POST", _HOLDS, body, key=key or uuid4().hex)
         return Hold(self, HoldState.model_validate(answer))
 
@@ -277,7 +281,7 @@ class BillingClient:
         """Spend all or part of a hold; repeating the same amount returns the first capture."""
         body: dict[str, Any] = {"reason": reason, "detail": dict(detail or {})}
         if amount is not None:
-            body["amount"] = events.amount_text(amount)
+            body["amount"] = events.amount_text(amount, name="amount")
         path = f"{_HOLDS}/{segment(hold_id)}/capture"
         return Capture.model_validate(self._connection.ask("POST", path, body))
 

@@ -126,19 +126,20 @@ def take_account(body: dict[str, Any]) -> str | None:
     return found
 
 
-def amount_text(value: Amount, *, zero: bool = False) -> str:
-    """Return the amount as the API expects it; `zero` allows 0, valid only for a level reading.
+def amount_text(value: Amount, *, zero: bool = False, name: str = "usage_amount") -> str:
+    """Return the amount as the API expects it; `zero` allows 0, such as a level's reading.
 
-    Errors: InvalidEvent for a float, zero, a sign or more than 12 decimals.
+    Errors: InvalidEvent, with the field's `name`, for a float, zero, a sign or more than 12
+    decimals.
 
     >>> amount_text(Decimal("1E+3"))
     '1000'
     """
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
-        raise InvalidEvent("usage_amount: pass a Decimal, an int or a str, never a float")
+        raise InvalidEvent(f"{name}: pass a Decimal, an int or a str, never a float")
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
     if not _AMOUNT.fullmatch(text) and not (zero and _NOTHING.fullmatch(text)):
-        raise InvalidEvent(f"usage_amount: {text[:40]!r} must be above 0 with at most 12 decimals")
+        raise InvalidEvent(f"{name}: {text[:40]!r} must be above 0 with at most 12 decimals")
     return text
 
 

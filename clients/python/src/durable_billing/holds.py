@@ -54,10 +54,10 @@ class Hold:
         BillingProblem HOLD_EXCEEDED, HOLD_RESOLVED; BillingUnreachable: capturing the same amount
         again is safe.
         """
-        if amount is not None and Decimal(amount) == 0:
+        text = None if amount is None else amount_text(amount, zero=True, name="amount")
+        if text is not None and not Decimal(text):
             self.release()
             return None
-        text = None if amount is None else amount_text(amount)
         try:
             self.capture_answer = self._client.capture_hold(self.id, text, detail=detail)
         except BillingClientError as error:

@@ -95,7 +95,7 @@ class Sender:
         last = self._spool.last()
         self._wake.set()
         with self._moved:
-            while self._spool.waiting(last):
+            while self._spool.waits(last):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False

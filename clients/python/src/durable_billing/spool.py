@@ -111,11 +111,17 @@ class Spool:
                 ((one.code, one.detail, one.seq) for one in refused),
             )
 
-    def waiting(self, up_to: int | None = None) -> int:
-        """Number of waiting events, of those up to the number `up_to`."""
-        query = "SELECT count(*) FROM events WHERE code IS NULL AND seq <= ?"
+    def waiting(self) -> int:
+        """Return the number of waiting events; reads all of them."""
         with self._use() as database:
-            return int(database.execute(query, (2**62 if up_to is None else up_to,)).fetchone()[0])
+            query = "SELECT count(*) FROM events WHERE code IS NULL"
+            return int(database.execute(query).fetchone()[0])
+
+    def waits(self, up_to: int) -> bool:
+        """True if an event up to this number waits; as fast with millions of them."""
+        query = "SELECT EXISTS (SELECT 1 FROM events WHERE code IS NULL AND seq <= ?)"
+        with self._use() as database:
+            return bool(database.execute(query, (up_to,)).fetchone()[0])
 
     def last(self) -> int:
         """Return the number of the newest waiting event; 0 when none waits."""

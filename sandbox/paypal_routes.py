@@ -1,9 +1,11 @@
 """PayPal's API as far as we use it, its approve page, and the orders that steer them."""
 
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -34,12 +36,28 @@ class Settle(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: str
+    status: Literal["COMPLETED", "DENIED"]
+
+
+class Refusing(APIRoute):
+    """A route whose refusals are answered as PayPal writes them."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of FastAPI, with refusals as answers."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Refusal as refused:
+                return JSONResponse(refused.body, refused.status)
+
+        return answer
 
 
 def routes(settings: Settings) -> APIRouter:
     """PayPal beside Stripe, under the same address."""
-    router = APIRouter()
+    router = APIRouter(route_class=Refusing)
     events = Events(settings)
     paypal = PayPal(events, settings.public_url)
     tokens: set[str] = set()
@@ -139,12 +157,9 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
         return {"status": "settled"}
 
     @router.post("/_sandbox/paypal/orders/{order_id}/reverse")
-    async def reverse(order_id: str) -> Response:
-        try:
-            paypal.reverse(order_id)
-        except Refusal as refused:
-            return JSONResponse(refused.body, refused.status)
-        return JSONResponse({"status": "reversed"})
+    async def reverse(order_id: str) -> Json:
+        paypal.reverse(order_id)
+        return {"status": "reversed"}
 
     @router.post("/_sandbox/paypal/orders/{order_id}/repeat")
     async def repeat(order_id: str) -> Json:
@@ -153,11 +168,8 @@ def _control(router: APIRouter, paypal: PayPal, events: Events) -> None:
 
 
 def _answer(request: Request, tokens: set[str], act: Any) -> Response:
-    """Return the answer of one call, or PayPal's refusal."""
+    """Return the answer of one call with a token of ours."""
     if request.headers.get("authorization", "").removeprefix("Bearer ") not in tokens:
         return JSONResponse({"name": "AUTHENTICATION_FAILURE"}, 401)
-    try:
-        body, status = act(request.headers.get(KEY))
-    except Refusal as refused:
-        return JSONResponse(refused.body, refused.status)
+    body, status = act(request.headers.get(KEY))
     return JSONResponse(body, status)

@@ -145,6 +145,20 @@ async def test_a_forgotten_order_is_gone_and_a_decline_is_an_outcome() -> None:
     await paypal.close()
 
 
+async def test_the_stand_in_refuses_to_steer_what_is_not_there() -> None:
+    paypal, browser = stand_in()
+    path = "/_sandbox/paypal/orders/FORGOTTEN"
+    answers = [
+        await browser.put(path, json={}),
+        await browser.post(f"{path}/approve"),
+        await browser.post(f"{path}/settle", json={"status": "DENIED"}),
+        await browser.post(f"{path}/reverse"),
+        await browser.post(f"{path}/settle", json={"status": "DECLINED"}),
+    ]
+    assert [one.status_code for one in answers] == [404, 404, 404, 404, 422]
+    await paypal.close()
+
+
 async def test_an_order_whose_time_is_over_brings_no_money() -> None:
     paypal, browser = stand_in()
     made = await paypal.create_order(WANTED)

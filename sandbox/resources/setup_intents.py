@@ -203,6 +203,7 @@ def _confirm(call: Call, intent: Json, params: Json) -> Json:
     method = payment_methods.given(call, params, intent["customer"], "SetupIntent")
     if method is None and intent["payment_method"]:
         method = call.load("payment_method", intent["payment_method"], "payment_method")
+        payment_methods.check_usable(call, method, intent["customer"], "SetupIntent")
     if method is None:
         raise problems.unexpected_state(
             "You cannot confirm this SetupIntent because it's missing a payment method. Update "

@@ -62,3 +62,14 @@ async def test_a_set_up_can_be_changed_listed_and_canceled(v1: Any, customer: st
     assert [intent.id for intent in listed.data] == [made.id]
     gone = await v1.setup_intents.cancel_async(made.id, {"cancellation_reason": "duplicate"})
     assert (gone.status, gone.cancellation_reason) == ("canceled", "duplicate")
+
+
+async def test_a_card_that_another_customer_has_meanwhile_is_not_saved(
+    v1: Any, customer: str
+) -> None:
+    card = await v1.payment_methods.create_async({"type": "card", "card": {"token": "tok_visa"}})
+    made = await v1.setup_intents.create_async({"customer": customer, "payment_method": card.id})
+    other = await v1.customers.create_async({})
+    await v1.payment_methods.attach_async(card.id, {"customer": other.id})
+    await refused(v1.setup_intents.confirm_async(made.id))
+    assert (await v1.payment_methods.retrieve_async(card.id)).customer == other.id

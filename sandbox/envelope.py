@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sandbox import expansion, form, idempotency, journal, parameters, problems
+from sandbox import expansion, idempotency, journal, parameters, problems
 from sandbox.bells import Bells
 from sandbox.calls import Call, Operation
 from sandbox.problems import ApiError
@@ -105,10 +105,6 @@ class Envelope:
         self.settings = settings
         self._bells = bells
         self._check = check
-
-    def decode(self, text: str) -> Json:
-        """Read a form body or a query string."""
-        return form.decode(text)
 
     def subjects(self, incoming: Incoming) -> list[Json]:
         """Return what a fault may match on: the parameters, and the object that the path names."""

@@ -23,8 +23,8 @@ class Script(Order):
 
     outcomes: list[str]
     """For charges: succeed, authentication_required, processing or the name of a decline;
-    for refunds: succeeded, pending, failed, requires_action; for amounts: amount_too_small,
-    amount_too_large, of every new intent. Empty: forget the script."""
+    for refunds: succeeded, pending, failed, requires_action, refused; for amounts:
+    amount_too_small, amount_too_large, of every new intent. Empty: forget the script."""
     then: Literal["normal", "last"] = "normal"
     """After the last word: the card is itself again, or the last word stays."""
     purpose: Literal["charge", "refund", "amount"] = "charge"

@@ -18,7 +18,7 @@ class Poster:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"SANDBOX_WEBHOOK_URL is not an http address: {url}")
+            raise ValueError(f"the address of webhooks is not an http address: {url}")
         self._parts: SplitResult = parts
         self._timeout_seconds = timeout_seconds
         self._idle: list[Connection] = []

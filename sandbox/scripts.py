@@ -1,6 +1,6 @@
-"""Scripts: the outcomes of the next charges of one card or one customer.
+"""Scripts: the outcomes of the next charges, refunds or amounts of one card or one customer.
 
-One outcome is consumed per charge attempt; afterwards the last one stays, or the card behaves
+One outcome is consumed per attempt; afterwards the last one stays, or the card behaves
 as usual again.
 """
 

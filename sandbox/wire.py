@@ -8,7 +8,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox import faults, idempotency, problems
+from sandbox import faults, form, idempotency, problems
 from sandbox.calls import Operation
 from sandbox.envelope import Answer, Envelope, Incoming, authorize
 from sandbox.faults import Fault
@@ -59,7 +59,7 @@ class Wire:
             incoming.key = headers.get("idempotency-key")
             if incoming.key:
                 idempotency.check(incoming.key)
-        incoming.raw = self._envelope.decode(text)
+        incoming.raw = form.decode(text)
 
     def _guarded(self, incoming: Incoming) -> Answer:
         if incoming.key in self._running:

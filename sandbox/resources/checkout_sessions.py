@@ -203,10 +203,9 @@ def close(call: Call, session: Json) -> Json:
     """Expire a session: cancel its intent and close the page."""
     session |= {"status": "expired", "url": None}
     call.store.save(session)
-    for kind, name in (("payment_intent", "payment_intent"), ("setup_intent", "setup_intent")):
-        intent = session[name] and call.store.get(kind, session[name])
+    for kind, module in (("payment_intent", payment_intents), ("setup_intent", setup_intents)):
+        intent = session[kind] and call.store.get(kind, session[kind])
         if intent and intent["status"] in payment_intents.CANCELABLE:
-            module = payment_intents if kind == "payment_intent" else setup_intents
             module.give_up(call, intent, None)
     call.emit("checkout.session.expired", session)
     return session

@@ -12,7 +12,7 @@ from sandbox.parameters import currency, integer, list_of, one_of, record, requi
 from sandbox.shapes import Json, address, new_id
 from sandbox.store import Store
 
-SCRIPT: Final = "sandbox.tax_rates"
+RATES: Final = "sandbox.tax_rates"
 PRESET: Final = "txcd_10000000"
 """The tax code of a line that names none."""
 LIFE_SECONDS: Final = 90 * 86_400
@@ -33,9 +33,9 @@ _LINE: Final = record(
 
 def collect(store: Store, rates: Json) -> Json:
     """Set the taxes of these places; return every known place."""
-    kept = store.get(SCRIPT, SCRIPT)
+    kept = store.get(RATES, RATES)
     if kept is None:
-        kept = store.insert({"id": SCRIPT, "object": SCRIPT, "created": 0, "rates": {}})
+        kept = store.insert({"id": RATES, "object": RATES, "created": 0, "rates": {}})
     kept["rates"] |= rates
     store.save(kept)
     known: Json = kept["rates"]
@@ -56,7 +56,7 @@ def create(call: Call) -> Json:
     if where["country"] == "US" and "postal_code" not in where:
         message = "We could not determine the customer's tax location based on the address."
         raise problems.invalid(message, "customer_details", "customer_tax_location_invalid")
-    kept = call.store.get(SCRIPT, SCRIPT) or {"rates": {}}
+    kept = call.store.get(RATES, RATES) or {"rates": {}}
     region = f"{where['country']}-{where.get('state', '')}"
     asked = [one | {"region": None} for one in kept["rates"].get(where["country"], [])]
     asked += [one | {"region": where.get("state")} for one in kept["rates"].get(region, [])]

@@ -21,7 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from billing.catalog.plans.spec import Minor
+from billing.catalog.plans.schemas import Minor
 from billing.core import countries
 from billing.core.money import CREDIT_DECIMALS, CREDIT_LIMIT, show_decimal
 from billing.core.periods import BEYOND_CALENDAR, within_calendar
@@ -170,8 +170,6 @@ OneWord = Annotated[str | None, Query(min_length=1, max_length=255)]
 """A filter of a list: a name or an id. An empty one is refused, because it would mean all: a script
 whose variable is not set would read the rows of every account.
 """
-
-PositiveMinor = Annotated[Minor, Field(gt=0)]
 
 ExpectedAmount = Annotated[
     Minor | None,

@@ -18,7 +18,7 @@ from api.answers.public_ids import (
     SubscriptionId,
     row_id,
 )
-from api.answers.schemas import Answer, Body, PositiveMinor
+from api.answers.schemas import Answer, Body
 from api.calls import AccountCall
 from api.dependencies import MemberCall, MoneyCameCall
 from api.idempotency import Claim, OptionalKey
@@ -28,7 +28,7 @@ from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.user_scope import is_member
 from api.workflow_calls import need_temporal, notify, wait_until_done
-from billing.catalog.plans.schemas import Currency
+from billing.catalog.plans.schemas import Currency, PositiveMinor
 from billing.core import clock, ids
 from billing.core.errors import Invalid, NotFound
 from billing.matters import store as matters

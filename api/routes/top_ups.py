@@ -1,10 +1,9 @@
 """Automatic top-ups, which buy credits when few are left: the settings, and each top-up."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, StrictBool, field_validator
+from pydantic import Field, StrictBool
 
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
@@ -20,8 +19,8 @@ from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
 from api.routes.base import new_router
 from api.workflow_calls import notify
+from billing.catalog.plans.schemas import PositiveMinor
 from billing.core import clock, ids
-from billing.core.money import MINOR_LIMIT
 from billing.ledger.credits import low_balance
 from billing.ledger.credits import store as balances
 from billing.matters.schemas import of_account
@@ -42,17 +41,10 @@ class AutoTopUpBody(Body):
     """
 
     is_enabled: StrictBool = True
-    threshold: Credits
+    threshold: Annotated[Credits, Field(gt=0)]
     pack: CatalogName
     payment_method_id: PaymentMethodName | None = None
-    monthly_cap_cents: Annotated[int, Field(strict=True, gt=0, lt=MINOR_LIMIT)] | None = None
-
-    @field_validator("threshold")
-    @classmethod
-    def _something(cls, threshold: Decimal) -> Decimal:
-        if threshold <= 0:
-            raise ValueError("must be above 0")
-        return threshold
+    monthly_cap_cents: PositiveMinor | None = None
 
     def wanted(self) -> WantedSettings:
         """Return the settings as the domain's type."""

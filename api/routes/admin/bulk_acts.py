@@ -27,8 +27,7 @@ from api.routes.base import new_router
 from api.routes.subscription_previews import DryRun
 from api.workflow_calls import free_halted, need_temporal, wait_until_all_done
 from billing.catalog.plans import service as plan_service
-from billing.catalog.plans.schemas import Currency
-from billing.catalog.plans.spec import Minor
+from billing.catalog.plans.schemas import Currency, Minor
 from billing.core import ids
 from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from api.answers.problems import responses
-from api.answers.schemas import Body, CatalogName, Credits, Instant, PositiveMinor
+from api.answers.schemas import Body, CatalogName, Credits, Instant
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
@@ -14,8 +14,8 @@ from api.routes.contracts import ContractAnswer
 from api.routes.subscription_previews import TryOut
 from api.workflow_calls import notify
 from billing.catalog.plans import rules
-from billing.catalog.plans.schemas import AgreedPrice, Limit
-from billing.catalog.plans.spec import Every, Minor, PricedIn
+from billing.catalog.plans.schemas import AgreedPrice, Limit, Minor, PositiveMinor
+from billing.catalog.plans.spec import Every, PricedIn
 from billing.catalog.rating.schemas import OverageTerms, PriceTerms, Then
 from billing.money.contracts import service
 from billing.money.contracts.schemas import CommitmentTerms, EarlyEnd

@@ -1,11 +1,10 @@
 """Corrections of credits by operators: give or take with a reason, allow an overdraft [F23]."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, TransactionId, encoded
@@ -19,12 +18,6 @@ from billing.core import clock, ids
 from billing.ledger.credits import adjustments
 
 router = new_router("credits")
-
-
-def _not_below_zero(amount: Decimal) -> Decimal:
-    if amount < 0:
-        raise ValueError("must be 0 or more")
-    return amount
 
 
 class AdjustBody(Body):
@@ -66,7 +59,7 @@ class AdjustAnswer(Answer):
 class OverdraftBody(Body):
     """The debt in credits that forced charges may leave."""
 
-    overdraft: Annotated[Credits, AfterValidator(_not_below_zero)]
+    overdraft: Annotated[Credits, Field(ge=0)]
     reason: FreeText
 
 

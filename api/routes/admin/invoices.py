@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
-from api.answers.schemas import Body, PositiveMinor, Text
+from api.answers.schemas import Body, Text
 from api.calls import Call
 from api.dependencies import AdminCall
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
@@ -19,7 +19,7 @@ from api.requests.card_numbers import NoCardNumber
 from api.routes.base import new_router
 from api.routes.invoice_answers import InvoiceDetail
 from api.workflow_calls import need_temporal, wait_until_done
-from billing.catalog.plans.schemas import Currency
+from billing.catalog.plans.schemas import Currency, PositiveMinor
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import operating

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
-from api.answers.schemas import Body, OneWord, PositiveMinor, optional_body
+from api.answers.schemas import Body, OneWord, optional_body
 from api.calls import Call, account_filter
 from api.dependencies import AdminCall
 from api.idempotency import Once, OptionalKey
@@ -21,7 +21,7 @@ from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
 from api.routes.payments import PaymentAnswer, StatusFilter, statuses_of
 from api.workflow_calls import need_temporal, wait_until_done
-from billing.catalog.plans.schemas import Currency
+from billing.catalog.plans.schemas import Currency, PositiveMinor
 from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import manual

@@ -9,13 +9,14 @@ from pydantic import Field, StrictBool
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, PaymentId, encoded, row_id
-from api.answers.schemas import Answer, Body, OneWord, PositiveMinor
+from api.answers.schemas import Answer, Body, OneWord
 from api.calls import Call, account_filter
 from api.dependencies import AdminCall
 from api.idempotency import RequiredKey
 from api.routes.admin.invoices import Reference
 from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
+from billing.catalog.plans.schemas import PositiveMinor
 from billing.core import ids
 from billing.money.disputes.schemas import DisputeState
 from billing.money.disputes.tables import disputes

@@ -15,10 +15,10 @@ from pydantic import (
     model_validator,
 )
 
+from billing.catalog.plans.schemas import PositiveMinor
 from billing.catalog.plans.spec import PricedIn
 from billing.catalog.products.schemas import Name
 from billing.core.frozen import Frozen
-from billing.core.money import MINOR_LIMIT
 
 Duration = Literal["once", "repeating", "forever"]
 LineKind = Literal["plan", "add_on", "usage", "pack"]
@@ -55,7 +55,7 @@ class CouponSpec(BaseModel):
     code: Code
     name: CouponName
     percent: Percent | None = None
-    amounts: dict[PricedIn, Annotated[int, Field(strict=True, gt=0, lt=MINOR_LIMIT)]] = {}
+    amounts: dict[PricedIn, PositiveMinor] = {}
     duration: Duration = "once"
     periods: Annotated[int, Field(strict=True, gt=0, le=1200)] | None = None
     kinds: Annotated[tuple[LineKind, ...], Field(max_length=4)] = ()

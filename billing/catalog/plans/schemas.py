@@ -25,6 +25,9 @@ from billing.core.periods import MONTH, Interval
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217, upper case."""
+Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
+"""Money in minor units: a whole number, never a float, never a string."""
+PositiveMinor = Annotated[Minor, Field(gt=0)]
 # Of an account: with its seats and add-ons, beyond the bound of what a plan includes.
 _MANY: Final = {"type": "string", "pattern": r"^\d{1,26}(\.\d{1,12})?$", "example": "2.00"}
 
@@ -60,10 +63,7 @@ class AddOn(Strict):
     """A meter that the plan limits."""
     units: Annotated[Amount, Field(gt=0)]
     """Units of the meter that one add-on adds per allowance cycle."""
-    prices: Annotated[
-        dict[Currency, Annotated[int, Field(strict=True, gt=0, lt=MINOR_LIMIT)]],
-        Field(min_length=1),
-    ]
+    prices: Annotated[dict[Currency, PositiveMinor], Field(min_length=1)]
     """Price of one add-on per cycle, in minor units such as {"USD": 500}."""
 
 

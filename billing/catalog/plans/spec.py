@@ -25,7 +25,9 @@ from billing.catalog.plans.schemas import (
     Currency,
     DunningPolicy,
     Limit,
+    Minor,
     Notices,
+    PositiveMinor,
     Rollover,
     Seats,
 )
@@ -35,12 +37,8 @@ from billing.catalog.rating.schemas import Amount
 from billing.catalog.taxes.schemas import STANDARD
 from billing.catalog.taxes.spec import TaxesSpec
 from billing.core.currencies import known
-from billing.core.money import MINOR_LIMIT, ZERO
+from billing.core.money import ZERO
 from billing.core.periods import Interval
-
-Minor = Annotated[int, Field(strict=True, ge=0, lt=MINOR_LIMIT)]
-"""Money in minor units: a whole number, never a float, never a string."""
-
 
 Granted = Annotated[Amount, Field(le=10**12)]
 """Credits granted at once, bounded so that repeated grants cannot overflow a ledger."""
@@ -55,7 +53,7 @@ class PriceSpec(_Spec):
 
     amount_minor: Minor
     """The price, in minor units: 1900 is 19.00 USD, and 1500 is 1500 JPY."""
-    minimum_minor: Annotated[Minor, Field(gt=0)] | None = None
+    minimum_minor: PositiveMinor | None = None
     """Plans only: the minimum amount of a period, including all use in it."""
     stripe_price_id: Annotated[str, StringConstraints(max_length=255)] | None = None
     """Your id of the price at Stripe, for reference only."""
@@ -101,11 +99,11 @@ class PlanSpec(_Spec):
     """Credits granted in each allowance cycle."""
     allowance: Every = "month"
     """The length of an allowance cycle; the interval of each price is a whole number of them."""
-    billing_threshold: dict[PricedIn, Annotated[Minor, Field(gt=0)]] = {}
+    billing_threshold: dict[PricedIn, PositiveMinor] = {}
     """Use beyond the plan is invoiced early at this amount, in minor units; default: per cycle."""
     past_due_access: Literal["full", "no_new_overage", "none"] = "no_new_overage"
     """Access while it is past due: full, none beyond the limits, or none."""
-    unpaid_limit: dict[PricedIn, Annotated[Minor, Field(gt=0)]] = {}
+    unpaid_limit: dict[PricedIn, PositiveMinor] = {}
     """The maximum unpaid use before money came or while some is owed, in minor units;
     default: 100 whole currency units.
     """

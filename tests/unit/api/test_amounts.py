@@ -12,8 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.answers.schemas import Body, Credits, Instant, Url, Zone
 from api.pay.return_pages import check_return
 from api.requests import exact_json
-from billing.catalog.plans.schemas import Currency
-from billing.catalog.plans.spec import Minor
+from billing.catalog.plans.schemas import Currency, Minor
 from billing.core.errors import Invalid
 
 

@@ -14,7 +14,7 @@ from api.answers.problem_codes import GENERIC
 from api.answers.problems import MEDIA_TYPE
 from api.answers.schemas import Body, Credits
 from api.routes.base import new_router
-from billing.catalog.plans.spec import Minor
+from billing.catalog.plans.schemas import Minor
 from billing.core.error_codes import CODES
 from billing.core.errors import (
     Conflict,

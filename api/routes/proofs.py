@@ -9,6 +9,7 @@ from pydantic import Field
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
 from api.answers.schemas import Answer, Credits
+from api.calls import AccountCall, Call
 from api.dependencies import MemberCall
 from api.pay.payer_secrets import may_pay
 from api.routes.base import new_router
@@ -149,7 +150,7 @@ async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     return _for_caller(call, ProofAnswer.of_facts(facts, rules.judge(facts, running=running), runs))
 
 
-def _for_caller(call: MemberCall, answer: ProofAnswer) -> ProofAnswer:
+def _for_caller(call: Call, answer: ProofAnswer) -> ProofAnswer:
     if may_pay(call):
         return answer
     hidden = [one.model_copy(update={"provider_session": None}) for one in answer.payments]
@@ -159,6 +160,6 @@ def _for_caller(call: MemberCall, answer: ProofAnswer) -> ProofAnswer:
     return answer.model_copy(update={"payments": hidden, "request": request})
 
 
-async def _facts(call: MemberCall, purchase: UUID) -> Facts:
+async def _facts(call: AccountCall, purchase: UUID) -> Facts:
     async with call.transaction() as connection:
         return await store.facts(connection, purchase)

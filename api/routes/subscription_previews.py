@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, Self
 
 from fastapi import Query
 from pydantic import Field, StringConstraints
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
@@ -74,9 +73,9 @@ class UpcomingAnswer(Answer):
     """The end of the current period: `renew`, `end_trial`, `end` or `pause`, with its invoice.
 
     An `unpaid` subscription that ends before has `end_unpaid`, and a paused one with a commitment
-    `close_commitment`. Overage is what has been used so
-    far. Money that a bank still decides on is not counted, nor a change that waits for its payment;
-    the timeline assumes that they come. `at` is null if nothing is due, as during a pause.
+    `close_commitment`. Overage is what has been used so far. Money that a bank still decides on is
+    not counted, nor a change that waits for its payment; the timeline assumes that they come. `at`
+    is null if nothing is due, as during a pause.
     """
 
     at: datetime | None = None
@@ -215,11 +214,7 @@ def keep(
 async def read_upcoming(call: MemberCall) -> UpcomingAnswer:
     """The end of the current period, from what is known and used so far."""
     async with call.transaction() as connection:
-        return UpcomingAnswer.of_upcoming(await _upcoming(connection, call))
-
-
-async def _upcoming(connection: AsyncConnection, call: MemberCall) -> Upcoming | None:
-    found = await store.find_current(connection, call.account.id)
-    if found is None:
-        raise NotFound("SUBSCRIPTION_NOT_FOUND")
-    return await service.upcoming(connection, found.id)
+        found = await store.find_current(connection, call.account.id)
+        if found is None:
+            raise NotFound("SUBSCRIPTION_NOT_FOUND")
+        return UpcomingAnswer.of_upcoming(await service.upcoming(connection, found.id))

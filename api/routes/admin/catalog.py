@@ -51,7 +51,8 @@ AllowLarge = Annotated[
     bool,
     Query(
         alias="allow_large_change",
-        description="Also remove prices, or change them by over 50 %.",
+        description="Also remove prices, or change them by over 50 %; another model or number"
+        " of tiers is not compared.",
     ),
 ]
 

@@ -1,7 +1,7 @@
 """The price of usage: what a quantity costs after earlier use in the cycle. Pure and exact.
 
-`usage_charge_after`, `usage_charge_units`, `usage_cost` and `usage_round` of metering/usage are the
-same rules for the hot path; a test compares them.
+`usage_charge_after`, `usage_charge_units`, `usage_charge_use`, `usage_cost`, `usage_highest` and
+`usage_round` of metering/usage are the same rules for the hot path; a test compares them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -114,7 +114,7 @@ _OTHERS: Final = (
     ),
     ("debts_billed", "I6", "what is carried is billed when a subscription ends"),
     # Events in and out
-    ("inbox_handled", "I7", "every event from Stripe was looked into, or is parked"),
+    ("inbox_handled", "I7", "every event of a provider was looked into, or is parked"),
     ("outbox_numbers", "I7", "published events of an account have no gap but skipped numbers"),
     # The audit
     ("audit_chain", "I7", "no entry of the audit was rewritten, and none is missing before it"),

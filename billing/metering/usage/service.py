@@ -67,8 +67,9 @@ async def pay_record(
 
     With `force` the account may owe credits, up to its overdraft. Without enough credits the
     record becomes `failed`; the refusal is returned, not raised, so that the caller can commit.
-    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; BILLED_ON_INVOICE for a use that
-    the next invoice charges; PRODUCT_PRICING_NOT_FOUND for one that only a card can pay.
+    Errors: BILLING_RECORD_NOT_FOUND; PAYMENT_CHARGE_NOT_OFFERED; NOT_INCLUDED if the plan should
+    pay; BILLED_ON_INVOICE for a use that the next invoice charges; PRODUCT_PRICING_NOT_FOUND for
+    one that only a card can pay.
     """
     record = await store.get_record(connection, account_id, record_id)
     if record.billing_status not in ("pending", "failed"):

@@ -171,7 +171,8 @@ async def record(
 async def record_on_holds(connection: AsyncConnection, uses: Sequence[Use]) -> dict[int, Recorded]:
     """Record uses that are paid by holds, each by its own; return the outcomes by place.
 
-    Verdicts besides those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED.
+    Verdicts besides those of `record`: HOLD_NOT_FOUND, HOLD_RESOLVED, HOLD_EXCEEDED,
+    HOLD_SCOPE.
     """
     batch = Batch(uses, [1] * len(uses), by_account(uses))
     return _answers(batch, await _RECORD_ON_HOLDS.all(connection, **batch.values))

@@ -254,9 +254,9 @@ sealed_usage = c.table(
 usage_counters = c.table(
     "usage_counters",
     c.uuid("account_id", primary_key=True),
-    # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'p:…' the priced units of a
-    # product whose price depends on earlier use, 'i:' what the plan included of uses that credits
-    # paid.
+    # '' the account, 'u:…' one of its users, 'o:…' an organisation, 'a:…' an operation, 'm:…' a
+    # model, 'p:…' the priced units of a product whose price depends on earlier use, 'i:' what the
+    # plan included of uses that credits paid.
     c.text("owner", primary_key=True),
     # A day, or an hour for hourly meters, within one cycle: a day in which a cycle begins has two
     # rows. The use of a cycle is the sum of its days (usage_cycles.sql).
@@ -303,7 +303,7 @@ usage_alerts = c.table(
     "usage_alerts",
     c.row_id(),
     c.account(),
-    # 'plan', or the quota's id; notified once per window and threshold.
+    # 'plan', 'quota <row's id>' or 'budget bud_…'; notified once per window and threshold.
     c.text("subject"),
     c.text("meter"),
     c.text("owner"),

@@ -1,5 +1,5 @@
 -- The month in which a record arrived, from its id, which begins with its time (rules.record_key).
--- An event's id has a time in the month's first two minutes. All others are from before records had
+-- An event's id has a time in the month's first 132 seconds. All others are from before records had
 -- months and belong to the first one.
 CREATE OR REPLACE FUNCTION usage_month_of(p_id uuid, p_has_event boolean) RETURNS date
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

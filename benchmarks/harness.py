@@ -1,8 +1,9 @@
-"""Parts that every benchmark shares: its own stack, interleaved rounds, medians, one table.
+"""Parts that every benchmark shares: interleaved rounds, medians, one table.
 
 All parts of one ratio are measured in one run, turn by turn, so that a busy machine hits both.
 """
 
+import asyncio
 import json
 import random
 import statistics
@@ -92,8 +93,6 @@ async def rate(count: int, at_once: int, once: Callable[[], Awaitable[object]]) 
 
 async def pace(seconds: float, at_once: int, once: Callable[[], Awaitable[object]]) -> float:
     """Return calls finished per second, `at_once` in flight, over about `seconds`."""
-    import asyncio
-
     began = perf_counter()
 
     async def lane() -> int:
@@ -122,8 +121,6 @@ async def latencies(count: int, at_once: int, once: Callable[[], Awaitable[objec
 
 async def spread(count: int, at_once: int, once: Callable[[], Awaitable[object]]) -> None:
     """Run `once` `count` times, `at_once` in flight."""
-    import asyncio
-
     left = iter(range(count))
 
     async def lane() -> None:

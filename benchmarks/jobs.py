@@ -80,8 +80,8 @@ async def _archive(job: Job, site: Site) -> float:
 
 
 async def _pass(job: Job, accounts: int) -> float:
-    """Return the seconds to read all open matters page by page, as `ensure-running` does. It asks
-    Temporal for each page, which depends on Temporal alone.
+    """Return the seconds to read all open matters page by page, as `ensure-running` does. That it
+    also asks Temporal for each page is left out, for this depends on Temporal alone.
     """
     began, seen, after = perf_counter(), 0, ""
     while True:

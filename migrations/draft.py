@@ -68,7 +68,9 @@ def frozen_text() -> str:
 
 
 def scripts() -> Iterable[str]:
-    """Yield the texts of all migrations, in order."""
+    """Yield the texts of all migrations, in the order of their names, which is that of the
+    migrations; within one, the order does not matter.
+    """
     for path in sorted(VERSIONS.rglob("*")):
         if path.suffix in {".sql", ".py"}:
             yield path.read_text()

@@ -124,10 +124,6 @@ WHOLE: Final = (
     "tests/integration/workflows/test_passes.py",
     "tests/integration/workflows/test_updates_in_place.py",
     (
-        "tests/integration/integrity/test_hourly.py"
-        "::test_each_page_is_seen_as_it_is_when_its_turn_comes"
-    ),
-    (
         "tests/integration/dunning/test_recovery.py"
         "::test_fifteen_declines_in_thirty_days_are_the_most_a_card_gets"
     ),

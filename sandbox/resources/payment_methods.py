@@ -256,8 +256,11 @@ def update(call: Call) -> Json:
             "You must save this PaymentMethod to a customer before you can update it."
         )
     before = {name: method[name] for name in ("allow_redisplay", "billing_details", "metadata")}
-    before["card"] = dict(method["card"])
-    method["card"].update(call.params.get("card", {}))
+    if "card" in method:
+        before["card"] = dict(method["card"])
+        method["card"].update(call.params.get("card", {}))
+    elif "card" in call.params:
+        raise problems.invalid(f"{method['id']} is not a card.", "card")
     if "allow_redisplay" in call.params:
         method["allow_redisplay"] = call.params["allow_redisplay"]
     if "billing_details" in call.params:

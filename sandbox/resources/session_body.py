@@ -5,7 +5,7 @@ A person's actions on it are in `checkout_sessions` and `people`.
 
 from sandbox import amounts, problems
 from sandbox.calls import Call
-from sandbox.shapes import Json, address, new_id, random_text
+from sandbox.shapes import Json, address, merge_metadata, new_id, random_text
 
 
 def lines(call: Call, given: list[Json], customer: str | None) -> list[Json]:
@@ -37,9 +37,9 @@ def _line(given: Json, price: Json) -> Json:
         "amount_tax": 0,
         "amount_total": total,
         "currency": price["currency"],
-        "description": price["nickname"],
+        "description": given["price_data"]["product_data"]["name"],
         "metadata": given.get("metadata", {}),
-        "price": {**price, "nickname": None},
+        "price": price,
         "quantity": quantity,
     }
 
@@ -58,7 +58,7 @@ def _price(data: Json, now: int, param: str) -> Json:
         "livemode": False,
         "lookup_key": None,
         "metadata": {},
-        "nickname": data["product_data"]["name"],
+        "nickname": None,
         "product": new_id("prod"),
         "recurring": None,
         "tax_behavior": "unspecified",
@@ -139,7 +139,7 @@ def new(call: Call, params: Json, items: list[Json], expires_at: int) -> Json:
         "customer_email": email,
         "expires_at": expires_at,
         "locale": params.get("locale"),
-        "metadata": {k: v for k, v in params.get("metadata", {}).items() if v != ""},
+        "metadata": merge_metadata({}, params.get("metadata", {})),
         "mode": params["mode"],
         "payment_method_collection": "if_required" if paying else None,
         "payment_method_types": params.get("allowed_payment_method_types", ["card"]),

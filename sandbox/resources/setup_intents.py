@@ -31,7 +31,7 @@ AFTER_SUCCESS: list[Callable[[Call, Json], None]] = []
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 _UPDATE: Fields = {
-    **TYPES,
+    "payment_method_types": TYPES["payment_method_types"],
     "customer": text(),
     "description": clearable(text(1_000)),
     "metadata": clearable(METADATA),
@@ -39,6 +39,7 @@ _UPDATE: Fields = {
 }
 _CREATE: Fields = {
     **_UPDATE,
+    **TYPES,
     "automatic_payment_methods": AUTOMATIC,
     "confirm": boolean(),
     "return_url": url(),
@@ -46,7 +47,6 @@ _CREATE: Fields = {
     "use_stripe_sdk": boolean(),
 }
 _CONFIRM: Fields = {
-    "allowed_payment_method_types": TYPES["allowed_payment_method_types"],
     "payment_method_types": TYPES["payment_method_types"],
     "client_secret": text(),
     "payment_method": text(),

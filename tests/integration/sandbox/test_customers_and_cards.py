@@ -133,6 +133,14 @@ async def test_a_saved_card_can_be_renewed_and_renamed(v1: Any, customer: str) -
     assert "must save this PaymentMethod" in str(error)
 
 
+async def test_what_is_saved_and_no_card_is_renamed_too(v1: Any, customer: str) -> None:
+    link = await v1.payment_methods.attach_async("pm_link", {"customer": customer})
+    changed = await v1.payment_methods.update_async(link.id, {"metadata": {"a": "b"}})
+    assert changed.metadata["a"] == "b"
+    error = await refused(v1.payment_methods.update_async(link.id, {"card": {"exp_year": 2040}}))
+    assert error.param == "card"
+
+
 async def test_a_customer_may_be_made_with_a_card(v1: Any) -> None:
     made = await v1.customers.create_async({"payment_method": "pm_card_visa"})
     assert len((await v1.customers.payment_methods.list_async(made.id)).data) == 1

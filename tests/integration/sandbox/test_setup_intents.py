@@ -73,3 +73,12 @@ async def test_a_card_that_another_customer_has_meanwhile_is_not_saved(
     await v1.payment_methods.attach_async(card.id, {"customer": other.id})
     await refused(v1.setup_intents.confirm_async(made.id))
     assert (await v1.payment_methods.retrieve_async(card.id)).customer == other.id
+
+
+async def test_types_that_a_set_up_would_not_follow_any_more_are_refused(
+    v1: Any, customer: str
+) -> None:
+    made = await v1.setup_intents.create_async({"customer": customer})
+    for act in (v1.setup_intents.update_async, v1.setup_intents.confirm_async):
+        error = await refused(act(made.id, {"allowed_payment_method_types": ["card"]}))
+        assert (error.code, error.param) == ("parameter_unknown", "allowed_payment_method_types")

@@ -226,12 +226,12 @@ async def open_bench() -> AsyncIterator[Bench]:
         )
         running = await asyncio.to_thread(launch, options)
         ours = [_start(running.info, *words) for words in (_WORKER, _api(running.info))]
-        bench = await _connect(running.info)
         try:
-            await bench.ready()
-            yield bench
+            bench = await _connect(running.info)
+            async with bench.rows:
+                await bench.ready()
+                yield bench
         finally:
-            await bench.rows.close()
             for process in ours:
                 process.terminate()
                 process.wait(READY_SECONDS)

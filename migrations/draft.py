@@ -39,8 +39,8 @@ _BATCHED: Final = frozenset(
 )  # fmt: skip
 # Statements on these read a row or two: searching the list as text costs less than parsing it.
 # No id is part of another, and a list has only ids and commas. On all tables this would save 5 to
-# 7 % of Postgres's CPU for a single use and 3 % for a preview (no policy at all: 7 to 10 %, and
-# nothing), but a statement on a thousand accounts would take 58 microseconds a row instead of 2.
+# 7 % of Postgres's CPU for a single use and 3 % for a preview, but a statement on a thousand
+# accounts would take 58 microseconds a row instead of 2.
 _SINGLE: Final = frozenset({"quota_slices"})
 # Checks of tables call these: they are created before tables and before prepare.sql runs.
 CHECKING: Final = frozenset({"usage_void_id"})

@@ -97,19 +97,12 @@ _UNPAID = """
 
 
 # Entries of the ledger give credits back.
-_SIGNS = (
-    (
-        "credit_transactions",
-        "kind_and_sign",
-        "kind_and_sign",
-        """(kind = 'grant' AND amount > 0 AND debt = 0)
+_SIGN = """(kind = 'grant' AND amount > 0 AND debt = 0)
         OR (kind = 'void' AND amount > 0 AND debt = 0)
         OR (kind = 'debit' AND amount <= 0 AND debt >= 0 AND amount < debt)
         OR (kind IN ('capture', 'expire', 'adjustment') AND amount < 0 AND debt = 0)
         OR (kind = 'debt' AND amount < 0 AND debt = amount)
-        OR (kind = 'clawback' AND amount <= 0 AND debt = 0)""",
-    ),
-)
+        OR (kind = 'clawback' AND amount <= 0 AND debt = 0)"""
 
 
 def upgrade() -> None:
@@ -122,9 +115,9 @@ def upgrade() -> None:
     _prepare()
     _add_columns()
     _hold_references_to_one_account()
-    _add_rights()
+    _add_plan_terms()
     _subscriptions()
-    _backup_methods()
+    _describe_methods()
     _add_percentages()
     _add_pages()
     op.execute(_WIDER)
@@ -216,7 +209,7 @@ def _fill_the_catalog() -> None:
     )
 
 
-def _add_rights() -> None:
+def _add_plan_terms() -> None:
     """Columns of what a plan gives, to whom, and how much may stay unpaid."""
     op.add_column("plans", Column("seats", JSONB))
     op.add_column("plans", Column("notices", JSONB, nullable=False, server_default="{}"))
@@ -257,7 +250,7 @@ def _subscriptions() -> None:
         op.execute(f"ALTER TABLE subscriptions ADD CONSTRAINT {name} {rule} NOT VALID")
 
 
-def _backup_methods() -> None:
+def _describe_methods() -> None:
     """Bank accounts among an account's methods, and which expiry was told of."""
     op.add_column(
         "payment_methods", sa.Column("provider_kind", Text, nullable=False, server_default="card")
@@ -321,11 +314,11 @@ def _hold_references_to_one_account() -> None:
 
 def _let_uses_be_taken_back() -> None:
     """Entries of the ledger that give back; rows of before fit."""
-    for table, old, new, rule in _SIGNS:
-        op.execute(
-            f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{old},"
-            f" ADD CONSTRAINT ck_{table}_{new} CHECK ({rule}) NOT VALID"
-        )
+    name = "ck_credit_transactions_kind_and_sign"
+    op.execute(
+        f"ALTER TABLE credit_transactions DROP CONSTRAINT {name},"
+        f" ADD CONSTRAINT {name} CHECK ({_SIGN}) NOT VALID"
+    )
 
 
 def _add_columns() -> None:

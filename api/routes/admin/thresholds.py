@@ -4,13 +4,14 @@ from pydantic import Field
 
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, SubscriptionId
-from api.answers.schemas import Answer, Body, PositiveMinor
+from api.answers.schemas import Answer, Body
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
 from api.routes.base import new_router
 from api.routes.subscription_previews import TryOut
 from api.workflow_calls import notify
+from billing.catalog.plans.schemas import PositiveMinor
 from billing.core import clock
 from billing.core.errors import NotFound
 from billing.matters import store as matters

@@ -7,10 +7,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import column
 
+from api.answers.pagination import encode_cursor
 from billing.metering.quotas import service
 from tests.integration.usage.conftest import V1, NewShop, Shop
-from api.answers.pagination import encode_cursor
-from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import NOW, move_clock
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_times import frozen, use

@@ -17,6 +17,7 @@ from tests.integration.dunning.dunning_setup import (
     tried,
     under,
 )
+from tests.integration.payments.test_money_balance import adjust
 
 EXHAUSTED = "2027-02-09T10:00:00Z"
 RESUME = "/billing/subscription/resume"
@@ -275,11 +276,7 @@ async def test_of_time_not_served_what_was_paid_already_goes_back_where_a_credit
 ) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("pro")
-    await customer.rows(
-        "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
-        " VALUES (gen_random_uuid(), %(me)s, %(me)s::text || '/gift', 'adjusted', 2000, 'USD',"
-        " '2027-01-02T00:00:00Z') RETURNING key"
-    )
+    await adjust(customer, 2000)
     await customer.script("insufficient_funds", then="last")
     await customer.advance(to="2027-02-08T10:00:00Z")  # a quarter of February is over
     assert (await owed(customer))["amount_remaining"] == 2900, "2,000 came from the balance"

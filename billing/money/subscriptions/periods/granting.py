@@ -131,10 +131,12 @@ def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:
 
 def _is_cut(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
     """True if a pause has ended the cycle of this invoice: what is left of that buys no credits,
-    which a pause and a resumption would multiply.
+    which a pause and a resumption would multiply. A resumption may begin at that cycle's instant:
+    its own invoice buys them.
     """
-    resumed = (one for one in w.rows.of(SubscriptionChange) if one.kind == "resume" and one.terms)
-    ended = [one.new_terms.cycle_start for one in resumed if one.status == "applied"]
+    applied = (one for one in w.rows.of(SubscriptionChange) if one.status == "applied")
+    resumed = (one for one in applied if one.kind == "resume" and one.terms)
+    ended = [one.new_terms.cycle_start for one in resumed if one.invoice_id != invoice.id]
     notes = (one for one in w.rows.of(CreditNote) if one.invoice_id == invoice.id)
     return invoice.cycle_start in ended or any(one.reason == proration.NOT_SERVED for one in notes)
 

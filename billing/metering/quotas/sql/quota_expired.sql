@@ -9,7 +9,7 @@ AS $$
     SELECT coalesce(sum(quota_share(p_quota, meter, user_id, organization_id, amount)), 0)
     FROM quota_claims
     WHERE account_id = p_quota.account_id AND status = 'open' AND expires_at <= p_now
-        AND p_quota.window_start > '-infinity'
+        AND p_quota.window_start <> '-infinity'
         AND CASE WHEN p_quota.span_seconds IS NULL THEN claimed_at >= p_quota.window_start
             ELSE quota_slice_end(p_quota.span_seconds, claimed_at)
                     > p_at - make_interval(secs => p_quota.span_seconds)

@@ -89,7 +89,6 @@ WHOLE: Final = (
     "tests/integration/arrears/test_free_overage.py",
     "tests/integration/arrears/test_single_charges.py",
     "tests/integration/faults/test_provider_faults.py",
-    "tests/integration/dunning/test_final_actions.py",
     "tests/integration/arrears/test_voids.py",
     "tests/integration/coupons/test_nothing_renews_nothing.py",
     "tests/integration/usage/test_tiered_prices.py",

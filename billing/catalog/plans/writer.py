@@ -1,9 +1,10 @@
 """Write catalog changes one at a time: old versions stay, the next version becomes current."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,7 @@ from billing.catalog.plans.changes import (
     PackChange,
     PlanChange,
     PriceChange,
+    PriceKey,
 )
 from billing.catalog.plans.schemas import AgreedPrice
 from billing.catalog.plans.tables import (
@@ -89,58 +91,48 @@ async def _write_plan(connection: AsyncConnection, change: PlanChange, at: datet
 
 async def _write_price(connection: AsyncConnection, change: PriceChange, at: datetime) -> None:
     """Make the price's next version current for new customers, or stop offering the price."""
-    kind, key, currency, interval = change.key
-    every = {
-        "kind": kind,
-        "key": key,
-        "currency": currency,
-        "interval_unit": interval.unit if interval else None,
-        "interval_count": interval.count if interval else None,
-    }
-    of_key = and_(*(prices.c[name].is_not_distinct_from(value) for name, value in every.items()))
+    of_key = _is_of(_columns(change.key))
     await connection.execute(update(prices).where(of_key).values(is_current=False))
-    if change.new is None:
-        return
-    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
-    await connection.execute(
-        insert(prices).values(
-            **every,
-            **change.new.model_dump(),
-            id=ids.new(),
-            version=(last or 0) + 1,
-            is_current=True,
-            created_at=at,
-        )
-    )
+    if change.new is not None:
+        terms = change.new.model_dump()
+        await _add_version(connection, change.key, at, is_current=True, **terms)
 
 
 async def add_agreed_price(
     connection: AsyncConnection, plan: str, agreed: AgreedPrice, at: datetime
 ) -> UUID:
     """Add a price version that is sold to one account only; return its id."""
-    every = {
-        "kind": "plan",
-        "key": plan,
-        "currency": agreed.currency,
-        "interval_unit": agreed.interval.unit,
-        "interval_count": agreed.interval.count,
-    }
     await lock(connection)
-    of_key = and_(*(prices.c[name] == value for name, value in every.items()))
-    last = await connection.scalar(select(func.max(prices.c.version)).where(of_key))
+    key: PriceKey = ("plan", plan, agreed.currency, agreed.interval)
+    terms = {"amount_minor": agreed.amount_minor, "minimum_minor": agreed.minimum_minor}
+    return await _add_version(connection, key, at, is_current=False, **terms)
+
+
+async def _add_version(
+    connection: AsyncConnection, key: PriceKey, at: datetime, **fields: Any
+) -> UUID:
+    """Add the next version of a price; return its id."""
+    columns = _columns(key)
+    last = await connection.scalar(select(func.max(prices.c.version)).where(_is_of(columns)))
     row_id = ids.new()
-    await connection.execute(
-        insert(prices).values(
-            **every,
-            id=row_id,
-            amount_minor=agreed.amount_minor,
-            minimum_minor=agreed.minimum_minor,
-            version=(last or 0) + 1,
-            is_current=False,
-            created_at=at,
-        )
-    )
+    version = {"id": row_id, "version": (last or 0) + 1, "created_at": at}
+    await connection.execute(insert(prices).values(**columns, **version, **fields))
     return row_id
+
+
+def _columns(key: PriceKey) -> dict[str, Any]:
+    kind, name, currency, interval = key
+    return {
+        "kind": kind,
+        "key": name,
+        "currency": currency,
+        "interval_unit": interval.unit if interval else None,
+        "interval_count": interval.count if interval else None,
+    }
+
+
+def _is_of(columns: dict[str, Any]) -> ColumnElement[bool]:
+    return and_(*(prices.c[name] == value for name, value in columns.items()))
 
 
 async def _write_pack(connection: AsyncConnection, change: PackChange, at: datetime) -> None:

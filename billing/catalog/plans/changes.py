@@ -14,7 +14,7 @@ from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
-from billing.catalog.products.changes import Metering, MeteringChange
+from billing.catalog.products.changes import KeyedChange, Metering, MeteringChange
 from billing.catalog.taxes import changes as tax_changes
 from billing.catalog.taxes.changes import CurrentTaxes, TaxChange
 from billing.core.money import show_decimal, show_money
@@ -76,19 +76,12 @@ class Current:
 
 
 @dataclass(frozen=True)
-class PlanChange:
+class PlanChange(KeyedChange[Plan, PlanSpec]):
     """A plan is added, changed or (without `new`) closed to new subscribers."""
 
-    key: str
-    old: Plan | None
-    new: PlanSpec | None
+    noun = "plan"
     position: int
     subscriptions: int
-
-    @property
-    def subject(self) -> str:
-        """The name of the changed object, for the audit trail."""
-        return f"plan {self.key}"
 
     @property
     def fields(self) -> list[str]:
@@ -157,18 +150,11 @@ class PriceChange:
 
 
 @dataclass(frozen=True)
-class PackChange:
+class PackChange(KeyedChange[Pack, PackSpec]):
     """A pack is added, changed, or (without `new`) no longer offered."""
 
-    key: str
-    old: Pack | None
-    new: PackSpec | None
+    noun = "pack"
     position: int
-
-    @property
-    def subject(self) -> str:
-        """The name of the changed object, for the audit trail."""
-        return f"pack {self.key}"
 
     @property
     def words(self) -> str:

@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.payment_kinds import changes as kind_changes
 from billing.catalog.payment_kinds import store as kind_store
+from billing.catalog.payment_kinds.schemas import PaymentKind
 from billing.catalog.payment_kinds.spec import PaymentKindSpec
 from billing.catalog.plans import changes as plan_changes
 from billing.catalog.plans import store, writer
 from billing.catalog.plans.changes import Change, Current, PriceChange, PriceKey, Sold
-from billing.catalog.plans.schemas import Plan, Price
+from billing.catalog.plans.schemas import Pack, Plan, Price
 from billing.catalog.plans.spec import CatalogSpec, CostSpec, PackSpec, PlanSpec, PriceSpec
 from billing.catalog.products import changes as product_changes
 from billing.catalog.products.spec import MeterSpec, ProductSpec
@@ -51,8 +52,7 @@ async def put_plan(
     current = await store.current(connection, sold)
     for limit in plan.limits:
         _demand_counted(limit.meter, current)
-    known = current.plans.get(key)
-    position = known.position if known else len(current.plans)
+    position = _place(key, current.plans)
     return await _write(connection, plan_changes.compare_plan(key, plan, position, current))
 
 
@@ -93,8 +93,7 @@ async def put_pack(connection: AsyncConnection, key: str, pack: PackSpec) -> lis
     """Add or change a credit pack; purchases in progress keep the terms they started with."""
     await writer.lock(connection)
     current = await store.current(connection)
-    known = current.packs.get(key)
-    position = known.position if known else len(current.packs)
+    position = _place(key, current.packs)
     return await _write(connection, plan_changes.compare_pack(key, pack, position, current))
 
 
@@ -111,8 +110,7 @@ async def put_payment_kind(
     """Offer a kind of payment method, or change where it is offered [K1]."""
     await writer.lock(connection)
     current = await kind_store.current(connection)
-    known = current.get(key)
-    position = known.position if known else len(current)
+    position = _place(key, current)
     return await _write(connection, kind_changes.compare_one(key, kind, position, current))
 
 
@@ -154,6 +152,12 @@ async def put_inclusion(connection: AsyncConnection, currencies: Sequence[str]) 
     await writer.lock(connection)
     current = await tax_store.current(connection)
     return await _write(connection, tax_changes.compare_inclusion(currencies, current))
+
+
+def _place(key: str, current: Mapping[str, Plan | Pack | PaymentKind]) -> int:
+    """Return an object's position in the catalog; a new one comes last."""
+    known = current.get(key)
+    return known.position if known else len(current)
 
 
 def _demand_counted(meter: str, current: Current) -> None:

@@ -23,7 +23,7 @@ class Metering:
 
 
 @dataclass(frozen=True)
-class _Change(Generic[Old, New]):
+class KeyedChange(Generic[Old, New]):
     """An object is added, changed, or (without `new`) ended."""
 
     noun: ClassVar[str]
@@ -44,14 +44,14 @@ class _Change(Generic[Old, New]):
         return f"{self.subject}: {what}"
 
 
-class MeterChange(_Change[Meter, MeterSpec]):
+class MeterChange(KeyedChange[Meter, MeterSpec]):
     """A change of a meter."""
 
     noun = "meter"
     ended = "no longer counted"
 
 
-class ProductChange(_Change[Product, ProductSpec]):
+class ProductChange(KeyedChange[Product, ProductSpec]):
     """A change of a product."""
 
     noun = "product"
@@ -59,7 +59,7 @@ class ProductChange(_Change[Product, ProductSpec]):
 
 
 @dataclass(frozen=True)
-class ProductPriceChange(_Change[ProductPrice, PriceTerms]):
+class ProductPriceChange(KeyedChange[ProductPrice, PriceTerms]):
     """A product's price gets its next version, or ends; past use keeps its own."""
 
     noun = "product"

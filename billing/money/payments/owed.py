@@ -86,9 +86,8 @@ class Owed:
 
     def paid_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment that succeeded or that its payer had to confirm."""
-        tries = [one for one in self.attempts if one.payment_id == payment_id]
-        asked = (one for one in reversed(tries) if one.status in ("succeeded", "action"))
-        return next(asked, None)
+        tries = reversed(self._tries_of(payment_id))
+        return next((one for one in tries if one.status in ("succeeded", "action")), None)
 
     def asks_payer(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment, if its payer must confirm it."""
@@ -108,8 +107,7 @@ class Owed:
 
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
         """The tries of one payment that the provider's answer decides."""
-        mine = (one for one in self.attempts if one.payment_id == payment_id)
-        return [one for one in mine if _is_decided(one, outcome)]
+        return [one for one in self._tries_of(payment_id) if _is_decided(one, outcome)]
 
     def is_old_decline(self, payment_id: UUID, outcome: Outcome) -> bool:
         """True if the declined charge belongs to an earlier try.
@@ -124,8 +122,11 @@ class Owed:
 
     def last_try(self, payment_id: UUID) -> Attempt | None:
         """The newest try of one payment."""
-        tries = [one for one in self.attempts if one.payment_id == payment_id]
+        tries = self._tries_of(payment_id)
         return tries[-1] if tries else None
+
+    def _tries_of(self, payment_id: UUID) -> list[Attempt]:
+        return [one for one in self.attempts if one.payment_id == payment_id]
 
 
 def is_refused_for_good(attempts: Iterable[Attempt], card: Method) -> bool:

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids, keys
+from billing.core import ids
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store
 from billing.money.payments.rules import CheckoutSession
 from billing.money.payments.schemas import Payment
-from billing.money.payments.transitions import announcement
+from billing.money.payments.transitions import announcement, new_payment, session_fields
 from billing.platform.outbox import service as outbox
 
 
@@ -25,35 +25,15 @@ async def open_flow(
 ) -> Payment:
     """Add the invoice's next payment; the database allows one live payment per invoice."""
     number = await store.count(connection, invoice.id) + 1
-    return await store.add(
-        connection,
-        {
-            "id": ids.new(),
-            "account_id": invoice.account_id,
-            "invoice_id": invoice.id,
-            "workflow_id": invoice.workflow_id,
-            "flow": flow,
-            "intent_key": keys.intent(invoice.id, number),
-            "status": "pending",
-            "amount_minor": invoice.remaining_minor,
-            "currency": invoice.currency,
-            "payment_method_id": method_id,
-            "created_at": at,
-        },
-    )
+    fields = new_payment(invoice, number, flow, method_id, at)
+    return await store.add(connection, {"id": ids.new(), **fields})
 
 
 async def record_session(
     connection: AsyncConnection, payment: Payment, session: CheckoutSession
 ) -> Payment:
     """Remember the hosted page, and the intent behind it once there is one."""
-    return await store.change(
-        connection,
-        payment.id,
-        stripe_checkout_session_id=session.session_id,
-        redirect_url=session.url or payment.redirect_url,
-        stripe_payment_intent_id=session.intent_id or payment.stripe_payment_intent_id,
-    )
+    return await store.change(connection, payment.id, **session_fields(payment, session))
 
 
 async def send_waiting_to_approval(

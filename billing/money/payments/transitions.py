@@ -1,5 +1,6 @@
 """Decisions that open payments and tries and record the provider's answers. Pure."""
 
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from billing.core import ids, keys
 from billing.core.errors import NotFound
 from billing.matters.agenda import Step
 from billing.matters.effects import Announce, Facts, Rows, Work
+from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.rules import card_facts, named
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.owed import Owed
@@ -49,16 +51,26 @@ def open_flow(
     w: Work[Facts], owed: Owed, flow: str, method_id: UUID | None, *, unattended: bool = False
 ) -> Payment:
     """Add the invoice's next payment; the database allows one live payment per invoice."""
-    invoice = owed.invoice
-    return w.add(
-        Payment(
-            id=w.facts.new_id(), account_id=invoice.account_id, invoice_id=invoice.id,
-            workflow_id=invoice.workflow_id, flow=flow, status="pending",
-            intent_key=keys.intent(invoice.id, len(owed.payments) + 1),
-            amount_minor=invoice.remaining_minor, currency=invoice.currency,
-            payment_method_id=method_id, is_unattended=unattended, created_at=w.facts.at,
-        )
-    )  # fmt: skip
+    fields = new_payment(owed.invoice, len(owed.payments) + 1, flow, method_id, w.facts.at)
+    return w.add(Payment(id=w.facts.new_id(), is_unattended=unattended, **fields))
+
+
+def new_payment(
+    invoice: Invoice, number: int, flow: str, method_id: UUID | None, at: datetime
+) -> dict[str, Any]:
+    """Return the fields of an invoice's payment that is asked for now, apart from its id."""
+    return {
+        "account_id": invoice.account_id,
+        "invoice_id": invoice.id,
+        "workflow_id": invoice.workflow_id,
+        "flow": flow,
+        "intent_key": keys.intent(invoice.id, number),
+        "status": "pending",
+        "amount_minor": invoice.remaining_minor,
+        "currency": invoice.currency,
+        "payment_method_id": method_id,
+        "created_at": at,
+    }
 
 
 def begin_attempt(
@@ -68,18 +80,10 @@ def begin_attempt(
     before = next((one for one in owed.attempts if one.key == key), None)
     if before is not None:
         return before, True
-    attempt = Attempt(
-        id=w.facts.new_id(),
-        account_id=payment.account_id,
-        payment_id=payment.id,
-        invoice_id=payment.invoice_id,
-        key=key,
-        slot=slot,
-        payment_method_id=method_id,
-        status="pending",
-        started_at=w.facts.at,
-        real_started_at=w.facts.real_at,
-    )
+    attempt = _new_try(
+        w, payment.account_id, payment.invoice_id, key,
+        payment_id=payment.id, slot=slot, payment_method_id=method_id, status="pending",
+    )  # fmt: skip
     return w.add(attempt, once="key"), False
 
 
@@ -87,22 +91,22 @@ def skip_attempt(w: Work[Facts], owed: Owed, key: str, slot: int | None, reason:
     """Record that a due try was skipped, with the reason and the sum owed then, which no payment
     says.
     """
-    w.add(
-        Attempt(
-            id=w.facts.new_id(),
-            account_id=owed.invoice.account_id,
-            invoice_id=owed.invoice_id,
-            key=key,
-            slot=slot,
-            status="skipped",
-            decline_code=reason,
-            detail={"amount_minor": owed.invoice.remaining_minor},
-            started_at=w.facts.at,
-            real_started_at=w.facts.real_at,
-            finished_at=w.facts.at,
-        ),
-        once="key",
-    )
+    attempt = _new_try(
+        w, owed.invoice.account_id, owed.invoice_id, key,
+        slot=slot, status="skipped", decline_code=reason,
+        detail={"amount_minor": owed.invoice.remaining_minor}, finished_at=w.facts.at,
+    )  # fmt: skip
+    w.add(attempt, once="key")
+
+
+def _new_try(
+    w: Work[Facts], account_id: UUID, invoice_id: UUID, key: str, **fields: Any
+) -> Attempt:
+    """Return a try that begins now; the caller adds it."""
+    return Attempt(
+        id=w.facts.new_id(), account_id=account_id, invoice_id=invoice_id, key=key,
+        started_at=w.facts.at, real_started_at=w.facts.real_at, **fields,
+    )  # fmt: skip
 
 
 def finish_attempt(w: Work[Facts], attempt: Attempt, outcome: Outcome) -> None:
@@ -202,15 +206,9 @@ def _keep_payers_try(
     if not is_payers:
         return False
     [proven_by] = proof.values()
-    attempt = Attempt(
-        id=w.facts.new_id(),
-        account_id=payment.account_id,
-        payment_id=payment.id,
-        invoice_id=payment.invoice_id,
-        key=keys.payers_try(payment.intent_key, proven_by),
-        status="declined",
-        started_at=w.facts.at,
-        real_started_at=w.facts.real_at,
+    key = keys.payers_try(payment.intent_key, proven_by)
+    attempt = _new_try(
+        w, payment.account_id, payment.invoice_id, key, payment_id=payment.id, status="declined"
     )
     finish_attempt(w, w.add(attempt, once="key"), outcome)
     return True
@@ -236,12 +234,16 @@ def _bar(w: Work[Facts], attempt: Attempt, decline: Decline | None) -> None:
 
 def record_session(w: Work[Facts], payment: Payment, session: CheckoutSession) -> Payment:
     """Remember the hosted page, and the intent behind it once there is one."""
-    return w.change(
-        payment,
-        stripe_checkout_session_id=session.session_id,
-        redirect_url=session.url or payment.redirect_url,
-        stripe_payment_intent_id=session.intent_id or payment.stripe_payment_intent_id,
-    )
+    return w.change(payment, **session_fields(payment, session))
+
+
+def session_fields(payment: Payment, session: CheckoutSession) -> dict[str, Any]:
+    """Return the fields of a payment that name its hosted page."""
+    return {
+        "stripe_checkout_session_id": session.session_id,
+        "redirect_url": session.url or payment.redirect_url,
+        "stripe_payment_intent_id": session.intent_id or payment.stripe_payment_intent_id,
+    }
 
 
 def close_unpaid(w: Work[Facts], payment: Payment, status: PaymentStatus) -> Payment:

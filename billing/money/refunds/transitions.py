@@ -30,7 +30,7 @@ def give_back(w: Work[Facts], payment: Payment, reason: str) -> None:
     left = payment.received_minor - loose_minor(w.rows, payment)
     if left > 0:
         _write(w, payment, w.facts.new_id(), keys.refund(payment.id), left, reason)
-        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+        wake_reversal(w, payment.account_id, payment.id)
 
 
 def loose_minor(rows: Rows, payment: Payment) -> int:
@@ -98,30 +98,16 @@ def return_balance(
         new_id = w.facts.new_id()
         refund = _write(w, payment, new_id, key, amount, reason, balance_minor=amount)
         leave_balance(w, refund)
-        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+        wake_reversal(w, payment.account_id, payment.id)
     return amount
 
 
 def add_found(w: Work[Facts], payment: Payment, outcome: GivenBack) -> Refund:
     """Add the row of a refund that was made at the provider."""
-    made = w.add(
-        Refund(
-            id=w.facts.new_id(),
-            account_id=payment.account_id,
-            payment_id=payment.id,
-            invoice_id=bill_of(w.rows, payment).id,
-            key=keys.found_refund(outcome.refund_id),
-            status="pending",
-            amount_minor=outcome.amount_minor,
-            currency=payment.currency,
-            reason=outcome.reason or OUTSIDE,
-            stripe_refund_id=outcome.refund_id,
-            asked_at=w.facts.at,
-            created_at=w.facts.at,
-        )
-    )
-    announce(w, made, "created")
-    return made
+    return _write(
+        w, payment, w.facts.new_id(), keys.found_refund(outcome.refund_id), outcome.amount_minor,
+        outcome.reason or OUTSIDE, stripe_refund_id=outcome.refund_id, asked_at=w.facts.at,
+    )  # fmt: skip
 
 
 def succeed(w: Work[Facts], known: Refund) -> Refund:
@@ -148,7 +134,7 @@ def mark_booked(w: Work[Facts], payment: Payment) -> Payment:
     """Mark the payment's money as booked; what went back of it before is booked next."""
     waiting = (one for one in all_reversals(w.rows) if one.is_reserved)
     if any(one.payment_id == payment.id for one in waiting):
-        w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+        wake_reversal(w, payment.account_id, payment.id)
     look_again(w, but=payment.id)
     return w.change(payment, settled_at=w.facts.at)
 
@@ -159,7 +145,12 @@ def look_again(w: Work[Facts], *, but: UUID | None = None) -> None:
     short = {one.payment_id: one for one in rows if one.wanted_minor}
     for payment_id, one in short.items():
         if payment_id != but:
-            w.do(Bear(REVERSAL, one.account_id, payment_id, None))
+            wake_reversal(w, one.account_id, payment_id)
+
+
+def wake_reversal(w: Work[Any], account_id: UUID, payment_id: UUID) -> None:
+    """Have the payment's reversal look at its rows; the first thing to do begins it."""
+    w.do(Bear(REVERSAL, account_id, payment_id, None))
 
 
 def is_all_back(rows: Rows, payment: Payment) -> bool:

@@ -20,6 +20,7 @@ from billing.money.refunds.remaining import bill_of
 from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, placing
+from billing.money.reversals.booking import subject_of
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import REMIND_BEFORE
 
@@ -76,7 +77,9 @@ def remind(w: Work[ReversalFacts], step: Step) -> None:
     sent; none once the deadline is over.
     """
     found = (one for one in w.rows.of(Dispute) if one.closed_at is None)
-    row = next(one for one in found if keys.reminder(_name(one), one.reminders + 1) == step.key)
+    row = next(
+        one for one in found if keys.reminder(subject_of(one), one.reminders + 1) == step.key
+    )
     due, at = row.evidence_due_at, w.facts.at
     reminders = sum(due is not None and at >= due - ahead for ahead in REMIND_BEFORE)
     reminded = w.change(row, reminders=max(reminders, row.reminders + 1))
@@ -235,24 +238,20 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> int:
         returned = {
             "account_id": row.account_id,
             "grant_key": taken["grant_key"],
-            "clawback_key": keys.clawback(_name(row), number),
-            "key": keys.returned_clawback(_name(row), number),
-            "subject": _name(row),
+            "clawback_key": keys.clawback(subject_of(row), number),
+            "key": keys.returned_clawback(subject_of(row), number),
+            "subject": subject_of(row),
         }
         w.do(Do(GIVE_BACK, returned))
     refunds.look_again(w, but=row.payment_id)
     return row.balance_minor
 
 
-def _name(row: Dispute) -> str:
-    return ids.encode(ids.DISPUTE, row.id)
-
-
 def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> None:
     """Write one audit row and one `evt.billing.dispute.*`."""
     due = row.evidence_due_at
     facts: dict[str, Any] = {
-        "dispute_id": _name(row),
+        "dispute_id": subject_of(row),
         "payment_id": ids.encode(ids.PAYMENT, row.payment_id),
         "invoice_id": ids.encode(ids.INVOICE, row.invoice_id),
         "amount_cents": row.amount_minor,
@@ -263,4 +262,4 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> N
         "evidence_due_at": due.isoformat() if due is not None else None,
         **more,
     }
-    w.announce(row.account_id, f"dispute.{what}", _name(row), facts)
+    w.announce(row.account_id, f"dispute.{what}", subject_of(row), facts)

@@ -12,8 +12,7 @@ from billing.core import prepared
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.matters import store as matters
-from billing.matters.effects import Bear, Work
-from billing.matters.kinds import REVERSAL
+from billing.matters.effects import Work
 from billing.matters.schemas import Matter
 from billing.money.disputes.tables import disputes
 from billing.money.payments.schemas import Payment
@@ -82,7 +81,7 @@ def _refund(w: Work[ReversalFacts], *, wanted: Wanted) -> None:
         line=wanted.line, keep_subscription=wanted.keep_subscription,
         keep_credits=wanted.keep_credits,
     )  # fmt: skip
-    w.do(Bear(REVERSAL, payment.account_id, payment.id, None))
+    refunds.wake_reversal(w, payment.account_id, payment.id)
 
 
 def _way(payment: Payment, wanted: Wanted) -> Way:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.core import ids, keys, prepared, row_writes
 from billing.core.errors import Conflict
-from billing.core.prepared import Fields, Prepared, given
+from billing.core.prepared import Prepared, given
 from billing.ledger.credits import service as credits
 from billing.ledger.credits.tables import credit_balances
 from billing.matters.effects import Announce
@@ -80,20 +80,18 @@ async def adjust(
     currency = currency or fixed or DEFAULT_CURRENCY
     if fixed not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {fixed}")
-    key = keys.balance_adjustment(adjustment_id)
-    known: Fields | None = await prepared.find(
-        connection, select(balance_entries).where(balance_entries.c.key == key)
-    )
-    if known is None:
+    entry = await adjustment(connection, adjustment_id)
+    if entry is None:
         await credits.fix_currency(connection, account_id, currency)
+        key = keys.balance_adjustment(adjustment_id)
         row = {
             "id": adjustment_id, "account_id": account_id, "key": key, "kind": "adjusted",
             "amount_minor": amount_minor, "currency": currency, "reason": reason, "at": at,
         }  # fmt: skip
-        known = await row_writes.add(connection, balance_entries, row)
-        await _announce(connection, account_id, adjustment_id, amount_minor, currency, reason, at)
+        added = await row_writes.add(connection, balance_entries, row)
+        entry = BalanceEntry.model_validate(dict(added))
+        await _announce(connection, entry, at)
         await account_currency.leave(connection, account_id=account_id, at=at)
-    entry = BalanceEntry.model_validate(dict(known))
     return entry, await money(connection, account_id, entry.currency)
 
 
@@ -119,20 +117,12 @@ async def adjusted_for(connection: AsyncConnection, account_id: UUID, name: str)
     return int(found or 0)
 
 
-async def _announce(
-    connection: AsyncConnection,
-    account_id: UUID,
-    adjustment_id: UUID,
-    amount_minor: int,
-    currency: str,
-    reason: str,
-    at: datetime,
-) -> None:
+async def _announce(connection: AsyncConnection, entry: BalanceEntry, at: datetime) -> None:
     """Write one audit row and one `evt.billing.balance.adjusted`."""
-    subject = ids.encode(ids.ADJUSTMENT, adjustment_id)
+    subject = ids.encode(ids.ADJUSTMENT, entry.id)
     facts = {
-        "adjustment_id": subject, "amount_cents": amount_minor, "currency": currency,
-        "reason": reason,
+        "adjustment_id": subject, "amount_cents": entry.amount_minor, "currency": entry.currency,
+        "reason": entry.reason,
     }  # fmt: skip
-    event = Announce(account_id, "balance.adjusted", subject, facts)
+    event = Announce(entry.account_id, "balance.adjusted", subject, facts)
     await outbox.announce(connection, event, at)

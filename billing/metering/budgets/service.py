@@ -11,7 +11,6 @@ from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules, store
 from billing.metering.budgets.schemas import Budget, NewBudget
 from billing.metering.usage import store as usage_store
-from billing.metering.usage.schemas import Period
 from billing.platform.audit import service as audit
 
 
@@ -27,7 +26,7 @@ async def put(connection: AsyncConnection, account_id: UUID, wanted: NewBudget) 
         raise Conflict("BUDGET_LIMIT", f"an account has at most {rules.MAX_BUDGETS} budgets")
     await store.mark(connection, account_id)
     await store.notify(connection, account_id, period.zone, period.start_at, at)
-    found = await _standing(connection, account_id, period, at, budget_id)
+    found = await store.standing(connection, account_id, period, at, budget_id)
     await _note(connection, found[0], "budget.set", at)
     return found[0]
 
@@ -58,7 +57,7 @@ async def standing(
     """Return the budgets with their current use, newest first, and the account's current time."""
     at = await clock.now(connection, account_id)
     period = await usage_store.current_period(connection, account_id, at)
-    return await _standing(connection, account_id, period, at, budget_id), at
+    return await store.standing(connection, account_id, period, at, budget_id), at
 
 
 async def blocking(connection: AsyncConnection, account_id: UUID) -> list[Budget]:
@@ -67,23 +66,6 @@ async def blocking(connection: AsyncConnection, account_id: UUID) -> list[Budget
         return []
     found, _ = await standing(connection, account_id)
     return [budget for budget in found if budget.is_blocking]
-
-
-async def _standing(
-    connection: AsyncConnection,
-    account_id: UUID,
-    period: Period,
-    at: datetime,
-    budget_id: UUID | None = None,
-) -> list[Budget]:
-    return await store.standing(
-        connection,
-        account_id,
-        zone=period.zone,
-        period=(period.start_at, period.end_at),
-        at=at,
-        budget_id=budget_id,
-    )
 
 
 async def _note(connection: AsyncConnection, budget: Budget, action: str, at: datetime) -> None:

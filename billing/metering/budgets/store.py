@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.metering.budgets.schemas import Budget, NewBudget
 from billing.metering.budgets.tables import budgets
+from billing.metering.usage.schemas import Period
 
 _STANDING: Final = text(
     """
@@ -44,16 +45,14 @@ _MARK: Final = text(
 async def standing(
     connection: AsyncConnection,
     account_id: UUID,
-    *,
-    zone: str,
-    period: tuple[datetime, datetime],
+    period: Period,
     at: datetime,
     budget_id: UUID | None = None,
 ) -> list[Budget]:
     """Return an account's budgets, or one, with their use at an instant, newest first."""
     values = {
-        "account_id": account_id, "zone": zone, "period_start": period[0],
-        "period_end": period[1], "at": at, "id": budget_id,
+        "account_id": account_id, "zone": period.zone, "period_start": period.start_at,
+        "period_end": period.end_at, "at": at, "id": budget_id,
     }  # fmt: skip
     rows: Sequence[Any] = (await connection.execute(_STANDING, values)).mappings().all()
     return [Budget.model_validate(dict(row)) for row in rows]

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Limit
+from billing.catalog.products import store as products
 from billing.core import clock
 from billing.core.errors import NotFound, wrong_field
 from billing.ledger.credits import service as credits
@@ -42,7 +43,7 @@ async def put(
     """
     balance = await credits.lock(connection, account_id)
     at = at or await clock.now(connection, account_id)
-    if not await store.is_counted(connection, limit.meter):
+    if not await products.is_meter(connection, limit.meter):
         raise NotFound("METER_NOT_FOUND")
     begins = start or at
     known = await store.ahead(connection, account_id, limit.meter, max(begins, at))

@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, exists, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Limit
-from billing.catalog.products.tables import meters
 from billing.core import ids, row_writes
 from billing.core.periods import FOREVER
 from billing.core.prepared import Fields, Prepared
@@ -21,23 +20,11 @@ from billing.metering.limit_overrides.tables import limit_overrides
 Agreed = tuple[datetime | None, datetime | None]
 """The instants from and to which a contract applies."""
 _FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
-_LASTING: Final = Prepared(
-    text(
-        "SELECT * FROM limit_overrides WHERE account_id = :account_id"
-        " AND coalesce(effective_to, 'infinity') > :at"
-    )
-)
 
 
 def listing(account_id: UUID) -> Select[Any]:
     """Select every limit agreed with an account; the caller adds order and limit."""
     return select(limit_overrides).where(limit_overrides.c.account_id == account_id)
-
-
-async def is_counted(connection: AsyncConnection, meter: str) -> bool:
-    """True if there is an active meter with this key."""
-    known = exists().where(meters.c.key == meter, meters.c.is_active)
-    return bool(await connection.scalar(select(known)))
 
 
 async def ahead(
@@ -121,8 +108,9 @@ async def move(
     One that no period begins under is deleted.
     """
     moved = list[dict[str, Any]]()
-    for row in await _LASTING.all(connection, account_id=account_id, at=at):
-        new = dict(row)
+    lasting = await connection.execute(listing(account_id).where(_lasting(at)))
+    for row in map(dict, lasting.mappings()):
+        new = row.copy()
         for name, agreed in (("effective_from", "agreed_from"), ("effective_to", "agreed_to")):
             if row[name] is not None and row[name] > at:
                 new[name] = starts.get(row[agreed], row[name])
@@ -155,6 +143,6 @@ def show(row: Fields) -> LimitOverride:
     return LimitOverride(**known, limit=limit)
 
 
-def _lasting(at: datetime) -> Any:
+def _lasting(at: datetime) -> ColumnElement[bool]:
     """Match limits that have not ended at an instant."""
     return or_(limit_overrides.c.effective_to.is_(None), limit_overrides.c.effective_to > at)

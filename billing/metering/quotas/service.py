@@ -226,7 +226,7 @@ async def claim(
         amount=before.requested,
         at=real_now(),
     )
-    if before.allowed and not known and await _consumed(database, account_id, wish):
+    if before.allowed and not known and await _claimed_fast(database, account_id, wish):
         return before
     async with database.tenant(account_id) as connection:
         allowed = await store.claim(connection, account_id, wish)
@@ -315,11 +315,11 @@ async def _note(connection: AsyncConnection, quota: Quota, action: str, at: date
     )
 
 
-async def _consumed(database: Database, account_id: UUID, wish: QuotaClaim) -> bool:
+async def _claimed_fast(database: Database, account_id: UUID, wish: QuotaClaim) -> bool:
     """Try the fast path; True if the claim was counted and stored."""
     try:
         async with database.tenant(account_id) as connection:
-            return await store.consume(connection, account_id, wish)
+            return await store.claim_fast(connection, account_id, wish)
     except IntegrityError:  # the same event, claimed at the same time
         return False
 

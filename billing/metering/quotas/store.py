@@ -144,7 +144,7 @@ async def put(
     return Quota.model_validate(dict(row.mappings().one()))
 
 
-async def consume(connection: AsyncConnection, account_id: UUID, wish: QuotaClaim) -> bool:
+async def claim_fast(connection: AsyncConnection, account_id: UUID, wish: QuotaClaim) -> bool:
     """Count a use that a single quota limits, and store the claim.
 
     False: a full check is needed, in another transaction (`claim`). Errors: IntegrityError if its

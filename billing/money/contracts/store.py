@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -99,7 +99,7 @@ def show(row: Fields) -> Contract:
     return Contract.model_validate(dict(row))
 
 
-def _lasting(account_id: UUID, at: datetime) -> Any:
+def _lasting(account_id: UUID, at: datetime) -> ColumnElement[bool]:
     """Return the condition that a contract of this account is not over at an instant."""
     lasts = or_(contracts.c.effective_to.is_(None), contracts.c.effective_to > at)
     return and_(contracts.c.account_id == account_id, lasts)

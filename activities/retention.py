@@ -47,16 +47,17 @@ def _drained(page: Callable[[AsyncConnection, datetime], Awaitable[int]]) -> Go:
 
 
 async def _expired_claims(database: Database, before: datetime) -> int:
-    def following(
-        connection: AsyncConnection, after: UUID
-    ) -> Awaitable[tuple[UUID, int, int] | None]:
-        return quota_store.expired(connection, before, after)
-
-    return await drain_each(database, following, quotas.expire, UUID(int=0))
+    return await drain_each(
+        database,
+        lambda connection, after: quota_store.expired(connection, before, after),
+        quotas.expire,
+        UUID(int=0),
+    )
 
 
 async def _events(database: Database, before: datetime) -> int:
-    def page(connection: AsyncConnection, after: UUID) -> Awaitable[tuple[int, UUID | None]]:
-        return outbox_store.drop(connection, before, after)
-
-    return await drain_along(database, page, UUID(int=0))
+    return await drain_along(
+        database,
+        lambda connection, after: outbox_store.drop(connection, before, after),
+        UUID(int=0),
+    )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Uuid, and_, column, func, select, update
+from sqlalchemy import ColumnElement, Uuid, and_, column, func, select, update
 from sqlalchemy import table as sql_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,36 +29,17 @@ async def left_behind(
     Halted matters are left out: as long as they have a run, they retry by themselves, or when an
     operator says so. Those that do other steps meanwhile are in `halted_left_behind`.
     """
-    found = await connection.execute(
-        select(matter_rows)
-        .where(
-            matter_rows.c.started_at.is_(None),
-            matter_rows.c.closed_at.is_(None),
-            matter_rows.c.status == "open",
-            matter_rows.c.woken_at < woken_before,
-        )
-        .order_by(matter_rows.c.woken_at)
-        .limit(limit)
-    )
-    return [matters.show(row) for row in found.mappings()]
+    is_open = (matter_rows.c.closed_at.is_(None), matter_rows.c.status == "open")
+    return await _woken(connection, woken_before, limit, *is_open)
 
 
 async def halted_left_behind(
     connection: AsyncConnection, woken_before: datetime, limit: int
 ) -> list[Matter]:
     """Halted matters that have other steps to do, and that no workflow looked at since woken."""
-    found = await connection.execute(
-        select(matter_rows)
-        .where(
-            matter_rows.c.status == "halted",
-            matter_rows.c.kind.in_([one.name for one in KINDS.values() if one.independent_steps]),
-            matter_rows.c.started_at.is_(None),
-            matter_rows.c.woken_at < woken_before,
-        )
-        .order_by(matter_rows.c.woken_at)
-        .limit(limit)
-    )
-    return [matters.show(row) for row in found.mappings()]
+    kinds = [one.name for one in KINDS.values() if one.independent_steps]
+    is_halted = (matter_rows.c.status == "halted", matter_rows.c.kind.in_(kinds))
+    return await _woken(connection, woken_before, limit, *is_halted)
 
 
 async def overdue(connection: AsyncConnection, due_before: datetime, limit: int) -> list[Matter]:
@@ -198,6 +179,19 @@ async def due_first(
         key=lambda m: (m.head.due, KINDS[m.kind].rank, m.workflow_id),  # type: ignore[union-attr]
         default=None,
     )
+
+
+async def _woken(
+    connection: AsyncConnection, before: datetime, limit: int, *conditions: ColumnElement[bool]
+) -> list[Matter]:
+    """Return matters that were woken before then and that no workflow looked at since."""
+    found = await connection.execute(
+        select(matter_rows)
+        .where(matter_rows.c.started_at.is_(None), matter_rows.c.woken_at < before, *conditions)
+        .order_by(matter_rows.c.woken_at)
+        .limit(limit)
+    )
+    return [matters.show(row) for row in found.mappings()]
 
 
 async def _due(

@@ -10,8 +10,9 @@ from billing.money.invoices.schemas import InvoiceLine
 
 def explain(line: InvoiceLine, currency: str) -> str:
     """Return the sum that made its amount, then each discount and tax on it."""
+    made = explain_apart(line, currency) or _times(line, currency)
     amount = show_money(line.amount_minor, currency)
-    return "; ".join([f"{_sum(line, currency)} = {amount}", *_changes(line, currency)])
+    return "; ".join([f"{made} = {amount}", *_changes(line, currency)])
 
 
 def explain_apart(line: InvoiceLine, currency: str) -> str | None:
@@ -29,13 +30,6 @@ def explain_apart(line: InvoiceLine, currency: str) -> str | None:
     if round_minor(line.quantity * line.unit_amount) != line.amount_minor:
         return f"{show_decimal(line.quantity)} units, each use at its own price"
     return None
-
-
-def _sum(line: InvoiceLine, currency: str) -> str:
-    apart = explain_apart(line, currency)
-    if apart is not None:
-        return apart
-    return _times(line, currency)
 
 
 def _times(line: InvoiceLine, currency: str) -> str:

@@ -130,10 +130,15 @@ def room(rows: Rows, invoice: Invoice) -> Part:
 def lent(rows: Rows, invoice: Invoice) -> Part:
     """Return the part of an invoice that pays for others by their lines, less notes for them."""
     taken = crediting(rows, invoice.id)
-    taxes = {rate: -minor for rate, minor in _sums(taken).items()}
     given = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
     for_others = [one for one in given if not is_of(one, invoice)]
-    return less(Part(-sum(one.total_minor for one in taken), taxes), for_others)
+    return less(_credited(taken), for_others)
+
+
+def _credited(taken: Sequence[InvoiceLine]) -> Part:
+    """Return what lines credit of another invoice, as a positive part."""
+    taxes = {rate: -minor for rate, minor in _sums(taken).items()}
+    return Part(-sum(one.total_minor for one in taken), taxes)
 
 
 def waits(rows: Rows, invoice: Invoice) -> bool:
@@ -156,8 +161,7 @@ def credited_by(rows: Rows, invoice: Invoice) -> dict[UUID, Part]:
             for one in rows.of(CreditNote)
             if one.invoice_id == source_id and is_of(one, invoice)
         ]
-        taxes = {rate: -minor for rate, minor in _sums(taken).items()}
-        found[source_id] = less(Part(-sum(one.total_minor for one in taken), taxes), given)
+        found[source_id] = less(_credited(taken), given)
     return found
 
 

@@ -65,7 +65,9 @@ async def buy(
         return None, "capped"
     try:
         card = await _named(connection, kept, currency)
-        wanted = _wanted(top_up, kept, card, offered)
+        wanted = NewPurchase(
+            pack=kept.pack, flow="saved_card", method_id=card, top_up_id=top_up.id, offered=offered
+        )
         return await _start(connection, account_id, top_up, wanted, settings, at), "buying"
     except (Conflict, Invalid, NotFound, PaymentRequired) as refusal:
         why = refusal.fields.get("decline_code", refusal.code)
@@ -98,18 +100,6 @@ async def _named(connection: AsyncConnection, kept: TopUpSettings, currency: str
         return None
     card = await method_store.find(connection, kept.payment_method_id)
     return card.id if card is not None and can_pay(card, currency) else None
-
-
-def _wanted(
-    top_up: TopUp, kept: TopUpSettings, card: UUID | None, offered: OfferedPack | None
-) -> NewPurchase:
-    return NewPurchase(
-        pack=kept.pack,
-        flow="saved_card",
-        method_id=card,
-        top_up_id=top_up.id,
-        offered=offered,
-    )
 
 
 async def _start(

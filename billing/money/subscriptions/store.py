@@ -31,10 +31,11 @@ from billing.money.subscriptions.tables import (
 _OF_ID = select(subscriptions).where(subscriptions.c.id == given("subscription_id"))
 _GET = Prepared(_OF_ID)
 _LOCK = Prepared(_OF_ID.with_for_update(key_share=True))
-_OPEN = select(subscriptions).where(
-    subscriptions.c.account_id == given("account_id"), subscriptions.c.status.in_(OPEN_STATUSES)
+_FIND_OPEN = Prepared(
+    select(subscriptions).where(
+        subscriptions.c.account_id == given("account_id"), subscriptions.c.status.in_(OPEN_STATUSES)
+    )
 )
-_FIND_OPEN = Prepared(_OPEN)
 _CURRENT = Prepared(
     select(subscriptions)
     .where(subscriptions.c.account_id == given("account_id"))
@@ -177,7 +178,8 @@ async def items(connection: AsyncConnection, subscription_id: UUID) -> list[Item
 
 async def find_change(connection: AsyncConnection, change_id: UUID) -> SubscriptionChange | None:
     """Return a change by its id, in any status."""
-    return _change(await _CHANGE.first(connection, change_id=change_id))
+    row = await _CHANGE.first(connection, change_id=change_id)
+    return SubscriptionChange.model_validate(dict(row)) if row is not None else None
 
 
 async def pending_change(
@@ -232,10 +234,6 @@ async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | Non
         connection, account_id=account_id, running=[*RUNNING]
     )
     return currency
-
-
-def _change(row: Fields | None) -> SubscriptionChange | None:
-    return SubscriptionChange.model_validate(dict(row)) if row is not None else None
 
 
 def show(row: Fields) -> Subscription:

@@ -23,6 +23,7 @@ from billing.money.invoices.schemas import Invoice, Line, NewInvoice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt
+from billing.platform.provider_inbox.rules import waiting_events
 
 SET_STATUS: Final = "set_usage_status"
 """The verb that writes the status of a billing record."""
@@ -46,7 +47,7 @@ def view(rows: Rows, facts: ChargeFacts) -> ChargeState:
         charge=ids.encode(ids.BILLING_RECORD, use.id),
         invoice=next((one for one in seen if one is not None), None),
         begun_at=draft.created_at if draft is not None else None,
-        events=views.waiting(rows),
+        events=waiting_events(rows),
     )
     step = head(agenda(known))
     what = f"{show_decimal(use.total_amount)} {use.currency}"

@@ -28,7 +28,7 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed, is_before_choice
 from billing.money.payments.rules import LINK_LIFETIME
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment, public_id
-from billing.platform.provider_inbox.rules import WaitingEvent
+from billing.platform.provider_inbox.rules import waiting_events
 
 
 def collecting(
@@ -85,18 +85,13 @@ def collection(
         clock_at=clock_at,
         status="collecting" if invoice.status == "open" else invoice.status,
         invoice=collecting(rows, invoice, pay_first=False, own_card=own_card),
-        events=waiting(rows),
+        events=waiting_events(rows),
         subject=ids.encode(ids.INVOICE, invoice.id),
     )
     step = head(collection_agenda(state))
     money = show_money(invoice.remaining_minor, invoice.currency)
     words = f"{invoice.number}, {money}: {step.words if step else state.status}"
     return state.model_copy(update={"words": words})
-
-
-def waiting(rows: Rows) -> tuple[WaitingEvent, ...]:
-    """Return the provider's events that were not handled yet."""
-    return tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events)
 
 
 def _case(invoice: Invoice, row: DunningCase | None) -> dict[str, object]:

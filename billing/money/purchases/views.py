@@ -10,7 +10,7 @@ from billing.money.purchases.outcomes import PurchaseFacts
 from billing.money.purchases.rules import PurchaseState, status_words
 from billing.money.purchases.schemas import Purchase
 from billing.money.purchases.transitions import newest_flow
-from billing.platform.provider_inbox.rules import WaitingEvent
+from billing.platform.provider_inbox.rules import waiting_events
 
 
 def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
@@ -40,7 +40,7 @@ def view(rows: Rows, facts: PurchaseFacts) -> PurchaseState:
         expires_at=purchase.expires_at,
         checks=newest.checks if newest is not None else 0,
         last_check_at=newest.last_check_at if newest is not None else None,
-        events=tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events),
+        events=waiting_events(rows),
     )
     return state.model_copy(update={"words": status_words(state, _what(purchase))})
 

@@ -20,7 +20,7 @@ from billing.money.reversals.rules import (
     agenda,
     reminder_due,
 )
-from billing.platform.provider_inbox.rules import WaitingEvent
+from billing.platform.provider_inbox.rules import waiting_events
 
 
 def view(rows: Rows, facts: ReversalFacts) -> ReversalState:
@@ -36,7 +36,7 @@ def view(rows: Rows, facts: ReversalFacts) -> ReversalState:
         unbooked=_unbooked(waiting, short),
         unbooked_since=payment.settled_at if waiting or short else None,
         dispute=_answering(rows, payment),
-        events=tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events),
+        events=waiting_events(rows),
     )
     step = head(agenda(state))
     back = show_money(payment.refunded_minor, payment.currency)

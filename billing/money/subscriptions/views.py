@@ -15,6 +15,7 @@ from billing.money.subscriptions.periods import invoicing
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import change_rows
+from billing.platform.provider_inbox.rules import waiting_events
 
 
 def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
@@ -53,7 +54,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         expiring=expiring(Work(rows, facts)),
         notices=period_notices.to_come(row, facts.plan_of(rows)),
         invoices=tuple(one for one in owed if one is not None),
-        events=views.waiting(rows),
+        events=waiting_events(rows),
     )
     price = show_money(row.amount_minor, row.currency)
     line = words(state, price, facts.plan_of(rows).name, row.zone)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from billing.matters.agenda import Lean, Step
+from billing.matters.effects import Rows
 
 AT_ONCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Due before every other step, on any account's clock."""
@@ -19,6 +20,11 @@ class WaitingEvent(Lean):
 
     id: str
     replays: int = 0
+
+
+def waiting_events(rows: Rows) -> tuple[WaitingEvent, ...]:
+    """Return the provider's events that were not handled yet."""
+    return tuple(WaitingEvent(id=one.id, replays=one.replays) for one in rows.waiting_events)
 
 
 def event_step(subject: str, event: WaitingEvent) -> Step:

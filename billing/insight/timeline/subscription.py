@@ -15,7 +15,8 @@ from billing.matters.agenda import Step
 from billing.matters.deciding import Course
 from billing.matters.effects import Bear, Rows
 from billing.matters.kinds import COLLECTION, SUBSCRIPTION
-from billing.money.collecting.collection import CollectionFacts, terms
+from billing.money.collecting.collection import CollectionFacts
+from billing.money.dunning.rules import for_collection
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.calls import Answer, Call
 from billing.money.subscriptions.facts import SubscriptionFacts
@@ -66,7 +67,7 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
                 real_at=facts.real_at,
                 new_id=facts.new_id,
                 declines=facts.declines,
-                terms=terms(facts.terms),
+                terms=for_collection(facts.terms),
                 own_card=facts.own_card,
                 zone=facts.zone,
                 is_test=facts.is_test,

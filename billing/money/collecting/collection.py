@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from billing.catalog.plans.schemas import DunningPolicy
 from billing.matters.agenda import Step
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows, Work
@@ -14,11 +13,6 @@ from billing.money.collecting.rules import CollectionState, collection_agenda
 from billing.money.collecting.transitions import collect, give_up
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments.owed import Owed
-
-
-def terms(policy: DunningPolicy) -> DunningPolicy:
-    """Return a plan's policy for a collection: it ends as uncollectible (docs/rules.md#dunning)."""
-    return policy.model_copy(update={"final_action": "uncollectible"})
 
 
 @dataclass(slots=True)

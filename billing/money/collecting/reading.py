@@ -10,7 +10,8 @@ from billing.core.errors import NotFound
 from billing.core.prepared import Prepared, last_of
 from billing.matters.effects import Rows
 from billing.matters.kinds import COLLECTION
-from billing.money.collecting.collection import RULES, CollectionFacts, terms
+from billing.money.collecting.collection import RULES, CollectionFacts
+from billing.money.dunning.rules import for_collection
 from billing.money.dunning.schemas import DunningCase
 from billing.money.dunning.store import ALL_PAUSED
 from billing.money.invoices.schemas import CreditNote
@@ -72,7 +73,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         new_id=ids.new,
         answer=wanted.answer,
         declines=reading.declines_by_card(row),
-        terms=terms(DunningPolicy.model_validate(row["dunning"] or {})),
+        terms=for_collection(DunningPolicy.model_validate(row["dunning"] or {})),
         all_paused=row["all_paused"],
         own_card=row["own_card"],
         zone=row["zone"],

@@ -11,7 +11,12 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
 from billing.matters.effects import Facts, Rows, Work
-from billing.money.dunning.rules import MAX_EXTENSION_DAYS, UNDECIDED_IS_OVERDUE, postponed
+from billing.money.dunning.rules import (
+    MAX_EXTENSION_DAYS,
+    UNDECIDED_IS_OVERDUE,
+    for_collection,
+    postponed,
+)
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
 from billing.money.invoices.refusals import wrong_status
@@ -115,7 +120,7 @@ def pursue(w: Work[Any], invoice_id: UUID) -> None:
     case = case_of(w.rows, invoice_id)
     if case is None or case.status != "exhausted":
         return
-    policy = case.terms.model_copy(update={"final_action": "uncollectible"})
+    policy = for_collection(case.terms)
     pursued = w.change(
         case,
         status="open",

@@ -39,6 +39,11 @@ class Case(Frozen):
     """
 
 
+def for_collection(policy: DunningPolicy) -> DunningPolicy:
+    """Return a plan's policy for a collection: it ends as uncollectible (docs/rules.md#dunning)."""
+    return policy.model_copy(update={"final_action": "uncollectible"})
+
+
 def slot_due(case: Case, slot: int) -> datetime:
     """Return the slot's own date, or its planned gap after the last slot that ran, if that is
     later: missed slots never bunch.

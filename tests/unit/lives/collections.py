@@ -14,9 +14,9 @@ from billing.core import ids
 from billing.matters.agenda import Step, head
 from billing.matters.deciding import Course, Rules
 from billing.matters.effects import InboxEvent, Rows, Work
-from billing.money.collecting.collection import RULES, CollectionFacts, terms
+from billing.money.collecting.collection import RULES, CollectionFacts
 from billing.money.collecting.facts import CollectFacts
-from billing.money.dunning.rules import FINAL_ACTION_GAP
+from billing.money.dunning.rules import FINAL_ACTION_GAP, for_collection
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payment_methods.rules import CardDetails
@@ -162,8 +162,8 @@ class Life:
     def facts(self, rows: Rows, answer: Answer | None = None) -> CollectFacts:
         return CollectionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
-            terms=terms(DunningPolicy()), declines=declines(rows), invoice_id=self.invoice_id,
-            clock_at=self.now,
+            terms=for_collection(DunningPolicy()), declines=declines(rows),
+            invoice_id=self.invoice_id, clock_at=self.now,
         )  # fmt: skip
 
     def next_step(self) -> Step | None:

@@ -22,7 +22,8 @@ from billing.insight.timeline.schemas import (
 from billing.matters.effects import InboxEvent, Row, Rows
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.account_agenda.rules import AccountState
-from billing.money.collecting.collection import CollectionFacts, terms
+from billing.money.collecting.collection import CollectionFacts
+from billing.money.dunning.rules import for_collection
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
@@ -159,8 +160,9 @@ def collection(
     if card:
         rows = Rows([*rows.all(), method()], waiting)
     facts = CollectionFacts(
-        at=START, real_at=START, new_id=uuid4, terms=terms(DunningPolicy()), invoice_id=INVOICE
-    )
+        at=START, real_at=START, new_id=uuid4, terms=for_collection(DunningPolicy()),
+        invoice_id=INVOICE,
+    )  # fmt: skip
     snapshot = DecidingSnapshot("collection/inv_1", rows, facts)
     return Outlook(account_id=ACCOUNT, now=START, collections=(snapshot,))
 

@@ -194,7 +194,7 @@ async def _lines(
                 "INVALID_AMOUNT",
                 f"the amount exceeds what can still be credited on line {one.position}",
             )
-    return tuple(notes.part_of(known[one.position], one.amount_minor) for one in asked)
+    return tuple(notes.noted_part(known[one.position], one.amount_minor) for one in asked)
 
 
 async def _left_of_lines(

@@ -16,7 +16,7 @@ from billing.money.invoices.giving_back import Part, Rate, rate_of
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
 
 
-def part_of(
+def with_taxes(
     left: Part,
     amount_minor: int,
     lines: Sequence[InvoiceLine] = (),

@@ -74,7 +74,7 @@ def credit_note(
     return invoice
 
 
-def part_of(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
+def noted_part(line: InvoiceLine, amount_minor: int) -> dict[str, Any]:
     """Return a part of a line, as a note that credits it lists it."""
     return {
         "position": line.position,
@@ -215,7 +215,7 @@ def _asked(
 ) -> Part:
     """Return this amount of what is left of the invoice's charges, or of the named parts."""
     left, charged = giving_back.left(w.rows, invoice), transitions.lines_of(w.rows, invoice.id)
-    return note_taxes.part_of(left, amount_minor, charged, lines)
+    return note_taxes.with_taxes(left, amount_minor, charged, lines)
 
 
 def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:

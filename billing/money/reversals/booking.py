@@ -56,7 +56,7 @@ def _lines(
     """Return the part of the line that a refund is about; none if it is about all of them."""
     position = row.line if isinstance(row, Refund) else None
     found = invoices.lines_of(w.rows, row.invoice_id)
-    return tuple(notes.part_of(one, amount_minor) for one in found if one.position == position)
+    return tuple(notes.noted_part(one, amount_minor) for one in found if one.position == position)
 
 
 def count(w: Work[ReversalFacts], row: Refund | Dispute) -> None:

@@ -15,7 +15,7 @@ import pytest
 from billing.core.money import round_exact
 from billing.matters.effects import Rows, Work
 from billing.money.invoices import giving_back, notes
-from billing.money.invoices.note_taxes import part_of
+from billing.money.invoices.note_taxes import with_taxes
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.subscriptions.periods import proration
@@ -63,7 +63,7 @@ def test_the_tax_that_goes_back_is_its_share(given: Json, expected: Json) -> Non
         Fraction(given.get("refund_net_minor", 0) * charged.total_minor, net)
     )
     asked = min(asked, charged.total_minor)
-    back = tax_of(part_of(giving_back.of_lines([charged]), asked).as_rows)
+    back = tax_of(with_taxes(giving_back.of_lines([charged]), asked).as_rows)
     assert back == expected["tax_minor"]
     assert asked - back == expected.get("net_minor", asked - back)
 
@@ -74,7 +74,7 @@ def test_the_last_note_gives_back_the_tax_that_is_left(given: Json, expected: Js
     written: list[CreditNote] = []
     for amount in expected["notes_total_minor"]:
         left = giving_back.less(giving_back.of_lines([charged]), written)
-        written.append(note(amount, part_of(left, amount).as_rows))
+        written.append(note(amount, with_taxes(left, amount).as_rows))
     assert [tax_of(one.taxes) for one in written] == expected["notes_tax_minor"]
     nets = [one.amount_minor - tax_of(one.taxes) for one in written]
     assert nets[-1] == given["notes_net_minor"][-1]
@@ -94,7 +94,7 @@ def test_named_lines_give_back_their_own_tax(given: Json, expected: Json) -> Non
     amount = sum(one["amount_minor"] for one in named)
     assert amount == expected["total_minor"]
     left = giving_back.of_lines(lines)
-    assert tax_of(part_of(left, amount, lines, named).as_rows) == expected["tax_minor"]
+    assert tax_of(with_taxes(left, amount, lines, named).as_rows) == expected["tax_minor"]
 
 
 @pytest.mark.parametrize(("given", "expected"), cases("proration", "credit_cap"))

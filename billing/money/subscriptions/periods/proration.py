@@ -253,7 +253,7 @@ def parts(given_back: Sequence[Credit], zone: str) -> tuple[dict[str, Any], ...]
 
 def noted(credit: Credit, amount_minor: int, zone: str) -> dict[str, Any]:
     """Return so much of a credited part as a note lists it, with the days that are credited."""
-    line, part = credit.line, notes.part_of(credit.line, amount_minor)
+    line, part = credit.line, notes.noted_part(credit.line, amount_minor)
     if line.period_start is None or line.period_end is None:
         return part
     days = spoken_span(max(credit.since, line.period_start), line.period_end, zone)

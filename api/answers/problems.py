@@ -108,7 +108,7 @@ def responses(*items: int | str, manual: bool = False) -> dict[int | str, dict[s
     """Return OpenAPI entries for the codes a route may answer, by code or by generic status.
 
     A route of the `manual` flow has other statuses for some codes. The codes of every authenticated
-    route (401, 403, 422, 429, 500, 503) are always included.
+    route (401, 403, 422, 429, 500, 503) are always included; the document adds those of its gates.
     """
     found: dict[int | str, dict[str, Any]] = {}
     for item in (*items, *_ALWAYS):

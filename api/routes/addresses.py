@@ -103,7 +103,7 @@ class RemovedAddressAnswer(Answer):
     deleted: bool = True
 
 
-@router.get("/billing/addresses", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/addresses", responses=responses("INVALID_CURSOR"))
 async def list_addresses(call: MemberCall, paging: Paging) -> Page[AddressAnswer]:
     """The account's billing addresses, newest first; a member sees none of another user."""
     keys = (billing_addresses.c.created_at, billing_addresses.c.id)
@@ -116,7 +116,7 @@ async def list_addresses(call: MemberCall, paging: Paging) -> Page[AddressAnswer
     "/billing/addresses",
     response_model=AddressAnswer,
     status_code=201,
-    responses=responses("ADDRESS_LIMIT", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_LIMIT", "INVALID_REGION", *KEYED),
 )
 async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey) -> Response:
     """Add a billing address; the account's first one always becomes the default."""
@@ -132,7 +132,7 @@ async def create_address(body: AddressBody, call: BillingCall, once: OptionalKey
 
 @router.get(
     "/billing/addresses/{address_id}",
-    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("ADDRESS_NOT_FOUND"),
 )
 async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
     """One billing address; a member gets 404 for that of another user."""
@@ -144,7 +144,7 @@ async def read_address(address_id: str, call: MemberCall) -> AddressAnswer:
 @router.patch(
     "/billing/addresses/{address_id}",
     response_model=AddressAnswer,
-    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", *KEYED),
 )
 async def change_address(
     address_id: str,
@@ -169,7 +169,7 @@ async def change_address(
 @router.delete(
     "/billing/addresses/{address_id}",
     response_model=RemovedAddressAnswer,
-    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_NOT_FOUND", "INVALID_REGION", *KEYED),
 )
 async def delete_address(address_id: str, call: BillingCall, once: OptionalKey) -> Response:
     """Remove an address; if it was the default, the newest that may decide the tax becomes it."""

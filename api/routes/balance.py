@@ -59,7 +59,7 @@ class MoneyBalanceAnswer(Page[BalanceEntryAnswer]):
     currency: str
 
 
-@router.get("/billing/balance", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/balance", responses=responses("INVALID_CURSOR"))
 async def read_money_balance(call: MemberRead, paging: Paging) -> MoneyBalanceAnswer:
     """The account's money balance, which pays the next invoices, and each entry with its cause.
 

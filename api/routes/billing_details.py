@@ -75,7 +75,7 @@ class BillingDetailsAnswer(Answer):
     custom_fields: list[CustomFieldAnswer]
 
 
-@router.get("/billing/details", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/details", responses=responses())
 async def read_billing_details(call: MemberCall) -> BillingDetailsAnswer:
     """The texts of the account on its invoices."""
     async with call.transaction() as connection:
@@ -85,7 +85,7 @@ async def read_billing_details(call: MemberCall) -> BillingDetailsAnswer:
 @router.put(
     "/billing/details",
     response_model=BillingDetailsAnswer,
-    responses=responses("ADDRESS_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("ADDRESS_NOT_FOUND", *KEYED),
 )
 async def put_billing_details(
     body: Annotated[BillingDetailsBody, optional_body(BillingDetailsBody)],
@@ -119,7 +119,7 @@ class InvoiceWordsBody(Body):
 @router.patch(
     "/billing/invoices/{invoice_id}",
     response_model=InvoiceAnswer,
-    responses=responses("INVOICE_NOT_FOUND", "INVOICE_STATE", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("INVOICE_NOT_FOUND", "INVOICE_STATE", *KEYED),
 )
 async def change_invoice_words(
     invoice_id: str,

@@ -49,8 +49,8 @@ KEYS = (billing_records.c.occurred_at, billing_records.c.id)
 @router.post(
     "/billing/calculate",
     responses=responses(
-        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND",
-        "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND", "USAGE_TOO_LARGE",
+        "NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE", "SUBSCRIPTION_NOT_FOUND",
+        "USAGE_TOO_LARGE",
     ),
 )  # fmt: skip
 async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswer:
@@ -80,10 +80,9 @@ async def calculate_cost(body: CalculateBody, sent: MemberUse) -> CalculateAnswe
     responses={
         202: {"model": RecordAnswer, "description": "The charge is still undecided"},
         **responses(
-            "MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY",
-            "INSUFFICIENT_CREDITS", "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED",
-            "BILLED_ON_INVOICE", "PRODUCT_PRICING_NOT_FOUND", "IDEMPOTENCY_KEY_REQUIRED",
-            "TEMPORAL_UNAVAILABLE", *KEYED,
+            "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY", "INSUFFICIENT_CREDITS",
+            "PAYMENT_CHARGE_NOT_OFFERED", "CARD_DECLINED", "NOT_INCLUDED", "BILLED_ON_INVOICE",
+            "PRODUCT_PRICING_NOT_FOUND", "IDEMPOTENCY_KEY_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
         ),
     },
 )  # fmt: skip
@@ -106,7 +105,7 @@ async def process_billing(body: ProcessBody, sent: BillingUse, once: OptionalKey
         return claim.answer(202 if paid.billing_status == "pending" else 200, RecordAnswer.of(paid))
 
 
-@router.get("/billing/records", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+@router.get("/billing/records", responses=responses("INVALID_CURSOR"))
 async def list_billing_records(
     call: MemberRead,
     paging: Paging,
@@ -137,7 +136,7 @@ async def list_billing_records(
 
 @router.get(
     "/billing/records/user/{user_id:path}",
-    responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"),
+    responses=responses("INVALID_CURSOR", "NOT_FOUND"),
 )
 async def list_user_records(
     user_id: str,
@@ -158,7 +157,7 @@ async def list_user_records(
 
 @router.get(
     "/billing/records/{billing_id}",
-    responses=responses("MERCHANT_NOT_FOUND", "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY"),
+    responses=responses("BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY"),
 )
 async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer:
     """One billing record; 404 for a member if it is another user's."""
@@ -172,11 +171,7 @@ async def read_billing_record(billing_id: str, call: MemberCall) -> RecordAnswer
 @router.post(
     "/billing/records/{billing_id}/void",
     responses=responses(
-        "MERCHANT_NOT_FOUND",
-        "BILLING_RECORD_NOT_FOUND",
-        "BILLING_RECORD_AWAY",
-        "BILLING_RECORD_STATE",
-        "PAYMENT_PENDING",
+        "BILLING_RECORD_NOT_FOUND", "BILLING_RECORD_AWAY", "BILLING_RECORD_STATE", "PAYMENT_PENDING"
     ),
 )
 async def void_billing_record(billing_id: str, body: VoidBody, sent: RecordCall) -> VoidAnswer:

@@ -74,7 +74,7 @@ class BudgetsAnswer(Page[BudgetAnswer]):
     as_of: datetime
 
 
-@router.get("/usage/budgets", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/usage/budgets", responses=responses())
 async def list_budgets(call: MemberRead) -> BudgetsAnswer:
     """The account's budgets (at most twenty), each with the use of its current window.
 
@@ -88,9 +88,7 @@ async def list_budgets(call: MemberRead) -> BudgetsAnswer:
     return BudgetsAnswer(data=shown, pagination=whole(len(shown)), as_of=at)
 
 
-@router.put(
-    "/usage/budgets", responses=responses("MERCHANT_NOT_FOUND", "METER_NOT_FOUND", "BUDGET_LIMIT")
-)
+@router.put("/usage/budgets", responses=responses("METER_NOT_FOUND", "BUDGET_LIMIT"))
 async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
     """Set a budget; an account has one per measure, meter, window and `then`, which this updates.
 
@@ -111,9 +109,7 @@ async def put_budget(body: BudgetBody, call: BillingCall) -> BudgetAnswer:
         return BudgetAnswer.of(await service.put(connection, call.account.id, wanted))
 
 
-@router.get(
-    "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
-)
+@router.get("/usage/budgets/{budget_id}", responses=responses("BUDGET_NOT_FOUND"))
 async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
     """One budget with the use of its current window."""
     async with call.transaction() as connection:
@@ -121,9 +117,7 @@ async def read_budget(budget_id: str, call: MemberCall) -> BudgetAnswer:
     return BudgetAnswer.of(found)
 
 
-@router.delete(
-    "/usage/budgets/{budget_id}", responses=responses("MERCHANT_NOT_FOUND", "BUDGET_NOT_FOUND")
-)
+@router.delete("/usage/budgets/{budget_id}", responses=responses("BUDGET_NOT_FOUND"))
 async def delete_budget(budget_id: str, call: BillingCall) -> BudgetAnswer:
     """Delete a budget; returns its last state."""
     async with call.transaction() as connection:

@@ -78,7 +78,7 @@ class ContractAnswer(Answer):
         return cls.of(contract).model_copy(update={"running_commitment": running})
 
 
-@router.get("/billing/contract", responses=responses("MERCHANT_NOT_FOUND", "CONTRACT_NOT_FOUND"))
+@router.get("/billing/contract", responses=responses("CONTRACT_NOT_FOUND"))
 async def read_contract(call: MemberCall) -> ContractAnswer:
     """The contract in force, else the one that begins next, and the spending of its commitment."""
     async with call.transaction() as connection:

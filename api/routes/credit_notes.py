@@ -52,7 +52,7 @@ class CreditNoteAnswer(Answer):
     created_at: datetime
 
 
-@router.get("/billing/credit-notes", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/credit-notes", responses=responses("INVALID_CURSOR"))
 async def list_credit_notes(call: MemberCall, paging: Paging) -> Page[CreditNoteAnswer]:
     """The account's credit notes, newest first."""
     keys = (credit_notes.c.created_at, credit_notes.c.id)
@@ -63,7 +63,7 @@ async def list_credit_notes(call: MemberCall, paging: Paging) -> Page[CreditNote
 
 @router.get(
     "/billing/invoices/{invoice_id}/credit-notes",
-    responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
+    responses=responses("INVOICE_NOT_FOUND", "INVALID_CURSOR"),
 )
 async def list_notes_of_invoice(
     invoice_id: str, call: MemberCall, paging: Paging

@@ -46,9 +46,7 @@ class EventsAnswer(Answer):
 
 @router.get(
     "/billing/events",
-    responses=responses(
-        "MERCHANT_NOT_FOUND", "INVALID_EVENT_TYPE", "EVENTS_REWOUND", "EVENTS_GONE"
-    ),
+    responses=responses("INVALID_EVENT_TYPE", "EVENTS_REWOUND", "EVENTS_GONE"),
 )
 async def list_events(
     call: BillingCall,

@@ -93,7 +93,7 @@ class OutlookAnswer(Answer):
         )
 
 
-@router.get("/usage/forecast", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/usage/forecast", responses=responses())
 async def read_usage_forecast(call: MemberRead, fresh: Fresh = False) -> OutlookAnswer:
     """Each meter and the cost, forecast for the end of the open cycle [Q6]."""
     async with call.reading(fresh=fresh) as connection:

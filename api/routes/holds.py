@@ -140,7 +140,7 @@ def capture_answer(capture: Capture) -> bytes:
     )
 
 
-_ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
+_ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED")
 
 
 @router.post(
@@ -149,7 +149,6 @@ _ENDS = ("HOLD_NOT_FOUND", "HOLD_RESOLVED", "MERCHANT_NOT_FOUND")
     status_code=201,
     responses=responses(
         "INSUFFICIENT_CREDITS", "NO_ENTITLEMENT", "INVALID_AMOUNT", "INVALID_EXPIRY",
-        "MERCHANT_NOT_FOUND",
         "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED",
     ),
 )  # fmt: skip

@@ -36,7 +36,7 @@ def answers(*codes: str) -> dict[int | str, dict[str, Any]]:
             "content": {Pdf.media_type: {"schema": {"type": "string", "format": "binary"}}},
         },
         304: {"description": "Your copy is the current one"},
-        **responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND", "DOCUMENT_UNAVAILABLE", *codes),
+        **responses("INVOICE_NOT_FOUND", "DOCUMENT_UNAVAILABLE", *codes),
     }
 
 

@@ -56,7 +56,7 @@ class PayBody(Body):
         return self
 
 
-@router.get("/billing/invoices", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/invoices", responses=responses("INVALID_CURSOR"))
 async def list_invoices(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> InvoicePage:
@@ -67,9 +67,7 @@ async def list_invoices(
         return InvoicePage.of_page(await paginate(connection, query, keys, paging, show_row))
 
 
-@router.get(
-    "/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND", "MERCHANT_NOT_FOUND")
-)
+@router.get("/billing/invoices/{invoice_id}", responses=responses("INVOICE_NOT_FOUND"))
 async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
     """One invoice with its lines, payments, attempts, credit notes and dunning [I3, I8, I9]. Only
     payers see secrets.
@@ -86,9 +84,8 @@ async def read_invoice(invoice_id: str, call: MemberCall) -> InvoiceDetail:
         **responses(
             "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE", "PAYMENT_PENDING",
             "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
-            "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "MERCHANT_NOT_FOUND",
-            "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED",
-            *KEYED,
+            "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "PLATFORM_ERROR", "PAYMENT_METHOD_NOT_OFFERED",
+            "TEMPORAL_UNAVAILABLE", "IDEMPOTENCY_KEY_REQUIRED", *KEYED,
         ),
     },
 )  # fmt: skip

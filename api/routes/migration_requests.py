@@ -58,7 +58,7 @@ class MigrationAnswer(Answer):
     "/billing/migration/request",
     response_model=MigrationAnswer,
     status_code=202,
-    responses=responses("MERCHANT_NOT_FOUND", "MIGRATION_REQUEST_LIMIT", *KEYED),
+    responses=responses("MIGRATION_REQUEST_LIMIT", *KEYED),
 )
 async def request_migration(body: MigrationBody, call: BillingCall, once: OptionalKey) -> Response:
     """Ask the operators to move the account; `evt.billing.migration.handled` says when they did."""

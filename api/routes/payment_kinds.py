@@ -40,7 +40,7 @@ class AvailableAnswer(Page[OfferedAnswer]):
     currency: str
 
 
-@router.get("/billing/payment-methods/available", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/payment-methods/available", responses=responses())
 async def list_available_methods(
     call: MemberCall,
     country: Annotated[CountryCode | None, Query(description="ISO 3166-1, two letters")] = None,

@@ -95,7 +95,7 @@ class RemovedAnswer(Answer):
     deleted: bool = True
 
 
-@router.get("/billing/payment-methods", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/payment-methods", responses=responses("INVALID_CURSOR"))
 async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodAnswer]:
     """The account's methods, newest first; `is_default` marks the one that is charged [K7].
 
@@ -109,7 +109,7 @@ async def list_payment_methods(call: MemberCall, paging: Paging) -> Page[MethodA
 
 @router.get(
     "/billing/payment-methods/{payment_method_id}",
-    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND"),
 )
 async def read_payment_method(payment_method_id: str, call: MemberCall) -> MethodAnswer:
     """One stored method."""
@@ -120,7 +120,7 @@ async def read_payment_method(payment_method_id: str, call: MemberCall) -> Metho
 @router.patch(
     "/billing/payment-methods/{payment_method_id}",
     response_model=MethodAnswer,
-    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", *KEYED),
 )
 async def change_payment_method(
     payment_method_id: str, body: LabelBody, call: BillingCall, once: OptionalKey
@@ -138,9 +138,7 @@ async def change_payment_method(
     "/billing/payment-methods/{payment_method_id}",
     response_model=RemovedAnswer,
     dependencies=[TYPED_DELETE],
-    responses=responses(
-        "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IN_USE", "MERCHANT_NOT_FOUND", *KEYED
-    ),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IN_USE", *KEYED),
 )
 async def delete_payment_method(
     payment_method_id: str,
@@ -172,7 +170,7 @@ async def delete_payment_method(
     "/billing/payment-methods/{payment_method_id}/default",
     response_model=MethodAnswer,
     dependencies=[TYPED_DEFAULT],
-    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", *KEYED),
 )
 async def choose_default_method(
     payment_method_id: str,
@@ -187,9 +185,7 @@ async def choose_default_method(
 @router.post(
     "/billing/payment-methods/{payment_method_id}/backup",
     response_model=MethodAnswer,
-    responses=responses(
-        "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IS_DEFAULT", "MERCHANT_NOT_FOUND", *KEYED
-    ),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_IS_DEFAULT", *KEYED),
 )
 async def choose_backup_method(
     payment_method_id: str, call: BillingCall, once: OptionalKey
@@ -204,7 +200,7 @@ async def choose_backup_method(
 @router.delete(
     "/billing/payment-methods/{payment_method_id}/backup",
     response_model=MethodAnswer,
-    responses=responses("PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", *KEYED),
+    responses=responses("PAYMENT_METHOD_NOT_FOUND", *KEYED),
 )
 async def end_backup_method(
     payment_method_id: str, call: BillingCall, once: OptionalKey

@@ -132,9 +132,8 @@ class PaymentAnswer(Answer):
         202: {"model": PaymentAnswer, "description": "The open card payment is canceled first"},
         **responses(
             "MISSING_FIELD", "INVOICE_NOT_FOUND", "INVOICE_ALREADY_PAID", "INVOICE_STATE",
-            "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "MERCHANT_NOT_FOUND",
-            "INVALID_COUPON", "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", *KEYED,
-            manual=True,
+            "PAYMENT_PENDING", "PAYMENT_REFERENCE_USED", "CURRENCY_MISMATCH", "INVALID_COUPON",
+            "PAYMENT_METHOD_NOT_OFFERED", "TEMPORAL_UNAVAILABLE", *KEYED, manual=True,
         ),
     },
 )  # fmt: skip
@@ -153,7 +152,7 @@ async def submit_manual_payment(
         return claim.answer(202 if answer.status == "pending" else 201, answer)
 
 
-@router.get("/billing/payments", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND"))
+@router.get("/billing/payments", responses=responses("INVALID_CURSOR"))
 async def list_payments(
     call: MemberCall, paging: Paging, status: StatusFilter | None = None
 ) -> Page[PaymentAnswer]:
@@ -164,9 +163,7 @@ async def list_payments(
         return await paginate_merged(connection, parts, paging, PaymentAnswer.of_row)
 
 
-@router.get(
-    "/billing/payments/{payment_id}", responses=responses("PAYMENT_NOT_FOUND", "MERCHANT_NOT_FOUND")
-)
+@router.get("/billing/payments/{payment_id}", responses=responses("PAYMENT_NOT_FOUND"))
 async def read_payment(payment_id: str, call: MemberCall) -> PaymentAnswer:
     """One payment."""
     return await _read(call, row_id(ids.PAYMENT, payment_id))

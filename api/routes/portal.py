@@ -45,12 +45,9 @@ class PortalAnswer(Answer):
             "model": PortalAnswer,
             "description": "Stripe has not answered; retry with the same key",
         },
-        **responses(
-            "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
-            "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED,
-        ),
+        **responses("PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED),
     },
-)  # fmt: skip
+)
 async def open_portal(
     body: Annotated[PortalBody, optional_body(PortalBody)], call: BillingCall, once: OptionalKey
 ) -> Response:

@@ -130,7 +130,7 @@ class ProofAnswer(Answer):
 
 @router.get(
     "/billing/purchases/{purchase_id}/proof",
-    responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("PURCHASE_NOT_FOUND"),
 )
 async def prove_purchase(purchase_id: str, call: MemberCall) -> ProofAnswer:
     """The proof that this purchase was paid once and granted once; it works without Temporal.

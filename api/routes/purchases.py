@@ -128,12 +128,10 @@ class PurchaseAnswer(Answer):
 _STARTS = {
     202: {"model": PurchaseAnswer, "description": "Still undecided; retry with the same key"},
     **responses(
-        "INVALID_PACK", "INVALID_COUPON", "MERCHANT_NOT_FOUND", "CURRENCY_MISMATCH",
-        "CURRENCY_NOT_CHARGED",
+        "INVALID_PACK", "INVALID_COUPON", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED",
         "PRICE_CHANGED", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "AMOUNT_TOO_LARGE",
         "AMOUNT_TOO_SMALL", "CARD_DECLINED", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
-        "IDEMPOTENCY_KEY_REQUIRED", "PAYMENT_METHOD_NOT_OFFERED", "PURCHASE_STATE",
-        *KEYED,
+        "IDEMPOTENCY_KEY_REQUIRED", "PAYMENT_METHOD_NOT_OFFERED", "PURCHASE_STATE", *KEYED,
     ),
 }  # fmt: skip
 
@@ -196,7 +194,7 @@ async def list_purchases(
 
 @router.get(
     "/billing/purchases/{purchase_id}",
-    responses=responses("PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("PURCHASE_NOT_FOUND"),
 )
 async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     """One purchase, archived or not [E10]. Only payers see secrets."""
@@ -210,8 +208,8 @@ async def read_purchase(purchase_id: str, call: MemberCall) -> PurchaseAnswer:
     responses={
         202: {"model": PurchaseAnswer, "description": "Not decided yet; send it again"},
         **responses(
-            "PURCHASE_NOT_FOUND", "MERCHANT_NOT_FOUND", "PURCHASE_STATE", "PAYMENT_PENDING",
-            "TEMPORAL_UNAVAILABLE", *KEYED,
+            "PURCHASE_NOT_FOUND", "PURCHASE_STATE", "PAYMENT_PENDING", "TEMPORAL_UNAVAILABLE",
+            *KEYED,
         ),
     },
 )  # fmt: skip

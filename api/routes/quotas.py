@@ -171,8 +171,8 @@ class QuotaAnswer(Answer):
 @router.post(
     "/quota/check",
     responses=responses(
-        "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "METER_NOT_FOUND",
-        "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE", "NO_ENTITLEMENT", "USAGE_TOO_LARGE",
+        "NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE",
+        "NO_ENTITLEMENT", "USAGE_TOO_LARGE",
     ),
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:

@@ -55,7 +55,7 @@ class RecommendationsAnswer(Page[Advice]):
     as_of: datetime
 
 
-@router.get("/usage/recommendations", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/usage/recommendations", responses=responses())
 async def read_usage_recommendations(
     call: MemberRead, fresh: Fresh = False
 ) -> RecommendationsAnswer:

@@ -31,7 +31,7 @@ _ABOUT: Final = {
 @router.get(
     "/usage/reports",
     response_class=StreamingResponse,
-    responses=answer_of(_ROW, _ABOUT, ["as_of"]) | responses("MERCHANT_NOT_FOUND"),
+    responses=answer_of(_ROW, _ABOUT, ["as_of"]) | responses(),
 )
 async def read_usage_report(
     call: MemberRead,

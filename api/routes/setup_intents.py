@@ -82,12 +82,9 @@ class SetupAnswer(Answer):
             "model": SetupAnswer,
             "description": "Stripe has not answered; retry with the same key",
         },
-        **responses(
-            "MERCHANT_NOT_FOUND", "PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE",
-            "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED,
-        ),
+        **responses("PLATFORM_ERROR", "TEMPORAL_UNAVAILABLE", "TEST_ACCOUNT_ON_LIVE_KEY", *KEYED),
     },
-)  # fmt: skip
+)
 async def create_setup_intent(
     call: BillingCall, once: OptionalKey, body: SetupBody = _PLAIN
 ) -> Response:
@@ -109,7 +106,7 @@ async def create_setup_intent(
 
 @router.get(
     "/billing/payment-methods/setup-intent/{setup_intent_id}",
-    responses=responses("SETUP_INTENT_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("SETUP_INTENT_NOT_FOUND"),
 )
 async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAnswer:
     """The state of a card that is being saved; needs the role billing, to see the secret."""
@@ -125,7 +122,7 @@ async def read_setup_intent(setup_intent_id: str, call: BillingCall) -> SetupAns
         202: {"model": SetupAnswer, "description": "Stripe has not decided; retry"},
         **responses(
             "SETUP_INTENT_NOT_FOUND", "SETUP_INTENT_INCOMPLETE", "CARD_DECLINED",
-            "PAYMENT_METHOD_NOT_FOUND", "MERCHANT_NOT_FOUND", "TEMPORAL_UNAVAILABLE", *KEYED,
+            "PAYMENT_METHOD_NOT_FOUND", "TEMPORAL_UNAVAILABLE", *KEYED,
         ),
     },
 )  # fmt: skip

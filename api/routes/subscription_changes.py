@@ -66,8 +66,7 @@ _OF_CHANGES = (
 _REFUSALS = (
     "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "CHANGE_EXPIRED",
     "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "AMOUNT_TOO_LARGE", "PLATFORM_ERROR",
-    "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE",
-    "MERCHANT_NOT_FOUND", *KEYED,
+    "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE", *KEYED,
 )  # fmt: skip
 
 
@@ -150,8 +149,8 @@ async def change_subscription(
 @router.post(
     "/billing/subscription/preview",
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "MERCHANT_NOT_FOUND",
-        "AMOUNT_TOO_LARGE", *_OF_CHANGES,
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "CHANGE_PENDING", "AMOUNT_TOO_LARGE",
+        *_OF_CHANGES,
     ),
 )  # fmt: skip
 async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
@@ -166,9 +165,7 @@ async def preview_change(body: WishBody, call: BillingCall) -> PreviewAnswer:
     )
 
 
-@router.get(
-    "/billing/subscription/changes", responses=responses("INVALID_CURSOR", "MERCHANT_NOT_FOUND")
-)
+@router.get("/billing/subscription/changes", responses=responses("INVALID_CURSOR"))
 async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
     """The changes of the account's subscriptions, including pending and scheduled ones."""
     async with call.transaction() as connection:
@@ -184,9 +181,7 @@ async def list_changes(call: MemberCall, paging: Paging) -> Page[ChangeAnswer]:
 @router.delete(
     "/billing/subscription/changes/{change_id}",
     response_model=ChangeAnswer | PreviewAnswer,
-    responses=responses(
-        "CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "CHANGE_PENDING", "MERCHANT_NOT_FOUND", *KEYED
-    ),
+    responses=responses("CHANGE_NOT_FOUND", "CHANGE_NOT_SCHEDULED", "CHANGE_PENDING", *KEYED),
 )
 async def cancel_change(
     change_id: str, call: BillingCall, once: OptionalKey, dry_run: DryRun = False

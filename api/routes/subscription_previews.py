@@ -209,7 +209,7 @@ def keep(
 
 @router.get(
     "/billing/subscription/upcoming",
-    responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND"),
+    responses=responses("SUBSCRIPTION_NOT_FOUND"),
 )
 async def read_upcoming(call: MemberCall) -> UpcomingAnswer:
     """The end of the current period, from what is known and used so far."""

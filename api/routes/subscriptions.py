@@ -166,7 +166,7 @@ class CardBody(Body):
             "INTERVAL_NOT_OFFERED", "CURRENCY_MISMATCH", "CURRENCY_NOT_CHARGED", "PRICE_CHANGED",
             "QUANTITY_NOT_OFFERED", "INVALID_COUPON", "CARD_DECLINED", "PLATFORM_ERROR",
             "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED", "TEMPORAL_UNAVAILABLE",
-            "MERCHANT_NOT_FOUND", "PAYMENT_OVERDUE", *KEYED,
+            "PAYMENT_OVERDUE", *KEYED,
         ),
     },
 )  # fmt: skip
@@ -218,9 +218,7 @@ async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
     return PreviewAnswer.of_preview(seen)
 
 
-@router.get(
-    "/billing/subscription", responses=responses("SUBSCRIPTION_NOT_FOUND", "MERCHANT_NOT_FOUND")
-)
+@router.get("/billing/subscription", responses=responses("SUBSCRIPTION_NOT_FOUND"))
 async def read_subscription(call: MemberCall) -> SubscriptionAnswer:
     """The open subscription, else the newest ended one [C1]. Only payers see secrets."""
     async with call.transaction() as connection:
@@ -286,8 +284,8 @@ async def pause_subscription(
     "/billing/subscription/payment-method",
     response_model=SubscriptionAnswer | PreviewAnswer,
     responses=responses(
-        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "PAYMENT_METHOD_NOT_FOUND",
-        "CARD_DECLINED", "CURRENCY_NOT_CHARGED", "MERCHANT_NOT_FOUND", *KEYED,
+        "SUBSCRIPTION_NOT_FOUND", "SUBSCRIPTION_STATE", "PAYMENT_METHOD_NOT_FOUND", "CARD_DECLINED",
+        "CURRENCY_NOT_CHARGED", *KEYED,
     ),
 )  # fmt: skip
 async def choose_card(

@@ -70,14 +70,14 @@ class VatBody(Body):
     )
 
 
-@router.get("/billing/tax", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/tax", responses=responses())
 async def read_tax(call: MemberCall) -> TaxAnswer:
     """The taxes of the account's next invoice [L5]."""
     async with call.transaction() as connection:
         return await TaxAnswer.read(connection, call.account.id)
 
 
-@router.put("/billing/tax", responses=responses("INVALID_TAX_ID", "MERCHANT_NOT_FOUND"))
+@router.put("/billing/tax", responses=responses("INVALID_TAX_ID"))
 async def write_tax(body: VatBody, call: BillingCall) -> TaxAnswer:
     """Set the account's VAT id; the register is queried at once, and again until it answers.
 

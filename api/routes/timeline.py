@@ -86,7 +86,7 @@ class TimelineFacts(NamedTuple):
     past: Page[HappenedAnswer]
 
 
-@router.get("/billing/timeline", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+@router.get("/billing/timeline", responses=responses("INVALID_CURSOR"))
 async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) -> TimelineAnswer:
     """The past of this account with causes, and its future with dates and amounts."""
     async with call.transaction() as connection:

@@ -103,10 +103,9 @@ class AutoTopUpAnswer(Answer):
 @router.put(
     "/billing/credits/auto-top-up",
     responses=responses(
-        "INVALID_PACK", "CURRENCY_MISMATCH", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED",
-        "MERCHANT_NOT_FOUND",
+        "INVALID_PACK", "CURRENCY_MISMATCH", "PAYMENT_METHOD_NOT_FOUND", "PAYMENT_METHOD_REQUIRED"
     ),
-)  # fmt: skip
+)
 async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUpAnswer:
     """Set when credits are bought automatically; if the balance is too low already, buy now. While
     enabled they fix the account's currency.
@@ -121,7 +120,7 @@ async def write_auto_top_up(body: AutoTopUpBody, call: BillingCall) -> AutoTopUp
     return await _read(call)
 
 
-@router.get("/billing/credits/auto-top-up", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/credits/auto-top-up", responses=responses())
 async def read_auto_top_up(call: MemberCall) -> AutoTopUpAnswer:
     """The settings of automatic top-ups, and the purchase under way."""
     return await _read(call)
@@ -147,14 +146,14 @@ async def _read(call: AccountCall) -> AutoTopUpAnswer:
     return AutoTopUpAnswer.of(kept, undecided=undecided) if kept else AutoTopUpAnswer()
 
 
-@router.get("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/credits/low-balance", responses=responses())
 async def read_low_balance(call: MemberCall) -> LowBalanceAnswer:
     """The balance below which to notify; null: only when nothing is left."""
     async with call.transaction() as connection:
         return LowBalanceAnswer(threshold=await balances.low_balance(connection, call.account.id))
 
 
-@router.put("/billing/credits/low-balance", responses=responses("MERCHANT_NOT_FOUND"))
+@router.put("/billing/credits/low-balance", responses=responses())
 async def set_low_balance(body: LowBalanceBody, call: BillingCall) -> LowBalanceAnswer:
     """Set the balance below which to notify; a notification follows each crossing."""
     async with call.transaction() as connection:

@@ -50,11 +50,8 @@ class TrialAnswer(Answer):
     "/billing/trials",
     response_model=TrialAnswer,
     status_code=201,
-    responses=responses(
-        "TRIAL_ALREADY_USED", "PAYMENT_OVERDUE", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH",
-        "TEMPORAL_UNAVAILABLE", *KEYED,
-    ),
-)  # fmt: skip
+    responses=responses("TRIAL_ALREADY_USED", "PAYMENT_OVERDUE", "TEMPORAL_UNAVAILABLE", *KEYED),
+)
 async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
     """Start the account's one trial; its credits are granted at once [D1, D13]."""
     async with once.claim(call) as claim:
@@ -64,7 +61,7 @@ async def start_trial(call: BillingCall, once: OptionalKey) -> Response:
         return claim.answer(201, await _read(call))
 
 
-@router.get("/billing/trials", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/billing/trials", responses=responses())
 async def read_trial(call: MemberCall) -> TrialAnswer:
     """The state of the account's trial; `available` before it starts.
 

@@ -121,8 +121,7 @@ def answer_of(done: Recorded) -> bytes:
     responses={
         200: {"model": UseAnswer, "description": "Dry run: the use as it would be recorded"},
         **responses(
-            "ACCOUNT_REQUIRED", "MERCHANT_NOT_FOUND", "NOT_FOUND", "IDEMPOTENCY_KEY_INVALID",
-            "IDEMPOTENCY_KEY_REQUIRED",
+            "NOT_FOUND", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REQUIRED",
             "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
         ),
     },
@@ -185,9 +184,7 @@ async def _recorded(call: AccountCall, use: Use, *, dry_run: bool) -> Recorded:
     "/usage/batch",
     response_model=BatchAnswer,
     openapi_extra={"requestBody": {"required": True, "content": _BATCH_CONTENT}},
-    responses=responses(
-        "INVALID_JSON", "MERCHANT_NOT_FOUND", "PLATFORM_MISMATCH", "IDEMPOTENCY_KEY_INVALID"
-    ),
+    responses=responses("MERCHANT_NOT_FOUND", "IDEMPOTENCY_KEY_INVALID"),
 )
 @fast
 async def record_usage_batch(

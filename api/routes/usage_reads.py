@@ -181,9 +181,7 @@ async def read_current_usage(call: MemberRead, fresh: Fresh = False) -> UsageAns
     return _usage(period, counters, claimed, plan, at - behind)
 
 
-@router.get(
-    "/usage/limits", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND")
-)
+@router.get("/usage/limits", responses=responses("INVALID_CURSOR", "NOT_FOUND"))
 async def list_usage_limits(
     call: MemberRead, paging: Paging, user_id: OneWord = None, fresh: Fresh = False
 ) -> PageAsOf[LimitAnswer]:
@@ -202,7 +200,7 @@ async def list_usage_limits(
     return PageAsOf.of(page, as_of)
 
 
-@router.get("/usage/alerts", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))
+@router.get("/usage/alerts", responses=responses("INVALID_CURSOR"))
 async def list_usage_alerts(
     call: MemberRead, paging: Paging, fresh: Fresh = False
 ) -> PageAsOf[AlertAnswer]:
@@ -217,7 +215,7 @@ async def list_usage_alerts(
     return PageAsOf.of(page, as_of)
 
 
-@router.get("/usage/logs", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR", "NOT_FOUND"))
+@router.get("/usage/logs", responses=responses("INVALID_CURSOR", "NOT_FOUND"))
 async def list_usage_logs(
     call: MemberRead,
     paging: Paging,

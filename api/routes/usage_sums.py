@@ -120,7 +120,7 @@ class StatsAnswer(Answer):
     as_of: datetime
 
 
-@router.get("/usage/summary", responses=responses("MERCHANT_NOT_FOUND"))
+@router.get("/usage/summary", responses=responses())
 async def read_usage_summary(
     call: MemberRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> SummaryAnswer:
@@ -134,7 +134,7 @@ async def read_usage_summary(
         return await _summary(connection, call, days)
 
 
-@router.get("/usage/aggregations", responses=responses("MERCHANT_NOT_FOUND", "NOT_FOUND"))
+@router.get("/usage/aggregations", responses=responses("NOT_FOUND"))
 async def read_usage_aggregations(
     call: MemberRead,
     grain: Grain = "day",
@@ -169,7 +169,7 @@ async def read_usage_aggregations(
     )
 
 
-@router.get("/stats", responses=responses("MERCHANT_NOT_FOUND", "TOO_MANY_ACCOUNTS"))
+@router.get("/stats", responses=responses("TOO_MANY_ACCOUNTS"))
 async def read_usage_stats(
     call: EveryRead, start_date: MaybeDay = None, end_date: MaybeDay = None, fresh: Fresh = False
 ) -> StatsAnswer:

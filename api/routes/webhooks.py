@@ -28,7 +28,7 @@ class Received(Answer):
     "/webhooks/stripe",
     response_model=Received,
     status_code=200,
-    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
+    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD"),
 )
 @fast
 async def receive_stripe_event(
@@ -46,7 +46,7 @@ async def receive_stripe_event(
     "/webhooks/paypal",
     response_model=Received,
     status_code=200,
-    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD", "DATABASE_UNAVAILABLE"),
+    responses=responses("INVALID_SIGNATURE", "INVALID_PAYLOAD"),
 )
 async def receive_paypal_event(request: Request) -> Response:
     """Receive one event that PayPal signed [N10]; a repeated one changes nothing."""

@@ -63,6 +63,13 @@ class Call:
             raise problems.no_such(noun, object_id, param)
         return found
 
+    def load_intent(self, kind: str) -> Json:
+        """Return the path's intent; a publishable key needs its client secret."""
+        intent = self.load(kind, self.path["intent"], "intent")
+        if self.publishable and self.params.get("client_secret") != intent["client_secret"]:
+            raise problems.no_such(kind, intent["id"], "intent")
+        return intent
+
 
 Run = Callable[[Call], Json]
 

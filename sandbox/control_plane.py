@@ -4,6 +4,7 @@ Orders are rows and survive a restart; tests judge everything by the journal.
 """
 
 from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import JSONResponse
@@ -40,6 +41,8 @@ from sandbox.resources import disputes, tax_calculations, test_clocks
 from sandbox.settings import API_VERSION
 from sandbox.shapes import Json, new_id
 
+P = ParamSpec("P")
+
 ACTIONS = "/_sandbox/person"
 SYNTHETIC = "req_synthetic"
 """Prefix of the request id of an event that no request caused."""
@@ -50,6 +53,14 @@ def act(envelope: Envelope, name: str, subject: str, run: Callable[[Call], Json]
     operation = Operation("POST", f"{ACTIONS}/{name}", {}, run)
     path = f"{ACTIONS}/{name}/{subject}"
     return envelope.execute(Incoming(operation, path, {"id": subject}, {}, actor="person"))
+
+
+def _do(
+    envelope: Envelope, name: str, subject: str, verb: Callable[Concatenate[Call, str, P], Json],
+    *args: P.args, **options: P.kwargs,
+) -> Answer:  # fmt: skip
+    """Run a verb of a person on its subject."""
+    return act(envelope, name, subject, lambda call: verb(call, subject, *args, **options))
 
 
 def routes(envelope: Envelope, bells: Bells) -> APIRouter:
@@ -224,10 +235,7 @@ def _paging(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/checkout/sessions/{session_id}/pay")
     async def pay(session_id: str, order: PayPage) -> JSONResponse:
         """Pay on the hosted page; 402 when the card is declined."""
-        answer = act(
-            envelope, "pay", session_id,
-            lambda call: people.pay_session(call, session_id, order.payment_method),
-        )  # fmt: skip
+        answer = _do(envelope, "pay", session_id, people.pay_session, order.payment_method)
         intent = answer.body.get("payment_intent") or answer.body.get("setup_intent")
         if answer.status == 200 and order.authenticate is not None and isinstance(intent, str):
             _finish(envelope, intent, order.authenticate)
@@ -240,11 +248,7 @@ def _paging(router: APIRouter, envelope: Envelope) -> None:
         """Try a card that is declined for this reason; return the 402."""
         if order.reason not in DECLINES:
             raise HTTPException(422, f"{order.reason!r} is not a decline.")
-        answer = act(
-            envelope, "pay", session_id,
-            lambda call: people.pay_declined(call, session_id, order.reason),
-        )  # fmt: skip
-        return _told(answer)
+        return _told(_do(envelope, "pay", session_id, people.pay_declined, order.reason))
 
     @router.post("/checkout/sessions/{session_id}/cancel")
     async def cancel(session_id: str) -> Json:
@@ -266,8 +270,7 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
         """End a payment that is processing."""
         if order.outcome is not None and not scripts.known(order.outcome, "charge"):
             raise HTTPException(422, f"{order.outcome!r} is not an outcome of a charge.")
-        run = lambda call: people.settle(call, intent_id, order.outcome)  # noqa: E731
-        return _told(act(envelope, "settle", intent_id, run))
+        return _told(_do(envelope, "settle", intent_id, people.settle, order.outcome))
 
     @router.post("/{kind}/{intent_id}/confirm_as_client")
     async def confirm(kind: str, intent_id: str, order: ClientConfirm) -> JSONResponse:
@@ -279,39 +282,33 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
         """Give a saved card another number, as its bank does."""
         if order.card not in CARDS:
             raise HTTPException(422, f"{order.card!r} is not a test card.")
-        run = lambda call: people.reissue(call, method_id, order.card)  # noqa: E731
-        return _told(act(envelope, "reissue", method_id, run))
+        return _told(_do(envelope, "reissue", method_id, people.reissue, order.card))
 
     @router.post("/customers/{customer}/clock")
     async def clock(customer: str, order: SetClock) -> JSONResponse:
         """Put a customer on a clock of its own, or move that clock, at once."""
-        run = lambda call: test_clocks.put_on(call, customer, order.frozen_time)  # noqa: E731
-        return _told(act(envelope, "clock", customer, run))
+        return _told(_do(envelope, "clock", customer, test_clocks.put_on, order.frozen_time))
 
 
 def _taking_back(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/payment_intents/{intent_id}/refund")
     async def refund(intent_id: str, order: Refund) -> JSONResponse:
         """Refund in the dashboard."""
-        run = lambda call: people.refund(call, intent_id, order.amount)  # noqa: E731
-        return _told(act(envelope, "refund", intent_id, run))
+        return _told(_do(envelope, "refund", intent_id, people.refund, order.amount))
 
     @router.post("/payment_intents/{intent_id}/dispute")
     async def dispute(intent_id: str, order: Dispute) -> JSONResponse:
         """Open a dispute, or an inquiry."""
-        run = lambda call: people.dispute(call, intent_id, order)  # noqa: E731
-        return _told(act(envelope, "dispute", intent_id, run))
+        return _told(_do(envelope, "dispute", intent_id, people.dispute, order))
 
     @router.post("/disputes/{dispute_id}/finish")
     async def finish(dispute_id: str, order: EndDispute) -> JSONResponse:
         """Win or lose a dispute."""
-        run = lambda call: disputes.finish(call, dispute_id, order.outcome)  # noqa: E731
-        return _told(act(envelope, "finish", dispute_id, run))
+        return _told(_do(envelope, "finish", dispute_id, disputes.finish, order.outcome))
 
 
 def _finish(envelope: Envelope, intent_id: str, passed: bool) -> Answer:
-    run = lambda call: people.authenticate(call, intent_id, passed=passed)  # noqa: E731
-    return act(envelope, "authenticate", intent_id, run)
+    return _do(envelope, "authenticate", intent_id, people.authenticate, passed=passed)
 
 
 def confirm_as_client(

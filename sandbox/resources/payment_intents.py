@@ -110,13 +110,13 @@ def index(call: Call) -> Json:
 @routes.get("/v1/payment_intents/{intent}", {"client_secret": text()}, publishable=True)
 def retrieve(call: Call) -> Json:
     """One intent; a browser needs its client secret."""
-    return load(call)
+    return call.load_intent("payment_intent")
 
 
 @routes.post("/v1/payment_intents/{intent}", _UPDATE)
 def update(call: Call) -> Json:
     """Change an intent; of a final one only its descriptive fields."""
-    intent, params = load(call), call.params
+    intent, params = call.load_intent("payment_intent"), call.params
     touched = set(params) - set(_DESCRIBING) - {"expand", "receipt_email"}
     if touched and intent["status"] not in CONFIRMABLE:
         raise problems.unexpected_state(
@@ -144,7 +144,7 @@ def update(call: Call) -> Json:
 @routes.post("/v1/payment_intents/{intent}/confirm", _CONFIRM, publishable=True)
 def confirm(call: Call) -> Json:
     """Try to charge: 402 on a decline, 400 when the intent is past that."""
-    intent = load(call)
+    intent = call.load_intent("payment_intent")
     _confirmable(intent)
     intent_body.apply(intent, call.params)
     return _confirm(call, intent, call.params)
@@ -169,10 +169,7 @@ def _confirmable(intent: Json) -> None:
 
 def _confirm(call: Call, intent: Json, params: Json) -> Json:
     """Find the card, then charge it under the terms of this confirmation."""
-    method = payment_methods.given(call, params, intent["customer"], "PaymentIntent")
-    if method is None and intent["payment_method"]:
-        method = call.load("payment_method", intent["payment_method"], "payment_method")
-        payment_methods.check_usable(call, method, intent["customer"], "PaymentIntent")
+    method = payment_methods.of_intent(call, params, intent, "PaymentIntent")
     if method is None:
         raise problems.unexpected_state(
             "You cannot confirm this PaymentIntent because it's missing a payment method. You "
@@ -206,7 +203,7 @@ def _confirm(call: Call, intent: Json, params: Json) -> Json:
 )
 def capture(call: Call) -> Json:
     """Capture what was set aside, in whole or in part."""
-    intent = load(call)
+    intent = call.load_intent("payment_intent")
     if intent["status"] != "requires_capture":
         raise problems.unexpected_state(
             "This PaymentIntent could not be captured because it has a status of "
@@ -241,7 +238,7 @@ def capture(call: Call) -> Json:
 )
 def cancel(call: Call) -> Json:
     """Give up an intent that has not succeeded; money set aside is released."""
-    intent = load(call)
+    intent = call.load_intent("payment_intent")
     if intent["status"] not in CANCELABLE:
         raise problems.unexpected_state(
             f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. "
@@ -274,12 +271,4 @@ def give_up(call: Call, intent: Json, reason: str | None) -> Json:
     call.store.save(intent)
     journal.write(call.store, "note", "payment_intent.canceled", intent, request=call.request)
     call.emit("payment_intent.canceled", intent)
-    return intent
-
-
-def load(call: Call) -> Json:
-    """Return the path's intent; a publishable key needs its client secret."""
-    intent = call.load("payment_intent", call.path["intent"], "intent")
-    if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
-        raise problems.no_such("payment_intent", intent["id"], "intent")
     return intent

@@ -107,6 +107,15 @@ def given(call: Call, params: Json, customer: str | None, noun: str) -> Json | N
     return method
 
 
+def of_intent(call: Call, params: Json, intent: Json, noun: str) -> Json | None:
+    """Return the payment method of a confirmation: the request's, else the intent's own."""
+    method, own = given(call, params, intent["customer"], noun), intent["payment_method"]
+    if method is None and own:
+        method = call.load("payment_method", own, "payment_method")
+        check_usable(call, method, intent["customer"], noun)
+    return method
+
+
 def check_usable(call: Call, method: Json, customer: str | None, noun: str) -> None:
     """Refuse a card of another customer, and one that is used up."""
     owner = method["customer"]

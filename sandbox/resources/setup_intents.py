@@ -22,13 +22,13 @@ from sandbox.parameters import (
 )
 from sandbox.resources import charging, payment_methods
 from sandbox.resources.fields import AUTOMATIC, TYPES, USAGE
+from sandbox.resources.payment_intents import CONFIRMABLE
 from sandbox.shapes import Json, client_secret, merge_metadata, new_id
 
 routes = Routes()
 
 AFTER_SUCCESS: list[Callable[[Call, Json], None]] = []
 """Functions to call when a card is saved: a checkout session completes."""
-CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 _UPDATE: Fields = {
     "payment_method_types": TYPES["payment_method_types"],
@@ -136,13 +136,13 @@ def index(call: Call) -> Json:
 @routes.get("/v1/setup_intents/{intent}", {"client_secret": text()}, publishable=True)
 def retrieve(call: Call) -> Json:
     """One set-up; a browser needs its client secret."""
-    return _load(call)
+    return call.load_intent("setup_intent")
 
 
 @routes.post("/v1/setup_intents/{intent}", _UPDATE)
 def update(call: Call) -> Json:
     """Change a set-up that is not final."""
-    intent, params = _load(call), call.params
+    intent, params = call.load_intent("setup_intent"), call.params
     _open(intent, "update")
     if "customer" in params:
         intent["customer"] = call.load("customer", params["customer"], "customer")["id"]
@@ -159,7 +159,7 @@ def update(call: Call) -> Json:
 @routes.post("/v1/setup_intents/{intent}/confirm", _CONFIRM, publishable=True)
 def confirm(call: Call) -> Json:
     """Try to save the card: 402 when its issuer declines."""
-    intent = _load(call)
+    intent = call.load_intent("setup_intent")
     _open(intent, "confirm")
     return _confirm(call, intent, call.params)
 
@@ -170,7 +170,7 @@ def confirm(call: Call) -> Json:
 )
 def cancel(call: Call) -> Json:
     """Give up a set-up that has not succeeded."""
-    intent = _load(call)
+    intent = call.load_intent("setup_intent")
     _open(intent, "cancel")
     return give_up(call, intent, call.params.get("cancellation_reason"))
 
@@ -180,13 +180,6 @@ def give_up(call: Call, intent: Json, reason: str | None) -> Json:
     intent |= {"cancellation_reason": reason, "next_action": None, "status": "canceled"}
     call.store.save(intent)
     call.emit("setup_intent.canceled", intent)
-    return intent
-
-
-def _load(call: Call) -> Json:
-    intent = call.load("setup_intent", call.path["intent"], "intent")
-    if call.publishable and call.params.get("client_secret") != intent["client_secret"]:
-        raise problems.no_such("setup_intent", intent["id"], "intent")
     return intent
 
 
@@ -200,10 +193,7 @@ def _open(intent: Json, verb: str) -> None:
 
 
 def _confirm(call: Call, intent: Json, params: Json) -> Json:
-    method = payment_methods.given(call, params, intent["customer"], "SetupIntent")
-    if method is None and intent["payment_method"]:
-        method = call.load("payment_method", intent["payment_method"], "payment_method")
-        payment_methods.check_usable(call, method, intent["customer"], "SetupIntent")
+    method = payment_methods.of_intent(call, params, intent, "SetupIntent")
     if method is None:
         raise problems.unexpected_state(
             "You cannot confirm this SetupIntent because it's missing a payment method. Update "

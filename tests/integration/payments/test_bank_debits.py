@@ -29,6 +29,21 @@ async def debited(actors: Actors, account: str) -> Customer:
     return customer
 
 
+async def with_backup(actors: Actors, account: str) -> tuple[Customer, str]:
+    """A subscriber who pays from an account, and the card behind it as the backup."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    (card,) = (await customer.ask("GET", METHODS))["data"]
+    await save_account(customer, account)
+    await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+    return customer, card["id"]
+
+
+async def until_tries(customer: Customer, what: str, *tries: tuple[str, str]) -> None:
+    """Wait until exactly these tries are on record."""
+    await wait_for(lambda: attempts(customer), what, lambda seen: seen == list(tries))
+
+
 async def settle(customer: Customer, outcome: str | None = None) -> None:
     """The bank has decided on the one debit that is under way."""
     (payment,) = await customer.rows(
@@ -95,12 +110,8 @@ async def test_a_card_saved_while_the_bank_decides_is_tried_once_the_debit_has_f
     card = await customer.save_card("pm_card_mastercard", make_default=True)
     await customer.advance(days=3)
     await settle(customer)
-    await wait_for(
-        lambda: attempts(customer), "the card is charged",
-        lambda tries: tries == [
-            ("attempt-0", "declined"), (f"card-{card['id']}", "succeeded"),
-        ],
-    )  # fmt: skip
+    charged = (f"card-{card['id']}", "succeeded")
+    await until_tries(customer, "the card is charged", ("attempt-0", "declined"), charged)
     await customer.until_subscription("active")
 
 
@@ -172,20 +183,12 @@ async def test_a_saved_account_pays_for_the_start_a_change_and_what_is_overdue(
 async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
     actors: Actors,
 ) -> None:
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed("pro")
-    (card,) = (await customer.ask("GET", METHODS))["data"]
-    await save_account(customer, "pm_usBankAccount_accountClosed")
-    await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+    customer, card = await with_backup(actors, "pm_usBankAccount_accountClosed")
     await customer.advance(to=RENEWAL)
     await customer.advance(days=3)
     await settle(customer)
-    await wait_for(
-        lambda: attempts(customer), "the backup card is charged",
-        lambda tries: tries == [
-            ("attempt-0", "declined"), (f"backup-{card['id']}", "succeeded"),
-        ],
-    )  # fmt: skip
+    charged = (f"backup-{card}", "succeeded")
+    await until_tries(customer, "the backup card is charged", ("attempt-0", "declined"), charged)
     await customer.until_subscription("active")
 
 
@@ -199,23 +202,15 @@ async def test_a_closed_account_is_not_tried_again_and_the_backup_card_pays(
 async def test_an_account_that_stripe_debits_no_more_makes_way_for_the_backup_card(
     actors: Actors, word: str
 ) -> None:
-    customer = await actors.customer_on_clock(START)
-    await customer.subscribed("pro")
-    (card,) = (await customer.ask("GET", METHODS))["data"]
-    await save_account(customer, "pm_usBankAccount_success")
-    await customer.ask("POST", f"{METHODS}/{card['id']}/backup", status=200)
+    customer, card = await with_backup(actors, "pm_usBankAccount_success")
     (account,) = await customer.rows(
         "SELECT stripe_payment_method_id AS name FROM payment_methods"
         " WHERE account_id = %(me)s AND is_default"
     )
     await actors.sandbox.script(account["name"], word)
     await customer.advance(to=RENEWAL)
-    await wait_for(
-        lambda: attempts(customer), "the backup card is charged",
-        lambda tries: tries == [
-            ("attempt-0", "declined"), (f"backup-{card['id']}", "succeeded"),
-        ],
-    )  # fmt: skip
+    charged = (f"backup-{card}", "succeeded")
+    await until_tries(customer, "the backup card is charged", ("attempt-0", "declined"), charged)
     await customer.until_subscription("active")
 
 

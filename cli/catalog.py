@@ -4,9 +4,8 @@ A fresh database is filled from the project's own catalog.yaml; afterwards only 
 an operator, change it, so that a restart never undoes an operator's edit.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,12 +19,14 @@ from billing.money.subscriptions import entitlements
 from cli.errors import StackError
 
 Changes = Sequence[Change]
-Work = Callable[[AsyncConnection, CatalogSpec], Awaitable[Changes]]
 
 
-def fill_when_empty() -> None:
+async def fill_when_empty() -> None:
     """Apply catalog.yaml to an empty catalog. Errors: StackError."""
-    _run(_fill, read(loader.DEFAULT_FILE))
+    wanted = read(loader.DEFAULT_FILE)
+    async with _operator() as connection:
+        if await store.is_empty(connection):
+            await service.apply(connection, wanted, await entitlements.sold(connection))
 
 
 def read(file: Path) -> CatalogSpec:
@@ -36,17 +37,23 @@ def read(file: Path) -> CatalogSpec:
         raise StackError(str(error)) from error
 
 
-def compare(wanted: CatalogSpec) -> Changes:
+async def compare(wanted: CatalogSpec) -> Changes:
     """Return the changes that `apply` would make."""
-    return _run(_diff, wanted)
+    async with _operator() as connection:
+        return await service.diff(connection, wanted, await entitlements.sold(connection))
 
 
-def apply(wanted: CatalogSpec, shown: Changes) -> Changes:
-    """Make the catalog equal to `wanted`; return the changes.
+async def apply(wanted: CatalogSpec, shown: Changes) -> None:
+    """Make the catalog equal to `wanted`.
 
-    Errors: StackError if they differ from `shown`, because the catalog was changed since.
+    Errors: StackError if that changes other things than `shown`: the catalog was changed since.
     """
-    return _run(partial(_apply, shown=shown), wanted)
+    async with _operator() as connection:
+        done = await service.apply(connection, wanted, await entitlements.sold(connection))
+        if weighing.identity(done) != weighing.identity(shown):
+            raise StackError(
+                "the catalog was changed in the meantime: nothing was applied; compare it again"
+            )
 
 
 def words(changes: Changes) -> list[str]:
@@ -64,29 +71,7 @@ def demand_small(changes: Changes) -> None:
         )
 
 
-async def _fill(connection: AsyncConnection, wanted: CatalogSpec) -> Changes:
-    if not await store.is_empty(connection):
-        return []
-    return await service.apply(connection, wanted, await entitlements.sold(connection))
-
-
-async def _diff(connection: AsyncConnection, wanted: CatalogSpec) -> Changes:
-    return await service.diff(connection, wanted, await entitlements.sold(connection))
-
-
-async def _apply(connection: AsyncConnection, wanted: CatalogSpec, *, shown: Changes) -> Changes:
-    done = await service.apply(connection, wanted, await entitlements.sold(connection))
-    if weighing.identity(done) != weighing.identity(shown):
-        raise StackError(
-            "the catalog was changed in the meantime: nothing was applied; compare it again"
-        )
-    return done
-
-
-def _run(work: Work, wanted: CatalogSpec) -> Changes:
-    return asyncio.run(_in_transaction(work, wanted))
-
-
-async def _in_transaction(work: Work, wanted: CatalogSpec) -> Changes:
+@asynccontextmanager
+async def _operator() -> AsyncIterator[AsyncConnection]:
     async with open_database(Settings()) as database, database.operator() as connection:
-        return await work(connection, wanted)
+        yield connection

@@ -3,6 +3,7 @@
 Both work on the running stack, or on the database that the settings name.
 """
 
+import asyncio
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,7 +30,7 @@ def diff(file: File = DEFAULT_FILE, data: Data = None) -> None:
 
     with reporting_errors():
         use_database(data)
-        changes = catalog.compare(catalog.read(file))
+        changes = asyncio.run(catalog.compare(catalog.read(file)))
     _show(catalog.words(changes))
 
 
@@ -51,7 +52,7 @@ def apply(
     with reporting_errors():
         use_database(data)
         wanted = catalog.read(file)
-        changes = catalog.compare(wanted)
+        changes = asyncio.run(catalog.compare(wanted))
         _show(catalog.words(changes))
         if not changes:
             return
@@ -59,7 +60,7 @@ def apply(
             catalog.demand_small(changes)
         if not yes:
             _ask()
-        catalog.apply(wanted, changes)
+        asyncio.run(catalog.apply(wanted, changes))
     typer.echo("applied")
 
 

@@ -12,11 +12,6 @@ from cli.stack_commands import Data, reporting_errors
 app = typer.Typer(help="Postgres sessions that block others.", no_args_is_help=True)
 
 
-@app.callback()
-def locks() -> None:
-    """Postgres sessions that block others."""
-
-
 @app.command("list")
 def list_(data: Data = None) -> None:
     """List sessions that block others, or are idle in a transaction."""

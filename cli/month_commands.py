@@ -19,11 +19,6 @@ app = typer.Typer(help="Months of uses, in the table or in files.", no_args_is_h
 Name = Annotated[str, typer.Argument(help="Such as 2026-01; before: all older records.")]
 
 
-@app.callback()
-def months() -> None:
-    """Months of uses, in the table or in files."""
-
-
 @app.command("list")
 def list_(data: Data = None) -> None:
     """List the months, their records and size, and where they are."""

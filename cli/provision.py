@@ -4,6 +4,7 @@ Runs as a process of its own (`python -m cli.provision`) with the stack's settin
 With `--wait` it loads everything first and begins when it reads a line.
 """
 
+import asyncio
 import sys
 
 import psycopg
@@ -72,7 +73,7 @@ def provision() -> None:
     """Prepare an empty database for the first request, and log each repair."""
     for line in migrate():
         sys.stdout.write(f"{line}\n")
-    catalog.fill_when_empty()
+    asyncio.run(catalog.fill_when_empty())
 
 
 if __name__ == "__main__":

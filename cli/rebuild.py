@@ -57,7 +57,6 @@ T = TypeVar("T")
 class Rebuilt:
     """Counts of a rebuild: found and started."""
 
-    open_matters: int
     found: int
     """Workflows that were already running."""
     started: int
@@ -71,6 +70,11 @@ class Rebuilt:
     """Started workflows that have not read their rows yet."""
     is_parked: bool
     """True if billing is parked: what is due begins when that ends."""
+
+    @property
+    def open_matters(self) -> int:
+        """All of them, started or found."""
+        return self.found + self.started
 
     @property
     def words(self) -> str:
@@ -178,7 +182,6 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
         for account_id in walking:
             await start.walk(client, account_id)
         return Rebuilt(
-            open_matters=job.found + job.started,
             found=job.found,
             started=job.started,
             walks=len(walking),

@@ -44,33 +44,21 @@ def use_stack(data: Path | None) -> bool:
     Errors: StackError if the folder was named and has none.
     """
     try:
-        return find_stack(data) is not None
+        return use_database(data) is not None
     except StackError:
         if data:
             raise
         return False
 
 
-def use_database(data: Path | None) -> None:
-    """Use the database of a folder's stack, unless a setting names one.
+def use_database(data: Path | None) -> "StackInfo | None":
+    """Use the database of a folder's stack and return the stack; None if a setting names one.
 
     Errors: StackError if there is neither: no other database is ever used instead.
-    """
-    find_stack(data)
-
-
-def find_stack(data: Path | None) -> "StackInfo | None":
-    """Use and return the folder's stack; None if a setting names the servers instead.
-
-    Errors: StackError if there is neither.
     """
     if servers_named(data):
         return None
     stack = running_stack(data)
-    _adopt(stack)
-    return stack
-
-
-def _adopt(stack: "StackInfo") -> None:
     for name, value in stack.env.items():
         os.environ[name] = os.environ.get(name) or value
+    return stack

@@ -19,7 +19,7 @@ from billing.core.settings import load_settings, reasons
 from cli import tokens
 from cli.errors import StackError
 from cli.project import HAS_STACK
-from cli.servers import find_stack, servers_named, use_stack
+from cli.servers import servers_named, use_database, use_stack
 
 Data = Annotated[
     Path | None,
@@ -38,7 +38,7 @@ def doctor(data: Data = None) -> None:
     from cli.doctor import examine
 
     with reporting_errors():
-        stack = find_stack(data)
+        stack = use_database(data)
         well = examine(Settings(), stack, Console())
     if not well:
         raise typer.Exit(1)
@@ -53,7 +53,7 @@ def status(data: Data = None) -> None:
     from cli.doctor import show_parts
 
     with reporting_errors():
-        stack = find_stack(data)
+        stack = use_database(data)
         if stack is not None:
             from devstack.progress import show_stack
 

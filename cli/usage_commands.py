@@ -36,11 +36,6 @@ UNFINISHED: Final = os.EX_TEMPFAIL
 app = typer.Typer(help="Usage in bulk.", no_args_is_help=True)
 
 
-@app.callback()
-def usage() -> None:
-    """Usage in bulk."""
-
-
 class Kind(StrEnum):
     """File format of rows."""
 

@@ -74,7 +74,7 @@ async def test_without_a_worker_nothing_is_started(monkeypatch: pytest.MonkeyPat
 
 def test_what_has_not_begun_is_named() -> None:
     said = rebuild.Rebuilt(
-        open_matters=5, found=1, started=4, walks=0, schedules=(), seconds=2.0, late=("trial/a",),
+        found=1, started=4, walks=0, schedules=(), seconds=2.0, late=("trial/a",),
         is_parked=False,
     )  # fmt: skip
     assert said.words == (

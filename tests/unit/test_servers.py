@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from cli import usage_commands
 from cli.__main__ import app
 from cli.errors import StackError
-from cli.servers import find_stack, use_stack
+from cli.servers import use_database, use_stack
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_URL_FILE"])
@@ -16,7 +16,7 @@ def test_a_named_database_needs_no_stack(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     monkeypatch.setenv(name, "of our own")
-    assert find_stack(tmp_path) is None
+    assert use_database(tmp_path) is None
     assert not use_stack(tmp_path)
 
 
@@ -29,7 +29,7 @@ def test_a_database_named_in_the_file_of_settings_needs_no_stack(
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text(f"{name}=of our own\n")
     monkeypatch.setattr("cli.servers.running_stack", lambda _: pytest.fail("another database"))
-    assert find_stack(None) is None
+    assert use_database(None) is None
     assert not use_stack(None)
 
 
@@ -56,7 +56,7 @@ def test_the_environment_goes_before_a_folder(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "of our own")
     monkeypatch.setattr("cli.servers.running_stack", lambda _: pytest.fail("another database"))
-    assert find_stack(tmp_path) is None
+    assert use_database(tmp_path) is None
 
 
 def test_without_either_there_is_no_database(
@@ -66,7 +66,7 @@ def test_without_either_there_is_no_database(
     for name in ("DATABASE_URL", "DATABASE_URL_FILE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(StackError):
-        find_stack(tmp_path)
+        use_database(tmp_path)
 
 
 def test_an_import_where_no_stack_can_be_says_what_names_the_api(

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import httpx2
-import jwt
 import psycopg
 from psycopg.rows import dict_row
 from temporalio.client import Client
 
+from benchmarks.callers import authorization
 from benchmarks.noop import NoopWorkflow
 from billing.core import ids
 from billing.matters import store as matters
@@ -33,7 +33,6 @@ from workflows import start
 from workflows.converter import CONVERTER
 
 READY_SECONDS: Final = 30
-TOKEN_SECONDS: Final = 3 * 3600
 MAX_CONNECTIONS: Final = 128
 PAUSE_SECONDS: Final = 0.1
 
@@ -51,15 +50,7 @@ class Bench:
 
     def headers(self, account: str, *roles: str) -> dict[str, str]:
         """Return a caller's authorization."""
-        claims = {
-            "sub": "bench",
-            "account_id": account,
-            "roles": list(roles or ("billing",)),
-            "aud": self.stack.jwt_audience,
-            "iss": self.stack.jwt_issuer,
-            "exp": int(time.time()) + TOKEN_SECONDS,
-        }
-        return {"Authorization": f"Bearer {jwt.encode(claims, self.stack.jwt_secret, 'HS256')}"}
+        return authorization(self.stack, account, roles or ("billing",))
 
     async def account(self, **fields: Any) -> str:
         """Create an account; return its id."""

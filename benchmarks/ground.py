@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-import jwt
 import psutil
 import psycopg
 
+from benchmarks.callers import authorization
 from benchmarks.wire import Wire
 from billing.core import ids
 from devstack.binaries import postgres_bin
@@ -36,7 +35,6 @@ PGBENCH_SECONDS: Final = 4
 CLIENTS: Final = 32
 PLENTY: Final = "100000000/minute"
 READY_SECONDS: Final = 90
-TOKEN_SECONDS: Final = 3 * 3600
 SQL: Final = Path(__file__).with_name("sql")
 
 
@@ -61,10 +59,7 @@ class Site:
     def pgbench(self, script: str, **values: object) -> float:
         """Return transactions per second of a script, prepared, by 32 clients as the app's role."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
-            text = (SQL / f"{script}.sql").read_text()
-            for name, value in values.items():
-                text = text.replace(f"{{{name}}}", str(value))
-            file.write(text)
+            file.write(_script(script, values))
             file.flush()
             known = psycopg.conninfo.conninfo_to_dict(self.app_url)
             words = ["-n", "-M", "prepared", "-c", CLIENTS, "-j", 2, "-T", PGBENCH_SECONDS]
@@ -105,16 +100,8 @@ class Ground:
         """Return a caller's authorization; a service names the account beside it, or None."""
         named = ids.encode(ids.ACCOUNT, account) if account else "*"
         beside = {"X-Account-Id": named} if account and role == "service" else {}
-        claims = {
-            "sub": "bench",
-            "account_id": "*" if role == "service" else named,
-            "roles": [role],
-            "aud": self.stack.jwt_audience,
-            "iss": self.stack.jwt_issuer,
-            "exp": int(time.time()) + TOKEN_SECONDS,
-        }
-        token = jwt.encode(claims, self.stack.jwt_secret, "HS256")
-        return {"Authorization": f"Bearer {token}"} | beside
+        acts_for = "*" if role == "service" else named
+        return authorization(self.stack, acts_for, [role]) | beside
 
 
 @asynccontextmanager
@@ -192,10 +179,14 @@ def _fill(url: str, history: str, fills: Mapping[str, Fill]) -> list[UUID]:
 
 def run_script(connection: psycopg.Connection, script: str, **values: int) -> None:
     """Run one of our scripts as the owner of everything."""
-    text = (SQL / f"{script}.sql").read_text()
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", str(value))
-    connection.execute(text.encode())
+    connection.execute(_script(script, values).encode())
+
+
+def _script(name: str, values: Mapping[str, object]) -> str:
+    text = (SQL / f"{name}.sql").read_text()
+    for place, value in values.items():
+        text = text.replace(f"{{{place}}}", str(value))
+    return text
 
 
 def _site(stack: StackInfo, name: str, port: int, pid: int) -> Site:

@@ -130,6 +130,17 @@ async def spread(count: int, at_once: int, once: Callable[[], Awaitable[object]]
     await asyncio.gather(*(lane() for _ in range(at_once)))
 
 
+async def slowest(calls: Sequence[Callable[[], Awaitable[object]]], turns: int) -> list[float]:
+    """Return the 95th percentile in seconds of each call; a turn makes each of them once."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for _ in range(turns):
+        for call, seconds in zip(calls, taken, strict=True):
+            began = perf_counter()
+            await call()
+            seconds.append(perf_counter() - began)
+    return [percentile(sorted(one), 0.95) for one in taken]
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Return the value below which `share` of the sorted values lie."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]

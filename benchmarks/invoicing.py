@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.ground import Ground, Site
-from benchmarks.harness import ROUNDS, Report, pace, percentile
+from benchmarks.harness import ROUNDS, Report, pace, slowest
 from benchmarks.loads import Loads
 from billing.core import garbage, ids
 from billing.core.database import Database, open_database
@@ -141,20 +141,9 @@ async def _pages(ground: Ground) -> list[float]:
     reads = [loads.read(path) for loads, path in zip(sites, paths, strict=True)]
     found = []
     for _ in range(ROUNDS):
-        taken = await _in_turn(reads)
-        slowest = [percentile(sorted(one), 0.95) for one in taken]
-        found.append(slowest[1] / slowest[0])
+        small, large = await slowest(reads, READS)
+        found.append(large / small)
     return found
-
-
-async def _in_turn(reads: list[Callable[[], Awaitable[object]]]) -> list[list[float]]:
-    taken: list[list[float]] = [[] for _ in reads]
-    for _ in range(READS):
-        for read, seconds in zip(reads, taken, strict=True):
-            began = perf_counter()
-            await read()
-            seconds.append(perf_counter() - began)
-    return taken
 
 
 def _facts() -> InvoiceFacts:

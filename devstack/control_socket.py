@@ -80,15 +80,12 @@ class Orders:
         await self._child(order["stop"]).stop()
 
     async def _start(self, order: Order) -> None:
-        child = self._child(order["start"])
-        child.resume()
-        await child.wait_ready()
+        await self._child(order["start"]).begin_again()
 
     async def _restart(self, order: Order) -> None:
         child = self._child(order["restart"])
         await child.stop()
-        child.resume()
-        await child.wait_ready()
+        await child.begin_again()
 
     async def _wait(self, order: Order) -> None:
         await self._child(order["wait"]).wait_ready()
@@ -97,8 +94,7 @@ class Orders:
         child = self._child("temporal")
         await child.stop()
         self._forget_temporal()
-        child.resume()
-        await child.wait_ready()
+        await child.begin_again()
 
 
 def _shown(child: Child) -> dict[str, Any]:

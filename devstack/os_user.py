@@ -7,7 +7,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli.errors import StackError
 
@@ -50,6 +50,11 @@ def choose_identity(*paths: Path) -> Identity:
                 "is closed to other users: run as an ordinary user, or open that folder (chmod a+x)"
             )
     return Identity(uid=NOBODY)
+
+
+def as_user(uid: int | None) -> dict[str, Any]:
+    """Return the options that start a process as this user, in no other group; None: as ours."""
+    return {"user": uid, "group": uid, "extra_groups": None if uid is None else []}
 
 
 def _namespaces_work() -> bool:

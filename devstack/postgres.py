@@ -17,7 +17,7 @@ from devstack.binaries import postgres_bin
 from devstack.data_folder import DataFolder, Secrets
 from devstack.environment import system_environment
 from devstack.options import ROOT
-from devstack.os_user import Identity, choose_identity
+from devstack.os_user import Identity, as_user, choose_identity
 from devstack.ports import HOST
 from devstack.process import Spec
 
@@ -157,9 +157,7 @@ class Postgres:
             ],
             env=system_environment(),
             cwd="/",
-            user=self.identity.uid,
-            group=self.identity.uid,
-            extra_groups=None if self.identity.uid is None else [],
+            **as_user(self.identity.uid),
             pass_fds=self.folder.inherited,
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from cli.errors import StackError
 from devstack.data_folder import DataFolder
 from devstack.options import ChildName
+from devstack.os_user import as_user
 
 READY_SECONDS: Final = 180.0
 """A first start on a machine with other work took more than a minute."""
@@ -115,6 +116,11 @@ class Child:
         """Allow it to run again."""
         self._wanted.set()
 
+    async def begin_again(self) -> None:
+        """Allow it to run again, and wait until healthy. Errors: StackError if late."""
+        self.resume()
+        await self.wait_ready()
+
     async def close(self) -> None:
         """Stop for good."""
         await self.stop()
@@ -176,9 +182,7 @@ class Child:
                 cwd=self.spec.cwd,
                 start_new_session=True,
                 pass_fds=self.folder.inherited,
-                user=self.spec.uid,
-                group=self.spec.uid,
-                extra_groups=None if self.spec.uid is None else [],
+                **as_user(self.spec.uid),
             )
         self.folder.note(self.spec.name, process.pid)
         log.info("%s started (pid %s)", self.spec.name, process.pid)

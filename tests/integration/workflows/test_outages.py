@@ -182,6 +182,30 @@ async def test_invoices_by_transfer_are_sent_also_where_two_renewals_were_missed
     assert [one["collection"] for one in invoices] == ["send_invoice"] * 3, "no card is to be asked"
 
 
+async def test_the_use_of_two_missed_months_of_a_year_is_charged_by_nobody(
+    actors: Actors, api: Api
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", interval="yearly")
+    (year,) = await customer.effects()
+    for days in (35, 28):
+        await use(customer, "700")
+        await pass_unseen(customer, days)
+
+    await wake_up_late(customer, 1)
+
+    async def written() -> list[Json]:
+        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
+        return found
+
+    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    assert [one["collection"] for one in invoices] == ["held", "held", "automatic"]
+    assert [one["amount_due"] for one in invoices[:2]] == [400, 400]
+    await customer.advance(days=1)
+    assert await customer.effects() == [year]
+    assert await told(api, customer) == 2
+
+
 async def test_the_charges_of_an_outage_are_asked_for_by_one_command(
     actors: Actors, api: Api
 ) -> None:

@@ -26,7 +26,8 @@ from billing.money.subscriptions.schemas import Subscription, SubscriptionChange
 def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
     """Begin a cycle within a period; grant its credits if that is paid and nothing is overdue.
 
-    Overage of the previous cycle is invoiced; in a trial it waits for the trial's end.
+    Overage of the previous cycle is invoiced; in a trial it waits for the trial's end. After an
+    outage of more than one cycle the charge is held for an operator (docs/rules.md#time).
     """
     subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_end
@@ -36,8 +37,19 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
         grant_unbilled_cycle(w)
     if subscription.status in SERVED_AND_BILLED:
         key = keys.usage_before(cycles.stem(subscription), start)
-        invoicing.bill_usage(w, key, invoicing.CYCLE)
+        held = end <= w.facts.at or _in_burst(w, start)
+        invoicing.bill_usage(w, key, invoicing.CYCLE._replace(held=held))
     return moved
+
+
+def _in_burst(w: Work[SubscriptionFacts], start: datetime) -> bool:
+    """True if an earlier cycle or the period was also invoiced late: after the cycle that begins at
+    `start` had begun.
+    """
+    subscription = subscription_of(w)
+    late = (one for one in invoicing.collected(w.rows, subscription) if one.created_at >= start)
+    of_period = invoicing.period_key(subscription)
+    return any(one.collection == "held" or one.fact_key == of_period for one in late)
 
 
 def grant_cycle(w: Work[SubscriptionFacts]) -> None:

@@ -36,6 +36,8 @@ class UsageToBill(NamedTuple):
     """Nothing more is used in the current cycle."""
     debts: bool = False
     """Also without usage, if a card can be charged for the debt on the money balance."""
+    held: bool = False
+    """The charge of a card waits for an operator."""
 
 
 CYCLE: Final = UsageToBill(closed=True)
@@ -109,6 +111,8 @@ def bill_usage(
     new = true_ups.with_least(w, closing, _beside(w, key, (*more, *used), begun))
     if not new.lines and not (which.debts and _carries_debt(w)):
         return None
+    if which.held and new.collection == "automatic":
+        new = new.model_copy(update={"collection": "held"})
     invoice = invoices.draft(w, new)
     _complete_records(w, invoice, used)
     return issue(w, invoice)

@@ -26,9 +26,7 @@ PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
 When = Literal["now", "period_end"]
 Rest = Literal["none", "credit", "refund"]
-"""Use of money paid for unused time when a subscription ends now: keep it, credit it to the money
-balance, or refund it.
-"""
+"""At an end now, money paid for unused time is kept, goes to the money balance, or is refunded."""
 
 
 class NewSubscription(Frozen):
@@ -319,6 +317,8 @@ class Terms(Frozen):
     """The minimum charge of a period."""
     resets: bool = False
     """True if a new period begins with the change."""
+    zone: str | None = None
+    """That of the new period; None: the subscription's stays."""
     credits: Decimal = ZERO
     """Credits that the change adds; negative: takes off."""
     credits_replaced: Decimal = ZERO

@@ -160,6 +160,23 @@ async def test_an_end_at_a_date_is_not_moved_by_another_zone(actors: Actors) -> 
     assert await charged(customer) == [1900] * 3
 
 
+async def test_a_resumption_begins_a_year_in_the_zone_of_now(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-05T10:00:00Z")
+    await customer.subscribed("basic", interval="yearly")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await moved_to_los_angeles(actors, customer)
+    await customer.advance(to="2027-01-31T03:00:00Z")
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    await customer.until_subscription("active")
+    # It began on the 30th there, at seven in the evening; summer time begins on 14 March.
+    cycles = []
+    for _ in range(3):
+        cycles.append((await customer.subscription())["cycle_end"])
+        await customer.advance(to=cycles[-1])
+    assert cycles == ["2027-03-01T03:00:00Z", "2027-03-31T02:00:00Z", "2027-05-01T02:00:00Z"]
+    assert await differences(actors.sql, [customer.uuid]) == []
+
+
 async def moved_to_los_angeles(actors: Actors, customer: Customer) -> None:
     named = {"external_id": customer.account["external_id"], "zone": "America/Los_Angeles"}
     await actors.operate("POST", "/admin/accounts", named, status=200)

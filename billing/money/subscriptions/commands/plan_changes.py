@@ -34,6 +34,7 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     portions,
     proration,
+    renewals,
     shares,
     spans,
 )
@@ -174,6 +175,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
         update={
             **_credits(w, plan, wanted, timing, at),
             "resets": resets,
+            "zone": after.zone if resets else None,
             "notes": given_back,
             "gave_back_at": at if closes else None,
             "cycle_start": subscription.cycle_start,
@@ -195,7 +197,8 @@ def _timing(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime)
     )
     if resets:
         share = w.facts.used_share
-        after = spans.anew(subscription, at, wanted.interval, plan.allowance)
+        zone = renewals.zone_anew(w, at, wanted.amount_minor)
+        after = spans.anew(subscription, at, wanted.interval, plan.allowance, zone)
         end_dates.demand_a_day(after)
     else:
         end_dates.demand_whole_rest(subscription)

@@ -206,10 +206,11 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     change_rows.demand_none(w.rows)
     pauses.demand_next_second(w)
     coming = scheduling.coming(w, w.facts.at)
-    end_dates.demand_a_day(pauses.begun_now(coming), "resume it on another day")
+    begun = pauses.begun_now(coming)
+    end_dates.demand_a_day(begun, "resume it on another day")
     invoice = pauses.draft(w, paying.change_id, coming)
     terms = new_terms.of_now(coming).model_copy(
-        update={"cycle_start": subscription_of(w).cycle_start}
+        update={"cycle_start": subscription_of(w).cycle_start, "zone": begun.zone}
     )
     invoice = changes.begin(w, "resume", {}, invoice, paying, terms)
     payment_effects.settle_change(w, invoice, paying, subscription_of(coming))

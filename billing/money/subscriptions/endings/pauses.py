@@ -19,6 +19,7 @@ from billing.money.subscriptions.periods import (
     invoicing,
     items,
     proration,
+    renewals,
     shares,
     spans,
     true_ups,
@@ -65,7 +66,8 @@ def bill_use(w: Work[SubscriptionFacts], closing: true_ups.Closing | None) -> No
 def begun_now(w: Work[SubscriptionFacts]) -> Subscription:
     """Return the subscription with a new period from now."""
     subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
-    return spans.anew(subscription, w.facts.at, subscription.interval, allowance)
+    zone = renewals.zone_anew(w, w.facts.at, subscription.amount_minor)
+    return spans.anew(subscription, w.facts.at, subscription.interval, allowance, zone)
 
 
 def draft(w: Work[SubscriptionFacts], change_id: UUID, coming: Work[SubscriptionFacts]) -> Invoice:
@@ -110,8 +112,8 @@ def demand_next_second(w: Work[SubscriptionFacts]) -> None:
         raise Conflict("SUBSCRIPTION_STATE", message, state="paused")
 
 
-def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """Begin the new period and anchor that this invoice has paid for."""
+def resume(w: Work[SubscriptionFacts], invoice: Invoice, zone: str | None) -> None:
+    """Begin the new period and anchor that this invoice has paid for; `zone` None: it stays."""
     subscription = subscription_of(w)
     items.apply_next_quantities(w)
     moved = cycles.change(
@@ -119,7 +121,7 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         status="active",
         pause_reason=None,
         kept_until=None,
-        **spans.billed_by(invoice, subscription.zone),
+        **spans.billed_by(invoice, zone or subscription.zone),
     )
     discounts.move_start(w, subscription.current_period_end, moved.current_period_start)
     announce(w, moved, "restarted")

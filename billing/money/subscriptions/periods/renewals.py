@@ -1,5 +1,7 @@
 """The next period of a subscription: it begins with its invoice, and in a new zone. Pure."""
 
+from datetime import datetime
+
 from billing.core import periods
 from billing.matters.effects import Work
 from billing.money.invoices.schemas import Invoice
@@ -15,11 +17,26 @@ def follow_zone(w: Work[SubscriptionFacts]) -> None:
     The zone waits while a later instant is agreed by the calendar of the previous one.
     """
     subscription, zone = subscription_of(w), w.facts.account_zone
-    if zone is None or zone == subscription.zone or _is_agreed_ahead(w, subscription):
+    if zone is None or zone == subscription.zone:
+        return
+    if _is_agreed_after(w, subscription, subscription.current_period_end):
         return
     fields = spans.in_zone(subscription, zone)
     if fields is not None and not _is_same_month(subscription, zone):
         cycles.change(w, **fields)
+
+
+def zone_anew(w: Work[SubscriptionFacts], start: datetime, amount_minor: int) -> str:
+    """Return the zone of a period for this price that begins anew at `start`, by a resumption or a
+    change: the account's, unless that waits.
+
+    For a plan that costs nothing it waits for the next period: its month is granted already, or
+    counts what was used before.
+    """
+    subscription, zone = subscription_of(w), w.facts.account_zone
+    if zone is None or not amount_minor or _is_agreed_after(w, subscription, start):
+        return subscription.zone
+    return zone
 
 
 def _is_same_month(s: Subscription, zone: str) -> bool:
@@ -33,8 +50,9 @@ def _is_same_month(s: Subscription, zone: str) -> bool:
     return not s.amount_minor and (first.year, first.month) == (then.year, then.month)
 
 
-def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:
-    """True if a contract begins or ends, a commitment or the subscription ends, after this period.
+def _is_agreed_after(w: Work[SubscriptionFacts], s: Subscription, begins: datetime) -> bool:
+    """True if a contract begins or ends, a commitment or the subscription ends, after the instant
+    at which a period begins.
 
     In another zone such an instant could lie within a period: it would cut that short, or be
     missed.
@@ -46,7 +64,7 @@ def _is_agreed_ahead(w: Work[SubscriptionFacts], s: Subscription) -> bool:
     }
     if s.committed is not None:
         agreed.add(s.committed.ends_at)
-    return any(at is not None and at > s.current_period_end for at in agreed)
+    return any(at is not None and at > begins for at in agreed)
 
 
 def renew(

@@ -134,13 +134,21 @@ def cycle_anchor(s: Subscription, start: datetime) -> datetime:
 
 
 def anew(
-    subscription: Subscription, start: datetime, interval: Interval, allowance: Interval
+    subscription: Subscription,
+    start: datetime,
+    interval: Interval,
+    allowance: Interval,
+    zone: str | None = None,
 ) -> Subscription:
-    """Return the subscription with a new period, cycle and anchor from `start` on."""
-    s, anchor = subscription, periods.to_wall(start, subscription.zone)
-    end = _cut(s, start, periods.boundary(anchor, s.zone, interval, 1))
+    """Return the subscription with a new period, cycle and anchor from `start` on, in this zone; in
+    its own if None.
+    """
+    s, zone = subscription, zone or subscription.zone
+    anchor = periods.to_wall(start, zone)
+    end = _cut(s, start, periods.boundary(anchor, zone, interval, 1))
     return s.model_copy(
         update={
+            "zone": zone,
             "interval_unit": interval.unit,
             "interval_count": interval.count,
             "anchor_wall": anchor,
@@ -148,7 +156,7 @@ def anew(
             "current_period_start": start,
             "current_period_end": end,
             "cycle_start": start,
-            "cycle_end": next_boundary(anchor, s.zone, allowance, start, end),
+            "cycle_end": next_boundary(anchor, zone, allowance, start, end),
         }
     )
 
@@ -184,6 +192,7 @@ def billed_by(invoice: Invoice, zone: str) -> dict[str, Any]:
     if start is None:
         raise ValueError("a new period is billed for its span")
     return {
+        "zone": zone,
         "anchor_wall": periods.to_wall(start, zone),
         "period_number": 0,
         "current_period_start": start,

@@ -96,7 +96,8 @@ def _of_this_cycle(w: Work[SubscriptionFacts], asked: Terms, invoice: Invoice) -
         return asked
     after = subscription
     if asked.resets and invoice.period_start is not None:
-        after = spans.anew(subscription, invoice.period_start, asked.interval, plan.allowance)
+        begins = invoice.period_start
+        after = spans.anew(subscription, begins, asked.interval, plan.allowance, asked.zone)
     given = plan_credits.of_plan(after, plan, asked.quantity, after.cycle_start)
     gone = plan_credits.deducted(w, asked, subscription.cycle_start)
     moved: dict[str, Any] = {"credits": given - gone, "credits_refunded": plan_credits.refunded(w)}

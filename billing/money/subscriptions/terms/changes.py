@@ -86,9 +86,9 @@ def apply(w: Work[SubscriptionFacts], invoice: Invoice) -> SubscriptionChange | 
     return change
 
 
-def _resume(w: Work[SubscriptionFacts], _: SubscriptionChange, invoice: Invoice) -> None:
+def _resume(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoice) -> None:
     scheduling.take_waiting(w, invoice.period_start or w.facts.at)
-    pauses.resume(w, invoice)
+    pauses.resume(w, invoice, change.terms.get("zone"))
     agreements.begin(w)
 
 

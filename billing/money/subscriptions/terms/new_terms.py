@@ -42,7 +42,7 @@ def begin(w: Work[SubscriptionFacts], change: SubscriptionChange, invoice: Invoi
     # The money came since: charges of the new period do not count for the one before it.
     closing = true_ups.closing(w, "a change", invoice.period_start) if terms.resets else None
     if terms.resets:
-        fields = spans.billed_by(invoice, before.zone)
+        fields = spans.billed_by(invoice, terms.zone or before.zone)
     else:
         fields = true_ups.applied_from(before, w.facts.at, terms.minimum_minor)
     take(w, terms, drops_add_ons=terms.resets, **fields)

@@ -107,6 +107,20 @@ def use(
         )
 
 
+def use_again(w: Work[Facts], codes: Collection[str]) -> None:
+    """Give back the period of an invoice that has used up these discounts: it was not served."""
+    for one in w.rows.of(Discount):
+        if one.code in codes and one.periods_left is not None:
+            w.change(
+                one,
+                is_counted=False,
+                use_until=None,
+                periods_left=one.periods_left + 1,
+                status="active",
+                ended_at=None,
+            )
+
+
 def note_use(w: Work[Facts], codes: Collection[str]) -> None:
     """Note the discounts of use on an invoice beside a period: the next period's invoice uses them
     up, also if nothing is left for it to bill.

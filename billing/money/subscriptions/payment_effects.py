@@ -1,7 +1,7 @@
 """Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from billing.catalog.plans.schemas import FinalAction
 from billing.core import keys
@@ -9,13 +9,22 @@ from billing.matters.effects import Do, Work
 from billing.money.collecting.handing_over import hand_to_collection
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning.schemas import DunningCase
+from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
+from billing.money.refunds.remaining import creditable
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import cycles, granting, invoicing, true_ups
+from billing.money.subscriptions.periods import (
+    cycles,
+    granting,
+    invoicing,
+    proration,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.terms import changes, scheduling
@@ -37,8 +46,7 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     if subscription_of(w).status in ENDED:
         return
     if subscription_of(w).status == "incomplete":
-        _activate(w)
-        discounts.confirm(w)
+        _begin(w, invoice)
     change = changes.apply(w, invoice)
     if invoice.took_money:
         trials.convert(w)
@@ -217,9 +225,33 @@ def leave_currency(w: Work[SubscriptionFacts]) -> None:
         w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": subscription_of(w).account_id}))
 
 
-def _activate(w: Work[SubscriptionFacts]) -> None:
+def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """Begin the subscription whose first payment this is.
+
+    If a transfer comes after its period, it pays for the period that runs now, from now on.
+    """
+    subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
+    if w.facts.at < subscription.current_period_end:
+        _activate(w)
+        discounts.confirm(w)
+        return
+    _activate(w, **spans.running(subscription, w.facts.at, allowance))
+    discounts.confirm(w)
+    announce(w, subscription_of(w), "restarted")
+    amount_minor = creditable(w.rows, invoice)
+    notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "not-begun")
+    lines = invoices.lines_of(w.rows, invoice.id)
+    discounts.use_again(w, {off["code"] for line in lines for off in line.discounts})
+    billed = invoicing.issue(w, invoicing.draft_period(w))
+    if w.facts.credits_at_start:
+        granting.grant_cycle(w)
+    if billed.status == "paid":
+        on_paid(w, billed)
+
+
+def _activate(w: Work[SubscriptionFacts], **fields: Any) -> None:
     before = subscription_of(w).status
-    active = cycles.change(w, status="active", incomplete_expires_at=None)
+    active = cycles.change(w, status="active", incomplete_expires_at=None, **fields)
     announce(w, active, "activated", before=before)
 
 

@@ -71,7 +71,9 @@ class SubscriptionState(State):
     cycle_end: AwareDatetime
     incomplete_expires_at: AwareDatetime | None = None
     first_period_end: AwareDatetime | None = None
-    """While incomplete, the end of the period to be paid; not set in states of 0.1.0."""
+    """While incomplete, the end of the period to be paid, or of the days of a transfer if they are
+    over later; not set in states of 0.1.0.
+    """
     superseded: bool = False
     cancel_at_period_end: bool = False
     cancel_at: AwareDatetime | None = None
@@ -150,8 +152,9 @@ def _first_payment_undecided(s: SubscriptionState) -> bool:
 
 
 def _abandon(s: SubscriptionState) -> list[Step]:
-    """Return the step that gives up the first payment: when it expires, or with the period while a
-    bank or operator decides. In a state of 0.1.0, which a replayed run may read, they decide first.
+    """Return the step that gives up the first payment: when it expires, or at the first period's
+    end while a bank or operator decides. In a state of 0.1.0, which a replayed run may read, they
+    decide first.
     """
     undecided = _first_payment_undecided(s)
     if not undecided and (s.superseded or s.incomplete_expires_at is None):

@@ -25,7 +25,14 @@ from billing.money.payments.schemas import Payment
 from billing.money.subscriptions import expiring_cards, payment_effects, period_notices
 from billing.money.subscriptions.endings import pauses
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import cycles, granting, invoicing, renewals, true_ups
+from billing.money.subscriptions.periods import (
+    cycles,
+    granting,
+    invoicing,
+    renewals,
+    spans,
+    true_ups,
+)
 from billing.money.subscriptions.rules import ENDED, agenda
 from billing.money.subscriptions.schemas import CrossedPeriod
 from billing.money.subscriptions.terms import agreements, change_rows, changes, scheduling
@@ -156,12 +163,13 @@ def _is_too_late(w: Work[SubscriptionFacts], step: Step) -> bool:
 
 
 def _first_payment_is_too_late(w: Work[SubscriptionFacts]) -> bool:
-    """True if the period to be paid is over, or the customer has canceled.
+    """True if the period to be paid and the days of a transfer are over, or the customer has
+    canceled.
 
     The previous release's API only records the cancel; the subscription ends here.
     """
     row = subscription_of(w)
-    over = row.canceled_at is not None or w.facts.at >= row.current_period_end
+    over = row.canceled_at is not None or w.facts.at >= spans.first_payment_until(row)
     return row.status == "incomplete" and over
 
 

@@ -11,7 +11,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions import period_notices
 from billing.money.subscriptions.expiring_cards import expiring
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.periods import invoicing
+from billing.money.subscriptions.periods import invoicing, spans
 from billing.money.subscriptions.rules import PendingChange, SubscriptionState, words
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import change_rows
@@ -40,7 +40,7 @@ def view(rows: Rows, facts: SubscriptionFacts) -> SubscriptionState:
         current_period_end=row.current_period_end,
         cycle_end=row.cycle_end,
         incomplete_expires_at=row.incomplete_expires_at,
-        first_period_end=row.current_period_end if incomplete else None,
+        first_period_end=spans.first_payment_until(row) if incomplete else None,
         superseded=row.superseded_at is not None,
         cancel_at_period_end=row.cancel_at_period_end,
         cancel_at=row.cancel_at,

@@ -76,6 +76,29 @@ def first(
     }
 
 
+def first_payment_until(s: Subscription) -> datetime:
+    """Return the instant from which the first payment begins nothing: the end of its period, but a
+    transfer has its days.
+    """
+    waits = s.incomplete_expires_at if s.collection == "send_invoice" else None
+    return max(s.current_period_end, waits or s.current_period_end)
+
+
+def running(s: Subscription, at: datetime, allowance: Interval) -> dict[str, Any]:
+    """Return the fields of the period that runs at this instant by the anchor, as it begins then:
+    its first one was over before.
+    """
+    number = periods.index_at(s.anchor_wall, s.zone, s.interval, at)
+    end = periods.boundary(s.anchor_wall, s.zone, s.interval, number + 1)
+    return {
+        "period_number": number,
+        "current_period_start": at,
+        "current_period_end": end,
+        "cycle_start": at,
+        "cycle_end": next_boundary(s.anchor_wall, s.zone, allowance, at, end),
+    }
+
+
 def after_this(subscription: Subscription, interval: Interval) -> dict[str, Any]:
     """Return the fields that count the periods after this one by another interval, from its end.
 

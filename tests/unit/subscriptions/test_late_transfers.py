@@ -1,0 +1,92 @@
+"""A first payment by transfer that comes when its period is over: the subscription begins then, and
+nobody pays for time before it.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from billing.money.invoices import transitions as invoices
+from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.subscriptions.periods import spans
+from tests.unit.worked.player import Player, instant
+
+MONTH_MINOR = 3100
+
+
+def sold(days: int, *, coupon: dict[str, Any] | None = None, **start: Any) -> Player:
+    """Ordered on 28 January, by transfer; the money comes so many days later."""
+    begun = {"at": "2027-01-28T10:00:00Z", "plan": "pro", "collection": "send_invoice", "days": 30}
+    prices = {"month": MONTH_MINOR, "week": 700, "day": 100}
+    case = {
+        "currency": "USD", "zone": "UTC", "plans": {"pro": prices},
+        "terms": {"pro": {"credits": 310}}, "start": begun | {"minimum": 5000} | start,
+    }  # fmt: skip
+    return Player(case | {"coupons": [coupon] if coupon else []}, timedelta(days=days))
+
+
+@pytest.mark.parametrize(
+    ("start", "days", "ends", "first", "then"),
+    [
+        ({"interval": "month", "billing_day": 1}, 5, "2027-03-01T10:00:00Z", 400, 2989),
+        ({"interval": "week"}, 10, "2027-02-11T10:00:00Z", 700, 400),
+        ({"interval": "day"}, 13, "2027-02-11T10:00:00Z", 100, 100),
+    ],
+)
+def test_it_begins_with_the_rest_of_the_period_that_runs(
+    start: dict[str, Any], days: int, ends: str, first: int, then: int
+) -> None:
+    player = sold(days, **start)
+    row = player.subscription
+    assert (row.status, row.current_period_start) == ("active", player.now)
+    assert row.current_period_end == instant(ends)
+    paid, rest = player.rows.of(Invoice)
+    assert [one.amount_minor for one in player.rows.of(CreditNote)] == [first]
+    assert (paid.status, paid.total_minor) == ("paid", first)
+    assert (rest.total_minor, rest.amount_due_minor) == (then, max(0, then - first))
+    assert (rest.period_start, rest.period_end) == (player.now, row.current_period_end)
+    assert rest.status == ("open" if then > first else "paid")
+    assert player.balance == max(0, first - then), "what is left pays the next one"
+
+
+def test_its_credits_come_with_the_invoice_of_the_rest() -> None:
+    player = sold(5, interval="month", billing_day=1)
+    assert player.granted == 0
+    player.pay()
+    assert 298 < player.granted < 299, "27 of 28 days"
+
+
+def test_one_that_comes_in_its_period_has_it() -> None:
+    player = sold(3, interval="month", billing_day=1)
+    assert player.subscription.current_period_start == instant("2027-01-28T10:00:00Z")
+    assert (len(player.rows.of(Invoice)), player.rows.of(CreditNote)) == (1, [])
+
+
+def test_a_coupon_for_one_period_is_off_the_first_that_is_served() -> None:
+    half = {"code": "HALF", "percent": 50, "periods": 1}
+    player = sold(5, coupon=half, interval="month", billing_day=1)
+    paid, rest = player.rows.of(Invoice)
+    assert (paid.total_minor, rest.total_minor) == (200, 1494)
+    player.pay()
+    player.ask({"at": "2027-03-01T10:00:00Z", "renews": True})
+    renewed = player.rows.of(Invoice)[-1]
+    assert not any(one.discounts for one in invoices.lines_of(player.rows, renewed.id))
+
+
+@pytest.mark.parametrize(
+    ("collection", "until"),
+    [("send_invoice", "2027-02-11T10:00:00Z"), ("charge", "2027-02-01T10:00:00Z")],
+)
+def test_a_transfer_has_its_days_where_the_period_is_over_sooner(
+    collection: str, until: str
+) -> None:
+    row = sold(0, interval="month", billing_day=1).subscription
+    waiting = row.model_copy(
+        update={
+            "status": "incomplete",
+            "collection": collection,
+            "incomplete_expires_at": instant("2027-02-11T10:00:00Z"),
+        }
+    )
+    assert spans.first_payment_until(waiting) == instant(until)

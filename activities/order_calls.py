@@ -3,13 +3,22 @@
 No money moves before our capture, and an order is captured once: to give up, do not capture.
 """
 
+from datetime import timedelta
+from typing import Final
+
 from activities.dependencies import Dependencies
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments.rules import CheckoutSession, Order, Outcome
 from billing.money.payments.schemas import Payment
 from gateways.provider import OrderProvider, OrderRequest
+
+CAPTURE_RUNS_FOR: Final = timedelta(minutes=5)
+"""A capture whose answer was lost may take the money at the provider for so long; with a wide
+margin, as PayPal names no limit.
+"""
 
 
 class Orders:
@@ -65,12 +74,24 @@ class Orders:
         return _outcome(order)
 
     async def give_up(self, payment: Payment) -> Outcome:
-        """Return the capture's outcome if there is one, else `canceled`: no later capture comes."""
+        """Return the capture's outcome if there is one, else `canceled`: no later capture comes.
+
+        Errors: Unavailable, also while a capture that was sent may still run.
+        """
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return Outcome(kind="canceled")
         order = await self.provider.retrieve_order(order_id)
-        return order.capture if order.capture is not None else Outcome(kind="canceled")
+        if order.capture is not None:
+            return order.capture
+        if order.status == "approved" and _may_be_captured(payment):
+            raise Unavailable("PROVIDER_NOT_CANCELED")
+        return Outcome(kind="canceled")
+
+
+def _may_be_captured(payment: Payment) -> bool:
+    asked_at = payment.capture_asked_at
+    return asked_at is not None and real_now() < asked_at + CAPTURE_RUNS_FOR
 
 
 def _outcome(order: Order) -> Outcome:

@@ -232,8 +232,8 @@ class SandboxControl:
         self, order: str, capture: str = "pays", *, issue: str | None = None, mute: bool = False,
         expired: bool = False,
     ) -> None:  # fmt: skip
-        """Make captures of an order pay, be declined, be refused while it stays approved, wait, or
-        be `unanswered`; `mute`: send no webhooks; `expired`: its time is over.
+        """Make captures of an order pay, be declined, be refused while it stays approved, wait,
+        be `unanswered` or `late`; `mute`: send no webhooks; `expired`: its time is over.
         """
         body = {"capture": capture, "mute": mute, "expired": expired}
         body |= {"issue": issue} if issue else {}
@@ -245,7 +245,7 @@ class SandboxControl:
         await self._post(f"/paypal/orders/{order}/approve", {})
 
     async def paypal_settle(self, order: str, status: str) -> None:
-        """End a pending capture: COMPLETED or DENIED."""
+        """End a pending capture: COMPLETED or DENIED; one that is late pays."""
         await self._post(f"/paypal/orders/{order}/settle", {"status": status})
 
     async def paypal_reverse(self, order: str) -> None:

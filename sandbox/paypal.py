@@ -10,9 +10,10 @@ from sandbox.paypal_events import Events
 from sandbox.shapes import Json
 
 T = TypeVar("T")
-Taking = Literal["pays", "declined", "refused", "pending", "unanswered"]
+Taking = Literal["pays", "declined", "refused", "pending", "unanswered", "late"]
 """`declined` asks the payer again; `refused` leaves the order approved; `unanswered` pays, but its
-answers are lost until the order is steered again.
+answers are lost until the order is steered again; `late` pays when it is settled, and its answer is
+lost.
 """
 WHOLE_CURRENCIES = frozenset({"HUF", "JPY", "TWD"})
 MAX_DECIMALS = 2
@@ -134,6 +135,8 @@ class PayPal:
         if order.body["status"] != "APPROVED":
             raise Refusal(422, "UNPROCESSABLE_ENTITY", "ORDER_NOT_APPROVED")
         order.tries += 1
+        if order.taking == "late":
+            raise Refusal(503, "SERVICE_UNAVAILABLE")
         if order.taking in ("declined", "refused"):
             if order.taking == "declined":
                 order.body["status"] = "PAYER_ACTION_REQUIRED"
@@ -156,8 +159,12 @@ class PayPal:
         return self.seen(order_id), 201
 
     def settle(self, order_id: str, status: str) -> None:
-        """End a pending capture."""
+        """End a pending capture; one that is late pays now."""
         order = self.order(order_id)
+        if order.taking == "late":
+            order.taking = "pays"
+            self.take(order_id, None)
+            return
         capture = _found(order.capture)
         capture["status"] = "DECLINED" if status == "DENIED" else status
         self._tell(order, f"PAYMENT.CAPTURE.{status}", capture)

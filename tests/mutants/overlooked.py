@@ -31,6 +31,13 @@ OVERLOOKED: Final = (
         ("tests/unit/collecting/test_canceled_meanwhile.py",),
     ),
     Mutant(
+        "an order is given up while the answer of its capture is lost",
+        "activities/order_calls.py",
+        " and _may_be_captured(payment)",
+        " and False",
+        ("tests/unit/activities/test_captures.py",),
+    ),
+    Mutant(
         "credits pay a use that a card is being charged for",
         "billing/metering/usage/service.py",
         " or record.is_charging:",

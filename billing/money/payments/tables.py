@@ -39,7 +39,7 @@ payments = c.table(
     c.flag("by_link", server_default="false"),
     # When the payer chose another flow; this one is then called back.
     c.instant("superseded_at", nullable=True),
-    # Noted before the capture of its order is sent; null once the result is known.
+    # Noted before the capture of its order is sent, in real time; null once the result is known.
     c.instant("capture_asked_at", nullable=True),
     c.text("failure_code", nullable=True),
     c.text("failure_message", nullable=True),

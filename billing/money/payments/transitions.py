@@ -339,7 +339,8 @@ def _fields(w: Work[Facts], payment: Payment, outcome: Outcome) -> dict[str, Any
         "stripe_payment_intent_id": outcome.intent_id or payment.stripe_payment_intent_id,
         "client_secret": outcome.client_secret or payment.client_secret,
         "stripe_charge_id": outcome.charge_id or payment.stripe_charge_id,
-        "capture_asked_at": None,
+        # A look that finds its order approved does not say that the capture was not sent.
+        "capture_asked_at": payment.capture_asked_at if outcome.is_approved else None,
     }
     if payment.stripe_checkout_session_id is None:
         # The bank's page ends as soon as the bank has its answer.

@@ -1,9 +1,14 @@
-"""An order is looked at, and captured by a call of its own."""
+"""An order is looked at, captured by a call of its own, and given up once no capture can run."""
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
 
 from activities.dependencies import Dependencies
-from activities.order_calls import Orders
+from activities.order_calls import CAPTURE_RUNS_FOR, Orders
+from billing.core.clock import real_now
+from billing.core.errors import Unavailable
 from billing.money.payments.rules import Order, Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
 
@@ -17,19 +22,53 @@ class Provider:
     """One order that its payer has approved."""
 
     captured = False
+    status: Literal["open", "approved", "gone"] = "approved"
 
     async def retrieve_order(self, order_id: str) -> Order:
-        return Order(order_id=order_id, status="approved")
+        if self.captured:
+            return Order(order_id=order_id, status="captured", capture=PAID)
+        return Order(order_id=order_id, status=self.status)
 
     async def capture_order(self, order_id: str, _: str) -> Order:
         self.captured = True
-        return Order(order_id=order_id, status="captured", capture=PAID)
+        return await self.retrieve_order(order_id)
+
+
+def orders_of(provider: Any) -> Orders:
+    return Orders(Dependencies(database=None, settings=None, provider=None, orders=provider))  # type: ignore[arg-type]
+
+
+def asked(ago: timedelta) -> Payment:
+    """A payment whose capture was noted so long ago."""
+    return Payment.model_construct(**ORDER, capture_asked_at=real_now() - ago)
 
 
 async def test_a_look_takes_no_money() -> None:
-    provider: Any = Provider()
-    orders = Orders(Dependencies(database=None, settings=None, provider=None, orders=provider))  # type: ignore[arg-type]
-    payment = Payment.model_construct(**ORDER)
+    provider = Provider()
+    orders, payment = orders_of(provider), Payment.model_construct(**ORDER)
     _, found = await orders.look(payment)
     assert (found, provider.captured) == (Outcome(kind="waiting", is_approved=True), False)
     assert (await orders.capture(payment), provider.captured) == (PAID, True)
+
+
+async def test_an_order_is_not_given_up_while_a_capture_without_an_answer_may_run() -> None:
+    provider = Provider()
+    orders, payment = orders_of(provider), asked(timedelta(seconds=20))
+    with pytest.raises(Unavailable, match="PROVIDER_NOT_CANCELED"):
+        await orders.give_up(payment)
+    provider.captured = True
+    assert await orders.give_up(payment) == PAID
+
+
+@pytest.mark.parametrize("status", ["open", "gone"])
+async def test_an_order_that_cannot_be_captured_any_more_is_given_up_at_once(status: Any) -> None:
+    provider = Provider()
+    provider.status = status
+    outcome = await orders_of(provider).give_up(asked(timedelta(seconds=20)))
+    assert outcome.kind == "canceled"
+
+
+async def test_an_order_is_given_up_once_its_capture_is_over_or_was_never_asked_for() -> None:
+    orders = orders_of(Provider())
+    for payment in (asked(CAPTURE_RUNS_FOR), Payment.model_construct(**ORDER)):
+        assert (await orders.give_up(payment)).kind == "canceled"

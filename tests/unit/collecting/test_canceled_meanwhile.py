@@ -91,12 +91,26 @@ def test_a_capture_comes_before_the_forgiveness_until_its_result_is_known() -> N
     assert life.invoice.settlement == "forgiven"
 
 
-def test_an_order_that_was_given_up_before_its_noted_capture_was_sent_holds_nothing_up() -> None:
+def test_a_capture_may_still_come_after_a_look_that_finds_its_order_approved() -> None:
     life = Life(Random(0))
     order = _approved(life)
     assert _looked(life, order, APPROVED) is not None
     life.work().change(life.rows.get(Payment, order.id), superseded_at=life.now)
     assert _looked(life, order, APPROVED) is None
+    with pytest.raises(Conflict) as refused:
+        cases.forgive(life.work(), life.invoice_id, "goodwill")
+    assert refused.value.code == "PAYMENT_PENDING"
+
+
+@pytest.mark.parametrize("found", [Outcome(kind="waiting"), Outcome(kind="canceled")])
+def test_no_capture_comes_once_its_order_waits_for_its_payer_again_or_is_given_up(
+    found: Outcome,
+) -> None:
+    life = Life(Random(0))
+    order = _approved(life)
+    assert _looked(life, order, APPROVED) is not None
+    life.work().change(life.rows.get(Payment, order.id), superseded_at=life.now)
+    assert _looked(life, order, found) is None
     cases.forgive(life.work(), life.invoice_id, "goodwill")
     assert life.invoice.settlement == "forgiven"
 

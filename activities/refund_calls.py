@@ -79,8 +79,15 @@ class Refunder:
             number += 1
 
     async def _made(self, call: RefundCall, intent_id: str) -> RefundOutcome | None:
-        """Return the refund if the provider has it, found by our id."""
-        taken = await self._of(call.payment).taken_back(intent_id)
+        """Return the refund if the provider has it, found by our id.
+
+        Errors: Unavailable, also if the look is refused: under another account's key the provider
+        does not know the payment, and the refund may be made all the same.
+        """
+        try:
+            taken = await self._of(call.payment).taken_back(intent_id)
+        except ProviderFailure as refused:
+            raise Unavailable(refused.code, refused.detail) from refused
         name = ids.encode(ids.REFUND, call.refund.id)
         return next((one for one in taken.refunds if one.name == name), None)
 

@@ -46,10 +46,7 @@ def try_key(purchase: Purchase) -> str:
 def try_card(w: Work[PurchaseFacts], payment: Payment, attempt: Attempt, *, again: bool) -> Call:
     """Return the call that tries the card."""
     asked_for = purchase_of(w).top_up_id is None
-    return Call(
-        "try_card", payment, attempt, on_session=asked_for, again=again, save_card=False,
-        refusable=True,
-    )  # fmt: skip
+    return Call("try_card", payment, attempt, on_session=asked_for, again=again, save_card=False)
 
 
 def tried(

@@ -23,6 +23,7 @@ REFUND: Final = UUID(int=7)
 NAME: Final = ids.encode(ids.REFUND, REFUND)
 KEY: Final = keys.asked_refund(REFUND)
 MADE: Final = RefundOutcome(refund_id="re_1", status="succeeded", amount_minor=333, name=NAME)
+REFUSED: Final = "PROVIDER_REFUSED"
 TIRED: Final = "PROVIDER_UNAVAILABLE"
 
 
@@ -33,12 +34,16 @@ class Provider:
         self.words = {_key(name): word for name, word in words.items()}
         self.log: list[str] = []
         self.made: list[RefundOutcome] = []
+        self.looks: int | None = None
+        """The looks that it still answers; None: all."""
 
     async def refund(self, request: RefundRequest) -> RefundOutcome:
         self.log.append(request.key.removeprefix(KEY))
         word = self.words.get(request.key)
         if word == KEY_REUSED:
             raise ProviderFailure(word, "it had other parameters")
+        if word == REFUSED:
+            raise ProviderFailure(word, "it said no")
         if word is not None:
             raise Unavailable(word, "it did not decide")
         self.made.append(MADE)
@@ -46,6 +51,10 @@ class Provider:
 
     async def taken_back(self, intent_id: str) -> Taken:
         self.log.append(f"look at {intent_id}")
+        if self.looks is not None:
+            if not self.looks:
+                raise ProviderFailure(REFUSED, "it knows no such payment")
+            self.looks -= 1
         return Taken(refunds=tuple(self.made))
 
     async def asked(self, attempt: int = SAME_KEY_TRIES + 1, **payment: Any) -> RefundAnswer:
@@ -138,3 +147,17 @@ async def test_a_key_that_had_other_parameters_is_a_doubt_and_the_next_try_looks
     answer = await provider.asked(attempt=2)
     assert (answer.outcome, answer.refusal) == (MADE, None)
     assert provider.log == [LOOK]
+
+
+@pytest.mark.parametrize(("looks", "log"), [(0, [LOOK]), (1, [LOOK, "", LOOK])])
+async def test_a_look_that_is_refused_is_a_doubt(looks: int, log: list[str]) -> None:
+    """Under another account's key the provider does not know what it has made."""
+    provider = Provider(key_1=FAILURE_KEPT)
+    provider.looks = looks
+    assert await doubted(provider) == REFUSED
+    assert provider.log == log
+
+
+async def test_a_refusal_of_the_refund_itself_says_that_none_was_made() -> None:
+    answer = await Provider(key_1=REFUSED).asked(attempt=1)
+    assert (answer.outcome, answer.refusal) == (None, "it said no")

@@ -16,9 +16,21 @@ from billing.core.failpoints import failpoint
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.card_rules import BARRED
-from billing.money.payments.rules import CARD_GONE, CheckoutSession, Decline, Outcome
+from billing.money.payments.rules import (
+    CARD_GONE,
+    CHARGE_REFUSED,
+    CheckoutSession,
+    Decline,
+    Outcome,
+)
 from billing.money.payments.schemas import Attempt, Payment
-from gateways.provider import KEY_IN_USE, UNFINISHED, CheckoutRequest, IntentRequest
+from gateways.provider import (
+    KEY_IN_USE,
+    KEY_REFUSED,
+    UNFINISHED,
+    CheckoutRequest,
+    IntentRequest,
+)
 
 R = TypeVar("R", bound=IntentRequest)
 # Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
@@ -122,15 +134,14 @@ class Charger:
                     off_session=off_session,
                     is_card=chosen.provider_kind == "card",
                 )
-        except ProviderFailure:
-            if not await self._is_gone(attempt, chosen.card):
-                return unreached  # refused before the card was reached
-            return _declined_unasked(unreached, CARD_GONE)
+        except ProviderFailure as refused:
+            return await self._refused(intent_id, attempt, chosen.card, refused)
         except Unavailable as doubt:
             if doubt.code == KEY_IN_USE:
                 await failpoint("confirm.in_use")
             # A call that may still run proves nothing: the lookup decides only after an answer.
-            if doubt.code in UNFINISHED or tries() <= SAME_KEY_TRIES:
+            waits = doubt.code in UNFINISHED or awaits_our_key(doubt, off_session=off_session)
+            if waits or tries() <= SAME_KEY_TRIES:
                 raise
             return await self._decided(intent_id, attempt) or unreached
         await failpoint("charge.confirmed")
@@ -200,6 +211,23 @@ class Charger:
             return now
         return await self._declined(now, intent_id, attempt) or (now if now.is_over else None)
 
+    async def _refused(
+        self, intent_id: str, attempt: Attempt, card: str, refused: ProviderFailure
+    ) -> Outcome:
+        """Return the outcome of a try that the provider refused before it reached the card.
+
+        Errors: PROVIDER_KEY if our key does not know the intent, as that of another account.
+        """
+        unreached = Outcome(kind="unreached", intent_id=intent_id)
+        if await self._is_gone(attempt, card):
+            return _declined_unasked(unreached, CARD_GONE)
+        try:
+            await self._provider.retrieve_intent(intent_id)
+        except ProviderFailure as unknown:
+            raise Unavailable(KEY_REFUSED, unknown.detail) from unknown
+        why = Decline(code=CHARGE_REFUSED, message=refused.detail)
+        return unreached.model_copy(update={"decline": why})
+
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
         """Return True if 3-D Secure is required for the card of an earlier attempt."""
         card = (await self._chosen(attempt)).card
@@ -263,6 +291,13 @@ class Charger:
             # The retried step finds itself done.
             raise Unavailable("ATTEMPT_DECIDED")
         return chosen
+
+
+def awaits_our_key(doubt: Unavailable, *, off_session: bool) -> bool:
+    """Return True if the try waits until our key is accepted: its matter halts, and no slot is used
+    up. A payer who is present is told at once.
+    """
+    return off_session and doubt.code == KEY_REFUSED
 
 
 def no_attempt() -> Conflict:

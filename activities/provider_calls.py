@@ -6,7 +6,7 @@ from typing import Final
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.payment_calls import Charger, no_attempt
+from activities.payment_calls import Charger, awaits_our_key, no_attempt
 from activities.refund_calls import Refunder
 from activities.tries import SAME_KEY_TRIES, tries
 from billing.core import ids
@@ -99,8 +99,9 @@ class ProviderCalls:
                 since=_since(call),
                 saved_card=call.attempt is not None or call.payment.flow == "saved_card",
             )
-        except Unavailable:
-            if call.attempt is None or tries() <= SAME_KEY_TRIES:
+        except Unavailable as doubt:
+            waits = awaits_our_key(doubt, off_session=not call.on_session)
+            if waits or call.attempt is None or tries() <= SAME_KEY_TRIES:
                 raise
             # Without a stored intent nothing can have been confirmed.
             return Outcome(kind="unreached")

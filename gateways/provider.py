@@ -4,7 +4,8 @@ Every call that moves money takes the idempotency key of its business fact. `Una
 outcome is unknown: retry, never with another key. `ProviderFailure` means refused without effect.
 The code of an `Unavailable` says what is known: KEY_IN_USE, the call still runs at the provider;
 SILENT, no answer came and it may still run; FAILURE_KEPT, the provider repeats a failure stored
-under the key and runs no call with that key any more; any other, the call is over.
+under the key and runs no call with that key any more; KEY_REFUSED, it did not run the call, because
+of our own key at the provider; any other, the call is over.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ CALL_SECONDS: Final = 8.0
 KEY_IN_USE: Final = "PROVIDER_KEY_IN_USE"
 SILENT: Final = "PROVIDER_SILENT"
 FAILURE_KEPT: Final = "PROVIDER_FAILURE_KEPT"
+KEY_REFUSED: Final = "PROVIDER_KEY"
 UNFINISHED: Final = frozenset({KEY_IN_USE, SILENT})
 """Codes of a call that may still have its effect."""
 NO_CUSTOMER: Final = "PROVIDER_HAS_NO_CUSTOMER"

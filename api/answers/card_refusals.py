@@ -2,7 +2,7 @@
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.payments.card_rules import WORDS
-from billing.money.payments.rules import PROVIDER_REFUSED
+from billing.money.payments.rules import CHARGE_REFUSED, PROVIDER_REFUSED
 from billing.money.payments.schemas import Attempt
 
 
@@ -15,6 +15,10 @@ def refusal(attempt: Attempt) -> BillingError | None:
     """Return the error for a failed attempt; None for any other."""
     if attempt.status == "unreached" and attempt.decline_code == PROVIDER_REFUSED:
         return not_opened()
+    if attempt.status == "unreached" and attempt.decline_code == CHARGE_REFUSED:
+        return ProviderFailure(
+            "PLATFORM_ERROR", "the payment provider refused the charge: nothing was taken"
+        )
     if attempt.status == "unreached":
         return ProviderFailure(
             "PLATFORM_ERROR",

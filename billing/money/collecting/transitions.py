@@ -5,6 +5,7 @@ step that needs the provider is decided twice: first what to record and what to 
 answer, the result.
 """
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -128,10 +129,8 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
         return None
     payment = owed.live or payments.open_flow(w, owed, "saved_card", method_id)
     attempt, again = payments.begin_attempt(w, owed, payment, step.key, method_id, step.slot)
-    if payment.opened:
-        w.call = _try(owed, payment, attempt, step, again=again)
-    else:
-        w.call = Call("open", payment, attempt, again=again)
+    call = _try(owed, payment, attempt, step, again=again)
+    w.call = call if payment.opened else replace(call, what="open")
     return None
 
 

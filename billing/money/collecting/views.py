@@ -26,7 +26,7 @@ from billing.money.payment_methods.schemas import Method
 from billing.money.payments import card_choice
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed, is_before_choice
-from billing.money.payments.rules import LINK_LIFETIME
+from billing.money.payments.rules import LINK_LIFETIME, PROVIDER_REFUSED
 from billing.money.payments.schemas import UNTRIED, Attempt, Payment, public_id
 from billing.platform.provider_inbox.rules import waiting_events
 
@@ -144,7 +144,7 @@ def _unreached_extras(unreached: Iterable[Attempt]) -> Iterator[str]:
     the provider has refused to open the payment.
     """
     for one in unreached:
-        if one.slot is None and one.decline_code is None:
+        if one.slot is None and one.decline_code != PROVIDER_REFUSED:
             yield one.key
 
 

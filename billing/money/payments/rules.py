@@ -19,6 +19,8 @@ NOT_ASKED: Final = "nothing to ask about"
 """The result of checking a payment that the provider does not know."""
 PROVIDER_REFUSED: Final = "provider_refused"
 """The reason of a payment that the provider did not open."""
+CHARGE_REFUSED: Final = "charge_refused"
+"""The reason of a try that the provider refused before it reached the card."""
 CUSTOMER_GONE: Final = "customer_gone"
 """The reason of a try whose account's customer was deleted at the provider, with its cards."""
 CARDS_GONE: Final = (

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from activities.tries import SAME_KEY_TRIES
 from tests.integration.actors import Actors, Customer, instant, wait_for
 from tests.integration.dunning.dunning_setup import (
     RENEWAL,
@@ -249,6 +250,57 @@ async def test_an_intent_that_cannot_be_made_counts_as_stripe_being_down(actors:
     await actors.sandbox.clear("faults", fault)
     await customer.advance(to="2027-02-01T11:00:00Z")
     assert (await attempts(customer))[-1] == ("attempt-0/again-1", "succeeded")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/payment_intents", "/v1/payment_intents/*/confirm"], ids=["open", "confirm"]
+)
+async def test_a_key_that_lost_a_right_uses_up_no_slot(actors: Actors, path: str) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    fault = await actors.sandbox.fault(
+        "error_403", method="POST", path=path, metadata={"account": customer.id}, times=None
+    )
+
+    begun = [("attempt-0", "pending")]
+
+    async def stands() -> tuple[int, list[tuple[str, str]]]:
+        plans = await actors.sandbox.plans("faults")
+        return next(one["hits"] for one in plans if one["id"] == fault), await attempts(customer)
+
+    await customer.aim_clock(to=RENEWAL)
+    _, tries = await wait_for(
+        stands, "it is refused more often than an outage needs to count as one",
+        lambda seen: seen[0] > SAME_KEY_TRIES + 1 or seen[1] not in ([], begun),
+    )  # fmt: skip
+    assert tries == begun
+    assert (await customer.subscription())["status"] == "active"
+    await actors.sandbox.clear("faults", fault)
+    assert await until_tried(customer, 1) == [("attempt-0", "succeeded")]
+    assert len(await customer.effects()) == 2, "charged once for the renewal"
+
+
+async def test_a_charge_that_stripe_refuses_says_why_and_is_tried_hourly(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    await actors.sandbox.fault(
+        "error_400_stored",
+        method="POST",
+        path="/v1/payment_intents/*/confirm",
+        metadata={"account": customer.id},
+    )
+    await customer.advance(to=RENEWAL)
+    [tried_at_once] = await customer.rows(
+        "SELECT status, decline_code, message FROM payment_attempts"
+        " WHERE account_id = %(me)s AND status = 'unreached'"
+    )
+    assert tried_at_once["decline_code"] == "charge_refused"
+    assert "Your account cannot currently make live charges" in tried_at_once["message"]
+    assert (await customer.subscription())["status"] == "active", "nobody declined anything"
+    await customer.advance(to="2027-02-01T11:00:00Z")
+    assert await attempts(customer) == [
+        ("attempt-0", "unreached"), ("attempt-0/again-1", "succeeded"),
+    ]  # fmt: skip
 
 
 async def test_a_sum_that_stripe_finds_too_small_is_a_slot_without_a_decline(

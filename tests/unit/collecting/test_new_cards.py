@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 
 from billing.matters.agenda import CLOCK_SKEW
+from billing.money.payments.rules import CHARGE_REFUSED, Decline, Outcome
 from billing.money.payments.schemas import Attempt
 from tests.unit.collecting.test_collecting_agenda import DAY, ZERO, case, invoice, plan
 from tests.unit.collecting.told_debts import Debt, declined
@@ -92,6 +93,19 @@ def test_a_card_given_again_waits_for_the_provider_anew() -> None:
     debt.choose()
     debt.go()
     assert debt.steps[-2:] == ["card-mth/chosen-1", "card-mth/chosen-1/again-1"]
+    assert debt.invoice.status == "paid"
+
+
+def test_a_new_card_whose_charge_the_provider_refused_is_tried_again_hourly() -> None:
+    why = Decline(code=CHARGE_REFUSED, message="Your account cannot currently make live charges.")
+    refused = Outcome(kind="unreached", intent_id="pi_1", decline=why)
+    debt = Debt("waiting", declined("ch_1"), refused, "succeeded")
+    debt.go(until="attempt-0")
+    debt.now += HOUR
+    debt.choose()
+    debt.go()
+    assert debt.steps == ["attempt-0", "card-mth", "card-mth/again-1"]
+    assert [one.decline_code for one in debt.rows.of(Attempt)][1:] == ["charge_refused", None]
     assert debt.invoice.status == "paid"
 
 

@@ -104,6 +104,7 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
         _none(figures, "parked events", "parked"),
         _webhooks(figures),
         _young(figures, "undecided payments", "undecided", IN_DOUBT),
+        _none(figures, "unreached charges", "unreached"),
         _declines(figures),
         _config(figures),
         _audited(figures),

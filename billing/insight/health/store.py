@@ -78,6 +78,16 @@ _WAITING: Final = {
     "  AND starts_with(e.type, 'PAYMENT.CAPTURE.'))",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
+    # A try that is made again comes within two hours; that of a canceled payment is none of ours,
+    # and nobody can help where the provider refused the sum.
+    "unreached": "SELECT '', x.real_started_at, x.key || coalesce(': ' || x.message, '')"
+    " FROM payment_attempts x JOIN real r ON r.id = x.account_id"
+    " JOIN payments p ON p.id = x.payment_id AND p.status <> 'canceled'"
+    " WHERE x.real_started_at > statement_timestamp() - interval '2 hours'"
+    " AND x.status = 'unreached' AND x.decline_code IS DISTINCT FROM 'provider_refused'"
+    " AND NOT EXISTS (SELECT FROM payment_attempts y WHERE y.account_id = x.account_id"
+    "  AND y.started_at >= x.started_at AND y.real_started_at > x.real_started_at"
+    "  AND y.status NOT IN ('unreached', 'skipped', 'pending'))",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
     # Of test accounts too, by real time: a shop that tests asks to go into production.

@@ -255,6 +255,9 @@ async def test_the_money_of_test_accounts_raises_no_alarm(
         "undecided": "INSERT INTO payment_attempts (id, account_id, invoice_id, key, status,"
         " started_at, real_started_at) SELECT gen_random_uuid(), account_id, id, 'planted',"
         " 'pending', now(), now() FROM invoices WHERE account_id = :account",
+        "unreached": "INSERT INTO payment_attempts (id, account_id, invoice_id, payment_id, key,"
+        " status, started_at, real_started_at) SELECT gen_random_uuid(), account_id, invoice_id,"
+        " id, 'another', 'unreached', now(), now() FROM payments WHERE account_id = :account",
         "approvals": "UPDATE payments SET status = 'pending_approval' WHERE account_id = :account",
         "held": "UPDATE invoices SET status = 'open', collection = 'held'"
         " WHERE account_id = :account",

@@ -343,6 +343,22 @@ def test_what_waits_because_billing_is_parked_is_told_once(
     fired(tmp_path, name, told | of, {"30m": fires}, value, labels)
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "fires"),
+    [
+        ("BillingChargeUnreached", 0, False),
+        ("BillingChargeUnreached", 1, True),
+        ("BillingChargesUnreached", 5, False),
+        ("BillingChargesUnreached", 6, True),
+    ],
+)
+def test_a_charge_that_reached_no_card_is_a_ticket_and_many_are_a_page(
+    tmp_path: Path, name: str, count: int, *, fires: bool
+) -> None:
+    told = {'billing_waiting{what="unreached", label=""}': f"{count}x40"}
+    fired(tmp_path, name, told, {"4m": False, "9m": fires}, str(count))
+
+
 @pytest.mark.parametrize(("waits", "fires"), [("0x80", False), ("0x40 2x40", True)])
 def test_invoices_that_nobody_charges_are_an_operators_ticket(
     tmp_path: Path, *, waits: str, fires: bool

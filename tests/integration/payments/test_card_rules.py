@@ -2,9 +2,11 @@
 
 from uuid import uuid4
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.health import rules, store
+from billing.insight.health.schemas import Sign
 from tests.integration.actors import Actors, Customer, Json, intent_of
 from tests.integration.dunning.dunning_setup import overdue, owed
 
@@ -230,6 +232,33 @@ async def test_a_barred_card_subscribes_to_nothing_and_a_trial_has_no_barred_car
     assert await tries(customer) == 1
     begun = await customer.subscribe("basic", payment_method="card")
     assert begun["next_action"]["type"] == "confirm_card", "a new card may pay"
+
+
+async def test_a_charge_that_the_provider_refuses_is_told_to_operators_until_one_is_reached(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    customer = await actors.customer()
+    others = text("DELETE FROM payment_attempts WHERE status = 'unreached' AND account_id <> :me")
+
+    async def sign() -> Sign:
+        await superuser.execute(others, {"me": customer.uuid})
+        signs = rules.signs(await store.look(superuser))
+        return next(one for one in signs if one.name == "unreached charges")
+
+    await customer.save_card()
+    await actors.sandbox.fault(
+        "error_400_stored",
+        method="POST",
+        path="/v1/payment_intents/*/confirm",
+        metadata={"account": customer.id},
+    )
+    await customer.refused("PLATFORM_ERROR", "POST", PURCHASES, PACK, key=str(uuid4()))
+    told = await sign()
+    assert told.state == "unhealthy"
+    assert "/attempt-0: Stripe refused the request: Your account cannot currently" in told.words
+
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+    assert (await sign()).state == "healthy"
 
 
 async def test_a_saved_card_that_our_settings_decline_is_told_to_operators(

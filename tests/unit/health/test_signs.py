@@ -72,6 +72,7 @@ def test_a_product_that_is_well_has_no_ill_sign() -> None:
         ("halted", 0, "halted matters", "1: first; second"),
         ("parked", 0, "parked events", "1: first; second"),
         ("held", 0, "held invoices", "1: first; second"),
+        ("unreached", 0, "unreached charges", "1: first; second"),
         ("months", 0, "missing months", "1: first; second"),
         ("unanswered_taxes", 0, "unanswered taxes", "1: first; second"),
         ("overdue", 181, "late steps", "1, the oldest for 3 min: first; second"),

@@ -4,15 +4,12 @@ One try per call (Temporal retries, with the same key); amounts are converted to
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime
 from http import HTTPStatus
-from time import perf_counter
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
-import aiohttp
 import stripe
 from stripe import StripeClient
 
@@ -33,6 +30,7 @@ from gateways.provider import (
     RefundRequest,
 )
 from gateways.stripe_errors import AlreadyDecided, Declined, Refusal, translated
+from gateways.stripe_http import LoggingClient
 from gateways.stripe_objects import (
     card_details,
     charge_of,
@@ -55,7 +53,7 @@ class StripeGateway:
     ) -> None:
         """Connect to `base`, the sandbox's address, or to Stripe itself if it is None."""
         stripe.enable_telemetry = False
-        self._http = _LoggingClient(timeout=timeout_seconds)
+        self._http = LoggingClient(timeout=timeout_seconds)
         self._client = StripeClient(
             key,
             http_client=self._http,
@@ -67,7 +65,7 @@ class StripeGateway:
 
     @property
     def refuses_key(self) -> bool:
-        """Return True if Stripe's last answer was 401."""
+        """Return True if Stripe does not accept our key, or denies it a right that we need."""
         return self._http.refuses_key
 
     @property
@@ -368,27 +366,3 @@ async def _if_known(asked: Awaitable[T]) -> T | None:
         if refused.said != "resource_missing" or refused.code == NO_CUSTOMER:
             raise
         return None
-
-
-class _LoggingClient(stripe.AIOHTTPClient):
-    """An HTTP client that logs each call with Stripe's request id."""
-
-    refuses_key = False
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        facts: dict[str, Any] = {"idempotency": headers.get("Idempotency-Key")}
-        started, status = perf_counter(), 0
-        try:
-            answer = await super().request_async(method, url, headers, post_data)
-            status, facts["stripe_request"] = answer[1], answer[2].get("Request-Id")
-            self.refuses_key = status == HTTPStatus.UNAUTHORIZED
-            return answer
-        except (TimeoutError, aiohttp.ClientError) as cut:
-            # The SDK translates errors up to the headers, but not while the body is read.
-            self._handle_request_error(cut)
-        finally:
-            facts["milliseconds"] = round((perf_counter() - started) * 1000)
-            path = urlsplit(url).path
-            _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=facts)

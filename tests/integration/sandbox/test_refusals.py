@@ -162,6 +162,25 @@ async def test_a_gateway_says_whether_its_key_is_refused(sandbox: Process) -> No
         await gateway.close()
 
 
+async def test_a_gateway_says_whether_its_key_lacks_a_right(
+    sandbox: Process, control: SandboxControl
+) -> None:
+    gateway, ours = StripeGateway("sk_test_sandbox", sandbox.url), {"account": secrets.token_hex(8)}
+
+    async def refuses() -> bool:
+        with suppress(Unavailable):
+            await gateway.create_customer(ids.new(), secrets.token_hex(8), ours)
+        return gateway.refuses_key
+
+    denied = await control.fault("error_403", method="POST", metadata=ours, times=None)
+    assert await refuses()
+    assert not await gateway.customer_is_deleted("cus_of_nobody")
+    assert gateway.refuses_key, "what it may read says nothing of what it may write"
+    await control.clear("faults", denied)
+    assert not await refuses()
+    await gateway.close()
+
+
 async def test_an_intent_of_the_gateway_needs_no_way_back(sandbox: Process, customer: str) -> None:
     """Stripe refuses to confirm one that may redirect, unless it is sent a `return_url`."""
     gateway = StripeGateway("sk_test_sandbox", sandbox.url)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from api.monitoring.health_checks import StripeUnwell, ask_stripe
 from billing.catalog.products.provider import PricesAway
@@ -39,6 +40,7 @@ from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
 from workflows import schedules as scheduled
+from workflows.client import lacks_namespace
 
 if TYPE_CHECKING:
     from devstack.stack import StackInfo
@@ -202,8 +204,13 @@ async def _whole_books(database: Database) -> Report | None:
 
 
 async def temporal(patient: Patient) -> Iterable[Sign]:
-    """Check that workers poll and that the namespace has all search attributes."""
-    asked = await pollers.polled(patient.temporal)
+    """Check that workers poll and that the namespace is there, with all search attributes."""
+    try:
+        asked = await pollers.polled(patient.temporal)
+    except RPCError as error:
+        if not lacks_namespace(error):
+            raise
+        return [unhealthy("namespace", f"Temporal has no {patient.temporal.namespace}")]
     now = real_now()
     deserted = [f"{one.task_type} of {one.queue}" for one in asked if one.is_deserted(now)]
     lacking = await visibility.missing_attributes(patient.temporal)

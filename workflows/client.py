@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import SecretStr
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.runtime import Runtime
-from temporalio.service import RPCStatusCode, TLSConfig
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from billing.core import context
 from workflows.converter import CONVERTER
@@ -69,3 +70,9 @@ async def connect(
 def never_connected(error: BaseException) -> bool:
     """True if Temporal did not answer the first call: the SDK's own, bare error."""
     return isinstance(error, RuntimeError) and str(error).startswith("Failed client connect")
+
+
+def lacks_namespace(error: RPCError) -> bool:
+    """True if Temporal has no namespace of our name."""
+    details = error.grpc_status.details
+    return any(one.Is(NamespaceNotFoundFailure.DESCRIPTOR) for one in details)

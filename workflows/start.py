@@ -36,6 +36,7 @@ from workflows.attributes import (
     PLAN,
     to_the_second,
 )
+from workflows.client import lacks_namespace
 from workflows.contracts import (
     MatterRef,
     MatterStatus,
@@ -269,7 +270,7 @@ async def _ask(client: Client, matter: Matter, stem: str | None, update_id: str)
         raise
     except RPCError as error:
         await _read_failure(start)
-        if error.status in _BETWEEN_RUNS:
+        if error.status in _BETWEEN_RUNS and not lacks_namespace(error):
             return None
         raise
 

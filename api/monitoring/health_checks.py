@@ -7,8 +7,9 @@ from typing import Final, Literal, Protocol
 
 import httpx2
 from sqlalchemy.exc import SQLAlchemyError
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.answers.schemas import Answer
 from api.certificates import trusted
@@ -145,12 +146,16 @@ async def _postgres(stack: Stack) -> None:
 
 
 async def _temporal(stack: Stack) -> None:
-    ask = stack.temporal.service_client.check_health
+    client = stack.temporal
+    # The server's own health knows no namespace, and without ours nothing can be started.
+    asked = DescribeNamespaceRequest(namespace=client.namespace, weak_consistency=True)
     try:
-        await ask()
-    except RPCError:
+        await client.workflow_service.describe_namespace(asked)
+    except RPCError as error:
+        if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+            return  # a busy server puts this off before it refuses a start
         # The server closes each connection after some minutes, and may cancel what it carries.
-        await ask()
+        await client.workflow_service.describe_namespace(asked)
 
 
 async def ask_stripe(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.monitoring import gauges, health_checks
@@ -23,16 +24,22 @@ class Database:
 
 
 class Temporal:
-    """Answers when asked for its health, or not at all, or cancels calls, as it does with those on
-    a connection that it closes.
+    """Answers when asked for its namespace, or not at all, or cancels calls, as it does with those
+    on a connection that it closes, or says why it refuses them.
     """
+
+    namespace = "ours"
 
     def __init__(self) -> None:
         self.is_silent = False
         self.cancels = 0
-        self.service_client = self
+        self.refuses: RPCStatusCode | None = None
+        self.workflow_service = self
 
-    async def check_health(self) -> None:
+    async def describe_namespace(self, asked: DescribeNamespaceRequest) -> None:
+        assert asked.namespace == self.namespace
+        if self.refuses is not None:
+            raise RPCError("refused", self.refuses, b"")
         if self.is_silent:
             await asyncio.Event().wait()
         if self.cancels:
@@ -74,6 +81,24 @@ async def test_a_call_that_ends_with_its_connection_is_made_again(
     temporal: Temporal, cancels: int, status: str
 ) -> None:
     temporal.cancels = cancels
+    stack = cast(Stack, SimpleNamespace(temporal=temporal))
+    assert (await HealthChecks().part(stack, "temporal")).status == status
+
+
+@pytest.mark.parametrize(
+    ("refuses", "status"),
+    [
+        (RPCStatusCode.NOT_FOUND, "unhealthy"),
+        (RPCStatusCode.PERMISSION_DENIED, "unhealthy"),
+        (RPCStatusCode.UNAVAILABLE, "unhealthy"),
+        (RPCStatusCode.RESOURCE_EXHAUSTED, "healthy"),
+    ],
+    ids=["no namespace", "no right to it", "not serving", "busy"],
+)
+async def test_one_that_cannot_start_anything_for_us_is_away(
+    temporal: Temporal, refuses: RPCStatusCode, status: str
+) -> None:
+    temporal.refuses = refuses
     stack = cast(Stack, SimpleNamespace(temporal=temporal))
     assert (await HealthChecks().part(stack, "temporal")).status == status
 

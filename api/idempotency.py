@@ -24,7 +24,6 @@ from api.calls import Call
 from api.requests.exact_json import by_value, exact
 from api.requests.fastapi_internals import amount_names
 from billing.core import ids
-from billing.core.clock import real_now
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError, Conflict, Invalid
 from billing.core.keys import MAX_KEY_CHARS
@@ -238,10 +237,9 @@ async def _take(
     `before` is the request as the previous release stores it.
     """
     async with _rows(call) as connection:
-        at = real_now()
         if before != asked:
-            asked = await store.as_kept_before(connection, asked, before, at)
-        found = await store.claim(connection, asked, at)
+            asked = await store.as_kept_before(connection, asked, before)
+        found = await store.claim(connection, asked)
     if isinstance(found, StoredAnswer):
         raise Replayed(found)
     if isinstance(found, Refused):
@@ -270,11 +268,11 @@ async def _close(
                     media_type=answer.media_type or problems.JSON,
                     body=bytes(answer.body),
                 )
-                await store.finish(connection, asked, claim.granted, kept, real_now())
+                await store.finish(connection, asked, claim.granted, kept)
             elif what == "forget":
                 await store.forget(connection, asked, claim.granted)
             else:
-                await store.release(connection, asked, claim.granted, real_now())
+                await store.release(connection, asked, claim.granted)
     except (SQLAlchemyError, OSError) as error:
         # The lease expires; a retry with the key then finds the rows by their id.
         _logger.warning("idempotency key not closed: %s", database_words(error))

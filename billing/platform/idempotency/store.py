@@ -1,9 +1,12 @@
-"""Queries on idempotency keys: claim with lease and takeover, finish, forget, purge."""
+"""Queries on idempotency keys: claim with lease and takeover, finish, forget, purge.
+
+Leases and lifetimes are measured by the database's clock: those of two processes differ.
+"""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, and_, case, delete, or_, select, update
+from sqlalchemy import DateTime, Row, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,35 +22,37 @@ from billing.platform.idempotency.schemas import (
 from billing.platform.idempotency.tables import billing_idempotency as keys
 
 PURGE_BATCH = 5_000
+_NOW: Final = func.statement_timestamp(type_=DateTime(timezone=True))
 
 
 async def claim(
-    connection: AsyncConnection, request: KeyedRequest, at: datetime
+    connection: AsyncConnection, request: KeyedRequest
 ) -> Granted | StoredAnswer | Refused:
-    """Claim the key, or return the stored answer or refusal; `at` is real time.
+    """Claim the key, or return the stored answer or refusal.
 
     A key older than 24 h counts as new. An expired lease is taken over with the resource id of the
     first try, so that its rows are found again.
     """
-    row = (await connection.execute(_take(request, at))).one_or_none()
+    row = (await connection.execute(_take(request))).one_or_none()
     if row is not None:
         return Granted(resource_id=row.resource_id, lease=row.lease, resumed=row.resumed)
-    kept = (await connection.execute(select(keys).where(_is(request)))).one_or_none()
+    is_held = (keys.c.lease_until > _NOW).label("is_held")
+    kept = (await connection.execute(select(keys, is_held).where(_is(request)))).one_or_none()
     if kept is None:
         # Forgotten between the two statements: its holder is just finishing.
         return Refused(reason="in_flight")
-    return _verdict(kept, request, at)
+    return _verdict(kept, request)
 
 
 async def as_kept_before(
-    connection: AsyncConnection, request: KeyedRequest, before: KeyedRequest, at: datetime
+    connection: AsyncConnection, request: KeyedRequest, before: KeyedRequest
 ) -> KeyedRequest:
     """Return `before` if its key is already stored, else the request.
 
     The previous release stores operators' keys for all accounts together, and hashes an amount as
     it is written; a repeat must find what it stored.
     """
-    same = and_(_is(before), keys.c.request_hash == before.request_hash, keys.c.expires_at > at)
+    same = and_(_is(before), keys.c.request_hash == before.request_hash, keys.c.expires_at > _NOW)
     kept = await connection.scalar(select(keys.c.scope).where(same))
     return request if kept is None else before
 
@@ -65,27 +70,21 @@ async def keep(
 
 
 async def finish(
-    connection: AsyncConnection,
-    request: KeyedRequest,
-    granted: Granted,
-    answer: StoredAnswer,
-    at: datetime,
+    connection: AsyncConnection, request: KeyedRequest, granted: Granted, answer: StoredAnswer
 ) -> None:
     """Store the answer, and end the lease; do nothing if it was taken over."""
     await connection.execute(
         update(keys)
         .where(_is(request), keys.c.lease == granted.lease)
-        # Well in the past, because clocks of two machines differ.
-        .values(lease_until=at - LEASE, **answer.model_dump())
+        # Well in the past, because the previous release compares it with a process's clock.
+        .values(lease_until=_NOW - LEASE, **answer.model_dump())
     )
 
 
-async def release(
-    connection: AsyncConnection, request: KeyedRequest, granted: Granted, at: datetime
-) -> None:
+async def release(connection: AsyncConnection, request: KeyedRequest, granted: Granted) -> None:
     """End the lease without an answer: the same key may resume the same resource at once."""
     await connection.execute(
-        update(keys).where(_is(request), keys.c.lease == granted.lease).values(lease_until=at)
+        update(keys).where(_is(request), keys.c.lease == granted.lease).values(lease_until=_NOW)
     )
 
 
@@ -110,7 +109,7 @@ async def purge(connection: AsyncConnection, before: datetime) -> int:
     return gone.rowcount
 
 
-def _take(request: KeyedRequest, at: datetime) -> Any:
+def _take(request: KeyedRequest) -> Any:
     fresh = insert(keys).values(
         scope=request.scope,
         route=request.route,
@@ -119,16 +118,16 @@ def _take(request: KeyedRequest, at: datetime) -> Any:
         request_hash=request.request_hash,
         resource_id=ids.new(),
         lease=ids.new(),
-        lease_until=at + LEASE,
-        created_at=at,
-        expires_at=at + LIFETIME,
+        lease_until=_NOW + LEASE,
+        created_at=_NOW,
+        expires_at=_NOW + LIFETIME,
     )
     new = fresh.excluded
-    over = keys.c.expires_at <= at
+    over = keys.c.expires_at <= _NOW
     abandoned = and_(
         keys.c.request_hash == new.request_hash,
         keys.c.status.is_(None),
-        keys.c.lease_until <= at,
+        keys.c.lease_until <= _NOW,
     )
     return fresh.on_conflict_do_update(
         index_elements=[keys.c.scope, keys.c.route, keys.c.key],
@@ -148,7 +147,7 @@ def _take(request: KeyedRequest, at: datetime) -> Any:
         keys.c.resource_id,
         keys.c.lease,
         # A row inserted here was created now; a takeover keeps its first creation time.
-        (keys.c.created_at < at).label("resumed"),
+        (keys.c.created_at < _NOW).label("resumed"),
     )
 
 
@@ -160,9 +159,9 @@ def _is(request: KeyedRequest) -> Any:
     )
 
 
-def _verdict(row: Row[Any], request: KeyedRequest, at: datetime) -> StoredAnswer | Refused:
+def _verdict(row: Row[Any], request: KeyedRequest) -> StoredAnswer | Refused:
     if row.request_hash != request.request_hash:
         return Refused(reason="reused")
-    if row.status is None or row.lease_until > at:
+    if row.status is None or row.is_held:
         return Refused(reason="in_flight")
     return StoredAnswer(status=row.status, media_type=row.media_type, body=row.body)

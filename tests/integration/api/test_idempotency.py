@@ -28,6 +28,7 @@ from billing.platform.idempotency import store
 from billing.platform.idempotency.schemas import LEASE, Granted, KeyedRequest, StoredAnswer
 from billing.platform.idempotency.tables import billing_idempotency
 from tests.integration.api_app import Api, stack_settings
+from tests.integration.wrong_clock import wrong_clock
 from workflows.client import connect
 
 Mood = Literal["made", "waits", "declined", "refused", "away", "breaks", "slow"]
@@ -240,8 +241,7 @@ async def test_an_undecided_request_is_rejoined_by_its_key(
 
 async def test_a_claim_whose_holder_died_is_taken_over_with_its_thing(shop: Shop) -> None:
     first = await shop.make("k")
-    runs = real_now() + LEASE
-    await shop.age(status=None, media_type=None, body=None, lease_until=runs)
+    await shop.age(status=None, media_type=None, body=None, lease_until=real_now() + LEASE)
     waiting = await shop.make("k")
     assert waiting.json()["code"] == "IDEMPOTENCY_IN_FLIGHT", "its lease of 30 s still runs"
     await shop.age(lease_until=real_now())
@@ -255,10 +255,11 @@ async def test_a_claim_whose_holder_died_is_taken_over_with_its_thing(shop: Shop
 async def test_who_lost_its_lease_leaves_the_key_to_the_one_that_took_it_over(
     shop: Shop, leaves_by: str
 ) -> None:
-    asked, at = KeyedRequest(account_id=shop.id, route="r", key="k", request_hash="h"), real_now()
+    asked = KeyedRequest(account_id=shop.id, route="r", key="k", request_hash="h")
     async with shop.api.database.tenant(shop.id) as connection:
-        late = await store.claim(connection, asked, at - LEASE)
-        taken = await store.claim(connection, asked, at)
+        late = await store.claim(connection, asked)
+        await connection.execute(update(billing_idempotency).values(lease_until=real_now()))
+        taken = await store.claim(connection, asked)
         assert isinstance(late, Granted)
         assert isinstance(taken, Granted)
         assert taken.resumed
@@ -267,9 +268,9 @@ async def test_who_lost_its_lease_leaves_the_key_to_the_one_that_took_it_over(
         match leaves_by:
             case "finish":
                 wrong = StoredAnswer(status=409, media_type="application/json", body=b"{}")
-                await store.finish(connection, asked, late, wrong, at)
+                await store.finish(connection, asked, late, wrong)
             case "release":
-                await store.release(connection, asked, late, at)
+                await store.release(connection, asked, late)
             case "forget":
                 await store.forget(connection, asked, late)
             case _:
@@ -294,6 +295,15 @@ async def test_after_a_day_a_key_is_forgotten(shop: Shop) -> None:
     assert second.json()["thing_id"] != first.json()["thing_id"]
     assert second.json()["resumed"] is False
     assert same(second, await shop.make("k", size=2))
+
+
+@pytest.mark.parametrize("hours", [25, -25])
+async def test_a_process_with_a_wrong_clock_forgets_no_key(shop: Shop, hours: int) -> None:
+    first = await shop.make("first")
+    with wrong_clock(timedelta(hours=hours)):
+        assert same(first, await shop.make("first"))
+        second = await shop.make("second")
+    assert same(second, await shop.make("second"))
 
 
 async def test_expired_keys_are_swept_and_living_ones_stay(shop: Shop) -> None:

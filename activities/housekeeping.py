@@ -5,7 +5,7 @@ from typing import Final
 
 from activities import retention
 from activities.paged_scan import drain, drain_along, each_apart
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.core.settings import Settings
 from billing.metering.usage import months
@@ -22,7 +22,8 @@ async def clear(database: Database, settings: Settings) -> dict[str, int]:
     """Create the next months' tables; delete old idempotency keys [P10] and rate windows;
     archive old purchases [E14]; delete data past its retention settings.
     """
-    now = real_now()
+    async with database.operator() as connection:
+        now = await agreed_now(connection)
     return await each_apart(
         {
             # First: a use in a month without a table would be refused.

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from activities import notifying
 from activities.signs_of_life import heartbeating
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now, real_now
 from billing.core.database import Database
 from billing.matters.schemas import Matter
 from billing.money.payments import event_owners
@@ -36,9 +36,9 @@ async def poll(database: Database, provider: PaymentProvider, client: Client) ->
     """Read Stripe's events since shortly before the last run; the inbox recognizes new ones.
     After an outage the poll continues where it stopped.
     """
-    now, missed = real_now(), 0
+    missed = 0
     async with database.operator() as connection:
-        known = await jobs.looked_until(connection)
+        now, known = await agreed_now(connection), await jobs.looked_until(connection)
     since = max(known["poll"] - POLL_BACK, now - EVENTS_KEPT)
     async for page in provider.events_between(since, now):
         missed += await _take_in(database, client, page.events)

@@ -20,7 +20,7 @@ from activities import (
 )
 from activities.dependencies import Dependencies
 from activities.paged_scan import Undone
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.platform.jobs import store as jobs
 from workflows.contracts import JobReport, JobRequest
@@ -44,9 +44,9 @@ class ScheduledJobs:
 
     @activity.defn(name="sweeper.sweep")
     async def run(self, request: JobRequest) -> JobReport:
-        began = real_now()
-        first = began - polling.FIRST_BACK if request.name == "poll" else began
         async with self.database.operator() as connection:
+            began = await agreed_now(connection)
+            first = began - polling.FIRST_BACK if request.name == "poll" else began
             await jobs.begun(connection, request.name, first)
         counts = await self.jobs[request.name](request.limit)
         async with self.database.operator() as connection:

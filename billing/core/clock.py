@@ -6,17 +6,26 @@ Nothing else in the product reads a business date from the operating system or t
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.prepared import Prepared
 
 _NOW = Prepared(text("SELECT clock_at FROM accounts WHERE id = :account_id"))
+_DATABASE_NOW = Prepared(select(func.clock_timestamp()))
 
 
 def real_now() -> datetime:
     """Return the real time in UTC. For business dates use `now`."""
     return datetime.now(UTC)
+
+
+async def agreed_now(connection: AsyncConnection) -> datetime:
+    """Return the earlier of this process's real time and the database's: while one clock is ahead,
+    no job passes over or deletes what is past by that clock alone.
+    """
+    at: datetime = await _DATABASE_NOW.scalar(connection)
+    return min(real_now(), at)
 
 
 async def now(connection: AsyncConnection, account_id: UUID) -> datetime:

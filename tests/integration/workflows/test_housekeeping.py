@@ -26,11 +26,13 @@ from billing.metering.usage import months
 from billing.money.purchases import store as purchases
 from billing.platform.accounts import store as accounts
 from billing.platform.idempotency import store as idempotency
+from billing.platform.idempotency.schemas import Granted, KeyedRequest, Refused
 from billing.platform.outbox import store as outbox
 from billing.platform.provider_inbox import store as inbox
 from billing.platform.rate_windows import store as rate_windows
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
+from tests.integration.wrong_clock import wrong_clock
 from workflows.contracts import JobRequest
 
 
@@ -342,3 +344,16 @@ async def test_old_keys_are_removed_oldest_first(
         assert await idempotency.purge(connection, long_ago) == 2
         assert list(await connection.scalars(left)) == ["1", "2", "3"]
         await connection.rollback()
+
+
+async def test_a_worker_whose_clock_is_ahead_deletes_no_young_key(
+    actors: Actors, database: Database
+) -> None:
+    made = KeyedRequest(account_id=None, route="young", key=str(uuid4()), request_hash="")
+    async with database.operator() as connection:
+        assert isinstance(await idempotency.claim(connection, made), Granted)
+    with wrong_clock(timedelta(days=2)):
+        await housekeeping(actors, database)
+    async with database.operator() as connection:
+        kept = await idempotency.claim(connection, made)
+    assert kept == Refused(reason="in_flight"), "a repeat would act a second time"

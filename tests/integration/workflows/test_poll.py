@@ -20,6 +20,7 @@ from gateways.provider import EventPage
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors
 from tests.integration.api_app import stack_settings
+from tests.integration.wrong_clock import wrong_clock
 from workflows.contracts import JobRequest
 
 Span = tuple[datetime, datetime]
@@ -117,6 +118,16 @@ async def test_it_asks_for_nothing_that_the_provider_no_longer_keeps(poll: Poll)
     poll.mark["poll"] = began - timedelta(days=90)
     await poll.run(provider := Provider())
     assert abs(provider.asked[0][0] - (began - EVENTS_KEPT)) < LITTLE
+
+
+async def test_what_came_while_the_clock_was_ahead_is_asked_for(poll: Poll) -> None:
+    began = real_now()
+    with wrong_clock(timedelta(hours=1)):
+        await poll.run(Provider())
+    assert poll.mark["poll"] <= real_now(), "nothing after that was read"
+    await poll.run(provider := Provider())
+    assert provider.asked[0][0] <= began
+    assert abs(provider.asked[-1][1] - real_now()) < LITTLE
 
 
 async def test_events_that_came_are_not_written_again(poll: Poll, actors: Actors) -> None:

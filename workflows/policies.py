@@ -106,6 +106,15 @@ TEST = Policies(
     left_behind=timedelta(seconds=3),
     overdue=timedelta(seconds=10),
 )
+REFUSED_HERE: Final = 3
+"""Refusals of a due step by one worker, whose clock is behind, before any worker may do it."""
+
+
+def pause_after_refusals(times: int) -> timedelta:
+    """Return the pause after so many refusals of a due step in a row: it doubles up to a minute."""
+    return timedelta(seconds=min(2 ** (times - 1), 60))
+
+
 # Read once per worker process: this module is passed through the workflow sandbox.
 POLICIES = TEST if TEST_PROFILE else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)

@@ -8,7 +8,7 @@ from temporalio.common import RetryPolicy
 
 from billing.core.transaction_settings import CYCLE_STATEMENT_MS
 from gateways.provider import CALL_SECONDS
-from workflows.policies import DEFAULT, TEST, Policies
+from workflows.policies import DEFAULT, TEST, Policies, pause_after_refusals
 
 
 def length(one_round: RetryPolicy) -> timedelta:
@@ -42,3 +42,9 @@ def test_what_is_noticed_first_is_the_shorter(policies: Policies) -> None:
     assert policies.walk_heartbeat < policies.walk_timeout
     assert policies.left_behind < policies.overdue
     assert policies.step_timeout < policies.halt_pause
+
+
+def test_a_step_that_its_worker_refuses_is_tried_ever_more_rarely() -> None:
+    """A worker whose clock is ten minutes behind took six events and a decision each second."""
+    pauses = [pause_after_refusals(times).seconds for times in (1, 2, 3, 6, 7, 10_000)]
+    assert pauses == [1, 2, 4, 32, 60, 60]

@@ -35,6 +35,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/reversals/test_moved_money.py", "-k", "debt_that_was_carried"),
     ),
     Mutant(
+        "a dispute that is won pays a debt whose money another dispute holds",
+        "billing/money/reversals/placing.py",
+        "taken = min(left, row.loss_minor, more)",
+        "taken = 0",
+        ("tests/unit/reversals/test_carried_debts.py",),
+    ),
+    Mutant(
         "a refund at the provider is owed again after a step down",
         "billing/money/reversals/placing.py",
         "if isinstance(placed, Refund):",

@@ -220,20 +220,23 @@ def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
 
 def _keep(w: Work[ReversalFacts], row: Dispute) -> int:
     """Book a lost dispute that was won later: the credit note and the clawback stay, the money
-    returns to the customer's balance, and our loss is reversed.
+    returns to the customer's balance, and our loss is reversed. Return what stays there.
     """
     kept = row.balance_minor + row.note_minor
     booking.move_balance(w, row, kept, WON)
     row = w.change(row, loss_minor=0)
+    kept -= placing.take_returned(w, row, kept)
     booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
     refunds.look_again(w, but=row.payment_id)
     return kept
 
 
 def _return(w: Work[ReversalFacts], row: Dispute) -> int:
-    """Return the credits, and to the money balance its part, which is the answer."""
-    booking.move_balance(w, row, row.balance_minor, WON)
-    w.change(row, loss_minor=0)
+    """Return the credits, and to the money balance its part; the answer is what stays there."""
+    kept = row.balance_minor
+    booking.move_balance(w, row, kept, WON)
+    row = w.change(row, loss_minor=0)
+    kept -= placing.take_returned(w, row, kept)
     for number, taken in enumerate(row.credits, start=1):
         returned = {
             "account_id": row.account_id,
@@ -244,7 +247,7 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> int:
         }
         w.do(Do(GIVE_BACK, returned))
     refunds.look_again(w, but=row.payment_id)
-    return row.balance_minor
+    return kept
 
 
 def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> None:

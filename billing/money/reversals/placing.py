@@ -109,6 +109,27 @@ def take_room(w: Work[InvoiceFacts]) -> None:
     refunds.look_again(w)
 
 
+def take_returned(w: Work[ReversalFacts], won: Dispute, returned_minor: int) -> int:
+    """Give what a won dispute returns to other disputes of its payment that are partly our loss, up
+    to their part of the balance as if they came now: a debt whose money one of them holds stays
+    owed. Return how much they take.
+    """
+    left = returned_minor
+    for row in sorted(w.rows.of(Dispute), key=lambda one: (one.created_at, one.id)):
+        if row.payment_id != won.payment_id or not row.takes_room:
+            continue
+        more = _places(_books(w, w.rows, row), row).balance_minor - row.balance_minor
+        taken = min(left, row.loss_minor, more)
+        if taken > 0:
+            left -= taken
+            balance, loss = row.balance_minor + taken, row.loss_minor - taken
+            changed = w.change(row, balance_minor=balance, loss_minor=loss)
+            booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(won)}")
+            if changed.booked_at is not None:
+                booking.count(w, changed)
+    return returned_minor - left
+
+
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
     """Return the payment's oldest refund or dispute that lacked room and must be placed again."""
     mine = (one for one in all_reversals(w.rows) if one.payment_id == w.facts.payment_id)

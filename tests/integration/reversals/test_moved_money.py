@@ -52,6 +52,19 @@ async def test_a_credit_of_a_charge_that_a_bank_took_is_not_given_back(actors: A
     await check_books(customer)
 
 
+async def until_losses(actors: Actors, customer: Customer, expected: dict[str, list[int]]) -> None:
+    """The disputes of the customer come to these statuses, each with our losses."""
+
+    async def seen() -> dict[str, list[int]]:
+        path = f"/admin/disputes?account_id={customer.id}"
+        found: dict[str, list[int]] = {}
+        for one in (await actors.operate("GET", path))["data"]:
+            found.setdefault(one["status"], []).append(one["loss_cents"])
+        return {status: sorted(losses) for status, losses in found.items()}
+
+    await wait_for(seen, f"disputes are {expected}", lambda found: found == expected)
+
+
 @pytest.mark.parametrize(("amount", "credits"), [(20000, "500"), (22000, "295.918367")])
 @pytest.mark.parametrize("end", ["lost", "won"])
 async def test_a_bank_takes_the_debt_that_was_carried_to_a_renewal_before_its_price(
@@ -72,6 +85,39 @@ async def test_a_bank_takes_the_debt_that_was_carried_to_a_renewal_before_its_pr
     assert (await customer.subscription())["status"] == "active"
     await until_credits(customer, credits if end == "lost" else "500")
     assert await money(customer) == (-20000 if end == "lost" else 0)
+    await check_books(customer)
+
+
+@pytest.mark.parametrize(("end", "balance"), [("lost", -20000), ("won", 0)])
+async def test_a_debt_stays_owed_while_one_of_two_disputes_holds_its_money(
+    actors: Actors, end: str, balance: int
+) -> None:
+    customer = await begun(actors, "pro")
+    await adjust(customer, -20000)
+    await customer.advance(to="2027-02-01T10:05:00Z")
+    assert await charged(customer) == [4900, 24900]
+    payment = (await paid_for(customer))["stripe_payment_intent_id"]
+    whole = await actors.sandbox.dispute(payment)
+    await disputed(actors, customer, "open")
+    part = await actors.sandbox.dispute(payment, amount=20000)
+    # The first has all the money: what the second took as well is our loss so far.
+    await until_losses(actors, customer, {"open": [0, 20000]})
+    assert await money(customer) == -20000
+
+    await actors.sandbox.finish_dispute(whole.body["id"], "won")
+
+    # The second took 200.00 of the 249.00 that came: they had paid the debt.
+    await until_losses(actors, customer, {"won": [0], "open": [0]})
+    assert await money(customer) == -20000
+    assert await customer.credits() == 500
+    [told] = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute.won"))["data"]
+    assert told["data"]["balance_cents"] == 0, "nothing of it stays"
+    await actors.sandbox.finish_dispute(part.body["id"], end)
+    ended = {"won": [0, 0]} if end == "won" else {"won": [0], "lost": [0]}
+    await until_losses(actors, customer, ended)
+    assert await money(customer) == balance
+    assert await customer.credits() == 500
+    assert (await paid_for(customer))["amount_refunded"] == (20000 if end == "lost" else 0)
     await check_books(customer)
 
 

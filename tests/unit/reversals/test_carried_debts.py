@@ -2,6 +2,7 @@
 debt first, at once or in parts.
 """
 
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -10,10 +11,12 @@ import pytest
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
+from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
 from tests.unit.reversals.story import INVOICE, PAYMENT, Story, act
 
 DEBT: Final = 20
+RECEIVED: Final = 60
 
 
 def renewed(*, spends: bool = True) -> Story:
@@ -22,7 +25,7 @@ def renewed(*, spends: bool = True) -> Story:
     w = story.work()
     billed = story.rows.get(Invoice, INVOICE)
     w.change(billed, amount_due_minor=50, amount_paid_minor=50, balance_applied_minor=-DEBT)
-    w.change(story.rows.get(Payment, PAYMENT), amount_minor=50, received_minor=60)
+    w.change(story.rows.get(Payment, PAYMENT), amount_minor=50, received_minor=RECEIVED)
     [kept] = story.rows.of(BalanceEntry)
     spent = {
         "id": UUID(int=6),
@@ -47,6 +50,59 @@ def test_a_debt_is_owed_again_once_however_many_disputes_take_it(
     taken = story.rows.of(Dispute)
     assert sum(one.note_minor for one in taken) == 30, "the price"
     assert sum(one.loss_minor for one in taken) == 10, "what was sent too much, and is spent"
+
+
+def judged(story: Story, name: str, verdict: str, amount: int) -> None:
+    """What the bank says by now of one of several disputes."""
+    story.disputes[name] = DisputeOutcome(
+        dispute_id=name, status=verdict, amount_minor=amount, currency="EUR", reason="general"
+    )
+    story.hear()
+
+
+def sums(story: Story) -> tuple[int, int, int, int, Decimal]:
+    """The money balance, the places of the last dispute, and the credits taken back."""
+    last = story.rows.of(Dispute)[-1]
+    balance = sum(one.amount_minor for one in story.rows.of(BalanceEntry))
+    return balance, last.note_minor, last.balance_minor, last.loss_minor, story.lot["asked"]
+
+
+@pytest.mark.parametrize("spends", [True, False])
+@pytest.mark.parametrize("part", [10, DEBT, 40, 60])
+@pytest.mark.parametrize("first", [10, DEBT, 40, 60])
+@pytest.mark.parametrize("verdict", ["needs_response", "lost"])
+def test_one_that_is_won_beside_another_leaves_what_the_other_takes_alone(
+    verdict: str, first: int, part: int, spends: bool
+) -> None:
+    """Where both together take more than what came, the rest is our loss until then."""
+    alone, both = renewed(spends=spends), renewed(spends=spends)
+    judged(alone, "second", verdict, part)
+    judged(both, "first", "needs_response", first)
+    judged(both, "second", verdict, part)
+    judged(both, "first", "won", first)
+    if first + part > RECEIVED:
+        (had, noted, owed, *ours), (expected, note, _, loss, _) = sums(both), sums(alone)
+        assert (had - noted, ours[0]) == (expected - note, loss), "a note that is there stays"
+        assert owed >= min(part, DEBT)
+        assert sums(both) == sums(alone) or not spends
+    judged(both, "second", "lost", part)
+    assert both.rows.get(Payment, PAYMENT).refunded_minor == both.rows.of(Dispute)[-1].own_minor
+
+
+@pytest.mark.parametrize(("part", "balance"), [(DEBT, 50 - DEBT - 20), (40, 50 - DEBT - 40)])
+def test_money_that_is_won_after_all_makes_up_for_what_another_dispute_took(
+    part: int, balance: int
+) -> None:
+    """The bank returns 50 of the 60 with its first verdict: the other 10 were spent before."""
+    story = renewed()
+    for verdict in ("needs_response", "lost"):
+        judged(story, "first", verdict, 60)
+    judged(story, "second", "lost", part)
+    assert sums(story)[:4] == (-DEBT, 0, 0, part), "nothing is left that it could take"
+    judged(story, "first", "won", 60)
+    assert sums(story)[:4] == (balance, 0, part, 0)
+    judged(story, "second", "won", part)
+    assert sums(story)[0] == 50 - DEBT, "its credits stay with its note"
 
 
 def test_what_was_sent_too_much_goes_back_without_a_note_after_a_bank_took_the_debt() -> None:

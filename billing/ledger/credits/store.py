@@ -54,11 +54,11 @@ _OVERVIEWS: Final = Prepared(
     text(
         """
     WITH me AS MATERIALIZED (
-        SELECT b.*, t.as_of,
-            date_trunc('month', t.as_of AT TIME ZONE a.zone) AT TIME ZONE a.zone AS month_start
+        SELECT b.*, t.as_of, m.start_at AS month_start
         FROM credit_balances b
         JOIN accounts a ON a.id = b.account_id,
-        LATERAL (SELECT coalesce(a.clock_at, CAST(:now AS timestamptz)) AS as_of) t
+        LATERAL (SELECT coalesce(a.clock_at, CAST(:now AS timestamptz)) AS as_of) t,
+        LATERAL usage_month(a.zone, t.as_of) m
         WHERE b.account_id = ANY (CAST(:account_ids AS uuid[]))
     )
     SELECT me.*, lots.*,

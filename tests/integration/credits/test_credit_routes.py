@@ -102,6 +102,17 @@ async def test_the_month_begins_in_the_account_s_own_zone(api: Api) -> None:
     assert used == {"UTC": "4.00", "America/New_York": "6.00"}
 
 
+async def test_a_month_whose_midnight_comes_twice_begins_with_the_first(api: Api) -> None:
+    first = datetime(2026, 11, 1, 4, tzinfo=UTC)
+    account, headers = await open_account(
+        api, is_test=True, clock_at=(first + timedelta(hours=5)).isoformat(), zone="America/Havana"
+    )
+    await account.grant("100", at=first - timedelta(days=5))
+    for amount, minutes in (("1", -1), ("2", 30), ("4", 90)):
+        await account.debit(amount, at=first + timedelta(minutes=minutes))
+    assert (await read(api, BALANCE, headers))["credits_used_this_month"] == "6.00"
+
+
 async def test_the_plan_s_monthly_credits_stand_beside_the_balance(api: Api) -> None:
     account, headers = await open_account(api)
     async with account.transaction() as connection:

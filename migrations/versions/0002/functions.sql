@@ -1602,6 +1602,7 @@ AS $$
 DECLARE
     as_of timestamptz := coalesce(
         (SELECT clock_at FROM accounts WHERE id = p_account_id), p_real_at);
+    counted_at timestamptz;
     period record;
     allowed boolean;
     asked CONSTANT quota_timed_use[] := ARRAY[ROW(
@@ -1616,8 +1617,9 @@ BEGIN
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
     PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, asked, as_of);
-    -- It is counted in the windows that are open, also where another clock began them.
-    as_of := greatest(as_of, (
+    -- It is counted in the windows that are open, also where another clock began them, or where
+    -- their midnight comes twice and they begin with the second. It expires by the account's clock.
+    counted_at := greatest(as_of, (
         SELECT max(window_start) FROM billing_quotas
         WHERE id = ANY (quota_concerned(p_account_id, asked))));
     allowed := EXISTS (SELECT 1 FROM quota_claims WHERE id = p_claim.id AND status <> 'expired')
@@ -1625,12 +1627,12 @@ BEGIN
     IF NOT allowed THEN
         allowed := quota_allows(p_account_id, p_claim, period.lim, period.start_at, as_of);
         IF allowed THEN
-            PERFORM quota_apply(p_account_id, asked, as_of);
+            PERFORM quota_apply(p_account_id, asked, counted_at);
             INSERT INTO quota_claims (
                 id, account_id, event_id, user_id, organization_id, meter, amount, claimed_at,
                 expires_at, status)
             VALUES (p_claim.id, p_account_id, p_claim.event_id, p_claim.user_id,
-                p_claim.organization_id, p_claim.meter, p_claim.amount, as_of,
+                p_claim.organization_id, p_claim.meter, p_claim.amount, counted_at,
                 as_of + p_claim.lifetime, 'open')
             ON CONFLICT (id) DO UPDATE SET
                 amount = excluded.amount, claimed_at = excluded.claimed_at,

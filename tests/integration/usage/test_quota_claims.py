@@ -257,3 +257,26 @@ async def test_an_expired_claim_is_given_back_beside_a_claim_that_counts(new_sho
         assert not use.done(), "it waits for the row that it gives back on"
     await use
     assert await used(shop) == {"": 1, "assessments": 7}
+
+
+async def test_a_claim_lasts_ten_minutes_where_midnight_comes_twice(new_shop: NewShop) -> None:
+    """On the Azores the 25 October 2026 begins at 00:00Z and, once more, at 01:00Z."""
+    shop = await new_shop(
+        is_test=True, zone="Atlantic/Azores", clock_at="2026-10-25T00:05:00+00:00"
+    )
+    replies: dict[str, Any] = {"feature_type": "ai_responses"}
+    await shop.quota("10", window="day")
+    await shop.quota("1000", window="day", **replies)
+    assert await claim(shop, "10", **CHAT)
+    assert await claim(shop, "40", **replies)
+    assert not await claim(shop, "1", **CHAT)
+    assert not await claim(shop, "11", **replies), "its plan includes 50 and blocks"
+    await move_clock(shop, minutes=11)
+    assert await claim(shop, "10", **CHAT)
+    assert await claim(shop, "50", **replies)
+    assert not await claim(shop, "1", **CHAT)
+    await move_clock(shop, minutes=60)
+    assert await claim(shop, "4", "settled", **CHAT)
+    await shop.record("4", event_id="settled", **CHAT)
+    assert await claim(shop, "6", **CHAT)
+    assert not await claim(shop, "1", **CHAT), "both hours are one day"

@@ -88,9 +88,10 @@ def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> 
     is_notable = status >= 400 or seconds > SLOW_SECONDS or _is_notable(method, scope["path"])
     level = logging.INFO if is_notable else logging.DEBUG
     if _requests.isEnabledFor(level):
-        # Never log the token in a payment page's path: whoever reads it can pay.
-        path = PAY_PREFIX if scope["path"].startswith(PAY_PREFIX) else scope["path"]
-        extra = {"status": status, "milliseconds": round(seconds * 1000), "path": path}
+        # Never log the token in a payment page's path: whoever reads it can pay. A proxy may leave
+        # the path of BILLING_PUBLIC_URL before it, where no route matches.
+        before, pay, _ = scope["path"].partition(PAY_PREFIX)
+        extra = {"status": status, "milliseconds": round(seconds * 1000), "path": before + pay}
         _requests.log(level, "%s %s: %d", method, route, status, extra=extra)
 
 

@@ -12,10 +12,10 @@ from api.monitoring.failures import FailureCount
 from api.monitoring.metrics import MetricsMiddleware
 
 
-async def lines(
+async def logged(
     caplog: pytest.LogCaptureFixture, method: str, path: str, status: int = 200
-) -> list[str]:
-    """The lines that such an answer leaves."""
+) -> list[logging.LogRecord]:
+    """What such an answer leaves in the log."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Response(status_code=status)(scope, receive, send)
@@ -23,9 +23,16 @@ async def lines(
     measured: Any = MetricsMiddleware(app, FailureCount())
     transport = httpx2.ASGITransport(measured)
     with caplog.at_level(logging.INFO, "api.requests"):
-        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
-            await client.request(method, path)
-    return [one.getMessage() for one in caplog.records if one.name == "api.requests"]
+        async with httpx2.AsyncClient(transport=transport) as client:
+            await client.request(method, f"http://api{path}")
+    return [one for one in caplog.records if one.name == "api.requests"]
+
+
+async def lines(
+    caplog: pytest.LogCaptureFixture, method: str, path: str, status: int = 200
+) -> list[str]:
+    """The lines that such an answer leaves."""
+    return [one.getMessage() for one in await logged(caplog, method, path, status)]
 
 
 async def test_a_write_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -46,3 +53,19 @@ async def test_reads_and_what_leaves_its_own_record_are_logged_when_refused(
 ) -> None:
     assert await lines(caplog, method, path) == []
     assert await lines(caplog, method, path, 400) == [f"{method} unmatched: 400"]
+
+
+@pytest.mark.parametrize("before", ["", "/", "/billing", "/shop/billing"])
+async def test_the_token_of_a_payment_page_is_in_no_line(
+    caplog: pytest.LogCaptureFixture, before: str
+) -> None:
+    """Also where a proxy leaves the path of the public address before it, and no route matches."""
+    (line,) = await logged(caplog, "GET", f"{before}/pay/a-token-that-pays", 404)
+    assert vars(line)["path"] == f"{before}/pay/"
+    assert "a-token-that-pays" not in str(vars(line))
+
+
+async def test_the_path_of_any_other_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    path = "/api/v1/billing/invoices/inv_1/pay"
+    (line,) = await logged(caplog, "POST", path, 404)
+    assert vars(line)["path"] == path

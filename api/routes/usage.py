@@ -122,7 +122,8 @@ def answer_of(done: Recorded) -> bytes:
         200: {"model": UseAnswer, "description": "Dry run: the use as it would be recorded"},
         **responses(
             "NOT_FOUND", "IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REQUIRED",
-            "IDEMPOTENCY_KEY_REUSED", "TEMPORAL_UNAVAILABLE", "PRICING_UNAVAILABLE", *CODES_OF_USES,
+            "IDEMPOTENCY_KEY_REUSED", "BILLING_PARKED", "TEMPORAL_UNAVAILABLE",
+            "PRICING_UNAVAILABLE", *CODES_OF_USES,
         ),
     },
 )  # fmt: skip

@@ -38,7 +38,7 @@ async def charge_now(call: AccountCall, use: Use) -> Recorded:
 
     `pending` after 10 s: the workflow continues. Errors: CARD_DECLINED, with the record `failed`;
     PAYMENT_CHARGE_NOT_OFFERED; with nothing recorded FORBIDDEN, IDEMPOTENCY_KEY_REQUIRED,
-    RATE_LIMITED, TEMPORAL_UNAVAILABLE.
+    BILLING_PARKED, RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     check_payer(call, use)
     await _admit(call, use)
@@ -61,11 +61,12 @@ def check_payer(call: Call, use: Use) -> None:
 async def _admit(call: Call, use: Use) -> None:
     """Count a use as a money request; one that is already recorded charges nothing [G3].
 
-    Errors: RATE_LIMITED, TEMPORAL_UNAVAILABLE.
+    Errors: BILLING_PARKED, RATE_LIMITED, TEMPORAL_UNAVAILABLE.
     """
     async with call.database.tenant(use.account_id) as connection:
         known = await sent_again(connection, call, {0: (use.account_id, use.event_id)})
     if not known:
+        await call.services.barrier.refuse()
         await need_temporal(call)
         await call.services.rates.count_charge(call.caller, use.account_id)
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.arrears.test_single_charges import CHARGED
+from tests.integration.money_seen import charged
 from tests.integration.operator_acts import check_books
 from tests.integration.rebuild.conftest import billing
 
@@ -54,6 +56,45 @@ async def test_nothing_moves_money_while_billing_is_parked(
         "SELECT action FROM billing_audit WHERE subject = 'parking' ORDER BY id DESC LIMIT 2"
     )
     assert [row["action"] for row in trail] == ["parking.ended", "parking.began"]
+
+
+@pytest.mark.usefixtures("unparked")
+async def test_a_use_that_a_card_pays_is_not_recorded_while_billing_is_parked(
+    actors: Actors, customer: Customer
+) -> None:
+    await customer.save_card()
+    first = await customer.ask("POST", "/usage/record", CHARGED | {"event_id": "first"})
+    code, said = await billing(actors, "park", "--reason", "a restore")
+    assert code == 0, said
+
+    async def refusal() -> str:
+        answer = await customer.call("POST", "/billing/purchases", {"pack": "nobody's"})
+        return str(answer.json().get("code"))
+
+    await wait_for(refusal, "the API knows", lambda found: found == "BILLING_PARKED")
+    single, row = CHARGED | {"event_id": "single"}, CHARGED | {"event_id": "row"}
+    free = {"feature_type": "chat_messages", "usage_amount": "1", "event_id": "free"}
+    refused = await customer.call("POST", "/usage/record", single)
+    assert (refused.status_code, refused.json()["code"]) == (503, "BILLING_PARKED")
+    rows = {"events": [row, free, CHARGED | {"event_id": "first"}]}
+    told = (await customer.ask("POST", "/usage/batch", rows))["results"]
+    assert [(one["status"], one.get("code"), one.get("retry")) for one in told] == [
+        ("rejected", "BILLING_PARKED", True), ("recorded", None, None), ("duplicate", None, None),
+    ]  # fmt: skip
+    assert await customer.ask("POST", "/usage/record", CHARGED | {"event_id": "first"}) == first
+    known = await customer.rows(
+        "SELECT event_id FROM billing_records WHERE account_id = %(me)s ORDER BY event_id"
+    )
+    assert [one["event_id"] for one in known] == ["first", "free"]
+    assert len(await customer.invoices()) == 1, "no draft waits for the end of the parking"
+
+    await billing(actors, "unpark")
+    await wait_for(
+        lambda: customer.call("POST", "/usage/record", single),
+        "the same use is recorded and paid",
+        lambda answer: answer.json().get("billing_status") == "completed",
+    )
+    assert await charged(customer) == [200, 200]
 
 
 @pytest.mark.usefixtures("unparked")

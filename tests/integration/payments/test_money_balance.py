@@ -65,6 +65,19 @@ async def test_what_it_lacks_of_a_pack_is_carried_where_no_card_can_be_charged_s
     await check_books(customer)
 
 
+async def test_a_balance_in_debt_lends_nothing_more(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    await adjust(customer, 970)
+    by_hand = await customer.buy("small", "manual", key="by-hand")
+    assert by_hand["status"] == "completed", "no transfer of so little is asked for"
+    assert (await customer.buy("small", "saved_card"))["status"] == "completed"
+    assert [one["amount"] for one in await customer.effects()] == [999]
+    assert await balance(customer) == (
+        -29, [("adjusted", 970), ("applied", -970), ("carried", -29)],
+    )  # fmt: skip
+
+
 async def test_a_pack_is_paid_from_it_first_and_a_card_pays_the_rest(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.save_card()

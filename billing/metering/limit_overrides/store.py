@@ -20,6 +20,12 @@ from billing.metering.limit_overrides.tables import limit_overrides
 Agreed = tuple[datetime | None, datetime | None]
 """The instants from and to which a contract applies."""
 _FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
+_LASTING: Final = Prepared(
+    text(
+        "SELECT * FROM limit_overrides WHERE account_id = :account_id"
+        " AND coalesce(effective_to, 'infinity') > :at"
+    )
+)
 
 
 def listing(account_id: UUID) -> Select[Any]:
@@ -108,9 +114,8 @@ async def move(
     One that no period begins under is deleted.
     """
     moved = list[dict[str, Any]]()
-    lasting = await connection.execute(listing(account_id).where(_lasting(at)))
-    for row in map(dict, lasting.mappings()):
-        new = row.copy()
+    for row in await _LASTING.all(connection, account_id=account_id, at=at):
+        new = dict(row)
         for name, agreed in (("effective_from", "agreed_from"), ("effective_to", "agreed_to")):
             if row[name] is not None and row[name] > at:
                 new[name] = starts.get(row[agreed], row[name])

@@ -17,7 +17,7 @@ NOBODY: Final = 65534
 
 @dataclass(frozen=True)
 class Identity:
-    """How to run PostgreSQL: `prefix` precedes the command; `uid`, if set, runs it."""
+    """The user that PostgreSQL runs as: `prefix` precedes the command; `uid`, if set, runs it."""
 
     prefix: tuple[str, ...] = ()
     uid: int | None = None

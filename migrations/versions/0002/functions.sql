@@ -87,6 +87,23 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN early.at AT TIME ZONE p_zone = p_wall THEN early.at
+        ELSE p_wall AT TIME ZONE p_zone END
+    FROM (SELECT p_wall AT TIME ZONE p_zone - interval '3 hours' AS before) AS t
+    CROSS JOIN LATERAL (
+        -- By the offset that held before, if that shows this time at all.
+        SELECT t.before + (p_wall - t.before AT TIME ZONE p_zone) AS at) AS early
+$$;
+
+CREATE OR REPLACE FUNCTION usage_month(p_zone text, p_at timestamptz)
+RETURNS TABLE (start_at timestamptz, end_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT usage_instant(m.wall, p_zone), usage_instant(m.wall + interval '1 month', p_zone)
+    FROM (SELECT date_trunc('month', p_at AT TIME ZONE p_zone)) AS m(wall)
+$$;
+
 CREATE OR REPLACE FUNCTION credit_add_lot(p_item credit_grant_item, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -3850,16 +3867,6 @@ LANGUAGE sql AS $$
     FROM unnest(p_records) AS r
 $$;
 
-CREATE OR REPLACE FUNCTION usage_instant(p_wall timestamp, p_zone text) RETURNS timestamptz
-LANGUAGE sql STABLE AS $$
-    SELECT CASE WHEN early.at AT TIME ZONE p_zone = p_wall THEN early.at
-        ELSE p_wall AT TIME ZONE p_zone END
-    FROM (SELECT p_wall AT TIME ZONE p_zone - interval '3 hours' AS before) AS t
-    CROSS JOIN LATERAL (
-        -- By the offset that held before, if that shows this time at all.
-        SELECT t.before + (p_wall - t.before AT TIME ZONE p_zone) AS at) AS early
-$$;
-
 CREATE OR REPLACE FUNCTION usage_is_charged(p_record billing_records) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT p_record.billing_method = 'payment_charge' AND p_record.billing_status = 'completed'
@@ -4148,13 +4155,6 @@ AS $$
             OR CASE WHEN k.unit_price > 0 THEN usage_charge_units(u.amount, k.unit_price, 'CREDIT')
                 NOT BETWEEN 0.000001 AND usage_most_cost('CREDIT') END)
     END
-$$;
-
-CREATE OR REPLACE FUNCTION usage_month(p_zone text, p_at timestamptz)
-RETURNS TABLE (start_at timestamptz, end_at timestamptz)
-LANGUAGE sql STABLE AS $$
-    SELECT usage_instant(m.wall, p_zone), usage_instant(m.wall + interval '1 month', p_zone)
-    FROM (SELECT date_trunc('month', p_at AT TIME ZONE p_zone)) AS m(wall)
 $$;
 
 CREATE OR REPLACE FUNCTION usage_month_digits(p_month date) RETURNS text

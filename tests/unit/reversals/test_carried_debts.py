@@ -53,7 +53,7 @@ def test_a_debt_is_owed_again_once_however_many_disputes_take_it(
 
 
 def judged(story: Story, name: str, verdict: str, amount: int) -> None:
-    """What the bank says by now of one of several disputes."""
+    """The state at the bank of one of several disputes."""
     story.disputes[name] = DisputeOutcome(
         dispute_id=name, status=verdict, amount_minor=amount, currency="EUR", reason="general"
     )
@@ -74,7 +74,7 @@ def sums(story: Story) -> tuple[int, int, int, int, Decimal]:
 def test_one_that_is_won_beside_another_leaves_what_the_other_takes_alone(
     verdict: str, first: int, part: int, spends: bool
 ) -> None:
-    """Where both together take more than what came, the rest is our loss until then."""
+    """Both together take more than what came: the rest is our loss until then."""
     alone, both = renewed(spends=spends), renewed(spends=spends)
     judged(alone, "second", verdict, part)
     judged(both, "first", "needs_response", first)

@@ -21,6 +21,27 @@ GIVEN_BACK: Final = (
         ("tests/unit/subscriptions/test_unpaid_credits.py",),
     ),
     Mutant(
+        "unused time of an earlier period has paid nothing of the credits of a new one",
+        "billing/money/subscriptions/periods/unpaid_credits.py",
+        "    if invoice.cycle_start is None:\n        return 0, 0\n    lines",
+        "    if True:\n        return 0, 0\n    lines",
+        ("tests/integration/changes/test_unpaid_periods.py", "-k", "time_has_paid_stay"),
+    ),
+    Mutant(
+        "unused time has paid for credits though a bank took its money",
+        "billing/money/subscriptions/periods/unpaid_credits.py",
+        "moved * later.unpaid + lost",
+        "moved * later.unpaid",
+        ("tests/integration/changes/test_unpaid_periods.py", "-k", "a_bank_took"),
+    ),
+    Mutant(
+        "credits that were spent before a new period are given again with what is paid of it",
+        "billing/money/subscriptions/terms/new_terms.py",
+        "min(terms.credits_replaced - gone, whole, spent)",
+        "ZERO",
+        ("tests/unit/subscriptions/test_unpaid_periods.py", "-k", "paid_or_owed"),
+    ),
+    Mutant(
         "what was owed before a pause brings credits after it",
         "billing/money/subscriptions/periods/granting.py",
         "return invoice.cycle_start in ended or any(",

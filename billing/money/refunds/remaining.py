@@ -22,17 +22,20 @@ def creditable(rows: Rows, invoice: Invoice) -> int:
     from an invoice whose time this one credits.
     """
     left = giving_back.left(rows, invoice).total_minor - reserved(rows, invoice)
-    return sum(shares(rows, invoice, max(0, left - _unbacked(rows, invoice))).values())
+    return sum(shares(rows, invoice, max(0, left - unbacked(rows, invoice))).values())
 
 
 def taken_by_banks(rows: Rows, invoice: Invoice) -> int:
     """Return what disputes took of an invoice: of its own payments, or of money that it credits."""
     own = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
-    return sum(one.note_minor for one in own) + _unbacked(rows, invoice)
+    return sum(one.note_minor for one in own) + unbacked(rows, invoice)
 
 
-def _unbacked(rows: Rows, invoice: Invoice) -> int:
-    """Return the part of its credits for other invoices whose money disputes took, as our loss."""
+def unbacked(rows: Rows, invoice: Invoice) -> int:
+    """Return the part of its credits for other invoices whose money disputes took, as our loss.
+
+    They took first what was left of the invoices whose money that was.
+    """
     found = 0
     for source_id, credited in giving_back.credited_by(rows, invoice).items():
         source = rows.find(Invoice, source_id)
@@ -44,7 +47,7 @@ def _unbacked(rows: Rows, invoice: Invoice) -> int:
 def _lost(rows: Rows, invoice: Invoice) -> int:
     """Return what disputes took of it and of invoices that paid for it, beyond what is left."""
     disputes = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
-    beyond = _unbacked(rows, invoice) - giving_back.left(rows, invoice).total_minor
+    beyond = unbacked(rows, invoice) - giving_back.left(rows, invoice).total_minor
     return sum(one.loss_minor for one in disputes) + max(0, beyond)
 
 

@@ -323,6 +323,8 @@ class Terms(Frozen):
     """Credits that the change adds; negative: takes off."""
     credits_replaced: Decimal = ZERO
     """Credits of the previous cycle that end with the change; its own grant has as many more."""
+    credits_spent: Decimal = ZERO
+    """Credits that the grant of a new cycle lacks because they were spent in the previous one."""
     credits_before: Decimal | None = None
     """The credits of the whole cycle under the previous terms; None: not recorded."""
     credits_missed: Decimal = ZERO
@@ -341,9 +343,7 @@ class Terms(Frozen):
     row_start: AwareDatetime | None = None
     """The start of the first in the row of cycles that changes have cut up to that one."""
     gave_back_at: AwareDatetime | None = None
-    """No use may be dated into the cycle before this instant any more: its allowance was credited,
-    or a meter's limit was lifted.
-    """
+    """No use is dated before it in the cycle: allowance was credited, or a meter's limit lifted."""
     portions: tuple[Portion, ...] = ()
     units_gone: dict[str, Decimal] = Field(default_factory=dict)
     """By meter, the units that its add-ons remove from the cycle, rounded."""

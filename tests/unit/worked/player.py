@@ -305,7 +305,8 @@ class Player:
             trial_end_behavior="invoice", dunning=DunningPolicy(), rollover=Rollover(),
             stripe_product_id=None, position=1, is_active=True, is_current=True,
             notices=Notices.model_validate(known.get("notices", {})),
-            created_at=self.now, allowance=MONTH, tax_category=known.get("tax", STANDARD),
+            created_at=self.now, allowance=parse_interval(known.get("allowance", "month")),
+            tax_category=known.get("tax", STANDARD),
         )  # fmt: skip
 
     def _limits(self, known: Case) -> tuple[Limit, ...]:

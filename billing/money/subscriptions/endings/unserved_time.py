@@ -27,6 +27,7 @@ from billing.money.subscriptions.periods import (
     unpaid_credits,
 )
 from billing.money.subscriptions.periods.proration import Credit
+from billing.money.subscriptions.periods.unpaid_credits import Grant
 
 _CREDITS_SPENT: Final = (
     "the plan's credits are already spent; cancel at period_end, or now without a refund"
@@ -46,7 +47,7 @@ def take_back_unserved(
     were granted unpaid and are spent counts as served; the unspent ones are clawed back.
     """
     since = _owed_until(w, as_of or w.facts.at, paid_too=paid_too)
-    unpaid = unpaid_credits.parts(w)
+    grants = unpaid_credits.grants(w)
     for invoice_id, unserved in _rest(w, since, is_paid=False).items():
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unserved)
@@ -55,7 +56,7 @@ def take_back_unserved(
         noted = notes.credit_note(w, billed, amount, proration.NOT_SERVED, "unserved", lines=lines)
         of_plan = any(one.line.kind == items.PLAN for one in unserved)
         if noted != billed and of_plan and not paid_too:
-            _take_unpaid_credits(w, unpaid, reason)
+            _take_unpaid_credits(w, grants, reason)
         if noted.status == "paid":
             cases.close_case(w, noted.id, "canceled", reason)
 
@@ -133,7 +134,7 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
         return None
     left = sum((one.unspent for one in given), ZERO)
     there = {one.origin for one in given}
-    for grant_key, (invoice, _) in grants.items():
+    for grant_key, (invoice, *_) in grants.items():
         if grant_key not in there and invoice is not None and invoice.cycle_start is not None:
             left += granting.credits_billed(w, invoice)  # granted with the payment
     part = Fraction(left) / Fraction(items.credits_of(w))
@@ -141,13 +142,15 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
 
 
 def _take_unpaid_credits(
-    w: Work[SubscriptionFacts], unpaid: Mapping[str, Fraction], reason: str
+    w: Work[SubscriptionFacts], grants: Mapping[str, Grant], reason: str
 ) -> None:
     """Claw back credits that were granted before they were paid, as far as they are left; the paid
     part of them stays, and is spent first.
     """
-    lots = [one for one in w.facts.lots if unpaid.get(one.origin)]
-    left = sum((proration.credits_share(one.kept, unpaid[one.origin]) for one in lots), ZERO)
+    lots = [one for one in w.facts.lots if one.origin in grants and grants[one.origin].unpaid]
+    came = [(one.kept, grants[one.origin].unpaid) for one in lots]
+    came += [(one.spent, one.unpaid) for one in grants.values()]
+    left = sum((proration.credits_share(amount, part) for amount, part in came), ZERO)
     for one in reversed(lots):
         amount = min(left, one.unspent)
         if amount > 0:

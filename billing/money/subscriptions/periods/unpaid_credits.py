@@ -1,12 +1,16 @@
 """Plan credits that came before their payment: with a change by transfer. Pure."""
 
+from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
 from billing.core import keys
+from billing.core.money import ZERO
 from billing.matters.effects import Work
+from billing.money.invoices import giving_back
 from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.refunds.remaining import unbacked
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import granting, proration
 from billing.money.subscriptions.schemas import SubscriptionChange
@@ -23,7 +27,9 @@ class Grant(NamedTuple):
     """The invoice that bills a grant, and the part of the grant that is not paid."""
 
     invoice: Invoice | None
-    unpaid: Fraction
+    unpaid: Fraction = Fraction(0)
+    spent: Decimal = ZERO
+    """Credits that count as spent of it: its change deducted them though they were spent."""
 
 
 def parts(w: Work[SubscriptionFacts]) -> dict[str, Fraction]:
@@ -37,13 +43,16 @@ def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
     A change takes what is owed for unused time off the invoice before it, and asks for it by its
     own: that part is paid as far as the later invoice is.
     """
-    granted = _invoices(w)
-    billed = {one.id: one for one in granted.values() if one is not None}
+    granted = _granted(w)
+    billed = {one.invoice.id: one.invoice for one in granted.values() if one.invoice is not None}
     found, later = dict[UUID, Fraction](), Asked(0, Fraction(0))
     for invoice_id in sorted(billed, reverse=True):
         later = _asked(w, billed[invoice_id], later)
         found[invoice_id] = later.unpaid
-    return {key: Grant(one, found[one.id] if one else Fraction(0)) for key, one in granted.items()}
+    return {
+        key: one._replace(unpaid=found[one.invoice.id]) if one.invoice is not None else one
+        for key, one in granted.items()
+    }
 
 
 def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
@@ -54,19 +63,37 @@ def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
         if one.invoice_id == invoice.id and one.reason == proration.NOT_USED
     )
     moved = min(noted, invoice.amount_credited_minor, later.minor)
-    asked = invoice.total_minor - invoice.amount_credited_minor + moved
-    owed = invoice.outstanding_minor + moved * later.unpaid
+    credited, lost = _credited(w, invoice)
+    asked = invoice.total_minor - invoice.amount_credited_minor + moved + credited
+    owed = invoice.outstanding_minor + moved * later.unpaid + lost
     # More than all of it is owed if an earlier debt was carried to it.
     return Asked(asked, min(Fraction(1), owed / asked) if asked > 0 else Fraction(0))
 
 
-def _invoices(w: Work[SubscriptionFacts]) -> dict[str, Invoice | None]:
+def _credited(w: Work[SubscriptionFacts], invoice: Invoice) -> tuple[int, int]:
+    """Return what an invoice that begins a period credits for unused time of earlier ones, which
+    has paid it, and the part of that whose money banks took.
+
+    One within a period brings the difference of the credits alone: those that such money has paid
+    for are still there.
+    """
+    if invoice.cycle_start is None:
+        return 0, 0
+    lines = giving_back.credited_by(w.rows, invoice).values()
+    return sum(one.total_minor for one in lines), unbacked(w.rows, invoice)
+
+
+def _granted(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
+    """Return each grant with its invoice; the change that began the cycle replaces those before."""
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     start, since = subscription.cycle_start, subscription.current_period_start
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
-    found = {granting.grant_key(subscription, plan.allowance, start): next(billed, None)}
-    for one in w.rows.of(SubscriptionChange):
+    found = {granting.grant_key(subscription, plan.allowance, start): Grant(next(billed, None))}
+    for one in sorted(w.rows.of(SubscriptionChange), key=lambda one: one.id):
         came = one.decided_at if one.kind == "plan" and one.was_invoiced else None
         if came is not None and came >= since:
-            found[keys.change_grant(one.id)] = w.rows.find(Invoice, one.invoice_id)
+            asked = w.rows.find(Invoice, one.invoice_id)
+            if asked is not None and asked.cycle_start == start:
+                found.clear()
+            found[keys.change_grant(one.id)] = Grant(asked, spent=one.new_terms.credits_spent)
     return found

@@ -174,12 +174,24 @@ def _move_credits(w: Work[SubscriptionFacts], change: SubscriptionChange, terms:
     amount = terms.credits + gone
     if amount > 0:
         _grant_credits(w, change, amount, begins=terms.resets)
-    elif amount < 0:
-        noted = terms.model_copy(update={"credits_missed": terms.credits_missed - amount})
-        w.change(change, terms=noted.model_dump(mode="json"))
+    noted = {
+        "credits_missed": terms.credits_missed + max(ZERO, -amount),
+        "credits_spent": _deducted_though_spent(w, terms, gone),
+    }
+    if (changed := terms.model_copy(update=noted)) != terms:
+        w.change(change, terms=changed.model_dump(mode="json"))
     plan_credits.take(
         w, gone, f"changed to {plan.name}", lambda n: keys.change_take_back(change.id, n)
     )
+
+
+def _deducted_though_spent(w: Work[SubscriptionFacts], terms: Terms, gone: Decimal) -> Decimal:
+    """Return how many of the credits that a new cycle has were spent of the previous one's; those
+    that had not come yet were not.
+    """
+    whole = terms.credits + terms.credits_replaced
+    spent = sum((one.kept - one.unspent for one in w.facts.lots), ZERO)
+    return max(ZERO, min(terms.credits_replaced - gone, whole, spent))
 
 
 def _grant_credits(

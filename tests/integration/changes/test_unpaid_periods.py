@@ -1,0 +1,152 @@
+"""A change that begins a new period by transfer: the unused time that it credits has paid a part of
+its credits, which stays at a pause or an end as long as that money is here.
+"""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from billing.core.ids import INVOICE, encode
+from tests.integration.actors import Actors, Customer
+from tests.integration.changes.chosen_plans import PATH, change
+from tests.integration.changes.test_unpaid_changes import begun, last, left
+from tests.integration.credits.test_top_ups import spend
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money, newest_invoice
+from tests.integration.operator_acts import check_books
+from tests.integration.reversals.outside_events import disputed, until_credits
+from tests.integration.reversals.refunds_made import paid_for
+
+NOW = {"at": "now"}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize("is_before", [True, False])
+# Half of a month of 49.00 with 500 credits is over: 24.50 of it has paid 5% of 490.00, so 25 of the
+# 500 credits of the new month. The 250 of the half that is over are spent first, then the 25.
+@pytest.mark.parametrize(("spent", "kept"), [("0", 275), ("260", 15), ("300", 0)])
+async def test_credits_that_unused_time_has_paid_stay(
+    actors: Actors, verb: str, is_before: bool, spent: str, kept: int
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    if is_before and spent != "0":
+        await spend(customer, spent)
+    await change(customer, interval="year")
+    assert left(await last(customer)) == ("open", 0, 49000 - 2450)
+    if not is_before and spent != "0":
+        await spend(customer, spent)
+    assert await customer.credits() == 750 - int(spent)
+
+    await customer.ask("POST", f"{PATH}/{verb}", NOW, status=200)
+
+    assert left(await last(customer)) == ("paid", 46550, 0)
+    assert await customer.credits() == kept
+    assert await money(customer) == 0
+    await check_books(customer)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+async def test_money_for_the_new_period_adds_to_that_of_unused_time(
+    actors: Actors, verb: str
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-04-16T10:00:00Z")
+    await change(customer, interval="year")
+    # With the 24.50 of unused time that is half of 490.00.
+    paper = {"amount_cents": 24500 - 2450, "reference": "TRX-half"}
+    await commanded(customer, await newest_invoice(customer), "record-payment", paper)
+    assert left(await last(customer)) == ("open", 0, 24500)
+
+    await customer.ask("POST", f"{PATH}/{verb}", NOW, status=200)
+
+    assert left(await last(customer)) == ("paid", 24500, 0)
+    assert await customer.credits() == 250 + 250
+    await check_books(customer)
+
+
+async def yearly(actors: Actors) -> Customer:
+    """A card has paid the 49.00 of May; half of it is over as a year of 490.00 begins unpaid."""
+    customer = await begun(actors)
+    await customer.save_card()
+    await customer.advance(to="2027-05-01T10:05:00Z")
+    path = f"/billing/invoices/{encode(INVOICE, (await last(customer))['id'])}/pay"
+    await customer.ask("POST", path, {}, key=str(uuid4()), status=200)
+    await customer.advance(to="2027-05-16T22:00:00Z")
+    await change(customer, interval="year")
+    assert left(await last(customer)) == ("open", 0, 46550)
+    assert await customer.credits() == 750
+    return customer
+
+
+async def taken(actors: Actors, customer: Customer, amount: int, verdict: str) -> None:
+    """The bank of that card takes this amount of May."""
+    payment = await paid_for(customer)
+    opened = await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=amount)
+    await disputed(actors, customer, "open")
+    await actors.sandbox.finish_dispute(opened.body["id"], verdict)
+    await disputed(actors, customer, verdict)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize(
+    ("amount", "verdict", "before", "kept"),
+    [
+        # All of it: the 24.50 that had paid the year, too. The 250 credits of May go with it.
+        (4900, "lost", "500", "0"),
+        # 12.25 beyond the served half: 12.25 of 490.00 stay paid, so 12.5 of 500 credits.
+        (3675, "lost", "500", "12.5"),
+        # Less than the served half: of May 20 of 49 parts of 500 credits go; 25 of the year stay.
+        (2000, "lost", "545.918367", "70.918367"),
+        (4900, "won", "750", "275"),
+    ],
+)
+async def test_unused_time_whose_money_a_bank_took_has_paid_nothing(
+    actors: Actors, verb: str, amount: int, verdict: str, before: str, kept: str
+) -> None:
+    customer = await yearly(actors)
+    await taken(actors, customer, amount, verdict)
+    await until_credits(customer, before)
+
+    await customer.ask("POST", f"{PATH}/{verb}", NOW, status=200)
+
+    assert left(await last(customer)) == ("paid", 46550, 0)
+    assert await customer.credits() == Decimal(kept)
+    await check_books(customer)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize(
+    ("amount", "kept"),
+    [
+        # Of the 24.50 of May the year has used 13.39; 11.11 of 499.00 are 111.322645 of 5000
+        # credits. The days that were served of May and the year brought 250 and 161.290323.
+        (None, "522.612968"),
+        # 13.39 beyond the served half of May: the served days of the year lose it, and 250 go.
+        (3789, "272.612968"),
+        # 5.55 more: 5.56 of 499.00 stay paid, so 55.711423.
+        (4344, "217.001746"),
+        (4900, "161.290323"),
+    ],
+)
+async def test_unused_time_pays_along_two_changes(
+    actors: Actors, verb: str, amount: int | None, kept: str
+) -> None:
+    customer = await yearly(actors)
+    await customer.advance(to="2027-05-26T22:00:00Z")
+    # 356 of 366 days of 490.00 are 476.61, of which 465.50 are owed.
+    await change(customer, plan="enterprise", interval="month", at="now")
+    assert left(await last(customer)) == ("open", 0, 49900 - 1111)
+    # 21 of 31 days of 500 credits are deducted of 5000, and end.
+    brought = Decimal("250") + Decimal("161.290323") + 5000
+    assert await customer.credits() == brought
+    if amount is not None:
+        await taken(actors, customer, amount, "lost")
+        await until_credits(customer, str(brought - 250))
+
+    await customer.ask("POST", f"{PATH}/{verb}", NOW, status=200)
+
+    assert left(await last(customer)) == ("paid", 48789, 0)
+    assert await customer.credits() == Decimal(kept)
+    await check_books(customer)

@@ -63,8 +63,8 @@ LOOKING_AT_ALL: Final = {
 SHARED: Final = {
     "check_rounds", "coupons", "credit_costs", "credit_packages", "default_plan",
     "integrity_runs", "invoice_series", "issuer_logos", "issuers", "job_runs", "meters",
-    "month_files", "parkings", "payment_method_configs", "plans", "prices", "processes",
-    "product_prices", "products", "proven_series", "rate_windows", "reconciliations",
+    "month_files", "parkings", "past_credit_costs", "payment_method_configs", "plans", "prices",
+    "processes", "product_prices", "products", "proven_series", "rate_windows", "reconciliations",
     "skipped_events", "skipped_numbers", "tax_jurisdictions", "tax_terms", "usage_months",
 }  # fmt: skip
 """Tables whose rows belong to no account."""

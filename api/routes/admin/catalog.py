@@ -15,7 +15,7 @@ from api.dependencies import AdminCall
 from api.routes.base import new_router
 from billing.catalog.plans import service, store, weighing
 from billing.catalog.plans.changes import Change
-from billing.catalog.plans.schemas import CreditCost, Pack, Plan, Price
+from billing.catalog.plans.schemas import CreditCost, Pack, PastCost, Plan, Price
 from billing.catalog.plans.spec import CostSpec, PackSpec, PlanSpec
 from billing.catalog.products.schemas import Name
 from billing.core.errors import Conflict
@@ -34,6 +34,12 @@ class OfferedPack(Pack):
     """A credit pack with its prices."""
 
     prices: list[Price]
+
+
+class DatedCost(CreditCost):
+    """The cost of an operation now, and its earlier ones, newest first."""
+
+    past: list[PastCost]
 
 
 class ChangesAnswer(Answer):
@@ -127,17 +133,22 @@ async def put_credit_package(
 
 
 @router.get("/admin/credit-costs", responses=responses())
-async def list_credit_costs(call: AdminCall) -> Page[CreditCost]:
+async def list_credit_costs(call: AdminCall) -> Page[DatedCost]:
     """The cost of each operation in credits; `built_in` where no active row sets it [F5]."""
     async with call.database.operator() as connection:
-        return as_page(await store.costs(connection))
+        costs, past = await store.costs(connection), await store.past_costs(connection)
+    return as_page(DatedCost(**one.model_dump(), past=past.get(one.operation, [])) for one in costs)
 
 
 @router.put("/admin/credit-costs/{key}", responses=responses("CHANGE_TOO_LARGE"))
 async def put_credit_cost(
     key: KeyPath, body: CostSpec, call: AdminCall, large: AllowLarge = False
 ) -> ChangesAnswer:
-    """Set the cost of an operation; an inactive row restores the built-in cost."""
+    """Set the cost of an operation from now on; an inactive row restores the built-in cost.
+
+    Earlier uses keep the cost of their time, also those reported later. The first cost of an
+    operation without a built-in one applies to them too.
+    """
     async with call.database.operator() as connection:
         changes = await service.put_cost(connection, key, body)
         return ChangesAnswer.of_changes(demand_small(changes, allowed=large))

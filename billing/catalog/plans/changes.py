@@ -171,7 +171,7 @@ class PackChange(KeyedChange[Pack, PackSpec]):
 
 @dataclass(frozen=True)
 class CostChange:
-    """An operation's cost changes; without `new` its built-in cost applies again."""
+    """An operation's cost changes from now on; without `new` its built-in cost applies again."""
 
     operation: str
     old: CreditCost | None

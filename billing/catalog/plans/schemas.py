@@ -4,7 +4,7 @@ Money is integer minor units beside a currency; credits and unit prices are exac
 JSON as strings.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
@@ -248,6 +248,13 @@ class CreditCost(Strict):
     cost: Amount
     is_active: bool
     built_in: bool
+
+
+class PastCost(Strict):
+    """An earlier cost of an operation in credits, for uses of its time; null: it had none."""
+
+    cost: Amount | None
+    effective_to: datetime
 
 
 Access = Literal["full", "no_new_overage", "none"]

@@ -213,7 +213,10 @@ class PackSpec(_Spec):
 
 
 class CostSpec(_Spec):
-    """The cost of one operation in credits; an inactive one falls back to the built-in cost."""
+    """The cost of one operation in credits; an inactive one falls back to the built-in cost.
+
+    A changed cost is valid from now on: earlier uses keep the cost of their time.
+    """
 
     cost: Amount
     """The operation's cost in credits."""

@@ -1,6 +1,7 @@
 """Queries on plans, prices, packs and costs, current and earlier versions."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from billing.catalog.plans.schemas import (
     OfferedPack,
     OfferedPlan,
     Pack,
+    PastCost,
     Plan,
     Price,
 )
@@ -29,6 +31,7 @@ from billing.catalog.plans.tables import (
     credit_costs,
     credit_packages,
     default_plan,
+    past_credit_costs,
     plans,
     prices,
 )
@@ -232,6 +235,16 @@ async def costs(connection: AsyncConnection) -> list[CreditCost]:
                 operation=operation, cost=cost, is_active=True, built_in=True
             )
     return [known[operation] for operation in sorted(known)]
+
+
+async def past_costs(connection: AsyncConnection) -> dict[str, list[PastCost]]:
+    """Return the earlier costs of each operation that has any, newest first."""
+    query = select(past_credit_costs).order_by(past_credit_costs.c.effective_to.desc())
+    found: dict[str, list[PastCost]] = defaultdict(list)
+    for row in (await connection.execute(query)).mappings():
+        past = PastCost(cost=row["cost"], effective_to=row["effective_to"])
+        found[row["operation"]].append(past)
+    return found
 
 
 async def is_empty(connection: AsyncConnection) -> bool:

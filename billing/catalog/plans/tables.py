@@ -1,7 +1,8 @@
 """Tables of the catalog: versioned plans and prices, credit packs, costs of operations.
 
 The terms of a row never change: a change writes the next version and moves the `is_current` mark,
-so a subscription keeps what it bought (docs/rules.md#catalog).
+so a subscription keeps what it bought (docs/rules.md#catalog). Packs and costs of operations are
+changed in place; what an operation cost before is kept, for late uses.
 """
 
 from sqlalchemy import UniqueConstraint as Unique
@@ -144,4 +145,16 @@ credit_costs = c.table(
     c.flag("is_active"),
     c.instant("updated_at"),
     c.check("cost >= 0", name="cost_not_negative"),
+)
+
+# What an operation cost until a change of its row, since the row before it. One without a row
+# before applies to all earlier use.
+past_credit_costs = c.table(
+    "past_credit_costs",
+    c.text("operation", primary_key=True),
+    c.instant("effective_to", primary_key=True),
+    # Null: it had no cost.
+    c.amount("cost", nullable=True),
+    c.check("cost >= 0", name="cost_not_negative"),
+    info={"append_only": True},
 )

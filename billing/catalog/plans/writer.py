@@ -24,6 +24,7 @@ from billing.catalog.plans.tables import (
     credit_costs,
     credit_packages,
     default_plan,
+    past_credit_costs,
     plans,
     prices,
 )
@@ -153,7 +154,16 @@ async def _write_pack(connection: AsyncConnection, change: PackChange, at: datet
 
 
 async def _write_cost(connection: AsyncConnection, change: CostChange, at: datetime) -> None:
-    """Write an operation's cost; without a new one the built-in cost applies again."""
+    """Write an operation's cost from now on; without a new one the built-in cost applies again."""
+    before = await connection.scalar(select(func.credit_cost(change.operation, at)))
+    # The first cost also applies to use from before it was written.
+    if change.old is not None or before is not None:
+        await connection.execute(
+            upsert(past_credit_costs)
+            .values(operation=change.operation, effective_to=at, cost=before)
+            # Of two changes in one instant the first ends what was in force.
+            .on_conflict_do_nothing()
+        )
     terms = {
         "cost": change.new.cost if change.new else change.old.cost if change.old else 0,
         "is_active": change.new.is_active if change.new else False,

@@ -90,13 +90,13 @@ async def check(
     Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none
     gives access, unless it `is_claimed` already.
     """
+    place = await _place(connection, account_id, used_at)
     meter, counts = await usage_store.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
-        asked.operation,
+        asked.operation, place.at,
     )  # fmt: skip
-    place = await _place(connection, account_id, used_at)
     if not place.is_late and not is_claimed:
-        await _demand_plan(connection, place.period, meter, asked)
+        await _demand_plan(connection, place, meter, asked)
     ((decision, limits, counter),) = await _decide(connection, [place], meter, counts, asked)
     broken = None
     if not place.is_late:
@@ -181,7 +181,7 @@ async def _passes_at(
         connection, place.account_id, refused.meter, place.now, instants, ends
     )
     is_lost = any(one.period.no_entitlement for one in coming)
-    demanded = is_lost and await _only_plans_pay(connection, refused.meter, asked)
+    demanded = is_lost and await _only_plans_pay(connection, refused.meter, asked, place.at)
     places = [
         _Place.later(place.account_id, one.at, one.period)
         for one in coming
@@ -325,22 +325,25 @@ async def _claimed_fast(database: Database, account_id: UUID, wish: QuotaClaim) 
 
 
 async def _demand_plan(
-    connection: AsyncConnection, period: Period | None, meter: str, asked: Asked
+    connection: AsyncConnection, place: _Place, meter: str, asked: Asked
 ) -> None:
     """Refuse a use that only a plan would pay if none gives access. Errors: NO_ENTITLEMENT."""
+    period = place.period
     if period is None or period.no_entitlement is None:
         return
-    if await _only_plans_pay(connection, meter, asked):
+    if await _only_plans_pay(connection, meter, asked, place.at):
         access.demand(period, meter)
 
 
-async def _only_plans_pay(connection: AsyncConnection, meter: str, asked: Asked) -> bool:
-    """True if only a plan would pay the use."""
+async def _only_plans_pay(
+    connection: AsyncConnection, meter: str, asked: Asked, at: datetime
+) -> bool:
+    """True if only a plan would pay the use at an instant."""
     if asked.billing_method == BY_PLAN:
         return True
     if asked.product_id is not None:
         return False
-    if await usage_store.operation_cost(connection, asked.operation) is not None:
+    if await usage_store.operation_cost(connection, asked.operation, at) is not None:
         return False
     return await usage_store.only_plans_pay(connection, meter)
 

@@ -90,7 +90,7 @@ async def operation_total(
     """Return the cost in credits of `units` more of a meter by an operation without a product,
     beyond what a plan includes; zero for one that has no price.
     """
-    unit_price = await store.operation_cost(connection, operation)
+    unit_price = await store.operation_cost(connection, operation, at)
     if unit_price is None:
         return ZERO
     period = await store.open_period(connection, account_id, at)

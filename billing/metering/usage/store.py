@@ -191,10 +191,14 @@ async def only_plans_pay(connection: AsyncConnection, meter: str) -> bool:
     return bool(await connection.scalar(_ONLY_PLANS_PAY, {"meter": meter}))
 
 
-async def operation_cost(connection: AsyncConnection, operation: str | None) -> Decimal | None:
-    """Return the price in credits of this operation without a product [F5]; None: it has none."""
+async def operation_cost(
+    connection: AsyncConnection, operation: str | None, at: datetime
+) -> Decimal | None:
+    """Return the price in credits of this operation without a product at an instant [F5]; None: it
+    has none.
+    """
     cost: Decimal | None = await connection.scalar(
-        text("SELECT credit_cost(:operation)"), {"operation": operation}
+        text("SELECT credit_cost(:operation, :at)"), {"operation": operation, "at": at}
     )
     return cost
 
@@ -206,16 +210,23 @@ async def meter_of(
     feature: str | None,
     amount: Decimal = ZERO,
     operation: str | None = None,
+    at: datetime | None = None,
 ) -> tuple[str, str]:
     """Return (meter, its kind) for the names a caller uses [X9], for a use of `amount`.
+
+    An operation that is named alone needs a price, at `at` if that is given.
 
     Errors: METER_NOT_FOUND, USAGE_TOO_LARGE.
     """
     named = {"product": product, "service": service, "feature": feature, "operation": operation}
     row = (await connection.execute(_METER, named)).one()
-    if row.meter is None:
-        if operation is not None and (product, service, feature) == (None, None, None):
+    if operation is not None and (product, service, feature) == (None, None, None):
+        priced = row.meter is not None and (
+            at is None or await operation_cost(connection, operation, at) is not None
+        )
+        if not priced:
             raise NotFound("METER_NOT_FOUND", rules.without_cost(operation))
+    if row.meter is None:
         raise NotFound("METER_NOT_FOUND")
     if amount > row.max_per_use:
         raise Invalid("USAGE_TOO_LARGE", rules.too_large(row.meter, row.max_per_use))

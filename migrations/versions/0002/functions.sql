@@ -24,20 +24,39 @@ CREATE TYPE usage_traits AS (
 
 CREATE TYPE usage_repeat AS (asked uuid, id uuid);
 
-CREATE OR REPLACE FUNCTION credit_cost(p_operation text) RETURNS numeric
+CREATE OR REPLACE FUNCTION credit_cost(p_operation text, p_at timestamptz) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(
-        (SELECT cost FROM credit_costs WHERE operation = p_operation AND is_active),
-        CASE p_operation
-            WHEN 'ai_response' THEN 1
-            WHEN 'chat_message' THEN 0.5
-            WHEN 'document_upload' THEN 2
-            WHEN 'assessment' THEN 5
-            WHEN 'content_writing' THEN 10
-            WHEN 'image_generation' THEN 5
-        END)
+    SELECT cost FROM credit_cost_versions(p_operation)
+    WHERE effective_from <= p_at AND p_at < effective_to
+$$;
+
+CREATE OR REPLACE FUNCTION credit_cost_ever(p_operation text) RETURNS boolean
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT EXISTS (SELECT FROM credit_cost_versions(p_operation) WHERE cost IS NOT NULL)
+$$;
+
+CREATE OR REPLACE FUNCTION credit_cost_versions(p_operation text)
+RETURNS TABLE (cost numeric, effective_from timestamptz, effective_to timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT v.cost, lag(v.effective_to, 1, '-infinity') OVER (ORDER BY v.effective_to),
+        v.effective_to
+    FROM (
+        SELECT cost, effective_to FROM past_credit_costs WHERE operation = p_operation
+        UNION ALL
+        SELECT coalesce(
+            (SELECT cost FROM credit_costs WHERE operation = p_operation AND is_active),
+            CASE p_operation
+                WHEN 'ai_response' THEN 1
+                WHEN 'chat_message' THEN 0.5
+                WHEN 'document_upload' THEN 2
+                WHEN 'assessment' THEN 5
+                WHEN 'content_writing' THEN 10
+                WHEN 'image_generation' THEN 5
+            END), 'infinity') AS v
 $$;
 
 CREATE OR REPLACE FUNCTION currency_by_default() RETURNS text
@@ -4115,7 +4134,7 @@ AS $$
         WHERE key = k.product_id AND is_active LIMIT 1) AS p ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN k.product_id IS NULL AND k.feature_type IS NULL AND k.service_type IS NULL
-            AND credit_cost(k.operation) IS NOT NULL THEN 'operations' END) AS o(meter)
+            AND credit_cost_ever(k.operation) THEN 'operations' END) AS o(meter)
     LEFT JOIN LATERAL (
         SELECT key, kind, hourly FROM meters
         WHERE is_active AND CASE
@@ -4442,12 +4461,13 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION usage_operation_price(p_kind usage_metered) RETURNS usage_price
+CREATE OR REPLACE FUNCTION usage_operation_prices(p_kind usage_metered)
+RETURNS TABLE (price usage_price, effective_from timestamptz, effective_to timestamptz)
 LANGUAGE sql STABLE AS $$
-    SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price
-    FROM credit_cost(CASE
+    SELECT ROW('per_unit', c.cost, 1, 0, NULL)::usage_price, c.effective_from, c.effective_to
+    FROM credit_cost_versions(CASE
         WHEN p_kind.product_id IS NULL AND p_kind.method IS DISTINCT FROM 'payment_charge'
-        THEN p_kind.operation END) AS c(cost)
+        THEN p_kind.operation END) AS c
     WHERE c.cost IS NOT NULL
 $$;
 
@@ -4880,8 +4900,7 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use,
-            usage_operation_price(k) AS price
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
         FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
@@ -4893,9 +4912,11 @@ LANGUAGE sql STABLE AS $$
             WHERE product = (k.kind).product_id
                 AND (currency = 'CREDIT') = ((k.kind).method IS DISTINCT FROM 'payment_charge')
             LIMIT 10000) AS t
+        UNION ALL
+        SELECT (k.kind).kind, 'CREDIT', c.price, c.effective_from, c.effective_to
+        FROM kinds AS k CROSS JOIN LATERAL usage_operation_prices(k.kind) AS c
     ), sent AS (
-        SELECT
-            u AS use, k.kind, k.max_per_use, k.price AS cost, a AS account,
+        SELECT u AS use, k.kind, k.max_per_use, a AS account,
             coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
@@ -4906,18 +4927,17 @@ LANGUAGE sql STABLE AS $$
         JOIN unnest(p_accounts) AS a ON a.place = u.account
         JOIN kinds AS k ON (k.kind).kind = u.kind
     ), found AS (
-        SELECT
-            s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
+        SELECT s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
             s.is_late, coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
                     l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
-                    END - CASE WHEN s.cost IS NULL OR (s.kind).method = 'subscription_included'
-                        THEN '' ELSE '*' END,
+                    END - CASE WHEN t.kind IS NULL OR (s.kind).product_id IS NOT NULL
+                        OR (s.kind).method = 'subscription_included' THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE coalesce(t.price, s.cost) END AS price
+            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE t.price END AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before
@@ -5578,7 +5598,10 @@ LANGUAGE sql STABLE AS $$
                 OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
             OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
             THEN 'PRODUCT_PRICING_NOT_FOUND'
-        WHEN p_kind.meter IS NULL THEN 'METER_NOT_FOUND'
+        -- An operation that is named alone had no price at that time.
+        WHEN p_kind.meter IS NULL OR p_price.model IS NULL
+            AND num_nonnulls(p_kind.product_id, p_kind.feature_type, p_kind.service_type) = 0
+            THEN 'METER_NOT_FOUND'
     END
 $$;
 
@@ -5974,7 +5997,7 @@ AS $$
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                        AND (k.operation IS NULL OR credit_cost(k.operation) IS NULL)
+                        AND (k.operation IS NULL OR NOT credit_cost_ever(k.operation))
                     ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f

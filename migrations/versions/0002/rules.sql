@@ -16,6 +16,10 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON issuer_logos
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 REVOKE UPDATE, DELETE, TRUNCATE ON issuer_logos FROM billing_app, billing_operator;
 
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON past_credit_costs
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON past_credit_costs FROM billing_app, billing_operator;
+
 ALTER TABLE proven_books ENABLE ROW LEVEL SECURITY;
 ALTER TABLE proven_books FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON proven_books

@@ -104,6 +104,14 @@ CREATE TABLE parkings (
 
 CREATE UNIQUE INDEX uq_parkings_open ON parkings ((ended_at IS NULL)) WHERE ended_at IS NULL;
 
+CREATE TABLE past_credit_costs (
+    operation TEXT NOT NULL,
+    effective_to TIMESTAMP WITH TIME ZONE NOT NULL,
+    cost NUMERIC(27, 12),
+    CONSTRAINT pk_past_credit_costs PRIMARY KEY (operation, effective_to),
+    CONSTRAINT ck_past_credit_costs_cost_not_negative CHECK (cost >= 0)
+);
+
 CREATE TABLE payment_method_configs (
     key TEXT NOT NULL,
     kind TEXT NOT NULL,

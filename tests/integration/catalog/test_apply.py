@@ -166,6 +166,19 @@ async def test_an_operation_costs_its_row_else_the_built_in_constant(
     assert await cost_of(scratch, "unheard_of") is None
 
 
+async def test_a_past_cost_stays_that_of_its_time(scratch: AsyncConnection) -> None:
+    cost_then = text("SELECT credit_cost('document_upload', :at)")
+    times = [real_now()]
+    for cost, is_active in (("3", True), ("4", True), ("4", False), ("2.5", True)):
+        wanted = CostSpec(cost=Decimal(cost), is_active=is_active)
+        await service.put_cost(scratch, "document_upload", wanted)
+        times.append(real_now())
+    found = [await scratch.scalar(cost_then, {"at": at}) for at in times]
+    assert found == [2, 3, 4, 2, Decimal("2.5")], "the built-in cost held before, and between"
+    past = (await store.past_costs(scratch))["document_upload"]
+    assert [one.cost for one in past[:4]] == [2, 4, 3, 2]
+
+
 async def test_each_change_is_in_the_audit_trail(scratch: AsyncConnection, key: str) -> None:
     plan = PlanSpec.model_validate(
         {"family": "test", "name": "Test", "prices": {"month": {"USD": 1}}}

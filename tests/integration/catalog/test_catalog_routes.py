@@ -1,5 +1,6 @@
 """Callers see the catalog and their entitlements; operators change it."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -203,12 +204,17 @@ async def test_an_operator_puts_a_pack_and_a_cost(api: Api, key: str) -> None:
     await put(api, f"/credit-packages/{key}", pack | {"is_active": False})
     assert key not in by_key(await read(api, PACKS, headers))
 
-    await put(api, f"/credit-costs/{key}", {"cost": "0.25"})
+    for cost in ("0.25", "0.3"):
+        await put(api, f"/credit-costs/{key}", {"cost": cost})
     costs = {
         row["operation"]: row
         for row in (await read(api, f"{ADMIN}/credit-costs", api.admin()))["data"]
     }
-    assert costs[key] == {"operation": key, "cost": "0.25", "is_active": True, "built_in": False}
+    (past,) = costs[key].pop("past")
+    assert costs[key] == {"operation": key, "cost": "0.30", "is_active": True, "built_in": False}
+    assert (past["cost"], datetime.fromisoformat(past["effective_to"]) <= datetime.now(UTC)) == (
+        "0.25", True,
+    )  # fmt: skip
     assert costs["ai_response"]["built_in"] is True
 
 

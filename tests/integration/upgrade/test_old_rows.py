@@ -44,7 +44,11 @@ async def test_what_was_written_otherwise_is_put_right(bare: StackInfo, tmp_path
             owing = await actors.customer()
             await defer(owing)
             await actors.sql(NOT_SOLD)
+            await _price(actors, "3")
             await asyncio.to_thread(new.provision)
+            assert await _priced(actors) == 3
+            await _price(actors, "4")
+            assert await _priced(actors) == 4, "the release before goes on changing costs"
             await _until(owing, "closed")
         assert await _reason(paused) == "trial_ended"
         assert await _default_card(shopper) == cards[0]["id"], "one that can pay"
@@ -63,6 +67,16 @@ async def _paused(actors: Actors) -> Customer:
     await customer.advance(to="2027-01-20T10:00:00Z")
     assert (await customer.subscription())["status"] == "paused"
     return customer
+
+
+async def _price(actors: Actors, cost: str) -> None:
+    """An operator of the release before sets what an operation costs."""
+    await actors.operate("PUT", "/admin/credit-costs/draft", {"cost": cost})
+
+
+async def _priced(actors: Actors) -> Any:
+    [row] = await actors.sql("SELECT credit_cost('draft', '2026-01-01') AS cost")
+    return row["cost"]
 
 
 async def _bar(customer: Customer, card: str) -> None:

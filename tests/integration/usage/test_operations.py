@@ -1,5 +1,6 @@
 """An operation without a product costs what its row says, else the built-in price [F5]."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
@@ -148,6 +149,57 @@ async def test_without_a_right_to_a_plan_a_check_says_what_a_record_does(
 async def test_both_lists_of_built_in_prices_are_one(new_shop: NewShop) -> None:
     shop = await new_shop()
     for operation, cost in BUILT_IN_COSTS.items():
-        (found,) = await shop.rows(f"SELECT credit_cost('{operation}')")
+        (found,) = await shop.rows(f"SELECT credit_cost('{operation}', now())")
         assert found == (cost,), operation
-    assert await shop.rows("SELECT credit_cost('unheard_of'), credit_cost(NULL)") == [(None, None)]
+    none = "SELECT credit_cost('unheard_of', now()), credit_cost(NULL, now())"
+    assert await shop.rows(none) == [(None, None)]
+
+
+@pytest.mark.parametrize("meter", [{}, NO_PLAN_LIMITS])
+async def test_a_late_use_costs_what_its_operation_cost_then(
+    new_shop: NewShop, meter: dict[str, Any]
+) -> None:
+    shop = await new_shop("1000")
+    operation = f"op-{uuid4().hex[:12]}"
+    await put_cost(shop, operation, {"cost": "10"})
+    before = datetime.now(UTC)
+    await put_cost(shop, operation, {"cost": "14"})
+    now: dict[str, Any] = {"operation": operation, "usage_amount": "1"} | meter
+    late = now | {"occurred_at": before.isoformat()}
+    long_ago = now | {"occurred_at": (before - timedelta(days=9)).isoformat()}
+    costs = [(await shop.post("/usage/record", one)).json()["total_cost"] for one in (late, now)]
+    assert costs == ["10.00", "14.00"]
+    assert (await shop.batch(now, late, long_ago))["recorded"] == 3
+    records = "SELECT total_amount::integer FROM billing_records WHERE account_id = :id"
+    assert sorted(await shop.rows(records)) == [(10,), (10,), (10,), (14,), (14,)]
+    assert await shop.balance() == 1000 - 10 - 14 - 14 - 10 - 10
+    assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_an_operation_that_costs_nothing_any_more_costs_what_it_did(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100")
+    operation = f"op-{uuid4().hex[:12]}"
+    await put_cost(shop, operation, {"cost": "12"})
+    priced = datetime.now(UTC)
+    await put_cost(shop, operation, {"cost": "12", "is_active": False})
+    unpriced = datetime.now(UTC)
+    alone: dict[str, Any] = {"operation": operation, "usage_amount": "1"}
+    counted = alone | NO_PLAN_LIMITS
+
+    async def cost(use: dict[str, Any], at: datetime | None = None) -> str:
+        """The cost of a use, or the code of its refusal."""
+        dated = {"occurred_at": at.isoformat()} if at else {}
+        answer = (await shop.post("/usage/record", use | dated)).json()
+        return str(answer.get("total_cost") or answer["code"])
+
+    assert [await cost(alone, priced), await cost(alone)] == ["12.00", "METER_NOT_FOUND"]
+    assert [await cost(counted, priced), await cost(counted)] == ["12.00", "0"]
+    asked = {"operation": operation, "requested_amount": "1"}
+    check = await shop.post("/quota/check", asked)
+    assert (check.status_code, check.json()["code"]) == (404, "METER_NOT_FOUND")
+    await put_cost(shop, operation, {"cost": "6"})
+    assert [await cost(alone, unpriced), await cost(alone)] == ["METER_NOT_FOUND", "6.00"]
+    assert (await shop.post("/quota/check", asked)).status_code == 200
+    assert await shop.balance() == 100 - 12 - 12 - 6

@@ -12,8 +12,7 @@ RETURNS TABLE (
     price usage_price, refusal text)
 LANGUAGE sql STABLE AS $$
     WITH kinds AS MATERIALIZED (
-        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use,
-            usage_operation_price(k) AS price
+        SELECT k AS kind, (SELECT max_per_use FROM meters WHERE key = k.meter) AS max_per_use
         FROM usage_metered_kinds(p_kinds) AS k
     ), terms AS MATERIALIZED (
         SELECT (k.kind).kind, t.currency, t.price, t.effective_from, t.effective_to
@@ -25,9 +24,11 @@ LANGUAGE sql STABLE AS $$
             WHERE product = (k.kind).product_id
                 AND (currency = 'CREDIT') = ((k.kind).method IS DISTINCT FROM 'payment_charge')
             LIMIT 10000) AS t
+        UNION ALL
+        SELECT (k.kind).kind, 'CREDIT', c.price, c.effective_from, c.effective_to
+        FROM kinds AS k CROSS JOIN LATERAL usage_operation_prices(k.kind) AS c
     ), sent AS (
-        SELECT
-            u AS use, k.kind, k.max_per_use, k.price AS cost, a AS account,
+        SELECT u AS use, k.kind, k.max_per_use, a AS account,
             coalesce(u.used_at, a.as_of) AS used_at,
             coalesce(u.used_at < a.start_at, false) AS is_late,
             -- A card pays in the account's currency, by a price of the product in it.
@@ -38,18 +39,17 @@ LANGUAGE sql STABLE AS $$
         JOIN unnest(p_accounts) AS a ON a.place = u.account
         JOIN kinds AS k ON (k.kind).kind = u.kind
     ), found AS (
-        SELECT
-            s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
+        SELECT s.use, s.kind, s.max_per_use, (s.account).account_id, (s.account).as_of, s.used_at,
             s.is_late, coalesce(l.start_at, (s.account).start_at) AS period_start,
             coalesce(l.zone, (s.account).zone) AS zone,
             usage_limit_of(
                 CASE WHEN (s.use).used_at IS NULL THEN (s.account).limits ELSE usage_limits_at(
                     l.limits, l.no_entitlement, l.limits_before, s.used_at, l.start_at, l.end_at)
-                    END - CASE WHEN s.cost IS NULL OR (s.kind).method = 'subscription_included'
-                        THEN '' ELSE '*' END,
+                    END - CASE WHEN t.kind IS NULL OR (s.kind).product_id IS NOT NULL
+                        OR (s.kind).method = 'subscription_included' THEN '' ELSE '*' END,
                 s.kind) AS lim,
             CASE WHEN s.is_late THEN l.currency ELSE (s.account).currency END AS money,
-            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE coalesce(t.price, s.cost) END AS price
+            s.paid_in, CASE WHEN o.is_own THEN o.price ELSE t.price END AS price
         FROM sent AS s
         LEFT JOIN LATERAL (
             SELECT start_at, end_at, zone, limits, currency, no_entitlement, limits_before

@@ -1,6 +1,6 @@
 -- The meter of each kind of use: the product's, else the one named like the feature or service,
--- else `operations` for an operation with a price. A product has its own service, whatever a caller
--- says, because revenue is counted by it.
+-- else `operations` for an operation with a price at any time. A product has its own service,
+-- whatever a caller says, because revenue is counted by it.
 CREATE OR REPLACE FUNCTION usage_metered_kinds(p_kinds usage_kind[]) RETURNS SETOF usage_metered
 LANGUAGE sql
 SET enable_nestloop = on
@@ -15,7 +15,7 @@ AS $$
         WHERE key = k.product_id AND is_active LIMIT 1) AS p ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN k.product_id IS NULL AND k.feature_type IS NULL AND k.service_type IS NULL
-            AND credit_cost(k.operation) IS NOT NULL THEN 'operations' END) AS o(meter)
+            AND credit_cost_ever(k.operation) THEN 'operations' END) AS o(meter)
     LEFT JOIN LATERAL (
         SELECT key, kind, hourly FROM meters
         WHERE is_active AND CASE

@@ -14,6 +14,9 @@ LANGUAGE sql STABLE AS $$
                 OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
             OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
             THEN 'PRODUCT_PRICING_NOT_FOUND'
-        WHEN p_kind.meter IS NULL THEN 'METER_NOT_FOUND'
+        -- An operation that is named alone had no price at that time.
+        WHEN p_kind.meter IS NULL OR p_price.model IS NULL
+            AND num_nonnulls(p_kind.product_id, p_kind.feature_type, p_kind.service_type) = 0
+            THEN 'METER_NOT_FOUND'
     END
 $$;

@@ -1,6 +1,6 @@
 -- The kinds that may take the fast path, with their prices and meters: the meter is a sum, and a
 -- use costs nothing, or credits by its account's own price, else by the product's that holds at
--- `p_at`, one per unit without free units.
+-- `p_at`, one per unit without free units. An operation without a product has no price at any time.
 -- With a price and method `subscription_included` only a plan's allowance may cover it.
 CREATE OR REPLACE FUNCTION usage_simple_kinds(
     p_kinds usage_kind[], p_own usage_own_price[], p_at timestamptz)
@@ -37,7 +37,7 @@ AS $$
             WHERE k.counts = 'sum' AND coalesce(k.method, '') <> 'payment_charge'
                 AND CASE WHEN k.product_id IS NULL
                     THEN coalesce(k.method, 'subscription_included') = 'subscription_included'
-                        AND (k.operation IS NULL OR credit_cost(k.operation) IS NULL)
+                        AND (k.operation IS NULL OR NOT credit_cost_ever(k.operation))
                     ELSE t.is_simple END) AS p
         CROSS JOIN LATERAL usage_facet(
             p.service_type, p.method, 'completed', 'CREDIT') AS c(facet)) AS f

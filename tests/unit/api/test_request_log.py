@@ -15,7 +15,7 @@ from api.monitoring.metrics import MetricsMiddleware
 async def logged(
     caplog: pytest.LogCaptureFixture, method: str, path: str, status: int = 200
 ) -> list[logging.LogRecord]:
-    """What such an answer leaves in the log."""
+    """The records of such an answer in the log."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Response(status_code=status)(scope, receive, send)

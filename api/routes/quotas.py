@@ -30,7 +30,7 @@ from billing.catalog.rating.schemas import BY_PLAN, BillingMethod
 from billing.core import ids
 from billing.metering.budgets.rules import ALERT_PERCENTS
 from billing.metering.quotas import service, store
-from billing.metering.quotas.schemas import NewQuota, Window
+from billing.metering.quotas.schemas import Asked, NewQuota, Window
 from billing.metering.quotas.tables import billing_quotas
 from billing.metering.usage import rules as usage_rules
 from billing.platform.accounts import store as accounts
@@ -54,9 +54,9 @@ class CheckBody(Body):
     consume: StrictBool = False
     event_id: Text | None = None
 
-    def asked(self, user_id: str | None) -> service.Asked:
+    def asked(self, user_id: str | None) -> Asked:
         """The use to check, for this user."""
-        return service.Asked(
+        return Asked(
             amount=self.requested_amount,
             user_id=user_id,
             organization_id=self.organization_id,
@@ -172,7 +172,7 @@ class QuotaAnswer(Answer):
     "/quota/check",
     responses=responses(
         "NOT_FOUND", "METER_NOT_FOUND", "PRODUCT_PRICING_NOT_FOUND", "PRICING_UNAVAILABLE",
-        "NO_ENTITLEMENT", "USAGE_TOO_LARGE",
+        "NO_ENTITLEMENT", "USAGE_TOO_LARGE", "IDEMPOTENCY_KEY_REUSED",
     ),
 )  # fmt: skip
 async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
@@ -182,8 +182,10 @@ async def check_quota(body: CheckBody, sent: MemberUse) -> CheckAnswer:
 
     Nothing is reserved unless `consume` and an `event_id` are sent: then the use counts at once,
     and recording it later does not count it again; without a record it is released after 10
-    minutes. A claim covers the limits it was counted on, in the window it was made in. For a
-    service `user_id` may name the account, as when a use is recorded.
+    minutes. A claim covers the limits it was counted on, in the window it was made in. The same
+    claim sent again gets its first answer; another one of its event is 422
+    `IDEMPOTENCY_KEY_REUSED`. For a service `user_id` may name the account, as when a use is
+    recorded.
     """
     call = await sent.of_user(body.user_id)
     asked = body.asked(user_of(body.user_id, call))

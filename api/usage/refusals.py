@@ -25,7 +25,7 @@ from billing.core.money import ZERO, show_decimal
 from billing.metering.budgets import service as budgets
 from billing.metering.budgets.rules import broken
 from billing.metering.quotas import service as quotas
-from billing.metering.quotas.schemas import Decision
+from billing.metering.quotas.schemas import Asked, Decision
 from billing.metering.usage import service, store
 from billing.metering.usage.rules import NOTHING, rise, without_cost
 from billing.metering.usage.schemas import Recorded, Use, UseKind
@@ -132,7 +132,7 @@ async def _unpaid(done: Recorded, use: Use, call: AccountCall) -> BillingError:
 
 
 async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
-    asked = quotas.Asked(
+    asked = Asked(
         amount=Decimal(use.amount),
         user_id=use.user_id,
         organization_id=use.organization_id,

@@ -1,5 +1,6 @@
 """Quotas as operators set them, claims, and decisions on a use."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, Self
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from billing.catalog.rating.schemas import BY_PLAN
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
 from billing.metering.budgets.rules import ALERT_PERCENTS
@@ -15,6 +17,25 @@ Source = Literal["plan", "quota", "budget"]
 Window = Literal["day", "month", "cycle", "rolling"]
 SOFT_PERCENT: Final = min(ALERT_PERCENTS)
 """The percent of a limit at which its soft limit is reached, unless a quota says others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A use to check, as the caller names it."""
+
+    amount: Decimal
+    user_id: str | None = None
+    organization_id: str | None = None
+    product_id: str | None = None
+    service_type: str | None = None
+    feature_type: str | None = None
+    operation: str | None = None
+    billing_method: str | None = None
+
+    @property
+    def is_by_plan(self) -> bool:
+        """True if the plan would pay for it, as far as it limits the meter (usage_allotted)."""
+        return self.billing_method in (None, BY_PLAN)
 
 
 class Quota(Frozen):
@@ -80,6 +101,17 @@ class QuotaClaim(Frozen):
     meter: str
     amount: Decimal
     at: AwareDatetime
+
+
+class KnownUse(NamedTuple):
+    """The use that an event was claimed or, with its whole `amount`, recorded for."""
+
+    is_recorded: bool
+    meter: str
+    user_id: str | None
+    organization_id: str | None
+    amount: Decimal
+    at: datetime
 
 
 class Bound(Frozen):

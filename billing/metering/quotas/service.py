@@ -1,7 +1,6 @@
 """Check a use against every limit, with or without counting it at once."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, Self
@@ -19,33 +18,22 @@ from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
 from billing.metering.budgets import rules as budget_rules
 from billing.metering.budgets import service as budgets
-from billing.metering.quotas import bounds, rules, store
-from billing.metering.quotas.schemas import Bound, Decision, Moment, NewQuota, Quota, QuotaClaim
+from billing.metering.quotas import bounds, claim_repeats, rules, store
+from billing.metering.quotas.schemas import (
+    Asked,
+    Bound,
+    Decision,
+    Moment,
+    NewQuota,
+    Quota,
+    QuotaClaim,
+)
 from billing.metering.usage import access, quoting
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage import store as usage_store
 from billing.metering.usage.schemas import Counter, Period
 from billing.platform.accounts import store as accounts
 from billing.platform.audit import service as audit
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A use to check, as the caller names it."""
-
-    amount: Decimal
-    user_id: str | None = None
-    organization_id: str | None = None
-    product_id: str | None = None
-    service_type: str | None = None
-    feature_type: str | None = None
-    operation: str | None = None
-    billing_method: str | None = None
-
-    @property
-    def is_by_plan(self) -> bool:
-        """True if the plan would pay for it, as far as it limits the meter (usage_allotted)."""
-        return self.billing_method in (None, BY_PLAN)
 
 
 class _Place(NamedTuple):
@@ -210,26 +198,31 @@ async def claim(
 
     For a level only the rise counts, as in recording. Repeatable by its event: a repeat returns the
     first answer, even in a later window. Without a record the claim is released after ten minutes.
-    `record_id` is the id that the event's record will have.
+    `record_id` is the id that the event's record will have. Errors: those of `check`;
+    IDEMPOTENCY_KEY_REUSED for another use.
     """
     async with database.tenant(account_id) as connection:
-        known = await store.is_claimed(connection, record_id)
-        before = await check(connection, account_id, asked, is_claimed=known)
+        known = await store.known_uses(connection, record_id, real_now())
+        before = await check(connection, account_id, asked, is_claimed=bool(known))
+        wish = QuotaClaim(
+            record_id=record_id,
+            event_id=event_id,
+            user_id=asked.user_id,
+            organization_id=asked.organization_id,
+            meter=before.meter,
+            amount=before.requested,
+            at=real_now(),
+        )
+        await claim_repeats.demand_same(connection, account_id, wish, asked, known)
     if not before.requested or (before.refused_by == "budget" and not known):
         return before  # a level that was reached already has nothing to count
-    wish = QuotaClaim(
-        record_id=record_id,
-        event_id=event_id,
-        user_id=asked.user_id,
-        organization_id=asked.organization_id,
-        meter=before.meter,
-        amount=before.requested,
-        at=real_now(),
-    )
     if before.allowed and not known and await _claimed_fast(database, account_id, wish):
         return before
     async with database.tenant(account_id) as connection:
         allowed = await store.claim(connection, account_id, wish)
+        if allowed and not known:  # its own claim is known now, or one that came in between
+            known = await store.known_uses(connection, record_id, wish.at)
+            await claim_repeats.demand_same(connection, account_id, wish, asked, known)
     if allowed == before.allowed:
         return before
     # Another claim came in between, or this event was already claimed.

@@ -13,7 +13,7 @@ from billing.core import prepared, row_writes
 from billing.core.periods import EPOCH
 from billing.core.transaction_settings import limit_statements
 from billing.metering.quotas.rules import CLAIM_LIFETIME
-from billing.metering.quotas.schemas import Moment, Quota, QuotaClaim, Release, Window
+from billing.metering.quotas.schemas import KnownUse, Moment, Quota, QuotaClaim, Release, Window
 from billing.metering.quotas.tables import billing_quotas, quota_claims
 
 _SET: Final = text(
@@ -25,9 +25,9 @@ _CLAIM: Final = text(f"SELECT quota_claim_use(:account_id, {_ROW} AS quota_claim
 _CLAIM_FAST: Final = text(
     f"SELECT quota_claim_fast(:account_id, {_ROW} AS quota_claim_input), :real_at)"
 )
-_IS_CLAIMED: Final = text(
-    "SELECT EXISTS (SELECT 1 FROM quota_claims WHERE id = :id AND status <> 'expired')"
-    " OR usage_is_known(:id)"
+_KNOWN_USES: Final = text(
+    "SELECT is_recorded, meter, user_id, organization_id, amount, at"
+    " FROM quota_known_uses(:id, :real_at)"
 )
 # The use of the windows at an instant, even if their rows still show an earlier window.
 _STANDING: Final = text(
@@ -175,9 +175,14 @@ def _claim_values(account_id: UUID, wish: QuotaClaim) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def is_claimed(connection: AsyncConnection, record_id: UUID) -> bool:
-    """True if this record's event already has a claim in force or a record."""
-    return bool(await connection.scalar(_IS_CLAIMED, {"id": record_id}))
+async def known_uses(
+    connection: AsyncConnection, record_id: UUID, real_at: datetime
+) -> list[KnownUse]:
+    """Return what this record's event was claimed or recorded for; none without a claim in force or
+    a record.
+    """
+    values = {"id": record_id, "real_at": real_at}
+    return [KnownUse(*row) for row in await connection.execute(_KNOWN_USES, values)]
 
 
 async def expired(

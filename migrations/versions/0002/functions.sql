@@ -1984,6 +1984,33 @@ AS $$
         ELSE quota_recorded(q, a.zone, a.begins) END) AS w(used)
 $$;
 
+CREATE OR REPLACE FUNCTION quota_known_uses(p_id uuid, p_real_at timestamptz)
+RETURNS TABLE (
+    is_recorded boolean, meter text, user_id text, organization_id text, amount numeric,
+    at timestamptz)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    recorded CONSTANT uuid :=
+        ((usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id]))[1]).id;
+    claimed CONSTANT uuid := ((usage_claimed_ids(ARRAY[p_id]))[1]).id;
+    months date[];
+BEGIN
+    RETURN QUERY
+        SELECT false, c.meter, c.user_id, c.organization_id, c.amount, c.claimed_at
+        FROM quota_claims AS c JOIN accounts AS a ON a.id = c.account_id
+        WHERE c.id IN (p_id, claimed) AND (recorded IS NOT NULL OR c.status = 'settled'
+            OR c.status = 'open' AND c.expires_at > coalesce(a.clock_at, p_real_at));
+    IF recorded IS NOT NULL THEN
+        months := usage_record_months(recorded);
+        RETURN QUERY
+            SELECT true, r.meter, r.user_id, r.organization_id, r.usage_amount, r.created_at
+            FROM billing_records AS r WHERE r.id = recorded AND r.month = ANY (months);
+    END IF;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION quota_not_given(p_account_id uuid, p_meter text, p_owners text[])
 RETURNS SETOF billing_quotas
 LANGUAGE sql STABLE

@@ -26,6 +26,7 @@ from billing.ledger.credits import service as credits
 from billing.ledger.credits.holds import CaptureOrder, HoldOrder, capture_many, hold_many
 from billing.ledger.credits.schemas import Capture, Hold
 from billing.metering.quotas import service as quotas
+from billing.metering.quotas.schemas import Asked
 from billing.metering.usage import rules
 from billing.metering.usage import service as usage
 from billing.metering.usage.schemas import Recorded, Use, UseKind
@@ -113,7 +114,7 @@ class Member:
         await self._claim(self.accounts[1], "1000", self._key())
 
     async def _claim(self, account: UUID, amount: str, event: str, user: str | None = None) -> bool:
-        asked = quotas.Asked(amount=Decimal(amount), user_id=user, feature_type="chat_messages")
+        asked = Asked(amount=Decimal(amount), user_id=user, feature_type="chat_messages")
         decision = await quotas.claim(
             self.database, account, asked, event, rules.record_id(account, event, clock.real_now())
         )

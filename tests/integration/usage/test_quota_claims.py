@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.integration.catalog.subscribing import START
@@ -280,3 +281,111 @@ async def test_a_claim_lasts_ten_minutes_where_midnight_comes_twice(new_shop: Ne
     await shop.record("4", event_id="settled", **CHAT)
     assert await claim(shop, "6", **CHAT)
     assert not await claim(shop, "1", **CHAT), "both hours are one day"
+
+
+async def refused_as_reused(shop: Shop, amount: str, event: str, **fields: Any) -> None:
+    """Claim another use under an event that is known."""
+    body = {"requested_amount": amount, "consume": True, "event_id": event} | (fields or CHAT)
+    answer = await shop.post("/quota/check", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+async def test_another_claim_under_the_same_event_is_refused(
+    new_shop: NewShop, is_recorded: bool
+) -> None:
+    shop = await new_shop()
+    await shop.quota("10")
+    await shop.quota("0", **ASSESSED)
+    assert await claim(shop, "1", "e", **ANN)
+    if is_recorded:
+        await shop.record("1", event_id="e", **ANN)
+    for amount, fields in (
+        ("1000000", ANN), ("0.5", ANN), ("1", ANN | ASSESSED), ("1", BOB), ("1", CHAT),
+        ("1", ANN | {"organization_id": "us"}), ("1", ANN | {"feature_type": "ai_responses"}),
+    ):  # fmt: skip
+        await refused_as_reused(shop, amount, "e", **fields)
+    assert await claim(shop, "1.000", "e", **ANN), "the same again"
+    assert await used(shop) == {"": 1, "assessments": 0}
+
+
+async def test_a_claim_of_a_use_that_nobody_claimed_must_be_as_it_was_recorded(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop()
+    await shop.quota("10")
+    await shop.record("7", event_id="d", **CHAT)
+    await refused_as_reused(shop, "8", "d")
+    assert await claim(shop, "7", "d")
+    assert await used(shop) == {"": 7}
+
+
+async def test_a_use_recorded_otherwise_than_claimed_is_claimed_again_as_either(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10")
+    for event in ("soon", "late"):
+        assert await claim(shop, "4", event)
+    await shop.record("3", event_id="soon", **CHAT)
+    await move_clock(shop, minutes=11)
+    await shop.record("3", event_id="late", **CHAT)
+    for event in ("soon", "late"):
+        assert [await claim(shop, amount, event) for amount in ("4", "3")] == [True, True]
+        await refused_as_reused(shop, "5", event)
+    assert await used(shop) == {"": 6}
+
+
+async def test_an_event_whose_claim_is_over_is_free_for_another(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10")
+    assert await claim(shop, "4", "e")
+    await move_clock(shop, minutes=10)
+    assert not await claim(shop, "11", "e")
+    assert await claim(shop, "9", "e", **ANN)
+    assert await used(shop) == {"": 9}
+    await refused_as_reused(shop, "4", "e")
+
+
+@pytest.mark.parametrize("windows", [["month"], ["month", "day"]])
+async def test_claims_of_two_uses_under_one_event_at_once_count_one(
+    new_shop: NewShop, windows: list[str]
+) -> None:
+    """By the fast path, which only a single quota allows, and without it."""
+    shop = await new_shop()
+    for window in windows:
+        await shop.quota("1000", window=window)
+    assert await claim(shop, "1", "before")
+
+    async def tried(amount: int) -> int:
+        body = {"requested_amount": str(amount), "consume": True, "event_id": "e"} | CHAT
+        return (await shop.post("/quota/check", body)).status_code
+
+    answers = await asyncio.gather(*(tried(1 + number % 2) for number in range(10)))
+    assert sorted(answers) == [200] * 5 + [422] * 5
+    assert await used(shop) in ({"": 2}, {"": 3})
+
+
+async def test_a_level_is_claimed_again_by_the_rise_that_was_claimed(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, START + timedelta(days=1))
+    await shop.subscribe("basic")
+    stored: dict[str, Any] = {"service_type": "storage_minio"}
+    await shop.quota("100", **stored)
+    await shop.record("8", **stored)
+    assert await claim(shop, "9", "e", **stored)
+    await refused_as_reused(shop, "10", "e", **stored)
+    await shop.record("8.5", **stored)
+    assert await claim(shop, "9", "e", **stored), "less of a rise than was claimed"
+    await shop.record("9", event_id="e", **stored)
+    await refused_as_reused(shop, "10", "e", **stored)
+    assert await claim(shop, "9", "e", **stored)
+
+
+async def test_a_level_is_claimed_again_after_its_cycle_has_turned(new_shop: NewShop) -> None:
+    shop = await frozen(new_shop, datetime(2027, 1, 31, 23, 58, tzinfo=UTC))
+    stored: dict[str, Any] = {"service_type": "storage_minio"}
+    await shop.record("0.2", **stored)
+    assert await claim(shop, "0.5", "e", **stored)
+    await move_clock(shop, minutes=4)
+    assert await claim(shop, "0.5", "e", **stored), "the first answer, though it rises by more now"
+    await refused_as_reused(shop, "0.6", "e", **stored)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from billing.catalog.plans import service as catalog
 from billing.core.errors import NotAllowed
 from billing.metering.quotas import service as quotas
+from billing.metering.quotas.schemas import Asked
 from billing.metering.usage import sql_batch as calls
 from billing.metering.usage.schemas import Use, UseKind
 from billing.money.subscriptions import entitlements
@@ -153,6 +154,8 @@ async def test_what_was_granted_before_the_right_ended_is_answered_again(new_sho
     assert new.json()["code"] == "NO_ENTITLEMENT"
     new = await shop.post("/quota/check", claim | {"event_id": "new"})
     assert new.json()["code"] == "NO_ENTITLEMENT"
+    more = await shop.post("/quota/check", claim | {"requested_amount": "2"})
+    assert (more.status_code, more.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 async def test_a_late_use_cannot_fall_before_all_limits(new_shop: NewShop) -> None:
@@ -239,7 +242,7 @@ async def test_without_a_default_plan_nothing_is_given(new_shop: NewShop) -> Non
     shop = await new_shop(is_test=True, clock_at=NOW.isoformat())
     await shop.record("1", **AI)
     kind = UseKind(None, None, "ai_responses", None, None, None, defer=False)
-    asked = quotas.Asked(amount=Decimal(1), feature_type="ai_responses")
+    asked = Asked(amount=Decimal(1), feature_type="ai_responses")
     async with shop.api.database.operator() as connection:
         for default, given in ((None, False), ("free", True)):
             await catalog.put_default(connection, default)

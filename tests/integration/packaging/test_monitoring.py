@@ -343,22 +343,6 @@ def test_what_waits_because_billing_is_parked_is_told_once(
     fired(tmp_path, name, told | of, {"30m": fires}, value, labels)
 
 
-@pytest.mark.parametrize(
-    ("name", "count", "fires"),
-    [
-        ("BillingChargeUnreached", 0, False),
-        ("BillingChargeUnreached", 1, True),
-        ("BillingChargesUnreached", 5, False),
-        ("BillingChargesUnreached", 6, True),
-    ],
-)
-def test_a_charge_that_reached_no_card_is_a_ticket_and_many_are_a_page(
-    tmp_path: Path, name: str, count: int, *, fires: bool
-) -> None:
-    told = {'billing_waiting{what="unreached", label=""}': f"{count}x40"}
-    fired(tmp_path, name, told, {"4m": False, "9m": fires}, str(count))
-
-
 @pytest.mark.parametrize(("waits", "fires"), [("0x80", False), ("0x40 2x40", True)])
 def test_invoices_that_nobody_charges_are_an_operators_ticket(
     tmp_path: Path, *, waits: str, fires: bool
@@ -394,12 +378,20 @@ def test_a_provider_that_delivers_nothing_is_an_operators_ticket(
     fired(tmp_path, "BillingWebhooksUnsent", told, {"4m": False, "15m": fires}, "3")
 
 
-@pytest.mark.parametrize(("unsent", "fires"), [("0x40", False), ("1x40", True)])
-def test_a_capture_of_which_paypal_tells_nothing_is_an_operators_ticket(
-    tmp_path: Path, *, unsent: str, fires: bool
+@pytest.mark.parametrize(
+    ("name", "what", "few"),
+    [
+        ("BillingPaypalUnsent", "unsent_paypal", 0),
+        ("BillingChargeUnreached", "unreached", 0),
+        ("BillingChargesUnreached", "unreached", 5),
+    ],
+)
+def test_what_waits_for_minutes_is_told_from_a_number_on(
+    tmp_path: Path, name: str, what: str, few: int
 ) -> None:
-    told = {'billing_waiting{what="unsent_paypal", label=""}': unsent}
-    fired(tmp_path, "BillingPaypalUnsent", told, {"4m": False, "9m": fires}, "1")
+    for count, fires in ((few, False), (few + 1, True)):
+        told = {f'billing_waiting{{what="{what}", label=""}}': f"{count}x40"}
+        fired(tmp_path, name, told, {"4m": False, "9m": fires}, str(count))
 
 
 def test_the_alert_and_the_doctor_call_as_many_failures_few() -> None:

@@ -160,8 +160,10 @@ export interface paths {
          *
          *     Nothing is reserved unless `consume` and an `event_id` are sent: then the use counts at once,
          *     and recording it later does not count it again; without a record it is released after 10
-         *     minutes. A claim covers the limits it was counted on, in the window it was made in. For a
-         *     service `user_id` may name the account, as when a use is recorded.
+         *     minutes. A claim covers the limits it was counted on, in the window it was made in. The same
+         *     claim sent again gets its first answer; another one of its event is 422
+         *     `IDEMPOTENCY_KEY_REUSED`. For a service `user_id` may name the account, as when a use is
+         *     recorded.
          */
         post: operations["check_quota"];
         delete?: never;

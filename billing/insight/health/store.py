@@ -78,8 +78,8 @@ _WAITING: Final = {
     "  AND starts_with(e.type, 'PAYMENT.CAPTURE.'))",
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
-    # A try that is made again comes within two hours; that of a canceled payment is none of ours,
-    # and nobody can help where the provider refused the sum.
+    # A charge counts once, by its newest try: one that is made again comes within two hours. That
+    # of a canceled payment is none of ours, and nobody can help where the provider refused the sum.
     "unreached": "SELECT '', x.real_started_at, x.key || coalesce(': ' || x.message, '')"
     " FROM payment_attempts x JOIN real r ON r.id = x.account_id"
     " JOIN payments p ON p.id = x.payment_id AND p.status <> 'canceled'"
@@ -87,7 +87,9 @@ _WAITING: Final = {
     " AND x.status = 'unreached' AND x.decline_code IS DISTINCT FROM 'provider_refused'"
     " AND NOT EXISTS (SELECT FROM payment_attempts y WHERE y.account_id = x.account_id"
     "  AND y.started_at >= x.started_at AND y.real_started_at > x.real_started_at"
-    "  AND y.status NOT IN ('unreached', 'skipped', 'pending'))",
+    "  AND y.status NOT IN ('unreached', 'skipped', 'pending'))"
+    " AND NOT EXISTS (SELECT FROM payment_attempts z WHERE z.invoice_id = x.invoice_id"
+    "  AND z.status = 'unreached' AND z.real_started_at > x.real_started_at)",
     "approvals": "SELECT '', x.created_at, public_id('pay', x.id)"
     " FROM payments x JOIN real r ON r.id = x.account_id WHERE x.status = 'pending_approval'",
     # Of test accounts too, by real time: a shop that tests asks to go into production.

@@ -14,6 +14,14 @@ PURCHASES = "/billing/purchases"
 PACK = {"pack": "small", "payment_method": "saved_card"}
 USE = {"product_id": "gpt-4", "usage_amount": "1000", "billing_method": "payment_charge"}
 
+# The account's one try, once more.
+TRIED_AGAIN = (
+    "INSERT INTO payment_attempts SELECT (jsonb_populate_record(t, jsonb_build_object("
+    " 'id', gen_random_uuid(), 'key', key || '/again-1',"
+    " 'started_at', clock_timestamp(), 'real_started_at', clock_timestamp()))).*"
+    " FROM payment_attempts t WHERE t.account_id = %(me)s"
+)
+
 
 async def tries(customer: Customer) -> int:
     """The number of times that a card of this account was asked."""
@@ -256,6 +264,11 @@ async def test_a_charge_that_the_provider_refuses_is_told_to_operators_until_one
     told = await sign()
     assert told.state == "unhealthy"
     assert "/attempt-0: Stripe refused the request: Your account cannot currently" in told.words
+
+    await customer.rows(TRIED_AGAIN)
+    told = await sign()
+    assert told.words.startswith("1: "), "one charge, however often it was tried"
+    assert "/attempt-0/again-1: Stripe refused" in told.words
 
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     assert (await sign()).state == "healthy"

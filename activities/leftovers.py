@@ -14,7 +14,7 @@ from temporalio.client import Client
 from activities import missing_runs, notifying, resting
 from activities.paged_scan import each_apart
 from activities.signs_of_life import heartbeating
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now, real_now
 from billing.core.database import Database
 from billing.core.database_errors import database_is_away
 from billing.core.errors import Unavailable
@@ -147,7 +147,7 @@ async def _dispatch(database: Database, client: Client, event: Waiting) -> int:
             await inbox.park(connection, event.event_id, f"unreadable: {error!r}"[:200])
             return 0
         if owner is None:
-            if event.received_at < real_now() - PARK_AFTER:
+            if event.received_at < await agreed_now(connection) - PARK_AFTER:
                 hours = PARK_AFTER // timedelta(hours=1)
                 await inbox.park(connection, event.event_id, f"no owner within {hours} h")
             return 0

@@ -6,7 +6,7 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.paged_scan import Page, pass_over
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.insight.rounds import store as rounds
 from billing.metering.quotas import counter_rebuild as quota_counters
@@ -34,7 +34,9 @@ async def compare(database: Database, limit: int) -> dict[str, int]:
             return Page.whole(await counter_rebuild.last_cycles(connection, noted), name)
 
     async def mend(found: LastCycle) -> int:
-        account_id, began = found.account_id, real_now()
+        account_id = found.account_id
+        async with database.operator() as connection:
+            began = await agreed_now(connection)
         wrong = await counter_rebuild.sync(database, found)
         if wrong:
             _logger.error("usage counters of %s were wrong: %s", account_id, wrong[:3])

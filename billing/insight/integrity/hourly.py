@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now, real_now
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 from billing.insight.integrity import openings, rules, runs, service
@@ -44,20 +44,21 @@ async def look(database: Database, accounts: Sequence[UUID], large: int = openin
     """Check new rows of accounts with an opening, and all rows of the others: these on one
     snapshot or, if that takes too long, in halves. Return how many were checked.
     """
-    well = await _well_since(database, accounts)
-    others = [one for one in accounts if one not in well]
-    return len(well) + (await _look_whole(database, others, large) if others else 0)
-
-
-async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]:
-    """Return the accounts that are clean by their opening and newer rows, checked a few at once."""
     async with database.operator() as connection:
+        began = await agreed_now(connection)
         known = await openings.known(connection, rules.JOB, accounts)
+    well = await _well_since(database, known, began)
+    others = [one for one in accounts if one not in well]
+    return len(well) + (await _look_whole(database, others, large, began) if others else 0)
+
+
+async def _well_since(database: Database, known: Sequence[Opening], began: datetime) -> set[UUID]:
+    """Return the accounts that are clean by their opening and newer rows, checked a few at once."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(opening: Opening) -> bool:
         async with gate:
-            return await _is_well_since(database, opening)
+            return await _is_well_since(database, opening, began)
 
     found = await asyncio.gather(*map(one, known), return_exceptions=True)
     for answer in found:
@@ -66,8 +67,7 @@ async def _well_since(database: Database, accounts: Sequence[UUID]) -> set[UUID]
     return {opening.account_id for opening, well in zip(known, found, strict=True) if well}
 
 
-async def _is_well_since(database: Database, opening: Opening) -> bool:
-    began = real_now()
+async def _is_well_since(database: Database, opening: Opening, began: datetime) -> bool:
     try:
         extended = await service.look_since(database, opening)
     except DBAPIError as error:
@@ -79,8 +79,9 @@ async def _is_well_since(database: Database, opening: Opening) -> bool:
     return extended is not None
 
 
-async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) -> int:
-    began = real_now()
+async def _look_whole(
+    database: Database, accounts: Sequence[UUID], large: int, began: datetime
+) -> int:
     try:
         broken, opened = await service.look_and_open(database, accounts, large)
     except DBAPIError as error:
@@ -92,8 +93,8 @@ async def _look_whole(database: Database, accounts: Sequence[UUID], large: int) 
                 await openings.go_on(connection, accounts[0])
             return 0
         half = len(accounts) // 2
-        first = await _look_whole(database, accounts[:half], large)
-        return first + await _look_whole(database, accounts[half:], large)
+        first = await _look_whole(database, accounts[:half], large, began)
+        return first + await _look_whole(database, accounts[half:], large, began)
     await _record(database, accounts, broken, opened, began)
     return len(accounts)
 

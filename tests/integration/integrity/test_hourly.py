@@ -22,12 +22,17 @@ from billing.insight.rounds import store as rounds
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.one_connection import seen_by
+from tests.integration.wrong_clock import wrong_clock
 from workflows.contracts import JobRequest
 
 NOBODY = UUID(int=0)
 DAMAGE = "UPDATE trials SET credits = credits + 1 WHERE account_id = :id"
 REPAIR = "UPDATE trials SET credits = credits - 1 WHERE account_id = :id"
 NAME = "trials_granted_once"
+MARK = (
+    "INSERT INTO accounts_to_check (account_id, job, noted_at) VALUES (:id, 'integrity', now())"
+    " ON CONFLICT (account_id, job) DO UPDATE SET noted_at = now()"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +104,24 @@ async def test_an_account_that_did_not_move_is_looked_at_in_its_turn(
     finally:
         await at(database, REPAIR, id=customer.uuid)
     assert NAME not in await run("integrity", 1)
+    assert customer.uuid not in await noted(database, "integrity")
+
+
+async def test_a_mark_set_during_a_check_of_a_worker_whose_clock_is_ahead_stays(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer, look = await resting(actors), service.look_and_open
+
+    async def look_and_change(*asked: Any) -> Any:
+        found = await look(*asked)
+        await at(database, MARK, id=customer.uuid)
+        return found
+
+    with monkeypatch.context() as patched, wrong_clock(timedelta(hours=1)):
+        patched.setattr(service, "look_and_open", look_and_change)
+        assert await hourly.look(database, [customer.uuid]) == 1
+    assert customer.uuid in await noted(database, "integrity"), "it changed after it was read"
+    await hourly.look(database, [customer.uuid])
     assert customer.uuid not in await noted(database, "integrity")
 
 

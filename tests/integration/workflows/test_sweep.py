@@ -1,7 +1,9 @@
 """A sweep does all it can, whatever one row or one part of it has."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, cast
 from uuid import uuid4
 
@@ -21,6 +23,7 @@ from billing.matters.kinds import ACCOUNT, REST
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.locked import other_session
+from tests.integration.wrong_clock import wrong_clock
 from workflows.contracts import JobReport, JobRequest
 
 RESTING = """
@@ -35,6 +38,11 @@ LEFT = """
     VALUES (%(event)s, %(me)s, %(name)s, 'setup_intent.succeeded', 'seti_unknown', '{}',
         'received', 'webhook', 1, now(), now() - %(age)s * interval '1 minute')
 """
+STRAY = """
+    INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)
+    VALUES (%(event)s, 'payment_intent.succeeded', %(payload)s, 'unmatched', now())
+"""
+STANDS = "SELECT status, error FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
 HANDLED = "SELECT status FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
 
 
@@ -126,3 +134,17 @@ async def test_without_a_database_the_sweep_fails_at_once(
     monkeypatch.setattr(sweeps, "left_behind", unreachable)
     with pytest.raises(OperationalError, match="no connection"):
         await swept(job)
+
+
+async def test_a_worker_whose_clock_is_ahead_parks_no_event_that_has_just_come(
+    actors: Actors, job: ScheduledJobs
+) -> None:
+    event = f"evt_{uuid4().hex}"
+    told = {
+        "id": event, "type": "payment_intent.succeeded", "created": int(real_now().timestamp()),
+        "data": {"object": {"id": "pi_stranger", "object": "payment_intent", "metadata": {}}},
+    }  # fmt: skip
+    await actors.sql(STRAY, event=event, payload=json.dumps(told))
+    with wrong_clock(timedelta(hours=25)):
+        await swept(job)
+    assert await actors.sql(STANDS, event=event) == [{"status": "unmatched", "error": None}]

@@ -1644,6 +1644,7 @@ DECLARE
     asked CONSTANT quota_timed_use[] := ARRAY[ROW(
         p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter, p_claim.amount, NULL,
         NULL)::quota_timed_use];
+    other_month CONSTANT uuid := ((usage_claimed_ids(ARRAY[p_claim.id]))[1]).id;
 BEGIN
     IF p_claim.amount <= 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
@@ -1652,7 +1653,10 @@ BEGIN
     SELECT p.id, p.zone, p.start_at, p.limits -> p_claim.meter AS lim INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, asked, as_of);
+    -- A claim of this event that is over is released now, so that it is not taken for this one.
+    PERFORM quota_open_windows(
+        p_account_id, period.zone, period.start_at,
+        asked || ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use, as_of);
     -- It is counted in the windows that are open, also where another clock began them, or where
     -- their midnight comes twice and they begin with the second. It expires by the account's clock.
     counted_at := greatest(as_of, (
@@ -2072,7 +2076,8 @@ BEGIN
         SELECT ROW(c.id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
         FROM quota_claims AS c
         WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
-        ORDER BY c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
+        ORDER BY coalesce(c.id IN (SELECT u.id FROM unnest(p_uses) AS u), false) DESC,
+            c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
             coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,

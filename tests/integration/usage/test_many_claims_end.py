@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_claims import CHAT, claim
 from tests.integration.usage.test_quota_claims import frozen
 
@@ -130,3 +131,17 @@ async def test_a_claim_that_is_over_takes_nothing_of_a_blocking_plan(new_shop: N
     await ended(shop, "ai_responses", USERS, 60)
     assert await claim(shop, "50", feature_type="ai_responses")
     assert not await claim(shop, "1", feature_type="ai_responses")
+
+
+async def test_an_event_whose_claim_is_over_and_not_released_yet_is_claimed_for_another_use(
+    new_shop: NewShop,
+) -> None:
+    shop = await frozen(new_shop)
+    await shop.quota("10")
+    assert await claim(shop, "3", "e", feature_type="assessments")
+    await move_clock(shop, minutes=11)
+    await ended(shop, "assessments", USERS, 3600)
+    assert await claim(shop, "9", "e")
+    assert not await claim(shop, "2"), "the first was counted"
+    await shop.record("9", event_id="e", **CHAT)
+    assert not await claim(shop, "2")

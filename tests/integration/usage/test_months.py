@@ -17,6 +17,11 @@ from billing.metering.usage import months, rules
 from billing.metering.usage.rules import FIRST_MONTH, record_key
 from tests.integration.api_app import Api
 from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.shops_on_plans import move_clock
+from tests.integration.usage.test_claims import claim
+from tests.integration.usage.test_many_claims_end import USERS
+from tests.integration.usage.test_many_claims_end import ended as claims_ended
+from tests.integration.usage.test_quota_claims import frozen
 from tests.integration.usage.test_voids import void
 
 USE: Final[dict[str, Any]] = {"product_id": "gpt-4", "usage_amount": "1000"}
@@ -226,3 +231,19 @@ def test_public_ids_of_events_are_well_formed() -> None:
     key = record_key("a", "b", THIS)
     shown = ids.encode(ids.BILLING_RECORD, UUID(hex=key))
     assert ids.parse(ids.BILLING_RECORD, shown) == UUID(hex=key)
+
+
+async def test_an_event_whose_claim_of_last_month_is_over_is_claimed_for_another_use(
+    new_shop: NewShop, past: Callable[[], pytest.MonkeyPatch], ended: SetEnds
+) -> None:
+    """Though so many other claims are over that its own would not be released yet."""
+    await ended(timedelta())
+    shop = await frozen(new_shop)
+    await shop.quota("10")
+    patch = past()
+    assert await claim(shop, "3", "e", feature_type="assessments")
+    patch.undo()
+    await move_clock(shop, minutes=11)
+    await claims_ended(shop, "assessments", USERS, 3600)
+    assert await claim(shop, "9", "e")
+    assert not await claim(shop, "2"), "the first was counted"

@@ -17,6 +17,7 @@ DECLARE
     asked CONSTANT quota_timed_use[] := ARRAY[ROW(
         p_claim.id, p_claim.user_id, p_claim.organization_id, p_claim.meter, p_claim.amount, NULL,
         NULL)::quota_timed_use];
+    other_month CONSTANT uuid := ((usage_claimed_ids(ARRAY[p_claim.id]))[1]).id;
 BEGIN
     IF p_claim.amount <= 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = 'nothing is claimed';
@@ -25,7 +26,10 @@ BEGIN
     SELECT p.id, p.zone, p.start_at, p.limits -> p_claim.meter AS lim INTO period
     FROM credit_balances AS b JOIN usage_periods AS p ON p.id = b.period_id
     WHERE b.account_id = p_account_id;
-    PERFORM quota_open_windows(p_account_id, period.zone, period.start_at, asked, as_of);
+    -- A claim of this event that is over is released now, so that it is not taken for this one.
+    PERFORM quota_open_windows(
+        p_account_id, period.zone, period.start_at,
+        asked || ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use, as_of);
     -- It is counted in the windows that are open, also where another clock began them, or where
     -- their midnight comes twice and they begin with the second. It expires by the account's clock.
     counted_at := greatest(as_of, (

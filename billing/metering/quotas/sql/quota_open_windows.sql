@@ -1,8 +1,9 @@
 -- Move these uses' quotas to an instant and lock them, including defaults that users get now: past
 -- windows restart with what was recorded ahead of them, and rolling ones drop old use. The
 -- account's expired claims are released, on other quotas too, which are then locked as well; of
--- very many a part (quota_part_size), first those of the same meters, and of these those of the
--- same users and organisations. What is left counts for no check (quota_expired).
+-- very many a part (quota_part_size), first those of these uses, then those of the same meters, and
+-- of these those of the same users and organisations. What is left counts for no check
+-- (quota_expired).
 -- From here on only the caller counts on these quotas, not even quota_claim_fast. Expects the
 -- account's lock.
 CREATE OR REPLACE FUNCTION quota_open_windows(
@@ -22,7 +23,8 @@ BEGIN
         SELECT ROW(c.id, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
         FROM quota_claims AS c
         WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
-        ORDER BY c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
+        ORDER BY coalesce(c.id IN (SELECT u.id FROM unnest(p_uses) AS u), false) DESC,
+            c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
             coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,

@@ -146,16 +146,23 @@ async def _postgres(stack: Stack) -> None:
 
 
 async def _temporal(stack: Stack) -> None:
+    try:
+        await _ask_namespace(stack)
+    except RPCError:
+        # The server closes each connection after some minutes, and may cancel what it carries.
+        await _ask_namespace(stack)
+
+
+async def _ask_namespace(stack: Stack) -> None:
     client = stack.temporal
     # The server's own health knows no namespace, and without ours nothing can be started.
     asked = DescribeNamespaceRequest(namespace=client.namespace, weak_consistency=True)
     try:
         await client.workflow_service.describe_namespace(asked)
     except RPCError as error:
-        if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
-            return  # a busy server puts this off before it refuses a start
-        # The server closes each connection after some minutes, and may cancel what it carries.
-        await client.workflow_service.describe_namespace(asked)
+        # A busy server puts this off before it refuses a start.
+        if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
+            raise
 
 
 async def ask_stripe(settings: Settings) -> None:

@@ -38,13 +38,13 @@ class Temporal:
 
     async def describe_namespace(self, asked: DescribeNamespaceRequest) -> None:
         assert asked.namespace == self.namespace
-        if self.refuses is not None:
-            raise RPCError("refused", self.refuses, b"")
         if self.is_silent:
             await asyncio.Event().wait()
         if self.cancels:
             self.cancels -= 1
             raise RPCError("operation was canceled", RPCStatusCode.CANCELLED, b"")
+        if self.refuses is not None:
+            raise RPCError("refused", self.refuses, b"")
 
 
 @pytest.fixture
@@ -101,6 +101,12 @@ async def test_one_that_cannot_start_anything_for_us_is_away(
     temporal.refuses = refuses
     stack = cast(Stack, SimpleNamespace(temporal=temporal))
     assert (await HealthChecks().part(stack, "temporal")).status == status
+
+
+async def test_one_that_is_busy_after_it_closed_the_connection_is_there(temporal: Temporal) -> None:
+    temporal.cancels, temporal.refuses = 1, RPCStatusCode.RESOURCE_EXHAUSTED
+    stack = cast(Stack, SimpleNamespace(temporal=temporal))
+    assert (await HealthChecks().part(stack, "temporal")).status == "healthy"
 
 
 async def test_gauges_say_whether_it_and_stripe_are_there(

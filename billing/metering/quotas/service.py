@@ -75,13 +75,13 @@ async def check(
 ) -> Decision:  # fmt: skip
     """Compare a use with the limits at `used_at` (None: now); reserves nothing [H1].
 
-    Errors: METER_NOT_FOUND; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none
-    gives access, unless it `is_claimed` already.
+    One that `is_claimed` already needs no price and no access. Errors: METER_NOT_FOUND;
+    USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none gives access.
     """
     place = await _place(connection, account_id, used_at)
     meter, counts = await usage_store.meter_of(
         connection, asked.product_id, asked.service_type, asked.feature_type, asked.amount,
-        asked.operation, place.at,
+        asked.operation, None if is_claimed else place.at,
     )  # fmt: skip
     if not place.is_late and not is_claimed:
         await _demand_plan(connection, place, meter, asked)

@@ -203,3 +203,21 @@ async def test_an_operation_that_costs_nothing_any_more_costs_what_it_did(
     assert [await cost(alone, unpriced), await cost(alone)] == ["METER_NOT_FOUND", "6.00"]
     assert (await shop.post("/quota/check", asked)).status_code == 200
     assert await shop.balance() == 100 - 12 - 12 - 6
+
+
+async def test_a_claim_of_an_operation_that_costs_nothing_any_more_gets_its_first_answer(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100")
+    operation = f"op-{uuid4().hex[:12]}"
+    await put_cost(shop, operation, {"cost": "12"})
+    use = {"operation": operation, "requested_amount": "1", "consume": True, "event_id": "e-1"}
+    first = await shop.post("/quota/check", use)
+    assert (first.status_code, first.json()["allowed"]) == (200, True)
+    await put_cost(shop, operation, {"cost": "12", "is_active": False})
+    again = await shop.post("/quota/check", use)
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = await shop.post("/quota/check", use | {"requested_amount": "2"})
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    new = await shop.post("/quota/check", use | {"event_id": "e-2"})
+    assert (new.status_code, new.json()["code"]) == (404, "METER_NOT_FOUND")

@@ -285,7 +285,7 @@ class MatterWorkflow(Generic[S]):
         again = step is not None and step.key in self._failed
         if self._tries_locally and not again and not isinstance(argument, CommandRequest):
             try:
-                return await self._at_once(activity, argument, words)
+                return await self._first_try(activity, argument, words)
             except FailureError as error:
                 end_if_canceled(error)
                 if isinstance(argument, StepRequest) and self._steps_are_independent():
@@ -306,7 +306,7 @@ class MatterWorkflow(Generic[S]):
         )
         return state
 
-    async def _at_once(self, activity: str, argument: Contract, words: str) -> S:
+    async def _first_try(self, activity: str, argument: Contract, words: str) -> S:
         """Try a step as a local activity, which costs one event instead of six. A lost task loses
         the record of its try, but the rows show that a step was done.
 

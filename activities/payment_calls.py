@@ -203,8 +203,11 @@ class Charger:
         return _behind_page(session, await self._provider.retrieve_intent(session.intent_id))
 
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
-        """Return the outcome of an attempt whose answer was lost; None: no card was reached."""
-        now = await self._provider.retrieve_intent(intent_id)
+        """Return the outcome of an attempt whose answer was lost; None: no card was reached.
+
+        Errors: as for `_now`.
+        """
+        now = await self._now(intent_id)
         if now.kind in ("succeeded", "processing"):
             return now
         if now.kind == "action" and not await self._is_of_another(now, attempt):
@@ -216,17 +219,25 @@ class Charger:
     ) -> Outcome:
         """Return the outcome of a try that the provider refused before it reached the card.
 
-        Errors: PROVIDER_KEY if our key does not know the intent, as that of another account.
+        Errors: as for `_now`.
         """
         unreached = Outcome(kind="unreached", intent_id=intent_id)
         if await self._is_gone(attempt, card):
             return _declined_unasked(unreached, CARD_GONE)
-        try:
-            await self._provider.retrieve_intent(intent_id)
-        except ProviderFailure as unknown:
-            raise Unavailable(KEY_REFUSED, unknown.detail) from unknown
+        await self._now(intent_id)
         why = Decline(code=CHARGE_REFUSED, message=refused.detail)
         return unreached.model_copy(update={"decline": why})
+
+    async def _now(self, intent_id: str) -> Outcome:
+        """Return the intent's outcome now.
+
+        Errors: Unavailable; PROVIDER_KEY if our key does not know the intent, as that of another
+        account: that proves nothing of any try.
+        """
+        try:
+            return await self._provider.retrieve_intent(intent_id)
+        except ProviderFailure as unknown:
+            raise Unavailable(KEY_REFUSED, unknown.detail) from unknown
 
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
         """Return True if 3-D Secure is required for the card of an earlier attempt."""
@@ -295,7 +306,7 @@ class Charger:
 
 def awaits_our_key(doubt: Unavailable, *, off_session: bool) -> bool:
     """Return True if the try waits until our key is accepted: its matter halts, and no slot is used
-    up. A payer who is present is told at once.
+    up. A payer who is present is told, once it is proven that no card was reached.
     """
     return off_session and doubt.code == KEY_REFUSED
 

@@ -1,4 +1,6 @@
-"""A provider that refuses our key, not the card: a try without its payer waits for a better key."""
+"""A provider that refuses our key, not the card: a try waits for a better key, except that of a
+present payer whose card was proven not to be reached.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,8 @@ from gateways.provider import IntentRequest
 from tests.unit.activities.test_lost_intents import ASKED, ME, TRIED
 
 WORDS: Final = "Stripe does not allow this to our key: it lacks rak_payment_intent_write"
+REFUSED: Final = ProviderFailure("PROVIDER_REFUSED", "Stripe refused the request: resource_missing")
+UNKNOWN: Final = ProviderFailure("PROVIDER_REFUSED", "No such payment_intent: 'pi_1'")
 OPEN: Final = Call("open", ASKED, TRIED)
 TRY: Final = Call(
     "try_card",
@@ -32,10 +36,10 @@ TRY: Final = Call(
 
 
 class Provider:
-    """Its answer to each call that needs a right; our key may read, and may know the intent."""
+    """Its answer to each call that needs a right, and to a look at the intent, if that fails."""
 
-    def __init__(self, said: Exception, *, knows_intent: bool = True) -> None:
-        self.said, self.knows_intent = said, knows_intent
+    def __init__(self, said: Exception, look: Exception | None = None) -> None:
+        self.said, self.failed_look = said, look
 
     @asynccontextmanager
     async def tenant(self, _: UUID) -> AsyncIterator[None]:
@@ -53,8 +57,8 @@ class Provider:
         raise self.said
 
     async def retrieve_intent(self, name: str) -> Outcome:
-        if not self.knows_intent:
-            raise ProviderFailure("PROVIDER_REFUSED", f"No such payment_intent: '{name}'")
+        if self.failed_look is not None:
+            raise self.failed_look
         return Outcome(kind="waiting", intent_id=name)
 
     async def charges(self, _: str) -> list[Charge]:
@@ -99,7 +103,9 @@ async def test_a_key_that_lacks_a_right_proves_nothing_of_a_card(call: Call) -> 
 
 
 @pytest.mark.parametrize("call", [OPEN, TRY], ids=lambda call: call.what)
-async def test_a_payer_who_is_present_is_told_at_once(call: Call) -> None:
+async def test_a_payer_who_is_present_is_told_where_a_look_proves_that_no_card_was_reached(
+    call: Call,
+) -> None:
     asked = replace(call, on_session=True)
     outcome = await answer(Provider(Unavailable("PROVIDER_KEY", WORDS)), asked)
     assert outcome.kind == "unreached"
@@ -119,8 +125,28 @@ async def test_a_charge_that_the_provider_refuses_keeps_its_words() -> None:
     assert (outcome.kind, said.reason, said.message) == ("unreached", CHARGE_REFUSED, words)
 
 
-async def test_a_key_that_does_not_know_the_payment_proves_nothing() -> None:
-    """That of another account, or of the other mode."""
-    refused = ProviderFailure("PROVIDER_REFUSED", "Stripe refused the request: resource_missing")
+@pytest.mark.parametrize("present", [False, True], ids=["without its payer", "payer present"])
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize(
+    "said", [REFUSED, Unavailable("PROVIDER_UNAVAILABLE")], ids=["refused", "doubt"]
+)
+async def test_a_key_that_does_not_know_the_payment_proves_nothing(
+    said: Exception, *, again: bool, present: bool
+) -> None:
+    """That of another account, or of the other mode: an earlier try may have reached the card."""
+    call = replace(TRY, again=again, on_session=present)
     with pytest.raises(Unavailable, match="PROVIDER_KEY: No such payment_intent"):
-        await answer(Provider(refused, knows_intent=False), TRY, 1)
+        await answer(Provider(said, look=UNKNOWN), call)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+async def test_a_payer_waits_where_our_key_may_not_read_the_payment(*, again: bool) -> None:
+    revoked = Unavailable("PROVIDER_KEY", "Stripe does not accept our key")
+    with pytest.raises(Unavailable, match="does not accept our key"):
+        await answer(Provider(revoked, look=revoked), replace(TRY, again=again, on_session=True))
+
+
+async def test_the_payer_of_a_purchase_waits_where_our_key_may_open_no_payment() -> None:
+    call = Call("open", ASKED, refusable=True)
+    with pytest.raises(Unavailable, match="lacks rak_payment_intent_write"):
+        await answer(Provider(Unavailable("PROVIDER_KEY", WORDS)), call)

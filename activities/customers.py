@@ -16,7 +16,7 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import lost_customers
 from billing.platform.accounts import store as accounts
-from gateways.provider import NO_CUSTOMER
+from gateways.provider import KEY_REFUSED, NO_CUSTOMER
 
 REMEMBERED: Final = 10_000
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Customers:
         if not await self._provider.customer_is_deleted(customer_id):
             words = f"Stripe does not know {customer_id} under our key: is it another account's?"
             _logger.error(words)
-            raise Unavailable("PROVIDER_KEY", words)
+            raise Unavailable(KEY_REFUSED, words)
 
     async def _forget(self, account_id: UUID, customer_id: str) -> bool:
         """Forget a deleted customer with its cards; False if the account has another one now."""

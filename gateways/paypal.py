@@ -18,7 +18,14 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Decline, Order, Outcome, OutcomeKind
 from billing.money.refunds.rules import RefundOutcome, Taken
-from gateways.provider import CALL_SECONDS, KEY_IN_USE, SILENT, OrderRequest, RefundRequest
+from gateways.provider import (
+    CALL_SECONDS,
+    KEY_IN_USE,
+    KEY_REFUSED,
+    SILENT,
+    OrderRequest,
+    RefundRequest,
+)
 
 TOKEN_MARGIN_SECONDS: Final = 60.0
 Json = dict[str, Any]
@@ -189,7 +196,7 @@ class PayPalGateway:
             )
             self.refuses_key = answer.status_code == HTTPStatus.UNAUTHORIZED
             if self.refuses_key:
-                raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
+                raise Unavailable(KEY_REFUSED, "PayPal does not accept our credentials")
             given = _json(answer)
             self._token = str(given["access_token"])
             self._token_until = monotonic() + float(given["expires_in"]) - TOKEN_MARGIN_SECONDS
@@ -210,7 +217,7 @@ def _json(answer: httpx2.Response) -> Json:
     if status == HTTPStatus.CONFLICT:
         raise Unavailable(KEY_IN_USE, "PayPal is still processing a request with this key")
     if status == HTTPStatus.UNAUTHORIZED:
-        raise Unavailable("PROVIDER_KEY", "PayPal does not accept our credentials")
+        raise Unavailable(KEY_REFUSED, "PayPal does not accept our credentials")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Unavailable("PROVIDER_UNAVAILABLE", f"PayPal did not decide: {status}")
     try:
@@ -224,7 +231,7 @@ def _json(answer: httpx2.Response) -> Json:
         issue = body.get("name") if status == HTTPStatus.NOT_FOUND else detail.get("issue")
         if status == HTTPStatus.FORBIDDEN:
             denied = f"PayPal does not allow this to our account: {issue or body.get('name')}"
-            raise Unavailable("PROVIDER_KEY", denied)
+            raise Unavailable(KEY_REFUSED, denied)
         words = str(detail.get("description") or "")
         raise Refusal(status, str(issue or body.get("name")), words)
     return body

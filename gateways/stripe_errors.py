@@ -10,7 +10,15 @@ import stripe
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments.declines import classify
 from billing.money.payments.rules import Decline, Outcome
-from gateways.provider import AMOUNT, FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, NO_CUSTOMER, SILENT
+from gateways.provider import (
+    AMOUNT,
+    FAILURE_KEPT,
+    KEY_IN_USE,
+    KEY_REFUSED,
+    KEY_REUSED,
+    NO_CUSTOMER,
+    SILENT,
+)
 from gateways.stripe_objects import intent_outcome
 
 _AMOUNTS: Final = ("amount_too_small", "amount_too_large")
@@ -56,11 +64,11 @@ async def translated() -> AsyncIterator[None]:
         refusal.is_repeated = _is_repeated(error)
         raise refusal from error
     except stripe.AuthenticationError as error:
-        raise Unavailable("PROVIDER_KEY") from error
+        raise Unavailable(KEY_REFUSED) from error
     except stripe.PermissionError as error:
         # Stripe names the right that the key lacks. Somebody may give it: what waits then goes on.
         words = f"Stripe does not allow this to our key: {error.user_message}"
-        raise Unavailable("PROVIDER_KEY", words) from error
+        raise Unavailable(KEY_REFUSED, words) from error
     except stripe.IdempotencyError as error:
         raise ProviderFailure(
             KEY_REUSED, "Stripe has already received this key with other parameters"

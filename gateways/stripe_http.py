@@ -23,7 +23,9 @@ class LoggingClient(stripe.AIOHTTPClient):
 
     @property
     def refuses_key(self) -> bool:
-        """Return True if the last answer was 401, or the last one to a call of some right 403."""
+        """Return True if the last answer that says something of our key was 401, or the last one to
+        a call of some right 403.
+        """
         return self._is_unknown or bool(self._lacks)
 
     async def request_async(
@@ -44,7 +46,12 @@ class LoggingClient(stripe.AIOHTTPClient):
             _logger.info("Stripe %s %s: %s", method.upper(), path, status or "silent", extra=facts)
 
     def _note(self, method: str, path: str, status: int) -> None:
-        """Note what an answer says of our key, whose rights are to read or to write one kind."""
+        """Note what an answer says of our key, whose rights are to read or to write one kind.
+
+        Trouble at Stripe says nothing: a lost right stays lost through an outage.
+        """
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+            return
         self._is_unknown = status == HTTPStatus.UNAUTHORIZED
         right = (method.upper() != "GET", path.rpartition("/v1/")[2].partition("/")[0])
         if status == HTTPStatus.FORBIDDEN:

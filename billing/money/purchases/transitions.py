@@ -271,7 +271,9 @@ def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
     elif outcome.kind == "declined" and outcome.is_over and is_last and decline is not None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached" and is_last:
-        end_unpaid(w, "failed", code=_FAILED, message="the provider could not be reached")
+        # The provider's own words may be of our account, and its buyer sees this.
+        why = "could not be reached" if decline is None else "refused the charge"
+        end_unpaid(w, "failed", code=_FAILED, message=f"the provider {why}")
     elif outcome.kind == "canceled" and is_last:
         _end_canceled(w)
 

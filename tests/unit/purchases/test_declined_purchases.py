@@ -17,7 +17,7 @@ from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import CheckoutSession, Decline, Outcome
+from billing.money.payments.rules import CHARGE_REFUSED, CheckoutSession, Decline, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases import canceling, outcomes, transitions
 from billing.money.purchases.outcomes import PurchaseFacts
@@ -109,6 +109,14 @@ def test_a_canceled_intent_without_a_charge_is_no_decline() -> None:
     buying = Buying()
     buying.do("open", [WAITING, CANCELED])
     assert buying.ended == ("failed", "PLATFORM_ERROR", "unreached", None)
+
+
+def test_a_charge_that_the_provider_refuses_says_so_without_its_words() -> None:
+    buying, why = Buying(), Decline(code=CHARGE_REFUSED, message="Your account cannot charge.")
+    buying.do("open", [WAITING, Outcome(kind="unreached", intent_id="pi_1", decline=why), CANCELED])
+    (purchase,) = buying.rows.of(Purchase)
+    assert purchase.failure_code == "PLATFORM_ERROR"
+    assert purchase.failure_message == "the provider refused the charge"
 
 
 def test_a_bank_that_says_no_late_has_its_intent_called_back_first() -> None:

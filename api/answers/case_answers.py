@@ -18,6 +18,8 @@ from api.answers.schemas import Answer
 from billing.matters.agenda import Step
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import recovery
+from billing.money.payments.rules import CHARGE_REFUSED, PROVIDER_REFUSED
+from billing.money.payments.schemas import Attempt
 
 CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "canceled"]
 
@@ -33,6 +35,16 @@ class AttemptAnswer(Answer):
     message: str | None
     started_at: datetime
     finished_at: datetime | None
+
+    @classmethod
+    def for_customer(cls, attempt: Attempt) -> Self:
+        """Return the attempt without what the provider said of our own account or request, and
+        without a class where no bank was asked.
+        """
+        shown = cls.of(attempt)
+        if attempt.decline_code not in (PROVIDER_REFUSED, CHARGE_REFUSED):
+            return shown
+        return shown.model_copy(update={"decline_class": None, "message": None})
 
 
 class CaseAnswer(Answer):

@@ -209,7 +209,7 @@ class InvoiceDetail(InvoiceAnswer):
             **InvoiceAnswer.of(invoice).model_dump() | printed,
             line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],
             payments=[PaymentAnswer.of_row(one) for one in made],
-            attempts=[AttemptAnswer.of(one) for one in tries],
+            attempts=[AttemptAnswer.for_customer(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
             credit_notes_total=sum(note["amount_minor"] for note in notes),
             dunning=await CaseAnswer.read(connection, case) if case else None,

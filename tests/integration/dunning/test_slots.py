@@ -280,6 +280,12 @@ async def test_a_key_that_lost_a_right_uses_up_no_slot(actors: Actors, path: str
     assert len(await customer.effects()) == 2, "charged once for the renewal"
 
 
+async def shown_try(customer: Customer) -> tuple[str | None, ...]:
+    """What the customer sees of the only try of what is owed: nothing of our account at Stripe."""
+    (shown,) = (await owed(customer))["attempts"]
+    return tuple(shown[name] for name in ("status", "decline_code", "decline_class", "message"))
+
+
 async def test_a_charge_that_stripe_refuses_says_why_and_is_tried_hourly(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("pro")
@@ -296,6 +302,7 @@ async def test_a_charge_that_stripe_refuses_says_why_and_is_tried_hourly(actors:
     )
     assert tried_at_once["decline_code"] == "charge_refused"
     assert "Your account cannot currently make live charges" in tried_at_once["message"]
+    assert await shown_try(customer) == ("unreached", "charge_refused", None, None)
     assert (await customer.subscription())["status"] == "active", "nobody declined anything"
     await customer.advance(to="2027-02-01T11:00:00Z")
     assert await attempts(customer) == [
@@ -316,6 +323,7 @@ async def test_a_sum_that_stripe_finds_too_small_is_a_slot_without_a_decline(
     (failed,) = (await case(customer))["attempts"]
     assert failed["decline_code"] == "provider_refused"
     assert "Amount must convert to at least" in failed["message"]
+    assert await shown_try(customer) == ("unreached", "provider_refused", None, None)
     await script(payer, purpose="amount")
     await customer.advance(days=3)
     assert (await attempts(customer))[-1] == ("attempt-1", "succeeded")

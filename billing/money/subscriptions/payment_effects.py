@@ -27,7 +27,7 @@ from billing.money.subscriptions.periods import (
 )
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription
-from billing.money.subscriptions.terms import changes, scheduling
+from billing.money.subscriptions.terms import agreements, changes, scheduling
 from billing.money.trials import transitions as trials
 
 KEEP_CURRENCY: Final = "keep_currency"
@@ -230,14 +230,12 @@ def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
     If a transfer comes after its period, it pays for the period that runs now, from now on.
     """
-    subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
-    if w.facts.at < subscription.current_period_end:
+    if w.facts.at < subscription_of(w).current_period_end:
         _activate(w)
         discounts.confirm(w)
         return
-    _activate(w, **spans.running(subscription, w.facts.at, allowance))
+    _begin_running(w)
     discounts.confirm(w)
-    announce(w, subscription_of(w), "restarted")
     amount_minor = creditable(w.rows, invoice)
     notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "not-begun")
     lines = invoices.lines_of(w.rows, invoice.id)
@@ -247,6 +245,15 @@ def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
         granting.grant_cycle(w)
     if billed.status == "paid":
         on_paid(w, billed)
+
+
+def _begin_running(w: Work[SubscriptionFacts]) -> None:
+    """Begin the period that runs now, under the contract that a resumption would begin it with."""
+    scheduling.take_waiting(w, w.facts.at)
+    allowance = w.facts.plan_of(w.rows).allowance
+    _activate(w, **spans.running(subscription_of(w), w.facts.at, allowance))
+    agreements.begin(w)
+    announce(w, subscription_of(w), "restarted")
 
 
 def _activate(w: Work[SubscriptionFacts], **fields: Any) -> None:

@@ -2,8 +2,10 @@
 nobody pays for time before it.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,17 +15,34 @@ from billing.money.subscriptions.periods import spans
 from tests.unit.worked.player import Player, instant
 
 MONTH_MINOR = 3100
+AGREED: dict[str, Any] = {
+    "price_id": str(UUID(int=77)), "plan": "pro", "interval": {"unit": "month", "count": 1},
+    "currency": "USD", "amount_minor": 1550,
+}  # fmt: skip
+COMMITMENT: dict[str, Any] = {"periods": 2, "amount_minor": 9000, "on_early_end": "charge"}
+CONTRACT: dict[str, Any] = {
+    "since": "2027-02-01T00:00:00Z",
+    "terms": {"prices": [AGREED], "commitment": COMMITMENT | {"currency": "USD"}},
+}
+"""It comes between the order and its money."""
 
 
-def sold(days: int, *, coupon: dict[str, Any] | None = None, **start: Any) -> Player:
+def sold(
+    days: int,
+    *,
+    coupon: dict[str, Any] | None = None,
+    contracts: Sequence[dict[str, Any]] = (),
+    **start: Any,
+) -> Player:
     """Ordered on 28 January, by transfer; the money comes so many days later."""
     begun = {"at": "2027-01-28T10:00:00Z", "plan": "pro", "collection": "send_invoice", "days": 30}
     prices = {"month": MONTH_MINOR, "week": 700, "day": 100}
     case = {
         "currency": "USD", "zone": "UTC", "plans": {"pro": prices},
         "terms": {"pro": {"credits": 310}}, "start": begun | {"minimum": 5000} | start,
+        "coupons": [coupon] if coupon else [], "contracts": contracts,
     }  # fmt: skip
-    return Player(case | {"coupons": [coupon] if coupon else []}, timedelta(days=days))
+    return Player(case, timedelta(days=days))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +91,18 @@ def test_a_coupon_for_one_period_is_off_the_first_that_is_served() -> None:
     player.ask({"at": "2027-03-01T10:00:00Z", "renews": True})
     renewed = player.rows.of(Invoice)[-1]
     assert not any(one.discounts for one in invoices.lines_of(player.rows, renewed.id))
+
+
+def test_it_is_sold_under_the_contract_in_force_then() -> None:
+    player = sold(5, contracts=[CONTRACT], interval="month", billing_day=1)
+    row = player.subscription
+    assert row.contract_id == player.contracts[0].id
+    assert (row.price_id, row.amount_minor) == (UUID(int=77), 1550)
+    assert row.committed is not None
+    times = row.committed.since, row.committed.ends_at
+    assert times == (player.now, instant("2027-04-01T10:00:00Z"))
+    paid, rest = player.rows.of(Invoice)
+    assert (paid.total_minor, rest.total_minor) == (400, 1495), "27 of 28 days"
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def _begin_running(w: Work[SubscriptionFacts]) -> None:
     scheduling.take_waiting(w, w.facts.at)
     allowance = w.facts.plan_of(w.rows).allowance
     _activate(w, **spans.running(subscription_of(w), w.facts.at, allowance))
-    agreements.begin(w)
+    agreements.begin_late(w)
     announce(w, subscription_of(w), "restarted")
 
 

@@ -45,6 +45,15 @@ def sold(
     return Player(case, timedelta(days=days))
 
 
+def renewed(player: Player, *days: int) -> list[list[tuple[str, int]]]:
+    """What the renewals of these days of February charge."""
+    found = []
+    for day in days:
+        lines = player.play({"at": f"2027-02-{day}T10:00:00Z", "renews": True})
+        found.append([(one.kind, one.amount_minor) for one in lines])
+    return found
+
+
 @pytest.mark.parametrize(
     ("start", "days", "ends", "first", "then"),
     [
@@ -103,6 +112,23 @@ def test_it_is_sold_under_the_contract_in_force_then() -> None:
     assert times == (player.now, instant("2027-04-01T10:00:00Z"))
     paid, rest = player.rows.of(Invoice)
     assert (paid.total_minor, rest.total_minor) == (400, 1495), "27 of 28 days"
+
+
+def test_a_commitment_has_as_many_periods_as_were_sold() -> None:
+    agreed = COMMITMENT | {"amount_minor": 1400}
+    player = sold(10, commitment=agreed, interval="week", minimum=None)
+    committed = player.subscription.committed
+    assert committed is not None
+    times = committed.since, committed.ends_at
+    assert times == (player.now, instant("2027-02-18T10:00:00Z")), "the rest of a week, and one"
+    seen = renewed(player, 11, 18)
+    assert seen == [[("plan", 700)], [("plan", 700), ("commitment", 300)]]
+
+
+def test_no_period_of_a_commitment_is_over_before_it_begins() -> None:
+    agreed = COMMITMENT | {"amount_minor": 500, "periods": 5}
+    player = sold(13, commitment=agreed, interval="day", minimum=None)
+    assert renewed(player, *range(11, 16)) == [[("plan", 100)]] * 5
 
 
 @pytest.mark.parametrize(

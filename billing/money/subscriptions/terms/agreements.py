@@ -67,6 +67,19 @@ def begin(w: Work[SubscriptionFacts]) -> None:
         _commit(w, contract, subscription.current_period_start, subscription.period_number)
 
 
+def begin_late(w: Work[SubscriptionFacts]) -> None:
+    """Begin a contract with a first period whose payment came late. A commitment that was sold with
+    the order begins then, too, for as many periods as were sold.
+    """
+    subscription, agreed = subscription_of(w), subscription_of(w).committed
+    if agreed is not None:
+        since, number = subscription.current_period_start, subscription.period_number
+        until = _until(subscription, number + agreed.periods)
+        moved = agreed.model_copy(update={"since": since, "ends_at": until})
+        cycles.change(w, commitment=moved.model_dump(mode="json"))
+    begin(w)
+
+
 def leave(w: Work[SubscriptionFacts]) -> None:
     """Forget the contract of a trial that no paid period follows: the one that is in force when a
     period is sold comes with it.
@@ -200,13 +213,13 @@ def _commit(w: Work[SubscriptionFacts], contract: Contract, start: datetime, num
     brings_one = _commitment(contract, subscription.currency) is not None
     if brings_one and running is not None and running.ends_at > start:
         return
-    until = periods.boundary(
-        subscription.anchor_wall,
-        subscription.zone,
-        subscription.interval,
-        number + _periods(contract),
-    )
+    until = _until(subscription, number + _periods(contract))
     cycles.change(w, **_agreed(contract, subscription.currency, start, until))
+
+
+def _until(s: Subscription, number: int) -> datetime:
+    """Return the beginning of the period with this number."""
+    return periods.boundary(s.anchor_wall, s.zone, s.interval, number)
 
 
 def _agreed(

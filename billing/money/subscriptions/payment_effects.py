@@ -22,6 +22,7 @@ from billing.money.subscriptions.periods import (
     granting,
     invoicing,
     proration,
+    renewals,
     spans,
     true_ups,
 )
@@ -248,7 +249,11 @@ def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
 
 
 def _begin_running(w: Work[SubscriptionFacts]) -> None:
-    """Begin the period that runs now, under the contract that a resumption would begin it with."""
+    """Begin the period that runs now, in the zone that its renewal would begin it in, and under the
+    contract in force.
+    """
+    cycles.change(w, **spans.waited(subscription_of(w), w.facts.at))
+    renewals.follow_zone(w)
     scheduling.take_waiting(w, w.facts.at)
     allowance = w.facts.plan_of(w.rows).allowance
     _activate(w, **spans.running(subscription_of(w), w.facts.at, allowance))

@@ -3,14 +3,17 @@ nobody pays for time before it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from billing.catalog.plans.rules import parse_interval
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.periods import spans
 from tests.unit.worked.player import Player, instant
 
@@ -27,22 +30,30 @@ CONTRACT: dict[str, Any] = {
 """It comes between the order and its money."""
 
 
+class Moved(Player):
+    """A customer whose account has moved to Los Angeles since the order."""
+
+    def facts(self) -> SubscriptionFacts:
+        return replace(super().facts(), account_zone="America/Los_Angeles")
+
+
 def sold(
     days: int,
     *,
     coupon: dict[str, Any] | None = None,
     contracts: Sequence[dict[str, Any]] = (),
+    of: type[Player] = Player,
     **start: Any,
 ) -> Player:
     """Ordered on 28 January, by transfer; the money comes so many days later."""
     begun = {"at": "2027-01-28T10:00:00Z", "plan": "pro", "collection": "send_invoice", "days": 30}
-    prices = {"month": MONTH_MINOR, "week": 700, "day": 100}
+    prices = {"month": MONTH_MINOR, "week": 700, "day": 100, "year": 36500}
     case = {
         "currency": "USD", "zone": "UTC", "plans": {"pro": prices},
         "terms": {"pro": {"credits": 310}}, "start": begun | {"minimum": 5000} | start,
         "coupons": [coupon] if coupon else [], "contracts": contracts,
     }  # fmt: skip
-    return Player(case, timedelta(days=days))
+    return of(case, timedelta(days=days))
 
 
 def renewed(player: Player, *days: int) -> list[list[tuple[str, int]]]:
@@ -129,6 +140,29 @@ def test_no_period_of_a_commitment_is_over_before_it_begins() -> None:
     agreed = COMMITMENT | {"amount_minor": 500, "periods": 5}
     player = sold(13, commitment=agreed, interval="day", minimum=None)
     assert renewed(player, *range(11, 16)) == [[("plan", 100)]] * 5
+
+
+def test_it_begins_in_the_zone_of_now() -> None:
+    row = sold(5, of=Moved, interval="year", billing_day=1).subscription
+    assert row.zone == "America/Los_Angeles"
+    assert row.current_period_end == instant("2028-02-01T10:00:00Z")
+    allowance = parse_interval("month")
+    spring = spans.cycle_end(
+        row, allowance, instant("2027-03-01T10:00:00Z"), row.current_period_end
+    )
+    assert spring == instant("2027-04-01T09:00:00Z"), "summer time begins on 14 March"
+
+
+@pytest.mark.parametrize(
+    ("since", "zone"),
+    [("2027-02-01T12:00:00Z", "America/Los_Angeles"), ("2027-03-05T00:00:00Z", "UTC")],
+)
+def test_its_zone_waits_for_a_contract_that_comes_and_for_none_that_came(
+    since: str, zone: str
+) -> None:
+    contract = {"since": since, "terms": {}}
+    row = sold(10, contracts=[contract], of=Moved, interval="day").subscription
+    assert row.zone == zone
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,15 @@ def first_payment_until(s: Subscription) -> datetime:
     return max(s.current_period_end, waits or s.current_period_end)
 
 
+def waited(s: Subscription, at: datetime) -> dict[str, Any]:
+    """Return the fields of a first period that nobody paid for, until the one that runs at this
+    instant begins.
+    """
+    number = periods.index_at(s.anchor_wall, s.zone, s.interval, at)
+    ends = periods.boundary(s.anchor_wall, s.zone, s.interval, number)
+    return {"period_number": number - 1, "current_period_end": ends}
+
+
 def running(s: Subscription, at: datetime, allowance: Interval) -> dict[str, Any]:
     """Return the fields of the period that runs at this instant by the anchor, as it begins then:
     its first one was over before.

@@ -182,7 +182,8 @@ FAMILIES: Final = (
         Kind("renewal_upcoming", "it renews soon, 30 and 7 days before the end of a period of over"
              " 180 days unless its plan says otherwise: what the next one costs", _NEXT),
         Kind("paused", "it was paused: no period runs", "reason"),
-        Kind("restarted", "it started again after a pause"),
+        Kind("restarted", "it started again after a pause; or its first payment came after its"
+             " period, and with `activated` the one that runs began"),
         Kind("extended", "an operator gave it more time", "days reason"),
         Kind("card_chosen", "its card was chosen"),
         Kind("change_begun", "a change awaits its payment", "kind wanted amount_cents currency"),

@@ -17,6 +17,9 @@ async def test_a_short_first_period_leaves_a_transfer_its_days(actors: Actors) -
     seen = await customer.until_subscription("active")
     period = seen["current_period_start"], seen["current_period_end"]
     assert period == ("2027-02-03T10:00:00Z", "2027-03-01T10:00:00Z")
+    told = await customer.published()
+    for kind in ("subscription.activated", "subscription.restarted"):
+        assert told.count(f"evt.billing.{kind}") == 1
     # Four of 31 days, which nobody has served, pay for a part of 26 of 28.
     sums = [(one["total_minor"], one["amount_due_minor"]) for one in await customer.invoices()]
     assert sums == [(245, 245), (1764, 1519)]

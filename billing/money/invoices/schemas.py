@@ -26,7 +26,9 @@ paid.
 PRORATION: Final = "proration"
 """The kind of a line that credits paid, unused time of another invoice."""
 InvoiceCollection = Literal["automatic", "held", "send_invoice"]
-"""`held`: more than one renewal was missed, and an operator decides whether a card is charged."""
+"""`held`: more than one renewal or cycle was missed, and an operator decides whether a card is
+charged.
+"""
 
 
 class Line(Frozen):

@@ -37,8 +37,8 @@ invoices = c.table(
     c.bigint("amount_refunded_minor", server_default="0"),
     # How it was settled: payment, zero, carried, credited (it was not due), forgiven.
     c.text("settlement", nullable=True),
-    # automatic; held: more than one renewal was missed, an operator decides; or send_invoice: by
-    # transfer, no card is tried.
+    # automatic; held: more than one renewal or cycle was missed, an operator decides; or
+    # send_invoice: by transfer, no card is tried.
     c.text("collection", server_default="automatic"),
     c.instant("period_start", nullable=True),
     c.instant("period_end", nullable=True),

@@ -8,7 +8,7 @@ from typing import Final
 
 from activities.dependencies import Dependencies
 from billing.core import ids
-from billing.core.clock import real_now
+from billing.core.clock import database_now
 from billing.core.errors import Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payments.rules import CheckoutSession, Order, Outcome
@@ -26,6 +26,7 @@ class Orders:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._provider = dependencies.orders
+        self._database = dependencies.database
 
     @property
     def provider(self) -> OrderProvider:
@@ -84,14 +85,16 @@ class Orders:
         order = await self.provider.retrieve_order(order_id)
         if order.capture is not None:
             return order.capture
-        if order.status == "approved" and _may_be_captured(payment):
+        if order.status == "approved" and await self._may_be_captured(payment):
             raise Unavailable("PROVIDER_NOT_CANCELED")
         return Outcome(kind="canceled")
 
-
-def _may_be_captured(payment: Payment) -> bool:
-    asked_at = payment.capture_asked_at
-    return asked_at is not None and real_now() < asked_at + CAPTURE_RUNS_FOR
+    async def _may_be_captured(self, payment: Payment) -> bool:
+        asked_at = payment.capture_asked_at
+        if asked_at is None:
+            return False
+        async with self._database.operator_statement() as connection:
+            return await database_now(connection) < asked_at + CAPTURE_RUNS_FOR
 
 
 def _outcome(order: Order) -> Outcome:

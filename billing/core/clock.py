@@ -20,12 +20,17 @@ def real_now() -> datetime:
     return datetime.now(UTC)
 
 
+async def database_now(connection: AsyncConnection) -> datetime:
+    """Return the database's real time, by which processes whose clocks differ agree."""
+    at: datetime = await _DATABASE_NOW.scalar(connection)
+    return at
+
+
 async def agreed_now(connection: AsyncConnection) -> datetime:
     """Return the earlier of this process's real time and the database's: while one clock is ahead,
     no job passes over or deletes what is past by that clock alone.
     """
-    at: datetime = await _DATABASE_NOW.scalar(connection)
-    return min(real_now(), at)
+    return min(real_now(), await database_now(connection))
 
 
 async def now(connection: AsyncConnection, account_id: UUID) -> datetime:

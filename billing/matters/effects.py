@@ -261,6 +261,10 @@ class Facts:
     """Ids are not pure, so they are handed in: a counter in tests, UUIDv7 in the product."""
     answer: Any = None
     """The provider's answer to the decision's own call; None before it was made."""
+    database_at: datetime | None = None
+    """The real time by the database, if it was asked: what another worker compares is noted by it,
+    because their clocks may differ.
+    """
 
 
 F_co = TypeVar("F_co", bound=Facts, covariant=True)

@@ -33,7 +33,7 @@ OVERLOOKED: Final = (
     Mutant(
         "an order is given up while the answer of its capture is lost",
         "activities/order_calls.py",
-        " and _may_be_captured(payment)",
+        " and await self._may_be_captured(payment)",
         " and False",
         ("tests/unit/activities/test_captures.py",),
     ),

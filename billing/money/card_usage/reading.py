@@ -102,6 +102,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         real_at=real_at,
         new_id=ids.new,
         answer=wanted.answer,
+        database_at=row["database_at"],
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),

@@ -20,6 +20,6 @@ def begin(w: Work[Facts], answer: Answer | None) -> bool:
     payment = w.rows.get(Payment, answer.call.payment.id)
     if payment.status not in LIVE or not Owed(w.rows, payment.invoice_id).may_capture(payment):
         return False
-    noted = w.change(payment, capture_asked_at=w.facts.real_at)
+    noted = w.change(payment, capture_asked_at=w.facts.database_at or w.facts.real_at)
     w.call = replace(answer.call, what="capture", payment=noted)
     return True

@@ -68,7 +68,9 @@ class Payment(Row):
     """Its form was opened by the signed link: its payer may be somebody else than the customer."""
     superseded_at: AwareDatetime | None = None
     capture_asked_at: AwareDatetime | None = None
-    """Noted before its order's capture is sent, in real time; None once the result is known."""
+    """Noted before its order's capture is sent, in real time by the database; None once the result
+    is known.
+    """
     failure_code: str | None = None
     failure_message: str | None = None
     failure_class: str | None = None

@@ -83,6 +83,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         **now_facts(row["clock_at"]),
         new_id=ids.new,
         answer=wanted.answer,
+        database_at=row["database_at"],
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),

@@ -113,6 +113,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         real_at=real_at,
         new_id=ids.new,
         answer=wanted.answer,
+        database_at=row["database_at"],
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),

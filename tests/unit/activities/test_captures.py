@@ -1,10 +1,14 @@
 """An order is looked at, captured by a call of its own, and given up once no capture can run."""
 
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from activities import order_calls
 from activities.dependencies import Dependencies
 from activities.order_calls import CAPTURE_RUNS_FOR, Orders
 from billing.core.clock import real_now
@@ -13,6 +17,8 @@ from billing.money.payments.rules import Order, Outcome
 from billing.money.payments.schemas import PAYPAL, Payment
 
 PAID = Outcome(kind="succeeded", intent_id="cap_1", received_minor=999)
+NOW = real_now() - timedelta(days=1)
+"""By the database; the clock of the worker is a day ahead."""
 ORDER: Any = {
     "flow": PAYPAL, "intent_key": "inv_1/intent-1", "stripe_checkout_session_id": "order_1",
 }  # fmt: skip
@@ -34,13 +40,31 @@ class Provider:
         return await self.retrieve_order(order_id)
 
 
+class Databases:
+    """One whose clock, by which captures are noted, stands."""
+
+    @asynccontextmanager
+    async def operator_statement(self) -> AsyncIterator[AsyncConnection]:
+        yield cast(AsyncConnection, None)
+
+
+@pytest.fixture(autouse=True)
+def clock_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def database_now(_: AsyncConnection) -> datetime:
+        return NOW
+
+    monkeypatch.setattr(order_calls, "database_now", database_now)
+
+
 def orders_of(provider: Any) -> Orders:
-    return Orders(Dependencies(database=None, settings=None, provider=None, orders=provider))  # type: ignore[arg-type]
+    return Orders(
+        Dependencies(database=Databases(), settings=None, provider=None, orders=provider)  # type: ignore[arg-type]
+    )
 
 
 def asked(ago: timedelta) -> Payment:
     """A payment whose capture was noted so long ago."""
-    return Payment.model_construct(**ORDER, capture_asked_at=real_now() - ago)
+    return Payment.model_construct(**ORDER, capture_asked_at=NOW - ago)
 
 
 async def test_a_look_takes_no_money() -> None:

@@ -10,6 +10,7 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.collecting.transitions import charge, check
 from billing.money.dunning import cases
+from billing.money.payments import captures
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
@@ -72,6 +73,15 @@ def test_an_order_is_captured_while_it_is_what_is_owed_and_wanted(chosen: str | 
         _overtake(life.work(), Owed(life.rows, life.invoice_id), chosen)
     call = _looked(life, order, APPROVED)
     assert (call and call.what) == ("capture" if chosen is None else None)
+
+
+def test_a_capture_is_noted_by_the_clock_that_its_giving_up_reads() -> None:
+    life = Life(Random(0))
+    order, work = _approved(life), life.work()
+    work.facts.database_at = life.now - timedelta(days=1)
+    looked = Call(what="look", payment=order)
+    assert captures.begin(work, Answer(looked, APPROVED, life.now))
+    assert work.call.payment.capture_asked_at == work.facts.database_at
 
 
 def test_a_capture_comes_before_the_forgiveness_until_its_result_is_known() -> None:

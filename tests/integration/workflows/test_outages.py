@@ -206,6 +206,31 @@ async def test_the_use_of_two_missed_months_of_a_year_is_charged_by_nobody(
     assert await told(api, customer) == 2
 
 
+async def test_the_use_of_a_month_missed_after_a_late_renewal_is_not_charged_beside_it(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic", interval="yearly", billing_day=15)
+    await pass_unseen(customer, 20)
+    await use(customer, "700")
+    await pass_unseen(customer, 26)
+
+    await wake_up_late(customer, 1)
+
+    async def written() -> list[Json]:
+        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
+        return found
+
+    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    used, year, _ = invoices
+    assert (used["collection"], used["amount_due"]) == ("held", 400)
+    assert year["collection"] == "automatic"
+    await wait_for(customer.effects, "the renewal is charged", lambda seen: len(seen) == 2)
+    await customer.advance(days=1)
+    charged = [one["amount"] for one in await customer.effects()]
+    assert charged[1:] == [year["amount_due"]]
+
+
 async def test_the_charges_of_an_outage_are_asked_for_by_one_command(
     actors: Actors, api: Api
 ) -> None:

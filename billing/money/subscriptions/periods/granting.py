@@ -37,12 +37,12 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
         grant_unbilled_cycle(w)
     if subscription.status in SERVED_AND_BILLED:
         key = keys.usage_before(cycles.stem(subscription), start)
-        held = end <= w.facts.at or _in_burst(w, start)
+        held = end <= w.facts.at or _is_beside_late(w, start)
         invoicing.bill_usage(w, key, invoicing.CYCLE._replace(held=held))
     return moved
 
 
-def _in_burst(w: Work[SubscriptionFacts], start: datetime) -> bool:
+def _is_beside_late(w: Work[SubscriptionFacts], start: datetime) -> bool:
     """True if an earlier cycle or the period was also invoiced late: after the cycle that begins at
     `start` had begun.
     """

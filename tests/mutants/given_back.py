@@ -58,7 +58,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "a dispute that is won pays a debt whose money another dispute holds",
         "billing/money/reversals/placing.py",
-        "taken = min(left, row.loss_minor, more)",
+        "taken = min(left, row.loss_minor, _takable(w, row))",
         "taken = 0",
         ("tests/unit/reversals/test_carried_debts.py",),
     ),

@@ -13,12 +13,10 @@ from billing.matters.agenda import Step
 from billing.matters.effects import Do, Work
 from billing.money.disputes.rules import state_of
 from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
-from billing.money.invoices import transitions as invoices
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.remaining import bill_of
 from billing.money.refunds.rules import DisputeOutcome
-from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, placing
 from billing.money.reversals.booking import subject_of
 from billing.money.reversals.facts import ReversalFacts
@@ -200,22 +198,6 @@ def _take(w: Work[ReversalFacts], row: Dispute) -> None:
     if row.state != "open":
         return
     booking.take_credits(w, placing.place(w, row))
-
-
-def take_kept(w: Work[ReversalFacts], refund: Refund, kept_minor: int) -> None:
-    """Give the money of a failed refund, which stays with us, to disputes of the payment that are
-    partly our loss; less what the customer owes us by now.
-    """
-    of = f"-{ids.encode(ids.REFUND, refund.id)}"
-    for row in w.rows.of(Dispute):
-        here = max(0, invoices.money_balance(w, row.currency))
-        taken = min(kept_minor, row.loss_minor, here)
-        if row.payment_id == refund.payment_id and row.takes_room and taken:
-            kept_minor -= taken
-            w.change(
-                row, loss_minor=row.loss_minor - taken, balance_minor=row.balance_minor + taken
-            )
-            booking.move_balance(w, row, -taken, "refunded", of)
 
 
 def _keep(w: Work[ReversalFacts], row: Dispute) -> int:

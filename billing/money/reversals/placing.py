@@ -109,25 +109,33 @@ def take_room(w: Work[InvoiceFacts]) -> None:
     refunds.look_again(w)
 
 
-def take_returned(w: Work[ReversalFacts], won: Dispute, returned_minor: int) -> int:
-    """Give what a won dispute returns to other disputes of its payment that are partly our loss, up
-    to their part of the balance as if they came now: a debt whose money one of them holds stays
-    owed. Return how much they take.
+def take_returned(w: Work[ReversalFacts], back: Refund | Dispute, returned_minor: int) -> int:
+    """Give the money of a failed refund, or of a dispute that was won, to the disputes of its
+    payment that are partly our loss, the oldest first. Return how much they take.
     """
-    left = returned_minor
+    left, booked = returned_minor, list[Dispute]()
     for row in sorted(w.rows.of(Dispute), key=lambda one: (one.created_at, one.id)):
-        if row.payment_id != won.payment_id or not row.takes_room:
+        if row.payment_id != back.payment_id or not row.takes_room:
             continue
-        more = _places(_books(w, w.rows, row), row).balance_minor - row.balance_minor
-        taken = min(left, row.loss_minor, more)
+        taken = min(left, row.loss_minor, _takable(w, row))
         if taken > 0:
             left -= taken
             balance, loss = row.balance_minor + taken, row.loss_minor - taken
             changed = w.change(row, balance_minor=balance, loss_minor=loss)
-            booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(won)}")
-            if changed.booked_at is not None:
-                booking.count(w, changed)
+            booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(back)}")
+            booked += [changed] if changed.booked_at is not None else []
+    # Only now: halfway the payment would seem no longer `refunded`, and be announced again.
+    for row in booked:
+        booking.count(w, row)
     return returned_minor - left
+
+
+def _takable(w: Work[ReversalFacts], row: Dispute) -> int:
+    """Return the most that a dispute may still take from the money balance: all that is there. Of
+    a debt, what it would take if it came now: a debt whose money it holds stays owed.
+    """
+    as_if_now = _places(_books(w, w.rows, row), row).balance_minor
+    return max(invoices.money_balance(w, row.currency), as_if_now - row.balance_minor)
 
 
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:

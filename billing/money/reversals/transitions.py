@@ -181,7 +181,7 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
     """Fail a refund: its money stays here, and its room is freed.
 
     Money that was booked already, or bought nothing, is the customer's: it goes to the money
-    balance, and from there to a bank that took it.
+    balance, and from there to disputes whose banks took more than was here.
     """
     failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
     payment = w.rows.get(Payment, failed.payment_id)
@@ -192,8 +192,8 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
     elif kept:
         part = f"-{ids.encode(ids.REFUND, failed.id)}"
         invoices.add_balance(w, invoice, FAILED, kept, part=part)
-    disputing.take_kept(w, failed, kept)
-    booking.count_refunded(w, payment, failure)
+    kept -= placing.take_returned(w, failed, kept)
+    booking.count_refunded(w, w.rows.get(Payment, payment.id), failure)
     refunds.announce(w, failed, "failed", failure=failure, balance_cents=kept)
     refunds.look_again(w, but=payment.id)
 

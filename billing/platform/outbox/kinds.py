@@ -129,8 +129,8 @@ FAMILIES: Final = (
            "refund_id payment_id invoice_id amount_cents currency reason method", (
         Kind("created", "a refund was requested"),
         Kind("succeeded", "the payer has the money, or it is on the money balance"),
-        Kind("failed", "it failed, or the bank returned it later: `balance_cents` of it were added"
-             " to the money balance", "failure balance_cents"),
+        Kind("failed", "it failed, or the bank returned it later: `balance_cents` of it stay on the"
+             " money balance", "failure balance_cents"),
     ), {"method": Field("text", "the way back: `provider`, `outside`, or `balance`, where it stays"
                         " on the money balance", "provider")}),
     Family("dispute", "Disputes", "dispute_id payment_id invoice_id amount_cents loss_cents"

@@ -115,6 +115,9 @@ async def test_a_debt_stays_owed_while_one_of_two_disputes_holds_its_money(
     await actors.sandbox.finish_dispute(part.body["id"], end)
     ended = {"won": [0, 0]} if end == "won" else {"won": [0], "lost": [0]}
     await until_losses(actors, customer, ended)
+    told = (await customer.ask("GET", "/billing/events?type=evt.billing.dispute." + end))["data"]
+    losses = {one["data"]["amount_cents"]: one["data"]["loss_cents"] for one in told}
+    assert losses[20000] == 0, "its own verdict tells that we lost nothing by it"
     assert await money(customer) == balance
     assert await customer.credits() == 500
     assert (await paid_for(customer))["amount_refunded"] == (20000 if end == "lost" else 0)

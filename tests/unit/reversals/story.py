@@ -50,7 +50,7 @@ class Story:
         self.upgrades: list[tuple[UUID, int]] = []
         self.credited = 0
         self.done: set[str] = set()
-        self.announced: list[str] = []
+        self.events: list[tuple[str, Any]] = []
         tax = total // 6
         held, price = (0, total - tax) if added else (tax, total)
         rate = {
@@ -100,8 +100,8 @@ class Story:
     def follow(self, effects: list[Effect]) -> None:
         for one in effects:
             match one:
-                case Announce(_, action):
-                    self.announced.append(action)
+                case Announce(_, action, _, facts):
+                    self.events.append((action, facts))
                 case Do("clawback", taken):
                     self.lot["asked"] += taken["amount"]
                 case Do("return_clawback", back):
@@ -115,6 +115,14 @@ class Story:
                     self.lot["asked"] -= Decimal(taken["amount"])
                 case _:
                     continue
+
+    @property
+    def announced(self) -> list[str]:
+        return [action for action, _ in self.events]
+
+    def told(self, action: str) -> list[Any]:
+        """The facts of all events of one kind."""
+        return [facts for told, facts in self.events if told == action]
 
     @property
     def room(self) -> int:

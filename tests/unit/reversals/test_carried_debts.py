@@ -13,6 +13,7 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.rules import DisputeOutcome
 from billing.money.refunds.schemas import Refund
+from billing.money.reversals.booking import subject_of
 from tests.unit.reversals.story import INVOICE, PAYMENT, Story, act
 
 DEBT: Final = 20
@@ -113,3 +114,55 @@ def test_what_was_sent_too_much_goes_back_without_a_note_after_a_bank_took_the_d
     assert (refund.note_minor, refund.balance_minor) == (0, 10)
     assert sum(one.amount_minor for one in story.rows.of(BalanceEntry)) == 10 + 30 - DEBT - 10
     assert story.lot["asked"] == 0, "the price is paid"
+
+
+@pytest.mark.parametrize("verdict", ["needs_response", "lost"])
+def test_a_debt_whose_money_a_bank_holds_stays_owed_when_a_refund_fails(verdict: str) -> None:
+    story = renewed()
+    act(story, ("dashboard", 10))
+    story.hear()
+    judged(story, "bank", verdict, RECEIVED)
+    assert sums(story)[:4] == (-DEBT, 20, DEBT, 20)
+    act(story, ("settle", "failed"))
+    story.hear()
+    # The bank has all that came: of our loss, only the 10 that were spent are left.
+    assert sums(story)[:4] == (-DEBT, 20, DEBT + 10, 10)
+    [*_, failed] = story.told("refund.failed")
+    assert failed["balance_cents"] == 0, "nothing of it stays"
+    assert story.rows.get(Payment, PAYMENT).refunded_minor == (50 if verdict == "lost" else 0)
+
+
+def test_money_that_is_won_stays_with_nobody_while_two_other_banks_hold_more_than_came() -> None:
+    story = Story(60, 0)
+    for name in ("first", "second", "third"):
+        judged(story, name, "lost", 60)
+    judged(story, "first", "won", 60)
+    assert sums(story)[:4] == (0, 0, 0, 60), "the second has taken all of it"
+    payment = story.rows.get(Payment, PAYMENT)
+    assert (payment.status, payment.refunded_minor) == ("refunded", 60)
+    assert [one["balance_cents"] for one in story.told("dispute.won")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "then"),
+    [
+        ("lost", [("dispute.opened", 0), ("dispute.lost", 40)]),
+        ("needs_response", [("dispute.opened", 0), ("dispute.lost", 0)]),
+    ],
+)
+def test_the_events_of_a_dispute_tell_its_loss_of_their_time(
+    verdict: str, then: list[tuple[str, int]]
+) -> None:
+    """It opens before it is placed. A loss that falls later is told by its verdict, if that comes
+    later still; after the verdict by its row alone.
+    """
+    story = renewed()
+    judged(story, "first", "needs_response", RECEIVED)
+    judged(story, "second", verdict, 40)
+    assert sums(story)[3] == 40
+    judged(story, "first", "won", RECEIVED)
+    judged(story, "second", "lost", 40)
+    assert sums(story)[3] == 0
+    second = subject_of(story.rows.of(Dispute)[-1])
+    told = [(action, facts) for action, facts in story.events if action.startswith("dispute.")]
+    assert [(one, it["loss_cents"]) for one, it in told if it["dispute_id"] == second] == then

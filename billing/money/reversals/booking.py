@@ -1,6 +1,7 @@
 """Booking of money that went back: the credit note, the sums and the clawback. Pure."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +49,13 @@ def note(w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int, part: 
         notes.credit_note(w, *named, to_balance=True, lines=lines, was_served=served)
     elif amount_minor:
         notes.reverse(w, *named, lines=lines, was_served=served)
+
+
+def notes_of(rows: Rows, written_for: Iterable[Refund | Dispute]) -> list[CreditNote]:
+    """Return the credit notes that were written for these refunds and disputes."""
+    named = [f"/{subject_of(one)}" for one in written_for]
+    found = rows.of(CreditNote)
+    return [one for one in found if any(name in one.fact_key for name in named)]
 
 
 def _lines(
@@ -164,9 +172,8 @@ def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:
 
 def _credited_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
     """Return what refunds credited of later charges, which the invoice's money had paid."""
-    named = [f"/{subject_of(one)}" for one in away if not _keeps(one)]
-    written = (one for one in rows.of(CreditNote) if not is_of(one, invoice))
-    return sum(one.amount_minor for one in written if any(name in one.fact_key for name in named))
+    written = notes_of(rows, [one for one in away if not _keeps(one)])
+    return sum(one.amount_minor for one in written if not is_of(one, invoice))
 
 
 def _to_balance(row: Refund | Dispute) -> bool:

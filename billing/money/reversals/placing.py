@@ -87,12 +87,13 @@ def _later(
 
 
 def _noted(w: Work[ReversalFacts], refund: Refund) -> Counter[UUID]:
-    """Return what refunds and disputes of the refunded invoice credited of later charges."""
+    """Return what notes of the refunded invoice's refunds and disputes credit on other invoices, by
+    these. What such notes on itself credit of later charges, `giving_back.lent` takes off.
+    """
     invoice = w.rows.get(Invoice, refund.invoice_id)
-    named = [booking.subject_of(one) for one in reversals(w.rows, invoice)]
     noted = Counter[UUID]()
-    for note in w.rows.of(CreditNote):
-        if note.invoice_id != invoice.id and any(name in note.fact_key for name in named):
+    for note in booking.notes_of(w.rows, reversals(w.rows, invoice)):
+        if note.invoice_id != invoice.id:
             noted[note.invoice_id] += note.amount_minor
     return noted
 
@@ -203,9 +204,8 @@ def _books(w: Work[InvoiceFacts], rows: Rows, row: Refund | Dispute) -> Books:
     nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
     lossless = {"loss_minor": 0} if isinstance(row, Dispute) else {}
     before.take(Change(type(row), row.id, nowhere | lossless))
-    for one in rows.of(CreditNote):
-        if booking.subject_of(row) in one.fact_key:
-            before.take(Remove(CreditNote, one.id))
+    for one in booking.notes_of(rows, [row]):
+        before.take(Remove(CreditNote, one.id))
     balance = invoices.money_balance(w, row.currency) + row.balance_minor
     return books_of(before, rows.get(Payment, row.payment_id), balance)
 

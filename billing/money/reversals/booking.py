@@ -177,6 +177,7 @@ def _credited_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) 
 
 
 def _to_balance(row: Refund | Dispute) -> bool:
+    """True if its money went to the money balance, not to the payer."""
     return isinstance(row, Refund) and row.way == "balance"
 
 

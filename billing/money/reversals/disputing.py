@@ -56,7 +56,7 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         outcome = outcome.model_copy(update={"status": "lost"})
     if known is None:
         known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
-        _take(w, known)
+        _withdraw(w, known)
         known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
         _follow_ended(w, known, outcome.status, state)
@@ -145,15 +145,16 @@ def _protect(w: Work[ReversalFacts], row: Dispute) -> None:
 
 
 def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
+    """Bring a dispute that has not ended to its new state."""
     if state == "inquiry":
         return  # a late answer: the bank has taken the money already
     if state == "open":
-        _take(w, w.change(row, state="open"))
+        _withdraw(w, w.change(row, state="open"))
         _escalate(w, row)
         return
     before = row.state
     if state == "lost" and before == "inquiry":
-        _take(w, w.change(row, state="open"))
+        _withdraw(w, w.change(row, state="open"))
         row = w.rows.get(Dispute, row.id)
     row = _close(w, row, state)
     if state == "lost":
@@ -178,7 +179,7 @@ def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: Disp
     """
     if (row.state, state) == ("closed", "lost") and not row.note_minor + row.balance_minor:
         row = w.change(row, status=status, state="open", closed_at=None)
-        _take(w, row)
+        _withdraw(w, row)
         _move(w, w.rows.get(Dispute, row.id), state)
         return
     if row.status == status or row.state not in ("lost", state):
@@ -193,7 +194,7 @@ def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: Disp
     _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 
 
-def _take(w: Work[ReversalFacts], row: Dispute) -> None:
+def _withdraw(w: Work[ReversalFacts], row: Dispute) -> None:
     """Place an open dispute's money in the books, and claw back its credits."""
     if row.state != "open":
         return

@@ -106,7 +106,7 @@ def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:
 def take_room(w: Work[InvoiceFacts]) -> None:
     """Have credit notes take freed room first; each matter then claws back its credits."""
     for row in sorted(all_reversals(w.rows), key=lambda one: (one.created_at, one.id)):
-        _take(w, row)
+        _take_freed(w, row)
     refunds.look_again(w)
 
 
@@ -157,13 +157,17 @@ def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 
 
 def _place_rest(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
-    row = _take(w, row)
+    """Place what found no room before: on the invoice, and of a refund on later charges."""
+    row = _take_freed(w, row)
     if isinstance(row, Dispute) or not row.short_minor:
         return row
     return _credit_later(w, row, row.short_minor, f"{booking.subject_of(row)}-{row.short_minor}")
 
 
-def _take(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Dispute:
+def _take_freed(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Dispute:
+    """Move to the invoice, by its credit note, what found no room there before: first from our
+    loss, then from the money balance.
+    """
     room = _room(w, row)
     if not room:
         return row

@@ -281,7 +281,7 @@ async def test_a_key_that_lost_a_right_uses_up_no_slot(actors: Actors, path: str
 
 
 async def shown_try(customer: Customer) -> tuple[str | None, ...]:
-    """What the customer sees of the only try of what is owed: nothing of our account at Stripe."""
+    """The only try of what is owed, as the customer sees it: without our account at Stripe."""
     (shown,) = (await owed(customer))["attempts"]
     return tuple(shown[name] for name in ("status", "decline_code", "decline_class", "message"))
 

@@ -26,7 +26,7 @@ class Taxed(Story):
     def __init__(self, taxation: Taxation = PROVEN) -> None:
         super().__init__(TOTAL, 0, added=True)
         self.taxation = taxation
-        self.told: list[Effect] = []
+        self.effects: list[Effect] = []
 
     def work(self, answer: Any = None) -> Work[ReversalFacts]:
         work = super().work(answer)
@@ -34,7 +34,7 @@ class Taxed(Story):
         return work
 
     def follow(self, effects: list[Effect]) -> None:
-        self.told = effects
+        self.effects = effects
         super().follow(effects)
 
     def looked(self) -> list[Effect]:
@@ -88,7 +88,7 @@ def test_tax_is_owed_again_once_a_refund_has_failed() -> None:
     story.prove()
     assert story.notes == []
     story.tell()
-    assert is_owed(story.told)
+    assert is_owed(story.effects)
     story.prove()
     assert story.notes == [(TAX, TAX)]
 

@@ -20,6 +20,8 @@ from billing.metering.limit_overrides.tables import limit_overrides
 Agreed = tuple[datetime | None, datetime | None]
 """The instants from and to which a contract applies."""
 _FOLLOW: Final = Prepared(text("SELECT usage_follow_limits(:account_id, :at)"))
+# Not by `_lasting`: decisions are written in a pipeline, where SQLAlchemy's own statements find no
+# rows yet.
 _LASTING: Final = Prepared(
     text(
         "SELECT * FROM limit_overrides WHERE account_id = :account_id"

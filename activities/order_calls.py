@@ -93,7 +93,7 @@ class Orders:
         asked_at = payment.capture_asked_at
         if asked_at is None:
             return False
-        async with self._database.operator_statement() as connection:
+        async with self._database.tenant_statement() as connection:
             return await database_now(connection) < asked_at + CAPTURE_RUNS_FOR
 
 

@@ -44,7 +44,7 @@ class Databases:
     """One whose clock, by which captures are noted, stands."""
 
     @asynccontextmanager
-    async def operator_statement(self) -> AsyncIterator[AsyncConnection]:
+    async def tenant_statement(self) -> AsyncIterator[AsyncConnection]:
         yield cast(AsyncConnection, None)
 
 

@@ -3011,7 +3011,7 @@ BEGIN
     WITH done AS (
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
+        WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
             AND account_id = p_account_id AND billing_status = 'pending'
         RETURNING id
     ), noted AS (
@@ -3202,7 +3202,8 @@ AS $$
                     p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
                     r.occurred_at) AS is_graded
             FROM billing_records AS r
-            WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
+            WHERE r.id = ANY (p_records)
+                AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
                 AND r.account_id = p_account_id
             OFFSET 0) AS r
         CROSS JOIN LATERAL usage_counters_of(ROW(
@@ -4264,7 +4265,7 @@ AS $$
             (usage_facet(r.service_type, p_old_method, p_old_status, r.currency), -1),
             (usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), 1)
         ) AS f(facet, sign)
-        WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
+        WHERE r.id = ANY (p_records) AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
             AND r.account_id = p_account_id
         GROUP BY r.period_start, r.day_at, r.meter, f.facet, f.sign
     )
@@ -4302,7 +4303,7 @@ AS $$
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
     SELECT id, account_id, occurred_at, p_at + usage_overdue_after(), p_at + usage_overdue_after()
     FROM billing_records
-    WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
+    WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
         AND account_id = p_account_id
     ON CONFLICT (record_id) DO NOTHING;
     SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);

@@ -36,7 +36,8 @@ AS $$
                     p_account_id, r.product_id, CASE WHEN NOT r.is_free_tier THEN r.currency END,
                     r.occurred_at) AS is_graded
             FROM billing_records AS r
-            WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
+            WHERE r.id = ANY (p_records)
+                AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
                 AND r.account_id = p_account_id
             OFFSET 0) AS r
         CROSS JOIN LATERAL usage_counters_of(ROW(

@@ -1,5 +1,6 @@
 -- Complete records that an invoice bills: their status with its event [F20], and their days'
--- counters. Returns how many. The account's lock is held.
+-- counters. Returns how many. The account's lock is held. The months come from a subquery, which is
+-- evaluated once: a function would be for each row.
 CREATE OR REPLACE FUNCTION usage_complete(
     p_account_id uuid, p_records uuid[], p_invoice text, p_at timestamptz)
 RETURNS integer
@@ -12,7 +13,7 @@ BEGIN
     WITH done AS (
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
+        WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
             AND account_id = p_account_id AND billing_status = 'pending'
         RETURNING id
     ), noted AS (

@@ -62,7 +62,6 @@ WHOLE: Final = (
     "tests/integration/usage/test_soak.py",
     "tests/integration/usage/test_months_away.py",
     "tests/integration/credits/test_soak.py",
-    "tests/integration/arrears/test_large_close.py",
     "tests/integration/payments/test_two_flows.py",
     "tests/integration/stack/test_traces.py",
     "tests/integration/stack/test_stack_refuses.py",

@@ -28,6 +28,7 @@ MAX_PARAMETERS: Final = 8
 MAX_COLUMNS: Final = 100
 INPUTS: Final = {"FUNC_PARAM_IN", "FUNC_PARAM_INOUT", "FUNC_PARAM_VARIADIC", "FUNC_PARAM_DEFAULT"}
 OWN: Final = ("credit_", "usage_", "quota_", "budget_", "public_", "account_")
+CUSTOM_PLAN: Final = "SET plan_cache_mode = force_custom_plan"
 LITERALS: Final = {"TRUE", "FALSE", "ON"}  # written small, as values are
 
 
@@ -128,6 +129,8 @@ def _function_problems(function: Function, written: str) -> Iterator[str]:
             yield f"it calls {called}, which is kept only for the release before"
         elif called.startswith(OWN):
             yield f"it calls {called}, which nobody has written"
+    if "usage_months_of" in _calls(function.body) and CUSTOM_PLAN not in written:
+        yield f"it asks for months of ids without {CUSTOM_PLAN}: for each row, of all partitions"
     try:
         if function.language == "plpgsql":
             parse_plpgsql_json(_without_own_arrays(written))

@@ -38,6 +38,7 @@ def test_the_tree_keeps_the_rules() -> None:
         ("PERFORM (SELECT count(*) FROM (SELECT * FROM credit_lots) AS l);", "SELECT *"),
         ("PERFORM probe(p_a - 1);", "probe -> probe: recursion"),
         ("PERFORM credit_imagine(p_a);", "it calls credit_imagine, which nobody has written"),
+        ("PERFORM usage_months_of(NULL);", "it asks for months of ids without SET plan_cache_mode"),
         ("UPDATE credit_lots SET;", "its body: syntax error"),
         ("PERFORM 1 from credit_lots;", "from is written small"),
         (

@@ -2424,10 +2424,10 @@ CREATE OR REPLACE FUNCTION usage_allot_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     found record;
-    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     beyond numeric;
     room numeric;
 BEGIN
@@ -2452,7 +2452,6 @@ BEGIN
     IF found.ids IS NULL THEN
         RETURN;
     END IF;
-    months := usage_months_of(found.ids);
     PERFORM usage_count_again(p_account_id, found.ids, -1);
     WITH allotted AS (
         UPDATE billing_records AS r
@@ -2472,14 +2471,14 @@ BEGIN
                 ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
                 END AS total
             FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
-            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (months)
+            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (usage_months_of(found.ids))
             LEFT JOIN LATERAL (
                 SELECT p.price,
                     p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
                 FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
                 WHERE b.occurred_at < p.until OR b.written_at < p.written
                 ORDER BY p.place LIMIT 1) AS t ON true) AS s
-        WHERE r.id = s.id AND r.month = ANY (months)
+        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
         RETURNING r.id, r.billing_status
     )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
@@ -3004,6 +3003,7 @@ CREATE OR REPLACE FUNCTION usage_complete(
 RETURNS integer
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     completed uuid[];
@@ -3011,7 +3011,7 @@ BEGIN
     WITH done AS (
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
+        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
             AND account_id = p_account_id AND billing_status = 'pending'
         RETURNING id
     ), noted AS (
@@ -3170,6 +3170,7 @@ CREATE OR REPLACE FUNCTION usage_count_again(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     SELECT usage_add_counters(array_agg(ROW(
         p_account_id, s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet,
@@ -3203,7 +3204,7 @@ AS $$
                     r.occurred_at) AS is_graded
             FROM billing_records AS r
             WHERE r.id = ANY (p_records)
-                AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
+                AND r.month = ANY (usage_months_of(p_records))
                 AND r.account_id = p_account_id
             OFFSET 0) AS r
         CROSS JOIN LATERAL usage_counters_of(ROW(
@@ -4249,6 +4250,7 @@ CREATE OR REPLACE FUNCTION usage_move_facet(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     WITH sums AS (
         SELECT ROW(
@@ -4265,7 +4267,7 @@ AS $$
             (usage_facet(r.service_type, p_old_method, p_old_status, r.currency), -1),
             (usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), 1)
         ) AS f(facet, sign)
-        WHERE r.id = ANY (p_records) AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
+        WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
             AND r.account_id = p_account_id
         GROUP BY r.period_start, r.day_at, r.meter, f.facet, f.sign
     )
@@ -4299,11 +4301,12 @@ CREATE OR REPLACE FUNCTION usage_note_unpaid(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
     SELECT id, account_id, occurred_at, p_at + usage_overdue_after(), p_at + usage_overdue_after()
     FROM billing_records
-    WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
+    WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
         AND account_id = p_account_id
     ON CONFLICT (record_id) DO NOTHING;
     SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);
@@ -4822,13 +4825,13 @@ CREATE OR REPLACE FUNCTION usage_price_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
     changed record;
-    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -4866,13 +4869,12 @@ BEGIN
     IF changed.ids IS NULL THEN
         RETURN;
     END IF;
-    months := usage_months_of(changed.ids);
     PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id AND r.month = ANY (months);
+    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION usage_count_again(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     SELECT usage_add_counters(array_agg(ROW(
         p_account_id, s.owner, s.grain, s.period_start, s.bucket, s.meter, s.facet,
@@ -37,7 +38,7 @@ AS $$
                     r.occurred_at) AS is_graded
             FROM billing_records AS r
             WHERE r.id = ANY (p_records)
-                AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
+                AND r.month = ANY (usage_months_of(p_records))
                 AND r.account_id = p_account_id
             OFFSET 0) AS r
         CROSS JOIN LATERAL usage_counters_of(ROW(

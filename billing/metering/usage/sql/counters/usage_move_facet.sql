@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION usage_move_facet(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     WITH sums AS (
         SELECT ROW(
@@ -21,7 +22,7 @@ AS $$
             (usage_facet(r.service_type, p_old_method, p_old_status, r.currency), -1),
             (usage_facet(r.service_type, r.billing_method, r.billing_status, r.currency), 1)
         ) AS f(facet, sign)
-        WHERE r.id = ANY (p_records) AND r.month = ANY ((SELECT usage_months_of(p_records))::date[])
+        WHERE r.id = ANY (p_records) AND r.month = ANY (usage_months_of(p_records))
             AND r.account_id = p_account_id
         GROUP BY r.period_start, r.day_at, r.meter, f.facet, f.sign
     )

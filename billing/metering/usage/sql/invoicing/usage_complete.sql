@@ -1,11 +1,11 @@
 -- Complete records that an invoice bills: their status with its event [F20], and their days'
--- counters. Returns how many. The account's lock is held. The months come from a subquery, which is
--- evaluated once: a function would be for each row.
+-- counters. Returns how many. The account's lock is held.
 CREATE OR REPLACE FUNCTION usage_complete(
     p_account_id uuid, p_records uuid[], p_invoice text, p_at timestamptz)
 RETURNS integer
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     completed uuid[];
@@ -13,7 +13,7 @@ BEGIN
     WITH done AS (
         UPDATE billing_records
         SET billing_status = 'completed', updated_at = p_at
-        WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
+        WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
             AND account_id = p_account_id AND billing_status = 'pending'
         RETURNING id
     ), noted AS (

@@ -6,11 +6,12 @@ CREATE OR REPLACE FUNCTION usage_note_unpaid(
 RETURNS void
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
     INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at, charge_at)
     SELECT id, account_id, occurred_at, p_at + usage_overdue_after(), p_at + usage_overdue_after()
     FROM billing_records
-    WHERE id = ANY (p_records) AND month = ANY ((SELECT usage_months_of(p_records))::date[])
+    WHERE id = ANY (p_records) AND month = ANY (usage_months_of(p_records))
         AND account_id = p_account_id
     ON CONFLICT (record_id) DO NOTHING;
     SELECT account_watch(p_account_id, p_at + usage_overdue_after(), p_at);

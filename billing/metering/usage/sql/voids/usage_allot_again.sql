@@ -6,10 +6,10 @@ CREATE OR REPLACE FUNCTION usage_allot_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     found record;
-    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     beyond numeric;
     room numeric;
 BEGIN
@@ -34,7 +34,6 @@ BEGIN
     IF found.ids IS NULL THEN
         RETURN;
     END IF;
-    months := usage_months_of(found.ids);
     PERFORM usage_count_again(p_account_id, found.ids, -1);
     WITH allotted AS (
         UPDATE billing_records AS r
@@ -54,14 +53,14 @@ BEGIN
                 ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
                 END AS total
             FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
-            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (months)
+            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (usage_months_of(found.ids))
             LEFT JOIN LATERAL (
                 SELECT p.price,
                     p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
                 FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
                 WHERE b.occurred_at < p.until OR b.written_at < p.written
                 ORDER BY p.place LIMIT 1) AS t ON true) AS s
-        WHERE r.id = s.id AND r.month = ANY (months)
+        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
         RETURNING r.id, r.billing_status
     )
     INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)

@@ -6,13 +6,13 @@ CREATE OR REPLACE FUNCTION usage_price_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
     changed record;
-    months date[];  -- a function in a join is evaluated for each row of it by a generic plan
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -50,13 +50,12 @@ BEGIN
     IF changed.ids IS NULL THEN
         RETURN;
     END IF;
-    months := usage_months_of(changed.ids);
     PERFORM usage_count_again(p_account_id, changed.ids, -1);
     UPDATE billing_records AS r
     SET total_amount = s.total, updated_at = p_at,
         unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
     FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id AND r.month = ANY (months);
+    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;

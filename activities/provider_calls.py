@@ -14,6 +14,7 @@ from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.money.payment_methods.rules import CardDetails
+from billing.money.payments import opened_intents
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.pay_links import PayLinks
 from billing.money.payments.rules import (
@@ -40,6 +41,7 @@ class ProviderCalls:
     """The calls of decisions; a failure that proves nothing fails the activity, which retries."""
 
     def __init__(self, dependencies: Dependencies) -> None:
+        self._database = dependencies.database
         self._provider = dependencies.provider
         self._charger = Charger(dependencies)
         self._orders = Orders(dependencies)
@@ -61,8 +63,21 @@ class ProviderCalls:
                 raise
             return Answer(call, None, asked_at, refusal=_why(refused))
         payment = call.payment
+        opened = await self._store(call, answer.outcome)
+        if opened is not None:
+            return await self.make(replace(call, what="try_card", payment=opened))
         link = self._links.url(payment.account_id, "invoice", payment.invoice_id, asked_at)
         return replace(answer, pay_url=link)
+
+    async def _store(self, call: Call, outcome: Outcome | None) -> Payment | None:
+        """Store the new intent of a card's try, which begins now; None: it is decided again."""
+        if call.what != "open" or call.attempt is None or outcome is None:
+            return None
+        async with self._database.glancing(call.payment.account_id) as connection:
+            opened = await opened_intents.store(connection, call, outcome)
+        if opened is not None:
+            await failpoint("intent.stored")
+        return opened
 
     async def _ask(self, call: Call, asked_at: datetime) -> Answer:
         match call.what:

@@ -100,8 +100,8 @@ class Database(AbstractAsyncContextManager["Database", None]):
 
     @asynccontextmanager
     async def glancing(self, account_id: UUID) -> AsyncIterator[AsyncConnection]:
-        """As `tenant`, for calls of `answers`, which change nothing: each is a transaction of its
-        own, in one round trip. Any other statement sees no rows.
+        """As `tenant`, for calls of `answers`: each is a transaction of its own, in one round trip.
+        Any other statement sees no rows.
         """
         async with _alone(self.tenant_engine) as connection:
             connection.info[FIRST] = partial(glance, account_id)

@@ -265,6 +265,8 @@ class Facts:
     """The real time by the database, if it was asked: what another worker compares is noted by it,
     because their clocks may differ.
     """
+    revision: int | None = None
+    """How often the matter was woken, if it was read: with the same one nobody changed its rows."""
 
 
 F_co = TypeVar("F_co", bound=Facts, covariant=True)

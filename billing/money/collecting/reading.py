@@ -73,6 +73,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
+        revision=row["revision"],
         declines=reading.declines_by_card(row),
         terms=for_collection(DunningPolicy.model_validate(row["dunning"] or {})),
         all_paused=row["all_paused"],

@@ -130,7 +130,7 @@ def _ask(w: Work[CollectFacts], owed: Owed, step: Step, method_id: UUID) -> Coll
     payment = owed.live or payments.open_flow(w, owed, "saved_card", method_id)
     attempt, again = payments.begin_attempt(w, owed, payment, step.key, method_id, step.slot)
     call = _try(owed, payment, attempt, step, again=again)
-    w.call = call if payment.opened else replace(call, what="open")
+    w.call = call if payment.opened else replace(call, what="open", revision=w.facts.revision)
     return None
 
 

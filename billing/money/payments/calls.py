@@ -39,6 +39,10 @@ class Call:
     """The result of the try whose intent is called back."""
     refusable: bool = False
     """The decision goes on when the provider refuses; else the step fails."""
+    revision: int | None = None
+    """The matter's, when it decided to open a payment for a saved card: unless it was woken since,
+    the card is tried as soon as the payment is open.
+    """
 
     @property
     def charges(self) -> bool:

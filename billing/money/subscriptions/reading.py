@@ -114,6 +114,7 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
+        revision=row["revision"],
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),
         balance_minor=row["balance_minor"] - sum(one.amount_minor for one in entries),

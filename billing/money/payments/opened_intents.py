@@ -1,0 +1,53 @@
+"""Store a new intent between a decision and the try of its card, without a second decision."""
+
+from typing import Final
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core.prepared import Prepared, given, last_of
+from billing.matters.tables import matters
+from billing.money.payments.calls import Call
+from billing.money.payments.rules import Outcome
+from billing.money.payments.schemas import Payment
+from billing.money.payments.tables import payments
+
+_ITSELF: Final = payments.c.id == given("payment_id")
+# A statement of its own: one that waits for the lock would see the matter as of before its wait.
+_LOCK: Final = Prepared(select(payments.c.id).where(_ITSELF).with_for_update(key_share=True))
+_IS_UNTOUCHED: Final = exists().where(
+    matters.c.workflow_id == given("workflow_id"), matters.c.revision == given("revision")
+)
+_STORE: Final = Prepared(
+    update(payments)
+    .where(_ITSELF, payments.c.stripe_payment_intent_id.is_(None), _IS_UNTOUCHED)
+    .values(
+        stripe_payment_intent_id=given("intent_id"),
+        client_secret=given("client_secret"),
+    )
+    .returning(payments.c.id)
+)
+
+
+async def store(connection: AsyncConnection, call: Call, outcome: Outcome) -> Payment | None:
+    """Store the intent that a call has opened; return its payment as it is now.
+
+    None: the matter was woken since it decided, or the intent is not new: it is to decide again.
+    """
+    payment, is_new = call.payment, outcome.kind == "waiting" and outcome.decline is None
+    if not is_new or call.revision is None:
+        return None
+    opened = {
+        "stripe_payment_intent_id": outcome.intent_id,
+        "client_secret": outcome.client_secret,
+    }
+    itself = {"payment_id": payment.id}
+    values = {
+        **itself,
+        "workflow_id": payment.workflow_id,
+        "revision": call.revision,
+        "intent_id": outcome.intent_id,
+        "client_secret": outcome.client_secret,
+    }
+    stored = await last_of(connection, (_LOCK, itself), (_STORE, values))
+    return payment.model_copy(update=opened) if stored else None

@@ -71,7 +71,7 @@ class ProviderCalls:
 
     async def _store(self, call: Call, outcome: Outcome | None) -> Payment | None:
         """Store the new intent of a card's try, which begins now; None: it is decided again."""
-        if call.what != "open" or call.attempt is None or outcome is None:
+        if call.what != "open" or call.revision is None or outcome is None:
             return None
         async with self._database.glancing(call.payment.account_id) as connection:
             opened = await opened_intents.store(connection, call, outcome)

@@ -266,7 +266,7 @@ class Facts:
     because their clocks may differ.
     """
     revision: int | None = None
-    """How often the matter was woken, if it was read: with the same one nobody changed its rows."""
+    """Rises whenever the matter is woken; None: not read. With the same nobody changed its rows."""
 
 
 F_co = TypeVar("F_co", bound=Facts, covariant=True)

@@ -34,8 +34,8 @@ async def store(connection: AsyncConnection, call: Call, outcome: Outcome) -> Pa
 
     None: the matter was woken since it decided, or the intent is not new: it is to decide again.
     """
-    payment, is_new = call.payment, outcome.kind == "waiting" and outcome.decline is None
-    if not is_new or call.revision is None:
+    payment = call.payment
+    if outcome.kind != "waiting":
         return None
     opened = {
         "stripe_payment_intent_id": outcome.intent_id,

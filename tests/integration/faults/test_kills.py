@@ -118,6 +118,15 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "intent.created": "worker",
         },
     ),
+    "a renewal": (
+        Renewal,
+        {
+            "intent.stored": "worker",
+            "intent.created": "worker",
+            "charge.before_confirm": "postgres",
+            "charge.confirmed": "worker",
+        },
+    ),
     "an add-on": (
         MoreOfAnAddOn,
         {

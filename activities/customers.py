@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities import notifying
 from activities.dependencies import Dependencies
-from activities.tries import with_new_keys
+from activities.tries import doubting_a_look, with_new_keys
 from billing.core import clock, ids, keys
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.matters.schemas import Matter
@@ -98,7 +98,9 @@ class Customers:
 
         That of another Stripe account, or of the other mode, knows none: nothing may be forgotten.
         """
-        if not await self._provider.customer_is_deleted(customer_id):
+        with doubting_a_look():
+            is_deleted = await self._provider.customer_is_deleted(customer_id)
+        if not is_deleted:
             words = f"Stripe does not know {customer_id} under our key: is it another account's?"
             _logger.error(words)
             raise Unavailable(KEY_REFUSED, words)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from activities.dependencies import Dependencies
+from activities.tries import doubting_a_look
 from billing.core import ids
 from billing.core.clock import database_now
 from billing.core.errors import Unavailable
@@ -59,7 +60,7 @@ class Orders:
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return payment, None
-        return payment, _outcome(await self.provider.retrieve_order(order_id))
+        return payment, _outcome(await self._order(order_id))
 
     async def capture(self, payment: Payment) -> Outcome | None:
         """Capture the payment's approved order; return the outcome."""
@@ -82,12 +83,16 @@ class Orders:
         order_id = payment.stripe_checkout_session_id
         if order_id is None:
             return Outcome(kind="canceled")
-        order = await self.provider.retrieve_order(order_id)
+        order = await self._order(order_id)
         if order.capture is not None:
             return order.capture
         if order.status == "approved" and await self._may_be_captured(payment):
             raise Unavailable("PROVIDER_NOT_CANCELED")
         return Outcome(kind="canceled")
+
+    async def _order(self, order_id: str) -> Order:
+        with doubting_a_look():
+            return await self.provider.retrieve_order(order_id)
 
     async def _may_be_captured(self, payment: Payment) -> bool:
         asked_at = payment.capture_asked_at

@@ -9,7 +9,13 @@ from typing import Final, TypeVar
 
 from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
-from activities.tries import SAME_KEY_TRIES, doubting_a_key, tries, with_new_keys
+from activities.tries import (
+    SAME_KEY_TRIES,
+    doubting_a_key,
+    doubting_a_look,
+    tries,
+    with_new_keys,
+)
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -148,18 +154,22 @@ class Charger:
         return await self._with_reason(outcome)
 
     async def look(self, payment: Payment) -> tuple[Payment, Outcome | None]:
-        """Return a payment and its outcome; for a hosted page, find and record its intent first."""
+        """Return a payment and its outcome; for a hosted page, find and record its intent first.
+
+        Errors: Unavailable.
+        """
         await failpoint("check.before_look")
         session: CheckoutSession | None = None
         if payment.stripe_checkout_session_id is not None:
-            session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
+            with doubting_a_look():
+                session = await self._provider.retrieve_checkout(payment.stripe_checkout_session_id)
             async with self._database.tenant(payment.account_id) as connection:
                 payment = await payment_service.record_session(connection, payment, session)
             if session.status == "expired":
                 return payment, Outcome(kind="canceled")
         if payment.stripe_payment_intent_id is None:
             return payment, None
-        outcome = await self._provider.retrieve_intent(payment.stripe_payment_intent_id)
+        outcome = await self._now(payment.stripe_payment_intent_id)
         if session is not None:
             outcome = _behind_page(session, outcome)
         return payment, await self._with_lost_decline(payment, outcome)
@@ -167,13 +177,15 @@ class Charger:
     async def give_up(self, payment: Payment) -> Outcome:
         """Cancel at the provider; return the outcome afterwards.
 
-        Errors: Unavailable, also if the provider leaves open a payment that may still succeed.
+        Errors: Unavailable, also if the provider leaves open a payment that may still succeed;
+        ProviderFailure if it refuses to cancel the intent.
         """
         # A new key each time: the answer stored under an old one may be outdated.
         session_id, fresh = payment.stripe_checkout_session_id, ids.new().hex
         if session_id is not None:
             key = f"{payment.intent_key}/expire-{fresh}"
-            session = await self._provider.expire_checkout(session_id, key)
+            with doubting_a_look():  # at a page that it does not close
+                session = await self._provider.expire_checkout(session_id, key)
             return _demand_decided(await self._page_outcome(session))
         if payment.stripe_payment_intent_id is None:
             return Outcome(kind="canceled")
@@ -185,9 +197,9 @@ class Charger:
         self, payment: Payment, request: IntentRequest, since: datetime
     ) -> Outcome:
         if tries() > 1:
-            found = await self._provider.find_intent(
-                request.customer_id, ids.encode(ids.PAYMENT, payment.id), since
-            )
+            name = ids.encode(ids.PAYMENT, payment.id)
+            with doubting_a_look():
+                found = await self._provider.find_intent(request.customer_id, name, since)
             if found is not None:
                 return found
         return await with_new_keys(
@@ -200,12 +212,12 @@ class Charger:
             return Outcome(kind="canceled")
         if session.intent_id is None:  # a payer may still make one on the page
             return Outcome(kind="waiting")
-        return _behind_page(session, await self._provider.retrieve_intent(session.intent_id))
+        return _behind_page(session, await self._now(session.intent_id))
 
     async def _decided(self, intent_id: str, attempt: Attempt) -> Outcome | None:
         """Return the outcome of an attempt whose answer was lost; None: no card was reached.
 
-        Errors: as for `_now`.
+        Errors: Unavailable.
         """
         now = await self._now(intent_id)
         if now.kind in ("succeeded", "processing"):
@@ -219,7 +231,7 @@ class Charger:
     ) -> Outcome:
         """Return the outcome of a try that the provider refused before it reached the card.
 
-        Errors: as for `_now`.
+        Errors: Unavailable.
         """
         unreached = Outcome(kind="unreached", intent_id=intent_id)
         if await self._is_gone(attempt, card):
@@ -229,15 +241,9 @@ class Charger:
         return unreached.model_copy(update={"decline": why})
 
     async def _now(self, intent_id: str) -> Outcome:
-        """Return the intent's outcome now.
-
-        Errors: Unavailable; PROVIDER_KEY if our key does not know the intent, as that of another
-        account: that proves nothing of any try.
-        """
-        try:
+        """Return the intent's outcome now. Errors: Unavailable."""
+        with doubting_a_look():
             return await self._provider.retrieve_intent(intent_id)
-        except ProviderFailure as unknown:
-            raise Unavailable(KEY_REFUSED, unknown.detail) from unknown
 
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
         """Return True if 3-D Secure is required for the card of an earlier attempt."""
@@ -275,7 +281,9 @@ class Charger:
         async with self._database.tenant(attempt.account_id) as connection:
             earlier = await store.charges_on_record(connection, attempt.invoice_id)
         card = (await self._chosen(attempt)).card
-        for charge in await self._provider.charges(intent_id):
+        with doubting_a_look():
+            charges = await self._provider.charges(intent_id)
+        for charge in charges:
             is_own_card = card is not None and charge.payment_method_id == card
             apart = _CLOCKS_FAR_APART if is_own_card else _CLOCKS_APART
             is_before = charge.created_at < attempt.real_started_at - apart
@@ -288,7 +296,9 @@ class Charger:
 
     async def _is_gone(self, attempt: Attempt, card: str) -> bool:
         """Return True if the card was removed at the provider, and was not given again since."""
-        if not await self._provider.method_is_detached(card):
+        with doubting_a_look():
+            is_detached = await self._provider.method_is_detached(card)
+        if not is_detached:
             return False
         return (await self._chosen(attempt)).card in (card, None)
 

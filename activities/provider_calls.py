@@ -8,7 +8,7 @@ from activities.dependencies import Dependencies
 from activities.order_calls import Orders
 from activities.payment_calls import Charger, awaits_our_key, no_attempt
 from activities.refund_calls import Refunder
-from activities.tries import SAME_KEY_TRIES, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_look, tries
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.errors import ProviderFailure, Unavailable
@@ -153,7 +153,8 @@ class ProviderCalls:
         paid = outcome is not None and outcome.kind == "succeeded"
         if not paid or payment.flow != "card" or intent_id is None:
             return None
-        return await self._provider.intent_card(intent_id)
+        with doubting_a_look():
+            return await self._provider.intent_card(intent_id)
 
 
 def _why(refused: ProviderFailure) -> Decline:

@@ -2,7 +2,7 @@
 
 from activities.dependencies import Dependencies
 from activities.order_calls import Orders
-from activities.tries import SAME_KEY_TRIES, doubting_a_key, tries
+from activities.tries import SAME_KEY_TRIES, doubting_a_key, doubting_a_look, tries
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
@@ -33,12 +33,12 @@ class Refunder:
             return RefundAnswer(call, None, asked_at, refusal=refused.detail)
 
     async def look(self, call: SurveyCall) -> SurveyAnswer:
-        """Return the payment's refunds and disputes. Errors: Unavailable, ProviderFailure."""
+        """Return the payment's refunds and disputes. Errors: Unavailable."""
         asked_at = real_now()
         intent_id = call.payment.stripe_payment_intent_id
         if intent_id is None:
             return SurveyAnswer(call, Taken(), asked_at)
-        return SurveyAnswer(call, await self._of(call.payment).taken_back(intent_id), asked_at)
+        return SurveyAnswer(call, await self._taken_back(call.payment, intent_id), asked_at)
 
     def _of(self, payment: Payment) -> Refunding:
         return self._orders.provider if payment.flow == PAYPAL else self._provider
@@ -79,17 +79,14 @@ class Refunder:
             number += 1
 
     async def _made(self, call: RefundCall, intent_id: str) -> RefundOutcome | None:
-        """Return the refund if the provider has it, found by our id.
-
-        Errors: Unavailable, also if the look is refused: under another account's key the provider
-        does not know the payment, and the refund may be made all the same.
-        """
-        try:
-            taken = await self._of(call.payment).taken_back(intent_id)
-        except ProviderFailure as refused:
-            raise Unavailable(refused.code, refused.detail) from refused
+        """Return the refund if the provider has it, found by our id. Errors: Unavailable."""
+        taken = await self._taken_back(call.payment, intent_id)
         name = ids.encode(ids.REFUND, call.refund.id)
         return next((one for one in taken.refunds if one.name == name), None)
+
+    async def _taken_back(self, payment: Payment, intent_id: str) -> Taken:
+        with doubting_a_look():
+            return await self._of(payment).taken_back(intent_id)
 
 
 def _request(call: RefundCall, intent_id: str, number: int) -> RefundRequest:

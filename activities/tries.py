@@ -9,7 +9,7 @@ from temporalio import activity
 
 from billing.core import ids
 from billing.core.errors import ProviderFailure, Unavailable
-from gateways.provider import KEY_REUSED
+from gateways.provider import KEY_REFUSED, KEY_REUSED, NO_CUSTOMER
 
 SAME_KEY_TRIES: Final = 3
 """The provider may have stored a 500 under a key; after these tries only the lookup decides."""
@@ -60,3 +60,18 @@ def doubting_a_key() -> Iterator[None]:
         if refused.code != KEY_REUSED:
             raise
         raise Unavailable(refused.code, refused.detail) from refused
+
+
+@contextmanager
+def doubting_a_look() -> Iterator[None]:
+    """Treat a read that the provider refuses as doubt: it proves nothing of what was done before.
+
+    The key may be that of another account or mode, which knows none of our objects. That a customer
+    is gone is an answer: `Customers` asks whether he was deleted.
+    """
+    try:
+        yield
+    except ProviderFailure as refused:
+        if refused.code == NO_CUSTOMER:
+            raise
+        raise Unavailable(KEY_REFUSED, refused.detail) from refused

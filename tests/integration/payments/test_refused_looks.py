@@ -6,6 +6,7 @@ from tests.integration.actors import Actors, wait_for
 from tests.integration.reversals.refunds_made import paid_for, refunded, shown
 
 CONFIRM = "/v1/payment_intents/*/confirm"
+INTENTS = "/v1/payment_intents"
 INTENT = "/v1/payment_intents/*"
 HALTED = "SELECT workflow_id FROM matters WHERE account_id = %(me)s AND status = 'halted'"
 
@@ -29,6 +30,32 @@ async def test_a_purchase_does_not_fail_where_the_look_at_its_charged_card_is_re
         await customer.until_purchase(begun["purchase_id"], "completed")
     assert len(await customer.effects()) == 1
     assert "evt.billing.purchase.failed" not in await customer.published()
+
+
+async def test_a_purchase_does_not_fail_where_the_search_for_its_lost_intent_is_refused(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    await customer.save_card()
+    payer, mine = await customer.stripe_customer(), {"account": customer.id}
+    plan = actors.sandbox.fault
+    await plan("reset_after", method="POST", path=INTENTS, metadata=mine)
+    refused = await plan("error_400_stored", method="GET", path=INTENTS, times=None, customer=payer)
+    begun = await customer.buy("small")
+    purchase_id = begun["purchase_id"]
+    assert begun["next_action"] == {"type": "wait"}
+    await wait_for(partial(customer.rows, HALTED), "it waits, and operators see that")
+    assert (await customer.purchase(purchase_id))["status"] == "pending"
+    await actors.sandbox.clear("faults", refused)
+    await actors.operate("POST", f"/admin/matters/purchase/{purchase_id}/resume")
+    found = await wait_for(
+        partial(customer.purchase, purchase_id),
+        "its payer can pay",
+        lambda seen: seen["next_action"]["type"] == "confirm_card",
+    )
+    await customer.pay(found)
+    await customer.until_purchase(purchase_id, "completed")
+    assert len(await customer.effects()) == 1
 
 
 async def test_a_refund_does_not_fail_where_the_look_for_it_is_refused(actors: Actors) -> None:

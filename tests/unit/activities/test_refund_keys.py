@@ -17,7 +17,14 @@ from billing.money.payments.schemas import PAYPAL, Payment
 from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from gateways.provider import FAILURE_KEPT, KEY_IN_USE, KEY_REUSED, SILENT, RefundRequest
+from gateways.provider import (
+    FAILURE_KEPT,
+    KEY_IN_USE,
+    KEY_REFUSED,
+    KEY_REUSED,
+    SILENT,
+    RefundRequest,
+)
 
 REFUND: Final = UUID(int=7)
 NAME: Final = ids.encode(ids.REFUND, REFUND)
@@ -154,7 +161,7 @@ async def test_a_look_that_is_refused_is_a_doubt(looks: int, log: list[str]) -> 
     """Under another account's key the provider does not know what it has made."""
     provider = Provider(key_1=FAILURE_KEPT)
     provider.looks = looks
-    assert await doubted(provider) == REFUSED
+    assert await doubted(provider) == KEY_REFUSED
     assert provider.log == log
 
 

@@ -102,7 +102,7 @@ class PayPalGateway:
         self._token: str | None = None
         self._token_until = 0.0
         self.refuses_key = False
-        """True if PayPal last answered our credentials with 401."""
+        """True from an answer of 401 to our credentials until PayPal accepts them."""
 
     async def create_order(self, request: OrderRequest) -> Order:
         unit = {
@@ -194,10 +194,10 @@ class PayPalGateway:
             answer = await self._reach(
                 "POST", "/v1/oauth2/token", data=form, auth=self._credentials
             )
-            self.refuses_key = answer.status_code == HTTPStatus.UNAUTHORIZED
-            if self.refuses_key:
-                raise Unavailable(KEY_REFUSED, "PayPal does not accept our credentials")
+            if answer.status_code == HTTPStatus.UNAUTHORIZED:
+                self.refuses_key = True
             given = _json(answer)
+            self.refuses_key = False
             self._token = str(given["access_token"])
             self._token_until = monotonic() + float(given["expires_in"]) - TOKEN_MARGIN_SECONDS
         return self._token

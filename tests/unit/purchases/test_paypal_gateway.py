@@ -263,18 +263,22 @@ async def test_a_right_that_our_account_lacks_is_named_and_is_no_fault_of_its_cr
 
 
 async def test_credentials_that_paypal_refuses_are_told_until_it_takes_them() -> None:
-    answers = [401, 200]
+    answers = [503, 401, 429, 503, 200, 500]
 
     def told(request: httpx2.Request) -> httpx2.Response:
         if not request.url.path.endswith("/oauth2/token"):
             return httpx2.Response(404, json={"name": "RESOURCE_NOT_FOUND"})
-        return httpx2.Response(answers.pop(0), json={"access_token": "t", "expires_in": 900})
+        return httpx2.Response(answers.pop(0), json={"access_token": "t", "expires_in": 0})
 
     paypal, stripe = gateway(httpx2.MockTransport(told)), StripeGateway("sk_test_1", None)
     assert refusing(stripe, paypal) == []
-    with pytest.raises(Unavailable):
-        await paypal.create_order(WANTED)
-    assert refusing(stripe, paypal) == ["paypal"]
+    for refused in ([], ["paypal"], ["paypal"], ["paypal"]):
+        with pytest.raises(Unavailable):
+            await paypal.create_order(WANTED)
+        assert refusing(stripe, paypal) == refused, "trouble at PayPal accepts nothing"
     with pytest.raises(Refusal):
         await paypal.create_order(WANTED)
     assert refusing(stripe, paypal) == refusing(stripe, None) == []
+    with pytest.raises(Unavailable):
+        await paypal.create_order(WANTED)
+    assert refusing(stripe, paypal) == [], "nor does it refuse them"

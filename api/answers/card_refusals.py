@@ -2,13 +2,13 @@
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.payments.card_rules import WORDS
-from billing.money.payments.rules import CHARGE_REFUSED, PROVIDER_REFUSED
+from billing.money.payments.rules import CHARGE_REFUSED, NOT_OPENED, PROVIDER_REFUSED
 from billing.money.payments.schemas import Attempt
 
 
 def not_opened() -> ProviderFailure:
     """Return the error for a payment that the provider refused to open."""
-    return ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a payment")
+    return ProviderFailure("PLATFORM_ERROR", NOT_OPENED)
 
 
 def refusal(attempt: Attempt) -> BillingError | None:

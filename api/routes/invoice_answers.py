@@ -208,7 +208,7 @@ class InvoiceDetail(InvoiceAnswer):
         return cls(
             **InvoiceAnswer.of(invoice).model_dump() | printed,
             line_items=[LineAnswer.of_line(line, invoice.currency) for line in lines],
-            payments=[PaymentAnswer.of_row(one) for one in made],
+            payments=[PaymentAnswer.for_customer(one) for one in made],
             attempts=[AttemptAnswer.for_customer(one) for one in tries],
             credit_notes=[CreditNoteAnswer.of(note) for note in notes],
             credit_notes_total=sum(note["amount_minor"] for note in notes),

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import model_validator
 
-from api.answers.card_refusals import refusal
+from api.answers.card_refusals import not_opened, refusal
 from api.answers.pagination import Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import PaymentMethodName, payment_method_row, row_id
@@ -23,7 +23,6 @@ from api.routes.invoice_answers import InvoiceDetail, InvoicePage, show_row
 from api.user_scope import is_member, readable_invoice
 from api.workflow_calls import free_halted, need_temporal, wait_until_done
 from billing.core import clock, ids
-from billing.core.errors import ProviderFailure
 from billing.money.invoice_requests import card
 from billing.money.invoices import store
 from billing.money.invoices.schemas import InvoiceStatus
@@ -142,7 +141,7 @@ async def offer(
         if live is not None and live.flow == flow:
             return
         if newest is not None and newest.failure_code == PROVIDER_REFUSED:
-            raise ProviderFailure("PLATFORM_ERROR", "the payment provider did not open a payment")
+            raise not_opened()
 
 
 async def _try(call: AccountCall, claim: Claim, invoice_id: UUID, method: str | None) -> bool:

@@ -35,7 +35,7 @@ from billing.matters import store as matters
 from billing.money.invoice_requests import manual
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import history, store
-from billing.money.payments.rules import provider_of, type_of
+from billing.money.payments.rules import NOT_OPENED, PROVIDER_REFUSED, provider_of, type_of
 from billing.money.payments.schemas import Payment, PaymentStatus
 
 router = new_router("payments")
@@ -123,6 +123,14 @@ class PaymentAnswer(Answer):
         )
         return shown.model_copy(update={"attempt_id": _attempt(row)})
 
+    @classmethod
+    def for_customer(cls, row: Any) -> Self:
+        """Show a row without what the provider said of our own account or request."""
+        shown = cls.of_row(row)
+        if shown.failure_code != PROVIDER_REFUSED:
+            return shown
+        return shown.model_copy(update={"failure_message": NOT_OPENED})
+
 
 @router.post(
     "/billing/payments/manual",
@@ -160,7 +168,7 @@ async def list_payments(
     member = is_member(call)
     parts = history.listing(call.account.id, statuses=statuses_of(status), for_member=member)
     async with call.transaction() as connection:
-        return await paginate_merged(connection, parts, paging, PaymentAnswer.of_row)
+        return await paginate_merged(connection, parts, paging, PaymentAnswer.for_customer)
 
 
 @router.get("/billing/payments/{payment_id}", responses=responses("PAYMENT_NOT_FOUND"))
@@ -183,7 +191,7 @@ async def _read(call: AccountCall, payment_id: UUID) -> PaymentAnswer:
         row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound("PAYMENT_NOT_FOUND")
-    return PaymentAnswer.of_row(row)
+    return PaymentAnswer.for_customer(row)
 
 
 def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:

@@ -185,11 +185,9 @@ def open_payment(w: Work[CollectFacts], owed: Owed) -> Collected | None:
         return None
     if answer is not None and answer.refusal is not None:
         payment = w.rows.get(Payment, answer.call.payment.id)
-        why = answer.refusal
-        said = {"failure_code": why.code, "failure_message": why.message}
-        payments.close_unpaid(w, w.change(payment, **said), "failed")
+        payments.close_refused(w, payment, answer.refusal)
         w.result = "refused"
-        return Refused(why.code) if owed.invoice.status == "draft" else None
+        return Refused(answer.refusal.code) if owed.invoice.status == "draft" else None
     w.result = "opened"
     if answer is not None and answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)

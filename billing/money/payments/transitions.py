@@ -260,6 +260,12 @@ def close_unpaid(w: Work[Facts], payment: Payment, status: PaymentStatus) -> Pay
     return closed
 
 
+def close_refused(w: Work[Facts], payment: Payment, why: Decline) -> Payment:
+    """Close a payment that the provider did not open, with its words, which operators read."""
+    said = {"failure_code": why.code, "failure_message": why.message}
+    return close_unpaid(w, w.change(payment, **said), "failed")
+
+
 def close_submissions(w: Work[Facts], invoice_id: UUID) -> None:
     """Cancel manual payments; the matter itself calls a card's payment back."""
     for one in Owed(w.rows, invoice_id).payments:

@@ -16,7 +16,7 @@ from billing.money.payments import captures
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import CUSTOMER_GONE, NOT_ASKED, Decline, Outcome
+from billing.money.payments.rules import CUSTOMER_GONE, NOT_ASKED, NOT_OPENED, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Payment
 from billing.money.purchases import canceling, saved_card
 from billing.money.purchases.outcomes import (
@@ -75,7 +75,7 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
         if w.call is None:
             w.result = "opened"
     elif answer.refusal is not None:
-        _not_opened(w, answer.refusal)
+        _not_opened(w, w.rows.get(Payment, answer.call.payment.id), answer.refusal)
     elif answer.session is not None:
         payments.record_session(w, w.rows.get(Payment, answer.call.payment.id), answer.session)
         w.result = "opened"
@@ -94,13 +94,14 @@ def open_payment(w: Work[PurchaseFacts]) -> None:
             _opened(w, answer, outcome)
 
 
-def _not_opened(w: Work[PurchaseFacts], why: Decline) -> None:
+def _not_opened(w: Work[PurchaseFacts], payment: Payment, why: Decline) -> None:
     """End a purchase whose payment the provider did not open."""
     tried = saved_card.first_try(w)
     if tried is not None and tried.status == "pending":
         payments.finish_attempt(w, tried, payments.not_opened(why))
-    code = why.code if why.code == CUSTOMER_GONE else _FAILED
-    end_unpaid(w, "failed", code=code, message=why.message)
+    payments.close_refused(w, payment, why)
+    code, words = (_FAILED, NOT_OPENED) if why.code != CUSTOMER_GONE else (why.code, why.message)
+    end_unpaid(w, "failed", code=code, message=words)
     w.result = "refused"
 
 

@@ -1,7 +1,7 @@
 """Payments listed and read: their fields, their states, both spellings of canceled."""
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
-from tests.integration.dunning.dunning_setup import overdue, owed
+from tests.integration.dunning.dunning_setup import RENEWAL, START, overdue, owed
 from tests.integration.payments.manual_payments import invoice_of, submit
 from tests.integration.reversals.refunds_made import refunded
 
@@ -209,3 +209,43 @@ async def test_the_list_is_cut_by_status_in_either_spelling(customer: Customer) 
 async def test_an_unknown_payment_is_not_found(customer: Customer) -> None:
     for name in ("pay_00000000000000000000000000", "nonsense"):
         await customer.refused("PAYMENT_NOT_FOUND", "GET", f"{LIST}/{name}")
+
+
+OURS = "the payment provider did not open a payment"
+
+
+async def shown_apart(customer: Customer, theirs: str) -> None:
+    """The newest payment was not opened: its customer reads our words, and operators Stripe's."""
+    newest = (await customer.ask("GET", LIST))["data"][0]
+    invoice = await customer.ask("GET", f"/billing/invoices/{newest['invoice_id']}")
+    one = await customer.ask("GET", f"{LIST}/{newest['payment_id']}")
+    for shown in (newest, invoice["payments"][-1], one):
+        assert (shown["failure_code"], shown["failure_message"]) == ("provider_refused", OURS)
+    listed = await customer.actors.operate("GET", f"/admin/payments?account_id={customer.id}")
+    assert theirs in listed["data"][0]["failure_message"]
+
+
+async def test_what_stripe_says_of_our_account_is_not_shown_to_the_buyer(actors: Actors) -> None:
+    customer = await actors.customer()
+    await actors.sandbox.fault(
+        "error_400_stored",
+        method="POST",
+        path="/v1/payment_intents",
+        metadata={"account": customer.id},
+        times=None,
+    )
+    body = {"pack": "small", "payment_method": "card"}
+    told = await customer.refused("PLATFORM_ERROR", "POST", "/billing/purchases", body, key="k")
+    assert (await customer.purchase(told["purchase_id"]))["failure_message"] == OURS
+    await shown_apart(customer, "Your account cannot currently make live charges")
+
+
+async def test_what_stripe_says_of_our_request_is_not_shown_to_the_debtor(actors: Actors) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    payer = await customer.stripe_customer()
+    await actors.sandbox.script(payer, "amount_too_small", purpose="amount")
+    await customer.advance(to=RENEWAL)
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    await customer.refused("PLATFORM_ERROR", "POST", path, {"payment_method": "card"}, key="k")
+    await shown_apart(customer, "Amount must convert to at least")

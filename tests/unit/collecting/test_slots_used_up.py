@@ -6,7 +6,9 @@ from random import Random
 import pytest
 
 from billing.money.dunning.schemas import DunningCase
+from billing.money.payments.rules import CHARGE_REFUSED, Decline, Outcome
 from billing.money.payments.schemas import Attempt
+from tests.unit.collecting.told_debts import Debt
 from tests.unit.lives.collections import BIRTH, Life
 from tests.unit.lives.told import Told
 
@@ -74,6 +76,19 @@ def test_a_new_card_that_was_never_reached_is_tried_until_the_provider_answers()
     assert steps == ["card-mth", "card-mth/again-1", "card-mth/again-2"]
     assert life.invoice.status == "paid"
     assert life.now == BIRTH + timedelta(hours=3)
+
+
+def test_a_slot_whose_charge_the_provider_refuses_for_a_day_is_used_up() -> None:
+    why = Decline(code=CHARGE_REFUSED, message="Your account cannot currently make live charges.")
+    refused = Outcome(kind="unreached", intent_id="pi_1", decline=why)
+    debt = Debt("waiting", *[refused] * 24, "succeeded")
+    debt.go()
+    again = [f"attempt-0/again-{number}" for number in range(1, 25)]
+    assert debt.steps == ["attempt-0", *again, "attempt-1"]
+    assert [one.decline_code for one in debt.rows.of(Attempt)][23:] == [
+        CHARGE_REFUSED, "provider_down", None,
+    ]  # fmt: skip
+    assert debt.invoice.status == "paid"
 
 
 def test_a_new_card_that_was_declined_is_not_tried_again() -> None:

@@ -33,7 +33,7 @@ RATE: Final = 30.0
 def verify(
     temporal: Annotated[bool, typer.Option(help="Also compare with running workflows.")] = True,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every account (the default).")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All accounts: the default.")] = False,
     data: Data = None,
 ) -> None:
     """Evaluate every invariant of the books. Exit code 1: one is broken."""

@@ -7,7 +7,11 @@ import pytest
 from alembic import command
 from typer.testing import CliRunner
 
-from cli import month_parquet, stack_commands
+from billing.core.clock import real_now
+from billing.core.settings import Settings
+from billing.insight.integrity.rules import report
+from billing.insight.integrity.schemas import Report
+from cli import month_parquet, stack_commands, verify
 from cli.__main__ import app
 from cli.errors import StackError
 from migrations.prepare import ARE_KEPT
@@ -27,6 +31,27 @@ def test_a_command_without_a_database_says_so_in_one_line(
     assert done.exit_code == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"the database does not answer: {cure}")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"), [([], None), (["--all"], None), (["--account", "acc_1"], "acc_1")]
+)
+def test_all_accounts_are_verified_unless_one_is_named(
+    words: list[str], named: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str | None] = []
+
+    async def whose(_: Settings, *, account: str | None, **__: object) -> Report:
+        asked.append(account)
+        return report([], real_now())
+
+    monkeypatch.setenv("DATABASE_URL", CLOSED)
+    monkeypatch.setattr(verify, "verify", whose)
+    done = CliRunner().invoke(app, ["verify", *words, "--data", str(tmp_path)])
+    assert (done.exit_code, asked) == (0, [named]), done.output
+    both = CliRunner().invoke(app, ["verify", "--all", "--account", "acc_1"])
+    assert (both.exit_code, both.stderr.strip()) == (1, "set either --all or --account")
+    assert asked == [named], "nobody was asked"
 
 
 @pytest.mark.parametrize("words", ["doctor", "verify"])

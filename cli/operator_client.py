@@ -6,8 +6,10 @@ stack's own secret, which names the user of this machine.
 
 import getpass
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +25,7 @@ from cli.errors import StackError
 from cli.servers import use_stack
 
 TIMEOUT_SECONDS: Final = 30.0
+AGAIN_AFTER_SECONDS: Final = (2.0, 10.0, 20.0)
 Json = dict[str, Any]
 
 
@@ -103,3 +106,27 @@ def content(answer: httpx2.Response) -> Json:
     if found.get("status") == "accepted":
         raise StackError(str(found["detail"]))
     return found
+
+
+def post_page(
+    client: httpx2.Client, path: str, *, params: Json, body: Json, key: str | None = None
+) -> Json:
+    """Send one page of an act on many, and again while it had no answer in time: the rest of it is
+    left then. Errors: those of `content`.
+
+    Without a `key` a repeat must find only what is left.
+    """
+    again = iter(AGAIN_AFTER_SECONDS)
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    while True:
+        answer = client.post(path, params=params, json=body, headers=headers)
+        pause = next(again, None) if _is_unfinished(answer) else None
+        if pause is None:
+            return content(answer)
+        time.sleep(pause)
+
+
+def _is_unfinished(answer: httpx2.Response) -> bool:
+    if answer.status_code == HTTPStatus.CONFLICT:
+        return b"IDEMPOTENCY_IN_FLIGHT" in answer.content
+    return answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE

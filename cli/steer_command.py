@@ -1,9 +1,7 @@
 """The verb `billing steer`: one action on many subscriptions, by the API, page by page."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,7 +9,7 @@ import httpx2
 import typer
 
 from billing.core.money import show_money
-from cli.operator_client import Json, content, new_key, operator
+from cli.operator_client import Json, new_key, operator, post_page
 from cli.stack_commands import Data, reporting_errors
 
 ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
@@ -19,7 +17,6 @@ _ENDS: Final[dict[str | None, str]] = {
     "succeeded": "paid", "pending": "still waiting", "processing": "still waiting",
     None: "not tried yet",
 }  # fmt: skip
-AGAIN_AFTER_SECONDS: Final = (2.0, 10.0, 20.0)
 Many = Annotated[list[str] | None, typer.Option(help="Repeatable.")]
 Maybe = Annotated[str | None, typer.Option()]
 Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.")]
@@ -77,31 +74,11 @@ def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Itera
     cursor: str | None = ""
     while cursor is not None:
         asked: dict[str, Any] = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})
-        page = content(_send(client, asked, body, f"{key}/{cursor}"))
+        page = post_page(
+            client, "/admin/subscriptions/steer", params=asked, body=body, key=f"{key}/{cursor}"
+        )
         yield from page["data"]
         cursor = page["pagination"]["next_cursor"]
-
-
-def _send(client: httpx2.Client, asked: Json, body: Json, key: str) -> httpx2.Response:
-    """Send one page, and again while it had no answer in time: the rest of it is left then."""
-    again = iter(AGAIN_AFTER_SECONDS)
-    while True:
-        answer = client.post(
-            "/admin/subscriptions/steer",
-            params=asked,
-            json=body,
-            headers={"Idempotency-Key": key},
-        )
-        pause = next(again, None) if _is_unfinished(answer) else None
-        if pause is None:
-            return answer
-        time.sleep(pause)
-
-
-def _is_unfinished(answer: httpx2.Response) -> bool:
-    if answer.status_code == HTTPStatus.CONFLICT:
-        return b"IDEMPOTENCY_IN_FLIGHT" in answer.content
-    return answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _words(one: Json, act: str, *, dry_run: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ import httpx2
 import typer
 
 from billing.core.money import show_money
-from cli.operator_client import Json, content, new_key, operator, segment
+from cli.operator_client import Json, content, new_key, operator, post_page, segment
 from cli.stack_commands import Account, Data, Key, reporting_errors
 
 Reason = Annotated[str, typer.Option(help="For the audit.")]
@@ -52,12 +52,12 @@ def move_prices(
     with reporting_errors(), operator(data) as client:
         place: Json | None = {}
         while place is not None:
-            answer = client.post(
+            shown = post_page(
+                client,
                 f"/admin/plans/{segment(plan)}/move-subscribers",
                 params={"dry_run": dry_run} | place,
-                json={"reason": reason},
+                body={"reason": reason},
             )
-            shown = content(answer)
             for one in shown["moves"]:
                 typer.echo(_move(one))
             moved += len(shown["moves"])
@@ -108,13 +108,12 @@ def _undone(
     place: Json = {}
     while True:
         asked = {"dry_run": dry_run} | place | ({"cursor": cursor} if cursor else {})
-        page = content(
-            client.post(
-                f"/admin/plans/{segment(plan)}/undo-price",
-                params=asked | ({"limit": 1} if only_moves else {}),
-                json=body,
-                headers={"Idempotency-Key": f"{key}/{number}"},
-            )
+        page = post_page(
+            client,
+            f"/admin/plans/{segment(plan)}/undo-price",
+            params=asked | ({"limit": 1} if only_moves else {}),
+            body=body,
+            key=f"{key}/{number}",
         )
         yield page | ({"data": []} if only_moves else {})
         number, cursor = number + 1, page["pagination"]["next_cursor"]

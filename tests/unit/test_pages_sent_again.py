@@ -1,0 +1,95 @@
+"""A page of an act on many that had no answer in time is sent again, with its key if it has one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from billing.core.settings import load_settings
+from cli import operator_client
+from cli.__main__ import app
+
+BUSY = (503, {"code": "UNAVAILABLE", "detail": "later"})
+RUNS = (409, {"code": "IDEMPOTENCY_IN_FLIGHT", "detail": "it runs"})
+STATE = (409, {"code": "CONFLICT", "detail": "no"})
+WHY = ("--reason", "a bad hour")
+ACTS: dict[str, tuple[str, ...]] = {
+    "steer": ("steer", "retry", *WHY, "--key", "k"),
+    "undo": (
+        "subscription", "undo-price", "pro", *WHY, "--key", "k",
+        "--currency", "USD", "--wrong-version", "2", "--right-version", "1",
+    ),
+    "move": ("subscription", "move-prices", "pro", *WHY),
+}  # fmt: skip
+MOVED = {
+    "subscription_id": "sub_1", "price_cents_before": 4900, "price_cents": 5900, "currency": "USD",
+    "effective_at": "2027-02-01T10:00:00Z",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://billing_app@nowhere/billing")
+    monkeypatch.setenv("BILLING_PUBLIC_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("BILLING_TOKEN", "theirs")
+    monkeypatch.setattr(operator_client, "AGAIN_AFTER_SECONDS", (0.0, 0.0))
+    load_settings.cache_clear()
+
+
+def page(behind: str | None) -> tuple[int, dict[str, Any]]:
+    """A page without rows, as each of the commands reads it."""
+    return 200, {
+        "data": [], "moves": [], "pagination": {"next_cursor": behind}, "next_cursor": behind,
+        "moves_cursor": "end", "moves_left": False,
+    }  # fmt: skip
+
+
+def done(
+    act: str, answers: Sequence[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, str, list[tuple[str, str]]]:
+    """The exit code, the words, and the cursor and key of each request."""
+    sent, left = list[tuple[str, str]](), list(answers)
+
+    def answer(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
+        cursor = request.url.params.get("cursor", "")
+        sent.append((cursor, request.headers.get("Idempotency-Key", "")))
+        status, body = left.pop(0)
+        return httpx2.Response(status, json=body, request=request)
+
+    monkeypatch.setattr(httpx2.Client, "send", answer)
+    ended = CliRunner().invoke(app, list(ACTS[act]))
+    assert not left, "every answer was asked for"
+    return ended.exit_code, ended.output, sent
+
+
+@pytest.mark.parametrize(
+    ("act", "first", "second"),
+    [("steer", "k/", "k/2"), ("undo", "k/0", "k/1"), ("move", "", "")],
+)
+def test_a_page_without_an_answer_is_sent_again_with_its_key(
+    act: str, first: str, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said, sent = done(act, [page("2"), BUSY, RUNS, page(None)], monkeypatch)
+    assert code == 0, said
+    assert sent == [("", first), ("2", second), ("2", second), ("2", second)]
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("answers", [[BUSY, BUSY, BUSY], [STATE]], ids=["busy", "refused"])
+def test_what_stays_unanswered_or_is_refused_ends_it(
+    act: str, answers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said, _ = done(act, answers, monkeypatch)
+    assert code == 1
+    assert answers[-1][1]["code"] in said
+
+
+def test_a_move_is_shown_although_its_page_was_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, rows = page(None)
+    code, said, _ = done("move", [BUSY, (status, rows | {"moves": [MOVED]})], monkeypatch)
+    assert code == 0, said
+    assert "sub_1: 4900 to 5900 USD from 2027-02-01T10:00:00Z" in said

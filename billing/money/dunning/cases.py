@@ -1,8 +1,4 @@
-"""The dunning case of an unpaid invoice: opened, changed by operators, closed. Pure.
-
-Some take `Work[Any]`: what a new case begins with is among the facts of collecting, whose package
-builds on this one.
-"""
+"""The dunning case of an unpaid invoice: opened, changed by operators, closed. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -11,6 +7,7 @@ from uuid import UUID
 from billing.core import ids
 from billing.core.errors import Conflict, Invalid
 from billing.matters.effects import Facts, Rows, Work
+from billing.money.dunning.facts import DunningFacts
 from billing.money.dunning.rules import (
     MAX_EXTENSION_DAYS,
     UNDECIDED_IS_OVERDUE,
@@ -112,7 +109,7 @@ def demand_open_case(case: DunningCase) -> None:
         )
 
 
-def pursue(w: Work[Any], invoice_id: UUID) -> None:
+def pursue(w: Work[DunningFacts], invoice_id: UUID) -> None:
     """Reopen a case that has used up its tries for a collection, which ends as uncollectible.
 
     Its last term is as long as all its slots; it tries only what the payer asks for.
@@ -156,7 +153,7 @@ def is_recovering(rows: Rows, invoice_id: UUID) -> bool:
     return case is not None and case.is_open
 
 
-def slots_of(w: Work[Any], owed: Owed) -> int:
+def slots_of(w: Work[DunningFacts], owed: Owed) -> int:
     """Return the number of tries in the terms of an invoice."""
     case = case_of(w.rows, owed.invoice_id)
     return len((case.terms if case is not None else w.facts.terms).days)
@@ -174,7 +171,7 @@ def _why(reason: str) -> dict[str, str]:
     return {"reason": reason} if reason else {}
 
 
-def doubt(w: Work[Any], owed: Owed) -> bool:
+def doubt(w: Work[DunningFacts], owed: Owed) -> bool:
     """Open the case of an invoice that a bank still decides on long after it was due.
 
     It is overdue until the bank has decided; no other card is tried before.
@@ -189,7 +186,7 @@ def doubt(w: Work[Any], owed: Owed) -> bool:
     return True
 
 
-def after_the_bank(w: Work[Any], owed: Owed) -> None:
+def after_the_bank(w: Work[DunningFacts], owed: Owed) -> None:
     """Open the case after a bank refused a payment that it took time for: the slots count from now,
     because nobody was late before.
     """
@@ -203,7 +200,9 @@ def is_due(w: Work[Facts], invoice: Invoice) -> bool:
     return invoice.due_at is None or w.facts.at >= invoice.due_at
 
 
-def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) -> DunningCase:
+def open_case(
+    w: Work[DunningFacts], owed: Owed, *, day_zero_at: datetime | None = None
+) -> DunningCase:
     """Open the invoice's one case under the current terms; slots count from its due date."""
     at, invoice = w.facts.at, owed.invoice
     case = w.add(
@@ -228,7 +227,7 @@ def open_case(w: Work[Any], owed: Owed, *, day_zero_at: datetime | None = None) 
     return w.rows.get(DunningCase, case.id)
 
 
-def _pause_with_all(w: Work[Any], invoice_id: UUID) -> None:
+def _pause_with_all(w: Work[DunningFacts], invoice_id: UUID) -> None:
     """Pause a case that opens while all of its account's recovery is paused."""
     if w.facts.all_paused:
         pause(w, invoice_id, reason="all recovery of the customer is paused", with_all=True)

@@ -130,7 +130,7 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     rows = reversals(w.rows, invoice)
     away = [one for one in rows if _counts(one)]
     noted = sum(one.note_minor for one in away if not _keeps(one))
-    reversed_minor = noted + _lost_price(w.rows, rows) + _credited_later(w.rows, invoice, away)
+    reversed_minor = noted + _lost_price(w.rows, rows) + _credited_of_later(w.rows, invoice, away)
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     # A refund that failed, or a dispute that was won, after it was booked put its money on the
@@ -170,8 +170,10 @@ def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:
     return lost
 
 
-def _credited_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
-    """Return what refunds credited of later charges, which the invoice's money had paid."""
+def _credited_of_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
+    """Return what refunds credited of later charges, which the invoice's money had paid: by notes
+    on these or on the invoice. `placing` counts the notes on later charges alone.
+    """
     written = notes_of(rows, [one for one in away if not _keeps(one)])
     return sum(one.amount_minor for one in written if not is_of(one, invoice))
 

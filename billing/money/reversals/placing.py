@@ -73,7 +73,7 @@ def _later(
     """
     lent, noted = (
         giving_back.lent(w.rows, w.rows.get(Invoice, refund.invoice_id)),
-        _noted(w, refund),
+        _noted_on_later(w, refund),
     )
     short = min(lent.total_minor - noted.total(), _owed(w, most_minor, refund))
     numbered = [one for one in w.rows.of(Invoice) if one.finalized_at is not None]
@@ -86,9 +86,10 @@ def _later(
             yield one, amount
 
 
-def _noted(w: Work[ReversalFacts], refund: Refund) -> Counter[UUID]:
-    """Return what notes of the refunded invoice's refunds and disputes credit on other invoices, by
-    these. What such notes on itself credit of later charges, `giving_back.lent` takes off.
+def _noted_on_later(w: Work[ReversalFacts], refund: Refund) -> Counter[UUID]:
+    """Return the sums of the notes that stand on later charges and were written for any refund or
+    dispute of the refunded invoice, by charge. What notes on the invoice itself credit of later
+    charges, `giving_back.lent` takes off.
     """
     invoice = w.rows.get(Invoice, refund.invoice_id)
     noted = Counter[UUID]()

@@ -1,5 +1,6 @@
 """One act of an operator on many subscriptions, previewed first (docs/operate.md#dunning)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Self
 
@@ -33,7 +34,7 @@ from billing.core.errors import BillingError
 from billing.money.bulk_acts import service, store
 from billing.money.bulk_acts.schemas import Act, BulkAct, BulkOutcome, Choice, Overdue
 from billing.money.payments import store as payment_store
-from billing.money.payments.schemas import AttemptStatus
+from billing.money.payments.schemas import Attempt, AttemptStatus
 from billing.money.subscriptions import store as subscription_store
 from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.states import State
@@ -74,7 +75,7 @@ class SteerBody(Body):
             raise ValueError("select the subscriptions by at least one field")
         return self
 
-    def order(self, suffix: str) -> BulkAct:
+    def order(self, suffix: str, *, dry_run: bool = False) -> BulkAct:
         """Return the act, made distinct by a suffix."""
         return BulkAct(
             act=self.act,
@@ -82,6 +83,7 @@ class SteerBody(Body):
             days=self.days or 0,
             in_recovery=self.past_due_from is not None or self.past_due_until is not None,
             suffix=suffix,
+            is_dry_run=dry_run,
         )
 
     async def choice(self, connection: AsyncConnection) -> Choice:
@@ -124,11 +126,14 @@ class OverduePart(Answer):
     result: AttemptStatus | None
 
     @classmethod
-    async def read(cls, connection: AsyncConnection, found: Overdue) -> Self:
-        """Return the invoice, with the result of its attempt."""
-        attempt = None
-        if found.attempt is not None:
-            attempt = await payment_store.find_attempt(connection, found.attempt)
+    async def read_all(cls, connection: AsyncConnection, found: Sequence[Overdue]) -> list[Self]:
+        """Return the invoices, each with the result of its attempt."""
+        keys = [one.attempt for one in found if one.attempt is not None]
+        tried = await payment_store.find_attempts(connection, keys) if keys else {}
+        return [cls._of_one(one, tried.get(one.attempt or "")) for one in found]
+
+    @classmethod
+    def _of_one(cls, found: Overdue, attempt: Attempt | None) -> Self:
         return cls.of(
             found.invoice,
             amount_cents=found.amount_minor,
@@ -179,7 +184,8 @@ async def steer_subscriptions(
     """
     asked = PageRequest(limit, None, None, cursor)
     if dry_run:
-        return await _page(call, body, asked, body.order(f"dry-{ids.new()}"), dry_run=True)
+        order = body.order(f"dry-{ids.new()}", dry_run=True)
+        return await _page(call, body, asked, order)
     once.require()
     async with once.claim(call) as claim:
         await need_temporal(call, claim)
@@ -194,7 +200,6 @@ async def _page(
     asked: PageRequest,
     order: BulkAct,
     *,
-    dry_run: bool = False,
     resumed: bool = False,
 ) -> Page[SteeredAnswer]:
     async with call.database.operator() as connection:
@@ -205,10 +210,10 @@ async def _page(
         )
     for one in found.data:
         await call.refuse_other_shop(one.account_id)
-    if order.act == "retry" and not dry_run:
+    if order.act == "retry" and not order.is_dry_run:
         await free_halted(call, *{one.account_id for one in found.data})
-    done = [await _apply(call, one, order, dry_run=dry_run) for one in found.data]
-    if not dry_run:
+    done = [await _apply(call, one, order) for one in found.data]
+    if not order.is_dry_run:
         await wait_until_all_done(call, (one for _, outcome in done for one in outcome.matters))
         done = [(refused, await _read_again(call, outcome)) for refused, outcome in done]
     shown = [await _shown(call, *one) for one in done]
@@ -216,11 +221,12 @@ async def _page(
 
 
 async def _apply(
-    call: Call, found: Subscription, order: BulkAct, *, dry_run: bool
+    call: Call, found: Subscription, order: BulkAct
 ) -> tuple[BillingError | None, BulkOutcome]:
     """Carry out the act in a transaction of its own; return a refusal instead of raising it."""
     try:
-        async with undone_if(dry_run, call.database.tenant(found.account_id)) as connection:
+        tenant = call.database.tenant(found.account_id)
+        async with undone_if(order.is_dry_run, tenant) as connection:
             return None, await service.apply(connection, found.id, order)
     except BillingError as refused:
         if refused.retryable:
@@ -242,5 +248,5 @@ async def _shown(call: Call, refused: BillingError | None, outcome: BulkOutcome)
             detail=refused.detail if refused else None,
             is_repeated=outcome.is_repeated,
             effective_at=outcome.effective_at,
-            invoices=[await OverduePart.read(connection, one) for one in outcome.overdue],
+            invoices=await OverduePart.read_all(connection, outcome.overdue),
         )

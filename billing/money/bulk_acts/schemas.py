@@ -39,6 +39,8 @@ class BulkAct(Frozen):
     """Only invoices with a case: a choice by the day their recovery began means those only."""
     suffix: str
     """Equal for each repeat of the request."""
+    is_dry_run: bool = False
+    """Its caller rolls it back: it takes no number, for whose series everyone else would wait."""
 
 
 class Choice(Frozen):

@@ -1,6 +1,6 @@
 """Applies an operator's act to one of many subscriptions: the single commands, once per request.
 
-A dry run does exactly the same in a transaction that its caller rolls back.
+A dry run does the same, without numbers, in a transaction that its caller rolls back.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,8 @@ async def _debts(connection: AsyncConnection, subscription_id: UUID, order: Bulk
     if not debts:
         raise Conflict("NOTHING_OVERDUE")
     at = await clock.now(connection, found.account_id)
-    owed = [(await invoice_store.get(connection, one)).remaining_minor for one in debts]
+    before = await invoice_store.by_id(connection, debts)
+    owed = [before[one].remaining_minor for one in debts]
     asked, attempts = await _do(connection, debts, order, at)
     await _note(connection, found, order)
     return BulkOutcome(
@@ -104,7 +105,9 @@ async def _do(
         tries = [await card.retry_now(connection, one, at, suffix=order.suffix) for one in debts]
         return [one.matter for one in tries], [one.attempt for one in tries]
     if order.act == "forgive":
-        return await recovery.forgive_all(connection, debts, order.reason), none
+        numbered = not order.is_dry_run
+        asked = await recovery.forgive_all(connection, debts, order.reason, numbered=numbered)
+        return asked, none
     return await recovery.ask_all(connection, debts, lambda _: _of_cases(order)), none
 
 
@@ -124,19 +127,18 @@ async def _overdue(
     connection: AsyncConnection, acted: Sequence[tuple[UUID, int, str | None]]
 ) -> tuple[Overdue, ...]:
     """Return each invoice after the act, with what it owed before and the key of its try."""
-    found = {one: await case_store.find_of_invoice(connection, one) for one, _, _ in acted}
-    steps = await recovery.next_steps(connection, [one for one in found.values() if one])
+    invoices = await invoice_store.by_id(connection, [one for one, _, _ in acted])
+    found = await case_store.of_invoices(connection, list(invoices))
+    steps = await recovery.next_steps(connection, found.values())
     return tuple(
-        [
-            Overdue(
-                invoice=await invoice_store.get(connection, invoice_id),
-                case=found[invoice_id],
-                step=steps.get(invoice_id),
-                amount_minor=owed,
-                attempt=attempt,
-            )
-            for invoice_id, owed, attempt in acted
-        ]
+        Overdue(
+            invoice=invoices[invoice_id],
+            case=found.get(invoice_id),
+            step=steps.get(invoice_id),
+            amount_minor=owed,
+            attempt=attempt,
+        )
+        for invoice_id, owed, attempt in acted
     )
 
 

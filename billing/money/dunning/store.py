@@ -1,5 +1,6 @@
 """Queries on dunning cases."""
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,17 @@ async def find_of_invoice(connection: AsyncConnection, invoice_id: UUID) -> Dunn
     """Return the case of an invoice, open or closed."""
     row = await _OF_INVOICE.first(connection, invoice_id=invoice_id)
     return show(row) if row else None
+
+
+async def of_invoices(
+    connection: AsyncConnection, invoice_ids: Collection[UUID]
+) -> dict[UUID, DunningCase]:
+    """Return the cases of some invoices, open or closed, by invoice."""
+    if not invoice_ids:
+        return {}
+    query = select(dunning_cases).where(dunning_cases.c.invoice_id.in_(invoice_ids))
+    rows = await connection.execute(query)
+    return {row["invoice_id"]: show(row) for row in rows.mappings()}
 
 
 async def of_invoice(connection: AsyncConnection, invoice_id: UUID) -> DunningCase:

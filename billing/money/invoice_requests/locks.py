@@ -62,9 +62,8 @@ async def take_collectors(
 
     Errors: UNAVAILABLE where an invoice passed to another collector before it was locked.
     """
-    found = [
-        await collector(connection, await invoice_store.get(connection, one)) for one in invoice_ids
-    ]
+    known = await invoice_store.by_collector(connection, invoice_ids)
+    found = [await collector(connection, invoices[0]) for invoices in known.values()]
     await _take_all(connection, account_id, {(one.kind, one.subject_id) for one in found})
     of = invoice_rows.c
     passed = select(of.id).where(

@@ -106,17 +106,22 @@ async def forgive(
 
 
 async def forgive_all(
-    connection: AsyncConnection, invoice_ids: Collection[UUID], reason: str
+    connection: AsyncConnection,
+    invoice_ids: Collection[UUID],
+    reason: str,
+    *,
+    numbered: bool = True,
 ) -> list[Matter]:
     """Forgive what is still owed of several invoices, whose collectors the caller has locked.
 
-    Returns the matters to notify. Errors: INVOICE_STATE, PAYMENT_PENDING, UNAVAILABLE.
+    Returns the matters to notify. Unless `numbered`, the credit notes are left to the COMMIT.
+    Errors: INVOICE_STATE, PAYMENT_PENDING, UNAVAILABLE.
     """
 
     def forgiving(owner: Matter) -> Verb:
         return partial(_forgive, reason=reason, tries=may_try(owner))
 
-    return await ask_all(connection, invoice_ids, forgiving)
+    return await ask_all(connection, invoice_ids, forgiving, numbered=numbered)
 
 
 def may_try(owner: Matter) -> bool:
@@ -179,10 +184,12 @@ async def ask_all(
     connection: AsyncConnection,
     invoice_ids: Collection[UUID],
     verb_of: Callable[[Matter], Verb],
+    *,
+    numbered: bool = True,
 ) -> list[Matter]:
     """Decide the same change of several invoices, oldest first, in one decision of each collector;
     return the matters to notify. One that the change of another passes on is changed by its next
-    collector. Errors: as for `ask`.
+    collector. `numbered` as for `decisions.command`. Errors: as for `ask`.
     """
     asked: dict[str, Matter] = {}
     left = set(invoice_ids)
@@ -191,7 +198,7 @@ async def ask_all(
         for name, invoices in (await invoice_store.by_collector(connection, left)).items():
             owner = await locks.collector(connection, invoices[0])
             mine = [one.id for one in invoices]
-            left -= await _ask_owner(connection, owner, mine, verb_of(owner))
+            left -= await _ask_owner(connection, owner, mine, verb_of(owner), numbered=numbered)
             asked[name] = await locks.collector(connection, invoices[0])
         if len(left) == before:
             raise locks.passed_on()
@@ -205,6 +212,7 @@ async def _ask_owner(
     verb: Verb,
     *,
     beside: Collection[UUID] = (),
+    numbered: bool = True,
 ) -> set[UUID]:
     """Return the invoices that are changed: those that it collected when it was their turn."""
 
@@ -219,7 +227,12 @@ async def _ask_owner(
 
     known = frozenset({*invoice_ids, *beside})
     changed, _ = await decisions.command(
-        connection, _ENGINES[owner.kind], owner.subject_id, decide, known=known
+        connection,
+        _ENGINES[owner.kind],
+        owner.subject_id,
+        decide,
+        known=known,
+        numbered=numbered,
     )
     return changed
 

@@ -171,14 +171,19 @@ async def by_collector(
     connection: AsyncConnection, invoice_ids: Collection[UUID]
 ) -> dict[str, list[Invoice]]:
     """Return some invoices, oldest first, by the workflow id of the matter that collects them."""
+    found: dict[str, list[Invoice]] = {}
+    for invoice in (await by_id(connection, invoice_ids)).values():
+        found.setdefault(invoice.workflow_id, []).append(invoice)
+    return found
+
+
+async def by_id(connection: AsyncConnection, invoice_ids: Collection[UUID]) -> dict[UUID, Invoice]:
+    """Return some invoices, oldest first, by their id."""
     if not invoice_ids:
         return {}
     query = select(invoices).where(invoices.c.id.in_(invoice_ids))
     rows = await connection.execute(query.order_by(invoices.c.created_at, invoices.c.id))
-    found: dict[str, list[Invoice]] = {}
-    for row in rows.mappings():
-        found.setdefault(row["workflow_id"], []).append(show(row))
-    return found
+    return {row["id"]: show(row) for row in rows.mappings()}
 
 
 async def to_pay(

@@ -1,6 +1,6 @@
 """Queries on payments and attempts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -319,6 +319,12 @@ async def find_attempt(connection: AsyncConnection, key: str) -> Attempt | None:
     """One attempt by its business key."""
     row = await _FIND_ATTEMPT.first(connection, key=key)
     return show_attempt(row) if row else None
+
+
+async def find_attempts(connection: AsyncConnection, keys: Collection[str]) -> dict[str, Attempt]:
+    """The attempts with these business keys, by key."""
+    query = select(payment_attempts).where(payment_attempts.c.key.in_(keys))
+    return {row["key"]: show_attempt(row) for row in (await connection.execute(query)).mappings()}
 
 
 class AttemptCard(NamedTuple):

@@ -201,8 +201,10 @@ async def command(
     dry_run: bool = False,
     about: Any = None,
     known: frozenset[UUID] = frozenset(),
+    numbered: bool = True,
 ) -> tuple[T, Work[F]]:
-    """Decide a command to a matter, outside its steps; with `dry_run` nothing is written.
+    """Decide a command to a matter, outside its steps; with `dry_run` nothing is written. Unless
+    `numbered`, rows that get a number are left to the COMMIT: whoever rolls back takes none.
 
     Returns the verb's result, and the work with its rows and effects. By default a write is
     `locked` and a dry run is not; a caller that holds the account's lock of a matter that nothing
@@ -214,7 +216,7 @@ async def command(
     work = Work(rows, facts)
     answer = verb(work)
     if not dry_run:
-        await _write(connection, engine, read, work)
+        await _write(connection, engine, read, work, read_again=numbered)
     return answer, work
 
 
@@ -236,7 +238,7 @@ async def _write(
     for numbered in numbers:
         work.rows.take(numbered)
     # In tests, rows in memory are compared with the database after every decision.
-    if TEST_PROFILE:
+    if TEST_PROFILE and read_again:
         await _compare(connection, engine, read, work.rows)
     return said
 

@@ -48,6 +48,16 @@ _BLOCKERS: Final = text(
     ORDER BY waiting DESC, pid
     """
 )
+# Whoever waits for such a lock keeps the readers that come later waiting, too.
+_BARS_READERS: Final = text(
+    """
+    SELECT EXISTS (SELECT FROM pg_locks AS l
+        JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
+        JOIN pg_class AS k ON k.oid = l.relation
+            AND k.relnamespace = current_schema()::regnamespace
+        WHERE l.mode = 'AccessExclusiveLock')
+    """
+)
 _SEES_ALL: Final = text("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')")
 
 
@@ -57,6 +67,11 @@ async def blockers(connection: AsyncConnection, rested: timedelta = RESTED) -> l
     """
     found = await connection.execute(_BLOCKERS, {"rested": rested})
     return [Blocker.model_validate(row) for row in found.mappings()]
+
+
+async def bars_readers(connection: AsyncConnection) -> bool:
+    """Return True if a session has locked one of our tables even for readers, or is about to."""
+    return bool(await connection.scalar(_BARS_READERS))
 
 
 async def sees_all(connection: AsyncConnection) -> bool:

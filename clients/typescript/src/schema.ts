@@ -2271,7 +2271,7 @@ export interface paths {
         /**
          * Check Integrity
          * @description Evaluate every invariant of an account, by id or external id, or of all if they are few: see
-         *     `billing verify`.
+         *     `billing verify`. 503 if somebody keeps a table locked meanwhile.
          */
         get: operations["check_integrity"];
         put?: never;

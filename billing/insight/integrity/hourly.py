@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
-from billing.core.clock import agreed_now, real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 from billing.insight.integrity import openings, rules, runs, service
@@ -101,10 +101,9 @@ async def _look_whole(
 
 async def conclude(database: Database, seen: int, unseen: int) -> Report:
     """Report all current faults: of accounts, late, and across accounts; store the report."""
-    now = real_now()
     broken = await service.late(database, rules.OUTAGE)
     async with database.operator() as connection:
-        last = await runs.latest(connection)
+        now, last = await agreed_now(connection), await runs.latest(connection)
     whole_at = last.whole_at if last else None
     if whole_at is None or whole_at < now - WHOLE_EVERY:
         of_all = await service.of_all(database, anew=False)

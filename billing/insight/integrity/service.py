@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now, real_now
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
 from billing.insight.integrity import numbers, openings, rules, store
@@ -137,7 +137,9 @@ async def of_all(database: Database, *, anew: bool = True) -> list[Broken]:
     proven yet.
     """
     broken = await _over_all(database, store.OF_ALL)
-    given = numbers.look(database, real_now(), anew=anew)
+    async with database.operator() as connection:
+        now = await agreed_now(connection)
+    given = numbers.look(database, now, anew=anew)
     return broken + await _in_time(numbers.NAME, given)
 
 
@@ -163,7 +165,7 @@ async def _over_all(
     async def found(query: TextClause) -> list[Broken]:
         async with database.operator() as connection:
             await store.allow_time(connection)
-            return await store.ask(connection, query, real_now(), slack=slack)
+            return await store.ask(connection, query, await agreed_now(connection), slack=slack)
 
     broken = []
     for name, query in queries.items():

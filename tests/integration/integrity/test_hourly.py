@@ -312,3 +312,21 @@ async def test_work_that_waits_for_a_worker_is_no_wrong_book_for_a_day(
         assert (name in {finding.name for finding in hour.wrong}) is is_wrong
         assert name in {one.name for one in await service.late(here, SLACK)}, "verify tells of it"
         await kept.rollback()
+
+
+async def test_a_worker_whose_clock_is_ahead_tells_no_outage_and_puts_no_check_off(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    here, customer = seen_by(superuser), await actors.customer()
+    await superuser.execute(text("DELETE FROM integrity_runs"))
+    values = {"id": customer.uuid, "since": real_now() - timedelta(hours=1)}
+    await superuser.execute(text(LATE["inbox_handled"]), values)
+    with wrong_clock(timedelta(days=3)):
+        hour = await hourly.conclude(here, 0, 0)
+    assert "inbox_handled" not in {finding.name for finding in hour.wrong}
+    latest = await runs.latest(superuser)
+    assert latest is not None
+    assert latest.ran_at <= real_now()
+    assert latest.whole_at is None or latest.whole_at <= real_now()
+    ahead = "SELECT count(*) FROM proven_series WHERE whole_at > clock_timestamp()"
+    assert await superuser.scalar(text(ahead)) == 0

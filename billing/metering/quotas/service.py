@@ -313,7 +313,7 @@ async def _claimed_fast(database: Database, account_id: UUID, wish: QuotaClaim) 
     try:
         async with database.tenant(account_id) as connection:
             return await store.claim_fast(connection, account_id, wish)
-    except IntegrityError:  # the same event, claimed at the same time
+    except IntegrityError:  # the same event, claimed or recorded at the same time
         return False
 
 

@@ -148,7 +148,7 @@ async def claim_fast(connection: AsyncConnection, account_id: UUID, wish: QuotaC
     """Count a use that a single quota limits, and store the claim.
 
     False: a full check is needed, in another transaction (`claim`). Errors: IntegrityError if its
-    event was already claimed.
+    event was already claimed or recorded.
     """
     if not await connection.scalar(_CLAIM_FAST, _claim_values(account_id, wish)):
         return False

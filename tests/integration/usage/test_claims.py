@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 
+from billing.metering.quotas import store
 from tests.integration.usage.conftest import NewShop, Shop
 
 CHAT: dict[str, Any] = {"feature_type": "chat_messages"}
@@ -75,6 +77,26 @@ async def test_the_same_event_claimed_at_once_counts_once(new_shop: NewShop) -> 
     assert await claim(shop)
     assert all(await asyncio.gather(*(claim(shop, "3", "same") for _ in range(10))))
     assert await used(shop) == 4
+
+
+@pytest.mark.parametrize(("amount", "answer"), [("5", 200), ("7", 422)])
+async def test_a_use_that_is_recorded_while_it_is_claimed_counts_once_and_is_compared(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch, amount: str, answer: int
+) -> None:
+    shop = await new_shop()
+    await shop.quota("100")
+    assert await claim(shop)
+    assert await plain(shop)
+    claim_fast = store.claim_fast
+
+    async def record_and_claim(*asked: Any) -> bool:
+        await shop.record("5", event_id="same", **CHAT)
+        return await claim_fast(*asked)
+
+    monkeypatch.setattr(store, "claim_fast", record_and_claim)
+    body = {"requested_amount": amount, "consume": True, "event_id": "same"} | CHAT
+    assert (await shop.post("/quota/check", body)).status_code == answer
+    assert await used(shop) == 6
 
 
 async def test_the_short_way_is_for_uses_under_one_quota_alone(new_shop: NewShop) -> None:

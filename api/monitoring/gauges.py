@@ -59,6 +59,9 @@ REFUSED: Final = Gauge(
 DIFFERING: Final = Gauge(
     "billing_settings_differ", "Settings in which processes differ that must have the same"
 )
+LACKING: Final = Gauge(
+    "billing_database_lacks_commits", "Processes that have committed what the database lacks"
+)
 BOOKS: Final = Gauge("billing_books_wrong", "Invariants that the hourly audit found broken")
 AUDITED: Final = Gauge("billing_books_audited_timestamp_seconds", "Time of the last hourly audit")
 JOBS: Final = Gauge(
@@ -143,6 +146,7 @@ def _show_processes(figures: Figures) -> None:
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
     DIFFERING.set(len(liveness.differing(found, now)))
     OFF.set(len(liveness.switched_off(found, now)))
+    LACKING.set(len(liveness.bereft(found, now)))
     REFUSED.clear()
     REFUSED.labels("stripe").set(0)
     for _, provider, _ in liveness.refused(found, now):

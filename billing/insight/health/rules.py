@@ -121,11 +121,14 @@ def signs(figures: Figures) -> tuple[Sign, ...]:
 
 
 def _written(figures: Figures) -> Sign:
-    """Check that Postgres accepts writes."""
+    """Check that Postgres accepts writes, and that it has what was committed before."""
     if not figures.takes_writes:
         return unhealthy("database", ONLY_READS)
     if not figures.has_room:
         return unhealthy("database", NO_ROOM)
+    if bereft := liveness.bereft(figures.processes, figures.at):
+        named = ", ".join(one.name for one in bereft)
+        return unhealthy("database", f"it lacks commits of {named}: go on as after a restore")
     return healthy("database", "takes what is written")
 
 

@@ -76,6 +76,11 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
     ]
 
 
+def bereft(found: Sequence[Process], now: datetime) -> list[Process]:
+    """Return living processes that have committed what the database lacks."""
+    return [one for one in living(found, now) if one.figures.lacks_commits]
+
+
 def differing(found: Sequence[Process], now: datetime) -> dict[str, dict[str, list[Process]]]:
     """Return the settings in which living processes differ: the processes by their value."""
     values: dict[str, dict[str, list[Process]]] = {}

@@ -62,6 +62,8 @@ class Figures(Frozen):
     # Providers that refuse the process's key, and since when by its own clock.
     refusals: dict[str, datetime] = Field(default_factory=dict)
     failures: tuple[Failures, ...] = ()
+    # True once the database lacked commits that the process had made.
+    lacks_commits: bool = False
     # Its values of the settings in which all processes must agree.
     agreed: dict[str, str] = Field(default_factory=dict)
 

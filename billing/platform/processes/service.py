@@ -31,6 +31,8 @@ from billing.platform.processes.schemas import (
 )
 
 FORGET_AFTER: Final = timedelta(days=1)
+SURELY_KEPT: Final = FORGET_AFTER / 2
+"""The heartbeat of a process is not forgotten so soon, whatever its clock says."""
 _logger = logging.getLogger("billing.processes")
 
 
@@ -52,6 +54,8 @@ class Pulse:
         self._failures = failures
         self._agreed = dict(agreed or {})
         self._refusals: dict[str, datetime] = {}
+        self._beats, self._beaten_at = 0, real_now()
+        self._lacks_commits = False
         self._begun = asyncio.Event()
         now = real_now()
         self._own = Process(
@@ -80,12 +84,27 @@ class Pulse:
             refusals=self._refusals,
             failures=self._failures(),
             agreed=self._agreed,
+            lacks_commits=self._lacks_commits,
         )
-        own = self._own.model_copy(update={"figures": figures})
+        own, before = self._own.model_copy(update={"figures": figures}), self._beats
         async with self._database.tenant() as connection:
             # Only now: a wait for the connection is no difference of clocks.
-            await store.beat(connection, own, real_now())
+            beats = await store.beat(connection, own, real_now())
+        self._compare(before, beats)
         self._begun.set()
+
+    def _compare(self, before: int, beats: int) -> None:
+        """Compare the database's count of heartbeats with the number that were committed `before`
+        the last one began: it is behind after a failover that lost commits, or after a restore.
+        """
+        now = real_now()
+        is_forgotten = beats == 1 and now - self._beaten_at > SURELY_KEPT
+        if beats > before:
+            beats = max(beats, self._beats)  # another may have ended meanwhile
+        elif not is_forgotten:
+            self._lacks_commits = True
+            _logger.error("the database lacks commits that this process had made")
+        self._beats, self._beaten_at = beats, now
 
     async def begun(self) -> None:
         """Wait until a first heartbeat is written."""
@@ -98,6 +117,7 @@ class Pulse:
             async with in_background(self._go_on()):
                 yield
         finally:
+            self._beats = 0
             with suppress(SQLAlchemyError):  # then it counts as silent, which is true
                 async with self._database.tenant() as connection:
                     await store.leave(connection, self._own.id)

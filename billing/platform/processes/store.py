@@ -14,12 +14,13 @@ from billing.platform.processes.tables import processes
 _BEAT = Prepared(
     text(
         """
-    INSERT INTO processes (id, kind, host, pid, version, started_at, seen_at, clock_ahead_ms,
-        figures)
-    VALUES (:id, :kind, :host, :pid, :version, clock_timestamp(), clock_timestamp(),
+    INSERT INTO processes (id, kind, host, pid, version, started_at, seen_at, beats,
+        clock_ahead_ms, figures)
+    VALUES (:id, :kind, :host, :pid, :version, clock_timestamp(), clock_timestamp(), 1,
         extract(epoch FROM CAST(:now AS timestamptz) - clock_timestamp()) * 1000, :figures)
-    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at,
+    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, beats = processes.beats + 1,
         clock_ahead_ms = excluded.clock_ahead_ms, figures = excluded.figures
+    RETURNING beats
     """
     ).bindparams(bindparam("figures", type_=JSONB))
 )
@@ -29,9 +30,11 @@ _FORGET = Prepared(
 )
 
 
-async def beat(connection: AsyncConnection, own: Process, now: datetime) -> None:
-    """Record that the process is alive; `now` is the time of its own clock."""
-    await _BEAT.run(
+async def beat(connection: AsyncConnection, own: Process, now: datetime) -> int:
+    """Record that the process is alive; `now` is the time of its own clock. Return the number of
+    its heartbeats in the database, with this one.
+    """
+    beats: int = await _BEAT.scalar(
         connection,
         id=own.id,
         kind=own.kind,
@@ -41,6 +44,7 @@ async def beat(connection: AsyncConnection, own: Process, now: datetime) -> None
         now=now,
         figures=own.figures.model_dump(mode="json"),
     )
+    return beats
 
 
 async def leave(connection: AsyncConnection, process_id: UUID) -> None:

@@ -133,6 +133,7 @@ CREATE TABLE processes (
     version TEXT NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE NOT NULL,
     seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    beats BIGINT NOT NULL,
     clock_ahead_ms BIGINT NOT NULL,
     figures JSONB NOT NULL,
     CONSTRAINT pk_processes PRIMARY KEY (id)

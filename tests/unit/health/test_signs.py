@@ -116,6 +116,14 @@ def test_a_process_that_fell_silent_is_missed_until_another_takes_its_place() ->
     )
 
 
+def test_a_database_that_lacks_what_a_living_process_committed_is_ill() -> None:
+    knows = Own(lacks_commits=True)
+    found = unhealthy(figures(process(3, figures=knows), process(4, "api", figures=knows)))
+    named = "worker 3 on one, api 4 on one"
+    assert found == {"database": f"it lacks commits of {named}: go on as after a restore"}
+    assert "database" not in unhealthy(figures(process(3, seen=31, figures=knows))), "it has ended"
+
+
 def test_nobody_serves() -> None:
     found = figures(processes=(process(2, "api"),))
     assert unhealthy(found) == {"worker": "no worker runs on this database"}

@@ -97,22 +97,30 @@ _SPENT = f"""
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 
 
-# Units that the plan and its add-ons include in the open cycle.
+_NOW = "coalesce(a.clock_at, CAST(:real_at AS timestamptz))"
+# Units that the plan and its add-ons include in the open cycle. A claim was allowed: it is use.
 _ALLOWANCES = f"""
            ARRAY(SELECT jsonb_build_object(
                      'meter', c.meter, 'included', p.limits -> c.meter ->> 'included',
-                     'used', c.covered::text, 'quantity', c.quantity::text,
-                     'is_agreed', o.agreed, 'highest',
+                     'used', least((p.limits -> c.meter ->> 'included')::numeric,
+                                   c.covered + c.claimed)::text,
+                     'quantity', c.quantity::text, 'is_agreed', o.agreed, 'highest',
                      CASE WHEN usage_is_level(m.kind) AND NOT o.agreed THEN c.quantity::text END)
                  FROM credit_balances b JOIN usage_periods p ON p.id = b.period_id
                  CROSS JOIN LATERAL (
-                     SELECT meter, quantity, covered FROM usage_cycles
-                     WHERE account_id = p.account_id AND owner = '' AND period_start = p.start_at
-                     OFFSET 0) c
+                     SELECT meter, sum(quantity) AS quantity, sum(covered) AS covered,
+                         sum(claimed) AS claimed
+                     FROM (SELECT meter, quantity, covered, 0 AS claimed FROM usage_cycles
+                           WHERE account_id = p.account_id AND owner = ''
+                             AND period_start = p.start_at
+                           UNION ALL
+                           SELECT meter, 0, 0, amount FROM quota_claims
+                           WHERE account_id = p.account_id AND status = 'open'
+                             AND expires_at > {_NOW}) x
+                     GROUP BY meter OFFSET 0) c
                  JOIN meters m ON m.key = c.meter
                  CROSS JOIN LATERAL (SELECT EXISTS (
-                     SELECT FROM limit_overrides x, coalesce(
-                         a.clock_at, CAST(:real_at AS timestamptz)) AS now_at
+                     SELECT FROM limit_overrides x, {_NOW} AS now_at
                      WHERE x.account_id = s.account_id AND x.meter = c.meter
                        AND x.effective_from <= now_at
                        AND now_at < coalesce(x.effective_to, 'infinity')) AS agreed) o
@@ -121,9 +129,11 @@ _ALLOWANCES = f"""
 """  # noqa: S608 - put together from constants
 # True if an allowance was used in the current cycle; otherwise no share need be computed.
 _HAS_USED = """
-    EXISTS (SELECT FROM usage_cycles c
-            WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
-              AND c.covered > 0)
+    (EXISTS (SELECT FROM usage_cycles c
+             WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
+               AND c.covered > 0)
+     OR EXISTS (SELECT FROM quota_claims c
+                WHERE c.account_id = s.account_id AND c.status = 'open'))
 """
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 

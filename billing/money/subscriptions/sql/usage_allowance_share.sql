@@ -4,7 +4,8 @@
 -- is measured against the plan, with seats, add-ons and what was agreed, also while its status
 -- gives nothing of it. Add-ons count where the plan has no limit, too: they are left of a plan of
 -- before. A level is not used up, so none counts. Parts are rounded to whole units, so where
--- nothing was used nothing counts as used. Expects the account's rows to be shown.
+-- nothing was used nothing counts as used. What is claimed was allowed, and counts as used: it is
+-- recorded later. Expects the account's rows to be shown.
 CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
@@ -13,6 +14,7 @@ AS $$
         ELSE 1 - (given.units - used.units) / given.rate END))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
+    JOIN accounts AS a ON a.id = s.account_id
     CROSS JOIN LATERAL (
         SELECT each.meter, sum(each.units) AS units, sum(each.rate) AS rate
         FROM (
@@ -28,7 +30,8 @@ AS $$
         GROUP BY each.meter) AS given
     JOIN meters AS m ON m.key = given.meter AND NOT usage_is_level(m.kind)
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(c.units), 0) AS units
+        SELECT coalesce(sum(c.units), 0)
+            + quota_reserved(s.account_id, m.key, coalesce(a.clock_at, now()), '{}') AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (
             SELECT covered AS units FROM usage_cycles
             WHERE account_id = s.account_id AND owner = '' AND period_start = u.start_at

@@ -56,6 +56,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/reversals/test_moved_money.py", "-k", "debt_that_was_carried"),
     ),
     Mutant(
+        "what a dispute took beyond its payment counts as money of it",
+        "billing/money/refunds/rules.py",
+        "others = books.gone - books.loss - amount_minor",
+        "others = books.gone - amount_minor",
+        ("tests/unit/reversals/test_any_order.py", "-k", "take_it_once"),
+    ),
+    Mutant(
         "a dispute that is won pays a debt whose money another dispute holds",
         "billing/money/reversals/placing.py",
         "taken = min(left, row.loss_minor, _takable(w, row))",

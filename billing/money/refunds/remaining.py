@@ -102,6 +102,7 @@ def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     return Books(
         received=payment.received_minor,
         gone=sum(one.amount_minor for one in mine),
+        loss=sum(one.amount_minor - one.own_minor for one in mine),
         to_balance=sum(
             one.amount_minor for one in mine if isinstance(one, Refund) and one.way == "balance"
         ),

@@ -51,6 +51,8 @@ class Books(NamedTuple):
     """The money of this payment."""
     gone: int
     """The part that went back or is on its way; disputes may have taken more than the payment."""
+    loss: int
+    """The part of `gone` that was no money of the payment: our loss, or it is not placed yet."""
     to_balance: int
     """The part of `gone` that went to the money balance, not to the payer."""
     paid: int
@@ -123,7 +125,8 @@ def disputed(books: Books, amount_minor: int) -> Disputed:
     """Split a disputed amount, which `gone` includes already. The bank takes first what had paid a
     carried debt, which is owed again; of the rest the customer owes nothing.
     """
-    received = books.received - (books.gone - amount_minor) + books.to_balance
+    others = books.gone - books.loss - amount_minor
+    received = books.received - others + books.to_balance
     here = min(amount_minor, max(0, received))
     debt = min(here, books.debt)
     note, balance = parted(books, here - debt)

@@ -56,8 +56,6 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         outcome = outcome.model_copy(update={"status": "lost"})
     if known is None:
         known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
-        _withdraw(w, known)
-        known = w.rows.get(Dispute, known.id)
     if known.closed_at is not None:
         _follow_ended(w, known, outcome.status, state)
         return
@@ -120,9 +118,10 @@ def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) 
             created_at=w.facts.at,
         )
     )
+    row = _place(w, row)
     _announce(w, row, "opened")
     _protect(w, row)
-    return row
+    return _claw_back(w, row)
 
 
 def _escalate(w: Work[ReversalFacts], row: Dispute) -> None:
@@ -149,13 +148,11 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
     if state == "inquiry":
         return  # a late answer: the bank has taken the money already
     if state == "open":
-        _withdraw(w, w.change(row, state="open"))
-        _escalate(w, row)
+        _escalate(w, _withdraw(w, row))
         return
     before = row.state
     if state == "lost" and before == "inquiry":
-        _withdraw(w, w.change(row, state="open"))
-        row = w.rows.get(Dispute, row.id)
+        row = _withdraw(w, row)
     row = _close(w, row, state)
     if state == "lost":
         if w.rows.get(Payment, row.payment_id).settled_at is not None:
@@ -178,9 +175,8 @@ def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: Disp
     in another currency is always `closed`: only its status tells who has the money.
     """
     if (row.state, state) == ("closed", "lost") and not row.note_minor + row.balance_minor:
-        row = w.change(row, status=status, state="open", closed_at=None)
-        _withdraw(w, row)
-        _move(w, w.rows.get(Dispute, row.id), state)
+        row = _withdraw(w, w.change(row, status=status, closed_at=None))
+        _move(w, row, state)
         return
     if row.status == status or row.state not in ("lost", state):
         return
@@ -194,11 +190,23 @@ def _follow_ended(w: Work[ReversalFacts], row: Dispute, status: str, state: Disp
     _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 
 
-def _withdraw(w: Work[ReversalFacts], row: Dispute) -> None:
-    """Place an open dispute's money in the books, and claw back its credits."""
-    if row.state != "open":
-        return
-    booking.take_credits(w, placing.place(w, row))
+def _withdraw(w: Work[ReversalFacts], row: Dispute) -> Dispute:
+    """Open a dispute: its bank has taken the money."""
+    return _claw_back(w, _place(w, w.change(row, state="open")))
+
+
+def _place(w: Work[ReversalFacts], row: Dispute) -> Dispute:
+    """Place an open dispute's money in the books."""
+    if row.state == "open":
+        placing.place(w, row)
+    return w.rows.get(Dispute, row.id)
+
+
+def _claw_back(w: Work[ReversalFacts], row: Dispute) -> Dispute:
+    """Claw back the credits of an open dispute."""
+    if row.state == "open":
+        booking.take_credits(w, row)
+    return w.rows.get(Dispute, row.id)
 
 
 def _keep(w: Work[ReversalFacts], row: Dispute) -> int:

@@ -36,16 +36,24 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     # When it was heard, that was perhaps the void invoice of an expired purchase.
     row = w.change(row, invoice_id=bill_of(w.rows, payment).id)
     books = _books(w, w.rows, row)
-    free = w.rows.copy()
-    for one in _reserving(w.rows, row):
-        free.take(Remove(type(one), one.id))
-    roomy = _books(w, free, row)._replace(given_of_balance=books.given_of_balance)
-    places, wanted = _places(books, row), _places(roomy, row).note_minor
-    placed = _change(w, row, places, wanted if wanted > places.note_minor else 0)
+    places = _places(books, row)
+    placed = _change(w, row, places, _wanted(w, row, books, places.note_minor))
     booking.move_balance(w, placed, -placed.balance_minor, "refunded")
     if isinstance(placed, Refund):
         return _credit_later(w, placed, placed.balance_minor, booking.subject_of(placed))
     return placed
+
+
+def _wanted(w: Work[ReversalFacts], row: Refund | Dispute, books: Books, note_minor: int) -> int:
+    """Return what a note could take if nothing else reserved room; 0 if it takes that already. A
+    debt that others have taken stays with them, while their notes make room.
+    """
+    free = w.rows.copy()
+    for one in _reserving(w.rows, row):
+        free.take(Remove(type(one), one.id))
+    kept = {"given_of_balance": books.given_of_balance, "debt": books.debt}
+    wanted = _places(_books(w, free, row)._replace(**kept), row).note_minor
+    return wanted if wanted > note_minor else 0
 
 
 def _credit_later(w: Work[ReversalFacts], refund: Refund, most_minor: int, suffix: str) -> Refund:
@@ -126,10 +134,19 @@ def take_returned(w: Work[ReversalFacts], back: Refund | Dispute, returned_minor
             changed = w.change(row, balance_minor=balance, loss_minor=loss)
             booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(back)}")
             booked += [changed] if changed.booked_at is not None else []
+        _want_less(w, w.rows.get(Dispute, row.id))
     # Only now: halfway the payment would seem no longer `refunded`, and be announced again.
     for row in booked:
         booking.count(w, row)
     return returned_minor - left
+
+
+def _want_less(w: Work[ReversalFacts], row: Dispute) -> None:
+    """Have a dispute wait for no room that it no longer needs: a debt may have come free for it."""
+    if row.short_minor:
+        wanted = _wanted(w, row, _books(w, w.rows, row), row.note_minor)
+        if wanted < row.wanted_minor:
+            w.change(row, wanted_minor=wanted)
 
 
 def _takable(w: Work[ReversalFacts], row: Dispute) -> int:
@@ -206,7 +223,7 @@ def _room(w: Work[InvoiceFacts], row: Refund | Dispute) -> int:
 def _books(w: Work[InvoiceFacts], rows: Rows, row: Refund | Dispute) -> Books:
     """Return its payment's books in these rows as if `row` were not booked yet."""
     before = rows.copy()
-    nowhere = {"note_minor": 0, "balance_minor": 0, "booked_at": None}
+    nowhere = {"note_minor": 0, "balance_minor": 0, "wanted_minor": 0, "booked_at": None}
     lossless = {"loss_minor": 0} if isinstance(row, Dispute) else {}
     before.take(Change(type(row), row.id, nowhere | lossless))
     for one in booking.notes_of(rows, [row]):

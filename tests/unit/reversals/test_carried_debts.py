@@ -144,21 +144,26 @@ def test_money_that_is_won_stays_with_nobody_while_two_other_banks_hold_more_tha
 
 
 @pytest.mark.parametrize(
-    ("verdict", "then"),
+    ("verdicts", "then"),
     [
-        ("lost", [("dispute.opened", 0), ("dispute.lost", 40)]),
-        ("needs_response", [("dispute.opened", 0), ("dispute.lost", 0)]),
+        (["lost"], [("dispute.opened", 40), ("dispute.lost", 40)]),
+        (["needs_response"], [("dispute.opened", 40), ("dispute.lost", 0)]),
+        (
+            ["warning_needs_response", "needs_response"],
+            [("dispute.opened", 0), ("dispute.escalated", 40), ("dispute.lost", 0)],
+        ),
     ],
 )
 def test_the_events_of_a_dispute_tell_its_loss_of_their_time(
-    verdict: str, then: list[tuple[str, int]]
+    verdicts: list[str], then: list[tuple[str, int]]
 ) -> None:
-    """It opens before it is placed. A loss that falls later is told by its verdict, if that comes
-    later still; after the verdict by its row alone.
+    """A bank that only asks has taken nothing. A loss that falls later is told by the verdict, if
+    that comes later still; after the verdict by its row alone.
     """
     story = renewed()
     judged(story, "first", "needs_response", RECEIVED)
-    judged(story, "second", verdict, 40)
+    for verdict in verdicts:
+        judged(story, "second", verdict, 40)
     assert sums(story)[3] == 40
     judged(story, "first", "won", RECEIVED)
     judged(story, "second", "lost", 40)

@@ -80,6 +80,16 @@ def test_it_takes_the_credits_and_is_a_credit_note_once_the_payment_is_booked(
     assert story.rows.get(Payment, PAYMENT).status == "refunded"
 
 
+def test_two_that_come_before_the_payment_is_booked_take_its_money_once() -> None:
+    story = Early()
+    story.go(*OPENED, *LOST, *OPENED, *LOST)
+    story.come()
+    parts = [(one.note_minor, one.loss_minor) for one in story.rows.of(Dispute)]
+    assert parts == [(PRICE, 0), (0, PRICE)]
+    assert story.lot["asked"] == CREDITS
+    assert story.kept == 0
+
+
 def test_it_leaves_nothing_else_to_return_while_it_is_open() -> None:
     story = Early()
     story.go(*OPENED)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from billing.core.money import round_exact
+from billing.core.money import round_exact, split
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back
 from billing.money.invoices.giving_back import Part, Rate, rate_of
@@ -35,7 +35,25 @@ def with_taxes(
             found[rate] = min(tax, round_exact(asked.get(rate, Fraction(0))))
         else:
             found[rate] = round_exact(Fraction(tax * amount_minor, left.total_minor))
-    return Part(amount_minor, found)
+    return Part(amount_minor, _fitted(left, amount_minor, found))
+
+
+def _fitted(left: Part, amount_minor: int, taxes: Mapping[Rate, int]) -> dict[Rate, int]:
+    """Return a note's taxes such that they fit into its amount, and the others into the rest; as
+    they are if lines have credited so much without its tax that nothing fits.
+    """
+    wanted, most = sum(taxes.values()), sum(left.taxes.values())
+    if most > left.total_minor:
+        return dict(taxes)
+    rest = max(0, left.total_minor - amount_minor)
+    fits = min(amount_minor, max(wanted, most - rest))
+    if fits < wanted:
+        return dict(zip(taxes, split(fits, list(taxes.values())), strict=True))
+    if fits > wanted:
+        others = [left.taxes[rate] - minor for rate, minor in taxes.items()]
+        more = dict(zip(taxes, split(fits - wanted, others), strict=True))
+        return {rate: minor + more[rate] for rate, minor in taxes.items()}
+    return dict(taxes)
 
 
 def on(rows: Rows, invoice: Invoice, part: Part) -> Part:

@@ -100,7 +100,7 @@ class Paid:
             notes.credit_note(w, invoice, amount, "r", named, to_balance=True, lines=lines)
 
     def noted(self, position: int) -> int:
-        """What notes name of a line."""
+        """The part of a line that notes name."""
         parts = (part for one in self.rows.of(CreditNote) for part in one.lines)
         return sum(part["amount_minor"] for part in parts if part["position"] == position)
 

@@ -70,15 +70,15 @@ def play(course: list[Event], *, spends: bool) -> Story:
 
 
 class End(NamedTuple):
-    """What is left in the end."""
+    """The sums in the end."""
 
     balance: int
     noted: int
     loss: int
     lost: int
-    """What banks kept."""
+    """The money that banks kept."""
     back: int
-    """What was refunded."""
+    """The money that was refunded."""
 
     @property
     def value(self) -> int:

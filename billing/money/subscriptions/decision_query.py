@@ -161,7 +161,7 @@ _READ = f"""
            ARRAY(SELECT DISTINCT x.meter FROM products x
                  WHERE :changing AND x.is_active) AS sold_meters,
            CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
-                THEN usage_allowance_share(s.id)::text ELSE '0' END AS used_share,
+                THEN usage_allowance_share(s.id, {_NOW})::text ELSE '0' END AS used_share,
            s.unserved_since IS NOT NULL AND EXISTS (
                SELECT FROM subscription_changes x JOIN invoices i ON i.id = x.invoice_id
                WHERE x.subscription_id = s.id AND x.kind = 'plan' AND x.status = 'applied'

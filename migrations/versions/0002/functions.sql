@@ -6539,7 +6539,8 @@ AS $$
         ELSE p_limits END
 $$;
 
-CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid) RETURNS numeric
+CREATE OR REPLACE FUNCTION usage_allowance_share(p_subscription_id uuid, p_at timestamptz)
+RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
@@ -6547,7 +6548,6 @@ AS $$
         ELSE 1 - (given.units - used.units) / given.rate END))), 0)
     FROM subscriptions AS s
     JOIN plans AS p ON p.id = s.plan_id
-    JOIN accounts AS a ON a.id = s.account_id
     CROSS JOIN LATERAL (
         SELECT each.meter, sum(each.units) AS units, sum(each.rate) AS rate
         FROM (
@@ -6564,7 +6564,7 @@ AS $$
     JOIN meters AS m ON m.key = given.meter AND NOT usage_is_level(m.kind)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.units), 0)
-            + quota_reserved(s.account_id, m.key, coalesce(a.clock_at, now()), '{}') AS units
+            + quota_reserved(s.account_id, m.key, p_at, '{}') AS units
         FROM usage_periods AS u CROSS JOIN LATERAL (
             SELECT covered AS units FROM usage_cycles
             WHERE account_id = s.account_id AND owner = '' AND period_start = u.start_at

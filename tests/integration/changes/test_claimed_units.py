@@ -1,4 +1,4 @@
-"""What a claim was allowed counts as used: its time and units cannot be taken back meanwhile."""
+"""Units of an open claim count as used: their time, or they, cannot be taken back meanwhile."""
 
 import pytest
 

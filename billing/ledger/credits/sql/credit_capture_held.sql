@@ -38,9 +38,10 @@ BEGIN
     SELECT t.id INTO answer.transaction_id
     FROM credit_transactions AS t WHERE t.key = posting.key;
     -- What is released may be clawed back or expire at once: the balance is that after all of it.
+    -- By the keys alone, which name this hold: with the account, a plan reads its whole ledger.
     SELECT t.balance_after INTO answer.balance
     FROM credit_transactions AS t
-    WHERE t.account_id = p_item.account_id AND t.key = ANY (posting.key || ARRAY(
+    WHERE t.key = ANY (posting.key || ARRAY(
         SELECT public_id('hld', p.hold_id) || '/' || public_id('lot', p.lot_id) || e.entry
         FROM credit_hold_lots AS p CROSS JOIN (VALUES ('/clawback'), ('/expire')) AS e(entry)
         WHERE p.hold_id = p_item.hold_id))

@@ -1,0 +1,92 @@
+"""An act on a giant account costs what it changes, though Postgres has plans for an average one.
+
+Statistics describe many small accounts beside it, and the plans that answers keep were made for
+those. What is read is counted by Postgres, as the program's role.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import ids
+from billing.core.prepared import PLANS
+from tests.integration.rows_fetched import become_program, fetched
+from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.holds_made import hold
+from tests.integration.usage.shops_on_plans import NOW
+
+MANY: Final = 3_000
+"""Rows of the giant; others have three times as many in all."""
+FEW: Final = 20
+"""Rows that an act may read."""
+NEW: Final[dict[str, str]] = {"id": "uuidv7()", "key": "gen_random_uuid()"}
+OF_OTHERS: Final = NEW | {"account_id": "md5('other ' || n % {others})::uuid"}
+
+
+async def copy(
+    connection: AsyncConnection, shop: Shop, table: str, many: int, **changed: str
+) -> None:
+    """Write a row of the account so many times, each as the `n`th with what is changed of it."""
+    pairs = ", ".join(f"'{name}', {value}" for name, value in changed.items())
+    await connection.execute(
+        text(
+            f"INSERT INTO {table} SELECT c.* FROM (SELECT t FROM {table} AS t"
+            " WHERE account_id = :me ORDER BY id DESC LIMIT 1) AS one,"
+            f" generate_series(1, {many}) AS n,"
+            f" LATERAL jsonb_populate_record(one.t, jsonb_build_object({pairs}, 'n', n)) AS c"
+        ),
+        {"me": shop.id},
+    )
+
+
+async def grow(connection: AsyncConnection, shop: Shop, table: str, others: int) -> None:
+    """Give the account many rows, and so many others a few each."""
+    names = {name: value.format(others=others) for name, value in OF_OTHERS.items()}
+    await copy(connection, shop, table, MANY, **NEW)
+    await copy(connection, shop, table, 3 * MANY, **names)
+    await connection.execute(text(f"ANALYZE {table}"))
+
+
+async def decide(connection: AsyncConnection, shop: Shop) -> None:
+    """Go on as a decision of the program does."""
+    await become_program(connection, shop.id)
+    await connection.execute(text(f"SELECT {PLANS}"))
+
+
+Act = Callable[[AsyncConnection, Shop, UUID | None], Awaitable[Any]]
+
+
+def asked(statement: str) -> Act:
+    """Ask Postgres about a row of the account."""
+
+    async def act(connection: AsyncConnection, shop: Shop, row: UUID | None) -> Any:
+        values = {"me": shop.id, "row": row, "now": NOW}
+        return await connection.scalar(text(f"SELECT {statement}"), values)
+
+    return act
+
+
+async def reads(
+    connection: AsyncConnection, table: str, shop: Shop, act: Act, row: UUID | None = None
+) -> int:
+    """Count the rows of a table that an act reads, as a decision of the program."""
+    await decide(connection, shop)
+    before = await fetched(connection, table)
+    assert await act(connection, shop, row) is not None
+    return await fetched(connection, table) - before
+
+
+CAPTURE: Final = "(credit_capture_held(ROW(:me, :row, 1, 'r', '{}')::credit_capture_item)).balance"
+
+
+async def test_a_capture_finds_its_entries_by_their_keys(
+    new_shop: NewShop, superuser: AsyncConnection
+) -> None:
+    shop = await new_shop("10")
+    await shop.record("100")
+    held = ids.decode(ids.HOLD, await hold(shop))
+    await grow(superuser, shop, "credit_transactions", MANY)
+    assert await reads(superuser, "credit_transactions", shop, asked(CAPTURE), held) <= FEW

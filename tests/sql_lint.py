@@ -129,8 +129,7 @@ def _function_problems(function: Function, written: str) -> Iterator[str]:
             yield f"it calls {called}, which is kept only for the release before"
         elif called.startswith(OWN):
             yield f"it calls {called}, which nobody has written"
-    if "usage_months_of" in _calls(function.body) and CUSTOM_PLAN not in written:
-        yield f"it asks for months of ids without {CUSTOM_PLAN}: for each row, of all partitions"
+    yield from _plan_problems(function, written)
     try:
         if function.language == "plpgsql":
             parse_plpgsql_json(_without_own_arrays(written))
@@ -145,6 +144,14 @@ def _function_problems(function: Function, written: str) -> Iterator[str]:
     tokens = _tokens(function.body)
     yield from _words(tokens)
     yield from _positional(tokens)
+
+
+def _plan_problems(function: Function, written: str) -> Iterator[str]:
+    """Plans that are kept and fit no month, and those that are made anew in vain."""
+    if "usage_months_of" in _calls(function.body) and CUSTOM_PLAN not in written:
+        yield f"it asks for months of ids without {CUSTOM_PLAN}: for each row, of all partitions"
+    if "LOOP" in function.body and CUSTOM_PLAN in written:
+        yield f"it has a loop and {CUSTOM_PLAN}: what it calls is planned anew in each round"
 
 
 def _words(tokens: list[Token]) -> Iterator[str]:

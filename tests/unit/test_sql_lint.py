@@ -55,6 +55,15 @@ def test_a_broken_rule_is_found(
     assert problem in found(tmp_path, monkeypatch, GOOD.replace("{line}", line))
 
 
+def test_a_loop_is_not_planned_anew_in_each_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = GOOD.replace("{line}", "FOR n IN 1 .. p_a LOOP PERFORM 1; END LOOP;")
+    assert found(tmp_path, monkeypatch, plain) == ""
+    anew = plain.replace("plpgsql", f"plpgsql {sql_lint.CUSTOM_PLAN}")
+    assert "planned anew in each round" in found(tmp_path, monkeypatch, anew)
+
+
 def test_what_only_the_release_before_calls_is_not_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

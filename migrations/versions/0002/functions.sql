@@ -4847,13 +4847,13 @@ CREATE OR REPLACE FUNCTION usage_price_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
-SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     common CONSTANT jsonb := usage_common_price(p_account_id, p_period_start, p_meter);
     terms record;
     waiting record;
     changed record;
+    units numeric[];
     before numeric;
     paid numeric;
     totals numeric[] := '{}';
@@ -4878,10 +4878,11 @@ BEGIN
     FROM usage_cycles AS c
     WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
         AND c.meter = p_meter;
-    FOR n IN 1 .. cardinality(waiting.ids) LOOP
-        totals[n] := usage_charge_after(
-            terms.price, terms.currency, before, waiting.units[n], paid);
-        before := before + waiting.units[n];
+    -- An element of a record's array is found by walking there, of a variable's at once.
+    units := waiting.units;
+    FOR n IN 1 .. cardinality(units) LOOP
+        totals[n] := usage_charge_after(terms.price, terms.currency, before, units[n], paid);
+        before := before + units[n];
         paid := paid + totals[n];
     END LOOP;
     -- With tiers most uses keep their price: only the others are written and counted again.
@@ -4892,11 +4893,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM usage_count_again(p_account_id, changed.ids, -1);
-    UPDATE billing_records AS r
-    SET total_amount = s.total, updated_at = p_at,
-        unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
-    FROM unnest(changed.ids, changed.totals) AS s(id, total)
-    WHERE r.id = s.id AND r.month = ANY (usage_months_of(changed.ids));
+    PERFORM usage_write_totals(changed.ids, changed.totals, p_at);
     PERFORM usage_count_again(p_account_id, changed.ids, 1);
 END;
 $$;
@@ -6357,6 +6354,19 @@ BEGIN
         PERFORM usage_publish_records(p_records);
     END IF;
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_write_totals(p_ids uuid[], p_totals numeric[], p_at timestamptz)
+RETURNS void
+LANGUAGE sql
+SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
+AS $$
+    UPDATE billing_records AS r
+    SET total_amount = s.total, updated_at = p_at,
+        unit_price = least(round(s.total / r.charged_units, 12), 999999999999999)
+    FROM unnest(p_ids, p_totals) AS s(id, total)
+    WHERE r.id = s.id AND r.month = ANY (usage_months_of(p_ids))
 $$;
 
 CREATE OR REPLACE FUNCTION usage_write_void(

@@ -4,19 +4,24 @@ Statistics describe many small accounts beside it, and the plans that answers ke
 those. What is read is counted by Postgres, as the program's role.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
+import psutil
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.prepared import PLANS
+from tests.integration.catalog.subscribing import START
 from tests.integration.rows_fetched import become_program, fetched
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.holds_made import hold
 from tests.integration.usage.shops_on_plans import NOW
+from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
+from tests.integration.usage.test_months_of_waiting_uses import TIERS
 
 MANY: Final = 3_000
 """Rows of the giant; others have three times as many in all."""
@@ -79,6 +84,23 @@ async def reads(
     return await fetched(connection, table) - before
 
 
+LARGE: Final = 16_000
+"""Uses or claims, where the time that they take is measured."""
+
+
+async def processor(connection: AsyncConnection) -> float:
+    """Return the seconds that Postgres has computed for this connection."""
+    times = psutil.Process(await connection.scalar(text("SELECT pg_backend_pid()"))).cpu_times()
+    return float(times.user + times.system)
+
+
+async def computed(connection: AsyncConnection, statement: str, **values: Any) -> float:
+    """Return the seconds that Postgres computes for a statement."""
+    before = await processor(connection)
+    await connection.execute(text(f"SELECT {statement}"), values)
+    return await processor(connection) - before
+
+
 CAPTURE: Final = "(credit_capture_held(ROW(:me, :row, 1, 'r', '{}')::credit_capture_item)).balance"
 
 
@@ -90,3 +112,24 @@ async def test_a_capture_finds_its_entries_by_their_keys(
     held = ids.decode(ids.HOLD, await hold(shop))
     await grow(superuser, shop, "credit_transactions", MANY)
     assert await reads(superuser, "credit_transactions", shop, asked(CAPTURE), held) <= FEW
+
+
+PRICED: Final = "usage_price_again(:me, :start, 'ai_responses', :now)"
+CHARGED: Final = """count(usage_charge_after(p.price, 'USD', n, 7, 0))
+    FROM generate_series(1, :many) AS n,
+        (SELECT usage_price_of(CAST(:tiers AS jsonb)) AS price OFFSET 0) AS p"""
+
+
+async def test_pricing_uses_again_costs_little_more_than_their_prices(
+    new_shop: NewShop, superuser: AsyncConnection
+) -> None:
+    """Walking an array for each use, or planning its price anew, costs many times as much."""
+    shop = await on_plan(new_shop, "basic")
+    await agree(shop, included="1", then="overage", prices={"USD": TIERS})
+    for amount in "47":
+        await shop.record(amount, **AI)
+    await copy(superuser, shop, "billing_records", LARGE, **NEW)
+    await superuser.execute(text("ANALYZE billing_records"))
+    await decide(superuser, shop)
+    least = await computed(superuser, CHARGED, many=LARGE, tiers=json.dumps(TIERS))
+    assert await computed(superuser, PRICED, me=shop.id, start=START, now=NOW) < 4 * least

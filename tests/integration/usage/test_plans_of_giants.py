@@ -133,3 +133,34 @@ async def test_pricing_uses_again_costs_little_more_than_their_prices(
     await decide(superuser, shop)
     least = await computed(superuser, CHARGED, many=LARGE, tiers=json.dumps(TIERS))
     assert await computed(superuser, PRICED, me=shop.id, start=START, now=NOW) < 4 * least
+
+
+OPEN_CLAIMS: Final = text(
+    """
+    INSERT INTO quota_claims (
+        id, account_id, event_id, meter, amount, claimed_at, expires_at, status)
+    SELECT uuidv7(), :me, n::text, 'ai_responses', 1, :now,
+        CAST(:now AS timestamptz) + interval '10 min', 'open'
+    FROM generate_series(1, :many) AS n
+    """
+)
+
+RESERVED: Final = """sum(quota_reserved(:me, 'ai_responses', :now,
+        (SELECT array_agg(gen_random_uuid()) FROM generate_series(1, :many))))
+    FROM generate_series(1, :times)"""
+
+
+async def test_claims_are_summed_in_time_that_grows_with_them(
+    new_shop: NewShop, superuser: AsyncConnection
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    seconds = []
+    for many in LARGE // 32, LARGE:
+        async with superuser.begin_nested() as grown:
+            values = {"me": shop.id, "now": NOW, "many": many}
+            await superuser.execute(OPEN_CLAIMS, values)
+            await superuser.execute(text("ANALYZE quota_claims"))
+            await decide(superuser, shop)
+            seconds.append(await computed(superuser, RESERVED, **values, times=LARGE // many))
+            await grown.rollback()
+    assert seconds[1] < 1.4 * seconds[0] + 0.1

@@ -29,6 +29,8 @@ MAX_COLUMNS: Final = 100
 INPUTS: Final = {"FUNC_PARAM_IN", "FUNC_PARAM_INOUT", "FUNC_PARAM_VARIADIC", "FUNC_PARAM_DEFAULT"}
 OWN: Final = ("credit_", "usage_", "quota_", "budget_", "public_", "account_")
 CUSTOM_PLAN: Final = "SET plan_cache_mode = force_custom_plan"
+MONTHS: Final = r"\bmonth = ANY \((ARRAY\[|\w+\(|\w+)"
+"""Only a list of its elements prunes partitions by a kept plan: no variable, no other function."""
 LITERALS: Final = {"TRUE", "FALSE", "ON"}  # written small, as values are
 
 
@@ -148,7 +150,8 @@ def _function_problems(function: Function, written: str) -> Iterator[str]:
 
 def _plan_problems(function: Function, written: str) -> Iterator[str]:
     """Plans that are kept and fit no month, and those that are made anew in vain."""
-    if "usage_months_of" in _calls(function.body) and CUSTOM_PLAN not in written:
+    months = set(re.findall(MONTHS, function.body)) - {"ARRAY[", "usage_record_months("}
+    if (months or "usage_months_of" in _calls(function.body)) and CUSTOM_PLAN not in written:
         yield f"it asks for months of ids without {CUSTOM_PLAN}: for each row, of all partitions"
     if "LOOP" in function.body and CUSTOM_PLAN in written:
         yield f"it has a loop and {CUSTOM_PLAN}: what it calls is planned anew in each round"

@@ -39,6 +39,10 @@ def test_the_tree_keeps_the_rules() -> None:
         ("PERFORM probe(p_a - 1);", "probe -> probe: recursion"),
         ("PERFORM credit_imagine(p_a);", "it calls credit_imagine, which nobody has written"),
         ("PERFORM usage_months_of(NULL);", "it asks for months of ids without SET plan_cache_mode"),
+        (
+            "PERFORM 1 FROM billing_records AS r WHERE r.month = ANY (months);",
+            "it asks for months of ids without SET plan_cache_mode",
+        ),
         ("UPDATE credit_lots SET;", "its body: syntax error"),
         ("PERFORM 1 from credit_lots;", "from is written small"),
         (
@@ -62,6 +66,13 @@ def test_a_loop_is_not_planned_anew_in_each_round(
     assert found(tmp_path, monkeypatch, plain) == ""
     anew = plain.replace("plpgsql", f"plpgsql {sql_lint.CUSTOM_PLAN}")
     assert "planned anew in each round" in found(tmp_path, monkeypatch, anew)
+
+
+def test_the_months_of_one_record_are_found_by_a_kept_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "PERFORM 1 FROM billing_records AS r WHERE r.month = ANY (usage_record_months(r.id));"
+    assert "months of ids" not in found(tmp_path, monkeypatch, GOOD.replace("{line}", line))
 
 
 def test_what_only_the_release_before_calls_is_not_called(

@@ -2021,7 +2021,6 @@ DECLARE
     recorded CONSTANT uuid :=
         ((usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id]))[1]).id;
     claimed CONSTANT uuid := ((usage_claimed_ids(ARRAY[p_id]))[1]).id;
-    months date[];
 BEGIN
     RETURN QUERY
         SELECT false, c.meter, c.user_id, c.organization_id, c.amount, c.claimed_at
@@ -2029,10 +2028,10 @@ BEGIN
         WHERE c.id IN (p_id, claimed) AND (recorded IS NOT NULL OR c.status = 'settled'
             OR c.status = 'open' AND c.expires_at > coalesce(a.clock_at, p_real_at));
     IF recorded IS NOT NULL THEN
-        months := usage_record_months(recorded);
         RETURN QUERY
             SELECT true, r.meter, r.user_id, r.organization_id, r.usage_amount, r.created_at
-            FROM billing_records AS r WHERE r.id = recorded AND r.month = ANY (months);
+            FROM billing_records AS r
+            WHERE r.id = recorded AND r.month = ANY (usage_record_months(recorded));
     END IF;
 END;
 $$;
@@ -3725,33 +3724,41 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     name text := public_id('bill', p_id);
-    entry uuid;
+BEGIN
+    PERFORM credit_open(p_account_id, p_at);
+    RETURN credit_give_back(
+        p_account_id, p_entry, usage_given_back(p_account_id, p_entry), p_amount, name || '/void',
+        'usage taken back', name, p_at);
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_given_back(p_account_id uuid, p_entry uuid) RETURNS uuid[]
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
     months date[] := (
         SELECT usage_entry_months(e.id, e.key, e.subject)
         FROM credit_transactions AS e WHERE e.id = p_entry);
 BEGIN
-    PERFORM credit_open(p_account_id, p_at);
-    entry := credit_give_back(
-        p_account_id, p_entry,
-        ARRAY(
-            SELECT v.transaction_id
-            FROM billing_records AS v
-            WHERE v.id = ANY (ARRAY(
-                    SELECT usage_void_id(r.id)
-                    FROM billing_records AS r
-                    WHERE r.transaction_id = p_entry AND r.month = ANY (months)
-                        AND r.account_id = p_account_id))
-                AND v.month = ANY (months) AND v.voids IS NOT NULL
-            UNION
-            -- Of uses whose month is archived the ledger alone knows.
-            SELECT t.id FROM credit_transactions AS t
-            WHERE t.account_id = p_account_id AND t.kind = 'void'
-                AND (t.at, t.seq) > (
-                    SELECT e.at, e.seq FROM credit_transactions AS e WHERE e.id = p_entry)
-                AND t.detail ->> 'transaction_id' = public_id('ctx', p_entry)
-                AND EXISTS (SELECT FROM month_files WHERE is_away)),
-        p_amount, name || '/void', 'usage taken back', name, p_at);
-    RETURN entry;
+    RETURN ARRAY(
+        SELECT v.transaction_id
+        FROM billing_records AS v
+        WHERE v.id = ANY (ARRAY(
+                SELECT usage_void_id(r.id)
+                FROM billing_records AS r
+                WHERE r.transaction_id = p_entry AND r.month = ANY (months)
+                    AND r.account_id = p_account_id))
+            AND v.month = ANY (months) AND v.voids IS NOT NULL
+        UNION
+        -- Of uses whose month is archived the ledger alone knows.
+        SELECT t.id FROM credit_transactions AS t
+        WHERE t.account_id = p_account_id AND t.kind = 'void'
+            AND (t.at, t.seq) > (
+                SELECT e.at, e.seq FROM credit_transactions AS e WHERE e.id = p_entry)
+            AND t.detail ->> 'transaction_id' = public_id('ctx', p_entry)
+            AND EXISTS (SELECT FROM month_files WHERE is_away));
 END;
 $$;
 

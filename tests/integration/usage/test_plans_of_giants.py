@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.prepared import PLANS
 from tests.integration.catalog.subscribing import START
-from tests.integration.rows_fetched import become_program, fetched
+from tests.integration.rows_fetched import become_program, fetched, scanned
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.holds_made import hold
 from tests.integration.usage.shops_on_plans import NOW
 from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_months_of_waiting_uses import TIERS
+from tests.integration.usage.test_paid_records import near
 
 MANY: Final = 3_000
 """Rows of the giant; others have three times as many in all."""
@@ -164,3 +165,17 @@ async def test_claims_are_summed_in_time_that_grows_with_them(
             seconds.append(await computed(superuser, RESERVED, **values, times=LARGE // many))
             await grown.rollback()
     assert seconds[1] < 1.4 * seconds[0] + 0.1
+
+
+GIVE_BACK: Final = """usage_give_back(:me, :row, t.id, 0.01, now())
+    FROM credit_transactions AS t WHERE t.account_id = :me AND t.kind = 'debit'"""
+
+
+async def test_what_was_given_back_is_looked_for_in_the_months_near_the_entry(
+    new_shop: NewShop, superuser: AsyncConnection
+) -> None:
+    shop = await new_shop("10")
+    use = ids.decode(ids.BILLING_RECORD, (await shop.record("100"))["billing_id"])
+    await decide(superuser, shop)
+    assert await asked(GIVE_BACK)(superuser, shop, use)
+    assert await scanned(superuser, "billing_records_") <= near()

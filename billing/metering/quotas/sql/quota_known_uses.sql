@@ -11,7 +11,6 @@ DECLARE
     recorded CONSTANT uuid :=
         ((usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id]))[1]).id;
     claimed CONSTANT uuid := ((usage_claimed_ids(ARRAY[p_id]))[1]).id;
-    months date[];
 BEGIN
     RETURN QUERY
         SELECT false, c.meter, c.user_id, c.organization_id, c.amount, c.claimed_at
@@ -19,10 +18,10 @@ BEGIN
         WHERE c.id IN (p_id, claimed) AND (recorded IS NOT NULL OR c.status = 'settled'
             OR c.status = 'open' AND c.expires_at > coalesce(a.clock_at, p_real_at));
     IF recorded IS NOT NULL THEN
-        months := usage_record_months(recorded);
         RETURN QUERY
             SELECT true, r.meter, r.user_id, r.organization_id, r.usage_amount, r.created_at
-            FROM billing_records AS r WHERE r.id = recorded AND r.month = ANY (months);
+            FROM billing_records AS r
+            WHERE r.id = recorded AND r.month = ANY (usage_record_months(recorded));
     END IF;
 END;
 $$;

@@ -10,11 +10,13 @@ from typing import Any, Final
 from uuid import UUID
 
 import psutil
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
 from billing.core.prepared import PLANS
+from billing.money.usage_voids import service as voids
 from tests.integration.catalog.subscribing import START
 from tests.integration.rows_fetched import become_program, fetched, scanned
 from tests.integration.usage.conftest import NewShop, Shop
@@ -179,3 +181,26 @@ async def test_what_was_given_back_is_looked_for_in_the_months_near_the_entry(
     await decide(superuser, shop)
     assert await asked(GIVE_BACK)(superuser, shop, use)
     assert await scanned(superuser, "billing_records_") <= near()
+
+
+async def void(connection: AsyncConnection, shop: Shop, row: UUID | None) -> Any:
+    """Void a use as the API does."""
+    assert row is not None
+    return await voids.void(connection, shop.id, row, "test")
+
+
+OF_RECORDS: Final[dict[str, Act]] = {
+    "verdict": asked("usage_void_verdict(:me, :row, false)"),
+    "charged": asked("(usage_void(:me, :row, 1, '{}')).verdict"),
+    "void": void,
+}
+
+
+@pytest.mark.parametrize("act", OF_RECORDS)
+async def test_a_use_that_is_voided_is_found_by_its_id(
+    new_shop: NewShop, superuser: AsyncConnection, act: str
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    use = ids.decode(ids.BILLING_RECORD, (await shop.record("4", **AI))["billing_id"])
+    await grow(superuser, shop, "billing_records", 3 * MANY)
+    assert await reads(superuser, "billing_records", shop, OF_RECORDS[act], use) <= FEW

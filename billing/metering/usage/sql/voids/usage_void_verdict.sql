@@ -10,6 +10,7 @@ SET enable_seqscan = off
 AS $$
     SELECT coalesce((
         SELECT CASE
+            WHEN r.account_id <> p_account_id THEN 'no_record'
             WHEN r.kind <> 'usage' OR r.voids IS NOT NULL THEN 'correction'
             WHEN EXISTS (
                 SELECT FROM billing_records AS v
@@ -20,6 +21,5 @@ AS $$
                 OR NOT p_is_charged AND usage_is_charged(r) THEN 'charging'
             ELSE 'ok' END
         FROM billing_records AS r LEFT JOIN meters AS m ON m.key = r.meter
-        WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))
-            AND r.account_id = p_account_id), 'no_record')
+        WHERE r.id = p_id AND r.month = ANY (usage_record_months(p_id))), 'no_record')
 $$;

@@ -204,3 +204,29 @@ async def test_a_use_that_is_voided_is_found_by_its_id(
     use = ids.decode(ids.BILLING_RECORD, (await shop.record("4", **AI))["billing_id"])
     await grow(superuser, shop, "billing_records", 3 * MANY)
     assert await reads(superuser, "billing_records", shop, OF_RECORDS[act], use) <= FEW
+
+
+OLD_DAYS: Final = text(
+    """
+    INSERT INTO usage_counters (
+        account_id, owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
+        last_value, last_at, credits, overage, overage_total)
+    SELECT CASE WHEN n = 0 THEN :me ELSE md5('other ' || n)::uuid END, '', 'day',
+        date_trunc('month', day, 'UTC'), day, 'ai_responses',
+        's|subscription_included|completed|CREDIT', 1, 1, 1, 1, 'epoch', 1, 0, 0
+    FROM generate_series(0, :others) AS n CROSS JOIN LATERAL generate_series(
+        CAST(:now AS timestamptz) - CASE WHEN n = 0 THEN interval '5 years' ELSE '70 days' END,
+        CAST(:now AS timestamptz) - interval '68 days', interval '1 day') AS day
+    """
+)
+RECORDED: Final = "quota_recorded(q, 'UTC', :now) FROM billing_quotas AS q WHERE q.account_id = :me"
+
+
+async def test_a_window_of_a_quota_reads_its_own_days(
+    new_shop: NewShop, superuser: AsyncConnection
+) -> None:
+    shop = await on_plan(new_shop, "basic")
+    await shop.quota("100", **AI, window="day")
+    await superuser.execute(OLD_DAYS, {"me": shop.id, "now": NOW, "others": MANY})
+    await superuser.execute(text("ANALYZE usage_counters"))
+    assert await reads(superuser, "usage_counters", shop, asked(RECORDED)) <= FEW

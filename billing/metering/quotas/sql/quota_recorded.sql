@@ -9,7 +9,12 @@ AS $$
     SELECT coalesce(sum(quantity), 0) FROM usage_counters
     WHERE account_id = p_quota.account_id AND owner = p_quota.owner AND grain = 'day'
         AND meter = p_quota.meter
-        AND CASE WHEN p_quota.window_kind = 'cycle' THEN period_start = p_begins
-            ELSE bucket >= p_begins
-                AND bucket < quota_window_end(p_quota.window_kind, p_zone, p_begins) END
+        -- Bounds of the key: a condition of both would read all its days, ever.
+        AND period_start >= CASE p_quota.window_kind WHEN 'cycle' THEN p_begins
+            ELSE '-infinity' END
+        AND period_start <= CASE p_quota.window_kind WHEN 'cycle' THEN p_begins
+            ELSE 'infinity' END
+        AND bucket >= CASE p_quota.window_kind WHEN 'cycle' THEN '-infinity' ELSE p_begins END
+        AND bucket < CASE p_quota.window_kind WHEN 'cycle' THEN 'infinity'
+            ELSE quota_window_end(p_quota.window_kind, p_zone, p_begins) END
 $$;

@@ -6274,6 +6274,7 @@ CREATE OR REPLACE FUNCTION usage_void_verdict(
 RETURNS text
 LANGUAGE sql STABLE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT coalesce((
         SELECT CASE
@@ -7051,6 +7052,7 @@ CREATE OR REPLACE FUNCTION usage_unpaid(
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     sub record;

@@ -104,6 +104,13 @@ async def computed(connection: AsyncConnection, statement: str, **values: Any) -
     return await processor(connection) - before
 
 
+async def use_beyond(shop: Shop) -> UUID:
+    """Use more than the plan includes; return the record of a use that waits for an invoice."""
+    await agree(shop, included="1", then="overage", prices={"USD": TIERS})
+    await shop.record("4", **AI)
+    return ids.decode(ids.BILLING_RECORD, (await shop.record("7", **AI))["billing_id"])
+
+
 CAPTURE: Final = "(credit_capture_held(ROW(:me, :row, 1, 'r', '{}')::credit_capture_item)).balance"
 
 
@@ -128,9 +135,7 @@ async def test_pricing_uses_again_costs_little_more_than_their_prices(
 ) -> None:
     """Walking an array for each use, or planning its price anew, costs many times as much."""
     shop = await on_plan(new_shop, "basic")
-    await agree(shop, included="1", then="overage", prices={"USD": TIERS})
-    for amount in "47":
-        await shop.record(amount, **AI)
+    await use_beyond(shop)
     await copy(superuser, shop, "billing_records", LARGE, **NEW)
     await superuser.execute(text("ANALYZE billing_records"))
     await decide(superuser, shop)
@@ -230,3 +235,22 @@ async def test_a_window_of_a_quota_reads_its_own_days(
     await superuser.execute(OLD_DAYS, {"me": shop.id, "now": NOW, "others": MANY})
     await superuser.execute(text("ANALYZE usage_counters"))
     assert await reads(superuser, "usage_counters", shop, asked(RECORDED)) <= FEW
+
+
+PLANNED_ONCE: Final = (
+    "usage_unpaid(:me, 'infinity', n < 0)", "usage_void_verdict(:me, :row, n < 0)"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("function", PLANNED_ONCE)
+async def test_a_function_over_all_months_is_planned_once(
+    new_shop: NewShop, superuser: AsyncConnection, function: str
+) -> None:
+    """Postgres by itself would plan the first five calls of a connection anew, or all."""
+    shop = await on_plan(new_shop, "basic")
+    use = await use_beyond(shop)
+    await superuser.execute(text("SELECT usage_make_months(120)"))
+    await become_program(superuser, shop.id)
+    called = f"count(CAST(({function}) AS text)) FROM generate_series(1, :many) AS n"
+    await computed(superuser, called, me=shop.id, row=use, many=1)
+    assert await computed(superuser, called, me=shop.id, row=use, many=4) < 0.05

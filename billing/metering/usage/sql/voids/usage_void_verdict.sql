@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION usage_void_verdict(
 RETURNS text
 LANGUAGE sql STABLE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT coalesce((
         SELECT CASE

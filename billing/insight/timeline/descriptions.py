@@ -27,7 +27,7 @@ _CHANGES: Final[dict[str, str]] = {
     "dispute.opened": "the payer's bank asks {money} back: {reason}",
     "dispute.won": "a dispute of {money} was won: the money is here again",
     "dunning.attempt_failed": "a try brought no money: {reason}",
-    "dunning.canceled": "recovery ended with the subscription",
+    "dunning.canceled": "recovery ended, for nothing is owed any more: {reason}",
     "dunning.exhausted": "all tries failed: {reason}",
     "dunning.extended": "recovery was extended by {days} days",
     "dunning.forgiven": "the debt was forgiven: {reason}",

@@ -6,7 +6,7 @@ from uuid import UUID
 from billing.core.errors import Conflict
 from billing.matters.effects import Facts, Work
 from billing.matters.kinds import SUBSCRIPTION
-from billing.money.dunning import cases
+from billing.money.dunning import cases, settling
 from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
@@ -99,12 +99,12 @@ def credit(
     settles = before.is_owed and to == "debt" and amount >= before.remaining_minor
     if settles and not of_use:
         cases.demand_no_money_on_its_way(w, invoice_id, tries=tries)
-    after = notes.credit_note(
+    after = settling.credit_note(
         w, before, amount, reason, suffix,
         to_balance=to == "balance", lines=lines, was_served=not lines,
         settlement="credited" if lines else "forgiven",
     )  # fmt: skip
-    _end_with_note(w, before, after, reason)
+    _end_with_note(w, before, after)
 
 
 def credit_tax(
@@ -122,8 +122,8 @@ def credit_tax(
     part = owed.up_to(creditable(w.rows, before))
     if part.total_minor < owed.total_minor and _is_reserved(w, before):
         return
-    after = notes.credit_tax(w, before, part, reason, suffix)
-    _end_with_note(w, before, after, reason)
+    after = settling.credit_tax(w, before, part, reason, suffix)
+    _end_with_note(w, before, after)
 
 
 def left_of(w: Work[Facts], invoice_id: UUID, *, to: Destination) -> int:
@@ -158,14 +158,12 @@ def _creditable(w: Work[Facts], invoice_id: UUID) -> Invoice:
     return invoice
 
 
-def _end_with_note(w: Work[Any], before: Invoice, after: Invoice, reason: str) -> None:
-    """End what a note ends: a purchase whose money is all back, the collection of what is paid."""
+def _end_with_note(w: Work[Any], before: Invoice, after: Invoice) -> None:
+    """End what a note ends: a purchase whose money is all back, the debt of a subscription."""
     booking.end_purchase(w, after)
-    if after.status == "paid" and before.status != "paid":
-        closed = "forgiven" if after.settlement == "forgiven" else "canceled"
-        cases.close_case(w, after.id, closed, reason)
-        if _is_subscriptions(after):
-            payment_effects.on_paid(w, after)
+    is_settled = after.status == "paid" and before.status != "paid"
+    if is_settled and _is_subscriptions(after):
+        payment_effects.on_paid(w, after)
 
 
 def _is_subscriptions(invoice: Invoice) -> bool:

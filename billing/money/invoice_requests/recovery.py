@@ -100,7 +100,6 @@ async def forgive(
     owner = await locks.collector(connection, invoice)
     if again and invoice.settlement == "forgiven":
         return owner
-    cases.demand_open(invoice)
     tries = not between_steps and may_try(owner)
     return await ask(connection, invoice, partial(_forgive, reason=reason, tries=tries))
 
@@ -155,6 +154,10 @@ async def next_steps(
 
 
 def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str, tries: bool) -> None:
+    if not w.rows.get(Invoice, invoice_id).takes_money and cases.is_recovering(w.rows, invoice_id):
+        # An earlier release left the case open when a note had settled its invoice.
+        cases.close_case(w, invoice_id, "canceled", reason)
+        return
     forgiven = cases.forgive(w, invoice_id, reason, tries=tries)
     # Then the decision has the facts of a subscription, which only `Work[Any]` admits.
     if forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/"):

@@ -8,8 +8,8 @@ from billing.core import keys
 from billing.matters.effects import Do, Work
 from billing.money.collecting.handing_over import hand_to_collection
 from billing.money.discounts import transitions as discounts
+from billing.money.dunning import settling
 from billing.money.dunning.schemas import DunningCase
-from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
@@ -238,7 +238,7 @@ def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     _begin_running(w)
     discounts.confirm(w)
     amount_minor = creditable(w.rows, invoice)
-    notes.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "not-begun")
+    settling.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "not-begun")
     lines = invoices.lines_of(w.rows, invoice.id)
     discounts.use_again(w, {off["code"] for line in lines for off in line.discounts})
     billed = invoicing.issue(w, invoicing.draft_period(w))

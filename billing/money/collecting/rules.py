@@ -58,7 +58,9 @@ class Collecting(Lean):
     approval_within: timedelta = APPROVAL_SUSPENDS
     """The wait for the approval of a payment by hand; set while one waits, not in 0.1.0."""
     closed: bool = False
-    """True if nothing is owed any more: a payment that could still succeed is canceled."""
+    """True if nothing is owed any more: a payment that could still succeed is canceled, and a
+    reported transfer waits no longer than its days.
+    """
     case: Case | None = None
     given_up: bool = False
     """True if its case is over and it is still owed: only a request or a new card retries it."""
@@ -112,7 +114,7 @@ class CollectionState(State):
     """The state of an invoice that its own matter pursues, read from its rows."""
 
     invoice: Collecting | None
-    """None once it is paid, forgiven or given up."""
+    """None once it is paid, forgiven or given up, and no payment of it may bring money."""
     events: tuple[WaitingEvent, ...] = ()
     subject: str
 
@@ -141,13 +143,14 @@ def agenda(
         return [_retire(c, c.day_zero_at)]
     if c.undecided is not None:
         return [_see_through(c, c.undecided)]
-    if c.closed:
-        return []
     if c.payment_status == "pending_approval" and c.payment_at is not None:
+        # Also of an invoice that something else has settled: its payer is told in time.
         due = c.payment_at + c.approval_within
         key = f"{c.invoice}/approval-{c.payment}"
         words = "stop waiting for approval"
         return [Step(name="end_approval", due=due, key=key, words=words, invoice=c.invoice)]
+    if c.closed:
+        return []
     steps = _payers_own(c) + _asked_for(c) + (_slots(c) if by_slots else [])
     if until is None:
         return steps

@@ -40,7 +40,7 @@ def collecting(
     """
     owed = Owed(rows, invoice.id)
     live, submission, unsettled = owed.live, owed.submission, owed.unsettled
-    open_flow = live is not None and live.flow != "manual" and invoice.status != "draft"
+    open_flow = live is not None and invoice.status != "draft"
     is_owed = invoice.is_owed or (invoice.status == "draft" and pay_first)
     if not (is_owed or unsettled or submission or open_flow):
         return None
@@ -70,7 +70,7 @@ def _approval_within(owed: Owed) -> timedelta:
     """Return how long a manual payment holds cards back; earlier ones of the invoice have used up
     the time that they waited (docs/rules.md#payments).
     """
-    if owed.invoice.status == "draft":
+    if owed.invoice.finalized_at is None:  # a draft, also once it is void
         return FIRST_APPROVAL_WITHIN
     earlier = (one for one in owed.payments if one.flow == "manual" and one.paid_at is None)
     waited = (one.closed_at - one.created_at for one in earlier if one.closed_at is not None)

@@ -34,7 +34,7 @@ async def ends_on_the_fifth_day(customer: Customer, payment: Json, day: str) -> 
     ended = [one["failure_code"] for one in await told(customer, "payment.canceled")
              if one["payment_id"] == payment["payment_id"]]  # fmt: skip
     assert ended == ["approval_ended"]
-    approved = await decide(customer, payment, "approve")
+    approved = await decide(customer, payment, "approve", amount_cents=payment["amount"])
     assert approved["status"] == "completed"
     assert await money(customer) - before == payment["amount"], "it is kept on the balance"
 
@@ -58,6 +58,22 @@ async def test_another_transfer_settles_the_invoice_of_a_report(actors: Actors, 
     payment = await submit(customer, debt)
     await record(customer, debt)
     await ends_on_the_fifth_day(customer, payment, "2027-02-07")
+
+
+async def test_a_report_after_a_first_payment_has_expired_has_its_fourteen_days(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    asked = await customer.subscribe_by_transfer()
+    await customer.advance(to="2027-03-01T10:00:00Z")
+    assert (await customer.subscription())["status"] == "incomplete_expired"
+    payment = await submit(customer, asked["latest_invoice_id"])
+    path = f"/billing/payments/{payment['payment_id']}"
+    await customer.advance(to="2027-03-15T09:59:59Z")
+    assert (await customer.ask("GET", path))["status"] == "pending_approval"
+    await customer.advance(to="2027-03-15T10:00:00Z")
+    assert (await customer.ask("GET", path))["failure_code"] == "approval_ended"
+    assert len(await told(customer, "payment.canceled")) == 1
 
 
 async def test_a_card_settles_the_invoice_of_a_report_that_waits_its_turn(actors: Actors) -> None:

@@ -125,6 +125,11 @@ class Owed:
         tries = self._tries_of(payment_id)
         return tries[-1] if tries else None
 
+    def declined_try(self, payment_id: UUID, proof: dict[str, str]) -> Attempt | None:
+        """The newest declined try of one payment; with a proof, the one that it tells."""
+        found = (one for one in reversed(self._tries_of(payment_id)) if one.status == "declined")
+        return next((one for one in found if proof.items() <= one.detail.items()), None)
+
     def _tries_of(self, payment_id: UUID) -> list[Attempt]:
         return [one for one in self.attempts if one.payment_id == payment_id]
 

@@ -388,5 +388,9 @@ def _is_new_decline(before: Payment, after: Payment, outcome: Outcome) -> bool:
 
 def _announce_outcome(w: Work[Facts], payment: Payment, outcome: Outcome) -> None:
     what = "failed" if outcome.kind == "declined" else outcome.kind
+    detail = dict[str, Any]()
+    if what == "failed":
+        tried = Owed(w.rows, payment.invoice_id).declined_try(payment.id, _proof(outcome))
+        detail["attempt_id"] = ids.encode(ids.ATTEMPT, tried.id) if tried is not None else None
     if what in ("succeeded", "failed", "canceled", "processing"):
-        announce(w, payment, what, failure_code=payment.failure_code)
+        announce(w, payment, what, failure_code=payment.failure_code, **detail)

@@ -32,6 +32,9 @@ FIELDS: Final[dict[str, Field]] = {
     ),
     "amount_cents": Field("money", "the amount", 5831),
     "amount_minor": Field("money", "an older name of `amount_cents`", 5831),
+    "attempt_id": Field(
+        "id", "the try, as `GET /billing/payments` shows it; null: none", "att" + TAIL, True
+    ),
     "balance": Field("decimal", "credits left afterwards", "100.00"),
     "balance_cents": Field("money", "the amount added to the money balance", 5831),
     "before": Field("text", "the previous status", "incomplete"),

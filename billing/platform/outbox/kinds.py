@@ -89,7 +89,7 @@ FAMILIES: Final = (
     Family("payment", "Payments", "payment_id invoice_id amount_cents currency", (
         Kind("succeeded", "it was paid", "failure_code"),
         Kind("processing", "the bank is processing it", "failure_code"),
-        Kind("failed", "a try was declined; another one may follow", "failure_code"),
+        Kind("failed", "a try was declined; another one may follow", "failure_code attempt_id"),
         Kind("canceled", "it was canceled unpaid", "failure_code"),
         Kind("submitted", "the payer reports a manual payment; an operator decides",
              "reference"),

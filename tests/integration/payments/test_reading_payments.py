@@ -1,6 +1,7 @@
 """Payments listed and read: their fields, their states, both spellings of canceled."""
 
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
+from tests.integration.changes.chosen_plans import told
 from tests.integration.dunning.dunning_setup import RENEWAL, START, overdue, owed
 from tests.integration.payments.manual_payments import invoice_of, submit
 from tests.integration.reversals.refunds_made import refunded
@@ -107,6 +108,8 @@ async def test_each_try_of_a_debt_is_a_payment_that_failed_for_ever(actors: Acto
     assert (second["data"], second["pagination"]["total"]) == (more["data"], 4)
     assert len({(one["payment_id"], one["attempt_id"]) for one in listed}) == 4
     assert {one["amount_refunded"] for one in listed} == {0}
+    tries = [one["attempt_id"] for one in listed if one["status"] == "failed"]
+    assert [one["attempt_id"] for one in await told(customer, "payment.failed")] == tries[::-1]
 
     paid = next(one for one in listed if one["status"] == "succeeded")
     await refunded(customer, paid)
@@ -171,11 +174,9 @@ async def test_each_confirmation_that_fails_in_the_browser_is_a_payment_that_fai
     await customer.pay(begun)
     await customer.until_purchase(begun["purchase_id"], "completed")
     assert await codes() == twice
-    [told] = await customer.rows(
-        "SELECT count(*) AS times FROM events WHERE account_id = %(me)s"
-        " AND type = 'evt.billing.payment.failed'"
-    )
-    assert told["times"] == 3
+    listed = (await customer.ask("GET", f"{LIST}?status=failed"))["data"]
+    tries = [one["attempt_id"] for one in listed]
+    assert [one["attempt_id"] for one in await told(customer, "payment.failed")] == tries[::-1]
 
 
 async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer) -> None:
@@ -185,6 +186,8 @@ async def test_a_declined_purchase_is_one_payment_that_failed(customer: Customer
     await customer.refused("CARD_DECLINED", "POST", "/billing/purchases", body, key="k")
     [failed] = (await customer.ask("GET", LIST))["data"]
     assert (failed["status"], failed["failure_code"]) == ("failed", "stolen_card")
+    [event] = await told(customer, "payment.failed")
+    assert event["attempt_id"] == failed["attempt_id"] is not None
 
 
 async def test_the_list_is_cut_by_status_in_either_spelling(customer: Customer) -> None:

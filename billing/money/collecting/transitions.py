@@ -222,13 +222,18 @@ def end_approval(w: Work[CollectFacts], owed: Owed) -> Collected | None:
 
 
 def give_up(w: Work[CollectFacts], invoice_id: UUID, action: FinalAction) -> Collected | None:
-    """Carry out the final action; if it ends collecting, the provider is asked first."""
+    """Carry out the final action; if it ends collecting, the provider is asked first.
+
+    With `cancel`, the caller credits time not served first, and tells then what is uncollectible.
+    """
     owed = Owed(w.rows, invoice_id)
     gone, became = outcomes.called_back(w, owed.live if action != "unpaid" else None)
     if not gone:
         return became
     cases.close_case(w, invoice_id, "exhausted", action)
-    if action != "unpaid":
+    if action == "cancel":
+        w.change(owed.invoice, status="uncollectible")
+    elif action == "uncollectible":
         invoices.mark_uncollectible(w, owed.invoice)
     w.result = action
     return "given_up"

@@ -276,7 +276,7 @@ def keep_money(w: Work[Facts], invoice: Invoice, payment_id: UUID, amount_minor:
 def mark_uncollectible(w: Work[Facts], invoice: Invoice) -> Invoice:
     """Stop collecting an invoice; it stays owed on paper."""
     marked = w.change(invoice, status="uncollectible")
-    announce(w, marked, "uncollectible")
+    announce(w, marked, "uncollectible", remaining_cents=marked.remaining_minor)
     return marked
 
 

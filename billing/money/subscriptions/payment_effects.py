@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from billing.catalog.plans.schemas import FinalAction
 from billing.core import keys
@@ -128,13 +129,16 @@ def on_unpaid(w: Work[SubscriptionFacts]) -> None:
         announce(w, cycles.change(w, status="past_due"), "past_due")
 
 
-def on_given_up(w: Work[SubscriptionFacts], action: FinalAction) -> None:
+def on_given_up(w: Work[SubscriptionFacts], invoice_id: UUID, action: FinalAction) -> None:
     """Apply the final action of a case: unpaid | cancel | uncollectible (docs/rules.md#dunning)."""
     match action:
         case "uncollectible":
             recover(w)
         case "cancel":
             end(w, "dunning exhausted")
+            invoice = w.rows.get(Invoice, invoice_id)
+            if invoice.status == "uncollectible":  # no note has settled it
+                invoices.mark_uncollectible(w, invoice)
         case "unpaid":
             if subscription_of(w).status == "paused":
                 return  # what is owed stays owed; no period runs that could stay unpaid

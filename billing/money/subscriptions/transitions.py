@@ -219,7 +219,7 @@ def give_up(w: Work[SubscriptionFacts], step: Step) -> None:
     action = case.terms.final_action
     became = collecting.give_up(w, case.invoice_id, action)
     if became == "given_up":
-        payment_effects.on_given_up(w, action)
+        payment_effects.on_given_up(w, case.invoice_id, action)
     else:
         _react(w, case.invoice_id, became)
 

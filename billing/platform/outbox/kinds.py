@@ -123,8 +123,9 @@ FAMILIES: Final = (
         Kind("credited", "a credit note credited part of it",
              "amount_cents amount_minor reason"),
         Kind("voided", "it was voided, or is a draft that will never be paid", "reason"),
-        Kind("uncollectible", "it was written off as uncollectible"),
-    )),
+        Kind("uncollectible", "what is left of it was written off as uncollectible",
+             "remaining_cents"),
+    ), {"remaining_cents": Field("money", "what is left to pay", 1400)}),
     Family("refund", "Refunds",
            "refund_id payment_id invoice_id amount_cents currency reason method", (
         Kind("created", "a refund was requested"),

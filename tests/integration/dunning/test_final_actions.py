@@ -6,6 +6,7 @@ import pytest
 
 from billing.core import ids
 from tests.integration.actors import Actors, Customer, instant, wait_for
+from tests.integration.changes.chosen_plans import told
 from tests.integration.dunning.dunning_setup import (
     START,
     attempts,
@@ -173,6 +174,12 @@ async def test_cancel_as_the_final_action_ends_the_subscription(actors: Actors) 
         " ORDER BY created_at DESC, id DESC LIMIT 1"
     )
     assert payment["status"] == "canceled"
+    [credited] = await told(customer, "invoice.credited")
+    [gone] = await told(customer, "invoice.uncollectible")
+    assert (credited["amount_cents"], gone["remaining_cents"]) == (3500, 1400)
+    seen = await customer.published()
+    in_order = [seen.index(f"evt.billing.invoice.{what}") for what in ("credited", "uncollectible")]
+    assert in_order == sorted(in_order), "first what is not owed, then what is given up"
     late = await customer.confirm({"next_action": {"client_secret": payment["secret"]}})
     assert late.status == 400, "called back at Stripe first: nobody can pay it any more"
     await customer.subscribe("basic")

@@ -275,3 +275,20 @@ async def test_a_change_is_decided_while_the_renewal_is_at_the_bank(actors: Acto
     assert same["next_action"]["type"] == "wait", "for the money of the renewal"
     assert [one["kind"] for one in down["scheduled_changes"]] == ["plan"]
     assert up["plan"]["key"] == "enterprise"
+
+
+async def test_a_cycle_that_is_used_is_not_followed_by_another_in_its_first_second(
+    actors: Actors,
+) -> None:
+    """Both would have one allowance, and be charged."""
+    customer = await begun(actors)
+    await use(customer, "500")
+    for path in (PATH, f"{PATH}?dry_run=true"):
+        await customer.refused("SUBSCRIPTION_STATE", "PUT", path, {"interval": "year"})
+    assert await charged(customer) == [1900]
+
+    await customer.advance(to="2027-01-01T10:00:01Z")
+    await change(customer, interval="year")
+
+    assert (await use(customer, "500"))["total_cost"] == "0", "a new cycle has its own"
+    await customer.refused("SUBSCRIPTION_STATE", "PUT", PATH, {"interval": "month", "at": "now"})

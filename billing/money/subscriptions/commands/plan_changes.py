@@ -197,6 +197,8 @@ def _timing(w: Work[SubscriptionFacts], wanted: Terms, plan: Plan, at: datetime)
     )
     if resets:
         share = w.facts.used_share
+        if share:
+            pauses.demand_next_second(w, at)
         zone = renewals.zone_anew(w, at, wanted.amount_minor)
         after = spans.anew(subscription, at, wanted.interval, plan.allowance, zone)
         end_dates.demand_a_day(after)

@@ -204,7 +204,7 @@ def resume(w: Work[SubscriptionFacts], paying: Paying) -> Subscription:
     if payment_effects.overdue(w):
         raise Conflict("PAYMENT_OVERDUE", state="paused")
     change_rows.demand_none(w.rows)
-    pauses.demand_next_second(w)
+    pauses.demand_next_second(w, w.facts.at)
     coming = scheduling.coming(w, w.facts.at)
     begun = pauses.begun_now(coming)
     end_dates.demand_a_day(begun, "resume it on another day")

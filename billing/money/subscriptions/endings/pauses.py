@@ -98,18 +98,19 @@ def _with_credits(line: Line, amount: Decimal) -> Line:
     return line.model_copy(update={"detail": line.detail | {"credits": show_decimal(amount)}})
 
 
-def demand_next_second(w: Work[SubscriptionFacts]) -> None:
-    """Raise SUBSCRIPTION_STATE if the last billed cycle began in this second: cycles of the same
-    second share one grant of credits (`keys.cycle_grant`), and the customer would pay twice for it.
+def demand_next_second(w: Work[SubscriptionFacts], at: datetime) -> None:
+    """Raise SUBSCRIPTION_STATE if the last billed cycle began in the second of `at`: cycles of the
+    same second share one grant of credits (`keys.cycle_grant`) and one use of the allowance, and
+    the customer would pay twice for them. A change has a grant of its own.
     """
-    subscription, second = subscription_of(w), w.facts.at.replace(microsecond=0)
+    subscription, second = subscription_of(w), at.replace(microsecond=0)
     billed = [one for one in w.rows.of(Invoice) if one.status not in ("draft", "void")]
     began = [one.cycle_start for one in billed if one.cycle_start is not None]
     if subscription.cycle_start > subscription.current_period_start:
         began.append(subscription.cycle_start)
     if any(start >= second for start in began):
-        message = "a period began in this second; resume in the next one"
-        raise Conflict("SUBSCRIPTION_STATE", message, state="paused")
+        message = "a period began in this second; begin another in the next one"
+        raise Conflict("SUBSCRIPTION_STATE", message, state=subscription.status)
 
 
 def resume(w: Work[SubscriptionFacts], invoice: Invoice, zone: str | None) -> None:

@@ -5,7 +5,10 @@ from contextlib import nullcontext
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.dunning.dunning_setup import RENEWAL, attempts
+from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
+from tests.integration.reversals.refunds_made import refunded
 
 START = "2027-01-01T10:00:00Z"
 CANCEL = "/billing/subscription/cancel"
@@ -229,3 +232,33 @@ async def test_what_the_cancel_said_is_taken_back_with_it(actors: Actors) -> Non
     assert (said["cancel_at_period_end"], said["cancel_reason"]) == (True, "unused")
     back = await customer.ask("POST", "/billing/subscription/reactivate")
     assert (back["cancel_at_period_end"], back["cancel_reason"]) == (False, None)
+
+
+@pytest.mark.parametrize("rest", ["none", "refund"])
+async def test_what_a_try_under_way_takes_for_time_not_served_stays_on_the_balance(
+    actors: Actors, rest: str
+) -> None:
+    """The end credits the debt, so nothing is given back; the charge was sent before it."""
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    owner = await customer.stripe_customer()
+    await actors.sandbox.fault(
+        "slow", path="/v1/payment_intents/*/confirm", customer=owner, seconds=2
+    )
+    await customer.aim_clock(to=RENEWAL)
+
+    async def trying() -> bool:
+        return [result for _, result in await attempts(customer)] == ["pending"]
+
+    await wait_for(trying, "the card is being tried", bool)
+    ended = await customer.ask("POST", CANCEL, {"at": "now", "refund": rest}, status=200)
+    assert (ended["status"], ended["given_back"]) == ("canceled", None)
+    await customer.advance(to="2027-02-01T10:00:01Z")
+
+    assert await moved(customer, "charge.succeeded") == [1900, 1900]
+    assert await money(customer) == 1900
+    assert "evt.billing.payment.kept" in await customer.published()
+    paid = (await customer.ask("GET", "/billing/payments"))["data"][0]
+    await refunded(customer, paid)
+    assert await moved(customer, "refund.succeeded") == [1900]
+    assert await money(customer) == 0

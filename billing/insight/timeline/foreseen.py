@@ -33,6 +33,8 @@ class ForeseenCredits:
         if kept is not None:
             rest = lot["amount"] - kept.amount
             is_new = self.grant(lot["key"], name, kept.amount, kept.until, kept)
+            if is_new:
+                self._end_without_room(kept, lot["expires_at"])
             if is_new and rest:
                 self.grant(keys.not_kept(lot["key"]), name, rest, lot["expires_at"])
             return is_new
@@ -53,27 +55,33 @@ class ForeseenCredits:
 
     def roll_over(self, cycle: Mapping[str, Any]) -> None:
         """Move kept credits on with their cycle, as the ledger does (`credits.rollover`)."""
-        before, start, end, room = (cycle[one] for one in ("before", "start", "end", "room"))
+        before, start, end, begins = (cycle[one] for one in ("before", "start", "end", "begins"))
         until = cycle["until"] or end
-        mine = [
-            one for one in self._parts if _follows(one, before, None if room is None else start)
-        ]
+        mine = [one for one in self._parts if _follows(one, before, start if begins else None)]
         others = [one for one in self._parts if one not in mine]
         live = list[Expiring]()
         cap = max((one.cap for one in mine), default=ZERO)
         for one in reversed(mine):
             moved = {"kept_from": end if cycle["until"] else None, "expires_at": until}
-            if room is not None:
+            if begins:
                 left = min(one.credits, cap)
                 if left < one.credits:
                     gone = {"credits": one.credits - left, "expires_at": start, "kept_from": None}
                     others.append(one.model_copy(update=gone))
-                if room <= 0:
-                    moved = {"kept_from": start, "expires_at": end}
-                cap, room, moved = cap - left, room - left, moved | {"credits": left}
+                cap, moved = cap - left, moved | {"credits": left}
             if moved.get("credits", one.credits):
                 live.append(one.model_copy(update=moved))
         self._parts = others + live[::-1]
+
+    def _end_without_room(self, kept: Kept, end: datetime) -> None:
+        """End credits that rolled over before with the cycle if newer ones fill the cap."""
+        mine = [one for one in self._parts if one.kept_from == kept.cycle_end]
+        room = max(one.cap for one in mine)
+        for one in reversed(mine):
+            if room <= 0:
+                moved = {"kept_from": kept.cycle_start, "expires_at": end}
+                self._parts[self._parts.index(one)] = one.model_copy(update=moved)
+            room -= one.credits
 
     def next_expiry(self) -> datetime | None:
         """Return the earliest expiry."""

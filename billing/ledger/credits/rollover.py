@@ -5,7 +5,6 @@ So the ledger alone shows what is left at any instant, however late a cycle's en
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +24,8 @@ async def grant(
     """Grant credits as `service.grant` does; the part `kept` lasts beyond their cycle.
 
     That part is a lot of its own, which has the key; the rest is granted before it, under a key
-    derived from it. A call with a key that was granted before changes nothing, whatever it keeps.
+    derived from it. Credits that rolled over before last beyond that cycle as far as the part
+    leaves room. A call with a key that was granted before changes nothing, whatever it keeps.
     """
     if kept is None:
         await service.grant(connection, **lot)
@@ -34,7 +34,7 @@ async def grant(
     wanted |= {"amount": rules.grantable(lot["amount"]), "detail": {"rollover_cap": str(kept.cap)}}
     await answered(
         connection, sql_calls.GRANT_KEPT, kept=rules.grantable(kept.amount),
-        cycle_end=kept.cycle_end, until=kept.until, **wanted,
+        cycle_start=kept.cycle_start, cycle_end=kept.cycle_end, until=kept.until, **wanted,
     )  # fmt: skip
     await service.watch_returned(connection, lot["account_id"], lot["at"])
 
@@ -48,18 +48,18 @@ async def roll_over(
     start: datetime,
     end: datetime,
     until: datetime | None,
-    room: Decimal | None,
+    begins: bool,
     at: datetime,
 ) -> None:
     """Adapt a subject's kept credits to its cycle, whose end they have as `before`, and which now
     goes from `start` to `end`. `until`: the end of the current cycle's kept credits; None: no
     cycle can follow.
 
-    If a cycle begins, those of the one before roll over into it, up to their cap, and as many as
-    `room` may last once more. `room` is None if no cycle begins. Errors: NOT_FOUND.
+    If a cycle `begins`, those of the one before roll over into it, up to their cap, and may last
+    once more. Errors: NOT_FOUND.
     """
     await answered(
         connection, sql_calls.ROLL_OVER, account_id=account_id, subject=subject, before=before,
-        start=start, end=end, until=until, room=room, at=at,
+        start=start, end=end, until=until, begins=begins, at=at,
     )  # fmt: skip
     await service.watch_returned(connection, account_id, at)

@@ -218,6 +218,7 @@ class Kept(Frozen):
     amount: Decimal
     cap: Decimal
     """The plan's maximum of one cycle's credits that rolls over."""
+    cycle_start: AwareDatetime
     cycle_end: AwareDatetime
     """The end of the cycle, which may come later than that of its other credits."""
     until: AwareDatetime

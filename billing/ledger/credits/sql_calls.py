@@ -52,7 +52,7 @@ GRANT_KEPT: Final = _call_on_item(
     "credit_grant_kept",
     "credit_grant_item",
     _GRANT,
-    "kept numeric, cycle_end timestamptz, until timestamptz",
+    "kept numeric, cycle_start timestamptz, cycle_end timestamptz, until timestamptz",
 )
 # One debit is a batch of one, so that one function has the rules.
 DEBIT: Final = _call_on_item(
@@ -83,7 +83,7 @@ RETURN_CLAWBACK: Final = _call(
 ROLL_OVER: Final = _call(
     "credit_roll_over",
     "account_id uuid, subject text, before timestamptz, start timestamptz, end timestamptz,"
-    " until timestamptz, room numeric, at timestamptz",
+    " until timestamptz, begins boolean, at timestamptz",
 )
 DEDUCT: Final = _call(
     "credit_deduct",

@@ -370,8 +370,11 @@ DECLARE
     hash text := p_grant_key || ' ' || trim_scale(p_amount)::text;
     asked numeric;
 BEGIN
-    SELECT l.id, l.remaining, l.held, l.claimed, credit_left_of(l) AS rest INTO lot
-    FROM credit_lots AS l WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id;
+    SELECT l.id, l.remaining, l.held, l.claimed, l.kept_from, l.expires_at, t.subject,
+        credit_left_of(l) AS rest INTO lot
+    FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
+    WHERE l.grant_key = p_grant_key AND l.account_id = p_account_id
+        AND t.account_id = p_account_id;
     SELECT t.id, t.request_hash, t.amount, t.detail INTO known
     FROM credit_transactions AS t WHERE t.key = p_key AND t.account_id = p_account_id;
     verdict := credit_verdict(as_of, known.id IS NOT NULL, known.request_hash = hash);
@@ -397,6 +400,12 @@ BEGIN
         UPDATE credit_lots AS l
         SET clawed = l.clawed + taken, claimed = l.claimed + pending, lost = l.lost + loss
         WHERE l.id = lot.id;
+        UPDATE credit_lots AS l
+        SET kept_from = lot.kept_from, expires_at = lot.expires_at, noticed_at = NULL
+        FROM credit_transactions AS t
+        WHERE l.account_id = p_account_id AND l.is_open AND l.expires_at > l.kept_from
+            AND l.expires_at <= lot.kept_from AND t.key = l.grant_key
+            AND t.account_id = p_account_id AND t.subject = lot.subject AND credit_has_room(l);
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
@@ -578,8 +587,8 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION credit_grant_kept(
-    p_item credit_grant_item, p_kept numeric, p_cycle_end timestamptz, p_until timestamptz,
-    p_at timestamptz, OUT verdict text)
+    p_item credit_grant_item, p_kept numeric, p_cycle_start timestamptz, p_cycle_end timestamptz,
+    p_until timestamptz, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -606,6 +615,12 @@ BEGIN
         PERFORM credit_add_lot(part, as_of);
         UPDATE credit_lots AS l SET kept_from = p_cycle_end, cycle_end = p_cycle_end
         WHERE l.grant_key = p_item.key AND l.account_id = p_item.account_id;
+        UPDATE credit_lots AS l
+        SET kept_from = p_cycle_start, expires_at = p_item.expires_at, noticed_at = NULL
+        WHERE l.account_id = p_item.account_id AND l.is_open AND l.kept_from = p_cycle_end
+            AND NOT credit_has_room(l);
+        UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
+        WHERE account_id = p_item.account_id AND FOUND;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
@@ -639,6 +654,17 @@ BEGIN
     WHERE l.grant_key = p_item.key;
     PERFORM set_config('app.accounts', shown, true);
 END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_has_room(p_lot credit_lots) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT max((t.detail ->> 'rollover_cap')::numeric) > coalesce(
+        sum(l.remaining - l.claimed) FILTER (WHERE l.granted_seq > p_lot.granted_seq), 0)
+    FROM credit_transactions AS mine
+    JOIN credit_lots AS l ON l.account_id = mine.account_id
+    JOIN credit_transactions AS t ON t.key = l.grant_key AND t.account_id = l.account_id
+    WHERE mine.key = p_lot.grant_key AND mine.account_id = p_lot.account_id AND l.kind = 'plan'
+        AND l.is_open AND l.kept_from >= p_lot.kept_from AND t.subject = mine.subject
 $$;
 
 CREATE OR REPLACE FUNCTION credit_hold_fast_v2(
@@ -1147,7 +1173,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION credit_roll_over(
     p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
-    p_end timestamptz, p_until timestamptz, p_room numeric, p_at timestamptz, OUT verdict text)
+    p_end timestamptz, p_until timestamptz, p_begins boolean, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -1156,7 +1182,6 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     as_of timestamptz := credit_open(p_account_id, p_at);
     until timestamptz := coalesce(p_until, p_end);
-    room numeric := p_room;
     known record;
     cap numeric;
     gone numeric;
@@ -1167,11 +1192,11 @@ BEGIN
     FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
     WHERE l.account_id = p_account_id AND l.kind = 'plan' AND t.account_id = p_account_id
         AND t.subject = p_subject AND l.expires_at >= least(p_before, p_start)
-        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before
+        AND CASE WHEN NOT p_begins THEN l.kept_from = p_before
             ELSE l.is_open AND l.kept_from BETWEEN p_start AND p_before
                 AND l.expires_at > l.kept_from END;
     cap := known.cap;
-    IF verdict = 'ok' AND p_room IS NOT NULL THEN
+    IF verdict = 'ok' AND p_begins THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
             FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
@@ -1184,12 +1209,10 @@ BEGIN
                     as_of, 'expired');
             END IF;
             UPDATE credit_lots AS l
-            SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
-                expires_at = CASE WHEN room > 0 THEN until ELSE p_end END,
-                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= until THEN l.noticed_at END
+            SET kept_from = p_end, expires_at = until,
+                noticed_at = CASE WHEN l.expires_at >= until THEN l.noticed_at END
             WHERE l.id = lot.id;
             cap := greatest(cap - lot.remaining, 0);
-            room := room - lot.remaining + gone;
             PERFORM credit_publish(
                 p_account_id, 'credits.rolled_over', jsonb_build_object(
                     'lot_id', public_id('lot', lot.id), 'expires_at', p_end,

@@ -188,7 +188,7 @@ async def test_what_a_dearer_plan_brings_lives_on_within_its_cap(actors: Actors)
     await customer.advance(to=MARCH)
     assert await customer.credits() == 70, "those of the plan that has ended are kept as it says"
     await customer.advance(to=APRIL)
-    assert await customer.credits() == 10
+    assert await customer.credits() == 70, "and kept again, for nothing of the other fills the cap"
 
 
 async def test_another_interval_takes_over_what_lives_on(actors: Actors) -> None:

@@ -122,7 +122,10 @@ async def test_the_cap_of_the_plan_that_brought_them_holds_under_another(actors:
     assert await customer.credits() == 250
     assert (await rolled(customer))[-2:] == ["100.00", "50.00"]
     await customer.advance(to="2027-05-01T10:00:00Z")
-    assert await customer.credits() == 100
+    assert await customer.credits() == 250, (
+        "the other plan's own end with their cycle, and fill none"
+    )
+    assert (await rolled(customer))[-2:] == ["100.00", "50.00"]
 
 
 @pytest.mark.parametrize("paid_first", [True, False])
@@ -148,7 +151,7 @@ async def test_days_given_before_or_after_the_payment_let_the_same_live_on(
     assert (await rolled(customer))[-1] == "30.00"
 
 
-async def test_nothing_lives_on_again_beside_a_cycle_that_is_never_paid(actors: Actors) -> None:
+async def test_credits_live_on_again_beside_cycles_that_are_never_paid(actors: Actors) -> None:
     customer = await begun(actors, 100, 100)
     await customer.rows(
         "UPDATE subscriptions SET status = 'unpaid', unpaid_at = '2027-01-20T10:00:00Z'"
@@ -157,14 +160,16 @@ async def test_nothing_lives_on_again_beside_a_cycle_that_is_never_paid(actors: 
     await customer.advance(to="2027-02-02T10:00:00Z")
     assert await customer.credits() == 100
     await customer.advance(to="2027-03-02T10:00:00Z")
-    assert await customer.credits() == 0
+    assert await customer.credits() == 100, "none of February's have come to fill the cap"
 
 
 async def grant_cycle(account: CreditAccount, *, kept: int) -> None:
     """A cycle's 100 credits, of which so many live on, arrive, and are told again."""
     now = datetime.now(UTC)
     end, until = now + timedelta(days=1), now + timedelta(days=2)
-    part = Kept(amount=Decimal(kept), cap=Decimal(kept), cycle_end=end, until=until)
+    part = Kept(
+        amount=Decimal(kept), cap=Decimal(kept), cycle_start=now, cycle_end=end, until=until
+    )
     facts = {"kind": "plan", "key": f"test/{uuid4()}", "is_paid": False, "reason": "a cycle"}
     facts |= {"subject": "test", "expires_at": end, "at": now, "amount": Decimal(100)}
     for _ in range(2):

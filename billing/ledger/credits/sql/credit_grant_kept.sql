@@ -1,11 +1,12 @@
 -- Credits arrive of which so many, or all, may outlive their cycle: these are a lot of their own,
 -- which has the key, and live until p_until; the others come first, for debt is paid from what
--- arrives. The cycle ends at p_cycle_end, from which on what is left of them is there by rollover.
+-- arrives. Their cycle is from p_cycle_start to p_cycle_end, from which on what is left of them is
+-- there by rollover. What had rolled over into it ends with these where newer ones fill the cap.
 -- Once per key.
 -- Verdicts: ok; duplicate (nothing is changed); conflict (the key is something else); no_account.
 CREATE OR REPLACE FUNCTION credit_grant_kept(
-    p_item credit_grant_item, p_kept numeric, p_cycle_end timestamptz, p_until timestamptz,
-    p_at timestamptz, OUT verdict text)
+    p_item credit_grant_item, p_kept numeric, p_cycle_start timestamptz, p_cycle_end timestamptz,
+    p_until timestamptz, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -32,6 +33,12 @@ BEGIN
         PERFORM credit_add_lot(part, as_of);
         UPDATE credit_lots AS l SET kept_from = p_cycle_end, cycle_end = p_cycle_end
         WHERE l.grant_key = p_item.key AND l.account_id = p_item.account_id;
+        UPDATE credit_lots AS l
+        SET kept_from = p_cycle_start, expires_at = p_item.expires_at, noticed_at = NULL
+        WHERE l.account_id = p_item.account_id AND l.is_open AND l.kept_from = p_cycle_end
+            AND NOT credit_has_room(l);
+        UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
+        WHERE account_id = p_item.account_id AND FOUND;
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -1,13 +1,13 @@
 -- Credits of a subscription that may outlive their cycle follow it. p_before is the cycle's end as
 -- they know it: those of the cycle that runs live on from p_end until p_until, which is p_end where
 -- nothing follows, or null where nothing can follow any more; so do those that are spent or that a
--- dispute took, for they may return. Where a cycle begins at p_start, those of the one before roll
--- over into it, the newest first up to the highest cap of the plans that brought them, each told
--- once: what is beyond expires, and as many as there is room for may live on once more. p_room is
--- null where none begins. Verdicts: ok; no_account.
+-- dispute took, for they may return. Where a cycle begins at p_start (p_begins), those of the one
+-- before roll over into it, the newest first up to the highest cap of the plans that brought them,
+-- each told once: what is beyond expires. All may live on once more, until credits arrive that fill
+-- the cap (credit_grant_kept). Verdicts: ok; no_account.
 CREATE OR REPLACE FUNCTION credit_roll_over(
     p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
-    p_end timestamptz, p_until timestamptz, p_room numeric, p_at timestamptz, OUT verdict text)
+    p_end timestamptz, p_until timestamptz, p_begins boolean, p_at timestamptz, OUT verdict text)
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
@@ -16,7 +16,6 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     as_of timestamptz := credit_open(p_account_id, p_at);
     until timestamptz := coalesce(p_until, p_end);
-    room numeric := p_room;
     known record;
     cap numeric;
     gone numeric;
@@ -27,11 +26,11 @@ BEGIN
     FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
     WHERE l.account_id = p_account_id AND l.kind = 'plan' AND t.account_id = p_account_id
         AND t.subject = p_subject AND l.expires_at >= least(p_before, p_start)
-        AND CASE WHEN p_room IS NULL THEN l.kept_from = p_before
+        AND CASE WHEN NOT p_begins THEN l.kept_from = p_before
             ELSE l.is_open AND l.kept_from BETWEEN p_start AND p_before
                 AND l.expires_at > l.kept_from END;
     cap := known.cap;
-    IF verdict = 'ok' AND p_room IS NOT NULL THEN
+    IF verdict = 'ok' AND p_begins THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
             FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
@@ -44,12 +43,10 @@ BEGIN
                     as_of, 'expired');
             END IF;
             UPDATE credit_lots AS l
-            SET kept_from = CASE WHEN room > 0 THEN p_end ELSE p_start END,
-                expires_at = CASE WHEN room > 0 THEN until ELSE p_end END,
-                noticed_at = CASE WHEN room <= 0 OR l.expires_at >= until THEN l.noticed_at END
+            SET kept_from = p_end, expires_at = until,
+                noticed_at = CASE WHEN l.expires_at >= until THEN l.noticed_at END
             WHERE l.id = lot.id;
             cap := greatest(cap - lot.remaining, 0);
-            room := room - lot.remaining + gone;
             PERFORM credit_publish(
                 p_account_id, 'credits.rolled_over', jsonb_build_object(
                     'lot_id', public_id('lot', lot.id), 'expires_at', p_end,

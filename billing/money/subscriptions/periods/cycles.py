@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.core import ids
-from billing.core.money import ZERO
 from billing.matters.effects import Do, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
@@ -39,18 +38,8 @@ def change(w: Work[SubscriptionFacts], **fields: Any) -> Subscription:
     if fields.keys() & (FOLLOWED | _BOUNDING) and changed.status != "incomplete":
         follow(w)
     if fields.keys() & rollover.FOLLOWED:
-        _roll_over(w, before, changed)
+        rollover.follow(w, before)
     return changed
-
-
-def _roll_over(w: Work[SubscriptionFacts], before: Subscription, changed: Subscription) -> None:
-    """Have credits that roll over follow the cycle, into the next one if that begins.
-
-    A new cycle's own credits count as coming, even if they are paid later or never.
-    """
-    begins = changed.cycle_start != before.cycle_start
-    coming = cycle_credits(w, changed) if begins else ZERO
-    rollover.follow(w, before, coming=coming)
 
 
 def _served(

@@ -36,7 +36,8 @@ def kept(
     part, until = min(amount, most - before), _until(w)
     if part <= 0 or start != subscription.cycle_start or until is None:
         return {}
-    return {"kept": Kept(amount=part, cap=most, cycle_end=subscription.cycle_end, until=until)}
+    end = subscription.cycle_end
+    return {"kept": Kept(amount=part, cap=most, cycle_start=start, cycle_end=end, until=until)}
 
 
 def cap(plan: Plan) -> Decimal:
@@ -44,23 +45,14 @@ def cap(plan: Plan) -> Decimal:
     return plan.rollover.credits if plan.rollover.policy == "cap" else ZERO
 
 
-def follow(
-    w: Work[SubscriptionFacts],
-    before: Subscription | None = None,
-    *,
-    coming: Decimal = ZERO,
-) -> None:
+def follow(w: Work[SubscriptionFacts], before: Subscription | None = None) -> None:
     """Move credits that roll over from the cycle of `before` to the current one; if that one
     begins, they roll over.
-
-    Credits that are `coming` with it use the cap first.
     """
-    own = cap(w.facts.plan_of(w.rows))
-    if not own and not w.facts.keeps:
+    if not cap(w.facts.plan_of(w.rows)) and not w.facts.keeps:
         return
     subscription = subscription_of(w)
     before = before or subscription
-    begins = subscription.cycle_start != before.cycle_start
     cycle = {
         "account_id": subscription.account_id,
         "subject": ids.encode(ids.SUBSCRIPTION, subscription.id),
@@ -68,7 +60,7 @@ def follow(
         "start": subscription.cycle_start,
         "end": subscription.cycle_end,
         "until": _until(w),
-        "room": max(own - coming, ZERO) if begins else None,
+        "begins": subscription.cycle_start != before.cycle_start,
         "at": w.facts.at,
     }
     w.do(Do(verbs.ROLL_OVER, cycle))

@@ -1,0 +1,134 @@
+"""Credits that have rolled over before roll over again as far as the cap leaves room."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from uuid import uuid4
+
+import pytest
+
+from billing.ledger.credits import rollover
+from billing.ledger.credits.schemas import Kept
+from tests.integration.actors import Actors, Json
+from tests.integration.credits.accounts import CreditAccount
+from tests.integration.credits.test_rollover import (
+    APRIL,
+    MARCH,
+    PATH,
+    begun,
+    notices,
+    plan,
+    rolled,
+    spend,
+)
+from tests.integration.credits.test_rollover_lives import broken
+from tests.integration.dunning.dunning_setup import RENEWAL, START
+from tests.integration.reversals.refunds_made import paid_for, refunded
+
+
+@pytest.mark.parametrize("credits", [100, 300])
+async def test_a_cycle_whose_credits_never_came_leaves_the_whole_cap(
+    actors: Actors, credits: int
+) -> None:
+    key = f"rolls-{uuid4().hex[:8]}"
+    terms: Json = {
+        "name": "Rolls", "family": "rolls", "monthly_credits": str(credits),
+        "rollover": {"policy": "cap", "credits": "100"}, "prices": {"month": {"USD": 1000}},
+        "dunning": {"final_action": "uncollectible"},
+    }  # fmt: skip
+    await actors.operate("PUT", f"/admin/plans/{key}", terms)
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed(key)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "active", "the invoice was given up"
+    assert await customer.credits() == 100
+    await customer.script("succeed", then="last")
+    await customer.advance(to=MARCH)
+    assert await customer.credits() == credits + 100, "none of February's took any of the cap"
+    assert await rolled(customer) == ["100.00", "100.00"]
+    assert await broken(customer) == []
+    await customer.advance(to=APRIL)
+    assert await customer.credits() == credits + 100, "those of March fill the cap"
+
+
+async def test_a_plan_without_the_rule_ends_none_of_what_another_brought(actors: Actors) -> None:
+    customer = await begun(actors, 300, 150)
+    other = await plan(actors, 30, None, month=500)
+    await customer.ask("PUT", PATH, {"plan": other, "at": "period_end"}, status=200)
+    for to in (RENEWAL, MARCH, APRIL):
+        await customer.advance(to=to)
+        assert await customer.credits() == 180
+        assert await broken(customer) == []
+    await spend(customer, 80)
+    await customer.advance(to="2027-05-01T10:00:00Z")
+    assert await customer.credits() == 130, "30 of April went first"
+
+
+async def test_a_downgrade_in_mid_cycle_leaves_room_for_what_rolled_over_before(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors, 300, 150)
+    other = await plan(actors, 30, None, month=500)
+    await customer.advance(to="2027-02-03T10:00:00Z")
+    assert await customer.credits() == 450
+    await customer.ask("PUT", PATH, {"plan": other, "at": "now"}, status=200)
+    assert 199 < await customer.credits() < 200, "26 of 28 days of 270 credits"
+    assert await broken(customer) == []
+    await customer.advance(to=MARCH)
+    assert await customer.credits() == 180
+    assert await broken(customer) == []
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_a_refund_leaves_room_for_what_rolled_over_before(
+    actors: Actors, returns: bool
+) -> None:
+    customer = await begun(actors, 100, 100)
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    if returns:
+        await customer.ask("POST", f"{PATH}/cancel", {"at": "period_end"}, status=200)
+    await refunded(customer, await paid_for(customer), 700)
+    assert await customer.credits() == 130
+    if returns:
+        await customer.ask("POST", f"{PATH}/reactivate", status=200)
+    await customer.advance(to=MARCH)
+    assert await customer.credits() == 200, "30 of February and 70 of January roll over"
+    assert (await rolled(customer))[1:] == ["30.00", "70.00"]
+    assert await broken(customer) == []
+
+
+async def test_what_the_cap_leaves_no_room_for_is_told_before_its_end(actors: Actors) -> None:
+    customer = await begun(actors, 100, 100)
+    await customer.advance(to="2027-02-02T10:00:00Z")
+    ends = sorted(lot["expires_at"].month for lot in await customer.grants("plan"))
+    assert ends == [3, 4], "those of January end with February, those of February may roll over"
+    await customer.advance(to="2027-02-25T10:00:00Z")
+    assert await notices(customer) == ["2027-03-01"]
+
+
+async def test_what_rolls_over_is_what_is_left_up_to_the_cap(account: CreditAccount) -> None:
+    """Some cycles bring none, others less or more than the cap, and some of it is spent."""
+    dice, day = Random(7), timedelta(days=1)
+    cap, before, start = Decimal(150), Decimal(0), datetime.now(UTC)
+    for _ in range(40):
+        end, until = start + day, start + 2 * day
+        own = Decimal(dice.choice((0, 0, 40, 150, 300)))
+        if own:
+            part = Kept(
+                amount=min(own, cap), cap=cap, cycle_start=start, cycle_end=end, until=until
+            )
+            await account.do(
+                rollover.grant, kept=part, amount=own, kind="plan", key=f"test/{uuid4()}",
+                is_paid=False, reason="a cycle", subject="test", expires_at=end, at=start,
+            )  # fmt: skip
+        left = own + before
+        assert (await account.books()).balance == left
+        if gone := min(left, Decimal(dice.choice((0, 0, 30, 120, 200)))):
+            await account.debit(str(gone), at=start + day / 2)
+        await account.do(
+            rollover.roll_over, subject="test", before=end, start=end, end=until,
+            until=until + day, begins=True, at=end,
+        )  # fmt: skip
+        before, start = min(cap, left - gone), end
+        assert (await account.books()).balance == before

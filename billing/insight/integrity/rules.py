@@ -19,6 +19,8 @@ OUTAGE: Final = timedelta(days=1)
 """Delay that the hourly run and the doctor allow: work that is late in an outage, in retries or
 while billing is parked is no fault of the books; the health signs report it.
 """
+ENDS_WITHIN: Final = timedelta(minutes=1)
+"""A run ends a moment after its matter has closed; on a busy machine that takes seconds."""
 SWEPT_WITHIN: Final = timedelta(minutes=3)
 """A woken matter is started by then at the latest, by a sweep."""
 UNDECIDED: Final = timedelta(hours=1)

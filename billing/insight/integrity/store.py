@@ -23,6 +23,7 @@ from billing.core.transaction_settings import WHOLE_ACCOUNT_MS, limit_statements
 from billing.insight.integrity import credits, flow, money, since, usage
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.rules import (
+    ENDS_WITHIN,
     EXAMPLES,
     LEDGER,
     PARKED_AFTER,
@@ -271,11 +272,21 @@ async def must_run_among(connection: AsyncConnection, names: Sequence[str]) -> s
 
 
 async def may_run_among(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
-    """Return which of these workflows have an open matter, resting or not."""
+    """Return which of these workflows have an open matter, resting or not, or may be ending."""
     query = select(matters.c.workflow_id).where(
-        matters.c.closed_at.is_(None), matters.c.workflow_id.in_(names)
+        matters.c.workflow_id.in_(names), or_(matters.c.closed_at.is_(None), _may_be_ending())
     )
     return set(await connection.scalars(query))
+
+
+def _may_be_ending() -> ColumnElement[bool]:
+    """Match matters that were closed, or looked at first, a moment ago: their run ends by itself.
+
+    The look is in real time also where the account's clock, by which it closed, is its own.
+    """
+    now = real_now()
+    closed_now = matters.c.closed_at.between(now - ENDS_WITHIN, now + ENDS_WITHIN)
+    return or_(closed_now, matters.c.started_at > now - ENDS_WITHIN)
 
 
 def _must_run() -> ColumnElement[bool]:

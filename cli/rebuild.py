@@ -6,7 +6,8 @@ time, the next when these have begun, so that customers are served meanwhile.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
@@ -46,10 +47,12 @@ PATIENCE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 2.0
 """If the queues are as short for so long, what has not begun waits for something of its own."""
 LOOK_SECONDS: Final = 0.02
+TELL_SECONDS: Final = 1.0
+"""Until the progress is told again, also where nothing has changed."""
 OUT_OF_BREATH: Final = UNANSWERED | {RPCStatusCode.RESOURCE_EXHAUSTED}
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total) after each page."""
+Progress = Callable[[int, int, str], None]
+"""Called each second with (done, total, what it does or waits for)."""
 T = TypeVar("T")
 
 
@@ -99,7 +102,9 @@ class _Rebuilding:
     database: Database
     client: Client
     rate: float
-    is_parked: bool
+    is_parked: bool = False
+    total: int = 0
+    doing: str = "waits for Temporal"
     found: int = 0
     started: int = 0
     looking: list[str] = field(default_factory=list)
@@ -109,6 +114,7 @@ class _Rebuilding:
     async def page(self, page: Sequence[Matter]) -> None:
         """Give each matter of a page its workflow, batch by batch."""
         names = [matter.workflow_id for matter in page]
+        self.doing = "reads from Temporal what runs"
         running = await patiently(lambda: visibility.running_among(self.client, names))
         missing = [matter for matter in page if matter.workflow_id not in running]
         self.found += len(page) - len(missing)
@@ -116,10 +122,12 @@ class _Rebuilding:
         size = min(BATCH, math.ceil(self.rate / 10)) if self.rate else BATCH
         for first in range(0, len(missing), size):
             batch, begun = missing[first : first + size], monotonic()
+            self.doing = "starts"
             await self._begin(batch)
             await self.drain(SLACK if self.rate else BATCH)
             if self.rate:
                 took = monotonic() - begun
+                self.doing = "leaves time to live work"
                 await asyncio.sleep(max(len(batch) / self.rate, took / SHARE) - took)
 
     async def _begin(self, batch: Sequence[Matter]) -> None:
@@ -152,6 +160,10 @@ class _Rebuilding:
             async with self.database.operator() as connection:
                 self.looking = await sweeps.unlooked(connection, self.looking)
             is_quiet = waiting <= max(slack, SLACK)
+            self.doing = (
+                f"drains: {len(self.looking)} not begun yet" if is_quiet
+                else f"waits for the backlog of live work ({waiting} tasks)"
+            )  # fmt: skip
             if is_quiet and len(self.looking) <= slack:
                 return
             if not is_quiet:
@@ -170,17 +182,15 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
     begun = monotonic()
     async with open_database(settings) as database:
         client = await connect(settings)
-        schedules = await ensure_schedules(client)
-        await need_workers(client)
-        async with database.operator() as connection:
-            is_parked = await parkings.current(connection) is not None
-        job = _Rebuilding(database, client, rate, is_parked)
-        await _go_through(job, progress)
-        async with database.operator() as connection:
-            walking = await accounts.advancing(connection)
-            late = await sweeps.unlooked(connection, job.late)
-        for account_id in walking:
-            await start.walk(client, account_id)
+        job = _Rebuilding(database, client, rate)
+        async with telling(job, progress):
+            schedules = await _prepare(job)
+            await _go_through(job)
+            async with database.operator() as connection:
+                walking = await accounts.advancing(connection)
+                late = await sweeps.unlooked(connection, job.late)
+            for account_id in walking:
+                await start.walk(client, account_id)
         return Rebuilt(
             found=job.found,
             started=job.started,
@@ -188,20 +198,48 @@ async def rebuild(settings: Settings, progress: Progress, rate: float) -> Rebuil
             schedules=tuple(schedules),
             seconds=monotonic() - begun,
             late=tuple(late),
-            is_parked=is_parked,
+            is_parked=job.is_parked,
         )
 
 
-async def _go_through(job: _Rebuilding, progress: Progress) -> None:
+@asynccontextmanager
+async def telling(job: _Rebuilding, progress: Progress) -> AsyncIterator[None]:
+    """Tell the progress again and again: the rebuild may wait for minutes."""
+
+    async def tell() -> None:
+        while True:
+            progress(job.found + job.started, job.total, job.doing)
+            await asyncio.sleep(TELL_SECONDS)
+
+    told = asyncio.create_task(tell())
+    try:
+        yield
+        progress(job.found + job.started, job.total, job.doing)
+    finally:
+        told.cancel()
+        with suppress(asyncio.CancelledError):
+            await told
+
+
+async def _prepare(job: _Rebuilding) -> list[str]:
+    """Make missing schedules, wait for workers, and return the schedules."""
     async with job.database.operator() as connection:
-        total = await integrity_store.count_open_matters(connection)
+        job.total = await integrity_store.count_open_matters(connection)
+    schedules = await ensure_schedules(job.client)
+    job.doing = "waits for a worker"
+    await need_workers(job.client)
+    async with job.database.operator() as connection:
+        job.is_parked = await parkings.current(connection) is not None
+    return schedules
+
+
+async def _go_through(job: _Rebuilding) -> None:
     page: Sequence[Matter] = ()
     while True:
         after = page[-1].workflow_id if page else ""
         async with job.database.operator() as connection:
             page = await sweeps.open_page(connection, after, PAGE)
         await job.page(page)
-        progress(job.found + job.started, total)
         if len(page) < PAGE:
             return await job.drain(0)
 

@@ -5,11 +5,11 @@ All work on the running stack, or on the servers that the settings name.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -28,6 +28,12 @@ T = TypeVar("T")
 PROGRESS_SECONDS: Final = 10.0
 RATE: Final = 30.0
 """Starts per second of a rebuild, by default."""
+
+
+class Tell(Protocol):
+    """Shows the progress: done, total, and what the command does or waits for."""
+
+    def __call__(self, count: int, total: int, doing: str = "", /) -> None: ...
 
 
 def verify(
@@ -168,20 +174,21 @@ def reconcile(
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback for (done, total): a bar on a terminal, else a line every ten seconds."""
+def _progress(what: str) -> Iterator[Tell]:
+    """Yield what shows the progress: a bar on a terminal, else a line every ten seconds."""
     console, last = Console(soft_wrap=True), monotonic()
 
-    def tell(count: int, total: int) -> None:
+    def tell(count: int, total: int, doing: str = "", /) -> None:
         nonlocal last
-        bar.update(task, completed=count, total=total)
+        bar.update(task, completed=count, total=total or None, doing=doing)
         if not console.is_terminal and monotonic() - last > PROGRESS_SECONDS:
-            typer.echo(f"{count} of {total} {what}")
+            typer.echo(f"{count} of {total} {what}{doing and ': '}{doing}")
             last = monotonic()
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn(what), *shown, TextColumn("{task.fields[doing]}"))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(what, total=None, doing="")
         yield tell
 
 

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
-from cli import rebuild
+from cli import rebuild, repair_commands
 from cli.errors import StackError
 from workflows import pollers
 from workflows.pollers import Polled
@@ -102,3 +102,44 @@ async def test_matters_whose_steps_fail_delay_no_other(monkeypatch: pytest.Monke
     )
     await asyncio.wait_for(job.drain(rebuild.SLACK), 5)
     assert (job.late, job.looking, waiting) == (failing, [], [0]), "live work went first"
+
+
+async def test_it_tells_what_it_waits_for_as_long_as_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With live work in the queues no page ends for minutes."""
+    waiting, told = [41], list[tuple[int, int, str]]()
+    draining = (200, 251, "drains: 1 not begun yet")
+
+    async def backlog(_: Client) -> int:
+        return waiting[0]
+
+    async def unlooked(_: Any, names: list[str]) -> list[str]:
+        return [] if draining in told else list(names)
+
+    def tell(count: int, total: int, doing: str) -> None:
+        told.append((count, total, doing))
+        waiting[0] = 0 if len(told) > 2 else 41
+
+    monkeypatch.setattr(rebuild, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(pollers, "backlog", backlog)
+    monkeypatch.setattr(sweeps, "unlooked", unlooked)
+    job = rebuild._Rebuilding(
+        cast(Database, _Rows()), NOBODY, 30, looking=["trial/a"], found=200, total=251
+    )
+    async with rebuild.telling(job, tell):
+        await asyncio.wait_for(job.drain(0), 5)
+    said = (200, 251, "waits for the backlog of live work (41 tasks)")
+    assert told.count(said) >= 2
+    assert draining in told[told.index(said) :]
+
+
+def test_a_line_in_a_pipe_says_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(repair_commands, "PROGRESS_SECONDS", 0)
+    with repair_commands._progress("matters") as tell:
+        tell(200, 251, "waits for a worker")
+        tell(251, 251)
+    lines = "200 of 251 matters: waits for a worker\n251 of 251 matters\n"
+    assert capsys.readouterr().out == lines

@@ -100,7 +100,9 @@ CODES: Final[dict[str, Problem]] = {
     "PURCHASE_NOT_FOUND": Problem(404, "no such purchase"),
     "PURCHASE_STATE": Problem(409, "a purchase that is completed cannot be canceled"),
     "CARD_DECLINED": Problem(402, "the card was declined"),
-    "PLATFORM_ERROR": Problem(502, "the payment provider refused the request; nothing was charged"),
+    "PLATFORM_ERROR": Problem(
+        502, "the payment provider did not carry out the request; nothing was charged"
+    ),
     # Usage, products, quotas
     "PRODUCT_PRICING_NOT_FOUND": Problem(404, "Product pricing not found"),
     "PRICING_UNAVAILABLE": Problem(503, "the product service returned no price; retry later"),

@@ -273,7 +273,8 @@ def _follow(w: Work[PurchaseFacts], payment: Payment, outcome: Outcome) -> None:
         end_unpaid(w, "failed", code=decline.reason, message=decline.message)
     elif outcome.kind == "unreached" and is_last:
         # The provider's own words may be of our account, and its buyer sees this.
-        why = "could not be reached" if decline is None else "refused the charge"
+        known = "failed or could not be reached, and knows of no charge"
+        why = known if decline is None else "refused the charge"
         end_unpaid(w, "failed", code=_FAILED, message=f"the provider {why}")
     elif outcome.kind == "canceled" and is_last:
         _end_canceled(w)

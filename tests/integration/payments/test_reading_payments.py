@@ -252,3 +252,31 @@ async def test_what_stripe_says_of_our_request_is_not_shown_to_the_debtor(actors
     path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
     await customer.refused("PLATFORM_ERROR", "POST", path, {"payment_method": "card"}, key="k")
     await shown_apart(customer, "Amount must convert to at least")
+
+
+async def test_after_a_502_the_same_key_begins_another_purchase_and_nothing_was_charged(
+    actors: Actors,
+) -> None:
+    """Stripe had failed, and was said to have refused the request."""
+    customer = await actors.customer()
+    await customer.save_card()
+    await actors.sandbox.fault(
+        "error_500_stored",
+        method="POST",
+        path="/v1/payment_intents/*/confirm",
+        metadata={"account": customer.id},
+    )
+    body = {"pack": "small", "payment_method": "saved_card"}
+    told = await customer.refused("PLATFORM_ERROR", "POST", "/billing/purchases", body, key="k")
+    assert told["detail"] == (
+        "the payment provider did not carry out the request; nothing was charged"
+    )
+    assert await customer.effects() == []
+    again = await customer.ask("POST", "/billing/purchases", body, key="k", status=201)
+    assert (again["status"], len(await customer.effects())) == ("completed", 1)
+    assert again["purchase_id"] != told["purchase_id"]
+    first = await customer.purchase(told["purchase_id"])
+    assert (first["status"], first["failure_message"]) == (
+        "failed",
+        "the provider failed or could not be reached, and knows of no charge",
+    )

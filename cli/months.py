@@ -222,10 +222,7 @@ def _refuse(settings: Settings, month: Month) -> None:
     with month_files.operating(settings) as operator:
         found = operator.execute(_IS_YOUNG, values).fetchone()
         if found is None or found["is_young"]:
-            raise StackError(
-                f"MONTH_NOT_OVER: uses of {month.name} may still arrive: a month is complete 35"
-                " days after its end"
-            )
+            raise StackError(not_over(month))
         for words, query in _USES.items():
             broken = operator.execute(_WHOSE.format(query), values).fetchone() or {}
             if broken["many"]:
@@ -233,6 +230,19 @@ def _refuse(settings: Settings, month: Month) -> None:
                     f"MONTH_IN_USE: {month.name} has {words}, such as of"
                     f" {', '.join(broken['examples'])}"
                 )
+
+
+def not_over(month: Month) -> str:
+    """Return the refusal of a month to which uses may still be added."""
+    if month.name == month_files.BEFORE:
+        return (
+            f"MONTH_NOT_OVER: uses of the time before {month.until} may still arrive:"
+            f" {month.name} is complete 35 days after that day"
+        )
+    return (
+        f"MONTH_NOT_OVER: uses of {month.name} may still arrive: a month is complete 35 days after"
+        f" its end, {month.until}"
+    )
 
 
 def _refuse_other(owner: Connection, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
+from billing.core.money import show_money
 from billing.core.settings import Settings
 from billing.money.payments import event_owners
 from billing.money.refunds.rules import Taken
@@ -46,6 +47,8 @@ class Reconciliation:
         self._began_at = real_now().replace(microsecond=0)
         self._kept: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self._balances: list[tuple[FoundIntent, int]] = []
+        """The payments whose money was put on a balance, and how much of each."""
 
     async def run(self) -> None:
         """Process customers first: cards and payments need them. Errors: Unavailable."""
@@ -58,6 +61,7 @@ class Reconciliation:
         lost += [await self._intent(found) for found in await self._history.intents(self._since)]
         lost += [await self._card(setup) for setup in await self._history.saved(self._since)]
         await self._events({name for name in lost if name})
+        self.sum_up()
 
     async def _customer(self, found: FoundObject) -> None:
         if "account" not in found.metadata:
@@ -103,7 +107,7 @@ class Reconciliation:
             taken = await self._gateway.taken_back(found.intent_id)
         async with self._database.operator() as connection:
             placed = await service.place(connection, found, taken, real_now())
-        self._report(placed)
+        self.report(found, placed)
         if placed.verdict == "kept":
             self._kept.add(found.intent_id)
         return found.intent_id if placed.verdict in LOOKED_UP_BY_NONE else None
@@ -148,11 +152,29 @@ class Reconciliation:
         is_new = event.created_at is None or event.created_at >= self._began_at
         return bool(lost & named) and not (is_new and self._kept & named)
 
-    def _report(self, placed: Placed) -> None:
+    def report(self, found: FoundIntent, placed: Placed) -> None:
+        """Count an intent, and list it unless nothing is to be known of it."""
         if placed.verdict in SILENT:
             self.counts[placed.verdict] += 1
-        else:
-            self._note(placed.verdict, f"{placed.verdict}: {placed.words}")
+            return
+        # The operator has to give the credits of a lost pack, and nothing for the rest.
+        is_lost_pack = placed.verdict == "kept" and rules.is_pack(found)
+        prefix = f"{placed.verdict}, a pack" if is_lost_pack else placed.verdict
+        self._note(placed.verdict, f"{prefix}: {placed.words}")
+        if placed.kept_minor:
+            self._balances.append((found, placed.kept_minor))
+
+    def sum_up(self) -> None:
+        """Tell the sums that were put on money balances, those of packs apart."""
+        for name, is_pack in {"packs": True, "all else": False}.items():
+            kept = [one for one in self._balances if rules.is_pack(one[0]) == is_pack]
+            sums: Counter[str] = Counter()
+            for found, minor in kept:
+                sums[found.currency] += minor
+            shown = [show_money(minor, currency) for currency, minor in sorted(sums.items())]
+            if kept:
+                told = f"{len(kept)} payments, {', '.join(shown)}"
+                self._tell(f"on money balances of {name}: {told}")
 
     def _note(self, what: str, words: str) -> None:
         self.counts[what] += 1

@@ -5,6 +5,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing.core.currencies import from_provider
 from billing.core.money import show_money
+from billing.matters.kinds import PURCHASE
 from billing.money.disputes.rules import state_of
 from billing.money.refunds.rules import Taken
 from billing.money.restores.schemas import FoundIntent, Known, Verdict
@@ -90,6 +91,11 @@ def _refunded(event: ProviderEvent) -> int:
     payload: dict[str, Any] = event.payload
     charge = payload["data"]["object"]
     return from_provider(int(charge["amount_refunded"]), charge["currency"].upper())
+
+
+def is_pack(found: FoundIntent) -> bool:
+    """Return True if the intent was to pay a pack."""
+    return found.metadata.get("matter", "").startswith(f"{PURCHASE.name}/")
 
 
 def describe(found: FoundIntent) -> str:

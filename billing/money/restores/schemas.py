@@ -68,3 +68,5 @@ class Placed(Frozen):
 
     verdict: Verdict
     words: str
+    kept_minor: int = 0
+    """The money that was put on the money balance."""

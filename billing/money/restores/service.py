@@ -53,7 +53,7 @@ async def place(
     """Carry out the rules' verdict; what was `taken` of the intent's money is not with us."""
     verdict = rules.decide(found, await known_of(connection, found))
     account_id = await account_of(connection, found.metadata)
-    words = f"{found.intent_id}: {rules.describe(found)}"
+    words, kept_minor = f"{found.intent_id}: {rules.describe(found)}", 0
     match verdict:
         case "known" | "bound":
             await _ask(connection, found, at)
@@ -64,7 +64,8 @@ async def place(
             verdict = "under_way"
             words = f"{words}: {waits_for} is not decided; run this again once it is"
         case "kept" if account_id is not None:
-            words = f"{words}: {await _keep(connection, account_id, found, taken)}"
+            kept_minor, done = await _keep(connection, account_id, found, taken)
+            words = f"{words}: {done}"
         case "nobodys":
             account = found.metadata["account"]
             words = (
@@ -83,7 +84,7 @@ async def place(
             words = f"{words}: the provider has not decided; ask again before billing unpark"
         case "foreign" | "kept" | "kept_before" | "over":
             pass  # nothing is left to do
-    return Placed(verdict=verdict, words=words)
+    return Placed(verdict=verdict, words=words, kept_minor=kept_minor)
 
 
 async def keep_page(connection: AsyncConnection, found: FoundPage) -> bool:
@@ -161,11 +162,11 @@ async def set_aside(connection: AsyncConnection, waiting: Waiting) -> bool:
 
 async def _keep(
     connection: AsyncConnection, account_id: UUID, found: FoundIntent, taken: Taken
-) -> str:
-    """Put the money of a lost invoice on the money balance; return a message."""
+) -> tuple[int, str]:
+    """Put the money of a lost invoice on the money balance; return how much, and a message."""
     left_minor = rules.left_minor(found.outcome.received_minor, taken)
     if left_minor <= 0:
-        return "all of it went back already"
+        return 0, "all of it went back already"
     try:
         await balances.adjust(
             connection, account_id,
@@ -175,9 +176,9 @@ async def _keep(
             at=await clock.now(connection, account_id),
         )  # fmt: skip
     except BillingError as refused:
-        return f"cannot be kept ({refused.detail}); refund it at Stripe"
+        return 0, f"cannot be kept ({refused.detail}); refund it at Stripe"
     amount = show_money(left_minor, found.currency)
-    return f"{amount} are on the money balance of {found.metadata['account']}"
+    return left_minor, f"{amount} are on the money balance of {found.metadata['account']}"
 
 
 async def _remake(connection: AsyncConnection, found: FoundIntent) -> None:

@@ -260,6 +260,8 @@ async def test_a_restored_database_learns_what_was_charged_since(
     assert "2 pages closed" in said
     assert (await states(actors, pages)) == ["expired", "expired"], "what is lost is not payable"
     assert "2 kept" in said
+    assert "on money balances of packs: 1 payments, 9.99 USD" in said
+    assert "on money balances of all else: 1 payments, 49.00 USD" in said
     strays = await actors.sql(
         "SELECT type FROM stripe_webhook_events WHERE status IN ('unmatched', 'parked')"
         " AND created_at > %(real)s AND NOT EXISTS ("

@@ -22,8 +22,8 @@ def refusal(attempt: Attempt) -> BillingError | None:
     if attempt.status == "unreached":
         return ProviderFailure(
             "PLATFORM_ERROR",
-            "the payment provider could not be reached and knows of no charge; one that still"
-            " arrives pays the invoice",
+            "the payment provider failed or could not be reached, and knows of no charge; one that"
+            " still arrives pays the invoice",
         )
     if attempt.status == "skipped" and attempt.decline_code == "no_payment_method":
         return Conflict("PAYMENT_METHOD_REQUIRED")

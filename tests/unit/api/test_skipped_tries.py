@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from api.answers.card_refusals import refusal
-from billing.core.errors import PaymentRequired
+from billing.core.errors import PaymentRequired, ProviderFailure
 from billing.money.payments.schemas import Attempt
 from tests.unit.lives.collections import BIRTH
 
@@ -29,3 +29,16 @@ def test_the_reason_why_a_card_was_not_tried_is_told(reason: str, said: str) -> 
     told = refusal(skipped)
     assert isinstance(told, PaymentRequired)
     assert said in told.detail
+
+
+def test_a_provider_that_failed_is_not_said_to_be_out_of_reach() -> None:
+    unreached = Attempt(
+        id=ID, account_id=ID, invoice_id=ID, key="k", status="unreached",
+        started_at=BIRTH, real_started_at=BIRTH,
+    )  # fmt: skip
+    told = refusal(unreached)
+    assert isinstance(told, ProviderFailure)
+    assert told.detail == (
+        "the payment provider failed or could not be reached, and knows of no charge; one that"
+        " still arrives pays the invoice"
+    )

@@ -17,6 +17,8 @@ from tests.unit.worked.player import Player, instant
 
 FREE: Final = {"code": "FREE", "percent": 100}
 FIRST: Final = "2027-01-01T00:00:00Z"
+# Of a used cycle, which no other one follows in its first second.
+NEXT: Final = "2027-01-01T00:00:01Z"
 
 
 def begun(plan: str, kept: int, unspent: int, **more: Any) -> Player:
@@ -42,9 +44,9 @@ def begun(plan: str, kept: int, unspent: int, **more: Any) -> Player:
     return player
 
 
-def goes(player: Player, used: str = "1", **wish: Any) -> Decimal:
+def goes(player: Player, used: str = "1", at: str = FIRST, **wish: Any) -> Decimal:
     """Change now, all paid; the credits that come and go with it."""
-    player.play({"at": FIRST, "used": used, "change": wish | {"when": "now"}})
+    player.play({"at": at, "used": used, "change": wish | {"when": "now"}})
     return player.granted
 
 
@@ -70,7 +72,9 @@ def test_a_coupon_for_the_old_plan_alone_is_enough() -> None:
 
 
 def test_another_interval_under_a_coupon_brings_no_credits_anew() -> None:
-    assert goes(begun("low", 100, 0, coupons=[FREE]), interval="year") == 0
+    of_a_second = Decimal("0.000037")
+    player = begun("low", 100, 0, coupons=[FREE])
+    assert goes(player, at=NEXT, interval="year") == of_a_second
 
 
 @pytest.mark.parametrize("coupons", [[], [{"code": "MOST", "percent": 99}]])
@@ -80,16 +84,19 @@ def test_used_time_of_a_paid_plan_keeps_its_credits_and_units(coupons: list[Any]
     assert more_units(player) == 3000
 
 
-@pytest.mark.parametrize("cheaper", ["none", "low"])
-def test_used_time_of_a_paid_plan_keeps_its_credits_before_one_for_nothing(cheaper: str) -> None:
+@pytest.mark.parametrize(("cheaper", "at"), [("none", NEXT), ("low", FIRST)])
+def test_used_time_of_a_paid_plan_keeps_its_credits_before_one_for_nothing(
+    cheaper: str, at: str
+) -> None:
     player = begun("high", 300, 0, coupons=[FREE | {"sold": ["low"]}])
-    assert goes(player, plan=cheaper) == {"none": 50, "low": 100}[cheaper]
+    assert goes(player, at=at, plan=cheaper) == {"none": 50, "low": 100}[cheaper]
     assert player.balance == 0, "its money is kept"
 
 
-@pytest.mark.parametrize("unspent", [0, 20, 50])
-def test_a_price_buys_all_credits_after_a_plan_without_one(unspent: int) -> None:
-    assert goes(begun("none", 50, unspent), plan="low") == 100 - unspent
+@pytest.mark.parametrize(("unspent", "gone"), [(0, "0"), (20, "20"), (50, "49.999981")])
+def test_a_price_buys_all_credits_after_a_plan_without_one(unspent: int, gone: str) -> None:
+    """Those of the first second stay."""
+    assert goes(begun("none", 50, unspent), at=NEXT, plan="low") == 100 - Decimal(gone)
 
 
 def test_a_change_within_a_cycle_counts_for_the_month_of_that() -> None:

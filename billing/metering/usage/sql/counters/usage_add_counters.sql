@@ -1,9 +1,10 @@
 -- Add to counters; return the growth of the accounts' own use. Every account is locked, so rows
--- need no order.
+-- need no order. Its plan is kept, also where its caller plans anew.
 CREATE OR REPLACE FUNCTION usage_add_counters(p_sums usage_counter_sum[])
 RETURNS SETOF usage_growth
 LANGUAGE sql
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $$

@@ -139,9 +139,9 @@ def build_worker(
 
 
 def workflow_runner() -> WorkflowRunner:
-    """Return what runs workflow code. A sandbox would catch calls whose results differ in a replay,
-    for a sixth of the worker's CPU: tests look for them instead (tests/replay, in a sandbox;
-    tests/test_determinism.py).
+    """Return what runs workflow code, here and in replays. A sandbox would catch some calls whose
+    results differ in a replay, for a sixth of the worker's CPU: tests/test_determinism.py looks for
+    them instead.
     """
     return UnsandboxedWorkflowRunner()
 

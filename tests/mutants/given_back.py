@@ -56,6 +56,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/reversals/test_moved_money.py", "-k", "debt_that_was_carried"),
     ),
     Mutant(
+        "each change that credits an invoice bears all of what a bank took of it",
+        "billing/money/refunds/remaining.py",
+        "_lost(rows, source) - borne",
+        "_lost(rows, source)",
+        ("tests/unit/reversals/test_lost_once.py",),
+    ),
+    Mutant(
         "what a dispute took beyond its payment counts as money of it",
         "billing/money/refunds/rules.py",
         "others = books.gone - books.loss - amount_minor",

@@ -34,14 +34,23 @@ def taken_by_banks(rows: Rows, invoice: Invoice) -> int:
 def unbacked(rows: Rows, invoice: Invoice) -> int:
     """Return the part of its credits for other invoices whose money disputes took, as our loss.
 
-    They took first what was left of the invoices whose money that was.
+    They took first what was left of the invoices whose money that was. Of several that credit one
+    invoice the oldest bear its loss first, so that each cent is borne once.
     """
     found = 0
     for source_id, credited in giving_back.credited_by(rows, invoice).items():
         source = rows.find(Invoice, source_id)
         if source is not None:
-            found += min(credited.total_minor, _lost(rows, source))
+            borne = _credited_before(rows, source, invoice)
+            found += max(0, min(credited.total_minor, _lost(rows, source) - borne))
     return found
+
+
+def _credited_before(rows: Rows, source: Invoice, invoice: Invoice) -> int:
+    """Return what older invoices than this one credit of a source."""
+    crediting = {one.invoice_id for one in giving_back.crediting(rows, source.id)}
+    older = (rows.get(Invoice, one) for one in crediting if one < invoice.id)
+    return sum(giving_back.credited_by(rows, one)[source.id].total_minor for one in older)
 
 
 def _lost(rows: Rows, invoice: Invoice) -> int:

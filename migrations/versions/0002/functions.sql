@@ -1701,7 +1701,10 @@ BEGIN
     -- A claim of this event that is over is released now, so that it is not taken for this one.
     PERFORM quota_open_windows(
         p_account_id, period.zone, period.start_at,
-        asked || ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use, as_of);
+        asked || ARRAY(
+            SELECT ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
+            WHERE other_month IS NOT NULL),
+        as_of);
     -- It is counted in the windows that are open, also where another clock began them, or where
     -- their midnight comes twice and they begin with the second. It expires by the account's clock.
     counted_at := greatest(as_of, (
@@ -2121,7 +2124,7 @@ BEGIN
         FROM quota_claims AS c
         WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
         ORDER BY coalesce(c.id IN (SELECT u.id FROM unnest(p_uses) AS u), false) DESC,
-            c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
+            coalesce(c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)), false) DESC,
             coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,

@@ -115,15 +115,18 @@ async def test_a_claim_that_is_over_and_not_released_yet_takes_nothing_of_a_quot
 
 
 async def test_the_claims_on_its_own_meter_are_released_first(new_shop: NewShop) -> None:
-    shop = await frozen(new_shop)
-    await shop.quota("10")
-    await ended(shop, "assessments", USERS, 60)
-    await ended(shop, "chat_messages", 10, 30)
-    await shop.record("10", **CHAT)
-    assert await shop.rows(
-        "SELECT meter, count(*) FROM quota_claims WHERE account_id = :id AND status = 'expired'"
-        " GROUP BY 1 ORDER BY 1"
-    ) == [("assessments", PART - 10), ("chat_messages", 10)]
+    recording, claiming = [await frozen(new_shop) for _ in range(2)]
+    for shop in (recording, claiming):
+        await shop.quota("10")
+        await ended(shop, "assessments", USERS, 60)
+        await ended(shop, "chat_messages", 10, 30)
+    await recording.record("10", **CHAT)
+    assert await claim(claiming, "10")
+    for shop in (recording, claiming):
+        assert await shop.rows(
+            "SELECT meter, count(*) FROM quota_claims WHERE account_id = :id"
+            " AND status = 'expired' GROUP BY 1 ORDER BY 1"
+        ) == [("assessments", PART - 10), ("chat_messages", 10)]
 
 
 async def test_a_claim_that_is_over_takes_nothing_of_a_blocking_plan(new_shop: NewShop) -> None:

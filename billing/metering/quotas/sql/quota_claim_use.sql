@@ -29,7 +29,10 @@ BEGIN
     -- A claim of this event that is over is released now, so that it is not taken for this one.
     PERFORM quota_open_windows(
         p_account_id, period.zone, period.start_at,
-        asked || ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use, as_of);
+        asked || ARRAY(
+            SELECT ROW(other_month, NULL, NULL, NULL, NULL, NULL, NULL)::quota_timed_use
+            WHERE other_month IS NOT NULL),
+        as_of);
     -- It is counted in the windows that are open, also where another clock began them, or where
     -- their midnight comes twice and they begin with the second. It expires by the account's clock.
     counted_at := greatest(as_of, (

@@ -24,7 +24,7 @@ BEGIN
         FROM quota_claims AS c
         WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at <= p_at
         ORDER BY coalesce(c.id IN (SELECT u.id FROM unnest(p_uses) AS u), false) DESC,
-            c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)) DESC,
+            coalesce(c.meter = ANY (ARRAY(SELECT u.meter FROM unnest(p_uses) AS u)), false) DESC,
             coalesce(c.user_id = ANY (ARRAY(SELECT u.user_id FROM unnest(p_uses) AS u))
                 OR c.organization_id = ANY (
                     ARRAY(SELECT u.organization_id FROM unnest(p_uses) AS u)), false) DESC,

@@ -18,13 +18,15 @@ from uuid import uuid4
 import httpx2
 import typer
 
+from api.edge.slow_handlers import ANSWER_SECONDS
 from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings
 from cli import tokens
 from cli.errors import StackError
 from cli.servers import use_stack
 
-TIMEOUT_SECONDS: Final = 30.0
+TIMEOUT_SECONDS: Final = ANSWER_SECONDS + 10
+"""The 503 of a slow handler must arrive first: only an answer is followed by another try."""
 AGAIN_AFTER_SECONDS: Final = (2.0, 10.0, 20.0)
 Json = dict[str, Any]
 

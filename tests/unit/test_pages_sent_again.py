@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
+from api.edge.slow_handlers import ANSWER_SECONDS
 from billing.core.settings import load_settings
 from cli import operator_client
 from cli.__main__ import app
@@ -64,6 +65,10 @@ def done(
     ended = CliRunner().invoke(app, list(ACTS[act]))
     assert not left, "every answer was asked for"
     return ended.exit_code, ended.output, sent
+
+
+def test_the_503_of_a_slow_handler_comes_before_the_client_gives_up() -> None:
+    assert operator_client.TIMEOUT_SECONDS >= ANSWER_SECONDS + 10, "and the way there and back"
 
 
 @pytest.mark.parametrize(

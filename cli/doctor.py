@@ -44,6 +44,7 @@ PARTS: Final = {
     "api": "API",
     "settings": "Settings",
     "temporal": "Temporal",
+    "namespace": "Namespace",
     "queues": "Temporal",
     "stripe": "Stripe",
 }

@@ -1,17 +1,21 @@
 """A Temporal that is there without our namespace, as after the loss of its database, is away."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from io import StringIO
 from uuid import UUID
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from rich.console import Console
 from temporalio.service import RPCError
 
 from api.app import create_app
 from api.monitoring.health_checks import HealthChecks
 from billing.matters.schemas import of_account
+from cli.doctor import show_parts
 from cli.doctor_checks import Patient, temporal
 from tests.integration.api.test_health import calling
 from tests.integration.api_app import Api, stack_settings
@@ -60,3 +64,11 @@ async def test_the_doctor_says_that_it_is_missing(api: Api) -> None:
     (sign,) = await temporal(Patient(settings, api.database, await connect(settings), None))
     assert (sign.name, sign.state) == ("namespace", "unhealthy")
     assert sign.words == f"Temporal has no {NAME}"
+
+
+async def test_the_status_says_that_it_is_missing(api: Api) -> None:
+    settings, shown = stack_settings(api.stack, temporal_namespace=NAME), StringIO()
+    console = Console(file=shown, width=200)
+    await asyncio.to_thread(show_parts, settings, api.stack, console)
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert f"Namespace ✗ unhealthy Temporal has no {NAME}" in lines

@@ -79,10 +79,12 @@ _WAITING: Final = {
     "undecided": "SELECT '', x.real_started_at, x.key FROM payment_attempts x"
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     # A charge counts once, by its newest try: one that is made again comes within two hours. That
-    # of a canceled payment is none of ours, and nobody can help where the provider refused the sum.
+    # of a canceled payment is none of ours, unless it was canceled because the provider refused it.
+    # Nobody can help where it refused the sum.
     "unreached": "SELECT '', x.real_started_at, x.key || coalesce(': ' || x.message, '')"
     " FROM payment_attempts x JOIN real r ON r.id = x.account_id"
-    " JOIN payments p ON p.id = x.payment_id AND p.status <> 'canceled'"
+    " JOIN payments p ON p.id = x.payment_id"
+    " AND (p.status <> 'canceled' OR x.decline_code = 'charge_refused')"
     " WHERE x.real_started_at > statement_timestamp() - interval '2 hours'"
     " AND x.status = 'unreached' AND x.decline_code IS DISTINCT FROM 'provider_refused'"
     " AND NOT EXISTS (SELECT FROM payment_attempts y WHERE y.account_id = x.account_id"

@@ -1,5 +1,6 @@
 """The card rules over all flows: what the bank forbade is not tried, wherever it is asked for."""
 
+from functools import partial
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -7,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.insight.health import rules, store
 from billing.insight.health.schemas import Sign
-from tests.integration.actors import Actors, Customer, Json, intent_of
+from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.dunning.dunning_setup import overdue, owed
 
 PURCHASES = "/billing/purchases"
@@ -242,17 +243,19 @@ async def test_a_barred_card_subscribes_to_nothing_and_a_trial_has_no_barred_car
     assert begun["next_action"]["type"] == "confirm_card", "a new card may pay"
 
 
+async def unreached(superuser: AsyncConnection, customer: Customer) -> Sign:
+    """The sign as if there were no other customer's charge."""
+    others = text("DELETE FROM payment_attempts WHERE status = 'unreached' AND account_id <> :me")
+    await superuser.execute(others, {"me": customer.uuid})
+    signs = rules.signs(await store.look(superuser))
+    return next(one for one in signs if one.name == "unreached charges")
+
+
 async def test_a_charge_that_the_provider_refuses_is_told_to_operators_until_one_is_reached(
     actors: Actors, superuser: AsyncConnection
 ) -> None:
     customer = await actors.customer()
-    others = text("DELETE FROM payment_attempts WHERE status = 'unreached' AND account_id <> :me")
-
-    async def sign() -> Sign:
-        await superuser.execute(others, {"me": customer.uuid})
-        signs = rules.signs(await store.look(superuser))
-        return next(one for one in signs if one.name == "unreached charges")
-
+    sign = partial(unreached, superuser, customer)
     await customer.save_card()
     await actors.sandbox.fault(
         "error_400_stored",
@@ -272,6 +275,29 @@ async def test_a_charge_that_the_provider_refuses_is_told_to_operators_until_one
 
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     assert (await sign()).state == "healthy"
+
+
+async def test_a_change_that_the_provider_refuses_to_charge_is_told_to_operators_too(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    await actors.sandbox.fault(
+        "error_400_stored",
+        method="POST",
+        path="/v1/payment_intents/*/confirm",
+        metadata={"account": customer.id},
+    )
+    await customer.refused(
+        "PLATFORM_ERROR", "PUT", "/billing/subscription", {"plan": "pro"}, key=str(uuid4())
+    )
+    canceled = "SELECT id FROM payments WHERE account_id = %(me)s AND status = 'canceled'"
+    await wait_for(lambda: customer.rows(canceled), "its payment is called back", bool)
+
+    told = await unreached(superuser, customer)
+
+    assert told.state == "unhealthy"
+    assert "Your account cannot currently" in told.words
 
 
 async def test_a_saved_card_that_our_settings_decline_is_told_to_operators(

@@ -112,20 +112,21 @@ def content(answer: httpx2.Response) -> Json:
 
 def post_page(
     client: httpx2.Client, path: str, *, params: Json, body: Json, key: str | None = None
-) -> Json:
+) -> tuple[Json, bool]:
     """Send one page of an act on many, and again while it had no answer in time: the rest of it is
-    left then. Errors: those of `content`.
+    left then. Return its answer, and whether it was sent again. Errors: those of `content`.
 
     Without a `key` a repeat must find only what is left.
     """
-    again = iter(AGAIN_AFTER_SECONDS)
+    again, is_repeat = iter(AGAIN_AFTER_SECONDS), False
     headers = {"Idempotency-Key": key} if key is not None else {}
     while True:
         answer = client.post(path, params=params, json=body, headers=headers)
         pause = next(again, None) if _is_unfinished(answer) else None
         if pause is None:
-            return content(answer)
+            return content(answer), is_repeat
         time.sleep(pause)
+        is_repeat = True
 
 
 def _is_unfinished(answer: httpx2.Response) -> bool:

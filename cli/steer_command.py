@@ -74,7 +74,7 @@ def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Itera
     cursor: str | None = ""
     while cursor is not None:
         asked: dict[str, Any] = {"dry_run": dry_run} | ({"cursor": cursor} if cursor else {})
-        page = post_page(
+        page, _ = post_page(
             client, "/admin/subscriptions/steer", params=asked, body=body, key=f"{key}/{cursor}"
         )
         yield from page["data"]

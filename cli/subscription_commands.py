@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Final
 
 import httpx2
 import typer
@@ -13,6 +13,11 @@ from cli.stack_commands import Account, Data, Key, reporting_errors
 
 Reason = Annotated[str, typer.Option(help="For the audit.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")]
+
+_SENT_AGAIN: Final = (
+    "A page had no answer in time and was sent again: who had moved by then is not listed (each has"
+    " an event subscription.price_changes), and what it had given back counts as done before"
+)
 
 app = typer.Typer(help="Change subscriptions.", no_args_is_help=True)
 
@@ -48,11 +53,11 @@ def move_prices(
     data: Data = None,
 ) -> None:
     """Move subscribers of an old price to the current one. It applies from their next period."""
-    moved = 0
+    moved, is_sure = 0, True
     with reporting_errors(), operator(data) as client:
         place: Json | None = {}
         while place is not None:
-            shown = post_page(
+            shown, is_repeat = post_page(
                 client,
                 f"/admin/plans/{segment(plan)}/move-subscribers",
                 params={"dry_run": dry_run} | place,
@@ -60,9 +65,10 @@ def move_prices(
             )
             for one in shown["moves"]:
                 typer.echo(_move(one))
-            moved += len(shown["moves"])
+            moved, is_sure = moved + len(shown["moves"]), is_sure and not is_repeat
             place = {"cursor": shown["next_cursor"]} if shown["next_cursor"] else None
-    typer.echo(f"{moved} {'would move' if dry_run else 'move'} to the current price")
+    would = "would move" if dry_run else "move"
+    _sum_up(f"{moved} {would} to the current price", is_sure=is_sure or dry_run)
 
 
 @app.command()
@@ -86,9 +92,10 @@ def undo_price(
         "interval": interval, "currency": currency, "wrong_version": wrong_version,
         "right_version": right_version, "reason": reason, "to": to,
     }  # fmt: skip
-    sums, key = Counter[str](), key or new_key()
+    sums, key, is_sure = Counter[str](), key or new_key(), True
     with reporting_errors(), operator(data, "" if dry_run else key) as client:
-        for page in _undone(client, plan, body, key, dry_run=dry_run):
+        for page, is_repeat in _undone(client, plan, body, key, dry_run=dry_run):
+            is_sure = is_sure and not is_repeat
             for one in page["moves"]:
                 typer.echo(_move(one))
             for one in page["data"]:
@@ -97,30 +104,38 @@ def undo_price(
                 typer.echo(_given_back(one))
     money = show_money(sums["given"], currency)
     would = "would be given" if dry_run else "given"
-    typer.echo(f"{money} {would} back; {sums['again']} done before, {sums['refused']} refused")
+    said = f"{money} {would} back; {sums['again']} done before, {sums['refused']} refused"
+    _sum_up(said, is_sure=is_sure or dry_run)
 
 
 def _undone(
     client: httpx2.Client, plan: str, body: Json, key: str, *, dry_run: bool
-) -> Iterator[Json]:
-    """Undo page by page. Each page has its own key, which a repeat derives again."""
+) -> Iterator[tuple[Json, bool]]:
+    """Undo page by page; yield each, and whether it was sent again. Each page has its own key,
+    which a repeat derives again.
+    """
     number, cursor, only_moves = 0, None, False
     place: Json = {}
     while True:
         asked = {"dry_run": dry_run} | place | ({"cursor": cursor} if cursor else {})
-        page = post_page(
+        page, is_repeat = post_page(
             client,
             f"/admin/plans/{segment(plan)}/undo-price",
             params=asked | ({"limit": 1} if only_moves else {}),
             body=body,
             key=f"{key}/{number}",
         )
-        yield page | ({"data": []} if only_moves else {})
+        yield page | ({"data": []} if only_moves else {}), is_repeat
         number, cursor = number + 1, page["pagination"]["next_cursor"]
         place = {"moves_cursor": page["moves_cursor"]}
         only_moves = only_moves or cursor is None
         if only_moves and not page["moves_left"]:
             return
+
+
+def _sum_up(words: str, *, is_sure: bool) -> None:
+    """Print the sum. A page that was sent again does not tell what its first try did."""
+    typer.echo(words if is_sure else f"at least {words}. {_SENT_AGAIN}")
 
 
 def _move(one: Json) -> str:

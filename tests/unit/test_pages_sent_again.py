@@ -30,6 +30,11 @@ MOVED = {
     "effective_at": "2027-02-01T10:00:00Z",
 }  # fmt: skip
 
+GIVEN = {
+    "invoice_number": "A-1", "account_id": "acc_1", "currency": "USD", "refused": None,
+    "is_repeated": False, "given_back_cents": 100, "charged_cents": 5900,
+}  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def _servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -93,8 +98,24 @@ def test_what_stays_unanswered_or_is_refused_ends_it(
     assert answers[-1][1]["code"] in said
 
 
-def test_a_move_is_shown_although_its_page_was_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("act", "sum"),
+    [
+        ("move", "1 move to the current price"),
+        ("undo", "1.00 USD given back; 1 done before, 0 refused"),
+    ],
+)
+def test_a_sum_says_that_it_lacks_what_a_page_did_before_it_was_sent_again(
+    act: str, sum: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repeat leaves out who moved at first, and marks what was given back then."""
     status, rows = page(None)
-    code, said, _ = done("move", [BUSY, (status, rows | {"moves": [MOVED]})], monkeypatch)
+    rows |= {"moves": [MOVED], "data": [GIVEN | {"is_repeated": True}, GIVEN]}
+    code, said, _ = done(act, [(status, rows)], monkeypatch)
+    assert (code, said.splitlines()[-1]) == (0, sum)
+
+    code, said, _ = done(act, [BUSY, (status, rows)], monkeypatch)
+
     assert code == 0, said
-    assert "sub_1: 4900 to 5900 USD from 2027-02-01T10:00:00Z" in said
+    last = said.splitlines()[-1]
+    assert last.startswith(f"at least {sum}. A page had no answer in time and was sent again: who")

@@ -54,6 +54,12 @@ class Reconciliation:
         """Process customers first: cards and payments need them. Errors: Unavailable."""
         async with self._database.operator() as connection:
             self.counts["refunds looked for first"] = await service.doubt_refunds(connection)
+        try:
+            await self._walk()
+        finally:  # a repeat sums only what it finds anew
+            self.sum_up()
+
+    async def _walk(self) -> None:
         for customer in await self._history.customers(self._since):
             await self._customer(customer)
         # Pages before intents: an intent behind a page is canceled with it.
@@ -61,7 +67,6 @@ class Reconciliation:
         lost += [await self._intent(found) for found in await self._history.intents(self._since)]
         lost += [await self._card(setup) for setup in await self._history.saved(self._since)]
         await self._events({name for name in lost if name})
-        self.sum_up()
 
     async def _customer(self, found: FoundObject) -> None:
         if "account" not in found.metadata:
@@ -158,14 +163,14 @@ class Reconciliation:
             self.counts[placed.verdict] += 1
             return
         # The operator has to give the credits of a lost pack, and nothing for the rest.
-        is_lost_pack = placed.verdict == "kept" and rules.is_pack(found)
+        is_lost_pack = placed.verdict == "kept" and placed.kept_minor and rules.is_pack(found)
         prefix = f"{placed.verdict}, a pack" if is_lost_pack else placed.verdict
         self._note(placed.verdict, f"{prefix}: {placed.words}")
         if placed.kept_minor:
             self._balances.append((found, placed.kept_minor))
 
     def sum_up(self) -> None:
-        """Tell the sums that were put on money balances, those of packs apart."""
+        """Tell the sums that this run put on money balances, those of packs apart."""
         for name, is_pack in {"packs": True, "all else": False}.items():
             kept = [one for one in self._balances if rules.is_pack(one[0]) == is_pack]
             sums: Counter[str] = Counter()
@@ -174,7 +179,7 @@ class Reconciliation:
             shown = [show_money(minor, currency) for currency, minor in sorted(sums.items())]
             if kept:
                 told = f"{len(kept)} payments, {', '.join(shown)}"
-                self._tell(f"on money balances of {name}: {told}")
+                self._tell(f"put by this run on money balances of {name}: {told}")
 
     def _note(self, what: str, words: str) -> None:
         self.counts[what] += 1

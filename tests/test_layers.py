@@ -32,6 +32,7 @@ CALLS_UP: Final = {
     ("metering/usage", "usage_unpaid"): "what may stay unpaid is the subscription's plan's to say",
     ("metering/usage", "usage_overdue"): "an overdue invoice bounds what may stay unpaid",
     ("metering/usage", "usage_note_late"): "late use of an ended subscription gets an invoice",
+    ("metering/usage", "usage_promised"): "what was claimed on a plan is paid for after its end",
     ("metering/usage", "usage_threshold"): "use beyond the plan can be due for an early invoice",
 }
 """(package, SQL function of a layer above it): why."""

@@ -5461,11 +5461,18 @@ CREATE OR REPLACE FUNCTION usage_record_part(
 LANGUAGE plpgsql AS $$
 DECLARE
     short integer[] := '{}';
+    promised usage_input[];
 BEGIN
-    records := usage_rate_uses(p_accounts, p_kinds, p_uses);
-    IF EXISTS (SELECT FROM unnest(p_accounts) WHERE has_quotas OR budget_mode = 'block') THEN
-        records := usage_refuse_beyond_limits(p_accounts, records);
-    END IF;
+    LOOP
+        records := usage_rate_uses(p_accounts, p_kinds, coalesce(promised, p_uses));
+        IF EXISTS (SELECT FROM unnest(p_accounts) WHERE has_quotas OR budget_mode = 'block') THEN
+            records := usage_refuse_beyond_limits(p_accounts, records);
+        END IF;
+        EXIT WHEN promised IS NOT NULL OR NOT EXISTS (
+            SELECT FROM unnest(records) WHERE failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT'));
+        promised := usage_promised(p_accounts, records, p_uses);
+        EXIT WHEN promised IS NULL;
+    END LOOP;
     IF EXISTS (SELECT FROM unnest(records) WHERE currency <> 'CREDIT') THEN
         records := usage_refuse_unpaid(p_accounts, records);
     END IF;
@@ -6996,6 +7003,50 @@ BEGIN
         SELECT m.start_at, m.end_at, m.start_at INTO start_at, end_at, carried_since
         FROM usage_month(zone, p_at) AS m;
     END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION usage_promised(
+    p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[])
+RETURNS usage_input[]
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+AS $$
+DECLARE
+    claimed record;
+BEGIN
+    FOR claimed IN
+        SELECT u.ordinality AS at, c.claimed_at
+        FROM (
+            SELECT (r.use).id, (r.use).account, (r.use).amount, (r.use).used_at, r.meter,
+                r.failure, count(*) OVER (PARTITION BY (r.use).account) AS uses
+            FROM unnest(p_records) AS r) AS f
+        JOIN unnest(p_accounts) AS a ON a.place = f.account
+        JOIN unnest(p_uses) WITH ORDINALITY AS u ON u.id = f.id
+        JOIN LATERAL (
+            SELECT k.claimed_at FROM quota_claims AS k
+            WHERE k.id = f.id AND k.status = 'open' AND k.expires_at > a.as_of
+                AND k.meter = f.meter AND k.amount >= f.amount) AS c ON true
+        JOIN LATERAL (
+            SELECT p.subscription_id FROM usage_periods AS p
+            WHERE p.account_id = a.account_id AND p.start_at <= c.claimed_at
+            ORDER BY p.start_at DESC LIMIT 1) AS o ON true
+        JOIN LATERAL (
+            SELECT p.subscription_id FROM usage_periods AS p
+            WHERE p.account_id = a.account_id AND p.start_at = a.start_at) AS n ON true
+        JOIN subscriptions AS s ON s.id = o.subscription_id
+        WHERE f.failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT') AND f.used_at IS NULL
+            AND f.uses = 1 AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
+            AND s.end_reason IS DISTINCT FROM 'its payment went back'
+            AND NOT EXISTS (
+                SELECT FROM invoices AS i
+                WHERE i.subscription_id = s.id AND i.period_start <= c.claimed_at
+                    AND i.period_end > c.claimed_at AND i.amount_paid_minor > 0
+                    AND i.amount_refunded_minor >= i.amount_paid_minor)
+    LOOP
+        p_uses[claimed.at].used_at := claimed.claimed_at;
+    END LOOP;
+    RETURN CASE WHEN FOUND THEN p_uses END;
 END;
 $$;
 

@@ -2,12 +2,15 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.chosen_add_ons import choose
 from tests.integration.changes.chosen_plans import PATH, begun
 from tests.integration.changes.test_endings import NOW
-from tests.integration.money_seen import money
+from tests.integration.money_seen import charged, money
 from tests.integration.operator_acts import check_books
+from tests.integration.reversals.refunds_made import paid_for, refunded
+
+RECORD = "/usage/record"
 
 
 async def claim(customer: Customer, amount: str, feature: str = "ai_responses") -> None:
@@ -47,3 +50,64 @@ async def test_claimed_units_of_an_add_on_stay(actors: Actors) -> None:
     await customer.refused("UNITS_SPENT", "PUT", PATH, {"add_ons": [], "at": "now"})
     await customer.advance(to="2027-01-01T10:30:00Z")
     await customer.ask("PUT", PATH, {"add_ons": [], "at": "now"}, status=200)
+
+
+def use(amount: str, event: str) -> Json:
+    """The use that was claimed, once its work is done."""
+    return {"feature_type": "ai_responses", "usage_amount": amount, "event_id": event}
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+async def test_what_a_claim_had_allowed_is_recorded_after_the_end_of_its_plan(
+    actors: Actors, in_batch: bool
+) -> None:
+    """The end kept the money of its units; the default plan would refuse them."""
+    customer = await begun(actors, "pro")
+    await claim(customer, "2500")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    done = use("2500", "job-2500")
+    if in_batch:
+        rows = {"events": [use("51", "unclaimed"), done]}
+        results = (await customer.ask("POST", "/usage/batch", rows))["results"]
+        codes = [one.get("code", one["status"]) for one in results]
+        assert codes == ["QUOTA_EXCEEDED", "recorded"]
+    else:
+        await customer.refused("QUOTA_EXCEEDED", "POST", RECORD, use("51", "unclaimed"))
+        assert (await customer.ask("POST", RECORD, done, status=201))["total_cost"] == "0"
+        assert (await customer.ask("POST", RECORD, done))["total_cost"] == "0", "sent again"
+    assert await money(customer) == 2450
+    await customer.advance(days=2)
+    assert await charged(customer) == [4900], "its cycle included them"
+    await check_books(customer)
+
+
+async def test_what_a_claim_had_allowed_is_recorded_in_a_pause(actors: Actors) -> None:
+    customer = await begun(actors, "pro")
+    await claim(customer, "2500")
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.advance(to="2027-01-01T10:08:00Z")
+    await customer.refused("NO_ENTITLEMENT", "POST", RECORD, use("1", "unclaimed"))
+    done = await customer.ask("POST", RECORD, use("2500", "job-2500"), status=201)
+    assert done["total_cost"] == "0"
+    await check_books(customer)
+
+
+@pytest.mark.parametrize("case", ["more", "late", "another meter", "refunded"])
+async def test_nothing_but_what_was_claimed_in_time_and_is_paid_is_recorded_after_the_end(
+    actors: Actors, case: str
+) -> None:
+    customer = await begun(actors, "pro")
+    await claim(customer, "2500")
+    if case == "refunded":
+        await refunded(customer, await paid_for(customer))
+        await customer.until_subscription("canceled")
+    else:
+        await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    if case == "late":
+        await customer.advance(to="2027-01-01T10:30:00Z")
+    body = use("2501" if case == "more" else "2500", "job-2500")
+    if case == "another meter":
+        body["feature_type"] = "document_uploads"
+    await customer.refused("QUOTA_EXCEEDED", "POST", RECORD, body)
+    if case == "late":  # what nobody recorded counts no more
+        await customer.ask("POST", RECORD, use("50", "of the default plan"), status=201)

@@ -1,17 +1,25 @@
--- Rate uses as if all of them were taken, and take them. Where an account's uses ask for more than
--- its plan, quotas, budgets, credits or unpaid uses allow, and there is more than one, nothing of
--- that account is written: it is `contested`, and its uses are to come again in smaller parts.
+-- Rate uses as if all of them were taken, and take them; those that only a claim on a plan that has
+-- ended allows are rated as of the claim. Where an account's uses ask for more than its plan,
+-- quotas, budgets, credits or unpaid uses allow, and there is more than one, nothing of that
+-- account is written: it is `contested`, and its uses are to come again in smaller parts.
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
 LANGUAGE plpgsql AS $$
 DECLARE
     short integer[] := '{}';
+    promised usage_input[];
 BEGIN
-    records := usage_rate_uses(p_accounts, p_kinds, p_uses);
-    IF EXISTS (SELECT FROM unnest(p_accounts) WHERE has_quotas OR budget_mode = 'block') THEN
-        records := usage_refuse_beyond_limits(p_accounts, records);
-    END IF;
+    LOOP
+        records := usage_rate_uses(p_accounts, p_kinds, coalesce(promised, p_uses));
+        IF EXISTS (SELECT FROM unnest(p_accounts) WHERE has_quotas OR budget_mode = 'block') THEN
+            records := usage_refuse_beyond_limits(p_accounts, records);
+        END IF;
+        EXIT WHEN promised IS NOT NULL OR NOT EXISTS (
+            SELECT FROM unnest(records) WHERE failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT'));
+        promised := usage_promised(p_accounts, records, p_uses);
+        EXIT WHEN promised IS NULL;
+    END LOOP;
     IF EXISTS (SELECT FROM unnest(records) WHERE currency <> 'CREDIT') THEN
         records := usage_refuse_unpaid(p_accounts, records);
     END IF;

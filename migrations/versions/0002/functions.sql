@@ -4039,9 +4039,28 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_known(p_id uuid) RETURNS boolean
-LANGUAGE sql AS $$
-    SELECT cardinality(usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id])
-        || usage_claimed_ids(ARRAY[p_id])) > 0
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    months CONSTANT date[] := usage_months_looked_at();
+    there date;
+    its_id uuid;
+BEGIN
+    FOREACH there IN ARRAY months LOOP
+        IF there = usage_first_month() THEN
+            CONTINUE WHEN cardinality(
+                usage_own_records(ARRAY[p_id]) || usage_repeats(ARRAY[p_id])) = 0;
+            RETURN true;
+        END IF;
+        its_id := usage_id_in_month(p_id, usage_month_digits(there));
+        IF EXISTS (SELECT FROM billing_records WHERE id = its_id AND month = there) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN cardinality(months) > 1 AND cardinality(usage_claimed_ids(ARRAY[p_id])) > 0;
+END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_is_level(p_kind text) RETURNS boolean

@@ -13,7 +13,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.remaining import all_reversals, bill_of, books_of
+from billing.money.refunds.remaining import all_reversals, bill_of, books_of, reversals
 from billing.money.refunds.rules import Books, left_minor, parted, step_of, whole_steps
 from billing.money.refunds.schemas import Refund, Way
 
@@ -146,6 +146,15 @@ def look_again(w: Work[Facts], *, but: UUID | None = None) -> None:
     for payment_id, one in short.items():
         if payment_id != but:
             wake_reversal(w, one.account_id, payment_id)
+
+
+def take_from_grant(w: Work[Facts], invoice: Invoice) -> None:
+    """Have what went back of an invoice before its credits came take its share of them."""
+    for one in reversals(w.rows, invoice):
+        keeps = isinstance(one, Refund) and one.keep_credits
+        if one.takes_room and one.booked_at is not None and one.note_minor and not keeps:
+            w.change(one, wanted_minor=max(one.wanted_minor, one.note_minor))
+            wake_reversal(w, one.account_id, one.payment_id)
 
 
 def wake_reversal(w: Work[Any], account_id: UUID, payment_id: UUID) -> None:

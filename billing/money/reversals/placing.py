@@ -172,6 +172,8 @@ def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     booking.take_credits(w, row)
     if row.booked_at is not None:
         booking.count(w, row)
+    if row.wanted_minor and not row.short_minor:
+        w.change(w.rows.get(type(row), row.id), wanted_minor=0)
 
 
 def _place_rest(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:

@@ -10,13 +10,13 @@ import pytest
 from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer
 from tests.integration.changes.chosen_plans import PATH, change
-from tests.integration.changes.test_unpaid_changes import begun, last, left
+from tests.integration.changes.test_unpaid_changes import MAY, begun, last, left
 from tests.integration.credits.test_top_ups import spend
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
 from tests.integration.operator_acts import check_books
 from tests.integration.reversals.outside_events import disputed, until_credits
-from tests.integration.reversals.refunds_made import paid_for
+from tests.integration.reversals.refunds_made import paid_for, refunded
 
 NOW = {"at": "now"}
 
@@ -149,4 +149,45 @@ async def test_unused_time_pays_along_two_changes(
 
     assert left(await last(customer)) == ("paid", 48789, 0)
     assert await customer.credits() == Decimal(kept)
+    await check_books(customer)
+
+
+async def paid_in_part(customer: Customer, amount: int, reference: str) -> None:
+    """An operator books a part of what is owed."""
+    paper = {"amount_cents": amount, "reference": reference}
+    await commanded(customer, await newest_invoice(customer), "record-payment", paper)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+@pytest.mark.parametrize(("back", "after", "kept"), [(22500, 2750, 500), (11250, 3875, 1625)])
+async def test_money_that_was_refunded_has_paid_none_of_the_credits_that_are_left(
+    actors: Actors, verb: str, back: int, after: int, kept: int
+) -> None:
+    """Of 4500 more credits for 450.00 half is paid; the refund takes those of its money, and the
+    rest of what was paid keeps its own.
+    """
+    customer = await begun(actors)
+    await change(customer, plan="enterprise")
+    assert left(await last(customer)) == ("open", 0, 45000)
+    assert await customer.credits() == 5000
+    await paid_in_part(customer, 22500, "TRX-half")
+    await refunded(customer, await paid_for(customer), back, reference="OUT-1")
+    await until_credits(customer, str(after))
+
+    await customer.ask("POST", f"{PATH}/{verb}", NOW, status=200)
+
+    assert left(await last(customer)) == ("paid", 22500, 0)
+    assert await customer.credits() == kept
+    await check_books(customer)
+
+
+async def test_money_that_was_refunded_before_its_credits_came_brings_none(actors: Actors) -> None:
+    customer = await begun(actors)
+    await customer.advance(to=MAY)
+    await paid_in_part(customer, 2450, "TRX-1")
+    await refunded(customer, await paid_for(customer), reference="OUT-1")
+    assert await customer.credits() == 0, "they wait for the payment of May"
+    await paid_in_part(customer, 2450, "TRX-2")
+    assert left(await last(customer))[0] == "paid"
+    await until_credits(customer, "250")
     await check_books(customer)

@@ -11,13 +11,15 @@ from itertools import pairwise
 from typing import Final
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.core.errors import Conflict
-from billing.core.money import ZERO
+from billing.core.money import ZERO, round_credits
 from billing.matters.effects import Add, Do, Work
 from billing.money.disputes.schemas import Dispute
+from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.refunds.remaining import creditable
@@ -99,18 +101,22 @@ def pay(quarters: int, w: Work[SubscriptionFacts]) -> None:
             invoices.receive(w, one, minor)
 
 
+def dispute(w: Work[SubscriptionFacts], billed: Invoice, amount: int, note: int) -> Dispute:
+    """A lost dispute of an invoice; the rest is our loss."""
+    return Dispute(
+        id=UUID(int=7), account_id=billed.account_id, payment_id=UUID(int=8), invoice_id=billed.id,
+        stripe_dispute_id="dp", status="lost", state="lost", currency=billed.currency,
+        reason="general", created_at=w.facts.at, booked_at=w.facts.at, closed_at=w.facts.at,
+        amount_minor=amount, note_minor=note, loss_minor=amount - note,
+    )  # fmt: skip
+
+
 def take(quarters: int, w: Work[SubscriptionFacts]) -> None:
     """A bank takes so much of the first payment, as a dispute is booked."""
     first = w.rows.of(Invoice)[0]
     amount = first.amount_paid_minor * quarters // 4
     note = min(amount, creditable(w.rows, first))
-    row = Dispute(
-        id=UUID(int=7), account_id=first.account_id, payment_id=UUID(int=8), invoice_id=first.id,
-        stripe_dispute_id="dp", status="lost", state="lost", amount_minor=amount, note_minor=note,
-        loss_minor=amount - note, currency=first.currency, reason="general", created_at=w.facts.at,
-        booked_at=w.facts.at, closed_at=w.facts.at,
-    )  # fmt: skip
-    w.rows.take(Add(row))
+    w.rows.take(Add(dispute(w, first, amount, note)))
 
 
 @given(taken=steps(*CYCLES, YEAR))
@@ -141,3 +147,31 @@ def test_what_is_kept_of_new_periods_is_paid_or_owed(
     player.stop(by_pause=by_pause)
     assert player.kept <= player.paid_for + player.owed + 1
     assert player.kept >= min(Fraction(before), player.paid_for) - 1, "what is paid stays"
+
+
+@pytest.mark.parametrize("sold", CYCLES)
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("back", [Fraction(1, 2), Fraction(1)])
+def test_money_that_went_back_has_paid_nothing_of_the_credits_that_are_left(
+    sold: tuple[str, str], quarters: int, back: Fraction
+) -> None:
+    player = Moving()
+    player.go((sold, 4, 0, Fraction(0), quarters))
+    *_, billed = player.rows.of(Invoice)
+    *_, key = player.ledger
+    minor = int(billed.amount_paid_minor * back)
+    player.do(lambda w: give_back(w, billed, minor))
+    lot = player.ledger[key]
+    taken = round_credits(lot.kept * minor / billed.total_minor)
+    left = {"kept": lot.kept - taken, "unspent": lot.unspent - taken, "refunded": taken}
+    player.ledger[key] = lot.model_copy(update=left)
+    before, paid_for = player.kept, player.paid_for - Fraction(minor * SEAT_CREDITS, SEAT_MINOR)
+    player.stop(by_pause=True)
+    assert player.kept <= paid_for + player.owed + 1
+    assert player.kept >= min(Fraction(before), paid_for) - 1, "what is paid stays"
+
+
+def give_back(w: Work[SubscriptionFacts], billed: Invoice, minor: int) -> None:
+    """A bank takes so much of an invoice, as a lost dispute is booked."""
+    w.rows.take(Add(dispute(w, billed, minor, minor)))
+    notes.reverse(w, billed, minor, "lost", "dsp", was_served=True)

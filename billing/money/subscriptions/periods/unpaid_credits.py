@@ -8,9 +8,11 @@ from uuid import UUID
 from billing.core import keys
 from billing.core.money import ZERO
 from billing.matters.effects import Work
+from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back
 from billing.money.invoices.schemas import CreditNote, Invoice
-from billing.money.refunds.remaining import unbacked
+from billing.money.refunds.remaining import reversals, unbacked
+from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import granting, proration
 from billing.money.subscriptions.schemas import SubscriptionChange
@@ -45,14 +47,40 @@ def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
     """
     granted = _granted(w)
     billed = {one.invoice.id: one.invoice for one in granted.values() if one.invoice is not None}
-    found, later = dict[UUID, Fraction](), Asked(0, Fraction(0))
+    found, later = dict[UUID, Asked](), Asked(0, Fraction(0))
     for invoice_id in sorted(billed, reverse=True):
-        later = _asked(w, billed[invoice_id], later)
-        found[invoice_id] = later.unpaid
+        found[invoice_id] = later = _asked(w, billed[invoice_id], later)
     return {
-        key: one._replace(unpaid=found[one.invoice.id]) if one.invoice is not None else one
+        key: one._replace(unpaid=_unpaid(w, key, one.invoice, found[one.invoice.id]))
+        if one.invoice is not None
+        else one
         for key, one in granted.items()
     }
+
+
+def _unpaid(w: Work[SubscriptionFacts], key: str, invoice: Invoice, asked: Asked) -> Fraction:
+    """Return the part that is not paid of a grant's credits, without those that went with money
+    that went back: that money has paid none of the others.
+    """
+    away = [one for one in reversals(w.rows, invoice) if _is_away(one)]
+    if not asked.unpaid or not away:
+        return asked.unpaid
+    lots = [one for one in w.facts.lots if one.origin == key]
+    kept, gone = sum(one.kept for one in lots), sum(one.missing for one in lots)
+    # A customer who kept the credits was charged too high a price.
+    too_much = sum(one.note_minor for one in away if isinstance(one, Refund) and one.keep_credits)
+    price = Fraction(asked.minor - too_much)
+    if gone:
+        price *= Fraction(kept) / Fraction(kept + gone)
+    paid = asked.minor * (1 - asked.unpaid) - sum(one.note_minor for one in away)
+    return 1 - min(Fraction(1), max(Fraction(0), paid) / price) if price > 0 else asked.unpaid
+
+
+def _is_away(one: Refund | Dispute) -> bool:
+    """True if its credits are clawed back: a refund's with its booking, a dispute's at once. They
+    stay so if it fails, or is won, after it was booked.
+    """
+    return one.booked_at is not None or (isinstance(one, Dispute) and one.takes_room)
 
 
 def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:

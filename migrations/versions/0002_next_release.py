@@ -355,6 +355,7 @@ def _describe_documents() -> None:
     )
     op.add_column("payments", Column("received_on", sa.Date))
     op.add_column("payments", Column("paid_with", JSONB))
+    op.add_column("payments", Column("rest_refund", JSONB))
 
 
 def _sum_discounts_and_taxes() -> None:

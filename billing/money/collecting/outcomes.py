@@ -15,6 +15,7 @@ from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import Outcome
 from billing.money.payments.schemas import Attempt, Payment
+from billing.money.refunds import rests
 from billing.money.refunds import transitions as refunds
 
 # Outcomes of a payment that the bank was deciding on which mean that it brought no money.
@@ -106,13 +107,17 @@ def _refused_by_payer(
 
 
 def book(w: Work[CollectFacts], payment: Payment) -> Collected | None:
-    """Book the payment's money on its invoice; money nobody asked for stays on the balance."""
+    """Book the payment's money on its invoice; money nobody asked for stays on the balance, or goes
+    back as the end of its subscription asked.
+    """
     payment = refunds.mark_booked(w, payment)
     invoice = Owed(w.rows, payment.invoice_id).invoice
     if not invoice.takes_money:
         _take_unasked(w, invoice, payment)
         return None
+    surplus = payment.received_minor - invoice.remaining_minor
     invoice = invoices.receive(w, invoice, payment.received_minor)
+    rests.give_surplus(w, payment, surplus)
     if invoice.status != "paid":
         return None
     cases.close_case(w, invoice.id, "recovered", payment.flow)
@@ -152,7 +157,8 @@ def _page(w: Work[CollectFacts], reason: str) -> dict[str, str]:
 
 
 def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> None:
-    """Refund money for what a subscription will not give; keep other money on the balance.
+    """Refund money for what a subscription will not give, or did not as it ended with a refund;
+    keep other money on the balance.
 
     A payment by hand has no card to refund, so it is kept on the money balance.
     """
@@ -160,7 +166,8 @@ def _take_unasked(w: Work[CollectFacts], invoice: Invoice, payment: Payment) -> 
         refunds.give_back(w, payment, "nothing is given for it: its invoice is void")
         return
     invoices.keep_money(w, invoice, payment.id, payment.received_minor)
-    payments.announce(w, payment, "kept", invoice_status=invoice.status)
+    if not rests.give_surplus(w, payment, payment.received_minor):
+        payments.announce(w, payment, "kept", invoice_status=invoice.status)
 
 
 def _declined(

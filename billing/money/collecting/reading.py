@@ -42,6 +42,7 @@ _READ = Prepared(
            {reading.lines()} AS lines,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,
+           {reading.balance("i.currency")} AS balance_minor,
            {reading.declines()} AS declines,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM mine i JOIN accounts a ON a.id = i.account_id
@@ -67,6 +68,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     if not found:
         raise NotFound("INVOICE_NOT_FOUND")
     (row,) = found
+    rows = reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES)
     facts = CollectionFacts(
         at=row["clock_at"] or real_at,
         real_at=real_at,
@@ -80,10 +82,11 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         own_card=row["own_card"],
         zone=row["zone"],
         is_test=row["is_test"],
+        balance_minor=row["balance_minor"] - reading.booked_here(rows),
         invoice_id=wanted.subject_id,
         clock_at=row["clock_at"],
     )
-    return reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES), facts
+    return rows, facts
 
 
 ENGINE = Engine(rules=RULES, read=read, verbs=COLLECTING)

@@ -71,6 +71,8 @@ class Payment(Row):
     """Noted before its order's capture is sent, in real time by the database; None once the result
     is known.
     """
+    rest_refund: dict[str, Any] | None = None
+    """Its subscription, as events name it, if that ended with a refund while this was under way."""
     failure_code: str | None = None
     failure_message: str | None = None
     failure_class: str | None = None

@@ -41,6 +41,9 @@ payments = c.table(
     c.instant("superseded_at", nullable=True),
     # Noted before the capture of its order is sent, in real time; null once the result is known.
     c.instant("capture_asked_at", nullable=True),
+    # Its subscription, as events name it, if that ended with a refund while this was under way:
+    # what it brings beyond what is owed goes back to its payer.
+    c.json("rest_refund", nullable=True),
     c.text("failure_code", nullable=True),
     c.text("failure_message", nullable=True),
     c.text("failure_class", nullable=True),

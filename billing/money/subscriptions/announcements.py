@@ -14,13 +14,18 @@ def announce(w: Work[Facts], subscription: Subscription, what: str, **detail: An
 
     Its common fields are the subscription's own: no detail replaces them.
     """
-    subject = ids.encode(ids.SUBSCRIPTION, subscription.id)
-    facts = detail | {
-        "subscription_id": subject,
+    facts = detail | common(subscription)
+    w.announce(subscription.account_id, f"subscription.{what}", facts["subscription_id"], facts)
+
+
+def common(subscription: Subscription) -> dict[str, Any]:
+    """Return the fields that all events of a subscription have."""
+    facts = {
+        "subscription_id": ids.encode(ids.SUBSCRIPTION, subscription.id),
         "plan": subscription.plan_key,
         "status": subscription.status,
         "current_period_end": subscription.current_period_end.isoformat(),
     }
     if subscription.cancel_reason is not None:
         facts["cancel_reason"] = subscription.cancel_reason
-    w.announce(subscription.account_id, f"subscription.{what}", subject, facts)
+    return facts

@@ -85,16 +85,27 @@ _CHARGED_IN = Prepared(
 _GIVEN_BACK = Prepared(
     text(
         """
-    SELECT coalesce(sum(b.amount_minor), 0)::bigint AS credited_minor,
+    WITH given AS (
+        SELECT b.amount_minor
+        FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
+        JOIN balance_entries b ON b.account_id = s.account_id AND b.invoice_id = i.id
+        WHERE s.id = :subscription_id AND b.kind = 'credited' AND b.at = s.ended_at
+          AND split_part(b.key, '/balance-credited-', 2) ~ '^(canceled|unserved)(/|$)'
+        UNION ALL
+        -- What payments brought that were under way then.
+        SELECT b.amount_minor
+        FROM invoices i JOIN payments p ON p.invoice_id = i.id
+        JOIN balance_entries b ON b.account_id = p.account_id AND b.invoice_id = i.id
+        WHERE i.subscription_id = :subscription_id AND p.rest_refund IS NOT NULL
+          AND b.at = p.settled_at
+          AND (b.kind = 'overpaid' OR b.kind = 'unasked' AND b.payment_id = p.id))
+    SELECT sum(amount_minor)::bigint AS credited_minor,
            (SELECT coalesce(sum(r.amount_minor), 0)::bigint
             FROM refunds r JOIN invoices i ON i.id = r.invoice_id
-            WHERE i.subscription_id = s.id AND r.status <> 'failed'
-              AND starts_with(r.key, public_id('sub', s.id) || '/ended/')) AS refunded_minor
-    FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
-    JOIN balance_entries b ON b.account_id = s.account_id AND b.invoice_id = i.id
-    WHERE s.id = :subscription_id AND b.kind = 'credited' AND b.at = s.ended_at
-      AND split_part(b.key, '/balance-credited-', 2) ~ '^(canceled|unserved)(/|$)'
-    GROUP BY s.id
+            WHERE i.subscription_id = :subscription_id AND r.status <> 'failed'
+              AND starts_with(r.key, public_id('sub', :subscription_id) || '/ended/')
+           ) AS refunded_minor
+    FROM given HAVING count(*) > 0
     """
     )
 )

@@ -172,7 +172,8 @@ FAMILIES: Final = (
         Kind("unpaid", "all tries failed: nothing is charged until overdue invoices are paid"),
         Kind("canceled", "it ended", "reason?"),
         Kind("rest_refunded", "it ended with a refund: part of the unused money goes back to its"
-             " payer; the rest was added to the money balance or paid what was owed",
+             " payer; the rest was added to the money balance or paid what was owed. Again, with"
+             " its own sums, for money that was under way",
              "credited_cents refunded_cents balance_cents currency"),
         Kind("incomplete_expired", "its first payment never arrived"),
         Kind("cancel_scheduled", "it will end with its period"),

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from sandbox.control import Json
 from tests.integration.actors import API, Actors
-from tests.integration.faults.flows import Flow, NotYet, insist
+from tests.integration.faults.flows import START, Flow, NotYet, insist
 from tests.integration.reversals.refunds_made import WHY, paid_for, shown
 from tests.integration.waiting import body_of
 
@@ -163,3 +163,46 @@ class WonDispute(LostDispute):
 
     async def prove(self) -> None:
         await self.booked([], 100)
+
+
+class LateRest(Flow):
+    """A renewal that a slow bank lets through after an end with a refund: of it half was served."""
+
+    name = "rest of a late renewal"
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> "LateRest":
+        customer = await actors.customer_on_clock(START)
+        await customer.subscribed("basic")
+        await customer.script("processing")
+        await customer.advance(to="2027-02-15T10:00:00Z")
+        body = {"at": "now", "refund": "refund"}
+        await customer.ask("POST", "/billing/subscription/cancel", body)
+        return cls(customer)
+
+    async def drive(self) -> None:
+        (payment,) = await self.customer.rows(
+            "SELECT stripe_payment_intent_id AS id FROM payments"
+            " WHERE account_id = %(me)s AND status = 'processing'"
+        )
+        assert (await self.customer.actors.sandbox.settle(payment["id"])).status == 200
+
+        async def given_back() -> None:
+            seen = (await self.customer.ask("GET", "/billing/payments"))["data"]
+            if sorted(one["amount_refunded"] for one in seen) != [0, 950]:
+                raise NotYet(str(seen))
+
+        await insist(given_back, f"{self.name} is given back")
+
+    async def prove(self) -> None:
+        customer = self.customer
+        assert [one["amount"] for one in await customer.effects()] == [1900, 1900]
+        assert [one["amount"] for one in await customer.effects("refund.succeeded")] == [950]
+        assert [one["status"] for one in await customer.invoices()] == ["paid", "paid"]
+        entries = await customer.rows(
+            "SELECT kind, amount_minor FROM balance_entries WHERE account_id = %(me)s ORDER BY id"
+        )
+        assert [tuple(one.values()) for one in entries] == [("overpaid", 950), ("refunded", -950)]
+        told = await customer.published()
+        assert told.count("evt.billing.subscription.rest_refunded") == 1
+        assert told.count("evt.billing.refund.created") == 1

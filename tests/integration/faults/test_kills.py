@@ -43,6 +43,7 @@ from tests.integration.faults.flows import (
 from tests.integration.faults.recovery_flows import LateMoney, PayPalPurchase, PutOff
 from tests.integration.faults.reversal_flows import (
     DisputedPurchase,
+    LateRest,
     LostDispute,
     RefundedPurchase,
     RefusedRefund,
@@ -166,6 +167,15 @@ ALSO: Final[dict[str, tuple[type[Flow], dict[str, ChildName | None]]]] = {
             "api.started": None,
             "refund.done": "worker",
             "refund.before_call": None,
+        },
+    ),
+    "a late rest": (
+        LateRest,
+        {
+            "refund.before_call": "worker",
+            "check.result_written": "worker",
+            "refund.made": "worker",
+            "refund.done": "postgres",
         },
     ),
     "a refused refund": (

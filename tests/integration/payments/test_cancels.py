@@ -8,6 +8,7 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dunning.dunning_setup import RENEWAL, attempts
 from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
+from tests.integration.payments.test_money_balance import adjust
 from tests.integration.reversals.refunds_made import refunded
 
 START = "2027-01-01T10:00:00Z"
@@ -234,11 +235,10 @@ async def test_what_the_cancel_said_is_taken_back_with_it(actors: Actors) -> Non
     assert (back["cancel_at_period_end"], back["cancel_reason"]) == (False, None)
 
 
-@pytest.mark.parametrize("rest", ["none", "refund"])
-async def test_what_a_try_under_way_takes_for_time_not_served_stays_on_the_balance(
-    actors: Actors, rest: str
-) -> None:
-    """The end credits the debt, so nothing is given back; the charge was sent before it."""
+async def tried_as_it_ends(actors: Actors, rest: str) -> tuple[Customer, Json]:
+    """A customer whose card is being tried for a renewal while it ends in that second; and what
+    the end has answered.
+    """
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")
     owner = await customer.stripe_customer()
@@ -252,13 +252,77 @@ async def test_what_a_try_under_way_takes_for_time_not_served_stays_on_the_balan
 
     await wait_for(trying, "the card is being tried", bool)
     ended = await customer.ask("POST", CANCEL, {"at": "now", "refund": rest}, status=200)
-    assert (ended["status"], ended["given_back"]) == ("canceled", None)
+    assert ended["status"] == "canceled"
     await customer.advance(to="2027-02-01T10:00:01Z")
-
     assert await moved(customer, "charge.succeeded") == [1900, 1900]
+    return customer, ended
+
+
+@pytest.mark.parametrize("rest", ["none", "credit"])
+async def test_what_a_try_under_way_takes_for_time_not_served_stays_on_the_balance(
+    actors: Actors, rest: str
+) -> None:
+    """The end credits the debt, so nothing is given back; the charge was sent before it."""
+    customer, ended = await tried_as_it_ends(actors, rest)
+    assert ended["given_back"] is None
     assert await money(customer) == 1900
     assert "evt.billing.payment.kept" in await customer.published()
     paid = (await customer.ask("GET", "/billing/payments"))["data"][0]
     await refunded(customer, paid)
     assert await moved(customer, "refund.succeeded") == [1900]
     assert await money(customer) == 0
+
+
+async def rest_went_back(customer: Customer, credited: int, refunded: int) -> None:
+    """What a charge under way brought for time not served is with its payer, told once."""
+    told = await wait_for(
+        customer.published, "it is back", lambda seen: "evt.billing.refund.succeeded" in seen
+    )
+    for kind in ("subscription.rest_refunded", "refund.created", "refund.succeeded"):
+        assert told.count(f"evt.billing.{kind}") == 1
+    assert "evt.billing.payment.kept" not in told
+    assert await moved(customer, "charge.succeeded") == [1900, 1900]
+    assert await moved(customer, "refund.succeeded") == [refunded]
+    sums = {
+        "credited_cents": credited,
+        "refunded_cents": refunded,
+        "balance_cents": credited - refunded,
+    }
+    assert (await customer.subscription())["given_back"] == sums
+    path = "/billing/events?type=evt.billing.subscription.rest_refunded"
+    (event,) = (await customer.ask("GET", path))["data"]
+    assert event["data"].items() >= ({"plan": "basic", "status": "canceled"} | sums).items()
+    assert (await customer.invoices())[-1]["status"] == "paid"
+    assert await money(customer) == 0
+    await check_books(customer)
+
+
+async def test_what_a_try_under_way_takes_for_time_not_served_goes_back_as_the_end_asked(
+    actors: Actors,
+) -> None:
+    customer, _ = await tried_as_it_ends(actors, "refund")
+    await rest_went_back(customer, 1900, 1900)
+
+
+@pytest.mark.parametrize(
+    ("at", "debt", "credited"),
+    [
+        (RENEWAL, 0, 1900),
+        # Half of the 28 days were served.
+        ("2027-02-15T10:00:00Z", 0, 950),
+        ("2027-02-15T10:00:00Z", 300, 950),
+    ],
+)
+async def test_a_debit_undecided_at_the_end_pays_what_was_served_and_the_rest_goes_back(
+    actors: Actors, at: str, debt: int, credited: int
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.script("processing")
+    await customer.advance(to=at)
+    ended = await customer.ask("POST", CANCEL, {"at": "now", "refund": "refund"}, status=200)
+    assert (ended["status"], ended["given_back"]) == ("canceled", None)
+    if debt:
+        await adjust(customer, -debt)
+    assert (await actors.sandbox.settle(await intent(customer))).status == 200
+    await rest_went_back(customer, credited, credited - debt)

@@ -7,15 +7,12 @@ balance (docs/rules.md#subscriptions).
 from collections import Counter
 from uuid import UUID
 
-from billing.core import keys
 from billing.matters.effects import Add, Work
 from billing.money.invoices.schemas import BalanceEntry
 from billing.money.payments.schemas import Payment
-from billing.money.refunds import transitions as refunds
-from billing.money.subscriptions.announcements import announce
+from billing.money.refunds import rests
+from billing.money.subscriptions.announcements import common
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import proration
-from billing.money.subscriptions.schemas import GivenBack
 
 
 def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
@@ -29,22 +26,17 @@ def credited_since(w: Work[SubscriptionFacts], place: int) -> Counter[UUID]:
 
 
 def to_payers(w: Work[SubscriptionFacts], credited: Counter[UUID]) -> None:
-    """Refund the credited sums to their payers, except what paid amounts owed meanwhile."""
+    """Refund the credited sums to their payers, except what paid amounts owed meanwhile. What a
+    payment under way brings later for nothing that is owed then goes the same way.
+    """
     subscription = subscription_of(w)
+    rests.promise(w, common(subscription))
     whole = credited.total()
     if not whole:
         return
     refunded = sum(_return(w, one, credited[one]) for one in sorted(credited, reverse=True))
-    given = GivenBack(credited_minor=whole, refunded_minor=refunded)
-    announce(
-        w,
-        subscription,
-        "rest_refunded",
-        credited_cents=given.credited_minor,
-        refunded_cents=given.refunded_minor,
-        balance_cents=given.balance_minor,
-        currency=subscription.currency,
-    )
+    ended, currency = common(subscription), subscription.currency
+    rests.announce(w, subscription.account_id, ended, whole, refunded, currency)
 
 
 def _return(w: Work[SubscriptionFacts], invoice_id: UUID, most_minor: int) -> int:
@@ -52,9 +44,5 @@ def _return(w: Work[SubscriptionFacts], invoice_id: UUID, most_minor: int) -> in
     mine = [one for one in w.rows.of(Payment) if one.invoice_id == invoice_id]
     found = 0
     for payment in sorted(mine, key=lambda one: (one.created_at, one.id), reverse=True):
-        key = keys.end_refund(subscription_of(w).id, payment.id)
-        most = most_minor - found
-        found += refunds.return_balance(
-            w, payment, key=key, most_minor=most, reason=proration.NOT_USED
-        )
+        found += rests.give(w, payment, subscription_of(w).id, most_minor - found)
     return found

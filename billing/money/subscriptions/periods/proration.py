@@ -26,10 +26,11 @@ from billing.money.invoices.schemas import (
     InvoiceLine,
     Line,
 )
+from billing.money.refunds import rests
 from billing.money.refunds.remaining import creditable, taken_by_banks
 from billing.money.subscriptions.schemas import SubscriptionChange
 
-NOT_USED: Final = "time not used"
+NOT_USED: Final = rests.NOT_USED
 """The reason of a note on the invoice that a change of plan credits."""
 NOT_SERVED: Final = "time not served"
 """The reason of a note on an invoice that was still owed when its subscription ended."""

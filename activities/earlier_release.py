@@ -6,7 +6,7 @@ from uuid import UUID
 
 from activities.paged_scan import drain, drain_along, each_apart
 from activities.polling import EVENTS_KEPT
-from billing.core.clock import real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.money.account_agenda import store as agenda
 from billing.money.payments import event_owners
@@ -18,7 +18,8 @@ async def make_up(database: Database) -> dict[str, int]:
     """Watch the dates that the previous release does not know; have the reversals that it ignored
     booked.
     """
-    now = real_now()
+    async with database.operator() as connection:
+        now = await agreed_now(connection)
     return await each_apart(
         {
             "forgotten_watched": lambda: drain_along(

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from activities import missing_runs, notifying, resting
 from activities.paged_scan import each_apart
 from activities.signs_of_life import heartbeating
-from billing.core.clock import agreed_now, real_now
+from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.core.database_errors import database_is_away
 from billing.core.errors import Unavailable
@@ -43,7 +43,8 @@ async def wake(database: Database, client: Client, limit: int) -> dict[str, int]
 
     No part waits for another.
     """
-    now = real_now()
+    async with database.operator() as connection:
+        now = await agreed_now(connection)
     left, late = now - POLICIES.left_behind, now - POLICIES.overdue
     return await each_apart(
         {

@@ -1,5 +1,6 @@
 """Events of returned money that the release before, which did not know them, stored as ignored."""
 
+from datetime import timedelta
 from typing import Final
 
 from temporalio.testing import ActivityEnvironment
@@ -10,6 +11,7 @@ from billing.core.database import Database
 from tests.integration.actors import Actors, wait_for
 from tests.integration.reversals.outside_events import until_credits
 from tests.integration.reversals.refunds_made import paid_for
+from tests.integration.wrong_clock import wrong_clock
 
 # With the matter of the invoice, which has nothing to do with it.
 IGNORED: Final = """
@@ -40,9 +42,11 @@ async def test_a_refund_that_was_ignored_is_booked(actors: Actors, database: Dat
     assert (await actors.sandbox.refund(intent, 333)).status == 200
     await customer.rows(IGNORED, event=f"evt_{intent}", intent=intent)
     before = real_now()
-    await ActivityEnvironment().run(earlier_release.make_up, database)
+    with wrong_clock(timedelta(hours=25)):
+        await ActivityEnvironment().run(earlier_release.make_up, database)
     (taken,) = await customer.rows(RECEIVED, event=f"evt_{intent}")
     assert taken["received_at"] >= before, "nobody is told that it had no owner for 20 days"
+    assert taken["received_at"] <= real_now(), "though the worker's clock is ahead"
     assert taken["source"] == "operator", "Stripe delivers nothing"
     looked = {"status": "handled", "workflow_id": f"reversal/{payment['payment_id']}"}
     await wait_for(

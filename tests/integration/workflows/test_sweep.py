@@ -20,6 +20,7 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT, REST
+from billing.platform.provider_inbox import store as inbox
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.locked import other_session
@@ -40,7 +41,8 @@ LEFT = """
 """
 STRAY = """
     INSERT INTO stripe_webhook_events (stripe_event_id, type, payload, status, received_at)
-    VALUES (%(event)s, 'payment_intent.succeeded', %(payload)s, 'unmatched', now())
+    VALUES (%(event)s, 'payment_intent.succeeded', %(payload)s, 'unmatched',
+        now() - interval '1 hour')
 """
 STANDS = "SELECT status, error FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
 HANDLED = "SELECT status FROM stripe_webhook_events WHERE stripe_event_id = %(event)s"
@@ -136,8 +138,8 @@ async def test_without_a_database_the_sweep_fails_at_once(
         await swept(job)
 
 
-async def test_a_worker_whose_clock_is_ahead_parks_no_event_that_has_just_come(
-    actors: Actors, job: ScheduledJobs
+async def test_a_worker_whose_clock_is_ahead_neither_parks_nor_puts_off_an_event_of_today(
+    actors: Actors, database: Database, job: ScheduledJobs
 ) -> None:
     event = f"evt_{uuid4().hex}"
     told = {
@@ -148,3 +150,8 @@ async def test_a_worker_whose_clock_is_ahead_parks_no_event_that_has_just_come(
     with wrong_clock(timedelta(hours=25)):
         await swept(job)
     assert await actors.sql(STANDS, event=event) == [{"status": "unmatched", "error": None}]
+    soon = real_now() + inbox.LONGEST_PAUSE
+    async with database.operator() as connection:
+        found = await inbox.unmatched(connection, soon, soon, 10_000)
+        await connection.rollback()
+    assert event in {one.event_id for one in found}, "the next sweep by a right clock looks again"

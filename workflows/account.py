@@ -2,11 +2,10 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.account_agenda.rules import AccountState, agenda
-    from workflows.contracts import MatterRef, Settled
-    from workflows.matter import MatterWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.account_agenda.rules import AccountState, agenda
+from workflows.contracts import MatterRef, Settled
+from workflows.matter import MatterWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Account", versioning_behavior=FOLLOWS_RELEASES)

@@ -2,9 +2,8 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import WalkMove, WalkRequest
-    from workflows.policies import FOLLOWS_RELEASES, POLICIES
+from workflows.contracts import WalkMove, WalkRequest
+from workflows.policies import FOLLOWS_RELEASES, POLICIES
 
 
 @workflow.defn(name="Clock", versioning_behavior=FOLLOWS_RELEASES)

@@ -2,11 +2,10 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.collecting.rules import Collecting, CollectionState, collection_agenda
-    from workflows.contracts import MatterRef
-    from workflows.dunning_updates import CollectingWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.collecting.rules import Collecting, CollectionState, collection_agenda
+from workflows.contracts import MatterRef
+from workflows.dunning_updates import CollectingWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Collection", versioning_behavior=FOLLOWS_RELEASES)

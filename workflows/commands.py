@@ -4,8 +4,7 @@ from uuid import uuid5
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import Command, MatterRef
+from workflows.contracts import Command, MatterRef
 
 
 def key_of(ref: MatterRef, command: Command) -> str:

@@ -8,12 +8,11 @@ from typing import TypeVar
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.matters.agenda import State
-    from billing.money.collecting.rules import Collecting
-    from billing.money.dunning.rules import MAX_EXTENSION_DAYS
-    from workflows.contracts import Command, DunningCommand, DunningExtension, MatterStatus
-    from workflows.matter import MatterWorkflow
+from billing.matters.agenda import State
+from billing.money.collecting.rules import Collecting
+from billing.money.dunning.rules import MAX_EXTENSION_DAYS
+from workflows.contracts import Command, DunningCommand, DunningExtension, MatterStatus
+from workflows.matter import MatterWorkflow
 
 S = TypeVar("S", bound=State)
 

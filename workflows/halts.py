@@ -3,12 +3,10 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from workflows.contracts import HaltRequest, MatterRef
 from workflows.failures import end_if_canceled, reason_of
+from workflows.policies import HALT_NOTE_TIMEOUT
 from workflows.showing import Shown
-
-with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import HaltRequest, MatterRef
-    from workflows.policies import HALT_NOTE_TIMEOUT
 
 
 class Halt:

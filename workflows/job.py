@@ -4,15 +4,14 @@ from typing import Final
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import JobReport, JobRequest
-    from workflows.policies import (
-        FOLLOWS_RELEASES,
-        PASS_HEARTBEAT,
-        PASS_TIMEOUT,
-        POLICIES,
-        SWEEP_TIMEOUT,
-    )
+from workflows.contracts import JobReport, JobRequest
+from workflows.policies import (
+    FOLLOWS_RELEASES,
+    PASS_HEARTBEAT,
+    PASS_TIMEOUT,
+    POLICIES,
+    SWEEP_TIMEOUT,
+)
 
 # The one bounded job; the others read everything, or delete all old data, however long that takes.
 BOUNDED: Final = "sweep"

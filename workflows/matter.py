@@ -12,28 +12,26 @@ from typing import Any, ClassVar, Generic, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
+from billing.matters.agenda import State, Step, head
+from billing.matters.kinds import KINDS
+from billing.matters.schemas import LOOK
+from billing.platform.provider_inbox.rules import CHECK
 from workflows.commands import key_of
+from workflows.contracts import (
+    Command,
+    CommandRequest,
+    Contract,
+    MatterRef,
+    MatterStatus,
+    Settled,
+    StepRequest,
+    step_of,
+)
+from workflows.failed_steps import FailedSteps
 from workflows.failures import end_if_canceled, is_final, reason_of, refusal_of
 from workflows.halts import Halt
+from workflows.policies import POLICIES, REFUSED_HERE, pause_after_refusals
 from workflows.showing import Shown
-
-with workflow.unsafe.imports_passed_through():
-    from billing.matters.agenda import State, Step, head
-    from billing.matters.kinds import KINDS
-    from billing.matters.schemas import LOOK
-    from billing.platform.provider_inbox.rules import CHECK
-    from workflows.contracts import (
-        Command,
-        CommandRequest,
-        Contract,
-        MatterRef,
-        MatterStatus,
-        Settled,
-        StepRequest,
-        step_of,
-    )
-    from workflows.failed_steps import FailedSteps
-    from workflows.policies import POLICIES, REFUSED_HERE, pause_after_refusals
 
 S = TypeVar("S", bound=State)
 SHORTEST_PAUSE = timedelta(milliseconds=1)  # so that a timer is set at all

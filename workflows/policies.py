@@ -115,7 +115,7 @@ def pause_after_refusals(times: int) -> timedelta:
     return timedelta(seconds=min(2 ** (times - 1), 60))
 
 
-# Read once per worker process: this module is passed through the workflow sandbox.
+# Read once per worker process.
 POLICIES = TEST if TEST_PROFILE else DEFAULT
 SWEEP_TIMEOUT = timedelta(minutes=5)
 # Limits of a full pass, and of its silence: a large account takes minutes.

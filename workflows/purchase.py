@@ -2,11 +2,10 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.purchases.rules import PurchaseState, agenda
-    from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.purchases.rules import PurchaseState, agenda
+from workflows.contracts import MatterRef
+from workflows.matter import MatterWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Purchase", versioning_behavior=FOLLOWS_RELEASES)

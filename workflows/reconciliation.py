@@ -2,9 +2,8 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import ReconcileMove, ReconcileRequest
-    from workflows.policies import FOLLOWS_RELEASES, PASS_TIMEOUT, POLICIES
+from workflows.contracts import ReconcileMove, ReconcileRequest
+from workflows.policies import FOLLOWS_RELEASES, PASS_TIMEOUT, POLICIES
 
 
 @workflow.defn(name="Reconciliation", versioning_behavior=FOLLOWS_RELEASES)

@@ -2,11 +2,10 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.reversals.rules import ReversalState, agenda
-    from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.reversals.rules import ReversalState, agenda
+from workflows.contracts import MatterRef
+from workflows.matter import MatterWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Reversal", versioning_behavior=FOLLOWS_RELEASES)

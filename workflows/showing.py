@@ -4,9 +4,8 @@ from datetime import datetime
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.matters.agenda import State
-    from workflows.attributes import BILLING_STATUS, HALTED, PLAN, updates
+from billing.matters.agenda import State
+from workflows.attributes import BILLING_STATUS, HALTED, PLAN, updates
 
 
 class Shown:

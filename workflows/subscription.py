@@ -2,12 +2,11 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.collecting.rules import Collecting
-    from billing.money.subscriptions.rules import SubscriptionState, agenda
-    from workflows.contracts import MatterRef
-    from workflows.dunning_updates import CollectingWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.collecting.rules import Collecting
+from billing.money.subscriptions.rules import SubscriptionState, agenda
+from workflows.contracts import MatterRef
+from workflows.dunning_updates import CollectingWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Subscription", versioning_behavior=FOLLOWS_RELEASES)

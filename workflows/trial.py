@@ -2,11 +2,10 @@
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.trials.rules import TrialState, agenda
-    from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
-    from workflows.policies import FOLLOWS_RELEASES
+from billing.money.trials.rules import TrialState, agenda
+from workflows.contracts import MatterRef
+from workflows.matter import MatterWorkflow
+from workflows.policies import FOLLOWS_RELEASES
 
 
 @workflow.defn(name="Trial", versioning_behavior=FOLLOWS_RELEASES)

@@ -4,10 +4,9 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-with workflow.unsafe.imports_passed_through():
-    from billing.money.purchases.rules import PurchaseState, agenda
-    from workflows.contracts import MatterRef
-    from workflows.matter import MatterWorkflow
+from billing.money.purchases.rules import PurchaseState, agenda
+from workflows.contracts import MatterRef
+from workflows.matter import MatterWorkflow
 
 
 @workflow.defn(name="Purchase")

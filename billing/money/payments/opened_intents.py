@@ -18,13 +18,11 @@ _LOCK: Final = Prepared(select(payments.c.id).where(_ITSELF).with_for_update(key
 _IS_UNTOUCHED: Final = exists().where(
     matters.c.workflow_id == given("workflow_id"), matters.c.revision == given("revision")
 )
+_OPENED: Final = ("stripe_payment_intent_id", "client_secret")
 _STORE: Final = Prepared(
     update(payments)
     .where(_ITSELF, payments.c.stripe_payment_intent_id.is_(None), _IS_UNTOUCHED)
-    .values(
-        stripe_payment_intent_id=given("intent_id"),
-        client_secret=given("client_secret"),
-    )
+    .values({name: given(name) for name in _OPENED})
     .returning(payments.c.id)
 )
 
@@ -37,17 +35,8 @@ async def store(connection: AsyncConnection, call: Call, outcome: Outcome) -> Pa
     payment = call.payment
     if outcome.kind != "waiting":
         return None
-    opened = {
-        "stripe_payment_intent_id": outcome.intent_id,
-        "client_secret": outcome.client_secret,
-    }
+    opened = dict(zip(_OPENED, (outcome.intent_id, outcome.client_secret), strict=True))
     itself = {"payment_id": payment.id}
-    values = {
-        **itself,
-        "workflow_id": payment.workflow_id,
-        "revision": call.revision,
-        "intent_id": outcome.intent_id,
-        "client_secret": outcome.client_secret,
-    }
-    stored = await last_of(connection, (_LOCK, itself), (_STORE, values))
+    untouched = {"workflow_id": payment.workflow_id, "revision": call.revision}
+    stored = await last_of(connection, (_LOCK, itself), (_STORE, itself | untouched | opened))
     return payment.model_copy(update=opened) if stored else None

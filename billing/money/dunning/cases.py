@@ -16,6 +16,7 @@ from billing.money.dunning.rules import (
 )
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import notes
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
@@ -71,9 +72,8 @@ def forgive(w: Work[InvoiceFacts], invoice_id: UUID, reason: str, *, tries: bool
     demand_no_money_on_its_way(w, invoice_id, tries=tries)
     close_case(w, invoice_id, "forgiven", reason)
     owed = invoice.remaining_minor
-    return notes.credit_note(
-        w, invoice, owed, reason, "forgiven", was_served=True, settlement="forgiven"
-    )
+    note = NewNote(owed, reason, "forgiven", was_served=True, settlement="forgiven")
+    return notes.credit_note(w, invoice, note)
 
 
 def demand_open(invoice: Invoice) -> None:

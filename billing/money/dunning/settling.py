@@ -3,13 +3,11 @@
 Every note that does not go to the money balance is written here: no case outlives its debt.
 """
 
-from typing import Any
-
 from billing.matters.effects import Work
 from billing.money.dunning import cases
 from billing.money.invoices import notes
 from billing.money.invoices.giving_back import Part
-from billing.money.invoices.notes import Settlement
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 
@@ -17,24 +15,16 @@ from billing.money.invoices.transitions import InvoiceFacts
 def credit_note(
     w: Work[InvoiceFacts],
     invoice: Invoice,
-    amount_minor: int,
-    reason: str,
-    suffix: str,
+    note: NewNote,
     *,
     to_balance: bool = False,
-    lines: tuple[dict[str, Any], ...] = (),
-    was_served: bool = False,
-    settlement: Settlement = "credited",
     ends: str | None = None,
 ) -> Invoice:
     """Credit part or all of an invoice, as `notes.credit_note` does; what it settles is recovered
     no longer. `ends` is the reason of that, if it is another than the note's.
     """
-    after = notes.credit_note(
-        w, invoice, amount_minor, reason, suffix,
-        to_balance=to_balance, lines=lines, was_served=was_served, settlement=settlement,
-    )  # fmt: skip
-    return _settled(w, invoice, after, ends or reason)
+    after = notes.credit_note(w, invoice, note, to_balance=to_balance)
+    return _settled(w, invoice, after, ends or note.reason)
 
 
 def credit_tax(

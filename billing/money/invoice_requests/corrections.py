@@ -11,6 +11,7 @@ from billing.money.invoices import giving_back, notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.note_shares import payers, reserved
+from billing.money.invoices.notes import NewNote, Settlement
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.schemas import CHARGED, Invoice
 from billing.money.invoices.transitions import InvoiceFacts
@@ -99,11 +100,9 @@ def credit(
     settles = before.is_owed and to == "debt" and amount >= before.remaining_minor
     if settles and not of_use:
         cases.demand_no_money_on_its_way(w, invoice_id, tries=tries)
-    after = settling.credit_note(
-        w, before, amount, reason, suffix,
-        to_balance=to == "balance", lines=lines, was_served=not lines,
-        settlement="credited" if lines else "forgiven",
-    )  # fmt: skip
+    settlement: Settlement = "credited" if lines else "forgiven"
+    note = NewNote(amount, reason, suffix, lines, was_served=not lines, settlement=settlement)
+    after = settling.credit_note(w, before, note, to_balance=to == "balance")
     _end_with_note(w, before, after)
 
 

@@ -18,59 +18,51 @@ Settlement = Literal["credited", "forgiven"]
 """
 
 
-class Noted(NamedTuple):
-    """The content of one note."""
+class NewNote(NamedTuple):
+    """The content of a note to write; its taxes follow from the invoice."""
 
     amount_minor: int
-    taxes: list[dict[str, Any]]
     reason: str
     suffix: str
+    """Names the note among those of its invoice, which has each once."""
     lines: tuple[dict[str, Any], ...] = ()
+    """The parts of the invoice's lines that are credited; without them the note is on all of it."""
     was_served: bool = False
+    """A minimum counts the amount as spent."""
     settlement: Settlement = "credited"
 
 
 def credit_note(
-    w: Work[InvoiceFacts],
-    invoice: Invoice,
-    amount_minor: int,
-    reason: str,
-    suffix: str,
-    *,
-    to_balance: bool = False,
-    lines: tuple[dict[str, Any], ...] = (),
-    was_served: bool = False,
-    settlement: Settlement = "credited",
+    w: Work[InvoiceFacts], invoice: Invoice, note: NewNote, *, to_balance: bool = False
 ) -> Invoice:
-    """Credit part or all of a numbered invoice, once per `suffix`.
+    """Credit part or all of a numbered invoice, once.
 
-    `lines` are the parts of its lines that are credited; without them the note is on all of it. A
-    minimum counts what `was_served` as spent. The amount is taken off what is owed, unless it goes
-    `to_balance`; the rest, which is paid already, goes to the money balance. What has no room on
-    the invoice is a note on the invoices whose money paid it. An invoice with nothing left to
-    collect has this settlement, or is `carried` if no card can be charged what is left.
+    The amount is taken off what is owed, unless it goes `to_balance`; the rest, which is paid
+    already, goes to the money balance. What has no room on the invoice is a note on the invoices
+    whose money paid it. An invoice with nothing left to collect has the note's settlement, or is
+    `carried` if no card can be charged what is left.
     """
-    if amount_minor <= 0 or is_written(w, invoice, suffix):
+    if note.amount_minor <= 0 or is_written(w, invoice, note.suffix):
         return invoice
     kept = invoice.outstanding_minor if to_balance else 0
-    shares = note_shares.shares(w.rows, invoice, amount_minor, kept_minor=kept)
+    shares = note_shares.shares(w.rows, invoice, note.amount_minor, kept_minor=kept)
     # The whole amount is credited even if an invoice that paid for it was not read.
     shares.pop(invoice.id)
-    own = amount_minor - sum(shares.values())
-    rest = _asked(w, invoice, amount_minor, lines)
-    lines = _up_to(lines, own)
-    if own:
-        part = _asked(w, invoice, own, lines)
+    rest = _asked(w, invoice, note)
+    minor = note.amount_minor - sum(shares.values())
+    own = note._replace(amount_minor=minor, lines=_up_to(note.lines, minor))
+    if minor:
+        part = _asked(w, invoice, own)
         rest = rest.without(part)
         taxes = note_taxes.on(w.rows, invoice, part).as_rows
-        noted = Noted(own, taxes, reason, suffix, lines, was_served, settlement)
-        invoice = _take_back(w, invoice, noted, to_balance=to_balance)
+        invoice = _take_back(w, invoice, own, taxes, to_balance=to_balance)
     for source_id, minor in shares.items():
         source, part = w.rows.get(Invoice, source_id), rest.up_to(minor)
         rest = rest.without(part)
         taxes = note_taxes.on(w.rows, source, part).as_rows
-        noted = Noted(minor, taxes, reason, _of(invoice, suffix), was_served=was_served)
-        _take_back(w, source, noted, to_balance=True)
+        named = _of(invoice, note.suffix)
+        of_source = NewNote(minor, note.reason, named, was_served=note.was_served)
+        _take_back(w, source, of_source, taxes, to_balance=True)
     return invoice
 
 
@@ -100,31 +92,36 @@ def credit_tax(
             continue
         is_own = payer.id == invoice.id
         named = suffix if is_own else _of(invoice, suffix)
-        noted = Noted(own.total_minor, own.as_rows, reason, named, was_served=True)
-        written = _take_back(w, payer, noted, to_balance=not is_own)
+        note = NewNote(own.total_minor, reason, named, was_served=True)
+        written = _take_back(w, payer, note, own.as_rows, to_balance=not is_own)
         changed = written if is_own else changed
     return changed
 
 
 def _take_back(
-    w: Work[InvoiceFacts], invoice: Invoice, noted: Noted, *, to_balance: bool = False
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    note: NewNote,
+    taxes: list[dict[str, Any]],
+    *,
+    to_balance: bool,
 ) -> Invoice:
     """Write one note: off what is owed of its invoice, the rest to the money balance."""
-    amount_minor = noted.amount_minor
+    amount_minor = note.amount_minor
     credited = 0 if to_balance else min(invoice.remaining_minor, amount_minor)
     fields: dict[str, Any] = {"amount_credited_minor": invoice.amount_credited_minor + credited}
     if invoice.is_owed and credited == invoice.remaining_minor:
-        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": noted.settlement}
+        fields |= {"status": "paid", "paid_at": w.facts.at, "settlement": note.settlement}
     changed = w.change(invoice, **fields)
     if credited and changed.status == "open":
-        changed = transitions.carry_rest(w, changed, part=f"-{noted.suffix}")
+        changed = transitions.carry_rest(w, changed, part=f"-{note.suffix}")
     if credited < amount_minor:
-        part = f"-{noted.suffix}"
+        part = f"-{note.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
-    _announce(w, changed, amount_minor, noted.reason)
+    _announce(w, changed, note)
     if changed.status == "paid" and invoice.status != "paid":
         transitions.announce(w, changed, "paid")
-    _issue_note(w, invoice, noted)
+    _issue_note(w, invoice, note, taxes)
     return changed
 
 
@@ -177,65 +174,51 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
         transitions.add_balance(w, invoice, "credited", amount - credited, part="-void")
     transitions.announce(w, voided, "voided", reason=reason)
     taxes = giving_back.room(w.rows, invoice).as_rows
-    _issue_note(w, invoice, Noted(amount, taxes, reason, "void"))
+    _issue_note(w, invoice, NewNote(amount, reason, "void"), taxes)
     return voided
 
 
-def reverse(
-    w: Work[InvoiceFacts],
-    invoice: Invoice,
-    amount_minor: int,
-    reason: str,
-    suffix: str,
-    *,
-    was_served: bool,
-    lines: tuple[dict[str, Any], ...] = (),
-) -> None:
+def reverse(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> None:
     """Write the note for a part of a numbered invoice, or of the named lines, whose money went back
     to its payer, once.
     """
-    _announce(w, invoice, amount_minor, reason)
-    part = _asked(w, invoice, amount_minor, lines)
-    taxes = note_taxes.on(w.rows, invoice, part).as_rows
-    noted = Noted(amount_minor, taxes, reason, suffix, lines, was_served)
-    _issue_note(w, invoice, noted)
+    _announce(w, invoice, note)
+    taxes = note_taxes.on(w.rows, invoice, _asked(w, invoice, note)).as_rows
+    _issue_note(w, invoice, note, taxes)
 
 
-def _announce(w: Work[InvoiceFacts], invoice: Invoice, amount_minor: int, reason: str) -> None:
+def _announce(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> None:
     # Release 0.1.0 names the amount `amount_minor`: who reads it goes on.
-    amount = {"amount_cents": amount_minor, "amount_minor": amount_minor}
-    transitions.announce(w, invoice, "credited", **amount, reason=reason)
+    amount = {"amount_cents": note.amount_minor, "amount_minor": note.amount_minor}
+    transitions.announce(w, invoice, "credited", **amount, reason=note.reason)
 
 
-def _asked(
-    w: Work[InvoiceFacts],
-    invoice: Invoice,
-    amount_minor: int,
-    lines: tuple[dict[str, Any], ...] = (),
-) -> Part:
-    """Return this amount of what is left of the invoice's charges, or of the named parts."""
+def _asked(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> Part:
+    """Return the note's amount of what is left of the invoice's charges, or of its named parts."""
     left, charged = giving_back.left(w.rows, invoice), transitions.lines_of(w.rows, invoice.id)
-    return note_taxes.with_taxes(left, amount_minor, charged, lines)
+    return note_taxes.with_taxes(left, note.amount_minor, charged, note.lines)
 
 
-def _issue_note(w: Work[InvoiceFacts], invoice: Invoice, noted: Noted) -> None:
-    taxes = noted.taxes or _why_untaxed(w, invoice)
-    note = CreditNote(
+def _issue_note(
+    w: Work[InvoiceFacts], invoice: Invoice, note: NewNote, taxes: list[dict[str, Any]]
+) -> None:
+    taxes = taxes or _why_untaxed(w, invoice)
+    row = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
-        fact_key=key(invoice, noted.suffix),
+        fact_key=key(invoice, note.suffix),
         series=transitions.series_of(w.facts, invoice, series.CREDIT_NOTES),
-        reason=noted.reason,
-        amount_minor=noted.amount_minor,
+        reason=note.reason,
+        amount_minor=note.amount_minor,
         currency=invoice.currency,
-        lines=list(noted.lines),
+        lines=list(note.lines),
         tax_minor=sum(one["amount_minor"] for one in taxes),
         taxes=taxes,
-        was_served=noted.was_served,
+        was_served=note.was_served,
         created_at=w.facts.at,
     )
-    w.do(Issue(Add(note), note.series))
+    w.do(Issue(Add(row), row.series))
 
 
 def _why_untaxed(w: Work[InvoiceFacts], invoice: Invoice) -> list[dict[str, Any]]:

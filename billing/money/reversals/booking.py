@@ -14,6 +14,7 @@ from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import is_of, left
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import CreditNote, Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
@@ -41,14 +42,14 @@ def book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
 def note(w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int, part: str = "") -> None:
     """Write a credit note for a part of a refund or dispute."""
     invoice = w.rows.get(Invoice, row.invoice_id)
-    named = (invoice, amount_minor, _reason(row), f"{subject_of(row)}{part}")
     # A customer who keeps the credits was charged too high a price.
     served = not _keeps(row)
     lines = _lines(w, row, amount_minor)
+    new = NewNote(amount_minor, _reason(row), f"{subject_of(row)}{part}", lines, served)
     if _to_balance(row):
-        notes.credit_note(w, *named, to_balance=True, lines=lines, was_served=served)
+        notes.credit_note(w, invoice, new, to_balance=True)
     elif amount_minor:
-        notes.reverse(w, *named, lines=lines, was_served=served)
+        notes.reverse(w, invoice, new)
 
 
 def notes_of(rows: Rows, written_for: Iterable[Refund | Dispute]) -> list[CreditNote]:

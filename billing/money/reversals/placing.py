@@ -11,6 +11,7 @@ from billing.matters.effects import Change, Remove, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back, note_shares, notes
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.schemas import Payment
@@ -64,8 +65,8 @@ def _credit_later(w: Work[ReversalFacts], refund: Refund, most_minor: int, suffi
     credited = 0
     for one, amount in _later(w, refund, most_minor):
         credited += amount
-        named = (refund.reason, suffix)
-        notes.credit_note(w, one, amount, *named, to_balance=True, was_served=True)
+        note = NewNote(amount, refund.reason, suffix, was_served=True)
+        notes.credit_note(w, one, note, to_balance=True)
     waits = max(
         _owed(w, most_minor - credited, refund), min(refund.short_minor, most_minor - credited)
     )

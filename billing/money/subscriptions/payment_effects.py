@@ -12,6 +12,7 @@ from billing.money.discounts import transitions as discounts
 from billing.money.dunning import settling
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.refunds import transitions as refunds
@@ -244,7 +245,7 @@ def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     _begin_running(w)
     discounts.confirm(w)
     amount_minor = creditable(w.rows, invoice)
-    settling.credit_note(w, invoice, amount_minor, proration.NOT_SERVED, "not-begun")
+    settling.credit_note(w, invoice, NewNote(amount_minor, proration.NOT_SERVED, "not-begun"))
     lines = invoices.lines_of(w.rows, invoice.id)
     discounts.use_again(w, {off["code"] for line in lines for off in line.discounts})
     billed = invoicing.issue(w, invoicing.draft_period(w))

@@ -133,7 +133,8 @@ def test_a_note_takes_what_is_owed_and_the_rest_is_the_customers(
     facts = InvoiceFacts(at=now, real_at=now, new_id=lambda: UUID(int=next(numbers)))
     lines = [line(3100, 620, position=place) for place in (1, 2)]
     work = Work(Rows([owing, *lines]), facts)
-    changed = notes.credit_note(work, owing, given["note_total_minor"], "ended", "end")
+    note = notes.NewNote(given["note_total_minor"], "ended", "end")
+    changed = notes.credit_note(work, owing, note)
     credited = changed.amount_credited_minor
     assert credited == expected["credit_minor"]
     assert given["note_total_minor"] - credited == expected["refund_minor"]

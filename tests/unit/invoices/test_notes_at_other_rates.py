@@ -4,6 +4,7 @@ its total, nor more of a tax than it charged, and all that was charged goes back
 
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -71,8 +72,8 @@ def test_notes_take_back_no_more_than_each_invoice_and_rate_charged(dice: Random
         one, number = dice.choice(left), number + 1
         most = creditable(player.rows, one)
         minor = most if dice.random() < 0.3 else dice.randint(1, most)
-        named = (one, minor, "goodwill", f"n{number}")
-        player.do(lambda w, named=named: notes.credit_note(w, *named, to_balance=True))  # type: ignore[misc]
+        note = notes.NewNote(minor, "goodwill", f"n{number}")
+        player.do(partial(notes.credit_note, invoice=one, note=note, to_balance=True))
         hold_true(player)
     charged = sum(one.total_minor for one in player.rows.of(Invoice) if one.finalized_at)
     assert sum(one.amount_minor for one in player.rows.of(CreditNote)) == charged

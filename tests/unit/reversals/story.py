@@ -13,6 +13,7 @@ from billing.matters.effects import Announce, Do, Effect, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoice_requests import corrections
 from billing.money.invoices import notes
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
@@ -223,7 +224,8 @@ class Story:
         invoice = self.rows.get(Invoice, INVOICE)
         if 0 < amount <= creditable(self.rows, invoice):
             named = f"note-{next(self.numbers)}"
-            notes.credit_note(self.work(), invoice, amount, "goodwill", named, to_balance=True)
+            note = NewNote(amount, "goodwill", named)
+            notes.credit_note(self.work(), invoice, note, to_balance=True)
 
     def prove(self) -> None:
         """The VAT id of its payer is proven."""

@@ -14,6 +14,7 @@ from billing.core.money import ZERO
 from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.dunning import settling
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
@@ -52,8 +53,8 @@ def take_back_unserved(
         amount = sum(one.total_minor for one in unserved)
         amount = amount if paid_too else min(amount, billed.remaining_minor)
         lines = proration.parts(unserved, subscription_of(w).zone)
-        named = (proration.NOT_SERVED, "unserved")
-        noted = settling.credit_note(w, billed, amount, *named, lines=lines, ends=reason)
+        note = NewNote(amount, proration.NOT_SERVED, "unserved", lines)
+        noted = settling.credit_note(w, billed, note, ends=reason)
         of_plan = any(one.line.kind == items.PLAN for one in unserved)
         if noted != billed and of_plan and not paid_too:
             _take_unpaid_credits(w, grants, reason)
@@ -73,7 +74,7 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unused)
         lines = proration.parts(unused, subscription.zone)
-        settling.credit_note(w, billed, amount, proration.NOT_USED, "canceled", lines=lines)
+        settling.credit_note(w, billed, NewNote(amount, proration.NOT_USED, "canceled", lines))
     if rest or owed:
         fewer = plan_credits.for_rest(w, since)
         if not plan_credits.can_be_clawed_back(w, fewer):

@@ -14,6 +14,7 @@ from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning import settling
+from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import Invoice, Line
 from billing.money.refunds.remaining import creditable
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -115,7 +116,8 @@ def give_back(
         suffix = f"change-{change.id.hex}"
         # While the change waited for its payment, an operator may have credited some of it.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
-        noted = settling.credit_note(w, billed, amount_minor, reason, suffix, lines=note.lines)
+        new = NewNote(amount_minor, reason, suffix, note.lines)
+        noted = settling.credit_note(w, billed, new)
         if noted.status != billed.status:
             granting.grant_billed(w, noted)  # the note has settled it
 

@@ -53,8 +53,8 @@ _RESERVED: Final = text(
     " FROM unnest(CAST(:ats AS timestamptz[])) AS a(at)"
 )
 _EXPIRIES: Final = text(
-    "SELECT expires_at, sum(amount) FROM quota_claims WHERE account_id = :account_id"
-    " AND status = 'open' AND meter = :meter AND expires_at > :at GROUP BY 1 ORDER BY 1"
+    "SELECT expires_at, sum(amount) FROM quota_claims_in_force(:account_id, :at)"
+    " WHERE meter = :meter GROUP BY 1 ORDER BY 1"
 )
 
 _EXPIRED: Final = text(

@@ -114,9 +114,8 @@ _ALLOWANCES = f"""
                            WHERE account_id = p.account_id AND owner = ''
                              AND period_start = p.start_at
                            UNION ALL
-                           SELECT meter, 0, 0, amount FROM quota_claims
-                           WHERE account_id = p.account_id AND status = 'open'
-                             AND expires_at > {_NOW}) x
+                           SELECT meter, 0, 0, amount
+                           FROM quota_claims_in_force(p.account_id, {_NOW})) x
                      GROUP BY meter OFFSET 0) c
                  JOIN meters m ON m.key = c.meter
                  CROSS JOIN LATERAL (SELECT EXISTS (
@@ -128,13 +127,12 @@ _ALLOWANCES = f"""
                    AND b.account_id = s.account_id AND p.limits ? c.meter)
 """  # noqa: S608 - put together from constants
 # True if an allowance was used in the current cycle; otherwise no share need be computed.
-_HAS_USED = """
+_HAS_USED = f"""
     (EXISTS (SELECT FROM usage_cycles c
              WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
                AND c.covered > 0)
-     OR EXISTS (SELECT FROM quota_claims c
-                WHERE c.account_id = s.account_id AND c.status = 'open'))
-"""
+     OR EXISTS (SELECT FROM quota_claims_in_force(s.account_id, {_NOW})))
+"""  # noqa: S608 - put together from constants
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 
 

@@ -1733,6 +1733,14 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION quota_claims_in_force(p_account_id uuid, p_at timestamptz)
+RETURNS SETOF quota_claims
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.* FROM quota_claims AS c
+    WHERE c.account_id = p_account_id AND c.status = 'open' AND c.expires_at > p_at
+$$;
+
 CREATE OR REPLACE FUNCTION quota_concerned(p_account_id uuid, p_uses quota_timed_use[])
 RETURNS uuid[]
 LANGUAGE sql STABLE
@@ -2253,9 +2261,8 @@ RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(sum(amount), 0) FROM quota_claims
-    WHERE account_id = p_account_id AND status = 'open' AND meter = p_meter
-        AND expires_at > p_at AND id NOT IN (SELECT unnest(p_but))
+    SELECT coalesce(sum(amount), 0) FROM quota_claims_in_force(p_account_id, p_at)
+    WHERE meter = p_meter AND id NOT IN (SELECT unnest(p_but))
 $$;
 
 CREATE OR REPLACE FUNCTION quota_rolled(p_quota_id uuid, p_span integer, p_at timestamptz)

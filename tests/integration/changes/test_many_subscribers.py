@@ -18,7 +18,7 @@ from tests.integration.actors import Actors, Customer
 from tests.integration.changes.test_wrong_prices import MEANT, TERMS, WRONG
 from tests.integration.rows_fetched import fetched
 
-MANY = 5_000
+MANY = 1_500
 OTHERS = text(
     f"""
     WITH others AS (

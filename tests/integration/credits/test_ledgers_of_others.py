@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -92,13 +91,21 @@ async def beside_others(customer: Customer, superuser: AsyncConnection) -> None:
     await become_program(superuser, customer.uuid)
 
 
-@pytest.mark.parametrize("act", [grant, debit, capture, clawback, expire, void])
-async def test_an_act_reads_few_rows(actors: Actors, superuser: AsyncConnection, act: Act) -> None:
+async def rows_read(connection: AsyncConnection, me: UUID, act: Act) -> dict[str, int]:
+    """Count the rows of each table that an act reads; it is undone."""
+    async with connection.begin_nested() as tried:
+        before = {table: await fetched(connection, table) for table in TABLES}
+        assert await act(connection, me)
+        read = {table: await fetched(connection, table) - before[table] for table in TABLES}
+        await tried.rollback()
+    return read
+
+
+async def test_an_act_reads_few_rows(actors: Actors, superuser: AsyncConnection) -> None:
     customer = await actors.customer()
     await customer.bought("small")
     await customer.ask("POST", "/usage/record", USE)
     await beside_others(customer, superuser)
-    before = {table: await fetched(superuser, table) for table in TABLES}
-    assert await act(superuser, customer.uuid)
-    read = {table: await fetched(superuser, table) - before[table] for table in TABLES}
-    assert max(read.values()) < FEW, f"{act.__name__} read {read}"
+    acts: list[Act] = [grant, debit, capture, clawback, expire, void]
+    read = {act.__name__: await rows_read(superuser, customer.uuid, act) for act in acts}
+    assert all(rows < FEW for tables in read.values() for rows in tables.values()), read

@@ -9,7 +9,7 @@ from billing.insight.integrity import store
 from tests.integration.actors import Actors
 from tests.integration.rows_fetched import become_program, fetched
 
-MANY = 20_000
+MANY = 4_000
 THEIRS = text(
     "INSERT INTO billing_audit (account_id, actor, action, subject, detail, at, real_at)"
     " SELECT :id, 'a', 'balance.adjusted', 'adj_' || n, '{}', now(), now()"

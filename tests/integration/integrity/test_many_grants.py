@@ -11,7 +11,7 @@ from billing.core.clock import real_now
 from billing.insight.integrity import store
 from tests.integration.actors import Actors, Customer
 
-OTHERS = 3_000
+OTHERS = 1_000
 MINE = 300
 # A purchase with its invoice and lot, which the money balance paid; a cycle with both.
 PACK = """

@@ -8,7 +8,7 @@ from billing.insight.integrity import openings, store
 from tests.integration.actors import Actors
 from tests.integration.rows_fetched import fetched
 
-MANY = 20_000
+MANY = 4_000
 PAST = text(
     "INSERT INTO credit_holds (id, account_id, status, amount, captured, key, request_hash, reason,"
     " created_at, expires_at, resolved_at)"

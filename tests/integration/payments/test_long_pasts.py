@@ -16,8 +16,8 @@ from tests.integration.actors import Actors, Customer
 from tests.integration.reversals.refunds_made import paid_for
 from tests.integration.rows_fetched import become_program, fetched
 
-MANY = 20_000
-OTHERS = 2_000
+MANY = 4_000
+OTHERS = 400
 
 
 async def with_past(

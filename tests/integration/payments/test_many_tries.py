@@ -14,7 +14,7 @@ from billing.platform.decisions.service import Read
 from tests.integration.actors import Actors
 from tests.integration.rows_fetched import fetched
 
-MANY = 20_000
+MANY = 4_000
 PAST = text(
     "INSERT INTO payment_attempts SELECT (jsonb_populate_record(t, jsonb_build_object("
     " 'id', gen_random_uuid(), 'invoice_id', gen_random_uuid(),"

@@ -10,8 +10,8 @@ METERING: Final = (
     Mutant(
         "a batch of plain uses leaves its counters alone",
         f"{SQL}/counters/usage_count_fast.sql",
-        "credits = c.credits + g.credits\n        FROM sums AS g\n",
-        "credits = c.credits\n        FROM sums AS g\n",
+        "credits = c.credits + g.credits\n",
+        "credits = c.credits\n",
         ("tests/integration/usage/test_soak.py",),
     ),
     Mutant(

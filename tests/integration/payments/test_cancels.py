@@ -274,7 +274,7 @@ async def test_what_a_try_under_way_takes_for_time_not_served_stays_on_the_balan
 
 
 async def rest_went_back(customer: Customer, credited: int, refunded: int) -> None:
-    """What a charge under way brought for time not served is with its payer, told once."""
+    """The payer has what a charge under way brought for time not served, and it was told once."""
     told = await wait_for(
         customer.published, "it is back", lambda seen: "evt.billing.refund.succeeded" in seen
     )

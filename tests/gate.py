@@ -226,6 +226,8 @@ WHOLE: Final = (
     "tests/integration/arrears/test_use_of_its_plan.py",
     "tests/integration/coupons/test_changes_with_coupons.py",
     "tests/integration/changes/test_given_back_meanwhile.py",
+    "tests/integration/credits/test_rollover_room.py",
+    "tests/integration/payments/test_refused_looks.py",
     (
         "tests/integration/operators/test_left_events.py"
         "::test_the_owner_of_a_stray_is_looked_for_less_and_less_often"

@@ -1,16 +1,10 @@
-"""Credits that have rolled over before roll over again as far as the cap leaves room."""
+"""Lives in which credits that rolled over before roll over again as far as the cap leaves room."""
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from random import Random
 from uuid import uuid4
 
 import pytest
 
-from billing.ledger.credits import rollover
-from billing.ledger.credits.schemas import Kept
 from tests.integration.actors import Actors, Json
-from tests.integration.credits.accounts import CreditAccount
 from tests.integration.credits.test_rollover import (
     APRIL,
     MARCH,
@@ -105,30 +99,3 @@ async def test_what_the_cap_leaves_no_room_for_is_told_before_its_end(actors: Ac
     assert ends == [3, 4], "those of January end with February, those of February may roll over"
     await customer.advance(to="2027-02-25T10:00:00Z")
     assert await notices(customer) == ["2027-03-01"]
-
-
-async def test_what_rolls_over_is_what_is_left_up_to_the_cap(account: CreditAccount) -> None:
-    """Some cycles bring none, others less or more than the cap, and some of it is spent."""
-    dice, day = Random(7), timedelta(days=1)
-    cap, before, start = Decimal(150), Decimal(0), datetime.now(UTC)
-    for _ in range(40):
-        end, until = start + day, start + 2 * day
-        own = Decimal(dice.choice((0, 0, 40, 150, 300)))
-        if own:
-            part = Kept(
-                amount=min(own, cap), cap=cap, cycle_start=start, cycle_end=end, until=until
-            )
-            await account.do(
-                rollover.grant, kept=part, amount=own, kind="plan", key=f"test/{uuid4()}",
-                is_paid=False, reason="a cycle", subject="test", expires_at=end, at=start,
-            )  # fmt: skip
-        left = own + before
-        assert (await account.books()).balance == left
-        if gone := min(left, Decimal(dice.choice((0, 0, 30, 120, 200)))):
-            await account.debit(str(gone), at=start + day / 2)
-        await account.do(
-            rollover.roll_over, subject="test", before=end, start=end, end=until,
-            until=until + day, begins=True, at=end,
-        )  # fmt: skip
-        before, start = min(cap, left - gone), end
-        assert (await account.books()).balance == before

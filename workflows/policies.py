@@ -100,7 +100,7 @@ TEST = Policies(
     walk_heartbeat=timedelta(seconds=3),
     sticky_timeout=timedelta(seconds=1),
     patient_sticky_timeout=timedelta(seconds=1),
-    sweep_every=timedelta(seconds=2),
+    sweep_every=timedelta(seconds=4),
     poll_every=timedelta(seconds=10),
     sweep_heartbeat=timedelta(seconds=3),
     left_behind=timedelta(seconds=3),

@@ -21,6 +21,7 @@ from tests.replay.payloads import steps_at_once
 from workflows import start
 from workflows.attributes import BILLING_STATUS, PLAN
 from workflows.contracts import JobRequest
+from workflows.policies import TEST
 
 DUE: Final = """
     UPDATE subscriptions SET period_number = -1,
@@ -226,5 +227,5 @@ async def test_a_worker_that_starts_anew_wakes_nobody(actors: Actors) -> None:
     before = await events()
     await actors.control.stop("worker")
     await actors.control.start("worker")
-    await asyncio.sleep(3)  # a sweep of the new one, too
+    await asyncio.sleep(TEST.sweep_every.total_seconds() + 1)  # a sweep of the new one, too
     assert await events() == before

@@ -228,6 +228,7 @@ WHOLE: Final = (
     "tests/integration/changes/test_given_back_meanwhile.py",
     "tests/integration/credits/test_rollover_room.py",
     "tests/integration/payments/test_refused_looks.py",
+    "tests/integration/operators/test_matters.py::test_the_providers_event_frees_a_halted_matter",
     (
         "tests/integration/operators/test_left_events.py"
         "::test_the_owner_of_a_stray_is_looked_for_less_and_less_often"

@@ -53,7 +53,7 @@ def move_prices(
     data: Data = None,
 ) -> None:
     """Move subscribers of an old price to the current one. It applies from their next period."""
-    moved, is_sure = 0, True
+    moved, is_whole = 0, True
     with reporting_errors(), operator(data) as client:
         place: Json | None = {}
         while place is not None:
@@ -65,10 +65,10 @@ def move_prices(
             )
             for one in shown["moves"]:
                 typer.echo(_move(one))
-            moved, is_sure = moved + len(shown["moves"]), is_sure and not is_repeat
+            moved, is_whole = moved + len(shown["moves"]), is_whole and not is_repeat
             place = {"cursor": shown["next_cursor"]} if shown["next_cursor"] else None
     would = "would move" if dry_run else "move"
-    _sum_up(f"{moved} {would} to the current price", is_sure=is_sure or dry_run)
+    _sum_up(f"{moved} {would} to the current price", is_whole=is_whole or dry_run)
 
 
 @app.command()
@@ -92,10 +92,10 @@ def undo_price(
         "interval": interval, "currency": currency, "wrong_version": wrong_version,
         "right_version": right_version, "reason": reason, "to": to,
     }  # fmt: skip
-    sums, key, is_sure = Counter[str](), key or new_key(), True
+    sums, key, is_whole = Counter[str](), key or new_key(), True
     with reporting_errors(), operator(data, "" if dry_run else key) as client:
         for page, is_repeat in _undone(client, plan, body, key, dry_run=dry_run):
-            is_sure = is_sure and not is_repeat
+            is_whole = is_whole and not is_repeat
             for one in page["moves"]:
                 typer.echo(_move(one))
             for one in page["data"]:
@@ -105,7 +105,7 @@ def undo_price(
     money = show_money(sums["given"], currency)
     would = "would be given" if dry_run else "given"
     said = f"{money} {would} back; {sums['again']} done before, {sums['refused']} refused"
-    _sum_up(said, is_sure=is_sure or dry_run)
+    _sum_up(said, is_whole=is_whole or dry_run)
 
 
 def _undone(
@@ -133,9 +133,9 @@ def _undone(
             return
 
 
-def _sum_up(words: str, *, is_sure: bool) -> None:
+def _sum_up(words: str, *, is_whole: bool) -> None:
     """Print the sum. A page that was sent again does not tell what its first try did."""
-    typer.echo(words if is_sure else f"at least {words}. {_SENT_AGAIN}")
+    typer.echo(words if is_whole else f"at least {words}. {_SENT_AGAIN}")
 
 
 def _move(one: Json) -> str:

@@ -29,7 +29,7 @@ from billing.money.payments.rules import (
     Decline,
     Outcome,
 )
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import Attempt, AttemptCard, Payment
 from gateways.provider import (
     KEY_IN_USE,
     KEY_REFUSED,
@@ -113,9 +113,11 @@ class Charger:
         return session
 
     async def charge(
-        self, payment: Payment, attempt: Attempt, *, off_session: bool, again: bool
-    ) -> Outcome:
-        """Charge the attempt's card once: a retry (`again`) first looks for a known outcome.
+        self, payment: Payment, attempt: Attempt, *, off_session: bool, again: bool,
+        card: AttemptCard | None = None,
+    ) -> Outcome:  # fmt: skip
+        """Charge the attempt's card once: a retry (`again`) first looks for a known outcome. The
+        `card` is read again unless it is given.
 
         `unreached` means it is proven that the card was not reached. Errors: Unavailable.
         """
@@ -127,7 +129,7 @@ class Charger:
             if decided is not None:
                 return decided
         unreached = Outcome(kind="unreached", intent_id=intent_id)
-        chosen = await self._chosen(attempt)
+        chosen = _pending(card) if card is not None else await self._chosen(attempt)
         if chosen.card is None:
             return _declined_unasked(unreached, BARRED if chosen.is_barred else CARD_GONE)
         await failpoint("charge.before_confirm")
@@ -302,16 +304,20 @@ class Charger:
             return False
         return (await self._chosen(attempt)).card in (card, None)
 
-    async def _chosen(self, attempt: Attempt) -> store.AttemptCard:
+    async def _chosen(self, attempt: Attempt) -> AttemptCard:
         """Return the card to try. Errors: Unavailable if another worker decided the attempt."""
         async with self._database.glancing(attempt.account_id) as connection:
-            chosen = await store.card_of(connection, attempt.key)
-        if chosen is None or chosen.method_id is None:
-            raise no_attempt()
-        if chosen.status != "pending":
-            # The retried step finds itself done.
-            raise Unavailable("ATTEMPT_DECIDED")
-        return chosen
+            return _pending(await store.card_of(connection, attempt.key))
+
+
+def _pending(chosen: AttemptCard | None) -> AttemptCard:
+    """Return the card of an attempt that is to be made. Errors: Unavailable."""
+    if chosen is None or chosen.method_id is None:
+        raise no_attempt()
+    if chosen.status != "pending":
+        # The retried step finds itself done.
+        raise Unavailable("ATTEMPT_DECIDED")
+    return chosen
 
 
 def awaits_our_key(doubt: Unavailable, *, off_session: bool) -> bool:

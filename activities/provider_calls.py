@@ -65,12 +65,14 @@ class ProviderCalls:
         payment = call.payment
         opened = await self._store(call, answer.outcome)
         if opened is not None:
-            return await self.make(replace(call, what="try_card", payment=opened))
+            return await self.make(opened)
         link = self._links.url(payment.account_id, "invoice", payment.invoice_id, asked_at)
         return replace(answer, pay_url=link)
 
-    async def _store(self, call: Call, outcome: Outcome | None) -> Payment | None:
-        """Store the new intent of a card's try, which begins now; None: it is decided again."""
+    async def _store(self, call: Call, outcome: Outcome | None) -> Call | None:
+        """Store the new intent; return the card's try, which begins now. None: it is decided
+        again.
+        """
         if call.what != "open" or call.revision is None or outcome is None:
             return None
         async with self._database.glancing(call.payment.account_id) as connection:
@@ -125,7 +127,11 @@ class ProviderCalls:
         if call.attempt is None:
             raise no_attempt()
         return await self._charger.charge(
-            call.payment, call.attempt, off_session=not call.on_session, again=call.again
+            call.payment,
+            call.attempt,
+            off_session=not call.on_session,
+            again=call.again,
+            card=call.card,
         )
 
     async def _keep_next_card(self, call: Call, outcome: Outcome | None) -> None:

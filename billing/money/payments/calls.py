@@ -6,7 +6,7 @@ from typing import Literal
 
 from billing.money.payment_methods.rules import CardDetails
 from billing.money.payments.rules import CheckoutSession, Decline, Outcome
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import Attempt, AttemptCard, Payment
 
 What = Literal[
     "open",  # make the intent, before anything is tried on it
@@ -43,6 +43,8 @@ class Call:
     """The matter's, when it decided to open a payment for a saved card: unless it was woken since,
     the card is tried as soon as the payment is open.
     """
+    card: AttemptCard | None = None
+    """The card to try, if it was just read; None: it is read before the try."""
 
     @property
     def charges(self) -> bool:

@@ -1,15 +1,16 @@
 """Store a new intent between a decision and the try of its card, without a second decision."""
 
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.prepared import Prepared, given, last_of
+from billing.core.prepared import Prepared, answers, given
 from billing.matters.tables import matters
+from billing.money.payments import store as payments_store
 from billing.money.payments.calls import Call
 from billing.money.payments.rules import Outcome
-from billing.money.payments.schemas import Payment
 from billing.money.payments.tables import payments
 
 _ITSELF: Final = payments.c.id == given("payment_id")
@@ -27,16 +28,25 @@ _STORE: Final = Prepared(
 )
 
 
-async def store(connection: AsyncConnection, call: Call, outcome: Outcome) -> Payment | None:
-    """Store the intent that a call has opened; return its payment as it is now.
+async def store(connection: AsyncConnection, call: Call, outcome: Outcome) -> Call | None:
+    """Store the intent that a call has opened; return the call that tries its card.
 
     None: the matter was woken since it decided, or the intent is not new: it is to decide again.
     """
-    payment = call.payment
+    payment, attempt = call.payment, call.attempt
     if outcome.kind != "waiting":
         return None
     opened = dict(zip(_OPENED, (outcome.intent_id, outcome.client_secret), strict=True))
     itself = {"payment_id": payment.id}
     untouched = {"workflow_id": payment.workflow_id, "revision": call.revision}
-    stored = await last_of(connection, (_LOCK, itself), (_STORE, itself | untouched | opened))
-    return payment.model_copy(update=opened) if stored else None
+    tried = {"key": attempt.key if attempt is not None else None}
+    _, stored, card = await answers(
+        connection,
+        (_LOCK, itself),
+        (_STORE, itself | untouched | opened),
+        (payments_store.CARD_OF, tried),
+    )
+    if not stored:
+        return None
+    now = payment.model_copy(update=opened)
+    return replace(call, what="try_card", payment=now, card=payments_store.show_card(card))

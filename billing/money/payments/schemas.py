@@ -1,7 +1,7 @@
 """Payments and attempts as the rest of the product reads them; ISO minor units."""
 
 from datetime import date
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -136,3 +136,16 @@ class Attempt(Row):
     def is_decided(self) -> bool:
         """True if it is known how the try ended."""
         return self.status != "pending"
+
+
+class AttemptCard(NamedTuple):
+    """The card of an attempt."""
+
+    status: str
+    """Status of the attempt."""
+    method_id: UUID | None
+    card: str | None
+    """Provider id; None if the card was removed, or barred by its bank."""
+    provider_kind: str | None
+    """`card`, or another type of the provider, such as `sepa_debit`."""
+    is_barred: bool = False

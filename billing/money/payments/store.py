@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -25,11 +25,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import prepared, row_writes
 from billing.core.errors import NotFound
-from billing.core.prepared import Fields, Prepared, given, last_of, written
+from billing.core.prepared import Fields, Prepared, Row, given, last_of, written
 from billing.money.invoices.tables import balance_entries, invoices
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
-from billing.money.payments.schemas import DECIDABLE, DECLINED, LIVE, Attempt, Payment
+from billing.money.payments.schemas import (
+    DECIDABLE,
+    DECLINED,
+    LIVE,
+    Attempt,
+    AttemptCard,
+    Payment,
+)
 from billing.money.payments.tables import payment_attempts, payments
 
 _BY_HAND = payments.c.flow == "manual"
@@ -58,7 +65,7 @@ _COUNT = Prepared(
 )
 _FIND_ATTEMPT = Prepared(select(payment_attempts).where(payment_attempts.c.key == given("key")))
 _CHARGEABLE = and_(payment_methods.c.status == "active", payment_methods.c.barred_at.is_(None))
-_CARD_OF = Prepared(
+CARD_OF: Final = Prepared(
     select(
         payment_attempts.c.status,
         payment_attempts.c.payment_method_id.label("method_id"),
@@ -327,22 +334,13 @@ async def find_attempts(connection: AsyncConnection, keys: Collection[str]) -> d
     return {row["key"]: show_attempt(row) for row in (await connection.execute(query)).mappings()}
 
 
-class AttemptCard(NamedTuple):
-    """The card of an attempt."""
-
-    status: str
-    """Status of the attempt."""
-    method_id: UUID | None
-    card: str | None
-    """Provider id; None if the card was removed, or barred by its bank."""
-    provider_kind: str | None
-    """`card`, or another type of the provider, such as `sepa_debit`."""
-    is_barred: bool = False
-
-
 async def card_of(connection: AsyncConnection, key: str) -> AttemptCard | None:
     """The card of one attempt by its business key, if there is such an attempt."""
-    rows = await last_of(connection, (_CARD_OF, {"key": key}))
+    return show_card(await last_of(connection, (CARD_OF, {"key": key})))
+
+
+def show_card(rows: Sequence[Row]) -> AttemptCard | None:
+    """Return the rows of CARD_OF as the attempt's card."""
     return AttemptCard(**rows[0]) if rows else None
 
 

@@ -15,7 +15,7 @@ from activities.payment_calls import Charger
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments import store
 from billing.money.payments.rules import Charge, Decline, Outcome
-from billing.money.payments.schemas import Attempt, Payment
+from billing.money.payments.schemas import Attempt, AttemptCard, Payment
 from gateways.provider import KEY_REUSED
 
 PAYMENT: Any = {"stripe_payment_intent_id": "pi_1"}
@@ -57,8 +57,8 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Callable[[Provider, str], Awaitabl
         return {"ch_on_record"}
 
     async def charge(provider: Any, card: str) -> Outcome:
-        async def card_of(*_: Any) -> store.AttemptCard:
-            return store.AttemptCard("pending", UUID(int=3), card, "card")
+        async def card_of(*_: Any) -> AttemptCard:
+            return AttemptCard("pending", UUID(int=3), card, "card")
 
         monkeypatch.setattr(store, "card_of", card_of)
         charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
@@ -115,8 +115,8 @@ async def test_a_decline_is_found_by_a_clock_that_is_ahead_of_the_providers(
 async def test_a_key_that_was_used_otherwise_proves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), "pm_1", "sepa_debit")
+    async def card_of(*_: Any) -> AttemptCard:
+        return AttemptCard("pending", UUID(int=3), "pm_1", "sepa_debit")
 
     async def confirm_intent(*_: Any, **__: Any) -> Outcome:
         raise ProviderFailure(
@@ -142,8 +142,8 @@ async def test_a_card_that_was_given_again_meanwhile_is_not_gone(
 ) -> None:
     cards = iter(["pm_1", now])
 
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), next(cards), "card")
+    async def card_of(*_: Any) -> AttemptCard:
+        return AttemptCard("pending", UUID(int=3), next(cards), "card")
 
     async def confirm_intent(*_: Any, **__: Any) -> Outcome:
         raise ProviderFailure("PLATFORM_ERROR", "no such payment method")
@@ -168,8 +168,8 @@ async def test_a_card_that_was_given_again_meanwhile_is_not_gone(
 async def test_a_card_that_was_lost_since_its_try_began_is_declined_and_says_why(
     monkeypatch: pytest.MonkeyPatch, *, is_barred: bool, reason: str
 ) -> None:
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), None, "card", is_barred)
+    async def card_of(*_: Any) -> AttemptCard:
+        return AttemptCard("pending", UUID(int=3), None, "card", is_barred)
 
     monkeypatch.setattr(store, "card_of", card_of)
     provider: Any = Provider()

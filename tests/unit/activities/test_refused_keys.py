@@ -20,6 +20,7 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payments import store
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import CHARGE_REFUSED, Charge, Outcome
+from billing.money.payments.schemas import AttemptCard
 from gateways.provider import IntentRequest
 from tests.unit.activities.test_lost_intents import ASKED, ME, TRIED
 
@@ -70,8 +71,8 @@ class Provider:
 
 @pytest.fixture(autouse=True)
 def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), "pm_1", "card")
+    async def card_of(*_: Any) -> AttemptCard:
+        return AttemptCard("pending", UUID(int=3), "pm_1", "card")
 
     async def charges_on_record(*_: Any) -> set[str]:
         return set()

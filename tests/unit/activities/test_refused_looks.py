@@ -21,7 +21,7 @@ from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.calls import Call
 from billing.money.payments.rules import CheckoutSession, Outcome
-from billing.money.payments.schemas import PAYPAL, Payment
+from billing.money.payments.schemas import PAYPAL, AttemptCard, Payment
 from billing.money.refunds.calls import SurveyCall
 from gateways.provider import NO_CUSTOMER
 from tests.unit.activities.test_lost_intents import ASKED, ME, TRIED
@@ -68,8 +68,8 @@ _ANSWERS: Final[dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def card_of(*_: Any) -> store.AttemptCard:
-        return store.AttemptCard("pending", UUID(int=3), "pm_1", "card")
+    async def card_of(*_: Any) -> AttemptCard:
+        return AttemptCard("pending", UUID(int=3), "pm_1", "card")
 
     async def charges_on_record(*_: Any) -> set[str]:
         return set()

@@ -10,6 +10,7 @@ from billing.money.discounts import store as discount_store
 from billing.money.dunning.store import ALL_PAUSED
 from billing.money.payments import reading
 from billing.money.refunds.reading import REVERSALS
+from billing.money.refunds.remaining import KEPT
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
@@ -35,14 +36,15 @@ _INVOICES = f"""
                 OR (i.status = 'uncollectible'
                     AND (i.pay_requested_at IS NOT NULL
                          -- Given up while it is unpaid: it stays so for that.
-                         OR EXISTS (SELECT FROM subscriptions s
-                                    JOIN dunning_cases c ON c.closed_at >= s.unpaid_at
-                                    WHERE s.id = :subject_id AND s.status = 'unpaid'
-                                      AND c.invoice_id = i.id)
+                         OR :rare AND EXISTS (
+                             SELECT FROM subscriptions s
+                             JOIN dunning_cases c ON c.closed_at >= s.unpaid_at
+                             WHERE s.id = :subject_id AND s.status = 'unpaid'
+                               AND c.invoice_id = i.id)
                          OR i.period_start >= (SELECT s.current_period_start FROM subscriptions s
                                               WHERE s.id = i.subscription_id)))
                 -- A change credits what these have charged, and so does an end or a pause.
-                OR i.id IN (
+                OR :rare AND i.id IN (
                     WITH RECURSIVE source(id) AS (
                         SELECT c.id FROM invoices c JOIN subscriptions s ON s.id = c.subscription_id
                         WHERE :deciding AND s.id = :subject_id
@@ -73,7 +75,7 @@ _INVOICES = f"""
 def _waits(kinds: str) -> str:
     """Return the condition that such a change waits for its payment: this decision may apply it."""
     return f"""
-    :deciding AND EXISTS (
+    :deciding AND :rare AND EXISTS (
         SELECT FROM subscription_changes x
         WHERE x.subscription_id = s.id AND x.status = 'pending' AND x.kind IN ({kinds}))
 """
@@ -86,13 +88,16 @@ _WAITS = _waits("'plan'")
 _CHANGES = f"(:changing OR {_WAITS})"
 
 
-# Only where a period or a commitment has a minimum.
+# A period or a commitment has a minimum.
+_HAS_MINIMUM = """
+    num_nonnulls(s.minimum_minor, s.minimum_before_minor, s.commitment,
+                 s.minimums_unbilled -> 0) > 0
+"""
 _SPENT = f"""
-           ARRAY({CHARGES} AND :deciding AND x.at >= least(s.current_period_start,
+           ARRAY({CHARGES} AND :deciding AND :rare AND x.at >= least(s.current_period_start,
                      (s.minimums_unbilled -> 0 ->> 'since')::timestamptz,
                      (s.commitment ->> 'since')::timestamptz)
-                   AND num_nonnulls(s.minimum_minor, s.minimum_before_minor, s.commitment,
-                                    s.minimums_unbilled -> 0) > 0)
+                   AND {_HAS_MINIMUM})
 """
 _PERIOD_PAID = period_paid.paid_invoices("s.id", "s.current_period_start")
 
@@ -132,6 +137,17 @@ _HAS_USED = f"""
              WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
                AND c.covered > 0)
      OR EXISTS (SELECT FROM quota_claims_in_force(s.account_id, {_NOW})))
+"""
+# True if the parts for `rare` rows find any: a change to come, a minimum, time without payment, or
+# money that went back.
+_HAS_RARE = f"""
+    (s.status = 'unpaid' OR s.unserved_since IS NOT NULL OR {_HAS_MINIMUM}
+     OR EXISTS (SELECT FROM subscription_changes x
+                WHERE x.subscription_id = s.id AND x.status IN ('pending', 'scheduled'))
+     OR EXISTS (SELECT FROM refunds x WHERE x.account_id = s.account_id)
+     OR EXISTS (SELECT FROM disputes x WHERE x.account_id = s.account_id)
+     OR EXISTS (SELECT FROM balance_entries x
+                WHERE x.account_id = s.account_id AND x.kind IN {KEPT}))
 """  # noqa: S608 - put together from constants
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 
@@ -141,7 +157,7 @@ _READ = f"""
     SELECT to_jsonb(s) AS subscription, a.clock_at, a.is_test, {SELLER} AS issuer_id, a.zone,
            {_PLAN} AS plan,
            ARRAY(SELECT {_PLAN} FROM plans pl
-                 WHERE pl.id = ANY (ARRAY(
+                 WHERE :rare AND pl.id = ANY (ARRAY(
                      SELECT (x.terms ->> 'plan_id')::uuid FROM subscription_changes x
                      WHERE x.subscription_id = s.id
                        AND x.status IN ('pending', 'scheduled')))) AS later_plans,
@@ -158,9 +174,10 @@ _READ = f"""
            {_ALLOWANCES} AS allowances,
            ARRAY(SELECT DISTINCT x.meter FROM products x
                  WHERE :changing AND x.is_active) AS sold_meters,
-           CASE WHEN (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS}) AND {_HAS_USED}
+           CASE WHEN :rare AND (:giving_back OR s.unserved_since IS NOT NULL OR {_WAITS})
+                    AND {_HAS_USED}
                 THEN usage_allowance_share(s.id, {_NOW})::text ELSE '0' END AS used_share,
-           s.unserved_since IS NOT NULL AND EXISTS (
+           :rare AND s.unserved_since IS NOT NULL AND EXISTS (
                SELECT FROM subscription_changes x JOIN invoices i ON i.id = x.invoice_id
                WHERE x.subscription_id = s.id AND x.kind = 'plan' AND x.status = 'applied'
                  AND i.status IN ('open', 'uncollectible') AND x.decided_at >= (
@@ -221,13 +238,14 @@ _READ = f"""
                    AND ({discount_store.OF_PERIOD}
                         OR x.id = ANY (CAST(:known AS uuid[])))) AS discounts,
            CASE WHEN :deciding THEN {TAXATION} ELSE '{{}}' END AS taxation,
-           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
+           {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events,
+           NOT :rare AND {_HAS_RARE} AS has_rare
     FROM subscriptions s
     JOIN accounts a ON a.id = s.account_id
     JOIN plans pl ON pl.id = s.plan_id
     CROSS JOIN LATERAL (
         SELECT {period_paid.PERIOD_WENT_BACK} AS went_back, {period_paid.PERIOD_IS_LOST} AS is_lost
-        {_PERIOD_PAID}) paid
+        {_PERIOD_PAID} AND :rare) paid
     WHERE s.id = :subject_id
     """  # noqa: S608 - put together from constants
 
@@ -236,7 +254,8 @@ _READ = f"""
 def query(**asked: bool) -> Prepared:
     """Return the query for these flags, without the parts that they switch off.
 
-    Otherwise Postgres would start and stop every part on each run.
+    Otherwise Postgres would start and stop every part on each run. Without `rare`, the parts that
+    few subscriptions have rows for are left out, and `has_rare` says whether this one has any.
     """
     query = _READ
     for name, value in asked.items():

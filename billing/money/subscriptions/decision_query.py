@@ -137,7 +137,7 @@ _HAS_USED = f"""
              WHERE c.account_id = s.account_id AND c.owner = '' AND c.period_start >= s.cycle_start
                AND c.covered > 0)
      OR EXISTS (SELECT FROM quota_claims_in_force(s.account_id, {_NOW})))
-"""
+"""  # noqa: S608 - put together from constants
 # True if the parts for `rare` rows find any: a change to come, a minimum, time without payment, or
 # money that went back.
 _HAS_RARE = f"""

@@ -5950,7 +5950,8 @@ CREATE OR REPLACE FUNCTION usage_repeat_answers(p_uses usage_input[], p_repeats 
 RETURNS SETOF usage_answer
 LANGUAGE sql
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
 SET enable_mergejoin = off
 AS $$
     SELECT u.place, CASE WHEN b.request_hash = u.hash THEN 'duplicate' ELSE 'conflict' END, b.id,

@@ -1,9 +1,11 @@
--- Answers for uses that already have a record: the first answer, or a conflict.
+-- Answers for uses that already have a record: the first answer, or a conflict. A batch that is
+-- sent again has as many repeats as uses: they are joined by a hash, and only records one by one.
 CREATE OR REPLACE FUNCTION usage_repeat_answers(p_uses usage_input[], p_repeats usage_repeat[])
 RETURNS SETOF usage_answer
 LANGUAGE sql
 SET enable_seqscan = off
-SET enable_hashjoin = off
+SET enable_nestloop = off
+SET enable_hashjoin = on
 SET enable_mergejoin = off
 AS $$
     SELECT u.place, CASE WHEN b.request_hash = u.hash THEN 'duplicate' ELSE 'conflict' END, b.id,

@@ -78,9 +78,16 @@ async def moments(
 def bounds(
     first: datetime | date | None, last: datetime | date | None, zone: str
 ) -> tuple[datetime | None, datetime | None]:
-    """Return the instants that bound a list, for a known time zone."""
-    end = last + timedelta(days=1) if last and not isinstance(last, datetime) else last
-    return _begin(first, zone), _begin(end, zone)
+    """Return the instants that bound a list, for a known time zone.
+
+    Raises `Invalid` VALIDATION_FAILED if the last is before the first.
+    """
+    after = last + timedelta(days=1) if last and not isinstance(last, datetime) else last
+    start, end = _begin(first, zone), _begin(after, zone)
+    # A last day ends a day later: then it is the day before `first` that ends where that begins.
+    if start and end and (end < start or (end == start and not isinstance(last, datetime))):
+        raise wrong_field("end_date", "must not be before start_date")
+    return start, end
 
 
 def _begin(moment: datetime | date | None, zone: str) -> datetime | None:

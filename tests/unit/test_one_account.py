@@ -31,6 +31,7 @@ ACROSS: Final = {
 }
 """Unique over all accounts."""
 LOOKING_AT_ALL: Final = {
+    "activities/earlier_release.py",
     "activities/housekeeping.py",
     "activities/leftovers.py",
     "activities/missing_runs.py",

@@ -62,6 +62,7 @@ _READ = Prepared(
     SELECT r.id, r.account_id, r.billing_method, r.billing_status, r.total_amount, r.currency,
            a.clock_at, a.is_test,
            {reading.COLLECTED},
+           {reading.REVISION},
            {reading.lines()} AS lines,
            {reading.METHODS} AS methods,
            {reading.balance_entries()} AS balance_entries,

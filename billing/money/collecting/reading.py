@@ -36,6 +36,7 @@ _READ = Prepared(
            (SELECT p.dunning FROM subscriptions s JOIN plans p ON p.id = s.plan_id
             WHERE s.id = i.subscription_id) AS dunning,
            {reading.COLLECTED},
+           {reading.REVISION},
            {reading.hanging("credit_notes", "x.id")} AS credit_notes,
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {REVERSALS},

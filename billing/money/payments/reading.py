@@ -111,9 +111,11 @@ COLLECTED: Final = f"""
     ARRAY(SELECT to_jsonb(m) FROM mine m ORDER BY m.created_at, m.id) AS invoices,
     {hanging("payments", "x.created_at, x.id")} AS payments,
     {hanging("payment_attempts", "x.real_started_at, x.id")} AS attempts,
-    clock_timestamp() AS database_at,
-    (SELECT x.revision FROM matters x WHERE x.workflow_id = :workflow_id) AS revision
+    clock_timestamp() AS database_at
 """  # noqa: S608 - put together from constants
+REVISION: Final = """
+    (SELECT x.revision FROM matters x WHERE x.workflow_id = :workflow_id) AS revision
+"""
 METHODS: Final = """
     ARRAY(SELECT to_jsonb(x) FROM payment_methods x
           WHERE x.account_id = a.id ORDER BY x.created_at, x.id)

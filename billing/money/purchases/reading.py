@@ -84,7 +84,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
-        revision=row["revision"],
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),

@@ -185,6 +185,7 @@ _READ = f"""
                      WHERE u.subscription_id = s.id AND u.start_at <= s.unserved_since)
            ) AS owes_change,
            {reading.COLLECTED},
+           {reading.REVISION},
            {reading.hanging("dunning_cases", "x.id")} AS cases,
            {ALL_PAUSED},
            {REVERSALS},

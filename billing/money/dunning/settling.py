@@ -1,6 +1,7 @@
 """Credit notes that may take all an invoice owes, and so end its dunning case. Pure.
 
-Every note that does not go to the money balance is written here: no case outlives its debt.
+Every note of ours that may settle an open invoice is written here: no case outlives its debt. One
+that forgives is not: it has ended the case before (`cases.forgive`).
 """
 
 from billing.matters.effects import Work

@@ -84,12 +84,11 @@ def draft_period(
     else:
         true_ups.put_off(w, closing)
         closing = None
-    fields: dict[str, Any] = dict(spans.fields(subscription))
-    if held:
-        fields["collection"] = "held"
     lines = (*(line_of(w, item, subscription) for item in w.rows.of(Item)), *used)
-    new = _of_period(w, period_key(subscription), lines, w.facts.plan_of(w.rows), **fields)
-    invoice = invoices.draft(w, true_ups.with_least(w, closing, new))
+    period = spans.fields(subscription)
+    new = _of_period(w, period_key(subscription), lines, w.facts.plan_of(w.rows), **period)
+    new = true_ups.with_least(w, closing, new)
+    invoice = invoices.draft(w, _held(new) if held else new)
     _complete_records(w, invoice, used)
     return invoice
 
@@ -111,11 +110,15 @@ def bill_usage(
     new = true_ups.with_least(w, closing, _beside(w, key, (*more, *used), begun))
     if not new.lines and not (which.debts and _carries_debt(w)):
         return None
-    if which.held and new.collection == "automatic":
-        new = new.model_copy(update={"collection": "held"})
-    invoice = invoices.draft(w, new)
+    invoice = invoices.draft(w, _held(new) if which.held else new)
     _complete_records(w, invoice, used)
     return issue(w, invoice)
+
+
+def _held(new: NewInvoice) -> NewInvoice:
+    """Return the invoice with its charge held for an operator; one that is sent is not charged."""
+    is_charged = new.collection == "automatic"
+    return new.model_copy(update={"collection": "held"}) if is_charged else new
 
 
 def bill(w: Work[SubscriptionFacts], key: str, lines: Sequence[Line]) -> Invoice:

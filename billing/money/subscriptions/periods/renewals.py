@@ -79,8 +79,7 @@ def renew(
     subscription = subscription_of(w)
     start = subscription.current_period_end
     number, end = spans.next_period(subscription)
-    is_charged = subscription.collection != "send_invoice"
-    held = is_charged and (end <= w.facts.at or _in_burst(w, subscription))
+    held = end <= w.facts.at or _in_burst(w, subscription)
     since = subscription.unpaid_since
     if subscription.status == "unpaid" and since is None:
         since = w.facts.at  # the previous release did not record it

@@ -107,7 +107,7 @@ def use(
         )
 
 
-def use_again(w: Work[Facts], codes: Collection[str]) -> None:
+def give_back_use(w: Work[Facts], codes: Collection[str]) -> None:
     """Give back the period of an invoice that has used up these discounts: it was not served."""
     for one in w.rows.of(Discount):
         if one.code in codes and one.periods_left is not None:

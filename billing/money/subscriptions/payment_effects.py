@@ -234,20 +234,26 @@ def leave_currency(w: Work[SubscriptionFacts]) -> None:
 
 
 def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """Begin the subscription whose first payment this is.
-
-    If a transfer comes after its period, it pays for the period that runs now, from now on.
-    """
+    """Begin the subscription whose first payment this is."""
     if w.facts.at < subscription_of(w).current_period_end:
         _activate(w)
         discounts.confirm(w)
-        return
+    else:
+        _begin_late(w, invoice)
+
+
+def _begin_late(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
+    """Begin, for a transfer that came after its period, with the period that runs now.
+
+    Nothing of its own was served: all of it goes to the money balance, and pays for the other one
+    first. Its cycle is over, so that whoever applies this payment grants nothing for it.
+    """
     _begin_running(w)
     discounts.confirm(w)
     amount_minor = creditable(w.rows, invoice)
     settling.credit_note(w, invoice, NewNote(amount_minor, proration.NOT_SERVED, "not-begun"))
     lines = invoices.lines_of(w.rows, invoice.id)
-    discounts.use_again(w, {off["code"] for line in lines for off in line.discounts})
+    discounts.give_back_use(w, {off["code"] for line in lines for off in line.discounts})
     billed = invoicing.issue(w, invoicing.draft_period(w))
     if w.facts.credits_at_start:
         granting.grant_cycle(w)

@@ -14,7 +14,9 @@ _logger: Final = logging.getLogger("gateways.stripe")
 
 
 class LoggingClient(stripe.AIOHTTPClient):
-    """An HTTP client that logs each call with Stripe's request id."""
+    """An HTTP client that logs each call with Stripe's request id, and notes whether our key may
+    make it.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION usage_was_by_plan(p_voids uuid, p_month date, p_curre
 RETURNS boolean
 LANGUAGE sql STABLE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT p_currency <> 'CREDIT' AND EXISTS (
         SELECT FROM billing_records AS r

@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION usage_had_tiers(
 RETURNS boolean
 LANGUAGE sql STABLE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
     SELECT coalesce(bool_or(t.goes_on), false)
     FROM (

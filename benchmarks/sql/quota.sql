@@ -9,6 +9,6 @@ SELECT 1 / coalesce(
 FROM (
     SELECT id, set_config('app.accounts', id::text, true) AS shown,
         usage_id_in_month(id, usage_month_digits(
-            (date_trunc('month', now() AT TIME ZONE 'UTC'))::date)) AS event
+            date_trunc('month', uuid_extract_timestamp(id) AT TIME ZONE 'UTC')::date)) AS event
     FROM bench_picks WHERE n = :n OFFSET 0) AS a
 WHERE a.shown <> '';

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import PipelineStatus
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -295,8 +296,10 @@ async def _live(engine: AsyncEngine) -> AsyncConnection:
 
 
 async def _hand_back(connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
-    """Roll back what was not committed; a dead connection leaves the pool."""
-    if driver.closed:
+    """Roll back what was not committed; a dead connection leaves the pool, as does one whose pipeline
+    did not end because its task was canceled.
+    """
+    if driver.closed or driver.pgconn.pipeline_status != PipelineStatus.OFF:
         await connection.invalidate()
     await asyncio.shield(connection.close())
 

@@ -159,7 +159,8 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
             booking.book(w, row)
         _announce(w, row, state)
     else:
-        _announce(w, row, state, balance_cents=_return(w, row) if before == "open" else 0)
+        kept = _return(w, row) if before == "open" else 0
+        _announce(w, w.rows.get(Dispute, row.id), state, balance_cents=kept)
 
 
 def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute:

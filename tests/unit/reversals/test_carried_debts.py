@@ -171,3 +171,24 @@ def test_the_events_of_a_dispute_tell_its_loss_of_their_time(
     second = subject_of(story.rows.of(Dispute)[-1])
     told = [(action, facts) for action, facts in story.events if action.startswith("dispute.")]
     assert [(one, it["loss_cents"]) for one, it in told if it["dispute_id"] == second] == then
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "ends"),
+    [
+        (["needs_response", "won"], ("dispute.won", 0)),
+        (["lost", "won"], ("dispute.won", 0)),
+        (["warning_needs_response", "needs_response", "warning_closed"], ("dispute.closed", 0)),
+    ],
+)
+def test_the_end_of_a_dispute_that_gave_all_of_it_back_tells_no_loss(
+    verdicts: list[str], ends: tuple[str, int]
+) -> None:
+    story = Story(1189, 0)
+    act(story, ("dashboard", 333))
+    story.hear()
+    for verdict in verdicts:
+        judged(story, "bank", verdict, 1189)
+    told = [(name, facts["loss_cents"]) for name, facts in story.events if "loss_cents" in facts]
+    assert 333 in [loss for _, loss in told], "while the bank had what was refunded before"
+    assert told[-1] == ends

@@ -1,7 +1,7 @@
 """Refunds that operators request, and disputes of the payers' banks."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
 from pydantic import Field, StrictBool
@@ -22,7 +22,7 @@ from billing.money.disputes.schemas import DisputeState
 from billing.money.disputes.tables import disputes
 from billing.money.payments import store
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.schemas import RefundStatus, Way
+from billing.money.refunds.schemas import Refund, RefundStatus, Way
 from billing.money.refunds.tables import refunds
 from billing.money.reversals import service
 from billing.money.reversals.service import Wanted
@@ -56,7 +56,8 @@ class RefundAnswer(Answer):
     """A refund of one payment; minor units of `currency`.
 
     `method` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit
-    note takes off the invoice, `from_balance_cents` the part taken from the money balance.
+    note takes off the invoice, `from_balance_cents` the part taken from the money balance. Both are
+    0 of a refund that failed; of one that its bank returned later, the credit note stands.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
@@ -65,8 +66,8 @@ class RefundAnswer(Answer):
     status: RefundStatus
     method: Way = Field(validation_alias="way")
     amount_cents: int = Field(validation_alias="amount_minor")
-    credited_cents: int = Field(validation_alias="note_minor")
-    from_balance_cents: int = Field(validation_alias="balance_minor")
+    credited_cents: int = Field(validation_alias="credited_minor")
+    from_balance_cents: int = Field(validation_alias="from_balance_minor")
     currency: str
     reason: str
     reference: str | None
@@ -74,6 +75,11 @@ class RefundAnswer(Answer):
     failure: str | None
     created_at: datetime
     finished_at: datetime | None
+
+    @classmethod
+    def of_row(cls, row: Any) -> Self:
+        """Show a row of `service.refund_listing`."""
+        return cls.of(Refund.model_validate(row))
 
 
 class DisputeAnswer(Answer):
@@ -144,7 +150,7 @@ async def list_refunds(payment_id: str, call: AdminCall, paging: Paging) -> Page
     payment = await _paid(call, payment_id)
     async with call.database.operator() as connection:
         query = service.refund_listing(payment.id)
-        return await paginate(connection, query, keys, paging, RefundAnswer.of)
+        return await paginate(connection, query, keys, paging, RefundAnswer.of_row)
 
 
 @router.get("/admin/disputes", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))

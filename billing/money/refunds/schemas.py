@@ -43,3 +43,17 @@ class Refund(ReversalClaim):
     def takes_room(self) -> bool:
         """True while its money went back or is on its way; a failed refund frees its room."""
         return self.status != "failed"
+
+    @property
+    def credited_minor(self) -> int:
+        """The part that a credit note credits: of a refund that failed unbooked, nothing."""
+        return 0 if self._is_undone else self.note_minor
+
+    @property
+    def from_balance_minor(self) -> int:
+        """The part taken from the money balance: of a refund that failed unbooked, nothing."""
+        return 0 if self._is_undone else self.balance_minor
+
+    @property
+    def _is_undone(self) -> bool:
+        return not self.takes_room and self.booked_at is None

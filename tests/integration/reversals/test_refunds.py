@@ -12,6 +12,7 @@ from tests.integration.money_seen import money, newest_invoice
 from tests.integration.operator_acts import void
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
+from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown
 from tests.integration.stack.test_commands import billing
 
@@ -157,6 +158,27 @@ async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back
         "succeeded", 0, 399,
     )  # fmt: skip
     assert await money(customer) == 0
+    listed = await actors.operate("GET", f"/admin/payments/{payment['payment_id']}/refunds")
+    assert [
+        (one["status"], one["amount_cents"], one["credited_cents"], one["from_balance_cents"])
+        for one in listed["data"]
+    ] == [("succeeded", 399, 0, 399), ("failed", 399, 399, 0), ("processing", 600, 600, 0)], (
+        "a note that was written stands"
+    )
+
+
+async def test_a_refund_that_the_provider_refuses_credits_nothing(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    await adjust(customer, 500)
+    await actors.sandbox.dispute(payment["stripe_payment_intent_id"], amount=300)
+    await disputed(actors, customer, "open")
+    failed = await refunded(customer, payment, 200)
+    assert (failed["status"], failed["amount_cents"]) == ("failed", 200)
+    assert (failed["credited_cents"], failed["from_balance_cents"]) == (0, 0)
+    _, invoice = await shown(customer, payment)
+    assert invoice["credit_notes"] == []
 
 
 async def test_a_part_goes_back_once_where_stripe_keeps_a_failure_under_its_key(

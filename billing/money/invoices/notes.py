@@ -118,7 +118,7 @@ def _take_back(
     if credited < amount_minor:
         part = f"-{note.suffix}"
         transitions.add_balance(w, invoice, "credited", amount_minor - credited, part=part)
-    _announce(w, changed, note)
+    _announce(w, changed, note, credited_minor=credited, balance_minor=amount_minor - credited)
     if changed.status == "paid" and invoice.status != "paid":
         transitions.announce(w, changed, "paid")
     _issue_note(w, invoice, note, taxes)
@@ -182,15 +182,28 @@ def reverse(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> None:
     """Write the note for a part of a numbered invoice, or of the named lines, whose money went back
     to its payer, once.
     """
-    _announce(w, invoice, note)
+    _announce(w, invoice, note, credited_minor=0, balance_minor=0)
     taxes = note_taxes.on(w.rows, invoice, _asked(w, invoice, note)).as_rows
     _issue_note(w, invoice, note, taxes)
 
 
-def _announce(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> None:
-    # Release 0.1.0 names the amount `amount_minor`: who reads it goes on.
-    amount = {"amount_cents": note.amount_minor, "amount_minor": note.amount_minor}
-    transitions.announce(w, invoice, "credited", **amount, reason=note.reason)
+def _announce(
+    w: Work[InvoiceFacts],
+    invoice: Invoice,
+    note: NewNote,
+    *,
+    credited_minor: int,
+    balance_minor: int,
+) -> None:
+    """Announce a note: what it took off the debt, and what it added to the money balance."""
+    amounts = {
+        "amount_cents": note.amount_minor,
+        # Release 0.1.0 names the amount `amount_minor`: who reads it goes on.
+        "amount_minor": note.amount_minor,
+        "credited_cents": credited_minor,
+        "balance_cents": balance_minor,
+    }
+    transitions.announce(w, invoice, "credited", **amounts, reason=note.reason)
 
 
 def _asked(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> Part:

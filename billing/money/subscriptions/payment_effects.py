@@ -24,6 +24,7 @@ from billing.money.subscriptions.periods import (
     cycles,
     granting,
     invoicing,
+    items,
     proration,
     renewals,
     spans,
@@ -271,13 +272,13 @@ def _begin_running(w: Work[SubscriptionFacts]) -> None:
     allowance = w.facts.plan_of(w.rows).allowance
     _activate(w, **spans.running(subscription_of(w), w.facts.at, allowance))
     agreements.begin_late(w)
-    announce(w, subscription_of(w), "restarted")
+    announce(w, subscription_of(w), "restarted", **items.told(w))
 
 
 def _activate(w: Work[SubscriptionFacts], **fields: Any) -> None:
     before = subscription_of(w).status
     active = cycles.change(w, status="active", incomplete_expires_at=None, **fields)
-    announce(w, active, "activated", before=before)
+    announce(w, active, "activated", before=before, **items.told(w))
 
 
 def overdue(w: Work[SubscriptionFacts]) -> bool:

@@ -34,6 +34,8 @@ class Family(NamedTuple):
 
 _NEXT: Final = "days_ahead of_plan interval price_cents currency how_to_cancel"
 """The fields of the notices before a period's end."""
+_SOLD: Final = "interval quantity currency"
+"""The fields, beside its plan, by which a subscription's state is known from its events."""
 
 FAMILIES: Final = (
     Family("credits", "Credits", "", (
@@ -120,12 +122,15 @@ FAMILIES: Final = (
         Kind("partly_paid", "a payment covered only part of it", "received_cents"),
         Kind("paid", "nothing is left to pay, by money or by a credit note; one that is paid first"
              " gets its number with it"),
-        Kind("credited", "a credit note credited part of it",
-             "amount_cents amount_minor reason"),
+        Kind("credited", "a credit note credited part of it: `credited_cents` of it are no longer"
+             " owed, `balance_cents` went to the money balance, the rest went back to its payer",
+             "amount_cents amount_minor credited_cents balance_cents reason"),
         Kind("voided", "it was voided, or is a draft that will never be paid", "reason"),
         Kind("uncollectible", "what is left of it was written off as uncollectible",
              "remaining_cents"),
-    ), {"remaining_cents": Field("money", "what is left to pay", 1400)}),
+    ), {"remaining_cents": Field("money", "what is left to pay", 1400),
+        "credited_cents": Field("money", "the amount taken off what was owed", 900),
+        "balance_cents": Field("money", "the amount added to the money balance", 4931)}),
     Family("refund", "Refunds",
            "refund_id payment_id invoice_id amount_cents currency reason method", (
         Kind("created", "a refund was requested"),
@@ -164,10 +169,11 @@ FAMILIES: Final = (
                         " or the words of the operator who gave it up", "insufficient_funds")}),
     Family("subscription", "Subscriptions",
            "subscription_id plan status current_period_end cancel_reason?", (
-        Kind("created", "a plan was ordered"),
+        Kind("created", "a plan was ordered", _SOLD),
         Kind("activated",
-             "its first payment or an overdue one arrived; a trial is `renewed`", "before"),
-        Kind("renewed", "a new period began", "period_start"),
+             "its first payment or an overdue one arrived; a trial is `renewed`",
+             f"before {_SOLD}"),
+        Kind("renewed", "a new period began", f"period_start {_SOLD}"),
         Kind("past_due", "a charge failed and will be retried"),
         Kind("unpaid", "all tries failed: nothing is charged until overdue invoices are paid"),
         Kind("canceled", "it ended", "reason?"),
@@ -185,7 +191,7 @@ FAMILIES: Final = (
              " 180 days unless its plan says otherwise: what the next one costs", _NEXT),
         Kind("paused", "it was paused: no period runs", "reason"),
         Kind("restarted", "it started again after a pause; or its first payment came after its"
-             " period, and with `activated` the one that runs began"),
+             " period, and with `activated` the one that runs began", _SOLD),
         Kind("extended", "an operator gave it more time", "days reason"),
         Kind("card_chosen", "its card was chosen"),
         Kind("change_begun", "a change awaits its payment", "kind wanted amount_cents currency"),

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.actors import Actors, Customer
 from tests.integration.arrears.chosen_add_ons import included
 from tests.integration.arrears.overage_uses import START, records, use
-from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, change, lines
+from tests.integration.changes.chosen_plans import LATER, PATH, RENEWAL, change, lines, told
 from tests.integration.money_seen import charged, money
 from tests.integration.reversals.refunds_made import paid_for, refunded
 
@@ -136,3 +136,21 @@ async def test_its_own_version_of_a_plan_may_be_named_though_a_newer_one_is_sold
     assert (more["quantity"], more["amount_cents"], more["plan"]["version"]) == (3, 3000, 1)
     other = {"plan": own, "interval": "year"}
     await customer.refused("PLAN_NOT_FOUND", "PUT", PATH, other)
+
+
+async def test_events_tell_what_a_subscription_is_sold_by(actors: Actors) -> None:
+    customer = await seated(actors, 3)
+    await change(customer, quantity=2, at="period_end")
+    await customer.advance(to=RENEWAL)
+    await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
+    await customer.advance(days=1)
+    await customer.ask("POST", f"{PATH}/resume", status=200)
+    seen = {
+        kind: [
+            (one["interval"], one["quantity"], one["currency"])
+            for one in await told(customer, f"subscription.{kind}")
+        ]
+        for kind in ("created", "activated", "renewed", "restarted")
+    }
+    first, later = [("month", 3, "USD")], [("month", 2, "USD")]
+    assert seen == {"created": first, "activated": first, "renewed": later, "restarted": later}

@@ -197,6 +197,11 @@ async def test_a_credit_note_takes_back_debt_first_and_then_money(actors: Actors
     assert (refused["code"], refused["left_cents"]) == ("CREDIT_NOTE_TOO_LARGE", 0)
     await commanded(customer, debt, "record-payment", from_outside(500))
     kept = await commanded(customer, debt, "credit-note", kept_money)
+    parts = [
+        (one["data"]["credited_cents"], one["data"]["balance_cents"])
+        for one in (await customer.ask("GET", path))["data"]
+    ]
+    assert parts == [(900, 0), (0, 500)], "off the debt, and to the balance"
     assert kept["amount_remaining"] == 3500
     assert await money(customer) == 500
     line = {"position": 1, "amount_cents": 3400}

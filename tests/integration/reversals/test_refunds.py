@@ -48,6 +48,11 @@ async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors
     assert nothing["left_cents"] == 0
     moved = [one["amount"] for one in await customer.effects("refund.succeeded")]
     assert moved == [333, 666]
+    path = "/billing/events?type=evt.billing.invoice.credited"
+    parts = [one["data"] for one in (await customer.ask("GET", path))["data"]]
+    assert [
+        (one["amount_cents"], one["credited_cents"], one["balance_cents"]) for one in parts
+    ] == [(333, 0, 0), (666, 0, 0)], "all of it went back to the payer"
     told = await customer.published()
     assert told.count("evt.billing.refund.succeeded") == 2
     assert told.count("evt.billing.payment.refunded") == 1

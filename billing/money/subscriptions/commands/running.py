@@ -17,7 +17,14 @@ from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import pauses, rest_refunds, unserved_time
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
-from billing.money.subscriptions.periods import agreed_limits, cycles, granting, invoicing, spans
+from billing.money.subscriptions.periods import (
+    agreed_limits,
+    cycles,
+    granting,
+    invoicing,
+    items,
+    spans,
+)
 from billing.money.subscriptions.rules import agenda
 from billing.money.subscriptions.schemas import (
     CancelReason,
@@ -36,7 +43,7 @@ from billing.money.subscriptions.views import view
 def begin(w: Work[SubscriptionFacts], *, method_id: UUID | None, use_balance: bool = True) -> Bear:
     """Begin a subscription just written: grant its trial's credits, or draft its first invoice."""
     subscription = subscription_of(w)
-    announce(w, subscription, "created")
+    announce(w, subscription, "created", **items.told(w))
     if subscription.status == "trialing":
         agreed_limits.align(w, None, subscription)
         granting.grant_cycle(w)

@@ -125,4 +125,4 @@ def resume(w: Work[SubscriptionFacts], invoice: Invoice, zone: str | None) -> No
         **spans.billed_by(invoice, zone or subscription.zone),
     )
     discounts.move_start(w, subscription.current_period_end, moved.current_period_start)
-    announce(w, moved, "restarted")
+    announce(w, moved, "restarted", **items.told(w))

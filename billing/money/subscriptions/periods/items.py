@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
 from billing.core.periods import Interval
@@ -27,6 +28,16 @@ class More(NamedTuple):
 def plan_item(w: Work[SubscriptionFacts]) -> Item:
     """Return the plan itself, with its seats."""
     return next(item for item in w.rows.of(Item) if item.kind == PLAN)
+
+
+def told(w: Work[SubscriptionFacts]) -> dict[str, Any]:
+    """Return what is sold beside the plan's key, as events tell it."""
+    subscription = subscription_of(w)
+    return {
+        "interval": show_interval(subscription.interval),
+        "quantity": plan_item(w).quantity,
+        "currency": subscription.currency,
+    }
 
 
 def credits_of(w: Work[SubscriptionFacts]) -> Decimal:

@@ -94,7 +94,7 @@ def renew(
         cycle_end=spans.cycle_end(subscription, w.facts.plan_of(w.rows).allowance, start, end),
         unpaid_at=since,
     )
-    announce(w, moved, "renewed", period_start=start.isoformat())
+    announce(w, moved, "renewed", period_start=start.isoformat(), **items.told(w))
     invoice = invoicing.draft_period(w, held=held, closing=closing)
     if moved.status != "unpaid":
         invoice = invoicing.issue(w, invoice)

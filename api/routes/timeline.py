@@ -24,7 +24,13 @@ from billing.insight.timeline.schemas import Outlook
 router = new_router("timeline")
 
 Ahead = Annotated[
-    int, Query(ge=0, le=rules.MAX_COMING, description="How many future steps to show.")
+    int | None,
+    Query(
+        ge=0,
+        le=rules.MAX_COMING,
+        description=f"How many future steps to show. By default the next {rules.FEW}, and all until"
+        f" the current period has ended, {rules.MAX_COMING} at most.",
+    ),
 ]
 
 
@@ -69,11 +75,15 @@ class ComingAnswer(Answer):
 
 
 class TimelineAnswer(Answer):
-    """`future` is soonest first, `past` newest first; `pagination` is that of the past."""
+    """`future` is soonest first, `past` newest first; `pagination` is that of the past.
+
+    `future_has_more` is true if steps follow those that are shown.
+    """
 
     account_id: str
     now: datetime
     future: list[ComingAnswer]
+    future_has_more: bool
     past: list[HappenedAnswer]
     pagination: Pagination
 
@@ -87,7 +97,7 @@ class TimelineFacts(NamedTuple):
 
 
 @router.get("/billing/timeline", responses=responses("INVALID_CURSOR"))
-async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) -> TimelineAnswer:
+async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = None) -> TimelineAnswer:
     """The past of this account with causes, and its future with dates and amounts."""
     async with call.transaction() as connection:
         facts = await _read(call, connection, call.account.id, paging)
@@ -99,7 +109,7 @@ async def read_timeline(call: MemberCall, paging: Paging, upcoming: Ahead = 12) 
     responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"),
 )
 async def read_account_timeline(
-    account_id: str, call: AdminCall, paging: Paging, upcoming: Ahead = 12
+    account_id: str, call: AdminCall, paging: Paging, upcoming: Ahead = None
 ) -> TimelineAnswer:
     """The timeline of any account, for operators."""
     async with call.database.operator() as connection:
@@ -122,14 +132,15 @@ async def _read(
     return TimelineFacts(account_id, outlook, past)
 
 
-async def _timeline(call: Call, facts: TimelineFacts, upcoming: int) -> TimelineAnswer:
+async def _timeline(call: Call, facts: TimelineFacts, upcoming: int | None) -> TimelineAnswer:
     # A hundred steps take a second, for which the event loop would serve nobody else.
     async with call.services.timeline_turns.one():
-        future = await asyncio.to_thread(rules.project, facts.outlook, upcoming)
+        coming = await asyncio.to_thread(rules.project, facts.outlook, upcoming)
     return TimelineAnswer(
         account_id=ids.encode(ids.ACCOUNT, facts.account_id),
         now=facts.outlook.now,
-        future=[ComingAnswer.of(one) for one in future],
+        future=[ComingAnswer.of(one) for one in coming.entries],
+        future_has_more=coming.has_more,
         past=facts.past.data,
         pagination=facts.past.pagination,
     )

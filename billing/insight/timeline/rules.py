@@ -4,8 +4,9 @@ Pure: uses the functions that drive the workflows, from the same states, so that
 happen unless somebody acts.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from billing.core.money import show_decimal, show_money
 from billing.insight.timeline.collection import CollectionProjection
@@ -26,29 +27,59 @@ from billing.money.account_agenda.rules import agenda as account_agenda
 from billing.money.purchases.rules import agenda as purchase_agenda
 from billing.money.reversals.rules import agenda as reversal_agenda
 from billing.money.reversals.rules import reminder_due
+from billing.money.subscriptions.schemas import Subscription
 from billing.money.trials.rules import agenda as trial_agenda
 from billing.platform.provider_inbox.rules import CHECK
 
+FEW: Final = 12
+"""The future entries that a timeline shows at least, unless asked for another number."""
 MAX_COMING: Final = 100
 """The most future entries that a timeline shows."""
 MAX_STEPS: Final = 1_000
 """A bound on the projected steps, whatever the agendas say."""
 
 
-def project(outlook: Outlook, count: int) -> list[ComingEntry]:
-    """Return the next `count` entries, soonest first."""
-    projections = _projections(outlook)
-    now, coming = outlook.now, list[ComingEntry]()
+class Coming(NamedTuple):
+    """The next entries, soonest first."""
+
+    entries: list[ComingEntry]
+    has_more: bool
+    """True if more will follow them."""
+
+
+def project(outlook: Outlook, count: int | None = None) -> Coming:
+    """Return the next `count` entries; None: a few, and all until the period of a subscription that
+    runs now has ended, so that its next charge is among them.
+    """
+    least = FEW if count is None else count
+    most = MAX_COMING if count is None else count
+    until = outlook.now if count is not None else _period_end(outlook)
+    shown = list[ComingEntry]()
+    for one in _entries(outlook):
+        if len(shown) >= most or (len(shown) >= least and one.at > until):
+            return Coming(shown, has_more=True)
+        shown.append(one)
+    return Coming(shown, has_more=False)
+
+
+def _period_end(outlook: Outlook) -> datetime:
+    """Return the last end of a current period; now if there is none."""
+    rows = (one for snapshot in outlook.subscriptions for one in snapshot.rows.of(Subscription))
+    return max((one.current_period_end for one in rows), default=outlook.now)
+
+
+def _entries(outlook: Outlook) -> Iterator[ComingEntry]:
+    """Yield the future entries, soonest first."""
+    projections, now = _projections(outlook), outlook.now
     for _ in range(MAX_STEPS):
         due = [(step, future) for future in projections if (step := future.head()) is not None]
-        if not due or len(coming) >= count:
-            break
+        if not due:
+            return
         step, future = min(due, key=lambda one: (one[0].due, one[1].rank, one[1].workflow_id))
         now = max(now, step.due)
-        coming += future.follow(step, now)
+        yield from future.follow(step, now)
         projections += future.born
         future.born = []
-    return coming[:count]
 
 
 def _projections(outlook: Outlook) -> list[Projection]:

@@ -119,7 +119,14 @@ async def test_an_invoice_to_come_is_named_by_the_day_of_its_customer_s_zone(
 async def test_a_yearly_plan_shows_each_month_of_credits(actors: Actors) -> None:
     customer = await actors.customer_on_clock("2027-01-31T10:00:00Z")
     await customer.subscribed("basic", interval="yearly")
+    shown = await customer.ask("GET", "/billing/timeline")
+    charges = [one for one in shown["future"] if one["name"] == "charge"]
+    assert [(one["at"], one["amount_cents"]) for one in charges] == [
+        ("2028-01-31T10:00:00Z", 19000)
+    ], "the next charge, without being asked for more steps"
+    assert shown["future_has_more"]
     coming = await future(customer, 27)
+    assert shown["future"][:27] == coming
     assert [one["credits"] for one in coming if one["name"] == "cycle"] == ["100.00"] * 11
     assert [(one["at"], one["amount_cents"]) for one in coming if one["name"] == "renew"] == [
         ("2028-01-31T10:00:00Z", 19000)

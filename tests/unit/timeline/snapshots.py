@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from billing.catalog.plans.schemas import DunningPolicy, Plan, Rollover
 from billing.core import ids
 from billing.core.periods import MONTH, Interval
+from billing.insight.timeline import rules
 from billing.insight.timeline.schemas import (
     AccountSnapshot,
     ComingEntry,
@@ -98,6 +99,11 @@ def account() -> AccountSnapshot:
     return AccountSnapshot(
         workflow_id="account/acc_1", state=AccountState(status="active", account="acc_1")
     )
+
+
+def project(outlook: Outlook, count: int) -> list[ComingEntry]:
+    """The next `count` entries."""
+    return rules.project(outlook, count).entries
 
 
 def seen(coming: list[ComingEntry]) -> Seen:

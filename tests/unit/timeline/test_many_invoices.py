@@ -5,9 +5,8 @@ that grows with their number, not with its square.
 from unittest.mock import patch
 from uuid import UUID
 
-from billing.insight.timeline.rules import project
 from billing.matters.effects import Row
-from tests.unit.timeline.snapshots import START, open_invoice, payment, subscribed
+from tests.unit.timeline.snapshots import START, open_invoice, payment, project, subscribed
 
 
 def test_an_invoice_costs_as_much_among_many_as_among_few() -> None:

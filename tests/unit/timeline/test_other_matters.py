@@ -3,7 +3,6 @@
 from decimal import Decimal
 from uuid import UUID
 
-from billing.insight.timeline.rules import project
 from billing.money.trials.schemas import Trial
 from tests.unit.timeline.snapshots import (
     ACCOUNT,
@@ -13,6 +12,7 @@ from tests.unit.timeline.snapshots import (
     going_back,
     open_invoice,
     payment,
+    project,
     purchase,
     seen,
     subscribed,

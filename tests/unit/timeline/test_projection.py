@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.core import ids
-from billing.insight.timeline.rules import project
+from billing.insight.timeline import rules
 from tests.searching import examples
 from tests.unit.timeline.snapshots import (
     INV,
@@ -20,6 +20,7 @@ from tests.unit.timeline.snapshots import (
     declined,
     open_invoice,
     payment,
+    project,
     seen,
     subscribed,
 )
@@ -55,6 +56,21 @@ def test_a_year_gives_its_credits_month_by_month() -> None:
         ("31 Jan 2028", "renew", 49000),
         ("31 Jan 2028", "charge", 49000),
     ]
+
+
+def test_what_is_shown_by_default_reaches_the_next_charge() -> None:
+    """Of a year, all months of credits come before it."""
+    outlook = subscribed(interval=YEAR, amount_minor=49000, current_period_end=day(1, 31, 2028))
+    shown, has_more = rules.project(outlook)
+    assert shown == project(outlook, len(shown))
+    assert ("31 Jan 2028", "charge", 49000) in seen(shown)
+    assert shown[-1].at == day(1, 31, 2028)
+    assert has_more
+    assert [len(rules.project(outlook, count).entries) for count in (0, 5)] == [0, 5]
+    assert len(rules.project(subscribed()).entries) == rules.FEW
+    ends = subscribed(cancel_at_period_end=True)
+    assert rules.project(ends, 1) == rules.project(ends) == (project(ends, 12), False)
+    assert rules.project(ends, 0).has_more
 
 
 def test_a_trial_with_a_card_becomes_paid() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from signal import SIGCONT, SIGSTOP
 
 import httpx2
@@ -109,6 +109,25 @@ async def _give_up(database: Database) -> None:
     async with database.tenant() as connection:
         await connection.execute(text("SELECT set_config('app.kept', 'yes', true)"))
         raise NotAllowed("FORBIDDEN", "whatever")
+
+
+async def _cut_off(database: Database) -> int:
+    """End a transaction as a task that is canceled amid a pipeline; return its backend."""
+    pid = 0
+    with suppress(asyncio.CancelledError):
+        async with database.operator() as connection:
+            pid = await connection.scalar(PID)
+            driver_of(connection).pgconn.enter_pipeline_mode()
+            raise asyncio.CancelledError
+    return pid
+
+
+async def test_a_connection_whose_pipeline_did_not_end_is_not_used_again(
+    database: Database,
+) -> None:
+    first = await _cut_off(database)
+    async with database.operator() as connection:
+        assert await connection.scalar(PID) != first
 
 
 async def test_a_lone_statement_shows_nothing_that_it_does_not_name(database: Database) -> None:

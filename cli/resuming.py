@@ -1,4 +1,4 @@
-"""Resumes all halted matters now instead of within the hour."""
+"""Resumes all halted matters, and tries what reached no card, now instead of within the hour."""
 
 import asyncio
 from typing import Final
@@ -11,6 +11,8 @@ from billing.core.errors import Unavailable
 from billing.core.settings import Settings
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
+from billing.money.invoice_requests import unreached
+from billing.money.invoice_requests.unreached import Waiting
 from billing.platform.audit import service as audit
 from workflows import start
 from workflows.client import connect
@@ -21,10 +23,38 @@ NAMED: Final = 5
 
 
 async def resume(settings: Settings) -> str:
-    """Resume halted matters; return a sentence. Errors: RPCError if Temporal is unavailable."""
+    """Resume halted matters, then try what reached no card; return a sentence.
+
+    Errors: RPCError if Temporal is unavailable.
+    """
     async with open_database(settings) as database:
-        count, left = await resume_all(database, await connect(settings))
-    return words_of(count, left)
+        client = await connect(settings)
+        count, left = await resume_all(database, client)
+        tried = await try_unreached(database, client)
+    return f"{tried} charges that had reached no card are tried now; {words_of(count, left)}"
+
+
+async def try_unreached(database: Database, client: Client) -> int:
+    """Make the charges due that reached no card and wait for their hour; return their number."""
+    async with database.operator() as connection:
+        waiting = await unreached.waiting(connection)
+    due = 0
+    for first in range(0, len(waiting), AT_ONCE):
+        page = waiting[first : first + AT_ONCE]
+        due += sum(await asyncio.gather(*(_try(database, client, one) for one in page)))
+    return due
+
+
+async def _try(database: Database, client: Client, waiting: Waiting) -> int:
+    """Make the charges of one matter due. What Temporal does not take, the sweeper wakes."""
+    try:
+        async with database.tenant(waiting.account_id) as connection:
+            matters, due = await unreached.try_now(connection, waiting)
+    except Unavailable:  # it changes at this moment, and goes on by itself
+        return 0
+    for matter in matters:
+        await start.nudge(client, matter)
+    return due
 
 
 async def resume_all(database: Database, client: Client) -> tuple[int, list[str]]:

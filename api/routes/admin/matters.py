@@ -17,6 +17,7 @@ from billing.matters import listing
 from billing.matters.schemas import Matter, Status
 from billing.matters.store import find as find_matter
 from billing.matters.tables import matters
+from billing.money.invoice_requests import unreached
 from billing.platform.audit import service as audit
 from workflows import start
 
@@ -70,19 +71,29 @@ async def read_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     responses=responses("MATTER_NOT_FOUND", "MATTER_NOT_HALTED", "TEMPORAL_UNAVAILABLE"),
 )
 async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
-    """Have a halted matter try its step again now instead of within the hour."""
+    """Have a halted matter try its step again now instead of within the hour, and so its charges
+    that reached no card; for these it need not be halted.
+    """
     await need_temporal(call)
     matter = await _find(call, workflow_id)
+    due = await _try_unreached(call, matter)
     try:
         is_halted = await start.resume(call.temporal, matter)
     except Unavailable:  # the request may still reach the next worker
         await _record(call, matter)
         raise
-    if not is_halted:
+    if is_halted:
+        await _record(call, matter)
+    elif not due:
         raise Conflict("MATTER_NOT_HALTED")
-    await _record(call, matter)
     await wait_until_done(call, matter.model_copy(update={"status": "open"}))
     return await _read(call, workflow_id)
+
+
+async def _try_unreached(call: Call, matter: Matter) -> int:
+    async with call.database.tenant(matter.account_id) as connection:
+        found = await unreached.waiting_of(connection, matter.workflow_id)
+        return sum([(await unreached.try_now(connection, one))[1] for one in found])
 
 
 async def _record(call: Call, matter: Matter) -> None:

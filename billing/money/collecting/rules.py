@@ -97,6 +97,8 @@ class Collecting(Lean):
     unreached_extras: tuple[str, ...] = ()
     """Keys of such attempts that used up no slot; not set in states of 0.1.0."""
     last_unreached_at: AwareDatetime | None = None
+    again_at: AwareDatetime | None = None
+    """Instant at which an operator has ordered the try after it; not set in states of 0.1.0."""
     pay_requests: int = 0
     pay_requested_at: AwareDatetime | None = None
     method: str | None = None
@@ -331,9 +333,10 @@ def _again_key(first: str, down: int) -> str:
 def _charge_again(
     c: Collecting, first: str, down: int, due: datetime, words: str, **facts: Any
 ) -> Step:
-    """Return the charge; while the provider is down the same one again, hourly."""
+    """Return the charge; while the provider is down the same one again, hourly or when ordered."""
     if down and c.last_unreached_at is not None:
-        due, words = c.last_unreached_at + PROVIDER_DOWN_EVERY, f"{words}, once more"
+        due = c.again_at or c.last_unreached_at + PROVIDER_DOWN_EVERY
+        words = f"{words}, once more"
     return _charge(c, _again_key(first, down), due, words, **facts)
 
 

@@ -58,6 +58,8 @@ def why_not(w: Work[CollectFacts], owed: Owed, card: Method | None, step: Step) 
         return "hard_decline_before"
     first = first_key(step.key)
     tries = [one for one in owed.attempts if first_key(one.key) == first]
-    if sum(one.status == "unreached" for one in tries) >= PROVIDER_DOWN_TRIES:
+    # Not one after which an operator ordered the next: orders shorten no day, and use up no slot.
+    hourly = sum(one.status == "unreached" and one.again_at is None for one in tries)
+    if hourly >= PROVIDER_DOWN_TRIES:
         return "provider_down"
     return forbidden

@@ -135,6 +135,7 @@ def _tries(owed: Owed) -> dict[str, object]:
         "unreached_slots": tuple(sorted(one.slot for one in unreached if one.slot is not None)),
         "unreached_extras": tuple(sorted(_unreached_extras(unreached))),
         "last_unreached_at": max(ended, default=None),
+        "again_at": unreached[-1].again_at if unreached else None,
         "last_began_at": max((one.started_at for one in reached), default=None),
     }
 

@@ -1,6 +1,6 @@
 """Payments and attempts as the rest of the product reads them; ISO minor units."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -23,6 +23,8 @@ AttemptStatus = Literal[
     "pending", "succeeded", "declined", "action", "processing", "unreached", "skipped"
 ]
 UNTRIED: Final = ("unreached", "skipped")
+AGAIN_AT: Final = "again_at"
+"""In the detail of a try that reached no card: when an operator has ordered the next one."""
 """Statuses of an attempt that reached no card."""
 DECLINED: Final = ("declined", "action")
 """Statuses of an attempt that count as a decline of its card."""
@@ -136,6 +138,12 @@ class Attempt(Row):
     def is_decided(self) -> bool:
         """True if it is known how the try ended."""
         return self.status != "pending"
+
+    @property
+    def again_at(self) -> datetime | None:
+        """Instant at which an operator has ordered the next try, which then waits for no hour."""
+        ordered = self.detail.get(AGAIN_AT)
+        return datetime.fromisoformat(ordered) if ordered else None
 
 
 class AttemptCard(NamedTuple):

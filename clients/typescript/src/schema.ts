@@ -2849,7 +2849,8 @@ export interface paths {
         put?: never;
         /**
          * Resume Matter
-         * @description Have a halted matter try its step again now instead of within the hour.
+         * @description Have a halted matter try its step again now instead of within the hour, and so its charges
+         *     that reached no card; for these it need not be halted.
          */
         post: operations["resume_matter"];
         delete?: never;

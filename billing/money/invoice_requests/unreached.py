@@ -1,0 +1,73 @@
+"""Charges of open invoices that reached no card and wait for their hour, and the order not to."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.core import clock, ids
+from billing.core.frozen import Frozen
+from billing.matters.effects import Facts, Work
+from billing.matters.schemas import Matter
+from billing.money.collecting import again
+from billing.money.invoice_requests import recovery
+from billing.platform.audit import service as audit
+
+
+class Waiting(Frozen):
+    """The invoices of one matter whose last try reached no card."""
+
+    account_id: UUID
+    workflow_id: str
+    invoice_ids: list[UUID]
+
+
+# All that `again.try_now` may accept: the decision itself looks again, under its locks.
+_WAITING: Final = """
+    SELECT i.account_id, i.workflow_id, array_agg(i.id ORDER BY i.id) AS invoice_ids
+    FROM invoices i
+    JOIN accounts a ON a.id = i.account_id
+    CROSS JOIN LATERAL (
+        SELECT status, detail, finished_at FROM payment_attempts
+        WHERE invoice_id = i.id ORDER BY real_started_at DESC, id DESC LIMIT 1) t
+    WHERE i.status = 'open' AND t.status = 'unreached' AND t.detail ->> 'again_at' IS NULL
+        AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - interval '1 hour'
+        AND {chosen}
+    GROUP BY 1, 2 ORDER BY 2
+    """
+_OF_ALL: Final = text(_WAITING.format(chosen="a.clock_at IS NULL"))
+_OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
+
+
+async def waiting(connection: AsyncConnection) -> list[Waiting]:
+    """Return what waits in real time; a test clock is moved by whoever tests."""
+    found = await connection.execute(_OF_ALL)
+    return [Waiting.model_validate(dict(row)) for row in found.mappings()]
+
+
+async def waiting_of(connection: AsyncConnection, workflow_id: str) -> list[Waiting]:
+    """Return what waits of one matter, also of a test clock's account."""
+    found = await connection.execute(_OF_MATTER, {"workflow_id": workflow_id})
+    return [Waiting.model_validate(dict(row)) for row in found.mappings()]
+
+
+async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Matter], int]:
+    """Make the tries due; return the matters to notify, and how many tries those are.
+
+    Errors: UNAVAILABLE.
+    """
+    due: list[UUID] = []
+
+    def verb(w: Work[Facts], invoice_id: UUID) -> None:
+        if again.try_now(w, invoice_id):
+            due.append(invoice_id)
+
+    matters = await recovery.ask_all(connection, found.invoice_ids, lambda _: verb)
+    at = await clock.now(connection, found.account_id)
+    for invoice_id in due:
+        await audit.record(
+            connection, account_id=found.account_id, action="invoice.retry_ordered",
+            subject=ids.encode(ids.INVOICE, invoice_id), at=at,
+        )  # fmt: skip
+    return matters, len(due)

@@ -80,14 +80,17 @@ _WAITING: Final = {
     " JOIN real r ON r.id = x.account_id WHERE x.status = 'pending'",
     # A charge counts once, by its newest try: one that is made again comes within two hours. That
     # of a canceled payment is none of ours, unless it was canceled because the provider refused it.
-    # Nobody can help where it refused the sum.
+    # Nobody can help where it refused the sum. An open invoice counts until a try of it reaches a
+    # card, what failed at once only until its account is charged for anything.
     "unreached": "SELECT '', x.real_started_at, x.key || coalesce(': ' || x.message, '')"
     " FROM payment_attempts x JOIN real r ON r.id = x.account_id"
     " JOIN payments p ON p.id = x.payment_id"
     " AND (p.status <> 'canceled' OR x.decline_code = 'charge_refused')"
+    " JOIN invoices i ON i.id = x.invoice_id"
     " WHERE x.real_started_at > statement_timestamp() - interval '2 hours'"
     " AND x.status = 'unreached' AND x.decline_code IS DISTINCT FROM 'provider_refused'"
     " AND NOT EXISTS (SELECT FROM payment_attempts y WHERE y.account_id = x.account_id"
+    "  AND (y.invoice_id = x.invoice_id OR i.status <> 'open')"
     "  AND y.started_at >= x.started_at AND y.real_started_at > x.real_started_at"
     "  AND y.status NOT IN ('unreached', 'skipped', 'pending'))"
     " AND NOT EXISTS (SELECT FROM payment_attempts z WHERE z.invoice_id = x.invoice_id"

@@ -276,6 +276,15 @@ async def test_a_charge_that_the_provider_refuses_is_told_to_operators_until_one
     assert (await customer.buy("small", "saved_card"))["status"] == "completed"
     assert (await sign()).state == "healthy"
 
+    still_owed = text(
+        "UPDATE invoices SET status = 'open', number = 'planted', finalized_at = now()"
+        " WHERE id IN (SELECT invoice_id FROM payment_attempts"
+        " WHERE account_id = :me AND status = 'unreached')"
+    )
+    await superuser.execute(still_owed, {"me": customer.uuid})
+    told = await sign()
+    assert told.words.startswith("1: "), "another invoice was paid, and this one is not"
+
 
 async def test_a_change_that_the_provider_refuses_to_charge_is_told_to_operators_too(
     actors: Actors, superuser: AsyncConnection

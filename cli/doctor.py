@@ -12,12 +12,12 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core.database import open_database
 from billing.core.errors import Unavailable
 from billing.core.settings import Settings
-from billing.insight.health.rules import unknown
+from billing.insight.health.rules import page, unknown
 from billing.insight.health.schemas import Sign
 from cli.doctor_checks import CHECKS, Check, Patient, locks, reason
 from cli.errors import StackError
@@ -116,6 +116,9 @@ async def _asked(name: str, check: Check, patient: Patient) -> Iterable[Sign]:
     except TimeoutError:
         return [unknown(name, f"no answer within {seconds:.0f} s")]
     except _AWAY as error:
+        if isinstance(error, RPCError) and error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+            words = f"Temporal is up, and limits our calls: {reason(error)}"
+            return [unknown(name, words).model_copy(update={"page": page("temporal")})]
         return [unknown(name, f"could not be asked: {reason(error)}")]
 
 

@@ -2528,6 +2528,7 @@ CREATE OR REPLACE FUNCTION usage_allot_again(
 RETURNS void
 LANGUAGE plpgsql
 SET enable_seqscan = off
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     found record;
@@ -2544,38 +2545,50 @@ BEGIN
     WHERE c.account_id = p_account_id AND c.owner = '' AND c.period_start = p_period_start
         AND c.meter = p_meter;
     room := least(p_units, room);
-    SELECT array_agg(a.id) AS ids, array_agg(a.units) AS units, array_agg(a.total) AS totals,
-        array_agg(CASE WHEN a.by_percentage AND a.rest > 0
-            THEN least(round(a.total / a.rest, 12), 999999999999999) END) AS averages
+    SELECT array_agg(s.id) AS ids, array_agg(s.reach) AS reaches, array_agg(least(
+        s.charged_units, room - s.reach + s.charged_units)) AS units
     INTO found
     FROM (
-        SELECT u.id, u.charged_units - u.rest AS units, u.rest, t.by_percentage, CASE
-            WHEN u.total_amount = 0 THEN 0
-            -- Its price is by its value, after those before it: that of a unit is an average.
-            WHEN t.by_percentage THEN usage_charge_use(
-                usage_price_of(t.price), u.currency, beyond - u.reach, u.rest, NULL)
-            ELSE usage_charge_units(u.rest, u.unit_price, u.currency) END AS total
-        FROM (
-            SELECT s.*, s.charged_units - least(
-                s.charged_units, room - s.reach + s.charged_units) AS rest
-            FROM (
-                SELECT r.id, r.charged_units, r.total_amount, r.unit_price, r.currency,
-                    r.occurred_at, r.written_at, sum(r.charged_units) OVER (
-                        ORDER BY r.occurred_at DESC, r.written_at DESC NULLS LAST, r.id DESC)
-                        AS reach
-                FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
-            WHERE s.reach - s.charged_units < room) AS u
-        LEFT JOIN LATERAL (
-            SELECT p.price, p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
-            FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
-            WHERE u.occurred_at < p.until OR u.written_at < p.written
-            ORDER BY p.place LIMIT 1) AS t ON true) AS a;
+        SELECT r.id, r.charged_units, sum(r.charged_units) OVER (
+            ORDER BY r.occurred_at DESC, r.written_at DESC NULLS LAST, r.id DESC) AS reach
+        FROM usage_waiting(p_account_id, p_period_start, p_meter) AS r) AS s
+    WHERE s.reach - s.charged_units < room;
     IF found.ids IS NULL THEN
         RETURN;
     END IF;
     PERFORM usage_count_again(p_account_id, found.ids, -1);
-    PERFORM usage_write_allotted(
-        p_account_id, found.ids, found.units, found.totals, found.averages, p_at);
+    WITH allotted AS (
+        UPDATE billing_records AS r
+        SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
+            total_amount = s.total, updated_at = p_at,
+            unit_price = CASE WHEN s.by_percentage AND NOT s.is_all
+                THEN least(round(s.total / (r.charged_units - s.units), 12), 999999999999999)
+                ELSE r.unit_price END,
+            currency = CASE WHEN s.is_all THEN 'CREDIT' ELSE r.currency END,
+            billing_status = CASE WHEN s.is_all THEN 'completed' ELSE r.billing_status END
+        FROM (
+            SELECT u.id, u.units, u.units = b.charged_units AS is_all, t.by_percentage, CASE
+                WHEN b.total_amount = 0 THEN 0
+                -- Its price is by its value, after those before it: that of a unit is an average.
+                WHEN t.by_percentage THEN usage_charge_use(usage_price_of(t.price), b.currency,
+                    beyond - u.reach, b.charged_units - u.units, NULL)
+                ELSE usage_charge_units(b.charged_units - u.units, b.unit_price, b.currency)
+                END AS total
+            FROM unnest(found.ids, found.units, found.reaches) AS u(id, units, reach)
+            JOIN billing_records AS b ON b.id = u.id AND b.month = ANY (usage_months_of(found.ids))
+            LEFT JOIN LATERAL (
+                SELECT p.price,
+                    p.price ->> 'model' IS NOT DISTINCT FROM 'percentage' AS by_percentage
+                FROM usage_overage_prices(p_account_id, p_period_start, p_meter) AS p
+                WHERE b.occurred_at < p.until OR b.written_at < p.written
+                ORDER BY p.place LIMIT 1) AS t ON true) AS s
+        WHERE r.id = s.id AND r.month = ANY (usage_months_of(found.ids))
+        RETURNING r.id, r.billing_status
+    )
+    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
+    SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
+        '{"reason": "included after all"}', p_at
+    FROM allotted WHERE billing_status = 'completed';
     PERFORM usage_count_again(p_account_id, found.ids, 1);
 END;
 $$;
@@ -6485,32 +6498,6 @@ BEGIN
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
 END;
-$$;
-
-CREATE OR REPLACE FUNCTION usage_write_allotted(
-    p_account_id uuid, p_ids uuid[], p_units numeric[], p_totals numeric[], p_averages numeric[],
-    p_at timestamptz)
-RETURNS void
-LANGUAGE sql
-SET enable_seqscan = off
-SET plan_cache_mode = force_custom_plan
-AS $$
-    WITH allotted AS (
-        UPDATE billing_records AS r
-        SET included_units = r.included_units + s.units, charged_units = r.charged_units - s.units,
-            total_amount = s.total, unit_price = coalesce(s.average, r.unit_price),
-            currency = CASE WHEN s.units = r.charged_units THEN 'CREDIT' ELSE r.currency END,
-            billing_status = CASE WHEN s.units = r.charged_units
-                THEN 'completed' ELSE r.billing_status END,
-            updated_at = p_at
-        FROM unnest(p_ids, p_units, p_totals, p_averages) AS s(id, units, total, average)
-        WHERE r.id = s.id AND r.month = ANY (usage_months_of(p_ids))
-        RETURNING r.id, r.billing_status
-    )
-    INSERT INTO billing_events (id, account_id, billing_id, status_before, status_after, detail, at)
-    SELECT uuidv7(), p_account_id, id, 'pending', 'completed',
-        '{"reason": "included after all"}', p_at
-    FROM allotted WHERE billing_status = 'completed'
 $$;
 
 CREATE OR REPLACE FUNCTION usage_write_records(p_records usage_rated[]) RETURNS void

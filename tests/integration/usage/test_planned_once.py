@@ -7,10 +7,7 @@ from psycopg.errors import Diagnostic
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.integration.catalog.subscribing import START
 from tests.integration.usage.conftest import NewShop, Shop
-from tests.integration.usage.shops_on_plans import NOW
-from tests.integration.usage.test_agreed_limits import AI, agree, on_plan
 from tests.integration.usage.test_plans_of_giants import NEW, copy, decide
 from tests.integration.usage.test_tiered_prices import sell
 
@@ -19,10 +16,6 @@ FEWER, MORE = 10, 30
 BY_VALUE: Final[dict[str, Any]] = {
     "model": "percentage", "percentage": {"percent": "1", "fixed_price": "1"},
 }  # fmt: skip
-INCLUDES_MORE: Final = text(
-    "UPDATE usage_periods SET limits = jsonb_set(limits, '{ai_responses,included}', '\"999\"')"
-    " WHERE account_id = :me"
-)
 USE: Final = "(left((one.t).id::text, 24) || lpad(n::text, 12, '0'))::uuid"
 """The id of another use of the same time."""
 VOIDS: Final[dict[str, str]] = {
@@ -33,7 +26,6 @@ VOIDS: Final[dict[str, str]] = {
     "total_amount": "-1.04",
     "billing_status": "'refunded'",
 }
-INCLUDED: Final = "usage_allot_again(:me, :start, 'ai_responses', 999, :now)"
 COUNTED: Final = """usage_count_again(:me, ARRAY(
     SELECT id FROM billing_records WHERE account_id = :me), 1)"""
 
@@ -65,23 +57,9 @@ async def for_uses(
             await connection.execute(text("SET LOCAL log_planner_stats = on"))
             await connection.execute(text("SET LOCAL client_min_messages = log"))
             await decide(connection, shop)
-            values = {"me": shop.id, "start": START, "now": NOW}
-            plans.append(await planned(connection, statement, **values))
+            plans.append(await planned(connection, statement, me=shop.id))
             await grown.rollback()
     return plans[1:]
-
-
-async def test_including_uses_after_all_plans_nothing_for_each(
-    new_shop: NewShop, superuser: AsyncConnection
-) -> None:
-    """Each has a price of its own: a percentage of its value."""
-    shop = await on_plan(new_shop, "basic")
-    await agree(shop, included="1", then="overage", prices={"USD": BY_VALUE})
-    for amount in "47":
-        await shop.record(amount, **AI)
-    await superuser.execute(INCLUDES_MORE, {"me": shop.id})
-    fewer, more = await for_uses(superuser, shop, INCLUDED)
-    assert 0 < more == fewer
 
 
 @pytest.mark.parametrize("changed", [{}, VOIDS], ids=["uses", "voids"])

@@ -296,8 +296,8 @@ async def _live(engine: AsyncEngine) -> AsyncConnection:
 
 
 async def _hand_back(connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
-    """Roll back what was not committed; a dead connection leaves the pool, as does one whose pipeline
-    did not end because its task was canceled.
+    """Roll back what was not committed; a dead connection leaves the pool, and so does one whose
+    pipeline did not end because its task was canceled.
     """
     if driver.closed or driver.pgconn.pipeline_status != PipelineStatus.OFF:
         await connection.invalidate()

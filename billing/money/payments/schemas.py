@@ -23,9 +23,9 @@ AttemptStatus = Literal[
     "pending", "succeeded", "declined", "action", "processing", "unreached", "skipped"
 ]
 UNTRIED: Final = ("unreached", "skipped")
+"""Statuses of an attempt that reached no card."""
 AGAIN_AT: Final = "again_at"
 """In the detail of a try that reached no card: when an operator has ordered the next one."""
-"""Statuses of an attempt that reached no card."""
 DECLINED: Final = ("declined", "action")
 """Statuses of an attempt that count as a decline of its card."""
 

@@ -117,7 +117,7 @@ def unpark(data: Data = None) -> None:
 
 
 def resume(data: Data = None) -> None:
-    """Have halted matters, and charges that reached no card, try again now, not within the hour."""
+    """Have halted matters, and unreached charges, try again now."""
     from cli import resuming
 
     with reporting_errors():

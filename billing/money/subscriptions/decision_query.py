@@ -144,8 +144,10 @@ _HAS_RARE = f"""
     (s.status = 'unpaid' OR s.unserved_since IS NOT NULL OR {_HAS_MINIMUM}
      OR EXISTS (SELECT FROM subscription_changes x
                 WHERE x.subscription_id = s.id AND x.status IN ('pending', 'scheduled'))
-     OR EXISTS (SELECT FROM refunds x WHERE x.account_id = s.account_id)
-     OR EXISTS (SELECT FROM disputes x WHERE x.account_id = s.account_id)
+     OR EXISTS (SELECT FROM refunds x JOIN invoices i ON i.id = x.invoice_id
+                WHERE x.account_id = s.account_id AND i.subscription_id = s.id)
+     OR EXISTS (SELECT FROM disputes x JOIN invoices i ON i.id = x.invoice_id
+                WHERE x.account_id = s.account_id AND i.subscription_id = s.id)
      OR EXISTS (SELECT FROM balance_entries x
                 WHERE x.account_id = s.account_id AND x.kind IN {KEPT}))
 """  # noqa: S608 - put together from constants

@@ -1,4 +1,4 @@
-"""What is done again for many uses plans no statement for each of them."""
+"""Counting many uses again plans no statement for each of them."""
 
 from typing import Any, Final
 

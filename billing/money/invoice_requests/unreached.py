@@ -11,7 +11,9 @@ from billing.core.frozen import Frozen
 from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
 from billing.money.collecting import again
+from billing.money.collecting.rules import PROVIDER_DOWN_EVERY
 from billing.money.invoice_requests import recovery
+from billing.money.payments.schemas import AGAIN_AT
 from billing.platform.audit import service as audit
 
 
@@ -31,24 +33,25 @@ _WAITING: Final = """
     CROSS JOIN LATERAL (
         SELECT status, detail, finished_at FROM payment_attempts
         WHERE invoice_id = i.id ORDER BY real_started_at DESC, id DESC LIMIT 1) t
-    WHERE i.status = 'open' AND t.status = 'unreached' AND t.detail ->> 'again_at' IS NULL
-        AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - interval '1 hour'
+    WHERE i.status = 'open' AND t.status = 'unreached' AND t.detail ->> :again_at IS NULL
+        AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - :every
         AND {chosen}
     GROUP BY 1, 2 ORDER BY 2
     """
+_SHARED: Final = {"again_at": AGAIN_AT, "every": PROVIDER_DOWN_EVERY}
 _OF_ALL: Final = text(_WAITING.format(chosen="a.clock_at IS NULL"))
 _OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
 
 
 async def waiting(connection: AsyncConnection) -> list[Waiting]:
     """Return what waits in real time; a test clock is moved by whoever tests."""
-    found = await connection.execute(_OF_ALL)
+    found = await connection.execute(_OF_ALL, _SHARED)
     return [Waiting.model_validate(dict(row)) for row in found.mappings()]
 
 
 async def waiting_of(connection: AsyncConnection, workflow_id: str) -> list[Waiting]:
     """Return what waits of one matter, also of a test clock's account."""
-    found = await connection.execute(_OF_MATTER, {"workflow_id": workflow_id})
+    found = await connection.execute(_OF_MATTER, _SHARED | {"workflow_id": workflow_id})
     return [Waiting.model_validate(dict(row)) for row in found.mappings()]
 
 

@@ -1,6 +1,7 @@
 """Months of billing_records: the existing partitions, and the files of exported months.
 
-Statements only, run as the owner; cli/months.py decides their order.
+Statements only, in the order that cli/months.py decides. The owner runs them; as the operator
+`billing doctor` reads `PARTITIONS`, and `operating` connects.
 """
 
 import re

@@ -31,7 +31,8 @@ class Lean(Frozen):
 class Step(Lean):
     """One thing to do: `key` names the business fact and is done at most once.
 
-    The step's subjects are fields of their own, as external ids; the key is never parsed.
+    The step's subjects are fields of their own, as external ids: no step gets them from its key.
+    Parts of keys are read elsewhere, so none changes its form (docs/glossary.md#our-words).
     """
 
     name: str

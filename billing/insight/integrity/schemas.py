@@ -8,7 +8,12 @@ from billing.core.frozen import Frozen
 
 
 class Check(Frozen):
-    """An invariant that holds at every commit; `invariant` is its number in the test plan."""
+    """An invariant that holds at every commit.
+
+    `invariant` is its group, not the id of a requirement: I1 the ledger, I2 holds and lots, I3 what
+    happens once and the money of payments, I4 usage, I5 states and their ends, I6 invoices and
+    periods, I7 inbox, outbox and audit, I9 matters. `cards_chosen` alone has the requirement [K3].
+    """
 
     name: str
     invariant: str

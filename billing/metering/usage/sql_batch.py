@@ -70,8 +70,8 @@ class Batch:
     """Uses of several accounts as arrays of the types `usage_kind` and `usage_input`.
 
     The uses of one account are adjacent, and each record id occurs once: `repeats` maps the places
-    of others with the same id to the place of the first. Uses with the same number in `groups` are
-    paid together.
+    of others with the same id to the place of the first. Uses with the same number in `groups`
+    (`share` in SQL) are paid together.
     """
 
     def __init__(self, uses: Sequence[Use], groups: Sequence[int], owned: Owned) -> None:

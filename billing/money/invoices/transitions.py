@@ -1,4 +1,4 @@
-"""The life of an invoice: drafted, numbered and frozen, settled, or corrected by a note. Pure."""
+"""The life of an invoice: drafted, numbered and frozen, settled or voided; not its notes. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

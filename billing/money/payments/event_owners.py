@@ -1,6 +1,7 @@
 """Owners of provider events: found by the payment, else by the metadata we set.
 
-The inbox stores events; only this module knows what an event's object means to us.
+Stores each event with its owner: only this module knows what an event's object means to us.
+`provider_inbox/store.py` has the other queries on the inbox.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The agenda of a reversal; a pure function of its rows.
 
-The refunds and disputes themselves, and the split of their money, are in `billing/money/refunds`.
+The refunds, and the split of the money, are in `billing/money/refunds`; disputes are rows of
+`billing/money/disputes`, and `disputing.py` has their life.
 """
 
 from datetime import datetime, timedelta

@@ -135,7 +135,7 @@ async def ask(
     *,
     about: PlanWish | None = None,
 ) -> T:
-    """Run a command of `running.py`, `add_ons.py` or `plan_changes.py` and return its answer. The
+    """Run any decision over the subscription's rows, such as a command, and return its answer. The
     matter is woken, and notified after the commit. `about` is the requested change of plan.
     """
     answer, _ = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)

@@ -239,8 +239,8 @@ def end_purchase(w: Work[Facts], invoice: Invoice) -> None:
     if not any(one.booked_at and one.takes_room for one in reversals(w.rows, invoice)):
         return
     for purchase in w.rows.of(Purchase):
-        is_of = purchase.status == "completed" and purchase.invoice_id == invoice.id
-        if is_of and _went_back(w.rows, invoice):
+        is_its = purchase.status == "completed" and purchase.invoice_id == invoice.id
+        if is_its and _went_back(w.rows, invoice):
             w.change(purchase, status="refunded")
             subject = ids.encode(ids.PURCHASE, purchase.id)
             facts = {"purchase_id": subject, "credits": show_decimal(purchase.credits)}

@@ -34,7 +34,7 @@ BOUND: Final = "bound_use"
 """The verb that has the limits of use follow what banks took back for use."""
 WON: Final = "dispute_won"
 """Kind of the balance entry for money that a bank had taken and returned."""
-_UNBOOKED: Final[dict[DisputeState, DisputeState]] = {
+_IN_ANOTHER_CURRENCY: Final[dict[DisputeState, DisputeState]] = {
     "open": "inquiry",
     "won": "closed",
     "lost": "closed",
@@ -97,7 +97,7 @@ def _only_asks(status: str) -> bool:
 def _state(w: Work[ReversalFacts], outcome: DisputeOutcome, currency: str) -> DisputeState:
     state = state_of(outcome.status, is_withdrawn=outcome.is_withdrawn)
     is_bookable = currency == w.rows.get(Payment, w.facts.payment_id).currency
-    return state if is_bookable else _UNBOOKED.get(state, state)
+    return state if is_bookable else _IN_ANOTHER_CURRENCY.get(state, state)
 
 
 def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) -> Dispute:

@@ -31,7 +31,7 @@ _IS_YOUNG: Final = """
     FROM usage_months WHERE month = %(month)s
 """
 # Reasons to keep a month's records in the table, with the accounts concerned.
-_USES: Final = {
+_STILL_NEEDED: Final = {
     "uses that are not paid, or on no invoice yet": """
         SELECT account_id FROM billing_records
         WHERE month >= %(from)s AND month < %(until)s
@@ -223,7 +223,7 @@ def _refuse(settings: Settings, month: Month) -> None:
         found = operator.execute(_IS_YOUNG, values).fetchone()
         if found is None or found["is_young"]:
             raise StackError(not_over(month))
-        for words, query in _USES.items():
+        for words, query in _STILL_NEEDED.items():
             broken = operator.execute(_WHOSE.format(query), values).fetchone() or {}
             if broken["many"]:
                 raise StackError(

@@ -42,6 +42,7 @@ class ScheduledJobs:
             "reconcile": lambda _: reconciling.begin_daily(database, client),
         }
 
+    # Histories have this name: once the sweep was the only job.
     @activity.defn(name="sweeper.sweep")
     async def run(self, request: JobRequest) -> JobReport:
         async with self.database.operator() as connection:

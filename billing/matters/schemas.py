@@ -10,7 +10,7 @@ from billing.matters.kinds import ACCOUNT
 
 Status = Literal["open", "resting", "halted", "closed"]
 LOOK: Final = "load"
-"""The step of a matter that must look at its rows first."""
+"""The step of a matter that must look at its rows first; histories have this name."""
 
 
 class Named(Protocol):

@@ -138,7 +138,7 @@ def agenda(
     """
     if c.unsettled:
         key = f"{c.unsettled}/settled"
-        return [_now(c, "settle", key, "book the money", payment=c.unsettled)]
+        return [_since_day_zero(c, "settle", key, "book the money", payment=c.unsettled)]
     if c.payment_status == "processing":
         return [_check(c), *(_lock_out(c) if is_served else [])]
     if _must_retire(c):
@@ -178,7 +178,7 @@ def _must_retire(c: Collecting) -> bool:
 def _payers_own(c: Collecting) -> list[Step]:
     """Return the steps for a payer who confirms in the browser."""
     if c.flow in PAYERS_OWN and not c.opened:
-        return [_now(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
+        return [_since_day_zero(c, "open", f"{c.invoice}/open-{c.payment}", "open the payment")]
     if c.opened and (c.flow in PAYERS_OWN or c.pay_first or c.awaits_payer):
         # The payer may complete it, and we may not be notified.
         steps = [_check(c)]
@@ -356,5 +356,5 @@ def _check(c: Collecting) -> Step:
     )
 
 
-def _now(c: Collecting, name: str, key: str, words: str, **facts: Any) -> Step:
+def _since_day_zero(c: Collecting, name: str, key: str, words: str, **facts: Any) -> Step:
     return Step(name=name, due=c.day_zero_at, key=key, words=words, invoice=c.invoice, **facts)

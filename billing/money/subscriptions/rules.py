@@ -14,7 +14,7 @@ from billing.money.subscriptions.states import State as Status
 from billing.platform.provider_inbox.rules import AT_ONCE, WaitingEvent, event_step
 
 AWAITS_PAYER: Final = timedelta(hours=23)
-"""A first payment, or a change, waits so long for its payer; so do those of Stripe Billing."""
+"""A first payment, or a change, waits so long for its payer; Stripe Billing waits as long."""
 ENDED: Final = frozenset({"incomplete_expired", "canceled"})
 
 BILLING_STEPS: Final = frozenset(

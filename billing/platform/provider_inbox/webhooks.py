@@ -96,7 +96,7 @@ def parse(body: bytes) -> ProviderEvent:
             payload = json.loads(text, parse_float=_number)
             return _event(payload if _is_plain(text) else _storable(payload))
         except RecursionError:
-            return _put_aside(text, "nested too deep to be read")
+            return _set_aside(text, "nested too deep to be read")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid("INVALID_PAYLOAD") from error
 
@@ -129,7 +129,7 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
     )
 
 
-def _put_aside(text: str, reason: str) -> ProviderEvent:
+def _set_aside(text: str, reason: str) -> ProviderEvent:
     """Return an event with only its id and type; operators find it parked."""
     found = dict(reversed(_NAMES.findall(text)))
     payload = {"id": found["id"], "type": found["type"], "created": None, "data": {"object": {}}}

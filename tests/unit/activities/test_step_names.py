@@ -51,7 +51,7 @@ def planned(module: ModuleType) -> Iterator[str]:
             yield CHECK
         elif node.func.id == "Step":
             yield from literals([k.value for k in node.keywords if k.arg == "name"])
-        elif node.func.id in ("_step", "_now"):
+        elif node.func.id in ("_step", "_since_day_zero"):
             yield from literals(node.args[1:2])
 
 

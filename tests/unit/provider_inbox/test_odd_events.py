@@ -104,7 +104,7 @@ def test_an_impossible_time_is_no_time(created: Any) -> None:
     assert read(event("evt_1", created)).created_at is None
 
 
-def test_an_event_nested_too_deep_is_put_aside_with_its_reason() -> None:
+def test_an_event_nested_too_deep_is_set_aside_with_its_reason() -> None:
     deep = b'{"id": "evt_9", "type": "a.b", "data": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
     aside = parse(deep)
     assert (aside.event_id, aside.type) == ("evt_9", "a.b")

@@ -116,6 +116,7 @@ RETIRED: Final = (
     Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),
     Retired(r"\bfrom_balance\b", "from_balance_cents"),
     Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
+    word("subscription_orders", "subscription_commands"),
 )
 
 

@@ -14,7 +14,7 @@ from api.requests.coupon_codes import WrittenCode
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
-from api.routes.subscription_orders import carry_out
+from api.routes.subscription_commands import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
 from billing.core import clock, ids
 from billing.matters.schemas import Matter

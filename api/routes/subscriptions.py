@@ -24,7 +24,7 @@ from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import SubscriptionAnswer
-from api.routes.subscription_orders import carry_out
+from api.routes.subscription_commands import carry_out
 from api.routes.subscription_previews import (
     SUMS,
     DryRun,

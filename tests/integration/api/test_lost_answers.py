@@ -18,7 +18,7 @@ from api.routes import (
     addresses,
     payment_methods,
     subscription_changes,
-    subscription_orders,
+    subscription_commands,
     subscription_previews,
 )
 from billing.core.clock import real_now
@@ -71,7 +71,7 @@ def dies(monkeypatch: pytest.MonkeyPatch) -> Dies:
     return ask
 
 
-ORDER = (subscription_orders, "wait_until_done")
+ORDER = (subscription_commands, "wait_until_done")
 
 
 async def test_a_cancel_that_comes_again_leaves_the_next_subscription_alone(

@@ -24,8 +24,8 @@ from billing.platform.decisions import service as decisions
 from billing.platform.decisions.service import Done, Engine, Read
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
-PAYING: Final = ("charge", "open", "check", "settle", "retire", "end_approval")
-"""The steps of every kind of matter that collects an invoice."""
+COLLECTING_STEPS: Final = ("charge", "open", "check", "settle", "retire", "end_approval")
+"""The steps that `collect` decides, of every kind that leaves its invoices to it."""
 
 S = TypeVar("S", bound=State)
 

@@ -7,7 +7,7 @@ from temporalio.client import Client
 
 from activities.accounts import AccountActivities
 from activities.clock import ClockActivities
-from activities.decisions import PAYING, DecidingActivities
+from activities.decisions import COLLECTING_STEPS, DecidingActivities
 from activities.dependencies import Dependencies
 from activities.matter_notes import MatterNoteActivities
 from activities.reconciling import ReconciliationActivities
@@ -24,8 +24,8 @@ from billing.platform.decisions.service import Engine
 
 DECIDED: Final[tuple[tuple[MatterKind, Engine[Any, Any], tuple[str, ...]], ...]] = (
     (TRIAL, TRIALS, ("expire",)),
-    (COLLECTION, COLLECTIONS, (*PAYING, "give_up")),
-    (CHARGE, CHARGES, (*PAYING, "expire")),
+    (COLLECTION, COLLECTIONS, (*COLLECTING_STEPS, "give_up")),
+    (CHARGE, CHARGES, (*COLLECTING_STEPS, "expire")),
     (PURCHASE, PURCHASES, ("open", "check", "fulfil", "retire", "remind", "expire", "cancel")),
     (REVERSAL, REVERSALS, ("check", "refund", "book", "remind")),
 )

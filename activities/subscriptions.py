@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from activities.decisions import PAYING, DecidingActivities
+from activities.decisions import COLLECTING_STEPS, DecidingActivities
 from activities.dependencies import Dependencies
 from activities.timing import now_of
 from billing.matters.agenda import head
@@ -12,7 +12,7 @@ from billing.money.subscriptions.rules import CHARGED_AT_ONCE, SubscriptionState
 from workflows.contracts import StepRequest
 
 STEPS: Final = (
-    *PAYING, "give_up", "renew", "end_trial", "cycle", "bill_early", "pause", "end",
+    *COLLECTING_STEPS, "give_up", "renew", "end_trial", "cycle", "bill_early", "pause", "end",
     "end_unpaid", "end_change", "abandon", "tell_expiring", "tell_trial_ending", "tell_renewal",
     "close_commitment",
 )  # fmt: skip

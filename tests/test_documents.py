@@ -117,7 +117,7 @@ RETIRED: Final = (
     Retired(r"\bfrom_balance\b", "from_balance_cents"),
     Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
     word("subscription_orders", "subscription_commands"),
-    Retired(r"(?-i:\bPAYING\b)", "COLLECTING_STEPS"),
+    Retired(r"(?-i:\b(?:PAYING|COLLECTORS)\b)", "COLLECTING_STEPS, RECOVERING"),
 )
 
 

@@ -71,7 +71,7 @@ REVERSAL: Final = MatterKind(
     "reversal", ids.PAYMENT, 6, "Reversal", BACKGROUND, "open", rests_beyond=REST, born_anew=True
 )
 """The money of one payment that goes back: its refunds and its disputes."""
-COLLECTORS: Final = (SUBSCRIPTION, COLLECTION)
+RECOVERING: Final = (SUBSCRIPTION, COLLECTION)
 """Kinds that try a newly chosen card at once if they have an open dunning case."""
 
 KINDS: Final = {

@@ -15,7 +15,7 @@ from billing.core import ids
 from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
-from billing.matters.kinds import ACCOUNT, COLLECTORS, SUBSCRIPTION
+from billing.matters.kinds import ACCOUNT, RECOVERING, SUBSCRIPTION
 from billing.matters.schemas import Matter
 from billing.metering.usage import unpaid
 from billing.money.payment_methods import store
@@ -66,7 +66,7 @@ async def save(
         method = await _make_default(connection, method, kept.default_since, at)
     if kept.is_new and method.is_default:
         return method, await _try(connection, account_id, at)
-    return method, await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return method, await matters.wake_open(connection, account_id, RECOVERING, at)
 
 
 async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
@@ -99,7 +99,7 @@ async def choose_backup(connection: AsyncConnection, method_id: UUID, at: dateti
     await _record(
         connection, await store.change(connection, method_id, is_backup=True), "backup_chosen", at
     )
-    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return await matters.wake_open(connection, account_id, RECOVERING, at)
 
 
 async def end_backup(connection: AsyncConnection, method_id: UUID, at: datetime) -> Method:
@@ -177,7 +177,7 @@ async def all_gone(connection: AsyncConnection, account_id: UUID, at: datetime) 
     for method in await store.active(connection, account_id):
         await _record(connection, method, "removed", at)
         await detached(connection, method.id, at)
-    return await matters.wake_open(connection, account_id, COLLECTORS, at)
+    return await matters.wake_open(connection, account_id, RECOVERING, at)
 
 
 async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -> None:
@@ -199,7 +199,7 @@ async def _hand_over(
 
 async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
     """Wake the matters that try a new default on what is overdue or unpaid."""
-    woken = await matters.wake_open(connection, account_id, COLLECTORS, at)
+    woken = await matters.wake_open(connection, account_id, RECOVERING, at)
     return [*woken, *await unpaid.another_card(connection, account_id, at)]
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.matters.effects import Do, WakeOpen, Watch, Work
-from billing.matters.kinds import COLLECTORS
+from billing.matters.kinds import RECOVERING
 from billing.money.payment_methods.rules import CardDetails, keeping, replaced
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
@@ -29,7 +29,7 @@ def keep_card(
     if kept.default_since is not None:
         method = _make_default(w, method, kept.default_since)
     if kept.is_new:
-        w.do(WakeOpen(account_id, COLLECTORS))
+        w.do(WakeOpen(account_id, RECOVERING))
     if kept.is_new and method.is_default:
         w.do(Do(ANOTHER_CARD, {"account_id": account_id}))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from billing.matters.effects import Add, Announce, Do, Facts, Rows, WakeOpen, Watch, Work
-from billing.matters.kinds import COLLECTORS
+from billing.matters.kinds import RECOVERING
 from billing.money.payment_methods.rules import NEVER_CHOSEN, CardDetails
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import kept_cards
@@ -56,7 +56,7 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
     for make_default in (True, False):
         w = work(method(1, "f", is_default=True))
         kept_cards.keep_card(w, ACCOUNT, given("new"), make_default=make_default)
-        assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) == make_default
+        assert (WakeOpen(ACCOUNT, RECOVERING) in w.effects) == make_default
         tried = Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT})
         assert (tried in w.effects) == make_default
 
@@ -64,7 +64,7 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
 def test_another_card_that_is_given_again_is_new_and_no_other_default() -> None:
     w = work(method(1, "f", is_default=True), method(2, "g"))
     kept_cards.keep_card(w, ACCOUNT, given("g"), make_default=False)
-    assert WakeOpen(ACCOUNT, COLLECTORS) in w.effects, "a subscription may name it"
+    assert WakeOpen(ACCOUNT, RECOVERING) in w.effects, "a subscription may name it"
     assert Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) not in w.effects
 
 
@@ -138,7 +138,7 @@ def test_a_card_that_its_bank_reissues_is_new_and_another_number_is_not_barred(
     kept_cards.keep_card(w, ACCOUNT, card, make_default=False)
     now = w.rows.get(Method, kept.id)
     assert (now.chosen_at == NOW, now.barred_at is not None) == (is_new, is_barred)
-    assert (WakeOpen(ACCOUNT, COLLECTORS) in w.effects) is is_new
+    assert (WakeOpen(ACCOUNT, RECOVERING) in w.effects) is is_new
     assert (Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) in w.effects) is is_new
 
 

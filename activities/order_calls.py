@@ -1,6 +1,6 @@
 """Payments by an order that its payer approves at the provider: PayPal.
 
-No money moves before our capture, and an order is captured once: to give up, do not capture.
+No money moves before our capture, and an order is captured once: to call it back, do not capture.
 """
 
 from datetime import timedelta
@@ -23,7 +23,7 @@ margin, as PayPal names no limit.
 
 
 class Orders:
-    """The activities' calls that open, capture and give up orders."""
+    """The activities' calls that open, capture and call back orders."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._provider = dependencies.orders
@@ -75,7 +75,7 @@ class Orders:
         await failpoint("charge.confirmed")
         return _outcome(order)
 
-    async def give_up(self, payment: Payment) -> Outcome:
+    async def call_back(self, payment: Payment) -> Outcome:
         """Return the capture's outcome if there is one, else `canceled`: no later capture comes.
 
         Errors: Unavailable, also while a capture that was sent may still run.

@@ -176,7 +176,7 @@ class Charger:
             outcome = _behind_page(session, outcome)
         return payment, await self._with_lost_decline(payment, outcome)
 
-    async def give_up(self, payment: Payment) -> Outcome:
+    async def call_back(self, payment: Payment) -> Outcome:
         """Cancel at the provider; return the outcome afterwards.
 
         Errors: Unavailable, also if the provider leaves open a payment that may still succeed;

@@ -147,9 +147,9 @@ class ProviderCalls:
 
     async def _call_back(self, call: Call) -> Outcome:
         if call.tried is None:
-            return await self._desk(call).give_up(call.payment)
+            return await self._desk(call).call_back(call.payment)
         await failpoint("decline.before_cancel")
-        outcome = await self._desk(call).give_up(call.payment)
+        outcome = await self._desk(call).call_back(call.payment)
         await failpoint("decline.canceled")
         return outcome
 

@@ -1,4 +1,4 @@
-"""An order is looked at, captured by a call of its own, and given up once no capture can run."""
+"""An order is looked at, captured by a call of its own, and called back once no capture can run."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,20 +79,20 @@ async def test_an_order_is_not_given_up_while_a_capture_without_an_answer_may_ru
     provider = Provider()
     orders, payment = orders_of(provider), asked(timedelta(seconds=20))
     with pytest.raises(Unavailable, match="PROVIDER_NOT_CANCELED"):
-        await orders.give_up(payment)
+        await orders.call_back(payment)
     provider.captured = True
-    assert await orders.give_up(payment) == PAID
+    assert await orders.call_back(payment) == PAID
 
 
 @pytest.mark.parametrize("status", ["open", "gone"])
 async def test_an_order_that_cannot_be_captured_any_more_is_given_up_at_once(status: Any) -> None:
     provider = Provider()
     provider.status = status
-    outcome = await orders_of(provider).give_up(asked(timedelta(seconds=20)))
+    outcome = await orders_of(provider).call_back(asked(timedelta(seconds=20)))
     assert outcome.kind == "canceled"
 
 
 async def test_an_order_is_given_up_once_its_capture_is_over_or_was_never_asked_for() -> None:
     orders = orders_of(Provider())
     for payment in (asked(CAPTURE_RUNS_FOR), Payment.model_construct(**ORDER)):
-        assert (await orders.give_up(payment)).kind == "canceled"
+        assert (await orders.call_back(payment)).kind == "canceled"

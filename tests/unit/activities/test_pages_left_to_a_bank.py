@@ -41,7 +41,7 @@ async def given_up(status: str, kind: Any, decline: Decline | None = None) -> Ou
 async def asked(provider: Any) -> Outcome:
     charger = Charger(Dependencies(database=None, settings=None, provider=provider))  # type: ignore[arg-type]
     payment = Payment.model_construct(**PAGE)
-    given: Outcome = await ActivityEnvironment().run(charger.give_up, payment)
+    given: Outcome = await ActivityEnvironment().run(charger.call_back, payment)
     return given
 
 

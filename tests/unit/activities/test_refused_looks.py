@@ -126,10 +126,10 @@ async def test_a_look_at_a_payment_that_is_called_back_is_a_doubt(
     payment: Payment, read: str
 ) -> None:
     with pytest.raises(Unavailable, match=DOUBT):
-        await Charger(parts(Provider(read))).give_up(payment)
+        await Charger(parts(Provider(read))).call_back(payment)
 
 
-@pytest.mark.parametrize("verb", ["look", "give_up"])
+@pytest.mark.parametrize("verb", ["look", "call_back"])
 async def test_a_look_at_an_order_is_a_doubt(verb: str) -> None:
     with pytest.raises(Unavailable, match=DOUBT):
         await getattr(Orders(parts(Provider("retrieve_order"))), verb)(BY_PAYPAL)

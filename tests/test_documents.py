@@ -118,6 +118,7 @@ RETIRED: Final = (
     Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
     word("subscription_orders", "subscription_commands"),
     Retired(r"(?-i:\b(?:PAYING|COLLECTORS)\b)", "COLLECTING_STEPS, RECOVERING"),
+    Retired(r"\bGivingBack\b|\bremaining import .*\bbill_of\b", "OpenRefund, booked_on"),
 )
 
 

@@ -217,7 +217,7 @@ def booked_on() -> ColumnElement[UUID]:
 
     Money that came for a purchase which had ended was asked for on its draft, which is void, and is
     booked on the second invoice, which was drafted for that. What the money balance had kept before
-    is of the draft alone (as in refunds/remaining.bill_of).
+    is of the draft alone (as in refunds/remaining.booked_on).
     """
     asked, late, kept = invoices.alias("asked"), invoices.alias("late"), balance_entries.c
     of_payment = and_(kept.account_id == payments.c.account_id, kept.payment_id == payments.c.id)

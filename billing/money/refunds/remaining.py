@@ -60,7 +60,7 @@ def _lost(rows: Rows, invoice: Invoice) -> int:
     return sum(one.loss_minor for one in disputes) + max(0, beyond)
 
 
-def bill_of(rows: Rows, payment: Payment) -> Invoice:
+def booked_on(rows: Rows, payment: Payment) -> Invoice:
     """Return the invoice on which the payment's money is booked.
 
     A purchase that was paid after it had expired has a second invoice for that money, but not for
@@ -90,7 +90,7 @@ def reversals(rows: Rows, invoice: Invoice) -> list[Refund | Dispute]:
 
 def books_of(rows: Rows, payment: Payment, balance_minor: int) -> Books:
     """The sums behind one payment; `balance_minor` is the account's money balance."""
-    invoice = bill_of(rows, payment)
+    invoice = booked_on(rows, payment)
     away = [one for one in reversals(rows, invoice) if one.takes_room]
     mine = [one for one in away if one.payment_id == payment.id]
     loose_gone = sum(

@@ -13,7 +13,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import Payment
-from billing.money.refunds.remaining import all_reversals, bill_of, books_of, reversals
+from billing.money.refunds.remaining import all_reversals, booked_on, books_of, reversals
 from billing.money.refunds.rules import Books, left_minor, parted, step_of, whole_steps
 from billing.money.refunds.schemas import Refund, Way
 
@@ -227,7 +227,7 @@ def _write(
             id=refund_id,
             account_id=payment.account_id,
             payment_id=payment.id,
-            invoice_id=bill_of(w.rows, payment).id,
+            invoice_id=booked_on(w.rows, payment).id,
             key=key,
             status="pending",
             amount_minor=amount_minor,

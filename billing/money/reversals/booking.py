@@ -20,7 +20,7 @@ from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
-from billing.money.refunds.remaining import all_reversals, bill_of, reversals
+from billing.money.refunds.remaining import all_reversals, booked_on, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts
@@ -84,7 +84,7 @@ def move_balance(
 ) -> None:
     """Book the row's part of the money balance out of it, or back."""
     if amount_minor:
-        invoice = bill_of(w.rows, w.rows.get(Payment, row.payment_id))
+        invoice = booked_on(w.rows, w.rows.get(Payment, row.payment_id))
         invoices.add_balance(w, invoice, kind, amount_minor, part=f"{of}-{subject_of(row)}")
 
 
@@ -93,7 +93,7 @@ def count_refunded(w: Work[InvoiceFacts], payment: Payment, reason: str) -> None
 
     Money that went to the money balance, and from there to a bank, counts once.
     """
-    invoice = bill_of(w.rows, payment)
+    invoice = booked_on(w.rows, payment)
     own = sum(
         one.own_minor
         for one in all_reversals(w.rows)
@@ -224,7 +224,7 @@ def _went_back(rows: Rows, invoice: Invoice) -> bool:
     if not left(rows, invoice).total_minor:
         return True
     settled = (one for one in rows.of(Payment) if one.settled_at is not None)
-    found = {one.status for one in settled if bill_of(rows, one).id == invoice.id}
+    found = {one.status for one in settled if booked_on(rows, one).id == invoice.id}
     return found == {"refunded"} and not invoice.balance_applied_minor
 
 

@@ -15,7 +15,7 @@ from billing.money.disputes.rules import state_of
 from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.remaining import bill_of
+from billing.money.refunds.remaining import booked_on
 from billing.money.refunds.rules import DisputeOutcome
 from billing.money.reversals import booking, placing
 from billing.money.reversals.booking import subject_of
@@ -107,7 +107,7 @@ def _open(w: Work[ReversalFacts], outcome: DisputeOutcome, state: DisputeState) 
             id=w.facts.new_id(),
             account_id=payment.account_id,
             payment_id=payment.id,
-            invoice_id=bill_of(w.rows, payment).id,
+            invoice_id=booked_on(w.rows, payment).id,
             stripe_dispute_id=outcome.dispute_id,
             status=outcome.status,
             state=state,

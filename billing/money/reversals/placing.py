@@ -16,7 +16,13 @@ from billing.money.invoices.schemas import PRORATION, CreditNote, Invoice, Invoi
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
-from billing.money.refunds.remaining import all_reversals, bill_of, books_of, creditable, reversals
+from billing.money.refunds.remaining import (
+    all_reversals,
+    booked_on,
+    books_of,
+    creditable,
+    reversals,
+)
 from billing.money.refunds.rules import Books, Disputed, disputed, parted
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking
@@ -35,7 +41,7 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     if payment.settled_at is None:
         return w.change(row, wanted_minor=row.amount_minor)
     # When it was heard, that was perhaps the void invoice of an expired purchase.
-    row = w.change(row, invoice_id=bill_of(w.rows, payment).id)
+    row = w.change(row, invoice_id=booked_on(w.rows, payment).id)
     books = _books(w, w.rows, row)
     places = _places(books, row)
     placed = _change(w, row, places, _wanted(w, row, books, places.note_minor))

@@ -18,7 +18,7 @@ REMIND_BEFORE: Final = (timedelta(days=3), timedelta(days=1))
 """Reminders of a dispute are sent this long before its evidence is due."""
 
 
-class GivingBack(Lean):
+class OpenRefund(Lean):
     """A refund that is not finished, read from its row."""
 
     key: str
@@ -43,7 +43,7 @@ class ReversalState(State):
 
     payment: str
     """External id, the stem of its keys."""
-    refund: GivingBack | None = None
+    refund: OpenRefund | None = None
     unbooked: str | None = None
     """Key of the step that books what went back at the provider on invoice and credits."""
     unbooked_since: AwareDatetime | None = None
@@ -76,7 +76,7 @@ def reminder_due(due_at: datetime, reminders: int) -> datetime | None:
     return due_at - REMIND_BEFORE[reminders]
 
 
-def _refund(state: ReversalState, refund: GivingBack) -> Step:
+def _refund(state: ReversalState, refund: OpenRefund) -> Step:
     """Request a refund at once; while it is on its way, check it at a payment's usual times."""
     due, words = refund.created_at, "give the money back"
     if refund.is_known:

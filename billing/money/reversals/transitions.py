@@ -17,7 +17,7 @@ from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
-from billing.money.refunds.remaining import bill_of
+from billing.money.refunds.remaining import booked_on
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals import booking, disputing, placing
@@ -62,7 +62,7 @@ def _reserved(w: Work[ReversalFacts]) -> int:
 
 
 def _bill(w: Work[ReversalFacts]) -> Invoice:
-    return bill_of(w.rows, w.rows.get(Payment, w.facts.payment_id))
+    return booked_on(w.rows, w.rows.get(Payment, w.facts.payment_id))
 
 
 def check(w: Work[ReversalFacts], step: Step) -> None:

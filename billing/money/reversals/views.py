@@ -15,7 +15,7 @@ from billing.money.reversals.booking import subject_of
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import (
     Answering,
-    GivingBack,
+    OpenRefund,
     ReversalState,
     agenda,
     reminder_due,
@@ -81,14 +81,14 @@ def _status(rows: Rows) -> str:
     return "refunding" if unfinished else "done"
 
 
-def _unfinished(rows: Rows, payment: Payment) -> GivingBack | None:
+def _unfinished(rows: Rows, payment: Payment) -> OpenRefund | None:
     """The refund of this payment to request or check first."""
     mine = (one for one in rows.of(Refund) if one.payment_id == payment.id and not one.is_finished)
     row = min(mine, key=lambda one: (one.stripe_refund_id is not None, one.created_at, one.id),
               default=None)  # fmt: skip
     if row is None:
         return None
-    return GivingBack(
+    return OpenRefund(
         key=row.key,
         created_at=row.created_at,
         is_known=row.stripe_refund_id is not None,

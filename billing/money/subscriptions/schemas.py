@@ -360,7 +360,7 @@ class Terms(Frozen):
         return self.unit_minor * self.quantity
 
 
-class GivenBack(Frozen):
+class RestReturned(Frozen):
     """Money paid but not used that the end of a subscription gave back."""
 
     credited_minor: int

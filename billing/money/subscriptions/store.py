@@ -17,8 +17,8 @@ from billing.metering.usage import store as usage_store
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.subscriptions.schemas import (
-    GivenBack,
     Item,
+    RestReturned,
     Subscription,
     SubscriptionChange,
 )
@@ -228,12 +228,14 @@ async def invoice_to_pay(connection: AsyncConnection, subscription: Subscription
     )
 
 
-async def given_back(connection: AsyncConnection, subscription: Subscription) -> GivenBack | None:
+async def given_back(
+    connection: AsyncConnection, subscription: Subscription
+) -> RestReturned | None:
     """Return the money that the end gave back, and where it is now; None: nothing."""
     if subscription.ended_at is None:
         return None
     row = await _GIVEN_BACK.first(connection, subscription_id=subscription.id)
-    return GivenBack.model_validate(dict(row)) if row is not None else None
+    return RestReturned.model_validate(dict(row)) if row is not None else None
 
 
 async def charged_in(connection: AsyncConnection, account_id: UUID) -> str | None:

@@ -30,7 +30,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.purchases.rules import PurchaseState
-from billing.money.reversals.rules import Answering, GivingBack, ReversalState
+from billing.money.reversals.rules import Answering, OpenRefund, ReversalState
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import Item, Subscription
 from billing.money.trials.rules import TrialState
@@ -213,7 +213,7 @@ def going_back() -> Outlook:
     """A part of a payment on its way back, and a dispute of it in its payer's currency."""
     state = ReversalState(
         status="disputed", payment="pay_1",
-        refund=GivingBack(key="ref_1", created_at=day(2, 1)),
+        refund=OpenRefund(key="ref_1", created_at=day(2, 1)),
         dispute=Answering(dispute="dsp_1", due_at=day(2, 10)),
     )  # fmt: skip
     snapshot = ReversalSnapshot(

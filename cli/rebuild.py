@@ -19,7 +19,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
 from billing.core.settings import Settings
-from billing.insight.integrity import store as integrity_store
 from billing.matters import sweeps
 from billing.matters.schemas import Matter, Planned
 from billing.platform.accounts import store as accounts
@@ -224,7 +223,7 @@ async def telling(job: _Rebuilding, progress: Progress) -> AsyncIterator[None]:
 async def _prepare(job: _Rebuilding) -> list[str]:
     """Make missing schedules, wait for workers, and return the schedules."""
     async with job.database.operator() as connection:
-        job.total = await integrity_store.count_open_matters(connection)
+        job.total = await sweeps.count_open(connection)
     schedules = await ensure_schedules(job.client)
     job.doing = "waits for a worker"
     await need_workers(job.client)

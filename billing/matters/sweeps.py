@@ -105,6 +105,16 @@ async def open_page(
     return [matters.show(row) for row in found.mappings()]
 
 
+async def count_open(connection: AsyncConnection) -> int:
+    """Count those that `open_page` returns for all accounts, for a progress bar."""
+    query = (
+        select(func.count())
+        .select_from(matter_rows)
+        .where(matter_rows.c.closed_at.is_(None), matter_rows.c.status != "resting")
+    )
+    return int(await connection.scalar(query) or 0)
+
+
 async def planned(
     connection: AsyncConnection, names: Sequence[str], beyond: datetime
 ) -> dict[str, Planned]:

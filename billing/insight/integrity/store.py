@@ -299,16 +299,6 @@ def _must_run() -> ColumnElement[bool]:
     )
 
 
-async def count_open_matters(connection: AsyncConnection) -> int:
-    """Count the open matters, for a progress bar."""
-    query = (
-        select(func.count())
-        .select_from(matters)
-        .where(matters.c.closed_at.is_(None), matters.c.status != "resting")
-    )
-    return int(await connection.scalar(query) or 0)
-
-
 async def _by_invoice(found: Any) -> AsyncIterator[list[list[Any]]]:
     """Yield the rows of each invoice, page by page; a page may end within an invoice."""
     rest: list[Any] = []

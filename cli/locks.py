@@ -10,7 +10,7 @@ from billing.core.settings import Settings
 from billing.insight.locks import rules, store
 from billing.insight.locks.schemas import Blocker
 from billing.platform.audit import service as audit
-from cli import month_files
+from cli import owner_connection
 from cli.errors import StackError
 
 _END: Final = "SELECT pg_terminate_backend(%(pid)s, 5000) AS is_ended"
@@ -49,7 +49,7 @@ async def _blockers(database: Database) -> list[Blocker]:
 def _end(settings: Settings, pid: int) -> None:
     """End it as the owner: programs that serve customers do not have this right."""
     try:
-        with month_files.connected(settings) as owner:
+        with owner_connection.connected(settings) as owner:
             row = owner.execute(_END, {"pid": pid}).fetchone()
     except psycopg.errors.InsufficientPrivilege as refused:
         raise StackError(

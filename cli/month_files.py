@@ -1,7 +1,7 @@
 """Months of billing_records: the existing partitions, and the files of exported months.
 
-Statements only, in the order that cli/months.py decides. The owner runs them; as the operator
-`billing doctor` reads `PARTITIONS`, and `operating` connects.
+Statements only, in the order that cli/months.py decides. The owner runs them, but for `PARTITIONS`,
+which `billing doctor` reads as the operator.
 """
 
 import re
@@ -15,17 +15,12 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
-from pydantic import SecretStr
-from sqlalchemy import make_url
 
-from billing.core.database import NOTICES_DEATH
-from billing.core.settings import Settings
 from billing.metering.usage.rules import FIRST_MONTH
 from cli import month_parquet
 from cli.errors import StackError
+from cli.owner_connection import Connection
 
-Connection = psycopg.Connection[dict[str, Any]]
 BEFORE: Final = "before"
 """The first month: all records from before the table had months."""
 LOCK_TIMEOUT: Final = "500ms"
@@ -115,46 +110,6 @@ class MonthFile:
 def name_of(month: date) -> str:
     """Return a month's name in commands."""
     return BEFORE if month == FIRST_MONTH else f"{month:%Y-%m}"
-
-
-@contextmanager
-def connected(settings: Settings) -> Iterator[Connection]:
-    """Connect as the tables' owner, who may detach.
-
-    Each statement commits, unless it is in a transaction. Errors: StackError without the
-    owner's URL.
-    """
-    if settings.database_owner_url is None:
-        raise StackError("this command needs the owner of the tables: set DATABASE_OWNER_URL")
-    options = " ".join(f"-c {name}={value}" for name, value in _session(settings).items())
-    with _connect(settings.database_owner_url, options=options) as connection:
-        yield connection
-
-
-@contextmanager
-def operating(settings: Settings) -> Iterator[Connection]:
-    """A transaction of the operator, who sees all accounts.
-
-    It brings its settings itself: a pooler in transaction mode refuses start-up options.
-    """
-    pooled = _connect(settings.operator_url, prepare_threshold=None)
-    with pooled as connection, connection.transaction():
-        for name, value in _session(settings).items():
-            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
-        yield connection
-
-
-def _connect(url: SecretStr, **options: Any) -> Connection:
-    known = make_url(url.get_secret_value()).set(drivername="postgresql")
-    return psycopg.connect(
-        known.render_as_string(hide_password=False),
-        autocommit=True, row_factory=dict_row, **NOTICES_DEATH, **options,
-    )  # fmt: skip
-
-
-def _session(settings: Settings) -> dict[str, str]:
-    schema = settings.database_schema
-    return {"search_path": schema, "statement_timeout": "0", "timezone": "UTC"}
 
 
 def take_turn(connection: Connection) -> None:

@@ -21,9 +21,10 @@ from billing.metering.usage import months as usage_months
 from billing.platform.audit import service as audit
 from billing.platform.audit import store as audit_store
 from billing.platform.audit.tables import billing_audit
-from cli import month_files, month_parquet
+from cli import month_files, month_parquet, owner_connection
 from cli.errors import StackError
-from cli.month_files import Connection, Month, MonthFile
+from cli.month_files import Month, MonthFile
+from cli.owner_connection import Connection
 
 _IS_YOUNG: Final = """
     SELECT coalesce(bool_and(
@@ -83,7 +84,7 @@ async def _make(settings: Settings) -> int:
 
 def listing(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Return a line for each month: its name, records, size and place."""
-    with month_files.connected(settings) as owner:
+    with owner_connection.connected(settings) as owner:
         here, written = month_files.partitions(owner), month_files.files(owner)
     lines = {
         one.month: (one.name, _about(one.records), _size(one.size), _here(one, written))
@@ -104,7 +105,7 @@ def export(settings: Settings, name: str, folder: Path) -> str:
     month_parquet.need_pyarrow()
     if not folder.is_dir():
         raise StackError(f"MONTH_FILE_MISSING: {folder} is not a folder")
-    with month_files.connected(settings) as owner:
+    with owner_connection.connected(settings) as owner:
         month_files.take_turn(owner)
         month = _month(owner, name)
         month_files.thaw(owner, month)
@@ -130,7 +131,7 @@ def detach(settings: Settings, name: str, copy: Path | None = None) -> str:
 
     Errors: StackError.
     """
-    with month_files.connected(settings) as owner:
+    with owner_connection.connected(settings) as owner:
         month_files.take_turn(owner)
         file = _latest(owner, name)
         if not file.is_away:
@@ -155,7 +156,7 @@ def bring_back(settings: Settings, path: Path) -> str:
     """Import a month from its file; return a sentence. Errors: StackError."""
     month_parquet.need_pyarrow()
     digest = month_parquet.digest(path)
-    with month_files.connected(settings) as owner:
+    with owner_connection.connected(settings) as owner:
         month_files.take_turn(owner)
         found = [one for one in month_files.files(owner) if one.digest == digest]
         if not found:
@@ -177,7 +178,7 @@ def verify(settings: Settings, folder: Path | None = None) -> tuple[list[str], l
     """Compare the files of detached months with their digests; return a line for each file that is
     as it was written, and one for each that is not. `folder` is where they are now, if moved.
     """
-    with month_files.connected(settings) as owner:
+    with owner_connection.connected(settings) as owner:
         away = [one for one in month_files.files(owner) if one.is_away]
     right, wrong = [], []
     for file in sorted(away, key=lambda one: one.month):
@@ -219,7 +220,7 @@ def _refuse(settings: Settings, month: Month) -> None:
     # The first partition includes all months before its end, whatever its name is.
     begins = month.month if month.name != month_files.BEFORE else date.min
     values = {"month": month.month, "from": begins, "until": month.until, "now": real_now()}
-    with month_files.operating(settings) as operator:
+    with owner_connection.operating(settings) as operator:
         found = operator.execute(_IS_YOUNG, values).fetchone()
         if found is None or found["is_young"]:
             raise StackError(not_over(month))

@@ -12,7 +12,7 @@ from billing.core.settings import Settings
 from billing.platform.processes import store as processes
 from billing.platform.processes.rules import wanted
 from billing.platform.processes.service import Pulse
-from cli import month_files
+from cli import owner_connection
 from devstack.stack import StackInfo
 
 NAMES = (
@@ -89,7 +89,7 @@ async def test_behind_a_pooler_a_process_does_not_count_its_pools_as_connections
 
 
 def test_commands_on_months_ask_the_operator_for_no_session_of_its_own(stack: StackInfo) -> None:
-    with month_files.operating(settings_of(stack, "off")) as connection:
+    with owner_connection.operating(settings_of(stack, "off")) as connection:
         assert "options" not in connection.info.get_parameters()
         found = connection.execute("SELECT current_setting('search_path') AS path").fetchone()
         assert found == {"path": "other"}

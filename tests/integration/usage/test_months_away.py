@@ -21,7 +21,7 @@ from billing.insight.integrity import service as integrity
 from billing.insight.integrity import store
 from billing.metering.usage import counter_rebuild
 from billing.metering.usage.tables import billing_records
-from cli import doctor_checks, month_files, month_parquet, months
+from cli import doctor_checks, month_files, month_parquet, months, owner_connection
 from cli.errors import StackError
 from devstack.options import ROOT
 from devstack.stack import StackInfo
@@ -48,7 +48,7 @@ async def site(place: Site) -> AsyncIterator[Site]:
     yield place
     (kept,) = place.rows("SELECT to_regclass('billing_records_2026_01') IS NOT NULL")
     if not kept[0]:
-        with month_files.connected(place.settings) as owner:
+        with owner_connection.connected(place.settings) as owner:
             file = next(one for one in month_files.files(owner) if one.is_away)
         await place.run(months.bring_back, Path(file.file))
 
@@ -179,7 +179,7 @@ async def test_all_of_before_the_months_can_go_as_well_and_one_command_at_a_time
     site: Site, tmp_path: Path
 ) -> None:
     await site.run(months.export, "before", tmp_path)
-    with month_files.connected(site.settings) as owner:
+    with owner_connection.connected(site.settings) as owner:
         month_files.take_turn(owner)
         with pytest.raises(StackError, match="MONTH_BUSY"):
             await site.run(months.detach, "before")
@@ -275,7 +275,7 @@ async def test_a_detaching_that_was_killed_is_named_until_a_command_ends_it(
         return sign.state, line.rpartition("; ")[2]
 
     await site.run(months.export, NAME, tmp_path)
-    with month_files.connected(site.settings) as owner:
+    with owner_connection.connected(site.settings) as owner:
         month_files.take_turn(owner)
         with suppress(RuntimeError), month_files.frozen(owner, "billing_records_2026_01"):
             assert (await told())[0] == "healthy", "somebody is at it"

@@ -14,7 +14,7 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
 
     kind = "account"
     state_type = AccountState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

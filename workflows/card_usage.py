@@ -14,7 +14,7 @@ class ChargeUsageWorkflow(MatterWorkflow[ChargeState]):
 
     kind = "charge"
     state_type = ChargeState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

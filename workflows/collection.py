@@ -14,7 +14,7 @@ class CollectionWorkflow(CollectingWorkflow[CollectionState]):
 
     kind = "collection"
     state_type = CollectionState
-    plan = staticmethod(collection_agenda)
+    agenda = staticmethod(collection_agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

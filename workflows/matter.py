@@ -67,7 +67,7 @@ class MatterWorkflow(Generic[S]):
         self._shown = Shown()
 
     @staticmethod
-    def plan(state: Any) -> list[Step]:
+    def agenda(state: Any) -> list[Step]:
         """Return the agenda, a pure function of the rows' state."""
         raise NotImplementedError
 
@@ -199,7 +199,7 @@ class MatterWorkflow(Generic[S]):
         """Return the first step, except failed ones that wait for their next try."""
         if self.state is None:
             return None
-        return head(self._failed.ready(self.plan(self.state)), self._now())
+        return head(self._failed.ready(self.agenda(self.state)), self._now())
 
     def _steps_are_independent(self) -> bool:
         """Return True if no step waits for another one that fails."""
@@ -269,7 +269,7 @@ class MatterWorkflow(Generic[S]):
         self.state, self._read_for = state, seen
         if self._failed:
             done = argument.step.key if isinstance(argument, StepRequest) else None
-            self._failed.keep({step.key for step in self.plan(state)} - {done})
+            self._failed.keep({step.key for step in self.agenda(state)} - {done})
         self._show()
 
     async def _try(self, activity: str, argument: Contract, words: str) -> S | None:

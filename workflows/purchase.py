@@ -19,7 +19,7 @@ class PurchaseWorkflow(MatterWorkflow[PurchaseState]):
 
     kind = "purchase"
     state_type = PurchaseState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

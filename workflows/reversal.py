@@ -18,7 +18,7 @@ class ReversalWorkflow(MatterWorkflow[ReversalState]):
 
     kind = "reversal"
     state_type = ReversalState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

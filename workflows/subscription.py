@@ -34,7 +34,7 @@ class SubscriptionWorkflow(CollectingWorkflow[SubscriptionState]):
 
     kind = "subscription"
     state_type = SubscriptionState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

@@ -14,7 +14,7 @@ class TrialWorkflow(MatterWorkflow[TrialState]):
 
     kind = "trial"
     state_type = TrialState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.run
     async def run(self, _: MatterRef) -> None:

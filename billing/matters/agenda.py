@@ -110,3 +110,4 @@ class State(Lean):
     words: str = ""
     """The customer's state as a sentence for the Temporal UI."""
     plan: str | None = None
+    """The plan that is sold, by its key, for the search attribute Plan."""

@@ -15,7 +15,7 @@ class HastyPurchaseWorkflow(MatterWorkflow[PurchaseState]):
 
     kind = "purchase"
     state_type = PurchaseState
-    plan = staticmethod(agenda)
+    agenda = staticmethod(agenda)
 
     @workflow.init
     def __init__(self, ref: MatterRef) -> None:

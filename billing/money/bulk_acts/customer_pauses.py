@@ -14,7 +14,7 @@ from billing.matters.schemas import Matter
 from billing.money.dunning import cases as dunning
 from billing.money.dunning import store
 from billing.money.dunning.schemas import CustomerPause, DunningCase
-from billing.money.invoice_requests import locks, recovery
+from billing.money.invoice_requests import asking, locks
 from billing.platform.audit import service as audit
 
 
@@ -30,7 +30,7 @@ async def pause(connection: AsyncConnection, account_id: UUID, *, reason: str) -
         await store.begin_customer_pause(connection, standing)
     await _audit(connection, account_id, "account.dunning_paused", reason)
     verb = partial(dunning.pause, reason=reason, with_all=True)
-    return await recovery.ask_all(connection, [one.invoice_id for one in running], lambda _: verb)
+    return await asking.ask_all(connection, [one.invoice_id for one in running], lambda _: verb)
 
 
 async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) -> list[Matter]:
@@ -44,7 +44,7 @@ async def resume(connection: AsyncConnection, account_id: UUID, *, reason: str) 
     await _audit(connection, account_id, "account.dunning_resumed", reason)
     paused = [one for one in cases if one.is_paused_with_all]
     verb = partial(dunning.resume, reason=reason)
-    return await recovery.ask_all(connection, [one.invoice_id for one in paused], lambda _: verb)
+    return await asking.ask_all(connection, [one.invoice_id for one in paused], lambda _: verb)
 
 
 async def _locked(connection: AsyncConnection, account_id: UUID) -> list[DunningCase]:

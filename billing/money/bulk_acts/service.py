@@ -20,7 +20,7 @@ from billing.money.bulk_acts import store
 from billing.money.bulk_acts.schemas import OF_SUBSCRIPTIONS, BulkAct, BulkOutcome, Overdue
 from billing.money.dunning import cases
 from billing.money.dunning import store as case_store
-from billing.money.invoice_requests import card, locks, recovery
+from billing.money.invoice_requests import asking, card, locks, recovery
 from billing.money.invoices import store as invoice_store
 from billing.money.subscriptions import service
 from billing.money.subscriptions import store as subscriptions
@@ -108,10 +108,10 @@ async def _do(
         numbered = not order.is_dry_run
         asked = await recovery.forgive_all(connection, debts, order.reason, numbered=numbered)
         return asked, none
-    return await recovery.ask_all(connection, debts, lambda _: _of_cases(order)), none
+    return await asking.ask_all(connection, debts, lambda _: _of_cases(order)), none
 
 
-def _of_cases(order: BulkAct) -> recovery.Verb:
+def _of_cases(order: BulkAct) -> asking.Verb:
     match order.act:
         case "pause_dunning":
             return partial(cases.pause, reason=order.reason)

@@ -17,8 +17,8 @@ from billing.core.frozen import Frozen
 from billing.core.periods import to_wall
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections, locks
+from billing.money.invoice_requests.asking import ask, learn, may_try
 from billing.money.invoice_requests.corrections import Destination, LeftOfUse
-from billing.money.invoice_requests.recovery import ask, learn, may_try
 from billing.money.invoices import account_currency, notes
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice, InvoiceLine

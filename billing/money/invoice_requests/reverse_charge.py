@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.taxes.rules import why_none
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import corrections
-from billing.money.invoice_requests.recovery import ask
+from billing.money.invoice_requests.asking import ask
 from billing.money.invoices import store as invoice_store
 from billing.money.taxation import store
 from billing.money.taxation.reading import taxation

@@ -12,7 +12,7 @@ from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
 from billing.money.collecting import again
 from billing.money.collecting.rules import PROVIDER_DOWN_EVERY
-from billing.money.invoice_requests import recovery
+from billing.money.invoice_requests import asking
 from billing.money.payments.schemas import AGAIN_AT
 from billing.platform.audit import service as audit
 
@@ -66,7 +66,7 @@ async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Mat
         if again.try_now(w, invoice_id):
             due.append(invoice_id)
 
-    matters = await recovery.ask_all(connection, found.invoice_ids, lambda _: verb)
+    matters = await asking.ask_all(connection, found.invoice_ids, lambda _: verb)
     at = await clock.now(connection, found.account_id)
     for invoice_id in due:
         await audit.record(

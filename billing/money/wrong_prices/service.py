@@ -14,7 +14,7 @@ from billing.catalog.plans.spec import PriceSpec
 from billing.core.errors import Conflict, wrong_field
 from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
-from billing.money.invoice_requests import locks, operating, recovery
+from billing.money.invoice_requests import asking, locks, operating
 from billing.money.invoice_requests.operating import CreditedLine
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.giving_back import crediting
@@ -79,7 +79,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     if not amount:
         return given
     beside = await invoice_store.beside(connection, invoice)
-    await recovery.learn(connection, invoice, partial(_demand_whole, suffix=suffix), beside=beside)
+    await asking.learn(connection, invoice, partial(_demand_whole, suffix=suffix), beside=beside)
     payment = await _paid_by(connection, invoice) if mistake.to == "payer" else None
     # A refund that the bank returned is not tried again.
     if payment is not None and known is None:

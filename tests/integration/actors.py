@@ -14,8 +14,6 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import httpx2
-import psycopg
-from psycopg.rows import dict_row
 from temporalio.client import Client
 
 from billing.core import ids
@@ -23,6 +21,7 @@ from cli.tokens import mint_token
 from devstack.control import StackControl
 from devstack.stack import StackInfo, dsn
 from sandbox.control import Json, Outcome, SandboxControl
+from tests.integration.superuser import Superuser
 from tests.integration.waiting import PATIENCE_SECONDS, Unexpected, body_of, wait_for
 from workflows.converter import CONVERTER
 
@@ -51,6 +50,7 @@ class Actors:
     sandbox: SandboxControl
     control: StackControl
     temporal: Client
+    superuser: Superuser
 
     def headers(self, account: str, role: str, key: str | None = None) -> dict[str, str]:
         """Headers of a caller: a role of one account, or of `*`; each call is another person."""
@@ -96,13 +96,7 @@ class Actors:
 
     async def sql(self, query: str, **values: Any) -> list[Json]:
         """Rows as the superuser sees them, behind every wall; values as `%(name)s`."""
-        url = dsn(self.stack.superuser_url)
-        async with (
-            await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
-            connection.cursor(row_factory=dict_row) as cursor,
-        ):
-            await cursor.execute(query.encode(), values)
-            return await cursor.fetchall() if cursor.description else []
+        return await self.superuser.rows(query, values)
 
 
 @dataclass(frozen=True)
@@ -395,5 +389,7 @@ async def open_actors(stack: StackInfo) -> AsyncIterator[Actors]:
             base_url=stack.api_url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits
         ) as client,
         SandboxControl(stack.sandbox_url) as sandbox,
+        Superuser(dsn(stack.superuser_url)) as superuser,
     ):
-        yield Actors(stack, client, sandbox, StackControl(stack.control), temporal)
+        control = StackControl(stack.control)
+        yield Actors(stack, client, sandbox, control, temporal, superuser)

@@ -8,25 +8,23 @@ from uuid import UUID
 import pytest
 
 from billing.core import ids
-from billing.core.database import open_database
+from billing.core.database import Database
 from billing.insight.integrity import service as integrity
 from tests.integration.actors import Actors
-from tests.integration.api_app import stack_settings
 from tests.integration.postings_oracle import demand_agreement
 from tests.misfits import misfits
 
 
 @pytest.fixture(autouse=True)
-async def books_agree(actors: Actors) -> AsyncIterator[None]:
+async def books_agree(actors: Actors, database: Database) -> AsyncIterator[None]:
     """Import it into a conftest.py, and each test there ends with this question."""
     before = ids.new()
     yield
     made = await actors.sql("SELECT id FROM accounts WHERE id > %(before)s", before=before)
-    async with open_database(stack_settings(actors.stack)) as database:
-        for account in made:
-            report = await integrity.examine(database, account["id"])
-            assert report.ok, [check for check in report.checks if not check.ok]
-            await demand_agreement(database, account["id"])
+    for account in made:
+        report = await integrity.examine(database, account["id"])
+        assert report.ok, [check for check in report.checks if not check.ok]
+        await demand_agreement(database, account["id"])
     await demand_known_events(actors, [account["id"] for account in made])
 
 

@@ -38,6 +38,7 @@ _RANGE: Final = re.compile(r"([A-Z])(\d+)(?: to |-)([A-Z])(\d+)")
 _ROUTE: Final = re.compile(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^` \n]*)")
 _ANCHOR: Final = re.compile(r'<a id="([\w-]+)"></a>')
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_NO_LETTER: Final = "(?<![A-Za-z])"
 _DOCUMENT: Final = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w.-]+\.md)(?:#([\w-]+))?")
 
 
@@ -52,7 +53,7 @@ class Retired(NamedTuple):
 
 def word(text: str, instead: str, still: int = 0) -> Retired:
     """The word by itself or as a part of a name: `road`, `off_road`, `road_of`."""
-    return Retired(rf"(?<![A-Za-z])(?:{text})(?![A-Za-z])", instead, still)
+    return Retired(rf"{_NO_LETTER}(?:{text})(?![A-Za-z])", instead, still)
 
 
 # One line per word; add a line with the commit that takes the word away.
@@ -132,6 +133,22 @@ def texts(kinds: set[str]) -> Iterator[tuple[str, str]]:
 @cache
 def text_of(path: Path) -> str:
     return path.read_text()
+
+
+@cache
+def in_small_letters() -> str:
+    """All prose and code in one, but for this file."""
+    found = (f"{file}\n{text}" for file, text in texts(PROSE | CODE) if file != THIS)
+    return "\n".join(found).lower()
+
+
+def may_be_used(retired: Retired) -> bool:
+    """False if not even the letters of a word are anywhere.
+
+    A pattern that begins with its letters, as they stand, is found twenty times as fast.
+    """
+    letters = retired.pattern.removeprefix(_NO_LETTER)
+    return letters == retired.pattern or bool(re.search(letters.lower(), in_small_letters()))
 
 
 @cache
@@ -329,7 +346,7 @@ def test_retired_words_are_not_used(retired: Retired) -> None:
     pattern = re.compile(retired.pattern, re.IGNORECASE)
     used = [
         f"{file}: {found}"
-        for file, text in texts(PROSE | CODE)
+        for file, text in (texts(PROSE | CODE) if may_be_used(retired) else ())
         if file != THIS
         for found in pattern.findall(f"{file}\n{text}")
     ]

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,18 @@ from pathlib import Path
 import pytest
 
 from devstack.options import ROOT
-from tests.gate import AGAIN, BESIDE, WHOLE, counts, failed, lane, only_flaky, skipped, verdict
+from tests.gate import (
+    AGAIN,
+    BESIDE,
+    FIRST,
+    WHOLE,
+    counts,
+    failed,
+    lane,
+    only_flaky,
+    skipped,
+    verdict,
+)
 
 # What the gate's own script looks for in the output (.ci/run).
 SUMMARY = re.compile(r"^=*.* (passed|failed|error).* in [0-9.]+")
@@ -61,6 +73,12 @@ def test_what_is_taken_out_of_the_first_lane_is_there_once() -> None:
     taken = [path for paths in BESIDE for path in paths]
     assert all((ROOT / path).exists() for path in taken)
     assert len(set(taken)) == len(taken)
+
+
+def test_each_path_of_the_settings_is_run_once() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    beside = [path for paths in BESIDE for path in paths if path in options["testpaths"]]
+    assert sorted([*FIRST, *beside]) == sorted(options["testpaths"])
 
 
 @pytest.mark.parametrize("left", WHOLE)

@@ -18,6 +18,7 @@ from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Decline, Order, Outcome, OutcomeKind
 from billing.money.refunds.rules import RefundOutcome, Taken
+from gateways.key_rights import KeyRights
 from gateways.provider import (
     CALL_SECONDS,
     KEY_IN_USE,
@@ -101,8 +102,12 @@ class PayPalGateway:
         )
         self._token: str | None = None
         self._token_until = 0.0
-        self.refuses_key = False
-        """True from an answer of 401 to our credentials until PayPal accepts them."""
+        self._rights = KeyRights()
+
+    @property
+    def refuses_key(self) -> bool:
+        """Return True while PayPal refuses our credentials, or a call that they may not make."""
+        return self._rights.refuses_key
 
     async def create_order(self, request: OrderRequest) -> Order:
         unit = {
@@ -176,6 +181,7 @@ class PayPalGateway:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._token = None  # it may have been revoked early
             answer = await self._send(method, path, body, key)
+        self._rights.note(_right(method, path), answer.status_code)
         return _json(answer)
 
     async def _send(
@@ -194,10 +200,10 @@ class PayPalGateway:
             answer = await self._reach(
                 "POST", "/v1/oauth2/token", data=form, auth=self._credentials
             )
-            if answer.status_code == HTTPStatus.UNAUTHORIZED:
-                self.refuses_key = True
+            if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                # A token that is given says nothing yet: the call that it is for may be refused.
+                self._rights.note_unknown()
             given = _json(answer)
-            self.refuses_key = False
             self._token = str(given["access_token"])
             self._token_until = monotonic() + float(given["expires_in"]) - TOKEN_MARGIN_SECONDS
         return self._token
@@ -235,6 +241,11 @@ def _json(answer: httpx2.Response) -> Json:
         words = str(detail.get("description") or "")
         raise Refusal(status, str(issue or body.get("name")), words)
     return body
+
+
+def _right(method: str, path: str) -> tuple[str, ...]:
+    """Return the sort of a call: its method and its path without ids."""
+    return (method, *path.split("/")[3::2])
 
 
 def _path(order_id: str) -> str:

@@ -1,6 +1,7 @@
 """PayPal's API as it answers, and whatever else may come; against the stand-in where it can."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -259,6 +260,51 @@ async def test_a_right_that_our_account_lacks_is_named_and_is_no_fault_of_its_cr
     assert (doubt.value.code, doubt.value.detail) == (
         "PROVIDER_KEY", "PayPal does not allow this to our account: PERMISSION_DENIED",
     )  # fmt: skip
+    await paypal.close()
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+async def test_a_call_that_paypal_denies_us_is_told_until_it_takes_one(refusal: int) -> None:
+    """PayPal grants tokens to an app that lacks a right, and may refuse each of them."""
+    answers: list[int] = []
+
+    def told(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/oauth2/token"):
+            return httpx2.Response(200, json={"access_token": "t", "expires_in": 900})
+        return httpx2.Response(answers.pop(0), json={"name": "RESOURCE_NOT_FOUND"})
+
+    paypal, stripe = gateway(httpx2.MockTransport(told)), StripeGateway("sk_test_1", None)
+    for status, refused in (
+        (404, []), (refusal, ["paypal"]), (503, ["paypal"]), (429, ["paypal"]), (404, []),
+    ):  # fmt: skip
+        answers[:] = [status, status]
+        with suppress(Unavailable, Refusal):
+            await paypal.create_order(WANTED)
+        assert refusing(stripe, paypal) == refused, status
+    answers[:] = [401, 404]
+    with pytest.raises(Refusal):
+        await paypal.create_order(WANTED)
+    assert refusing(stripe, paypal) == [], "only its token was revoked"
+    await paypal.close()
+
+
+async def test_what_paypal_lets_us_do_says_nothing_of_what_it_denies() -> None:
+    def told(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/oauth2/token"):
+            return httpx2.Response(200, json={"access_token": "t", "expires_in": 900})
+        is_denied = request.url.path.endswith("/refund")
+        return httpx2.Response(403 if is_denied else 404, json={"name": "RESOURCE_NOT_FOUND"})
+
+    paypal, stripe = gateway(httpx2.MockTransport(told)), StripeGateway("sk_test_1", None)
+    wanted = RefundRequest(
+        key="ref_1", intent_id="C1", amount_minor=400, currency="EUR",
+        metadata={"refund": "ref_1"},
+    )  # fmt: skip
+    with pytest.raises(Unavailable):
+        await paypal.refund(wanted)
+    await paypal.retrieve_order("O1")
+    await paypal.capture_order("O1", "one")
+    assert refusing(stripe, paypal) == ["paypal"], "it may read and take, but give nothing back"
     await paypal.close()
 
 

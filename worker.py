@@ -209,6 +209,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             database,
             "worker",
             refusing=lambda: refusing(provider, orders),
+            unknown_object=lambda: provider.unknown_object,
             agreed=agreed(settings),
         )
         async with pulse.beating():

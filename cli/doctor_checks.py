@@ -32,10 +32,12 @@ from billing.insight.locks import rules as lock_rules
 from billing.insight.locks import store as locking
 from billing.matters.kinds import QUEUES
 from billing.platform.accounts import clocks
+from billing.platform.accounts import store as accounts
 from cli import month_files
 from cli.provision import known
 from cli.workflow_check import compare_workflows
 from gateways.pricing import HttpPrices
+from gateways.stripe import StripeGateway
 from migrations import rights as given
 from migrations import walls as built
 from workflows import pollers, visibility
@@ -51,6 +53,10 @@ BOOKS_SECONDS: Final = 12.0
 """Time for all of the books. It leaves some for what is late: a check has twenty seconds."""
 DISK_LEFT: Final = 0.05
 """A disk with a smaller free share is reported."""
+CUSTOMERS_ASKED: Final = 3
+"""Of the customers that are asked for at Stripe, one that it knows is enough: somebody may have
+started a process with another account's key for a while.
+"""
 MOST_NAMED: Final = 5
 """The most things that one sign lists by name."""
 
@@ -247,12 +253,34 @@ async def workflows(patient: Patient) -> Iterable[Sign]:
 
 
 async def stripe(patient: Patient) -> Iterable[Sign]:
-    """Check that Stripe answers and accepts our key."""
+    """Check that Stripe answers and accepts our key, and that it is our account's."""
     try:
         await ask_stripe(patient.settings)
     except StripeUnwell as found:
         return [unhealthy("stripe", str(found))]
+    if unknown_one := await _unknown_customer(patient):
+        words = f"takes our key, and does not know our {unknown_one}: is it another account's?"
+        return [unhealthy("stripe", words)]
     return [healthy("stripe", "answers, and takes our key")]
+
+
+async def _unknown_customer(patient: Patient) -> str | None:
+    """Return a customer of ours; None if Stripe knows one under our key, or none can be read."""
+    try:
+        async with patient.database.operator() as connection:
+            ours = await accounts.some_customers(connection, CUSTOMERS_ASKED)
+    except (DBAPIError, PoolTimeout):
+        return None  # other signs tell that
+    settings = patient.settings
+    key = settings.stripe_secret_key.get_secret_value()
+    gateway = StripeGateway(key, settings.stripe_api_base)
+    try:
+        for customer_id in ours:
+            if await gateway.knows_customer(customer_id):
+                return None
+    finally:
+        await gateway.close()
+    return next(iter(ours), None)
 
 
 async def products(patient: Patient) -> Iterable[Sign]:

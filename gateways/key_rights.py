@@ -1,7 +1,13 @@
-"""What a provider's answers say of our key: that it is refused, or lacks a right, or is taken."""
+"""What a provider's answers say of our key: that it is refused, or lacks a right, or is another
+account's, or is taken.
+"""
 
 from collections.abc import Hashable
 from http import HTTPStatus
+from typing import Final
+
+MOST_OBJECTS: Final = 100
+"""Any one of them says as much as all."""
 
 
 class KeyRights:
@@ -10,17 +16,33 @@ class KeyRights:
     def __init__(self) -> None:
         self._is_unknown = False
         self._lacks: set[Hashable] = set()
+        self._unknown_objects: set[str] = set()
 
     @property
     def refuses_key(self) -> bool:
         """Return True if the last answer that says something of our key was 401, or the last one to
-        a call of some right 403.
+        a call of some right 403, or the last one about some object of ours that there is none.
         """
-        return self._is_unknown or bool(self._lacks)
+        return self._is_unknown or bool(self._lacks) or bool(self._unknown_objects)
+
+    @property
+    def unknown_object(self) -> str | None:
+        """Return an object of ours that the provider does not know under this key."""
+        return min(self._unknown_objects, default=None)
 
     def note_unknown(self) -> None:
         """Note that the provider does not know the key, as it says before any call of a right."""
         self._is_unknown = True
+
+    def note_object(self, object_id: str, *, is_known: bool) -> None:
+        """Note whether the provider knows an object that a row of ours names.
+
+        Under another account's key it makes and knows new ones: they say nothing of this one.
+        """
+        if is_known:
+            self._unknown_objects.discard(object_id)
+        elif len(self._unknown_objects) < MOST_OBJECTS:
+            self._unknown_objects.add(object_id)
 
     def note(self, right: Hashable, status: int) -> None:
         """Note what the answer to a call of this right says.

@@ -65,8 +65,15 @@ class StripeGateway:
 
     @property
     def refuses_key(self) -> bool:
-        """Return True if Stripe does not accept our key, or denies it a right that we need."""
-        return self._http.refuses_key
+        """Return True if Stripe does not accept our key, or denies it a right that we need, or does
+        not know an object of ours under it.
+        """
+        return self._http.rights.refuses_key
+
+    @property
+    def unknown_object(self) -> str | None:
+        """Return an object of ours that Stripe does not know under our key."""
+        return self._http.rights.unknown_object
 
     @property
     def client(self) -> StripeClient:
@@ -85,8 +92,16 @@ class StripeGateway:
         return customer.id
 
     async def customer_is_deleted(self, customer_id: str) -> bool:
+        return bool(getattr(await self._customer(customer_id), "deleted", False))
+
+    async def knows_customer(self, customer_id: str) -> bool:
+        """Return False if our key knows no such customer, not even a deleted one."""
+        return await self._customer(customer_id) is not None
+
+    async def _customer(self, customer_id: str) -> stripe.Customer | None:
         customer = await _if_known(self._client.v1.customers.retrieve_async(customer_id))
-        return bool(getattr(customer, "deleted", False))
+        self._http.rights.note_object(customer_id, is_known=customer is not None)
+        return customer
 
     async def create_intent(self, request: IntentRequest) -> Outcome:
         params: Any = {
@@ -142,8 +157,15 @@ class StripeGateway:
             _logger.warning("%s will not keep its next card: %s", intent_id, refusal)
 
     async def retrieve_intent(self, intent_id: str) -> Outcome:
-        async with translated():
-            return intent_outcome(await self._client.v1.payment_intents.retrieve_async(intent_id))
+        try:
+            async with translated():
+                intent = await self._client.v1.payment_intents.retrieve_async(intent_id)
+        except Refusal as refused:
+            if refused.is_missing:
+                self._http.rights.note_object(intent_id, is_known=False)
+            raise
+        self._http.rights.note_object(intent_id, is_known=True)
+        return intent_outcome(intent)
 
     async def find_intent(self, customer_id: str, payment: str, since: datetime) -> Outcome | None:
         made: Any = {"gte": int(since.timestamp())}
@@ -363,6 +385,6 @@ async def _if_known(asked: Awaitable[T]) -> T | None:
         async with translated():
             return await asked
     except Refusal as refused:
-        if refused.said != "resource_missing" or refused.code == NO_CUSTOMER:
+        if not refused.is_missing or refused.code == NO_CUSTOMER:
             raise
         return None

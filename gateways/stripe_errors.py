@@ -21,6 +21,7 @@ from gateways.provider import (
 )
 from gateways.stripe_objects import intent_outcome
 
+MISSING: Final = "resource_missing"
 _AMOUNTS: Final = ("amount_too_small", "amount_too_large")
 
 
@@ -37,6 +38,11 @@ class Refusal(ProviderFailure):
     def __init__(self, code: str, words: str, said: str | None) -> None:
         super().__init__(code, words)
         self.said = said
+
+    @property
+    def is_missing(self) -> bool:
+        """Return True if Stripe knows no such object under our key."""
+        return self.said == MISSING
 
     @property
     def of_method(self) -> Decline | None:
@@ -79,7 +85,7 @@ async def translated() -> AsyncIterator[None]:
 
 
 def _refused(error: stripe.InvalidRequestError) -> str:
-    if (error.code, error.param) == ("resource_missing", "customer"):
+    if (error.code, error.param) == (MISSING, "customer"):
         return NO_CUSTOMER
     return AMOUNT if error.code in _AMOUNTS else "PROVIDER_REFUSED"
 

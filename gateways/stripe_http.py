@@ -21,12 +21,7 @@ class LoggingClient(stripe.AIOHTTPClient):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._rights = KeyRights()
-
-    @property
-    def refuses_key(self) -> bool:
-        """Return True while Stripe refuses our key, or a call that it may not make."""
-        return self._rights.refuses_key
+        self.rights = KeyRights()
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
@@ -36,7 +31,7 @@ class LoggingClient(stripe.AIOHTTPClient):
         try:
             answer = await super().request_async(method, url, headers, post_data)
             status, facts["stripe_request"] = answer[1], answer[2].get("Request-Id")
-            self._rights.note(_right(method, path), status)
+            self.rights.note(_right(method, path), status)
             return answer
         except (TimeoutError, aiohttp.ClientError) as cut:
             # The SDK translates errors up to the headers, but not while the body is read.

@@ -9,6 +9,7 @@ from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.insight.integrity.rules import JOB as AUDIT
 from billing.platform.processes import rules as liveness
+from billing.platform.processes.agreement import ACCOUNT, MODE
 from billing.platform.processes.schemas import Deliveries, Process, ProcessKind
 
 LATE: Final = timedelta(minutes=3)
@@ -218,11 +219,23 @@ def _keys(figures: Figures) -> Sign:
     refused = liveness.refused(figures.processes, figures.at)
     if refused:
         named = "; ".join(
-            f"{provider} that of {one.name} for {ago(figures.at - since)}"
+            f"{provider} that of {one.name} for {ago(figures.at - since)}{_unknown(one, provider)}"
             for one, provider, since in refused
         )
         return unhealthy("provider keys", f"refused: {named}")
     return healthy("provider keys", "no process was refused")
+
+
+def _unknown(process: Process, provider: str) -> str:
+    """Return what Stripe does not know under a process's key, and the account that this key names,
+    as text; empty if it knows all that it was asked for.
+    """
+    own = process.figures
+    if provider != "stripe" or own.unknown_object is None:
+        return ""
+    account, mode = own.agreed.get(ACCOUNT), own.agreed.get(MODE)
+    its = f" It is of {account}, mode {mode}" if account else ""
+    return f" (it does not know our {own.unknown_object}: is it another account's?{its})"
 
 
 def _settings(figures: Figures) -> Sign:

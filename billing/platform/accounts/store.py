@@ -148,6 +148,13 @@ async def forget_customer(connection: AsyncConnection, account_id: UUID, custome
     return done.rowcount == 1
 
 
+async def some_customers(connection: AsyncConnection, limit: int) -> list[str]:
+    """Return a few customers at Stripe, whichever an index has last."""
+    column = accounts.c.stripe_customer_id
+    known = select(column).where(column.is_not(None)).order_by(column.desc()).limit(limit)
+    return list((await connection.scalars(known)).all())
+
+
 def listing(
     *, text: str | None = None, is_test: bool | None = None, platform: str | None = None
 ) -> Select[Any]:

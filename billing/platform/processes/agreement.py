@@ -11,6 +11,10 @@ from billing.platform.processes.schemas import SWITCH
 _KEY: Final = re.compile(r"[a-z]+_(?P<mode>test|live)_(?:51(?P<account>[A-Za-z0-9]{14}))?")
 
 
+MODE: Final = "the mode of Stripe's key"
+ACCOUNT: Final = "the account of Stripe's key"
+
+
 def agreed(settings: Settings) -> dict[str, str]:
     """Return what the others must have too: Stripe's host, the key's mode and account, Temporal's
     namespace, and what decides whether and what is charged or granted.
@@ -20,9 +24,9 @@ def agreed(settings: Settings) -> dict[str, str]:
     account = key["account"] if key is not None else None
     return {
         "Stripe's address": urlsplit(base).netloc or base if base else "api.stripe.com",
-        "the mode of Stripe's key": key["mode"] if key is not None else "unknown",
+        MODE: key["mode"] if key is not None else "unknown",
         "Temporal's namespace": settings.temporal_namespace,
         SWITCH: str(settings.billing_enabled).lower(),
         "BILLING_CYCLE_CREDITS_AT": settings.cycle_credits_at,
         "BILLING_TAX_PROVIDER": settings.tax_provider,
-    } | ({"the account of Stripe's key": f"acct_1{account}"} if account else {})
+    } | ({ACCOUNT: f"acct_1{account}"} if account else {})

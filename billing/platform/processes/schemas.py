@@ -61,6 +61,8 @@ class Figures(Frozen):
     deliveries: tuple[Deliveries, ...] = ()
     # Providers that refuse the process's key, and since when by its own clock.
     refusals: dict[str, datetime] = Field(default_factory=dict)
+    # An object of ours that Stripe does not know under its key.
+    unknown_object: str | None = None
     failures: tuple[Failures, ...] = ()
     # True once the database lacked commits that the process had made.
     lacks_commits: bool = False

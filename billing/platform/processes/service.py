@@ -45,12 +45,13 @@ class Pulse:
         kind: ProcessKind,
         deliveries: Callable[[], tuple[Deliveries, ...]] = tuple,
         refusing: Callable[[], Iterable[str]] = tuple,
+        unknown_object: Callable[[], str | None] = lambda: None,
         failures: Callable[[], tuple[Failures, ...]] = tuple,
         agreed: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
-        self._refusing = refusing
+        self._refusing, self._unknown_object = refusing, unknown_object
         self._failures = failures
         self._agreed = dict(agreed or {})
         self._refusals: dict[str, datetime] = {}
@@ -82,6 +83,7 @@ class Pulse:
             behind_pooler=self._database.behind_pooler,
             deliveries=self._deliveries(),
             refusals=self._refusals,
+            unknown_object=self._unknown_object(),
             failures=self._failures(),
             agreed=self._agreed,
             lacks_commits=self._lacks_commits,

@@ -1,5 +1,8 @@
 """A customer who was deleted in the provider's dashboard: no payment of his is opened any more."""
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.insight.health import rules, store
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.dashboard import delete_customer, remove_card
 from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, case, owed
@@ -143,8 +146,16 @@ async def test_a_card_that_was_removed_unheard_is_a_decline(actors: Actors) -> N
     assert len(await customer.effects()) == 2
 
 
-async def test_a_key_that_does_not_know_the_customer_forgets_nobody(actors: Actors) -> None:
+async def test_a_key_that_does_not_know_the_customer_forgets_nobody(
+    actors: Actors, superuser: AsyncConnection
+) -> None:
     """A key of another account at the provider, or of its other mode, knows none of ours."""
+
+    async def told() -> str | None:
+        signs = rules.signs(await store.look(superuser))
+        (sign,) = (one for one in signs if one.name == "provider keys")
+        return sign.words if "does not know our cus_ofAnotherAccount" in sign.words else None
+
     customer = await actors.customer_on_clock(START)
     await customer.save_card()
     ours = await customer.stripe_customer()
@@ -155,6 +166,7 @@ async def test_a_key_that_does_not_know_the_customer_forgets_nobody(actors: Acto
     assert answer.status_code in {202, 503}, answer.text
     assert await customer.stripe_customer() == "cus_ofAnotherAccount"
     assert len((await customer.ask("GET", "/billing/payment-methods"))["data"]) == 1
+    await wait_for(told, "the worker's next heartbeat tells it")
 
     await customer.rows(renamed.format(f"'{ours}'"))
     paid = (

@@ -9,7 +9,7 @@ import pytest
 import stripe
 
 from billing.core import ids
-from billing.core.errors import Unavailable
+from billing.core.errors import ProviderFailure, Unavailable
 from gateways.provider import IntentRequest
 from gateways.stripe import StripeGateway
 from sandbox.control import SandboxControl
@@ -162,6 +162,20 @@ async def test_a_gateway_says_whether_its_key_is_refused(sandbox: Process) -> No
         await gateway.close()
 
 
+async def test_a_gateway_says_that_its_key_knows_none_of_our_objects(sandbox: Process) -> None:
+    """That of another account, or of the other mode, is accepted, and may do everything."""
+    gateway = StripeGateway("sk_test_sandbox", sandbox.url)
+    known = await gateway.create_customer(ids.new(), secrets.token_hex(8), {})
+    assert not await gateway.customer_is_deleted(known)
+    assert (gateway.refuses_key, gateway.unknown_object) == (False, None)
+    assert not await gateway.customer_is_deleted("cus_of_nobody")
+    with pytest.raises(ProviderFailure):
+        await gateway.retrieve_intent("pi_of_nobody")
+    assert not await gateway.customer_is_deleted(known), "one that it has made itself"
+    assert (gateway.refuses_key, gateway.unknown_object) == (True, "cus_of_nobody")
+    await gateway.close()
+
+
 async def test_a_gateway_says_whether_its_key_lacks_a_right(
     sandbox: Process, control: SandboxControl
 ) -> None:
@@ -174,7 +188,7 @@ async def test_a_gateway_says_whether_its_key_lacks_a_right(
 
     denied = await control.fault("error_403", method="POST", metadata=ours, times=None)
     assert await refuses()
-    assert not await gateway.customer_is_deleted("cus_of_nobody")
+    assert await gateway.retrieve_setup_intent("seti_of_nobody") is None
     assert gateway.refuses_key, "what it may read says nothing of what it may write"
     await control.clear("faults", denied)
     assert not await refuses()

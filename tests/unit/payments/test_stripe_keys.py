@@ -38,7 +38,7 @@ async def test_trouble_at_stripe_says_nothing_of_a_refused_key(
     ):  # fmt: skip
         answer(status)
         await client.request_async(*WROTE, {})
-        assert client.refuses_key is refuses, status
+        assert client.rights.refuses_key is refuses, status
 
 
 async def test_a_refused_request_says_that_our_key_may_make_it(
@@ -48,4 +48,4 @@ async def test_a_refused_request_says_that_our_key_may_make_it(
     for status in (HTTPStatus.FORBIDDEN, HTTPStatus.BAD_REQUEST):
         answer(status)
         await client.request_async(*WROTE, {})
-    assert not client.refuses_key
+    assert not client.rights.refuses_key

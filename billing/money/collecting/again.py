@@ -1,41 +1,52 @@
 """An order to try again now what reached no card, and not an hour after that try. Pure."""
 
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
+from billing.core import ids
+from billing.matters.agenda import Step
 from billing.matters.effects import Facts, Work
-from billing.money.collecting.rules import PROVIDER_DOWN_EVERY
+from billing.money.collecting.rules import is_again
 from billing.money.dunning import cases
 from billing.money.dunning.rules import not_before
-from billing.money.dunning.schemas import DunningCase
 from billing.money.payments.owed import Owed
 from billing.money.payments.rules import PROVIDER_REFUSED
 from billing.money.payments.schemas import AGAIN_AT, Attempt
 
 
-def try_now(w: Work[Facts], invoice_id: UUID) -> bool:
-    """Make the invoice's next try due, with the key that it has; False if none waits for its hour,
-    or its recovery is paused or postponed.
+def try_now(w: Work[Facts], invoice_id: UUID, plan: Iterable[Step]) -> bool:
+    """Make the invoice's next try due, with the key that it has; False if none waits for its hour
+    in its collector's plan, or its recovery is paused or postponed.
     """
-    owed, at = Owed(w.rows, invoice_id), w.facts.at
-    last = owed.attempts[-1] if owed.attempts else None
-    if last is None or owed.invoice.status != "open" or not _waits(last, at):
+    last = _last(w, invoice_id)
+    if last is None or last.again_at is not None:
         return False
-    if _is_held_back(cases.case_of(w.rows, invoice_id), at):
+    # A requested try, or that of a card which is no longer chosen, is not made again.
+    if not any(one.due > w.facts.at for one in _again(invoice_id, plan)):
         return False
-    w.change(last, detail=last.detail | {AGAIN_AT: at.isoformat()})
+    w.change(last, detail=last.detail | {AGAIN_AT: w.facts.at.isoformat()})
     return True
 
 
-def _waits(last: Attempt, at: datetime) -> bool:
-    """True if the try reached no card, and the next one waits for its hour."""
-    if last.status != "unreached" or last.decline_code == PROVIDER_REFUSED:
-        return False
-    ended = last.finished_at or last.started_at
-    return last.again_at is None and at < ended + PROVIDER_DOWN_EVERY
+def _last(w: Work[Facts], invoice_id: UUID) -> Attempt | None:
+    """Return the last try, if it reached no card, and the next one may be ordered."""
+    owed = Owed(w.rows, invoice_id)
+    last = owed.attempts[-1] if owed.attempts else None
+    if last is None or last.status != "unreached" or last.decline_code == PROVIDER_REFUSED:
+        return None
+    if owed.invoice.status != "open" or _is_held_back(w, invoice_id):
+        return None
+    return last
 
 
-def _is_held_back(case: DunningCase | None, at: datetime) -> bool:
+def _again(invoice_id: UUID, plan: Iterable[Step]) -> Iterator[Step]:
+    """Yield the planned tries that are made again because the last one reached no card."""
+    name = ids.encode(ids.INVOICE, invoice_id)
+    return (one for one in plan if one.invoice == name and is_again(one))
+
+
+def _is_held_back(w: Work[Facts], invoice_id: UUID) -> bool:
+    case = cases.case_of(w.rows, invoice_id)
     if case is None or not case.is_open:
         return False
-    return case.status == "paused" or not_before(case.agenda_case, at) > at
+    return case.status == "paused" or not_before(case.agenda_case, w.facts.at) > w.facts.at

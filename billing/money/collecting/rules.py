@@ -325,6 +325,11 @@ def first_key(key: str) -> str:
     return key.partition(AGAIN)[0]
 
 
+def is_again(step: Step) -> bool:
+    """True if the step makes a try again that reached no card."""
+    return step.name == "charge" and step.key != first_key(step.key)
+
+
 def _again_key(first: str, down: int) -> str:
     """Return the key of the next try; each try that never reached the card had its own."""
     return f"{first}{AGAIN}{down}" if down else first

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.matters.agenda import Step
 from billing.matters.effects import Facts, Wake, Work
 from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
 from billing.matters.schemas import Matter
@@ -36,6 +37,11 @@ def may_try(owner: Matter) -> bool:
     which a command frees.
     """
     return owner.status != "halted"
+
+
+def plan_of(owner: Matter, w: Work[Any]) -> list[Step]:
+    """Return the open steps of an invoice's collector, in the middle of a decision of it."""
+    return ENGINES[owner.kind].rules.plan(w.rows, w.facts)
 
 
 async def ask(

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import clock, ids
 from billing.core.frozen import Frozen
+from billing.matters.agenda import Step
 from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
 from billing.money.collecting import again
@@ -62,11 +63,18 @@ async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Mat
     """
     due: list[UUID] = []
 
-    def verb(w: Work[Facts], invoice_id: UUID) -> None:
-        if again.try_now(w, invoice_id):
-            due.append(invoice_id)
+    def ordering(owner: Matter) -> asking.Verb:
+        plan: list[Step] = []  # read once: an order moves no other invoice's step
 
-    matters = await asking.ask_all(connection, found.invoice_ids, lambda _: verb)
+        def verb(w: Work[Facts], invoice_id: UUID) -> None:
+            if not plan:
+                plan.extend(asking.plan_of(owner, w))
+            if again.try_now(w, invoice_id, plan):
+                due.append(invoice_id)
+
+        return verb
+
+    matters = await asking.ask_all(connection, found.invoice_ids, ordering)
     at = await clock.now(connection, found.account_id)
     for invoice_id in due:
         await audit.record(

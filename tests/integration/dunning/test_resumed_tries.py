@@ -6,7 +6,14 @@ from datetime import timedelta
 
 from billing.core.clock import real_now
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.dunning.dunning_setup import RENEWAL, START, attempts, owed
+from tests.integration.dunning.dunning_setup import (
+    RENEWAL,
+    START,
+    attempts,
+    overdue,
+    owed,
+    steer,
+)
 from tests.integration.operator_acts import audited
 from tests.integration.rebuild.conftest import billing
 
@@ -78,3 +85,16 @@ async def test_a_try_is_made_at_once_where_its_matter_is_resumed(actors: Actors)
     assert len(await customer.effects()) == 2, "charged once for the renewal"
     assert (await resume(customer, 409))["code"] == "MATTER_NOT_HALTED"
     assert len(await audited(customer, "invoice.retry_ordered")) == 2
+
+
+async def test_a_requested_try_is_not_made_again_and_the_answer_says_so(actors: Actors) -> None:
+    customer = await overdue(actors)
+    async with outage(customer):
+        await steer(customer, "retry-now")
+    tries = [("attempt-0", "declined"), ("now-1", "unreached")]
+    assert await attempts(customer) == tries
+
+    assert (await resume(customer, 409))["code"] == "MATTER_NOT_HALTED"
+
+    assert await attempts(customer) == tries
+    assert await audited(customer, "invoice.retry_ordered") == []

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from billing.money.collecting import again
 from billing.money.dunning import cases
+from billing.money.payment_methods.schemas import Method
 from billing.money.payments.rules import CHARGE_REFUSED, Decline, Outcome
 from billing.money.payments.schemas import Attempt
 from tests.unit.collecting.told_debts import Debt, declined
@@ -14,7 +15,7 @@ UNREACHED = Outcome(kind="unreached", intent_id="pi_1")
 
 def order(debt: Debt) -> bool:
     w = debt.work()
-    return again.try_now(w, debt.invoice.id)
+    return again.try_now(w, debt.invoice.id, debt.rules.plan(w.rows, w.facts))
 
 
 def test_it_has_the_key_that_it_would_have_at_its_hour_and_is_due_once() -> None:
@@ -67,3 +68,43 @@ def test_neither_what_reached_a_card_nor_what_is_held_back_is_tried() -> None:
     w = debt.work()
     cases.pause(w, debt.invoice.id)
     assert not order(debt), "an operator has paused it"
+
+
+def test_a_requested_try_is_made_once_and_an_order_says_that_none_waits() -> None:
+    debt = Debt("waiting", declined("ch_1"), UNREACHED)
+    debt.go(until="attempt-0")
+    debt.ask()
+    debt.go(until="now-1")
+    planned = debt.next_step()
+
+    assert not order(debt), "its payer may ask again"
+
+    assert debt.next_step() == planned
+    assert debt.rows.of(Attempt)[-1].again_at is None
+
+
+def test_a_requested_try_counts_as_the_last_for_the_slot_that_waits() -> None:
+    debt = Debt("waiting", UNREACHED, UNREACHED, "succeeded")
+    debt.go(until="attempt-0")
+    debt.ask()
+    debt.go(until="now-1")
+    planned = debt.next_step()
+    assert planned is not None
+    assert planned.due == debt.now + timedelta(hours=1)
+
+    assert order(debt)
+
+    assert debt.next_step() == planned.model_copy(update={"due": debt.now})
+
+
+def test_a_card_that_is_no_longer_the_chosen_one_is_not_tried() -> None:
+    debt = Debt("waiting", declined("ch_1"), UNREACHED, UNREACHED)
+    debt.go(until="attempt-0")
+    debt.now += timedelta(hours=1)
+    debt.choose()
+    debt.go(until="card-mth")
+    assert order(debt), "the new card's try waits for its hour"
+    debt.go(until="card-mth/again-1")
+    (card,) = debt.rows.of(Method)
+    debt.work().change(card, status="removed", is_default=False)
+    assert not order(debt), "there is no card"

@@ -92,6 +92,11 @@ UNKNOWN: Final = (
         " AND status IN ('pending', 'pending_approval', 'processing')",
     ),
     Unknown(
+        "payments whose rest goes back", "it keeps it on the money balance",
+        "FROM payments WHERE rest_refund IS NOT NULL AND settled_at IS NULL AND status IN"
+        " ('pending', 'pending_approval', 'processing', 'succeeded', 'completed')",
+    ),
+    Unknown(
         "saved bank accounts", "it charges them as cards",
         "FROM payment_methods WHERE provider_kind <> 'card' AND status = 'active'",
     ),

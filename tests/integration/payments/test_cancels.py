@@ -4,7 +4,9 @@ from contextlib import nullcontext
 
 import pytest
 
+from cli import step_back
 from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import RENEWAL, attempts
 from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
@@ -322,6 +324,8 @@ async def test_a_debit_undecided_at_the_end_pays_what_was_served_and_the_rest_go
     await customer.advance(to=at)
     ended = await customer.ask("POST", CANCEL, {"at": "now", "refund": "refund"}, status=200)
     assert (ended["status"], ended["given_back"]) == ("canceled", None)
+    unknown = await step_back.unknown(stack_settings(actors.stack))
+    assert any(one.startswith("payments whose rest goes back") for one in unknown)
     if debt:
         await adjust(customer, -debt)
     assert (await actors.sandbox.settle(await intent(customer))).status == 200

@@ -1,8 +1,8 @@
 """Batches usage records so that a locked account delays only its own records.
 
 One statement is one transaction and one round trip. Row-level security limits it to the accounts in
-its arguments. It takes the accounts that nobody else has locked; records of the others are retried,
-finally by a statement of their account's own, which waits.
+its arguments. It takes the accounts that nobody else has locked; records of the others are retried
+by statements that wait for one account each.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
-from random import sample
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -40,8 +39,6 @@ LONG: Final = Size(500, MAX_ROWS)
 """Accounts with quotas are handled one by one, and each statement reads the list of them all."""
 SHORT: Final = Size(50, 50)
 """Used while single uses arrive, so that Postgres is free for them after each part."""
-ALONE: Final = Size(1, MAX_ROWS)
-"""For an account that somebody else has locked: only its own uses wait for it."""
 ABOUT_SECONDS: Final = 0.2
 """For this long after a single use, batches stay in short parts."""
 SHORT_AT_ONCE: Final = 1
@@ -49,10 +46,8 @@ PARTS_OF_ONE: Final = 2
 """Parts of one batch that may run at once, so that batches take turns."""
 SHARE_OF_THE_POOL: Final = 4
 """One in this many connections is for parts of batches, and as many for statements that wait for a
-lock.
+lock, which have turns of their own.
 """
-WAITS: Final[tuple[Wait, ...]] = ("no", "soon", "until it is free")
-"""A use of a locked account waits for it a moment, together with others, and then alone."""
 TRIES: Final = 2
 """The number of times that a single use does not wait: its account may be free next time."""
 RecordMany = Callable[[Sequence[Use]], Awaitable[dict[int, Recorded]]]
@@ -94,7 +89,8 @@ class UsageBatcher:
         self._patient = Batcher(partial(self._each, "soon"), key=attrgetter("account_id"))
         self._paid_by_holds = HoldUsageBatcher(database)
         share = max(1, database.in_use()["app"][1] // SHARE_OF_THE_POOL)
-        self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE), ALONE: Turns(share)}
+        self._turns = {LONG: Turns(share), SHORT: Turns(SHORT_AT_ONCE)}
+        self._waiting_turns = Turns(share)
         self._contended: Counter[UUID] = Counter()
         self._locked: Lanes[UUID, Use, Recorded] = Lanes(self._waiting)
         self._single_at = 0.0
@@ -129,31 +125,32 @@ class UsageBatcher:
         if held:
             rest, then = partial(self._many, slow), partial(self._paid_by_holds.many, slow)
             return await record_last(uses, held, rest, then)
-        owned, answers = sql_batch.by_account(uses), dict[int, Recorded]()
+        left, answers = sql_batch.by_account(uses), dict[int, Recorded]()
         write = self._whole if slow is None else partial(self._apart, slow)
-        for wait in WAITS:
-            found = await self._divided(uses, owned, wait, write)
+        wait: Wait = "no"
+        while left:
+            found = await self._divided(uses, left, wait, write)
             locked = {place for place, one in found.items() if one.verdict == LOCKED}
             answers |= {place: one for place, one in found.items() if place not in locked}
-            if not locked:
-                return answers
-            owned = [one for one in owned if not locked.isdisjoint(one[1])]
-        raise AssertionError("who waits until an account is free has it")
+            left = [one for one in left if not locked.isdisjoint(one[1])]
+            wait = "until one is free"
+        return answers
 
     async def _divided(
         self, uses: Sequence[Use], owned: sql_batch.Owned, wait: Wait, write: WritePart
     ) -> dict[int, Recorded]:
-        """Record uses of these accounts in parts, or each account alone, waiting for its lock.
+        """Record uses of these accounts in parts; of each part that waits, at least one account's.
 
         Parts share no account and hardly an index page, so they do not wait for each other.
         """
-        left = deque(sample(owned, len(owned)) if wait == "until it is free" else owned)
+        left = deque(owned)
         answers: dict[int, Recorded] = {}
 
         async def lane() -> None:
             while left:
-                size = ALONE if wait == "until it is free" else self._size()
-                async with self._turns[size].one():
+                size = self._size()
+                turns = self._turns[size] if wait == "no" else self._waiting_turns
+                async with turns.one():
                     part = _next(left, size)
                     if part:
                         answers.update(await write(uses, part, wait))
@@ -198,8 +195,8 @@ class UsageBatcher:
                 del self._contended[use.account_id]
 
     async def _waiting(self, uses: Sequence[Use]) -> list[Recorded]:
-        async with self._turns[ALONE].one():
-            return await self._each("until it is free", uses)
+        async with self._waiting_turns.one():
+            return await self._each("until all are free", uses)
 
     async def _each(self, wait: Wait, uses: Sequence[Use]) -> list[Recorded]:
         groups = range(1, len(uses) + 1)

@@ -20,11 +20,12 @@ _BATCH: Final = (
     " p_uses => CAST(:uses AS usage_input[])"
 )
 _HOW: Final = "p_all => CAST(:full AS boolean), p_new => CAST(:new AS boolean)"
-Wait = Literal["no", "soon", "until it is free"]
+Wait = Literal["no", "soon", "until one is free", "until all are free"]
 _FUNCTIONS: Final[dict[Wait, str]] = {
     "no": "usage_record_where_free",
     "soon": "usage_record_soon",
-    "until it is free": "usage_record_with_top_ups",
+    "until one is free": "usage_record_once_free",
+    "until all are free": "usage_record_with_top_ups",
 }
 _RECORD: Final = {
     wait: Prepared(text(f"SELECT {_ANSWER} FROM {function}({_BATCH}, {_HOW})"))  # noqa: S608 (constants)
@@ -49,9 +50,10 @@ class How(NamedTuple):
     """False omits recorded uses from the answers."""
     new: bool = False
     """True skips the look-up of existing records; an existing one is a unique violation."""
-    wait: Wait = "until it is free"
+    wait: Wait = "until all are free"
     """The treatment of accounts locked elsewhere. `no`: skip their uses, answered `LOCKED`; `soon`:
-    fail all uses with lock_not_available after a moment.
+    fail all uses with lock_not_available after a moment; `until one is free`: wait for any one
+    account, and skip those that are locked then.
     """
 
 

@@ -25,7 +25,7 @@ PLATFORMS: Final = 6
 KILLS: Final = 3
 WAITING: Final = """
     SELECT pid FROM pg_stat_activity
-    WHERE wait_event_type = 'Lock' AND query LIKE '%%usage_record_with_top_ups(%%'
+    WHERE wait_event_type = 'Lock' AND query LIKE '%%usage_record_once_free(%%'
 """
 WRITTEN: Final = """
     SELECT event_id FROM billing_records WHERE account_id = ANY(%(mine)s) AND kind = 'usage'

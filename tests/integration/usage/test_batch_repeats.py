@@ -89,7 +89,7 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
     async def post() -> Any:
         return await api.client.post(f"{V1}/usage/batch", json={"events": rows}, headers=headers)
 
-    monkeypatch.setattr(recorder, "_size", lambda: recording.ALONE)
+    monkeypatch.setattr(recorder, "_size", lambda: recording.Size(1, 10))
     with monkeypatch.context() as broke:
         broke.setattr(recorder, "_once", lost_for_one)
         assert (await post()).status_code == 503

@@ -32,12 +32,13 @@ SOON = 2.0
 
 
 @asynccontextmanager
-async def locked(shop: Shop) -> AsyncIterator[None]:
-    """Meanwhile somebody else has the account."""
-    async with shop.api.database.tenant(shop.id) as connection:
+async def locked(*shops: Shop) -> AsyncIterator[None]:
+    """Meanwhile somebody else has the accounts."""
+    mine = [shop.id for shop in shops]
+    async with shops[0].api.database.tenant(*mine) as connection:
         await connection.execute(
-            text("SELECT 1 FROM credit_balances WHERE account_id = :id FOR UPDATE"),
-            {"id": shop.id},
+            text("SELECT 1 FROM credit_balances WHERE account_id = ANY (:mine) FOR UPDATE"),
+            {"mine": mine},
         )
         yield
 
@@ -82,6 +83,31 @@ async def test_rows_of_a_batch_do_not_wait_for_somebody_else_s_account(new_shop:
     assert await slow.balance() == 6
     entries = await slow.get("/billing/credits/transactions", kind="debit")
     assert [entry["amount"] for entry in entries["data"]] == ["-4.00"], "paid by one entry"
+
+
+async def test_a_batch_that_waited_for_many_accounts_takes_all_that_are_free(
+    new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other batches lock the same accounts together: who waited for each alone came last."""
+    shops = [await new_shop("10") for _ in range(12)]
+    recorder = UsageBatcher(shops[0].api.database)
+    once, waits = recorder._once, list[str]()
+
+    async def noted(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
+        waits.append(how.wait)
+        return await once(uses, groups, owned, how)
+
+    async def asked() -> list[str]:
+        return waits
+
+    monkeypatch.setattr(recorder, "_once", noted)
+    uses = [Use(shop.id, KIND, "1000") for shop in shops]
+    async with locked(*shops):
+        sent = asyncio.create_task(recorder.many(uses))
+        await wait_for(asked, "it waits", ["no", "until one is free"].__eq__)
+    assert await sent == {}
+    assert waits == ["no", "until one is free"]
+    assert [await shop.balance() for shop in shops] == [8] * 12
 
 
 @pytest.mark.parametrize(
@@ -153,7 +179,7 @@ async def test_what_was_recorded_before_two_accounts_took_too_long_is_answered(
     once, alone = recorder._once, list[bool]()
 
     async def fail(uses: Any, groups: Any, owned: Any, how: Any) -> Any:
-        if somebody_has_them and how.wait != "until it is free":
+        if somebody_has_them and how.wait == "no":
             return {place: recording.NOT_YET for _, places in owned for place in places}
         if any(uses[places[0]].account_id in slow for _, places in owned):
             alone.append(len(owned) == 1)

@@ -147,8 +147,8 @@ def may_be_used(retired: Retired) -> bool:
 
     A pattern that begins with its letters, as they stand, is found twenty times as fast.
     """
-    letters = retired.pattern.removeprefix(_NO_LETTER)
-    return letters == retired.pattern or bool(re.search(letters.lower(), in_small_letters()))
+    letters = retired.pattern.removeprefix(_NO_LETTER).removeprefix(r"\b")
+    return bool(re.search(letters.lower(), in_small_letters()))
 
 
 @cache

@@ -31,6 +31,8 @@ KILLING: Final = (
     "tests/integration/workflows",
     "tests/integration/changes",
     "tests/integration/integrity",
+    "tests/integration/dunning/test_customer_pauses.py",
+    "tests/integration/dunning/test_many_open_invoices.py",
     "tests/integration/dunning/test_recovery.py",
     "tests/integration/reversals",
 )
@@ -57,6 +59,7 @@ STARTING: Final = (
 )
 KILLS: Final = "tests/integration/faults/test_kills.py"
 FAST_PATH: Final = "tests/integration/usage/test_fast_path.py"
+EARLY: Final = "tests/integration/changes/test_early_renewals.py"
 PRODUCTION: Final = "tests/integration/stack/test_production.py"
 WHOLE: Final = (
     "tests/integration/client",
@@ -249,6 +252,25 @@ WHOLE: Final = (
     (
         "tests/integration/dunning/test_recovery.py"
         "::test_a_bank_that_takes_weeks_puts_the_end_of_service_off_by_two_of_them"
+    ),
+    (
+        "tests/integration/dunning/test_recovery.py"
+        "::test_3d_secure_that_nobody_told_of_is_found_by_the_calendar"
+    ),
+    (
+        "tests/integration/dunning/test_final_actions.py"
+        "::test_out_of_unpaid_by_a_card_confirmed_in_the_browser"
+    ),
+    (
+        "tests/integration/dunning/test_resumed_tries.py"
+        "::test_one_command_charges_at_once_what_an_outage_left_for_its_hour"
+    ),
+    f"{EARLY}::test_a_change_of_plan_credits_what_is_left_of_it[renewed_early]",
+    f"{EARLY}::test_a_cancel_gives_back_what_is_left_of_it[renewed_early]",
+    f"{EARLY}::test_the_subscription_ends_once_all_its_money_went_back[renewed_early]",
+    (
+        "tests/integration/coupons/test_next_periods.py"
+        "::test_a_coupon_of_a_year_is_off_no_use_of_that_year"
     ),
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[api at",
     f"{KILLS}::test_nothing_is_lost_or_done_twice_when_it_dies_there[temporal at",

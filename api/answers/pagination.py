@@ -78,6 +78,11 @@ class PageRequest:
     cursor: str | None
 
     @property
+    def is_numbered(self) -> bool:
+        """Return True if a page or an offset was named, and counts."""
+        return self.cursor is None and (self.page is not None or self.offset is not None)
+
+    @property
     def skip(self) -> int:
         """The number of rows before this page; 0 with a cursor."""
         if self.cursor is not None:
@@ -125,6 +130,52 @@ async def paginate(
         cut = cut.offset(asked.skip)
     rows = (await connection.execute(cut)).mappings().all()
     return _page(rows, keys, asked, total, show)
+
+
+async def paginate_bounded(
+    connection: AsyncConnection,
+    query: Select[Any],
+    keys: Sequence[ColumnElement[Any]],
+    asked: PageRequest,
+    show: Callable[[RowMapping], T],
+    most: int,
+) -> Page[T]:
+    """Return what matches among the `most` rows behind the cursor, up to the limit.
+
+    So no query of few matches reads everything. A page may have fewer rows than the limit, or none,
+    and more behind it: its cursor goes on there. `total` counts the newest `most` rows' matches.
+    """
+    newest = await _end(connection, keys, most, None)
+    total = await _total(connection, _until(query, keys, newest))
+    end = await _end(connection, keys, most, asked.cursor) if asked.cursor else newest
+    cut = _until(query, keys, end).order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
+    if asked.cursor is not None:
+        cut = cut.where(_after(asked.cursor, keys))
+    page = _page((await connection.execute(cut)).mappings().all(), keys, asked, total, show)
+    if end is None or page.pagination.has_more:
+        return page
+    further = {"has_more": True, "next_cursor": encode_cursor(end, keys)}
+    return page.model_copy(update={"pagination": page.pagination.model_copy(update=further)})
+
+
+async def _end(
+    connection: AsyncConnection, keys: Sequence[ColumnElement[Any]], most: int, cursor: str | None
+) -> RowMapping | None:
+    """Return the last of the `most` rows behind the cursor; None if there are no further ones."""
+    rows = select(*keys).order_by(*(key.desc() for key in keys)).offset(most - 1).limit(2)
+    if cursor is not None:
+        rows = rows.where(_after(cursor, keys))
+    found = (await connection.execute(rows)).mappings().all()
+    return found[0] if len(found) > 1 else None
+
+
+def _until(
+    query: Select[Any], keys: Sequence[ColumnElement[Any]], end: RowMapping | None
+) -> Select[Any]:
+    if end is None:
+        return query
+    values = [_literal(end[key], key) for key in keys]
+    return query.where(keys[0] >= values[0], tuple_(*keys) >= tuple_(*values))
 
 
 async def paginate_merged(

@@ -3137,7 +3137,10 @@ export interface paths {
         };
         /**
          * List Accounts
-         * @description All accounts, newest first; `q` searches external id, name and e-mail.
+         * @description All accounts, newest first; `q` searches for a part of external id, name or e-mail.
+         *
+         *     A search without `page` and `offset` goes through 100,000 accounts a page: while it has more,
+         *     follow its cursor, also from a page without rows. `total` counts those of the newest 100,000.
          */
         get: operations["list_accounts"];
         put?: never;

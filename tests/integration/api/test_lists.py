@@ -104,6 +104,33 @@ async def test_a_cursor_nobody_gave_out_is_refused(api: Api, cursor: str) -> Non
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_CURSOR")
 
 
+async def test_a_search_goes_on_behind_the_accounts_that_it_has_gone_through(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rare word costs a page as much as a frequent one, however many accounts there are."""
+    word, others = f"rare-{uuid4().hex}", f"list-{uuid4().hex}"
+    made = []
+    for n in range(2):
+        made.append((await api.new_account(external_id=f"{n}-of-{word}"))["id"])
+        for one in range(6):
+            await api.new_account(external_id=f"{others}-{n}-{one}")
+    monkeypatch.setattr("api.routes.admin.accounts.GONE_THROUGH", 4)
+    seen, cursor = [], None
+    for found in ([], made[1:], [], made[:1]):
+        body = await page(api, word, **({"cursor": cursor} if cursor else {}))
+        assert ids_of(body) == found
+        assert body["pagination"]["has_more"], "older accounts are not looked at yet"
+        assert body["pagination"]["total"] == 0, "of the newest that a page goes through"
+        seen += ids_of(body)
+        cursor = body["pagination"]["next_cursor"]
+    assert seen == made[::-1]
+    counted = await page(api, word, page=1)
+    assert (ids_of(counted), counted["pagination"]["has_more"]) == (seen, False), "a number's page"
+    full = await page(api, others, limit=3)
+    rest = await page(api, others, limit=3, cursor=full["pagination"]["next_cursor"])
+    assert (len(full["data"]), full["pagination"]["total"], len(rest["data"])) == (3, 4, 3)
+
+
 @pytest.mark.parametrize(
     "path", ["balance", "credits/transactions", "credits/lots", "records?start_date=2027-01-01"]
 )

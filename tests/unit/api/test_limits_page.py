@@ -11,7 +11,7 @@ from api.answers import pagination
 from api.edge import request_limits, slow_clients
 from api.identity import auth
 from api.routes import holds, usage_sums
-from api.routes.admin import bulk_acts, integrity, issuers, price_moves, wrong_prices
+from api.routes.admin import accounts, bulk_acts, integrity, issuers, price_moves, wrong_prices
 from api.usage import body
 from billing.catalog.products.spec import MAX_PER_USE, MeterSpec
 from billing.catalog.rating import rules as rating
@@ -90,6 +90,9 @@ def rate(notation: str) -> str:
         ("all other requests *", [rate(_SET.rate_limit_reads)]),
         ("rows of a list", [pagination.MAX_LIMIT, pagination.MAX_OFFSET]),
         ("rows found by a search", [search.MOST]),
+        ("accounts that a page of `GET /admin/accounts?q=` goes through", [
+            accounts.GONE_THROUGH,
+        ]),
         ("accounts that one `GET /admin/integrity` checks", [integrity.MOST_ACCOUNTS]),
         ("uses of the account that one `GET /admin/integrity` checks", [integrity.MOST_USES]),
         ("accounts that are no tests, for a `GET /stats` of all together", [

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.idempotency import Claim
 from api.monitoring.health_checks import PartHealth
@@ -24,7 +25,7 @@ from api.routes import (
 from billing.core.clock import real_now
 from billing.money.subscriptions import service
 from billing.money.subscriptions.previews import tokens
-from tests.integration.actors import Customer, Json
+from tests.integration.actors import Customer, Json, wait_for
 from tests.integration.api_app import Api
 from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.coupons.coupons_made import coupon
@@ -314,6 +315,34 @@ async def test_without_temporal_a_key_still_gets_its_first_answer(
     monkeypatch.undo()
     assert (await operate("GET", f"{payment}/refunds"))["data"] == [refunded]
     assert await operate(*refund, key="new", status=200) != refunded
+
+
+async def test_without_temporal_an_undecided_purchase_is_still_undecided(
+    customer: Customer, temporal_away: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*_: object) -> None:
+        raise RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")
+
+    sandbox, body = customer.actors.sandbox, {"pack": "small", "payment_method": "card"}
+    mine, path = {"account": customer.id}, "/v1/payment_intents"
+    away = await sandbox.fault("error_429", method="POST", path=path, metadata=mine, times=None)
+    ask = ("POST", "/billing/purchases", body)
+    first = await customer.ask(*ask, key="k", status=202)
+    temporal_away()
+    monkeypatch.setattr("workflows.start.free", unreachable)
+    for _ in range(2):
+        again = await customer.ask(*ask, key="k", status=202)
+        assert (again["purchase_id"], again["next_action"]) == (
+            first["purchase_id"], {"type": "wait"},
+        )  # fmt: skip
+    await sandbox.clear("faults", away)
+    monkeypatch.undo()
+    ready = await wait_for(
+        lambda: customer.purchase(first["purchase_id"]),
+        "its payer can pay",
+        lambda seen: seen["next_action"]["type"] == "confirm_card",
+    )
+    assert (await customer.ask(*ask, key="k", status=201)) == ready
 
 
 async def test_without_temporal_what_is_done_is_no_503(

@@ -9,8 +9,7 @@ from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.insight.integrity.rules import JOB as AUDIT
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.agreement import ACCOUNT, MODE
-from billing.platform.processes.schemas import Deliveries, Process, ProcessKind
+from billing.platform.processes.schemas import ACCOUNT, MODE, Deliveries, Process, ProcessKind
 
 LATE: Final = timedelta(minutes=3)
 """By then the sweeper has woken a late matter again: its step fails, or no worker runs it."""

@@ -5,14 +5,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from billing.core.settings import Settings
-from billing.platform.processes.schemas import SWITCH
+from billing.platform.processes.schemas import ACCOUNT, MODE, SWITCH
 
 # Stripe writes the id of the account into its newer keys, after the mode.
 _KEY: Final = re.compile(r"[a-z]+_(?P<mode>test|live)_(?:51(?P<account>[A-Za-z0-9]{14}))?")
-
-
-MODE: Final = "the mode of Stripe's key"
-ACCOUNT: Final = "the account of Stripe's key"
 
 
 def agreed(settings: Settings) -> dict[str, str]:

@@ -15,6 +15,8 @@ STRANGER: Final = "stranger"
 """The outcome of one that anybody could have sent. Any other outcome is the refusal's code."""
 SWITCH: Final = "BILLING_ENABLED"
 """The setting that switches billing on, `true` or `false`."""
+MODE: Final = "the mode of Stripe's key"
+ACCOUNT: Final = "the account of Stripe's key"
 FAILURES_SECONDS: Final = 300
 """The time for which a process reports a 5xx answer."""
 

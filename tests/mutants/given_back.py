@@ -85,10 +85,17 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "each change that credits an invoice bears all of what a bank took of it",
-        "billing/money/refunds/remaining.py",
+        "billing/money/invoices/lost_money.py",
         "_lost(rows, source) - borne",
         "_lost(rows, source)",
         ("tests/unit/reversals/test_lost_once.py",),
+    ),
+    Mutant(
+        "a credit note takes money that a bank took before what is here",
+        "billing/money/invoices/note_shares.py",
+        "credited.total_minor - lost.get(source_id, 0)",
+        "credited.total_minor",
+        ("tests/unit/reversals/test_lost_once.py", "-k", "what_is_here"),
     ),
     Mutant(
         "what a dispute took beyond its payment counts as money of it",

@@ -4,10 +4,11 @@ An invoice that credits time of earlier ones charged more than its total: their 
 So a note on it never exceeds its total, and the rest is a note on them (docs/rules.md#invoices).
 """
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from billing.matters.effects import Rows
-from billing.money.invoices import giving_back
+from billing.money.invoices import giving_back, lost_money
 from billing.money.invoices.schemas import Invoice, ReversalClaim
 
 
@@ -45,11 +46,21 @@ def _share_out(
     if own:
         found[invoice.id] = had + own
     left = amount_minor - own
-    for source_id, credited in giving_back.credited_by(rows, invoice).items():
+    for source_id, most_minor in _paid_by(rows, invoice):
         source = rows.find(Invoice, source_id)
         if left > 0 and source is not None:
-            left -= _share_out(rows, source, min(left, credited.total_minor), found)
+            left -= _share_out(rows, source, min(left, most_minor), found)
     return amount_minor - left
+
+
+def _paid_by(rows: Rows, invoice: Invoice) -> Iterator[tuple[UUID, int]]:
+    """Yield the invoices whose money paid this one, each with the amount: first the money that is
+    here, then what banks took. A note on what is lost would leave as much more to credit.
+    """
+    lost = lost_money.unbacked_by(rows, invoice)
+    for source_id, credited in giving_back.credited_by(rows, invoice).items():
+        yield source_id, credited.total_minor - lost.get(source_id, 0)
+    yield from lost.items()
 
 
 def payers(rows: Rows, invoice: Invoice) -> list[Invoice]:

@@ -5,6 +5,7 @@ from typing import Final
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back
+from billing.money.invoices.lost_money import unbacked
 from billing.money.invoices.note_shares import reserved, shares, unreserved_room
 from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.payments.schemas import Payment
@@ -29,35 +30,6 @@ def taken_by_banks(rows: Rows, invoice: Invoice) -> int:
     """Return what disputes took of an invoice: of its own payments, or of money that it credits."""
     own = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
     return sum(one.note_minor for one in own) + unbacked(rows, invoice)
-
-
-def unbacked(rows: Rows, invoice: Invoice) -> int:
-    """Return the part of its credits for other invoices whose money disputes took, as our loss.
-
-    They took first what was left of the invoices whose money that was. Of several that credit one
-    invoice the oldest bear its loss first, so that each cent is borne once.
-    """
-    found = 0
-    for source_id, credited in giving_back.credited_by(rows, invoice).items():
-        source = rows.find(Invoice, source_id)
-        if source is not None:
-            borne = _credited_before(rows, source, invoice)
-            found += max(0, min(credited.total_minor, _lost(rows, source) - borne))
-    return found
-
-
-def _credited_before(rows: Rows, source: Invoice, invoice: Invoice) -> int:
-    """Return what older invoices than this one credit of a source."""
-    crediting = {one.invoice_id for one in giving_back.crediting(rows, source.id)}
-    older = (rows.get(Invoice, one) for one in crediting if one < invoice.id)
-    return sum(giving_back.credited_by(rows, one)[source.id].total_minor for one in older)
-
-
-def _lost(rows: Rows, invoice: Invoice) -> int:
-    """Return what disputes took of it and of invoices that paid for it, beyond what is left."""
-    disputes = (one for one in rows.of(Dispute) if one.invoice_id == invoice.id and one.takes_room)
-    beyond = unbacked(rows, invoice) - giving_back.left(rows, invoice).total_minor
-    return sum(one.loss_minor for one in disputes) + max(0, beyond)
 
 
 def booked_on(rows: Rows, payment: Payment) -> Invoice:

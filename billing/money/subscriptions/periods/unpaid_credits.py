@@ -10,8 +10,9 @@ from billing.core.money import ZERO
 from billing.matters.effects import Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import giving_back
+from billing.money.invoices.lost_money import unbacked
 from billing.money.invoices.schemas import CreditNote, Invoice
-from billing.money.refunds.remaining import reversals, unbacked
+from billing.money.refunds.remaining import reversals
 from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import granting, proration

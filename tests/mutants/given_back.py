@@ -95,7 +95,7 @@ GIVEN_BACK: Final = (
         "billing/money/invoices/note_shares.py",
         "credited.total_minor - lost.get(source_id, 0)",
         "credited.total_minor",
-        ("tests/unit/reversals/test_lost_once.py", "-k", "what_is_here"),
+        ("tests/unit/reversals/test_lost_once.py", "-k", "money_that_is_here"),
     ),
     Mutant(
         "what a dispute took beyond its payment counts as money of it",

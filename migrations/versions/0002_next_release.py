@@ -235,6 +235,8 @@ def _subscriptions() -> None:
     op.add_column("subscriptions", sa.Column("cancel_comment", sa.Text))
     op.add_column("subscriptions", sa.Column("cancel_at", sa.DateTime(timezone=True)))
     op.add_column("subscriptions", sa.Column("told_until", sa.DateTime(timezone=True)))
+    lost = sa.Column("money_went_back", sa.Boolean, nullable=False, server_default="false")
+    op.add_column("subscriptions", lost)
     rules = {
         "fk_subscriptions_payment_method_id_account_id": (
             "FOREIGN KEY (payment_method_id, account_id)"

@@ -163,7 +163,13 @@ def begin_unpaid(w: Work[SubscriptionFacts]) -> None:
     announce(w, unpaid, "unpaid")
 
 
-def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) -> None:
+def end(
+    w: Work[SubscriptionFacts],
+    reason: str,
+    as_of: datetime | None = None,
+    *,
+    money_went_back: bool = False,
+) -> None:
     """Cancel for good: void drafts, credit time not served, hand open invoices to Collection.
 
     Minimums and time not served are counted up to now, or up to a preview's instant. Uncollectible
@@ -180,6 +186,7 @@ def end(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None = None) 
         ended_at=at,
         unserved_since=subscription.served_until,
         end_reason=reason,
+        money_went_back=money_went_back,
     )
     announce(w, ended, "canceled", reason=reason)
     for draft in invoicing.collected(w.rows, subscription, ("draft",)):

@@ -105,6 +105,8 @@ class Subscription(Row):
     canceled_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
     end_reason: str | None = None
+    money_went_back: bool = False
+    """It has ended because the money of its period went back."""
     incomplete_expires_at: AwareDatetime | None = None
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None

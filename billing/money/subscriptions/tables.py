@@ -40,6 +40,8 @@ subscriptions = c.table(
     c.instant("canceled_at", nullable=True),
     c.instant("ended_at", nullable=True),
     c.text("end_reason", nullable=True),
+    # It has ended because the money of its period went back, so no claim on it is paid for.
+    c.flag("money_went_back", server_default="false"),
     c.instant("incomplete_expires_at", nullable=True),
     # A newer subscribe waits for this incomplete one to be given up.
     c.instant("superseded_at", nullable=True),

@@ -61,7 +61,7 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
         case "tell_trial_ending" | "tell_renewal":
             period_notices.notify(w, step)
         case "end" | "end_unpaid":
-            payment_effects.end(w, _why(w, step))
+            payment_effects.end(w, _why(w, step), money_went_back=_is_lost(w, step))
             w.result = "canceled"
         case "give_up":
             give_up(w, step)
@@ -71,10 +71,14 @@ def transition(w: Work[SubscriptionFacts], step: Step) -> None:
 
 def _why(w: Work[SubscriptionFacts], step: Step) -> str:
     """Return the reason of an end."""
-    if step.name == "end" and w.facts.period_is_lost:
+    if _is_lost(w, step):
         return _WENT_BACK
     at_a_date = step.name == "end" and subscription_of(w).cancel_at is not None
     return _AT_A_DATE if at_a_date else _WHY[step.name]
+
+
+def _is_lost(w: Work[SubscriptionFacts], step: Step) -> bool:
+    return step.name == "end" and w.facts.period_is_lost
 
 
 def begun(rows: Rows, _: SubscriptionFacts, step: Step) -> bool:

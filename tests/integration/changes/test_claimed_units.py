@@ -92,7 +92,7 @@ async def test_what_a_claim_had_allowed_is_recorded_in_a_pause(actors: Actors) -
     await check_books(customer)
 
 
-@pytest.mark.parametrize("case", ["more", "late", "another meter", "refunded"])
+@pytest.mark.parametrize("case", ["more", "late", "another meter", "refunded", "lost"])
 async def test_nothing_but_what_was_claimed_in_time_and_is_paid_is_recorded_after_the_end(
     actors: Actors, case: str
 ) -> None:
@@ -100,6 +100,11 @@ async def test_nothing_but_what_was_claimed_in_time_and_is_paid_is_recorded_afte
     await claim(customer, "2500")
     if case == "refunded":
         await refunded(customer, await paid_for(customer))
+        await customer.until_subscription("canceled")
+    elif case == "lost":  # to a bank, most of it
+        paid = (await paid_for(customer))["stripe_payment_intent_id"]
+        opened = await actors.sandbox.dispute(paid, amount=3000)
+        await actors.sandbox.finish_dispute(opened.body["id"], "lost")
         await customer.until_subscription("canceled")
     else:
         await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)

@@ -33,7 +33,7 @@ BEGIN
         JOIN subscriptions AS s ON s.id = o.subscription_id
         WHERE f.failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT') AND f.used_at IS NULL
             AND f.uses = 1 AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
-            AND s.end_reason IS DISTINCT FROM 'its payment went back'
+            AND NOT s.money_went_back
             AND NOT EXISTS (
                 SELECT FROM invoices AS i
                 WHERE i.subscription_id = s.id AND i.period_start <= c.claimed_at

@@ -2200,8 +2200,8 @@ AS $$
             quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS amount,
             quota_slice_end(q.span_seconds, c.claimed_at)
                 + make_interval(secs => q.span_seconds) AS out_of_sight
-        FROM billing_quotas AS q JOIN quota_claims AS c ON c.account_id = q.account_id
-        WHERE q.id = p_quota_id AND c.status = 'open' AND c.expires_at > p_at
+        FROM billing_quotas AS q CROSS JOIN LATERAL quota_claims_in_force(q.account_id, p_at) AS c
+        WHERE q.id = p_quota_id
             AND (q.span_seconds IS NOT NULL OR c.claimed_at >= q.window_start)
     ), parts AS (
         SELECT least(expires_at, out_of_sight) AS at, amount FROM claims
@@ -2391,9 +2391,8 @@ AS $$
         -- Of one that is not given yet: it will begin with what is claimed.
         + CASE WHEN q.window_start = '-infinity' AND p_at >= p_now THEN (
             SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0)
-            FROM quota_claims
-            WHERE account_id = p_account_id AND status = 'open' AND expires_at > p_now
-                AND claimed_at >= w.begins) ELSE 0 END)
+            FROM quota_claims_in_force(p_account_id, p_now)
+            WHERE claimed_at >= w.begins) ELSE 0 END)
     FROM quota_in_force(p_account_id, p_meter, p_owners) AS q
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)

@@ -10,8 +10,8 @@ AS $$
             quota_share(q, c.meter, c.user_id, c.organization_id, c.amount) AS amount,
             quota_slice_end(q.span_seconds, c.claimed_at)
                 + make_interval(secs => q.span_seconds) AS out_of_sight
-        FROM billing_quotas AS q JOIN quota_claims AS c ON c.account_id = q.account_id
-        WHERE q.id = p_quota_id AND c.status = 'open' AND c.expires_at > p_at
+        FROM billing_quotas AS q CROSS JOIN LATERAL quota_claims_in_force(q.account_id, p_at) AS c
+        WHERE q.id = p_quota_id
             AND (q.span_seconds IS NOT NULL OR c.claimed_at >= q.window_start)
     ), parts AS (
         SELECT least(expires_at, out_of_sight) AS at, amount FROM claims

@@ -15,9 +15,8 @@ AS $$
         -- Of one that is not given yet: it will begin with what is claimed.
         + CASE WHEN q.window_start = '-infinity' AND p_at >= p_now THEN (
             SELECT coalesce(sum(quota_share(q, meter, user_id, organization_id, amount)), 0)
-            FROM quota_claims
-            WHERE account_id = p_account_id AND status = 'open' AND expires_at > p_now
-                AND claimed_at >= w.begins) ELSE 0 END)
+            FROM quota_claims_in_force(p_account_id, p_now)
+            WHERE claimed_at >= w.begins) ELSE 0 END)
     FROM quota_in_force(p_account_id, p_meter, p_owners) AS q
     CROSS JOIN LATERAL (
         SELECT quota_window(q.window_kind, q.span_seconds, p_zone, p_period_start, p_at)

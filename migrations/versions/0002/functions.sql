@@ -5545,6 +5545,7 @@ CREATE OR REPLACE FUNCTION usage_record_part(
 LANGUAGE plpgsql AS $$
 DECLARE
     short integer[] := '{}';
+    several integer[] := '{}';
     promised usage_input[];
 BEGIN
     LOOP
@@ -5554,7 +5555,8 @@ BEGIN
         END IF;
         EXIT WHEN promised IS NOT NULL OR NOT EXISTS (
             SELECT FROM unnest(records) WHERE failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT'));
-        promised := usage_promised(p_accounts, records, p_uses);
+        SELECT p.dated, p.several INTO promised, several
+        FROM usage_promised(p_accounts, records, p_uses) AS p;
         EXIT WHEN promised IS NULL;
     END LOOP;
     IF EXISTS (SELECT FROM unnest(records) WHERE currency <> 'CREDIT') THEN
@@ -5571,6 +5573,7 @@ BEGIN
                 'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
             -- Too dear after those before it; one that is too large by itself counts for nothing.
             OR bool_or(r.failure = 'USAGE_TOO_LARGE' AND r.included_units + r.charged_units > 0)
+            OR (r.use).account = ANY (several)
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
         records := usage_pay_records(records, contested);
@@ -7093,16 +7096,17 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_promised(
-    p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[])
-RETURNS usage_input[]
+    p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[],
+    OUT dated usage_input[], OUT several integer[])
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 DECLARE
     claimed record;
 BEGIN
+    several := '{}';
     FOR claimed IN
-        SELECT u.ordinality AS at, c.claimed_at
+        SELECT u.ordinality AS at, c.claimed_at, f.account, f.uses
         FROM (
             SELECT (r.use).id, (r.use).account, (r.use).amount, (r.use).used_at, r.meter,
                 r.failure, count(*) OVER (PARTITION BY (r.use).account) AS uses
@@ -7122,7 +7126,7 @@ BEGIN
             WHERE p.account_id = a.account_id AND p.start_at = a.start_at) AS n ON true
         JOIN subscriptions AS s ON s.id = o.subscription_id
         WHERE f.failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT') AND f.used_at IS NULL
-            AND f.uses = 1 AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
+            AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
             AND NOT s.money_went_back
             AND NOT EXISTS (
                 SELECT FROM invoices AS i
@@ -7130,9 +7134,13 @@ BEGIN
                     AND i.period_end > c.claimed_at AND i.amount_paid_minor > 0
                     AND i.amount_refunded_minor >= i.amount_paid_minor)
     LOOP
-        p_uses[claimed.at].used_at := claimed.claimed_at;
+        IF claimed.uses > 1 THEN
+            several := several || claimed.account;
+        ELSE
+            dated := coalesce(dated, p_uses);
+            dated[claimed.at].used_at := claimed.claimed_at;
+        END IF;
     END LOOP;
-    RETURN CASE WHEN FOUND THEN p_uses END;
 END;
 $$;
 

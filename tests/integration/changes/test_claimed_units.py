@@ -81,14 +81,24 @@ async def test_what_a_claim_had_allowed_is_recorded_after_the_end_of_its_plan(
     await check_books(customer)
 
 
-async def test_what_a_claim_had_allowed_is_recorded_in_a_pause(actors: Actors) -> None:
+@pytest.mark.parametrize("in_batch", [False, True])
+async def test_what_a_claim_had_allowed_is_recorded_in_a_pause(
+    actors: Actors, in_batch: bool
+) -> None:
     customer = await begun(actors, "pro")
-    await claim(customer, "2500")
+    await claim(customer, "2000")
+    await claim(customer, "500")
     await customer.ask("POST", f"{PATH}/pause", {"at": "now"}, status=200)
     await customer.advance(to="2027-01-01T10:08:00Z")
-    await customer.refused("NO_ENTITLEMENT", "POST", RECORD, use("1", "unclaimed"))
-    done = await customer.ask("POST", RECORD, use("2500", "job-2500"), status=201)
-    assert done["total_cost"] == "0"
+    if in_batch:
+        rows = {"events": [use("1", "unclaimed"), use("2000", "job-2000"), use("500", "job-500")]}
+        results = (await customer.ask("POST", "/usage/batch", rows))["results"]
+        codes = [one.get("code", one["status"]) for one in results]
+        assert codes == ["NO_ENTITLEMENT", "recorded", "recorded"]
+    else:
+        await customer.refused("NO_ENTITLEMENT", "POST", RECORD, use("1", "unclaimed"))
+        done = await customer.ask("POST", RECORD, use("2000", "job-2000"), status=201)
+        assert done["total_cost"] == "0"
     await check_books(customer)
 
 

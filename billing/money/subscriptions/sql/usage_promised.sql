@@ -1,18 +1,19 @@
 -- Uses that an open claim has allowed, and that are refused now because the plan that they were
 -- claimed on has ended or pauses, dated to their claim: its end counted their units as used, so
--- they are paid for. One whose money went back pays for nothing. Of an account with several uses
--- here it is not known yet which of them are refused. Null: there are none.
+-- they are paid for. One whose money went back pays for nothing. Null: there are none. Of an account
+-- with several uses here it is not known yet which of them are refused: it is one of `several`.
 CREATE OR REPLACE FUNCTION usage_promised(
-    p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[])
-RETURNS usage_input[]
+    p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[],
+    OUT dated usage_input[], OUT several integer[])
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
 AS $$
 DECLARE
     claimed record;
 BEGIN
+    several := '{}';
     FOR claimed IN
-        SELECT u.ordinality AS at, c.claimed_at
+        SELECT u.ordinality AS at, c.claimed_at, f.account, f.uses
         FROM (
             SELECT (r.use).id, (r.use).account, (r.use).amount, (r.use).used_at, r.meter,
                 r.failure, count(*) OVER (PARTITION BY (r.use).account) AS uses
@@ -32,7 +33,7 @@ BEGIN
             WHERE p.account_id = a.account_id AND p.start_at = a.start_at) AS n ON true
         JOIN subscriptions AS s ON s.id = o.subscription_id
         WHERE f.failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT') AND f.used_at IS NULL
-            AND f.uses = 1 AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
+            AND (s.status = 'paused' OR s.id IS DISTINCT FROM n.subscription_id)
             AND NOT s.money_went_back
             AND NOT EXISTS (
                 SELECT FROM invoices AS i
@@ -40,8 +41,12 @@ BEGIN
                     AND i.period_end > c.claimed_at AND i.amount_paid_minor > 0
                     AND i.amount_refunded_minor >= i.amount_paid_minor)
     LOOP
-        p_uses[claimed.at].used_at := claimed.claimed_at;
+        IF claimed.uses > 1 THEN
+            several := several || claimed.account;
+        ELSE
+            dated := coalesce(dated, p_uses);
+            dated[claimed.at].used_at := claimed.claimed_at;
+        END IF;
     END LOOP;
-    RETURN CASE WHEN FOUND THEN p_uses END;
 END;
 $$;

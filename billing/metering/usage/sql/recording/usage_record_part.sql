@@ -1,13 +1,15 @@
 -- Rate uses as if all of them were taken, and take them; those that only a claim on a plan that has
 -- ended allows are rated as of the claim. Where an account's uses ask for more than its plan,
--- quotas, budgets, credits or unpaid uses allow, and there is more than one, nothing of that
--- account is written: it is `contested`, and its uses are to come again in smaller parts.
+-- quotas, budgets, credits or unpaid uses allow, or one of them has such a claim, and there is more
+-- than one, nothing of that account is written: it is `contested`, and its uses are to come again in
+-- smaller parts.
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])
 LANGUAGE plpgsql AS $$
 DECLARE
     short integer[] := '{}';
+    several integer[] := '{}';
     promised usage_input[];
 BEGIN
     LOOP
@@ -17,7 +19,8 @@ BEGIN
         END IF;
         EXIT WHEN promised IS NOT NULL OR NOT EXISTS (
             SELECT FROM unnest(records) WHERE failure IN ('QUOTA_EXCEEDED', 'NO_ENTITLEMENT'));
-        promised := usage_promised(p_accounts, records, p_uses);
+        SELECT p.dated, p.several INTO promised, several
+        FROM usage_promised(p_accounts, records, p_uses) AS p;
         EXIT WHEN promised IS NULL;
     END LOOP;
     IF EXISTS (SELECT FROM unnest(records) WHERE currency <> 'CREDIT') THEN
@@ -34,6 +37,7 @@ BEGIN
                 'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
             -- Too dear after those before it; one that is too large by itself counts for nothing.
             OR bool_or(r.failure = 'USAGE_TOO_LARGE' AND r.included_units + r.charged_units > 0)
+            OR (r.use).account = ANY (several)
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
         records := usage_pay_records(records, contested);

@@ -3,18 +3,38 @@
 from typing import Final
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Recorded, Use, UseKind
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.test_agreed_limits import agree
 from tests.integration.usage.test_many_unpaid import calls, counted
+from tests.integration.usage.test_plans_of_giants import computed
 
 MANY: Final = 300
 AI: Final = UseKind(None, None, "ai_responses", None, None, None, defer=False)
 BOUGHT: Final = UseKind("gpt-4", None, None, None, None, "wallet_deduction", defer=True)
 # A use that is taken costs two halves at each of its levels, whatever comes behind it.
 PARTS: Final = 25
+ACCOUNTS: Final = 8_000
+AS_IN_USAGE_RECORD: Final = """
+    SELECT set_config(join_of, 'off', true)
+    FROM unnest('{enable_hashjoin,enable_mergejoin}'::text[]) AS join_of
+    UNION ALL SELECT set_config('plan_cache_mode', 'force_generic_plan', true)
+"""
+_EACH: Final = f"FROM generate_series(1, {ACCOUNTS}) AS n"
+_USE: Final = "jsonb_build_object('place', n, 'account', n, 'id', md5('u' || n)::uuid, 'amount', 1)"
+LOOKED_FOR_CLAIMS: Final = f"""
+    count(*) FROM usage_promised(
+        ARRAY(SELECT jsonb_populate_record(NULL::usage_account, jsonb_build_object(
+            'place', n, 'account_id', md5('a' || n)::uuid, 'as_of', now(), 'start_at', now()))
+            {_EACH}),
+        ARRAY(SELECT jsonb_populate_record(NULL::usage_rated, jsonb_build_object(
+            'use', {_USE}, 'meter', 'ai_responses', 'failure', 'QUOTA_EXCEEDED')) {_EACH}),
+        ARRAY(SELECT jsonb_populate_record(NULL::usage_input, {_USE}) {_EACH}))
+"""
 
 
 async def tried(shop: Shop, *uses: Use) -> tuple[list[Recorded], int]:
@@ -62,3 +82,10 @@ async def test_what_asks_for_the_same_is_refused_without_being_rated_again(
     assert len({one.id for one in answers}) == MANY
     assert len({repr(one.total) for one in answers}) == 1
     assert parts < PARTS
+
+
+async def test_a_claim_is_looked_for_without_comparing_each_refused_use_with_all_others(
+    superuser: AsyncConnection,
+) -> None:
+    await superuser.execute(text(AS_IN_USAGE_RECORD))
+    assert await computed(superuser, LOOKED_FOR_CLAIMS) < 1

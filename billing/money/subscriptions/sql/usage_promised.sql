@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION usage_promised(
     OUT dated usage_input[], OUT several integer[])
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
+SET enable_hashjoin = on
 AS $$
 DECLARE
     claimed record;

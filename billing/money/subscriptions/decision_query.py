@@ -10,7 +10,6 @@ from billing.money.discounts import store as discount_store
 from billing.money.dunning.store import ALL_PAUSED
 from billing.money.payments import reading
 from billing.money.refunds.reading import REVERSALS
-from billing.money.refunds.remaining import KEPT
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
@@ -147,9 +146,7 @@ _HAS_RARE = f"""
      OR EXISTS (SELECT FROM refunds x JOIN invoices i ON i.id = x.invoice_id
                 WHERE x.account_id = s.account_id AND i.subscription_id = s.id)
      OR EXISTS (SELECT FROM disputes x JOIN invoices i ON i.id = x.invoice_id
-                WHERE x.account_id = s.account_id AND i.subscription_id = s.id)
-     OR EXISTS (SELECT FROM balance_entries x
-                WHERE x.account_id = s.account_id AND x.kind IN {KEPT}))
+                WHERE x.account_id = s.account_id AND i.subscription_id = s.id))
 """  # noqa: S608 - put together from constants
 _PLAN = "(to_jsonb(pl) || jsonb_build_object('monthly_credits', pl.monthly_credits::text))::text"
 

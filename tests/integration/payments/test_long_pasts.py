@@ -4,6 +4,7 @@ role, in a shop where other accounts have far less.
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +19,10 @@ from tests.integration.rows_fetched import become_program, fetched
 
 MANY = 4_000
 OTHERS = 400
+OVERPAID = text(
+    "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
+    " VALUES (gen_random_uuid(), :me, gen_random_uuid(), 'overpaid', 1, 'USD', clock_timestamp())"
+)
 
 
 async def with_past(
@@ -77,3 +82,16 @@ async def test_the_next_end_to_announce_is_found_among_all_open_credits(
     before = await fetched(superuser, "credit_lots")
     await account_agenda.state(superuser, customer.uuid, timedelta(days=7))
     assert await fetched(superuser, "credit_lots") - before < MANY / 10
+
+
+async def test_a_cent_that_was_once_paid_too_much_costs_a_subscription_no_second_query(
+    actors: Actors, superuser: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await actors.customer()
+    await customer.subscribed("pro")
+    mine = ids.decode(ids.SUBSCRIPTION, (await customer.subscription())["subscription_id"])
+    await superuser.execute(OVERPAID, {"me": customer.uuid})
+    await become_program(superuser, customer.uuid)
+    monkeypatch.delattr(subscriptions, "last_of")
+    rows, _ = await subscriptions.read(superuser, Read(mine, locked=False))
+    assert mine in rows.ids()

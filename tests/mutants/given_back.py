@@ -43,10 +43,17 @@ GIVEN_BACK: Final = (
     ),
     Mutant(
         "money that was refunded before its credits came brings them all the same",
-        "billing/money/subscriptions/payment_effects.py",
-        "    refunds.take_from_grant(w, invoice)\n",
-        "",
+        "billing/money/subscriptions/periods/granting.py",
+        "        refunds.take_from_grant(w, invoice, key)\n",
+        "        pass\n",
         ("tests/integration/changes/test_unpaid_periods.py", "-k", "before_its_credits"),
+    ),
+    Mutant(
+        "credits that come once nothing is overdue come whole, whatever went back meanwhile",
+        "billing/money/subscriptions/periods/granting.py",
+        "refunds.take_from_grant(w, one, key, start)",
+        "pass",
+        ("tests/integration/changes/test_unpaid_periods.py", "-k", "nothing_is_overdue"),
     ),
     Mutant(
         "what a charge under way brings stays though the end asked for a refund",

@@ -27,6 +27,8 @@ disputes = c.table(
     c.integer("reminders", server_default="0"),
     # Clawbacks, in order: `grant_key` and `amount` of each.
     c.json("credits", server_default="[]"),
+    # Key of a grant that came after it was booked, and of which it takes its share.
+    c.text("late_grant", nullable=True),
     c.instant("created_at"),
     # When it was lost and its credit note was written.
     c.instant("booked_at", nullable=True),

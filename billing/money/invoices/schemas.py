@@ -248,6 +248,8 @@ class ReversalClaim(Row):
     currency: str
     reason: str
     credits: list[dict[str, str]] = Field(default_factory=list)
+    late_grant: str | None = None
+    """Key of a grant that came after it was booked, and of which it takes its share."""
     created_at: AwareDatetime
     booked_at: AwareDatetime | None = None
 

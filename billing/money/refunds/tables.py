@@ -39,6 +39,8 @@ refunds = c.table(
     c.instant("booked_at", nullable=True),
     # Clawbacks, in order: `grant_key` and `amount` of each.
     c.json("credits", server_default="[]"),
+    # Key of a grant that came after it was booked, and of which it takes its share.
+    c.text("late_grant", nullable=True),
     c.instant("finished_at", nullable=True),
     # The operator's choice: a subscription whose period the payment covered continues.
     c.flag("keep_subscription", server_default="false"),

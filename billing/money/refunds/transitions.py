@@ -1,6 +1,7 @@
 """Decisions that write refunds; the payment's reversal then makes them. Pure."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -148,12 +149,22 @@ def look_again(w: Work[Facts], *, but: UUID | None = None) -> None:
             wake_reversal(w, one.account_id, payment_id)
 
 
-def take_from_grant(w: Work[Facts], invoice: Invoice) -> None:
-    """Have what went back of an invoice before its credits came take its share of them."""
+def take_from_grant(
+    w: Work[Facts], invoice: Invoice, grant_key: str, cycle_start: datetime | None = None
+) -> None:
+    """Have what went back of an invoice before its credits came take its share of them.
+
+    Those of a later cycle, whose start is named, bear what went back in it. What went back before
+    has taken its share of an earlier cycle, unless the invoice was paid only in this one.
+    """
+    waited = cycle_start is None or invoice.paid_at is None or invoice.paid_at >= cycle_start
     for one in reversals(w.rows, invoice):
         keeps = isinstance(one, Refund) and one.keep_credits
-        if one.takes_room and one.booked_at is not None and one.note_minor and not keeps:
-            w.change(one, wanted_minor=max(one.wanted_minor, one.note_minor))
+        if keeps or not (one.takes_room and one.booked_at is not None and one.note_minor):
+            continue
+        bears = waited or (cycle_start is not None and one.booked_at >= cycle_start)
+        if bears and one.late_grant != grant_key:
+            w.change(one, late_grant=grant_key)
             wake_reversal(w, one.account_id, one.payment_id)
 
 

@@ -147,6 +147,14 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
 
 
+def is_late_grant_due(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
+    """True if credits that came after the row was booked still bear none of its share."""
+    if row.late_grant is None or row.booked_at is None or not row.takes_room:
+        return False
+    parts = (row.late_grant, keys.not_kept(row.late_grant))
+    return any(key in parts for key in credits_due(w, row))
+
+
 def _price_of_credits(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:
     """Return the part of the invoice's total that its credits cost.
 

@@ -213,6 +213,8 @@ def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
     """True if a credit note that found no room before has some now, or if a later charge can be
     credited, or credits of its note must still be clawed back.
     """
+    if booking.is_late_grant_due(w, row):
+        return True
     if not row.wanted_minor or not row.takes_room:
         return False
     if not row.is_placed:

@@ -59,6 +59,12 @@ _INVOICES = f"""
                         FROM source o JOIN invoice_lines l ON l.invoice_id = o.id
                         WHERE l.kind = 'proration')
                     SELECT id FROM source)
+                -- Credits of its period that come now lack the share of what went back.
+                OR :deciding AND :rare AND i.status = 'paid' AND i.cycle_start IS NOT NULL
+                   AND i.period_start = (SELECT s.current_period_start FROM subscriptions s
+                                         WHERE s.id = :subject_id)
+                   AND (EXISTS (SELECT FROM refunds x WHERE x.invoice_id = i.id)
+                        OR EXISTS (SELECT FROM disputes x WHERE x.invoice_id = i.id))
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
                              AND (p.status IN ('pending', 'pending_approval', 'processing')

@@ -15,7 +15,6 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.notes import NewNote
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
-from billing.money.refunds import transitions as refunds
 from billing.money.refunds.remaining import creditable
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.endings import unserved_time
@@ -58,7 +57,6 @@ def on_paid(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
     gives = subscription_of(w).status != "paused" and (change is None or change.kind != "plan")
     if gives:
         granting.grant_billed(w, invoice)
-    refunds.take_from_grant(w, invoice)
     if subscription_of(w).status == "active" and granting.bills_plan(w, invoice):
         granting.grant_unbilled_cycle(w)
     if change is not None and change.kind == "resume" and overdue(w):

@@ -11,10 +11,12 @@ from uuid import uuid4
 import pytest
 
 from billing.core.ids import INVOICE, encode
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, Json
+from tests.integration.arrears.overage_uses import use
 from tests.integration.changes.chosen_plans import PATH, change
 from tests.integration.changes.test_unpaid_changes import MAY, begun, last, left
 from tests.integration.credits.test_top_ups import spend
+from tests.integration.dunning.dunning_setup import under
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
 from tests.integration.operator_acts import check_books
@@ -160,10 +162,12 @@ async def test_unused_time_pays_along_two_changes(
     await check_books(customer)
 
 
-async def paid_in_part(customer: Customer, amount: int, reference: str) -> None:
-    """An operator books a part of what is owed."""
+async def paid_in_part(
+    customer: Customer, amount: int, reference: str, invoice: Json | None = None
+) -> None:
+    """An operator books a part of what is owed, by the newest invoice unless it is named."""
     paper = {"amount_cents": amount, "reference": reference}
-    await commanded(customer, await newest_invoice(customer), "record-payment", paper)
+    await commanded(customer, invoice or await newest_invoice(customer), "record-payment", paper)
 
 
 @pytest.mark.parametrize(
@@ -201,3 +205,40 @@ async def test_money_that_was_refunded_before_its_credits_came_brings_none(actor
     assert left(await last(customer))[0] == "paid"
     await until_credits(customer, "250")
     await check_books(customer)
+
+
+async def owing_a_year_and_use(actors: Actors) -> tuple[Customer, Json, Json]:
+    """In the third month of a year of 490.00 that is overdue, and so is use of the first month."""
+    customer = await actors.customer_on_clock("2027-04-01T10:00:00Z")
+    await customer.subscribe_by_transfer("pro", trial=True, interval="year", days_until_due=30)
+    await under(customer, {"days": [0, 80]})
+    await customer.advance(to="2027-04-20T10:00:00Z")
+    await use(customer, "5200")
+    await customer.advance(to="2027-06-20T10:00:00Z")
+    assert (await customer.subscription())["status"] == "past_due"
+    used, year = (await customer.ask("GET", "/billing/invoices?status=pending"))["invoices"]
+    return customer, year, used
+
+
+@pytest.mark.parametrize("paid_last", ["use", "year"])
+async def test_credits_that_come_once_nothing_is_overdue_lack_the_share_of_what_went_back(
+    actors: Actors, paid_last: str
+) -> None:
+    customer, year, used = await owing_a_year_and_use(actors)
+    before = await customer.credits()
+    if paid_last == "year":
+        await paid_in_part(customer, 300, "TRX-use", used)
+    await paid_in_part(customer, 24500, "TRX-1", year)
+    await refunded(customer, await paid_for(customer), 24500, reference="OUT-1")
+    await paid_in_part(customer, 24500, "TRX-2", year)
+    if paid_last == "use":
+        assert (await customer.subscription())["status"] == "past_due"
+        assert await customer.credits() == before, "they wait until nothing is overdue"
+        await paid_in_part(customer, 300, "TRX-use", used)
+    await customer.until_subscription("active")
+    await until_credits(customer, str(before + 250))
+    waits = "SELECT wanted_minor FROM refunds WHERE account_id = %(me)s"
+    assert await customer.rows(waits) == [{"wanted_minor": 0}]
+    await check_books(customer)
+    await customer.advance(to="2027-07-16T10:00:00Z")
+    assert await customer.credits() == before + 500, "a later month's come whole"

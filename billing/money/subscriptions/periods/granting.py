@@ -10,6 +10,7 @@ from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Work
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import OPEN_TO_MONEY, CreditNote, Invoice
+from billing.money.refunds import transitions as refunds
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     cycles,
@@ -52,8 +53,9 @@ def _is_beside_late(w: Work[SubscriptionFacts], start: datetime) -> bool:
     return any(one.collection == "held" or one.fact_key == of_period for one in late)
 
 
-def grant_cycle(w: Work[SubscriptionFacts]) -> None:
+def grant_cycle(w: Work[SubscriptionFacts]) -> str | None:
     """Grant the plan's credits of the current cycle, once per cycle start; they end with the cycle.
+    Return the key of the grant, if there is one.
 
     They are those that the cycle began with, whatever changes of plan came later in it: each change
     grants its own.
@@ -62,18 +64,21 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> None:
     began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
     whole = next((one for one in began if one is not None), cycles.cycle_credits(w, subscription))
     left = _less_missed(w, subscription.cycle_start, whole)
-    grant(w, subscription.cycle_start, subscription.cycle_end, left)
+    return grant(w, subscription.cycle_start, subscription.cycle_end, left)
 
 
 def grant_unbilled_cycle(w: Work[SubscriptionFacts]) -> None:
     """Grant the credits of a later cycle of a period, once the period's invoice is paid.
 
-    Nothing is granted once the money of the period went back.
+    Nothing is granted once the money of the period went back; a part that did takes its share.
     """
     subscription = subscription_of(w)
-    within = subscription.cycle_start > subscription.current_period_start
-    if within and not w.facts.period_went_back and not _is_owed(w):
-        grant_cycle(w)
+    start = subscription.cycle_start
+    within = start > subscription.current_period_start
+    if within and not w.facts.period_went_back and not _is_owed(w) and (key := grant_cycle(w)):
+        for one in invoicing.collected(w.rows, subscription, ("paid",)):
+            if _bills_period(w, one):
+                refunds.take_from_grant(w, one, key, start)
 
 
 def _is_owed(w: Work[SubscriptionFacts]) -> bool:
@@ -97,23 +102,28 @@ def _bills_period(w: Work[SubscriptionFacts], invoice: Invoice) -> bool:
     return invoice.cycle_start is not None and invoice.period_start == start
 
 
-def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal) -> None:
-    """Grant the plan's credits of one cycle; none if the plan has none or the cycle is over."""
+def grant(
+    w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: Decimal
+) -> str | None:
+    """Grant the plan's credits of one cycle; none if the plan has none or the cycle is over.
+    Return the key of the grant.
+    """
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     if not amount or end <= w.facts.at:
-        return
+        return None
     if not subscription.amount_minor and start == subscription.cycle_start:
         # The end at a date that cuts the cycle may be taken back; its rest has no grant of its own.
         end = subscription.cycle_whole_end or end
     if not subscription.amount_minor:
         amount = free_time.left_in_month(w, plan.allowance, start, amount)
         if not amount:
-            return
+            return None
+    key = grant_key(subscription, plan.allowance, start)
     lot = {
         "account_id": subscription.account_id,
         "amount": amount,
         "kind": "plan",
-        "key": grant_key(subscription, plan.allowance, start),
+        "key": key,
         "is_paid": False,
         "reason": f"{plan.name}, cycle of {periods.spoken_day(start, subscription.zone)}",
         "expires_at": end,
@@ -121,12 +131,16 @@ def grant(w: Work[SubscriptionFacts], start: datetime, end: datetime, amount: De
         **rollover.kept(w, amount, start),
     }
     w.do(Do(verbs.GRANT, lot))
+    return key
 
 
 def grant_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> None:
-    """Grant the credits of the cycle that an invoice billed."""
-    if invoice.cycle_start is not None and invoice.cycle_end is not None:
-        grant(w, invoice.cycle_start, invoice.cycle_end, credits_billed(w, invoice))
+    """Grant the credits of the cycle that an invoice billed; what went back takes its share."""
+    if invoice.cycle_start is None or invoice.cycle_end is None:
+        return
+    key = grant(w, invoice.cycle_start, invoice.cycle_end, credits_billed(w, invoice))
+    if key is not None:
+        refunds.take_from_grant(w, invoice, key)
 
 
 def credits_billed(w: Work[SubscriptionFacts], invoice: Invoice) -> Decimal:

@@ -1,7 +1,7 @@
 -- Uses that an open claim has allowed, and that are refused now because the plan that they were
 -- claimed on has ended or pauses, dated to their claim: its end counted their units as used, so
--- they are paid for. One whose money went back pays for nothing. Null: there are none. Of an account
--- with several uses here it is not known yet which of them are refused: it is one of `several`.
+-- they are paid for. One whose money went back pays for nothing. Null: there are none. Of an
+-- account with several uses here it is not known yet which are refused: it is one of `several`.
 CREATE OR REPLACE FUNCTION usage_promised(
     p_accounts usage_account[], p_records usage_rated[], p_uses usage_input[],
     OUT dated usage_input[], OUT several integer[])

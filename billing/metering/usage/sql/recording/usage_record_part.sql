@@ -1,8 +1,8 @@
 -- Rate uses as if all of them were taken, and take them; those that only a claim on a plan that has
 -- ended allows are rated as of the claim. Where an account's uses ask for more than its plan,
 -- quotas, budgets, credits or unpaid uses allow, or one of them has such a claim, and there is more
--- than one, nothing of that account is written: it is `contested`, and its uses are to come again in
--- smaller parts.
+-- than one, nothing of that account is written: it is `contested`, and its uses are to come again
+-- in smaller parts.
 CREATE OR REPLACE FUNCTION usage_record_part(
     p_accounts usage_account[], p_kinds usage_kind[], p_uses usage_input[],
     OUT records usage_rated[], OUT contested integer[])

@@ -1,5 +1,6 @@
 """Charges of open invoices that reached no card and wait for their hour, and the order not to."""
 
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -26,21 +27,26 @@ class Waiting(Frozen):
     invoice_ids: list[UUID]
 
 
-# All that `again.try_now` may accept: the decision itself looks again, under its locks.
+_UNDECIDED_FOR: Final = timedelta(days=2)
+"""A try may take so long until it is known that it reached no card."""
+# All that `again.try_now` may accept: the decision itself looks again, under its locks. The tries
+# are few, of late or of one matter; open invoices may be many.
 _WAITING: Final = """
     SELECT i.account_id, i.workflow_id, array_agg(i.id ORDER BY i.id) AS invoice_ids
-    FROM invoices i
+    FROM payment_attempts t
+    JOIN invoices i ON i.id = t.invoice_id
     JOIN accounts a ON a.id = i.account_id
-    CROSS JOIN LATERAL (
-        SELECT status, detail, finished_at FROM payment_attempts
-        WHERE invoice_id = i.id ORDER BY real_started_at DESC, id DESC LIMIT 1) t
     WHERE i.status = 'open' AND t.status = 'unreached' AND t.detail ->> :again_at IS NULL
         AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - :every
         AND {chosen}
+        AND NOT EXISTS (
+            SELECT FROM payment_attempts n WHERE n.invoice_id = t.invoice_id
+                AND (n.real_started_at, n.id) > (t.real_started_at, t.id))
     GROUP BY 1, 2 ORDER BY 2
     """
-_SHARED: Final = {"again_at": AGAIN_AT, "every": PROVIDER_DOWN_EVERY}
-_OF_ALL: Final = text(_WAITING.format(chosen="a.clock_at IS NULL"))
+_LATELY: Final = "a.clock_at IS NULL AND t.real_started_at > statement_timestamp() - :within"
+_SHARED: Final = {"again_at": AGAIN_AT, "every": PROVIDER_DOWN_EVERY, "within": _UNDECIDED_FOR}
+_OF_ALL: Final = text(_WAITING.format(chosen=_LATELY))
 _OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
 
 

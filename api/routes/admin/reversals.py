@@ -57,7 +57,8 @@ class RefundAnswer(Answer):
 
     `method` is provider, outside (by hand) or balance. `credited_cents` is the part that a credit
     note takes off the invoice, `from_balance_cents` the part taken from the money balance. Both are
-    0 of a refund that failed; of one that its bank returned later, the credit note stands.
+    0 of a refund that failed; of one that its bank returned later, the credit note stands, and the
+    balance has back what it gave.
     """
 
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")

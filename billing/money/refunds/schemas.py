@@ -47,13 +47,10 @@ class Refund(ReversalClaim):
     @property
     def credited_minor(self) -> int:
         """The part that a credit note credits: of a refund that failed unbooked, nothing."""
-        return 0 if self._is_undone else self.note_minor
+        is_undone = not self.takes_room and self.booked_at is None
+        return 0 if is_undone else self.note_minor
 
     @property
     def from_balance_minor(self) -> int:
-        """The part taken from the money balance: of a refund that failed unbooked, nothing."""
-        return 0 if self._is_undone else self.balance_minor
-
-    @property
-    def _is_undone(self) -> bool:
-        return not self.takes_room and self.booked_at is None
+        """The part taken from the money balance: a refund that failed has put it back."""
+        return self.balance_minor if self.takes_room else 0

@@ -172,6 +172,24 @@ async def test_a_refund_on_its_way_holds_its_room_and_a_failed_one_gives_it_back
     )
 
 
+async def test_the_balance_gave_nothing_to_a_refund_that_its_bank_returned(actors: Actors) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    await adjust(customer, 300)
+    card = (await customer.effects("charge.succeeded"))[0]["customer"]
+    await actors.sandbox.script(card, "failed", "failed", purpose="refund")
+    await refunded(customer, payment, 699)
+    await wait_for(lambda: money(customer), "it is back", lambda cents: cents == 300 + 699)
+    await refunded(customer, payment)
+    await wait_for(lambda: money(customer), "it is back", lambda cents: cents == 300 + 999)
+    listed = await actors.operate("GET", f"/admin/payments/{payment['payment_id']}/refunds")
+    assert [
+        (one["status"], one["amount_cents"], one["credited_cents"], one["from_balance_cents"])
+        for one in listed["data"]
+    ] == [("failed", 999, 300, 0), ("failed", 699, 699, 0)], "the notes stand"
+
+
 async def test_a_refund_that_the_provider_refuses_credits_nothing(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.bought("small")

@@ -5,6 +5,7 @@ from typing import Final
 
 from temporalio.client import Client
 
+from activities import notifying
 from billing.core import clock
 from billing.core.database import Database, open_database
 from billing.core.errors import Unavailable
@@ -52,8 +53,7 @@ async def _try(database: Database, client: Client, waiting: Waiting) -> int:
             matters, due = await unreached.try_now(connection, waiting)
     except Unavailable:  # it changes at this moment, and goes on by itself
         return 0
-    for matter in matters:
-        await start.nudge(client, matter)
+    await notifying.nudge(client, matters)
     return due
 
 

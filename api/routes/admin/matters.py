@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from temporalio.service import RPCError
+
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
@@ -77,23 +79,39 @@ async def resume_matter(workflow_id: str, call: AdminCall) -> MatterAnswer:
     await need_temporal(call)
     matter = await _find(call, workflow_id)
     due = await _try_unreached(call, matter)
-    try:
-        is_halted = await start.resume(call.temporal, matter)
-    except Unavailable:  # the request may still reach the next worker
-        await _record(call, matter)
-        raise
-    if is_halted:
-        await _record(call, matter)
-    elif not due:
+    if not await _resume(call, matter, due=due) and not due:
         raise Conflict("MATTER_NOT_HALTED")
     await wait_until_done(call, matter.model_copy(update={"status": "open"}))
     return await _read(call, workflow_id)
 
 
+async def _resume(call: Call, matter: Matter, *, due: int) -> bool:
+    """Resume a halted matter; False if it is not halted, or nobody says so and its charges are
+    ordered: these are committed, and go on without that answer.
+    """
+    try:
+        is_halted = await start.resume(call.temporal, matter)
+    except (Unavailable, RPCError) as error:
+        if matter.status != "halted" and due:
+            return False
+        if matter.status == "halted" and isinstance(error, Unavailable):
+            await _record(call, matter)  # the request may still reach the next worker
+        raise
+    if is_halted:
+        await _record(call, matter)
+    return is_halted
+
+
 async def _try_unreached(call: Call, matter: Matter) -> int:
-    async with call.database.tenant(matter.account_id) as connection:
-        found = await unreached.waiting_of(connection, matter.workflow_id)
-        return sum([(await unreached.try_now(connection, one))[1] for one in found])
+    """Order the charges that wait; return how many are due by an order, also by an earlier one."""
+    try:
+        async with call.database.tenant(matter.account_id) as connection:
+            found = await unreached.waiting_of(connection, matter.workflow_id)
+            return sum([(await unreached.try_now(connection, one))[1] for one in found])
+    except Unavailable:  # an invoice is being handed over, which keeps no matter halted
+        if matter.status != "halted":
+            raise
+        return 0
 
 
 async def _record(call: Call, matter: Matter) -> None:

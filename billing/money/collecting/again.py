@@ -28,6 +28,12 @@ def try_now(w: Work[Facts], invoice_id: UUID, plan: Iterable[Step]) -> bool:
     return True
 
 
+def is_ordered(w: Work[Facts], invoice_id: UUID, plan: Iterable[Step]) -> bool:
+    """True if an operator has ordered the invoice's next try, and it is still to be made."""
+    last = _last(w, invoice_id)
+    return last is not None and last.again_at is not None and any(_again(invoice_id, plan))
+
+
 def _last(w: Work[Facts], invoice_id: UUID) -> Attempt | None:
     """Return the last try, if it reached no card, and the next one may be ordered."""
     owed = Owed(w.rows, invoice_id)

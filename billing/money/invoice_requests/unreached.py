@@ -36,7 +36,7 @@ _WAITING: Final = """
     FROM payment_attempts t
     JOIN invoices i ON i.id = t.invoice_id
     JOIN accounts a ON a.id = i.account_id
-    WHERE i.status = 'open' AND t.status = 'unreached' AND t.detail ->> :again_at IS NULL
+    WHERE i.status = 'open' AND t.status = 'unreached'
         AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - :every
         AND {chosen}
         AND NOT EXISTS (
@@ -44,7 +44,8 @@ _WAITING: Final = """
                 AND (n.real_started_at, n.id) > (t.real_started_at, t.id))
     GROUP BY 1, 2 ORDER BY 2
     """
-_LATELY: Final = "a.clock_at IS NULL AND t.real_started_at > statement_timestamp() - :within"
+_LATELY: Final = """a.clock_at IS NULL AND t.detail ->> :again_at IS NULL
+        AND t.real_started_at > statement_timestamp() - :within"""
 _SHARED: Final = {"again_at": AGAIN_AT, "every": PROVIDER_DOWN_EVERY, "within": _UNDECIDED_FOR}
 _OF_ALL: Final = text(_WAITING.format(chosen=_LATELY))
 _OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
@@ -57,17 +58,21 @@ async def waiting(connection: AsyncConnection) -> list[Waiting]:
 
 
 async def waiting_of(connection: AsyncConnection, workflow_id: str) -> list[Waiting]:
-    """Return what waits of one matter, also of a test clock's account."""
+    """Return what waits of one matter, also of a test clock's account, or was ordered and is still
+    to be done.
+    """
     found = await connection.execute(_OF_MATTER, _SHARED | {"workflow_id": workflow_id})
     return [Waiting.model_validate(dict(row)) for row in found.mappings()]
 
 
 async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Matter], int]:
-    """Make the tries due; return the matters to notify, and how many tries those are.
+    """Make the tries due; return the matters to notify, and how many tries are due by an order,
+    also by an earlier one.
 
     Errors: UNAVAILABLE.
     """
     due: list[UUID] = []
+    earlier: list[UUID] = []
 
     def ordering(owner: Matter) -> asking.Verb:
         plan: list[Step] = []  # read once: an order moves no other invoice's step
@@ -75,7 +80,9 @@ async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Mat
         def verb(w: Work[Facts], invoice_id: UUID) -> None:
             if not plan:
                 plan.extend(asking.plan_of(owner, w))
-            if again.try_now(w, invoice_id, plan):
+            if again.is_ordered(w, invoice_id, plan):
+                earlier.append(invoice_id)
+            elif again.try_now(w, invoice_id, plan):
                 due.append(invoice_id)
 
         return verb
@@ -87,4 +94,4 @@ async def try_now(connection: AsyncConnection, found: Waiting) -> tuple[list[Mat
             connection, account_id=found.account_id, action="invoice.retry_ordered",
             subject=ids.encode(ids.INVOICE, invoice_id), at=at,
         )  # fmt: skip
-    return matters, len(due)
+    return matters, len(due) + len(earlier)

@@ -98,3 +98,23 @@ async def test_a_requested_try_is_not_made_again_and_the_answer_says_so(actors: 
 
     assert await attempts(customer) == tries
     assert await audited(customer, "invoice.retry_ordered") == []
+
+
+async def test_an_order_that_was_not_carried_out_yet_is_not_refused_when_it_is_repeated(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("pro")
+    async with outage(customer):
+        await customer.advance(to=RENEWAL)
+    # As if no worker had answered: it is committed, and no workflow has looked.
+    await customer.rows(
+        "UPDATE payment_attempts"
+        " SET detail = detail || jsonb_build_object('again_at', %(at)s::text)"
+        " WHERE account_id = %(me)s AND status = 'unreached'",
+        at=RENEWAL,
+    )
+    await resume(customer, 200)
+    assert (await attempts(customer))[-1] == ("attempt-0/again-1", "succeeded")
+    assert await audited(customer, "invoice.retry_ordered") == [], "ordered once, and not here"
+    assert (await resume(customer, 409))["code"] == "MATTER_NOT_HALTED"

@@ -18,6 +18,11 @@ def order(debt: Debt) -> bool:
     return again.try_now(w, debt.invoice.id, debt.rules.plan(w.rows, w.facts))
 
 
+def is_ordered(debt: Debt) -> bool:
+    w = debt.work()
+    return again.is_ordered(w, debt.invoice.id, debt.rules.plan(w.rows, w.facts))
+
+
 def test_it_has_the_key_that_it_would_have_at_its_hour_and_is_due_once() -> None:
     debt = Debt("waiting", UNREACHED, UNREACHED, "succeeded")
     debt.go(until="attempt-0")
@@ -30,7 +35,9 @@ def test_it_has_the_key_that_it_would_have_at_its_hour_and_is_due_once() -> None
     ordered = debt.next_step()
     assert ordered == planned.model_copy(update={"due": BIRTH})
     assert not order(debt), "it is due"
+    assert is_ordered(debt)
     debt.go(until="attempt-0/again-1")
+    assert not is_ordered(debt), "it was made"
     hourly = debt.next_step()
     assert hourly is not None
     assert hourly.due == BIRTH + timedelta(hours=1), "one order is one try"

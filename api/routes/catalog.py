@@ -27,6 +27,7 @@ from billing.catalog.plans.schemas import (
     Plan,
     Price,
     Seats,
+    Withheld,
 )
 from billing.catalog.products import store as products
 from billing.core import ids
@@ -142,6 +143,7 @@ class EntitlementAnswer(Answer):
     value: bool | int | str | None
     limit: Limit | None
     access: Access
+    reason: Withheld | None
 
     @classmethod
     def of_feature(cls, feature: str, found: Entitlements, *, is_meter: bool) -> Self:
@@ -155,6 +157,7 @@ class EntitlementAnswer(Answer):
             value=value,
             limit=limit,
             access=found.access,
+            reason=found.reason,
         )
 
 
@@ -198,7 +201,8 @@ async def read_entitlements(call: MemberRead) -> Entitlements:
     """The features and limits of the account's subscription now: one indexed read, cheap enough for
     every request.
 
-    `access` is full, no_new_overage (past due, by the plan's policy) or none.
+    `access` is full, no_new_overage (past due, by the plan's policy) or none; `reason` says why it
+    is not full.
     """
     return await _entitlements(call)
 

@@ -84,7 +84,8 @@ class CheckAnswer(Answer):
 
     Without a limit `limit`, `remaining` and `resets_at` are null. For a refused use `passes_at` is
     when the same request would pass if nothing more is used (null: never), and `refused_by` says
-    what refuses it; the figures of a budget are in its own unit.
+    what refuses it; the figures of a budget are in its own unit. `access` is set if the plan
+    refuses it only because an invoice is overdue: paying that is what helps.
     """
 
     allowed: bool
@@ -99,6 +100,7 @@ class CheckAnswer(Answer):
     reason: str | None
     refused_by: Literal["plan", "quota", "budget"] | None
     budget_id: Annotated[str, encoded(ids.BUDGET)] | None
+    access: Literal["no_new_overage"] | None = None
 
 
 class QuotaBody(Body):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from math import ceil
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -145,9 +145,14 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
     async with call.transaction() as connection:
         decision = await quotas.check(connection, call.account.id, asked, use.at)
         now = await clock.now(connection, call.account.id)
+    debt: dict[str, Any] = {}
+    if decision.access:
+        debt = {"access": decision.access, "reason": "past_due"}
     return Conflict(
         "QUOTA_EXCEEDED",
+        decision.reason if debt else None,
         **_retry_after(decision, now),
+        **debt,
         limit=show_decimal(decision.limit) if decision.limit is not None else None,
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),

@@ -104,7 +104,7 @@ def entitle(
         plan_name=plan.name,
         subscription_status=status,
         access=reach,
-        reason=_withheld(status) if reach == "none" else None,
+        reason=_withheld(status) if reach != "full" else None,
         features={} if reach == "none" else plan.features,
         limits=() if reach == "none" else limits,
     )

@@ -259,13 +259,14 @@ class PastCost(Strict):
 
 Access = Literal["full", "no_new_overage", "none"]
 Withheld = Literal["unpaid", "paused", "past_due", "incomplete", "no_subscription"]
-"""The reason why an account has access none."""
+"""The reason why an account has less than full access."""
 
 
 class Entitlements(Strict):
     """An account's current entitlements: its plan's features and limits, by its access.
 
-    Without an open subscription the default plan's apply. `reason` says why access is `none`.
+    Without an open subscription the default plan's apply. `reason` says why access is not
+    `full`.
     """
 
     plan: str | None

@@ -36,5 +36,6 @@ def of_plan(
         limit=limit.whole,
         used=limit.carried + limit.used(counter) + claimed.get(meter, ZERO),
         is_hard=limit.is_hard,
+        is_withheld=limit.is_withheld,
         resets_at=period.end_at,
     )

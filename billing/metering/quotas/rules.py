@@ -16,6 +16,9 @@ from billing.metering.quotas.schemas import Bound, Decision, Release, Window
 CLAIM_LIFETIME: Final = timedelta(minutes=10)
 """A claim without a record by then is released."""
 REFUSED: Final = CODES["QUOTA_EXCEEDED"].detail
+WITHHELD: Final = (
+    f"{REFUSED}: the plan sells more, but not while an invoice is overdue; pay what is overdue"
+)
 OVER_BUDGET: Final = CODES["BUDGET_EXCEEDED"].detail
 
 
@@ -28,6 +31,7 @@ def decide(
     tightest = min(bounds, key=lambda bound: (not bound.is_hard, bound.remaining))
     allowed = all(bound.remaining >= requested for bound in bounds if bound.is_hard)
     refused = None if allowed else tightest.source
+    is_withheld = not allowed and tightest.is_withheld
     soft = any(
         (bound.used + requested) * 100 >= bound.limit * bound.soft_percent for bound in bounds
     )
@@ -40,8 +44,9 @@ def decide(
         requested=requested,
         soft_limit_reached=soft,
         resets_at=tightest.resets_at,
-        reason=None if allowed else REFUSED,
+        reason=None if allowed else WITHHELD if is_withheld else REFUSED,
         refused_by=refused,
+        access="no_new_overage" if is_withheld else None,
     )
 
 

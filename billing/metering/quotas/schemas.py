@@ -125,6 +125,8 @@ class Bound(Frozen):
     budget_id: UUID | None = None
     quota_id: UUID | None = None
     soft_percent: int = SOFT_PERCENT
+    is_withheld: bool = False
+    """True if a plan sells more, but not while an invoice is overdue."""
 
     @property
     def remaining(self) -> Decimal:
@@ -149,6 +151,8 @@ class Decision(Frozen):
     refused_by: Source | None = None
     budget_id: UUID | None = None
     """The budget that refuses; the figures are then this budget's, in its measure."""
+    access: Literal["no_new_overage"] | None = None
+    """Set if the plan refuses only because an invoice is overdue."""
 
     @classmethod
     def unlimited(cls, meter: str, requested: Decimal, used: Decimal) -> Self:

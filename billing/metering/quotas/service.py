@@ -229,7 +229,7 @@ async def claim(
     found = {"reason": None, "refused_by": None, "budget_id": None} if allowed else {
         "reason": rules.REFUSED, "refused_by": "quota",
     }  # fmt: skip
-    return before.model_copy(update={"allowed": allowed, **found})
+    return before.model_copy(update={"allowed": allowed, "access": None, **found})
 
 
 async def expire(connection: AsyncConnection, account_id: UUID) -> None:

@@ -193,6 +193,13 @@ class PeriodLimit(Frozen):
         """True if use beyond it is refused, unless something else pays."""
         return self.then == "block"
 
+    @property
+    def is_withheld(self) -> bool:
+        """True if units beyond it are sold, but not while an invoice is overdue: it blocks then,
+        and keeps its price (usage_limits_of.sql).
+        """
+        return self.is_hard and self.price not in (None, "0")
+
     def used(self, counter: Counter | None) -> Decimal:
         """Return the use since the period's beginning that counts against `included`.
 

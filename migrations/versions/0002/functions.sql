@@ -7183,6 +7183,15 @@ CREATE OR REPLACE FUNCTION usage_terms_known_until(p_account_id uuid) RETURNS ti
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
+    SELECT min(d.given_up_at) FROM subscriptions AS s
+    JOIN dunning_cases AS c ON c.subscription_id = s.id AND c.status IN ('open', 'paused')
+    CROSS JOIN LATERAL (SELECT greatest(c.postponed_until,
+        (date_trunc('day', c.day_zero_at AT TIME ZONE c.zone) + make_interval(days =>
+            c.extended_days + (c.policy -> 'days' ->> -1)::int
+            + (c.policy ->> 'grace_days')::int)) AT TIME ZONE c.zone) AS given_up_at) AS d
+    WHERE s.account_id = p_account_id AND s.status = 'past_due'
+    HAVING count(*) > 0
+    UNION ALL
     SELECT s.current_period_end FROM subscriptions AS s
     LEFT JOIN contracts AS k ON k.account_id = s.account_id AND k.id IS DISTINCT FROM s.contract_id
         AND k.effective_from <= s.current_period_end

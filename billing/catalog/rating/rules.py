@@ -209,12 +209,21 @@ def rate(
 
 
 def unit_price(terms: PriceTerms, charged: Decimal, total: Decimal) -> Decimal:
-    """Return the unit price to show: the terms' own, or the average where units differ."""
+    """Return the unit price to show: the terms' own, or the average where units differ. Of no
+    charged unit it is that of a package by its size, and zero if the units beyond decide it.
+    """
     if terms.is_plain:
         return terms.unit_price
-    if not charged:
-        return terms.tiers[0].unit_price if terms.tiers else terms.unit_price
     with localcontext(EXACT):
+        if not charged:
+            match terms.model:
+                case "per_unit":
+                    return terms.unit_price
+                case "package":
+                    each = terms.unit_price / terms.package_size
+                    return each.quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
+                case "flat" | "graduated" | "volume" | "percentage":
+                    return ZERO
         average = (total / charged).quantize(MONEY_STEP, rounding=ROUND_HALF_UP)
         return min(average, MOST_AMOUNT)
 
@@ -227,16 +236,19 @@ def methods(
     chargeable: bool,
     preferred: Preference | None = None,
     entitled: bool = True,
+    by_plan: bool = False,
 ) -> tuple[BillingMethod, tuple[BillingMethod, ...]]:
     """Return the (suggested, available) ways to pay for a quantity priced in credits [F10, F26].
 
     The wallet holds bought credits. Free credits are offered if there are any, a card only if it
     can be charged. The suggested method is the preferred one if it suffices, else the first that
-    does. A plan takes what costs nothing, if the account has one (`entitled`).
+    does. A plan takes what costs nothing, if the account has one (`entitled`), and comes first if
+    it sells the use beyond what it includes (`by_plan`).
     """
-    if rating.total == 0 and entitled:
+    if rating.total == 0 and entitled and not by_plan:
         return BY_PLAN, (BY_PLAN,)
-    available: list[BillingMethod] = [BY_PAID_CREDITS]
+    available: list[BillingMethod] = [BY_PLAN] if by_plan else []
+    available.append(BY_PAID_CREDITS)
     if free_credits > 0:
         available.append(BY_CREDITS)
     if chargeable:

@@ -35,23 +35,27 @@ async def offer(
 ) -> UseQuote:
     """Price a use of a product at an instant; writes nothing.
 
-    Beyond what the plan includes it is the plan's price, as of a use that names no way to pay,
-    unless the plan blocks. Else it is in credits; in the account's currency where a card is the
-    suggested way, or the only one because the product has no price in credits.
+    It is what the suggested way would pay: the plan's price beyond what the plan includes, unless
+    the plan blocks or another way is preferred; else credits, or by card the account's currency,
+    which is the only way if the product has no price in credits.
     Errors: PRODUCT_PRICING_NOT_FOUND [F11].
     """
     currency = await balances.currency(connection, account_id) or DEFAULT_CURRENCY
     found = await quoting.quotes(connection, account_id, product, amount, (CREDIT, currency), at)
     prices, plan = found.prices, found.plan
-    if CREDIT in prices and plan is not None and not plan.is_included:
-        paid_in = found.currency if plan.total and found.currency else CREDIT
-        return UseQuote(plan, paid_in, BY_PLAN, (BY_PLAN,))
+    sold = plan if CREDIT in prices and plan is not None and not plan.is_included else None
+    if sold is not None and not sold.total:
+        return UseQuote(sold, CREDIT, BY_PLAN, (BY_PLAN,))
     money = prices.get(currency)
     chargeable = money is not None and await _chargeable(
         connection, account_id, money.total, currency
     )
     if CREDIT in prices:
-        suggested, available = await _ways(connection, account_id, product, found, chargeable, at)
+        suggested, available = await _ways(
+            connection, account_id, product, found, at, chargeable=chargeable, by_plan=bool(sold)
+        )
+        if suggested == BY_PLAN and sold is not None:
+            return UseQuote(sold, found.currency or CREDIT, suggested, available)
         if suggested == BY_CARD and money is not None:
             return UseQuote(money, currency, suggested, available)
         return UseQuote(prices[CREDIT], CREDIT, suggested, available)
@@ -76,8 +80,10 @@ async def _ways(
     account_id: UUID,
     product: str,
     found: Quotes,
-    chargeable: bool,
     at: datetime,
+    *,
+    chargeable: bool,
+    by_plan: bool,
 ) -> tuple[BillingMethod, tuple[BillingMethod, ...]]:
     sold = await products.find_product(connection, product)
     meter = sold.meter if sold else ""
@@ -90,4 +96,5 @@ async def _ways(
         chargeable=chargeable,
         preferred=account.preferred_billing_method,
         entitled=found.is_entitled,
+        by_plan=by_plan,
     )

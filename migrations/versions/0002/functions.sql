@@ -5283,7 +5283,10 @@ AS $$
             -- Tiers have no price of one unit: such a use is refused.
             WHEN c.by_plan AND c.rest > 0 THEN CASE jsonb_typeof(c.lim -> 'price')
                 WHEN 'object' THEN 0 ELSE (c.lim ->> 'price')::numeric END
-            ELSE coalesce((c.price).unit_price, 0) END,
+            -- Of no charged unit; only some models have a price of one unit (rating/rules.py).
+            ELSE CASE (c.price).model WHEN 'per_unit' THEN (c.price).unit_price
+                WHEN 'package' THEN round((c.price).unit_price / (c.price).package_size, 12)
+                ELSE 0 END END,
         t.total,
         CASE WHEN t.total = 0 AND NOT g.goes_on THEN 'CREDIT'
             WHEN c.by_plan THEN c.money ELSE c.paid_in END,

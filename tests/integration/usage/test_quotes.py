@@ -1,6 +1,6 @@
 """A quote: the cost of a use, and the suggested way of paying, the preferred one where it pays."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import httpx2
@@ -11,6 +11,7 @@ from tests.integration.api.route_samples import card
 from tests.integration.usage.conftest import V1, NewShop, Shop
 from tests.integration.usage.holds_made import hold
 
+SUGGESTED: Final = "suggested_billing_method"
 GPT = {"product_id": "gpt-4", "usage_amount": "1000"}
 
 
@@ -125,6 +126,78 @@ async def test_nothing_is_suggested_where_nothing_could_pay(new_shop: NewShop) -
     assert told["suggested_billing_method"] == "payment_charge"
 
 
+async def limited(shop: Shop, **limit: Any) -> None:
+    """Calls of the API are limited so under its plan."""
+    path = f"{V1}/admin/accounts/{shop.account['id']}/limits/api_calls"
+    put = await shop.api.client.put(path, json=limit, headers=shop.api.admin())
+    assert put.status_code == 200, put.text
+
+
+@pytest.mark.parametrize(
+    ("price", "unit_price"),
+    [
+        ({"model": "package", "unit_price": "0.1", "package_size": "100"}, "0.001"),
+        ({"model": "package", "unit_price": "1", "package_size": "3"}, "0.333333333333"),
+        ({"model": "flat", "unit_price": "5"}, "0"),
+        ({"model": "graduated", "tiers": [{"unit_price": "0.5"}]}, "0"),
+        ({"unit_price": "0.5", "free_units": "5"}, "0.50"),
+    ],
+)
+async def test_within_a_plan_the_unit_price_is_that_of_one_unit(
+    new_shop: NewShop, price: dict[str, Any], unit_price: str
+) -> None:
+    shop = await new_shop()
+    await shop.subscribe("starter")
+    await limited(shop, included="400", then="block")
+    key = await shop.sell(f"p{uuid4().hex[:8]}", {"CREDIT": price}, "api_calls", "api_gateway")
+    use: dict[str, Any] = {"product_id": key, "usage_amount": "250"}
+    told = await quote(shop, **use)
+    done = (await shop.post("/usage/record", use)).json()
+    stored = await shop.get(f"/billing/records/{done['billing_id']}")
+    assert told["total_cost"] == done["total_cost"] == "0"
+    assert [one["unit_price"] for one in (told, done, stored)] == [unit_price] * 3
+
+
+@pytest.mark.parametrize("preferred", [None, "wallet_deduction", "credit_consumption"])
+@pytest.mark.parametrize("credits", ["100", "0.01"])
+async def test_beyond_a_plan_the_preferred_way_is_suggested_where_it_would_pay(
+    new_shop: NewShop, preferred: str | None, credits: str
+) -> None:
+    shop = await new_shop(credits, preferred_billing_method=preferred)
+    await shop.subscribe("starter")
+    await limited(shop, included="40", then="overage", prices={"USD": "0.002"})
+    call: dict[str, Any] = {"product_id": "api-call", "usage_amount": "100"}
+    told = await quote(shop, **call)
+    assert told["available_billing_methods"] == ["subscription_included", "wallet_deduction"]
+    by_wallet = preferred == "wallet_deduction" and credits == "100"
+    assert (told["suggested_billing_method"], told["total_cost"], told["currency"]) == (
+        ("wallet_deduction", "0.10", "CREDIT") if by_wallet
+        else ("subscription_included", "0.12", "USD")
+    )  # fmt: skip
+    done = await shop.record("100", product_id="api-call", billing_method=told[SUGGESTED])
+    same = ("unit_price", "total_cost", "currency", "is_free_tier", "is_included_in_subscription")
+    assert [told[name] for name in same] == [done[name] for name in same]
+
+
+async def test_beyond_a_plan_free_credits_and_a_card_are_ways_to_pay_too(
+    new_shop: NewShop,
+) -> None:
+    shop = await new_shop("100", preferred_billing_method="payment_charge")
+    await shop.subscribe("starter")
+    await limited(shop, included="40", then="overage", prices={"USD": "0.002"})
+    await shop.grant("60", paid=False)
+    await card(shop.api, shop.account, is_default=True)
+    both = {"CREDIT": "0.5", "USD": "0.25"}
+    key = await shop.sell(f"p{uuid4().hex[:8]}", both, "api_calls", "api_gateway")
+    told = await quote(shop, product_id=key, usage_amount="100")
+    assert told["available_billing_methods"] == [
+        "subscription_included", "wallet_deduction", "credit_consumption", "payment_charge",
+    ]  # fmt: skip
+    assert (told[SUGGESTED], told["total_cost"], told["currency"]) == (
+        "payment_charge", "15.00", "USD",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("limit", "cost", "currency"),
     [
@@ -136,15 +209,14 @@ async def test_nothing_is_suggested_where_nothing_could_pay(new_shop: NewShop) -
 async def test_a_quote_says_what_the_plan_charges_for_the_same_use(
     new_shop: NewShop, limit: dict[str, Any], cost: str, currency: str
 ) -> None:
-    shop = await new_shop("100", preferred_billing_method="wallet_deduction")
+    shop = await new_shop("100")
     await shop.subscribe("starter")
-    path = f"{V1}/admin/accounts/{shop.account['id']}/limits/api_calls"
-    put = await shop.api.client.put(path, json=limit, headers=shop.api.admin())
-    assert put.status_code == 200, put.text
+    await limited(shop, **limit)
     call: dict[str, Any] = {"product_id": "api-call", "usage_amount": "100"}
     told = await quote(shop, **call)
     assert (told["total_cost"], told["currency"]) == (cost, currency)
-    assert told["available_billing_methods"] == ["subscription_included"]
+    ways = ["subscription_included"] + (["wallet_deduction"] if limit["then"] == "overage" else [])
+    assert told["available_billing_methods"] == ways
     done = (await shop.post("/usage/record", call)).json()
     same = ("unit_price", "total_cost", "currency", "is_free_tier", "is_included_in_subscription")
     assert [told[name] for name in same] == [done[name] for name in same]
@@ -153,10 +225,7 @@ async def test_a_quote_says_what_the_plan_charges_for_the_same_use(
 
 async def test_beyond_a_plan_that_blocks_a_quote_is_in_credits(new_shop: NewShop) -> None:
     shop = await new_shop("100")
-    path = f"{V1}/admin/accounts/{shop.account['id']}/limits/api_calls"
-    limit = {"included": "40", "then": "block"}
-    put = await shop.api.client.put(path, json=limit, headers=shop.api.admin())
-    assert put.status_code == 200, put.text
+    await limited(shop, included="40", then="block")
     call: dict[str, Any] = {"product_id": "api-call", "usage_amount": "100"}
     told = await quote(shop, **call)
     method = told["suggested_billing_method"]

@@ -20,12 +20,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from temporalio.service import RPCError
 
+from api.answers import content_types
 from api.answers.problem_codes import GENERIC
 from billing.core import context
 from billing.core.database_errors import database_is_away, sqlstate_of
 from billing.core.database_words import database_words
 from billing.core.error_codes import CODES, Problem
-from billing.core.errors import BillingError
+from billing.core.errors import BillingError, wrong_field
 from workflows.client import UNANSWERED, never_connected
 
 JSON: Final = "application/json"
@@ -176,11 +177,13 @@ def from_any(error: Exception) -> Response:
     return from_error(error)
 
 
-async def _on_validation(_: Request, error: RequestValidationError) -> Response:
+async def _on_validation(request: Request, error: RequestValidationError) -> Response:
     for item in error.errors():
         if item["type"] == "json_invalid":
             reason = f"{item['ctx']['error']}, at character {item['loc'][-1]}"
             return problem(400, "INVALID_JSON", f"the body is not JSON: {reason}")
+    if isinstance(error.body, bytes) and not content_types.is_json(request):
+        return from_error(wrong_field(content_types.FIELD, content_types.NOT_JSON))
     found = [{"field": _field(item["loc"]), "message": _message(item)} for item in error.errors()]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
     return problem(422, "VALIDATION_FAILED", detail, fields={"errors": found})

@@ -7,6 +7,7 @@ from fastapi import Body, Depends, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
+from api.answers import content_types
 from api.answers.problems import JSON, responses
 from api.answers.schemas import Answer, Credits
 from api.calls import AccountCall, Call
@@ -26,7 +27,7 @@ from api.usage.repeats import sent_again
 from api.user_scope import for_all, others_holds
 from billing.catalog.rating.schemas import BY_CARD, BillingMethod
 from billing.core import ids
-from billing.core.errors import BillingError, Invalid, NotFound
+from billing.core.errors import BillingError, NotFound, wrong_field
 from billing.core.money import show_decimal
 from billing.metering.usage import rules
 from billing.metering.usage.schemas import Recorded, Status, Use
@@ -203,8 +204,8 @@ async def record_usage_batch(
     recorded in parts: after a 5xx or no response repeat the request with the same key or event ids;
     rows that were recorded return `duplicate`. In a dry run `recorded` counts those that would be.
     """
-    if not batch_parser.is_json(request):
-        raise Invalid("VALIDATION_FAILED", batch_parser.NOT_JSON)
+    if not content_types.is_json(request):
+        raise wrong_field(content_types.FIELD, content_types.NOT_JSON)
     rows = batch_parser.parse(await request.body())
     named = batch_parser.named(rows, valid_key(idempotency_key))
     batch = UsageBatch(named, call, gate_headers(request), dry_run=dry_run)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 from pydantic import TypeAdapter
-from starlette.requests import Request
 
 from api.answers.schemas import NOT_DECIMAL, WHOLE_DIGITS, Instant, Text
 from api.edge.request_limits import JSON_DEPTH, NOT_TEXT, REPEATED, repeats, storable
@@ -20,14 +19,6 @@ from api.usage.body import STRING_FIELDS, UseRow, Word
 from billing.core.errors import Invalid
 from billing.core.money import CREDIT_DECIMALS
 from billing.metering.usage.rules import MAX_ROWS
-
-NOT_JSON: Final = "content-type: must be application/json"
-
-
-def is_json(request: Request) -> bool:
-    """Return True for a body declared as JSON, by the rule of all other routes."""
-    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return said == "application/json" or (said.startswith("application/") and "+json" in said)
 
 
 class Fault(msgspec.Struct, frozen=True):

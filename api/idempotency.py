@@ -38,6 +38,7 @@ from billing.platform.idempotency.schemas import (
     outcome,
 )
 
+KEY_MEMBER: Final = "idempotency_key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
 _FORM: Final = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]+$"}
 KeyHeader = Annotated[str | None, Header(json_schema_extra=_FORM)]
@@ -115,13 +116,14 @@ class Claim:
 class Once:
     """A write request that may carry an Idempotency-Key."""
 
-    def __init__(self, request: Request, key: str | None) -> None:
+    def __init__(self, request: Request, key: str | None, *, in_body: bool = False) -> None:
         self._request = request
         self._key = key
+        self._in_body = in_body
 
     def named(self, key: str | None) -> "Once":
         """Return the request with the key in its body, unless its header has one."""
-        return self if self._key else Once(self._request, valid_key(key))
+        return Once(self._request, self._key or valid_key(key), in_body=True)
 
     def require(self) -> None:
         """Raise 400 IDEMPOTENCY_KEY_REQUIRED without a key, for a body that moves money at once."""
@@ -147,7 +149,7 @@ class Once:
             account_id=whose,
             route=route_name(self._request),
             key=key,
-            request_hash=await request_hash(self._request),
+            request_hash=await request_hash(self._request, in_body=self._in_body),
         )
         before = asked.model_copy(
             update={
@@ -182,14 +184,17 @@ def route_name(request: Request) -> str:
     return _STORED_AS.get(name, name)
 
 
-async def request_hash(request: Request) -> str:
+async def request_hash(request: Request, *, in_body: bool = False) -> str:
     """Hash path, query and body; different spellings of the same JSON, and of the same amount, have
-    the same hash.
+    the same hash. So has a body that is left out or empty, and a key in the header or (`in_body`)
+    in the body.
     """
     raw = await request.body()
     try:
         body: Any = json.loads(raw, parse_float=exact) if raw else None
-        body = by_value(body, amount_names(request.scope["route"]))
+        if in_body and isinstance(body, dict):
+            body.pop(KEY_MEMBER, None)
+        body = by_value(body, amount_names(request.scope["route"])) if body else None
     except ValueError:
         body = raw.hex()
     return _hashed(request, body)

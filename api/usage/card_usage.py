@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.calls import AccountCall, Call
 from api.gates import ALLOWED
-from api.idempotency import Claim, Once, missing_key
+from api.idempotency import Claim, Once
 from api.identity.auth import BILLING
 from api.usage import dated_uses
 from api.usage.repeats import sent_again
 from api.workflow_calls import ensure_started, need_temporal, wait_until_done
 from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
-from billing.core.errors import BillingError, NotAllowed, PaymentRequired
+from billing.core.errors import BillingError, Invalid, NotAllowed, PaymentRequired
 from billing.matters.kinds import CHARGE
 from billing.matters.schemas import Matter
 from billing.metering.usage import store
@@ -55,7 +55,7 @@ def check_payer(call: Call, use: Use) -> None:
     if call.caller.roles.isdisjoint(ALLOWED[BILLING]):
         raise NotAllowed("FORBIDDEN", "charging a card requires the role billing")
     if use.event_id is None:
-        raise missing_key()
+        raise Invalid("IDEMPOTENCY_KEY_REQUIRED", "send an event_id or an Idempotency-Key")
 
 
 async def _admit(call: Call, use: Use) -> None:

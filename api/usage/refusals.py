@@ -29,6 +29,7 @@ from billing.metering.quotas.schemas import Asked, Decision
 from billing.metering.usage import service, store
 from billing.metering.usage.rules import NOTHING, rise, without_cost
 from billing.metering.usage.schemas import Recorded, Use, UseKind
+from billing.money.card_usage.obstacles import not_offered
 from billing.money.subscriptions import exposure
 
 CODES_OF_USES = (
@@ -84,7 +85,9 @@ async def refusal(done: Recorded, use: Use, call: AccountCall) -> BillingError:
         return Conflict(code, detail, hold_status=done.status)
     if code == "HOLD_EXCEEDED":
         return Invalid(code, detail, required=required, held=available)
-    if code in ("HOLD_SCOPE", "NOT_INCLUDED", "PAYMENT_CHARGE_NOT_OFFERED"):
+    if code == "PAYMENT_CHARGE_NOT_OFFERED":
+        return not_offered("no_price")
+    if code in ("HOLD_SCOPE", "NOT_INCLUDED"):
         return Conflict(code, detail)
     if code in ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND", "HOLD_NOT_FOUND"):
         return NotFound(code, detail)

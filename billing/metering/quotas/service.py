@@ -76,7 +76,8 @@ async def check(
     """Compare a use with the limits at `used_at` (None: now); reserves nothing [H1].
 
     One that `is_claimed` already needs no price and no access. Errors: METER_NOT_FOUND;
-    USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none gives access.
+    PRODUCT_PRICING_NOT_FOUND for an unknown product; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a
+    plan would pay, and none gives access.
     """
     place = await _place(connection, account_id, used_at)
     meter, counts = await usage_store.meter_of(

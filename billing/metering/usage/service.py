@@ -139,7 +139,9 @@ def _chosen(record: BillingRecord, method: str | None) -> str:
     chosen = method or record.billing_method
     if chosen == BY_CARD:
         raise Conflict(
-            "PAYMENT_CHARGE_NOT_OFFERED", "this use is priced in credits; a card cannot pay it"
+            "PAYMENT_CHARGE_NOT_OFFERED",
+            "this use is priced in credits; a card cannot pay it",
+            reason="no_price",
         )
     if chosen == BY_PLAN:
         raise Conflict("NOT_INCLUDED")

@@ -216,7 +216,7 @@ async def meter_of(
 
     An operation that is named alone needs a price, at `at` if that is given.
 
-    Errors: METER_NOT_FOUND, USAGE_TOO_LARGE.
+    Errors: METER_NOT_FOUND, PRODUCT_PRICING_NOT_FOUND, USAGE_TOO_LARGE.
     """
     named = {"product": product, "service": service, "feature": feature, "operation": operation}
     row = (await connection.execute(_METER, named)).one()
@@ -227,7 +227,7 @@ async def meter_of(
         if not priced:
             raise NotFound("METER_NOT_FOUND", rules.without_cost(operation))
     if row.meter is None:
-        raise NotFound("METER_NOT_FOUND")
+        raise NotFound("METER_NOT_FOUND" if product is None else "PRODUCT_PRICING_NOT_FOUND")
     if amount > row.max_per_use:
         raise Invalid("USAGE_TOO_LARGE", rules.too_large(row.meter, row.max_per_use))
     return row.meter, row.counts

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,7 +16,6 @@ from billing.catalog.plans.rules import SERVED
 from billing.catalog.rating.schemas import BY_CARD
 from billing.core import clock, ids
 from billing.core.currencies import chargeable, collectable, is_too_large
-from billing.core.errors import Conflict
 from billing.core.money import exponent, round_minor
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
@@ -27,6 +25,7 @@ from billing.metering.usage import sql_batch
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord, Recorded, Use
 from billing.money.card_usage import reading, transitions
+from billing.money.card_usage.obstacles import Obstacle, not_offered
 from billing.money.invoices import balances, usage_lines
 from billing.money.invoices.arrears import SINGLE_USE
 from billing.money.invoices.schemas import Line
@@ -38,8 +37,6 @@ from billing.money.subscriptions import store as subscriptions
 from billing.money.taxation.reading import taxation
 from billing.platform.accounts import issuers
 from billing.platform.decisions import service as decisions
-
-NOT_OFFERED: Final = "a card cannot be charged for this use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,19 @@ async def offered(
     currency: str,
     used_at: datetime | None = None,
 ) -> CardCharge | None:
-    """Return the charge for `total`, whole units of `currency`; None if no card can pay it [F26].
+    """Return the charge for `total` as `assess` finds it; None if no card can pay it [F26]."""
+    found = await assess(connection, account_id, total, currency, used_at)
+    return found if isinstance(found, CardCharge) else None
+
+
+async def assess(
+    connection: AsyncConnection,
+    account_id: UUID,
+    total: Decimal,
+    currency: str,
+    used_at: datetime | None = None,
+) -> CardCharge | Obstacle:
+    """Return the charge for `total`, whole units of `currency`, or why no card can pay it.
 
     Its tax is that of the plan whose cycle the use was in; `used_at` None is now.
     A charge needs a usable card and at least a cent. An amount below the provider's minimum with
@@ -89,23 +98,25 @@ async def offered(
     """
     amount_minor = round_minor(total.scaleb(exponent(currency)))
     method = await method_store.default(connection, account_id)
-    if method is None or amount_minor <= 0 or not chargeable(currency):
-        return None
-    if not takes(method, currency):
-        return None
+    if method is None:
+        return "no_card"
+    if not chargeable(currency) or not takes(method, currency):
+        return "currency"
+    if amount_minor <= 0:
+        return "too_small"
     at = await clock.now(connection, account_id)
     if await forbidden(connection, method, at) is not None:
-        return None
+        return "card_barred"
     price = Decimal(amount_minor)
     line = Line(kind=SINGLE_USE, description="", unit_amount=price, amount_minor=amount_minor)
     line = await usage_lines.of_its_plan(connection, account_id, line, used_at or at)
     asked = await _with_tax(connection, account_id, line, currency, at)
     if is_too_large(asked, currency):
-        return None
+        return "too_large"
     together = asked + max(0, -await balances.money(connection, account_id, currency))
     charged = any(_is_chargeable(one, currency) for one in (asked, together))
     if not charged and not await _is_carried(connection, account_id):
-        return None
+        return "too_small"
     return CardCharge(line, method.id)
 
 
@@ -123,12 +134,12 @@ async def begin(
     Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.fix_currency(connection, record.account_id, price.currency)
-    charge = await offered(
+    charge = await assess(
         connection, record.account_id, price.total, price.currency, record.period_start
     )
-    if charge is None:
+    if not isinstance(charge, CardCharge):
         await _refuse_card(connection, record.account_id, price.currency)
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+        raise not_offered(charge)
     about = {
         "description": f"{record.product_id}, {record.occurred_at:%-d %b %Y %H:%M} UTC",
         "quantity": record.charged_units,

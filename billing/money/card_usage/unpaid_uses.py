@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.rating.schemas import BY_CARD, CREDIT
 from billing.core import keys
-from billing.core.errors import Conflict
 from billing.ledger.credits import service as credits
 from billing.ledger.credits import store as balances
 from billing.matters import commands
@@ -20,7 +19,8 @@ from billing.metering.usage import service as usage
 from billing.metering.usage import store as records
 from billing.metering.usage.schemas import BillingRecord
 from billing.money.account_agenda.rules import BETWEEN_CARDS
-from billing.money.card_usage.service import NOT_OFFERED, PriceInMoney, begin, offered
+from billing.money.card_usage.obstacles import not_offered
+from billing.money.card_usage.service import PriceInMoney, begin, offered
 from billing.money.payment_methods import store as method_store
 
 
@@ -52,7 +52,7 @@ async def again(
         return None
     price = await price_of(connection, found)
     if price is None:
-        raise Conflict("PAYMENT_CHARGE_NOT_OFFERED", NOT_OFFERED)
+        raise not_offered("no_price")
     matter = await begin(connection, await _waiting(connection, found, at), price)
     if matter is not None:
         await commands.note(

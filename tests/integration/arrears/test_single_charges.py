@@ -191,13 +191,25 @@ async def test_what_no_card_can_be_charged_stays_in_the_balance(actors: Actors) 
     await check_books(customer)
 
 
+async def why_refused(customer: Customer, body: Json) -> tuple[str, str]:
+    """The reason why no card pays a use, as a field and in words."""
+    told = await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
+    return told["reason"], told["detail"]
+
+
 async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> None:
     customer = await actors.customer()
     body = CHARGED | {"event_id": "no card"}
-    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", body)
+    assert await why_refused(customer, body) == (
+        "no_card", "a card cannot be charged for this use: the account has no default card",
+    )  # fmt: skip
     await customer.save_card()
     unpriced = body | {"product_id": "mcp-call"}
-    await customer.refused("PAYMENT_CHARGE_NOT_OFFERED", "POST", "/usage/record", unpriced)
+    feature = {"feature_type": "ai_responses", "operation": "summarize"}
+    for names in (unpriced, body | {"product_id": None} | feature):
+        reason, detail = await why_refused(customer, names)
+        assert (reason, "no price in money" in detail) == ("no_price", True)
+    assert (await why_refused(customer, body | {"usage_amount": "1"}))[0] == "too_small"
     rows = await customer.ask("POST", "/usage/batch", {"events": [unpriced]})
     assert rows["results"][0]["code"] == "PAYMENT_CHARGE_NOT_OFFERED"
     assert await customer.rows("SELECT 1 FROM billing_records WHERE account_id = %(me)s") == []
@@ -206,7 +218,8 @@ async def test_without_a_card_or_a_price_no_card_is_offered(actors: Actors) -> N
 async def test_a_card_is_charged_for_who_may_and_never_without_a_mark(actors: Actors) -> None:
     customer = await actors.customer()
     await customer.save_card()
-    await customer.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", "/usage/record", CHARGED)
+    told = await customer.refused("IDEMPOTENCY_KEY_REQUIRED", "POST", "/usage/record", CHARGED)
+    assert told["detail"] == "send an event_id or an Idempotency-Key"
     rows = await customer.ask("POST", "/usage/batch", {"events": [CHARGED]})
     assert rows["results"][0]["code"] == "IDEMPOTENCY_KEY_REQUIRED"
     marked = CHARGED | {"event_id": "mine"}

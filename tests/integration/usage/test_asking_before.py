@@ -176,3 +176,13 @@ async def test_money_by_tier_is_looked_at_as_the_use_would_cost(new_shop: NewSho
     assert (await ask(shop, "151", **AI))["refused_by"] == "budget"
     assert (await shop.record("151", status=429, **AI))["code"] == "BUDGET_EXCEEDED"
     await shop.record("150", **AI)
+
+
+async def test_a_product_that_nobody_sells_is_named_as_when_it_is_recorded(
+    new_shop: NewShop,
+) -> None:
+    shop, unknown = await new_shop(), {"product_id": "nobody-sells-this"}
+    check = await shop.post("/quota/check", unknown | {"requested_amount": "1"})
+    done = await shop.record("1", status=404, **unknown)
+    assert (check.status_code, check.json()["code"]) == (404, "PRODUCT_PRICING_NOT_FOUND")
+    assert check.json()["detail"] == done["detail"]

@@ -1,10 +1,10 @@
 """Events of an account, for integrators that poll."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from api.answers.pagination import MAX_LIMIT
 from api.answers.problems import responses
@@ -15,9 +15,17 @@ from api.routes.base import new_router
 from billing.core import ids
 from billing.core.errors import Invalid
 from billing.platform.outbox import store
+from billing.platform.outbox.fields import INSTANTS
 from billing.platform.outbox.kinds import KINDS
 
 router = new_router("events")
+_AS_KEPT: Final = "+00:00"
+
+
+def _with_instants_shown(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's fields with instants in the form of all other answers."""
+    kept = {name: data[name] for name in INSTANTS if data.get(name) is not None}
+    return data | {name: str(at).replace(_AS_KEPT, "Z") for name, at in kept.items()}
 
 
 class EventAnswer(Answer):
@@ -29,7 +37,7 @@ class EventAnswer(Answer):
     account_id: Annotated[str, encoded(ids.ACCOUNT)]
     seq: int
     type: str
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], BeforeValidator(_with_instants_shown)]
     correlation_id: str | None
     occurred_at: datetime
 

@@ -22,6 +22,7 @@ from billing.core.errors import (
     PaymentRequired,
 )
 from billing.core.money import ZERO, show_decimal
+from billing.core.periods import show_instant
 from billing.metering.budgets import service as budgets
 from billing.metering.budgets.rules import broken
 from billing.metering.quotas import service as quotas
@@ -159,7 +160,7 @@ async def _over_quota(_: Recorded, use: Use, call: AccountCall) -> BillingError:
         limit=show_decimal(decision.limit) if decision.limit is not None else None,
         used=show_decimal(decision.used),
         requested=show_decimal(decision.requested),
-        resets_at=decision.resets_at.isoformat() if decision.resets_at else None,
+        resets_at=show_instant(decision.resets_at) if decision.resets_at else None,
         refused_by=decision.refused_by,
     )
 
@@ -193,7 +194,7 @@ async def _over_budget(done: Recorded, use: Use, call: AccountCall) -> BillingEr
         budget_id=ids.encode(ids.BUDGET, budget.id),
         limit=show_decimal(budget.limit_amount),
         used=show_decimal(budget.used),
-        resets_at=budget.window_end.isoformat(),
+        resets_at=show_instant(budget.window_end),
     )
 
 

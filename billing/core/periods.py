@@ -199,3 +199,8 @@ def _add_months(wall: datetime, months: int) -> datetime:
     return wall.replace(
         year=year, month=month + 1, day=min(wall.day, monthrange(year, month + 1)[1])
     )
+
+
+def show_instant(at: datetime) -> str:
+    """Format an instant as answers do: in UTC, with a `Z`."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

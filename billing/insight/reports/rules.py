@@ -3,11 +3,12 @@
 import csv
 import io
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from billing.core.money import show_decimal
+from billing.core.periods import show_instant
 
 RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
 """Characters with which a spreadsheet formula may begin; the last four are full-width forms."""
@@ -18,7 +19,7 @@ def shown(value: Any) -> str | int | bool | None:
     if isinstance(value, Decimal):
         return show_decimal(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return show_instant(value)
     if isinstance(value, date):
         return value.isoformat()
     return value if value is None or isinstance(value, str | int) else str(value)

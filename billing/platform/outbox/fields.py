@@ -28,7 +28,7 @@ FIELDS: Final[dict[str, Field]] = {
     "add_ons": Field("object", "the number of each add-on, by its key", {"ai-500": 2}),
     "adjustment_id": _id("adj", "the correction"),
     "again_at": Field(
-        "instant", "the next try; null: none", "2027-01-01T10:00:00+00:00", True
+        "instant", "the next try; null: none", "2027-01-01T10:00:00Z", True
     ),
     "amount_cents": Field("money", "the amount", 5831),
     "amount_minor": Field("money", "an older name of `amount_cents`", 5831),
@@ -42,7 +42,7 @@ FIELDS: Final[dict[str, Field]] = {
     "billing_method": Field("text", "the payment method of the use", "credit_consumption"),
     "billing_status": Field("text", "the record's status", "completed"),
     "brand": Field("text", "brand of the card or wallet", "visa", True),
-    "cancel_at": Field("instant", "when it ends", "2027-02-01T09:00:00+00:00"),
+    "cancel_at": Field("instant", "when it ends", "2027-02-01T09:00:00Z"),
     "cancel_reason": Field("text", "why it is canceled, if its customer gave a reason", "unused"),
     "cap_cents": Field("money", "the maximum per month", 50000, True),
     "claimed_cents": Field("money", "the amount the payer claims to have sent", 5831),
@@ -51,20 +51,20 @@ FIELDS: Final[dict[str, Field]] = {
     "credited_cents": Field("money", "the amount credited on its invoice", 0),
     "credits": Field("decimal", "the number of credits", "100.00"),
     "currency": Field("text", "ISO 4217", "EUR"),
-    "current_period_end": Field("instant", "when the period ends", "2027-02-01T09:00:00+00:00"),
+    "current_period_end": Field("instant", "when the period ends", "2027-02-01T09:00:00Z"),
     "days": Field("whole", "the number of days", 7),
     "days_ahead": Field("whole", "the number of days ahead that the notice was due", 7),
     "dispute_id": _id("dsp", "the dispute"),
     "dunning_case_id": _id("dun", "the dunning case of the invoice"),
-    "effective_at": Field("instant", "when it takes effect", "2027-02-01T09:00:00+00:00"),
+    "effective_at": Field("instant", "when it takes effect", "2027-02-01T09:00:00Z"),
     "event_id": Field("text", "your id of the use", "use-4711", True),
     "evidence_due_at": Field(
-        "instant", "the deadline for evidence", "2027-02-01T09:00:00+00:00", True
+        "instant", "the deadline for evidence", "2027-02-01T09:00:00Z", True
     ),
     "exp_month": Field("whole", "month in which the card expires", 12),
     "exp_year": Field("whole", "year in which the card expires", 2030),
     "expired": Field("decimal", "unspent credits that expired with it", "80.00"),
-    "expires_at": Field("instant", "when it ends", "2027-02-01T09:00:00+00:00"),
+    "expires_at": Field("instant", "when it ends", "2027-02-01T09:00:00Z"),
     "failure": Field("text", "the provider's reason", "expired_or_canceled_card"),
     "failure_code": Field("text", "why the last try failed", "insufficient_funds", True),
     "failures": Field("whole", "consecutive failures", 1),
@@ -84,7 +84,7 @@ FIELDS: Final[dict[str, Field]] = {
     "minimum_cents": Field("money", "the minimum of a period; null: none", 6000, True),
     "minimum_cents_before": Field("money", "the previous minimum", 5000, True),
     "monthly_cap_cents": Field("money", "the maximum per month; null: none", 50000, True),
-    "occurred_at": Field("instant", "when it was used", "2027-01-01T09:00:00+00:00"),
+    "occurred_at": Field("instant", "when it was used", "2027-01-01T09:00:00Z"),
     "of_plan": Field(
         "text", "the key of the plan whose price it is: its own, or the one that will come", "pro"
     ),
@@ -95,7 +95,7 @@ FIELDS: Final[dict[str, Field]] = {
                      "https://billing.example.com/pay/…"),
     "payment_id": _id("pay", "the payment"),
     "payment_method_id": _id("mth", "the saved card or account"),
-    "period_start": Field("instant", "when the period began", "2027-01-01T09:00:00+00:00"),
+    "period_start": Field("instant", "when the period began", "2027-01-01T09:00:00Z"),
     "plan": Field("text", "the key of its plan", "pro"),
     "price_cents": Field(
         "money", "the price of a period, before discounts, use and tax that is added", 4900
@@ -110,10 +110,10 @@ FIELDS: Final[dict[str, Field]] = {
     "reference": Field("text", "the reference of the payer's transfer", "CRM-2027-17", True),
     "refund_id": _id("ref", "the refund"),
     "refunded_cents": Field("money", "the amount refunded to the payer", 1900),
-    "renews_at": Field("instant", "when the next period begins", "2027-02-01T09:00:00+00:00"),
+    "renews_at": Field("instant", "when the next period begins", "2027-02-01T09:00:00Z"),
     "scope": Field("text", "the meter they may pay for; null: any", "model_inference", True),
     "service_type": Field("text", "the service named by the use", "model_inference", True),
-    "since": Field("instant", "when the oldest of them occurred", "2027-01-01T09:00:00+00:00"),
+    "since": Field("instant", "when the oldest of them occurred", "2027-01-01T09:00:00Z"),
     "slot": Field("whole", "the number of the planned try, from 0; null: an extra one", 0, True),
     "spent_cents": Field("money", "the amount already bought in this month", 49000),
     "status": Field("text", "its new status", "active"),
@@ -126,7 +126,7 @@ FIELDS: Final[dict[str, Field]] = {
     "total_amount": Field("decimal", "the cost of the use, in units of `currency`", "0.02", True),
     "total_cents": Field("money", "the invoice's total with tax", 5831),
     "trial_id": _id("trl", "the trial of credits"),
-    "until": Field("instant", "when it may be bought again", "2027-02-01T00:00:00+00:00"),
+    "until": Field("instant", "when it may be bought again", "2027-02-01T00:00:00Z"),
     "usage_amount": Field("decimal", "the quantity, in units of the meter", "1000"),
     "used": Field("decimal", "the use so far, in units of the meter", "800"),
     "user_id": Field("text", "the user who used it", "user-1", True),
@@ -138,6 +138,8 @@ FIELDS: Final[dict[str, Field]] = {
         " the number of each, by its key; of `price` its `price_cents`; else nothing",
         {"plan": "basic", "interval": "month", "quantity": 1},
     ),
-    "window_start": Field("instant", "when the limit's window began", "2027-01-01T09:00:00+00:00"),
+    "window_start": Field("instant", "when the limit's window began", "2027-01-01T09:00:00Z"),
 }  # fmt: skip
 """By name; the meaning in every family that does not define its own."""
+
+INSTANTS: Final = frozenset(name for name, one in FIELDS.items() if one.form == "instant")

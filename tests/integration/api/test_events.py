@@ -66,3 +66,11 @@ async def test_events_of_one_type_are_picked_and_another_account_has_its_own(
 async def test_a_type_that_no_event_has_is_refused(customer: Customer) -> None:
     refused = await customer.refused("INVALID_EVENT_TYPE", "GET", f"{PATH}?type=credits.low")
     assert refused["detail"] == "unknown event type credits.low; see docs/events.md"
+
+
+async def test_instants_have_the_form_of_all_other_answers(actors: Actors) -> None:
+    customer = await actors.customer()
+    trial = await customer.ask("POST", "/billing/trials", {}, status=201)
+    page = await customer.ask("GET", f"{PATH}?type=evt.billing.trial.started", status=200)
+    assert [one["data"]["expires_at"] for one in page["data"]] == [trial["expires_at"]]
+    assert trial["expires_at"].endswith("Z")

@@ -78,7 +78,7 @@ async def test_a_budget_that_blocks_refuses_what_would_go_over_it(new_shop: NewS
     assert (refused["code"], refused["limit"], refused["used"], refused["budget_id"]) == (
         "BUDGET_EXCEEDED", "5.00", "4.00", budget["budget_id"],
     )  # fmt: skip
-    assert refused["resets_at"] == "2027-02-01T00:00:00+00:00"
+    assert refused["resets_at"] == "2027-02-01T00:00:00Z"
     await shop.record("100", **CHAT)  # costs nothing
     assert await shop.balance() == 996
     body = {"usage_amount": "3000", "product_id": "gpt-4"}  # more than the budget ever has

@@ -82,7 +82,8 @@ async def test_all_ways_agree_in_every_state(
     shop = await shop_in(new_shop, state, policy)
     reason = why_not(state, policy)
     told = await shop.get("/billing/entitlements")
-    assert (told["access"] == "none", told["reason"]) == (reason is not None, reason)
+    assert (told["access"] == "none") is (reason is not None)
+    assert told["reason"] == (reason or (None if told["access"] == "full" else state))
     for feature in ("ai_responses", "chat_messages"):
         one = await shop.get(f"/billing/entitlements/{feature}")
         assert one["granted"] is (reason is None)
@@ -180,7 +181,7 @@ async def test_the_default_plan_gives_its_limits_by_the_calendar_month(new_shop:
     await shop.record("50", **AI)
     refused = await shop.record("1", status=429, **AI)
     assert (refused["code"], refused["refused_by"]) == ("QUOTA_EXCEEDED", "plan")
-    assert refused["resets_at"] == "2027-01-31T18:30:00+00:00"
+    assert refused["resets_at"] == "2027-01-31T18:30:00Z"
     await move_clock(shop, days=22)
     await shop.record("50", **AI)
     await shop.record("1", status=429, **AI)

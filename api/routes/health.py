@@ -49,6 +49,7 @@ class DetailedHealth(Answer):
     signs: dict[str, SignState]
 
 
+@router.head("/health", include_in_schema=False)  # for probes that want no body
 @router.get(
     "/health", responses={503: {"model": Health, "description": "The database is unavailable"}}
 )

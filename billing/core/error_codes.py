@@ -93,7 +93,10 @@ CODES: Final[dict[str, Problem]] = {
         422, "an account can receive at most 900,000,000,000,000 credits in total"
     ),
     "AMOUNT_REQUIRED": Problem(422, "the payer reported more than is owed; state what arrived"),
-    "INVALID_AMOUNT": Problem(422, "credits can only be spent and held in steps of 0.000001"),
+    "INVALID_AMOUNT": Problem(
+        422,
+        "the amount must be above 0 once it is rounded to steps of 0.000001 credits",
+    ),
     "INVALID_EXPIRY": Problem(422, "a hold must expire after the account's current time"),
     "TRIAL_ALREADY_USED": Problem(409, "this account has already used its trial"),
     "TRIAL_NOT_FOUND": Problem(404, "this account has no trial"),

@@ -34,7 +34,8 @@ def bookable(amount: Decimal) -> Decimal:
     booked = round_credits(_within(amount))
     if not booked:
         raise Invalid(
-            "INVALID_AMOUNT", f"credits can only be spent and held in steps of {CREDIT_STEP:f}"
+            "INVALID_AMOUNT",
+            f"the amount must be above 0 once it is rounded to steps of {CREDIT_STEP:f} credits",
         )
     return _within(booked)
 

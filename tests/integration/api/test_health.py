@@ -43,6 +43,10 @@ async def test_health_has_exactly_its_fields(api: Api) -> None:
     }
 
 
+async def test_a_probe_may_ask_for_health_without_its_body(api: Api) -> None:
+    assert (await api.client.head("/health")).status_code == 200
+
+
 async def test_detailed_health_names_parts_without_addresses_or_secrets(api: Api) -> None:
     answer = await api.client.get("/health/detailed")
     body = answer.json()

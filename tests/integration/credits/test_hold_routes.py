@@ -111,6 +111,10 @@ async def test_what_cannot_be_held_is_refused(
 ) -> None:
     customer = await funded(actors)
     problem = await customer.refused(code, "POST", HOLDS, body)
+    if body["amount"] == "0.0000004":
+        assert problem["detail"] == (
+            "the amount must be above 0 once it is rounded to steps of 0.000001 credits"
+        )
     if code == "INSUFFICIENT_CREDITS":
         assert (problem["status"], problem["required"], problem["available"]) == (
             402, "11.00", "10.00",

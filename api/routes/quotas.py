@@ -83,9 +83,9 @@ class CheckAnswer(Answer):
     """The result of checking a use against every limit; the figures are those of the tightest one.
 
     Without a limit `limit`, `remaining` and `resets_at` are null. For a refused use `passes_at` is
-    when the same request would pass if nothing more is used (null: never), and `refused_by` says
-    what refuses it; the figures of a budget are in its own unit. `access` is set if the plan
-    refuses it only because an invoice is overdue: paying that is what helps.
+    when the same request would pass if nothing more is used (null: at no known time), and
+    `refused_by` says what refuses it; the figures of a budget are in its own unit. `access` is set
+    if the plan refuses it only because an invoice is overdue: paying that is what helps.
     """
 
     allowed: bool

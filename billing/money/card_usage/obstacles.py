@@ -10,7 +10,7 @@ Obstacle = Literal["no_card", "card_barred", "no_price", "currency", "too_small"
 _WORDS: Final[dict[Obstacle, str]] = {
     "no_card": "the account has no default card",
     "card_barred": "its default card may not be tried",
-    "no_price": "it has no price in money, as a product has that is sold in the account's currency",
+    "no_price": "it has no price in money (that of a product, in the account's currency)",
     "currency": "the default card cannot be charged in the currency of its price",
     "too_small": "it costs less than a card can be charged, and no next invoice would carry it",
     "too_large": "it costs more than a card can be charged at once",

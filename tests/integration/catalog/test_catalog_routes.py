@@ -159,7 +159,7 @@ async def test_without_a_subscription_the_default_plan_entitles(api: Api) -> Non
             await subscribe(connection, account_id, "pro", "canceled")
     assert await read(api, f"{ENTITLEMENTS}/no-such-thing", headers) == {
         "feature": "no-such-thing", "granted": False, "value": None, "limit": None,
-        "access": "full",
+        "access": "full", "reason": None,
     }  # fmt: skip
 
 

@@ -65,7 +65,8 @@ class QuotaCheck(_Answer):
     """Verdict on a use against every limit; without any limit the figures are None.
 
     `passes_at` of a refused use is when the same request would pass if nothing more is used; None:
-    never. `refused_by` is `plan`, `quota` or `budget`, or what a newer API has beside them.
+    at no known time. `refused_by` is `plan`, `quota` or `budget`, or what a newer API has beside
+    them. `access` is `no_new_overage` if the plan refuses only because an invoice is overdue.
     """
 
     allowed: bool
@@ -80,6 +81,7 @@ class QuotaCheck(_Answer):
     reason: str | None
     refused_by: str | None = None
     budget_id: str | None = None
+    access: str | None = None
 
 
 class Expiring(_Answer):

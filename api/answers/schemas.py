@@ -154,6 +154,13 @@ Credits = Annotated[
     WithJsonSchema(_TEXT, mode="serialization"),
 ]
 """Credits or a unit price: a number or a decimal in a string in requests, a string in answers."""
+UnitPrice = Annotated[
+    Credits,
+    Field(
+        description="The price of one unit; where units differ in price, the average of those that"
+        " were not included"
+    ),
+]
 Quantity = Annotated[Credits, Field(gt=0)]
 """Units of a use: more than none."""
 Total = Annotated[

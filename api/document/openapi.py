@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.staticfiles import StaticFiles
 
 from api.answers.problems import MEDIA_TYPE, responses
-from api.document import accepted_answers, examples, schema_names
+from api.document import accepted_answers, examples, meanings, schema_names
 from api.gates import ACCOUNT_HEADER, EveryGate, OperatorGate, TenantGate
 from api.identity.request_windows import may_move_money
 from api.requests.fastapi_internals import dependency_calls
@@ -103,6 +103,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 _say_that_it_may_fail(operation)
         _say_errors_are_problems(document)
         examples.add(document)
+        meanings.add(document)
         schema_names.add(document)
         for name, schema in document["components"]["schemas"].items():
             schema["title"] = name

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool
 from sqlalchemy import RowMapping
 
 from api.answers.public_ids import TransactionId, encoded
-from api.answers.schemas import Answer, Body, Credits, Quantity, Text
+from api.answers.schemas import Answer, Body, Credits, Quantity, Text, UnitPrice
 from api.requests.card_numbers import FreeText
 from billing.catalog.products.schemas import ServiceType
 from billing.catalog.rating.schemas import BillingMethod
@@ -39,7 +39,7 @@ class CalculateAnswer(Answer):
     success: Literal[True] = True
     product_id: str
     usage_amount: str
-    unit_price: Credits
+    unit_price: UnitPrice
     total_cost: Credits = Field(validation_alias="total")
     currency: str
     is_free_tier: bool
@@ -88,7 +88,7 @@ class RatedAnswer(Answer):
     model: str | None
     meter: str
     usage_amount: Credits
-    unit_price: Credits
+    unit_price: UnitPrice
     total_amount: Credits
     currency: str
     billing_method: BillingMethod

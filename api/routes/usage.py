@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from api.answers import content_types
 from api.answers.problems import JSON, responses
-from api.answers.schemas import Answer, Credits
+from api.answers.schemas import Answer, Credits, UnitPrice
 from api.calls import AccountCall, Call
 from api.dependencies import MemberUse
 from api.gates import OperatorGate, gate_headers
@@ -65,7 +65,7 @@ class UseAnswer(Answer):
     billing_status: Status
     billing_method: BillingMethod
     meter: str
-    unit_price: Credits
+    unit_price: UnitPrice
     total_cost: Credits
     currency: str
     is_free_tier: bool

@@ -270,3 +270,18 @@ def test_no_filter_is_empty_for_that_would_mean_all(
 def test_an_agreement_that_ends_answers_nothing_and_says_so() -> None:
     put = DOCUMENT["paths"]["/api/v1/admin/price-overrides"]["put"]
     assert put["responses"]["204"]["description"] == "The agreement is ended"
+
+
+def test_names_that_many_routes_share_are_described() -> None:
+    fields, parameters = dict[str, set[str]](), dict[str, set[str]]()
+    for schema in DOCUMENT["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            fields.setdefault(name, set()).add(field.get("description", ""))
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            for one in operation.get("parameters", ()):
+                parameters.setdefault(one["name"], set()).add(one.get("description", ""))
+    for name in ("access", "platform", "currency", "account_id", "passes_at"):
+        assert "" not in fields[name], name
+    for name in ("Idempotency-Key", "X-Account-Id", "cursor", "limit", "page", "offset"):
+        assert "" not in parameters[name], name

@@ -1,6 +1,4 @@
-"""What a provider's answers say of our key: that it is refused, or lacks a right, or is another
-account's, or is taken.
-"""
+"""A provider's answers about our key: it is refused, lacks a right, or is another's."""
 
 from collections.abc import Hashable
 from http import HTTPStatus

@@ -9,7 +9,7 @@ from billing.core.connections import shortage
 from billing.insight.health.schemas import Figures, Sign
 from billing.insight.integrity.rules import JOB as AUDIT
 from billing.platform.processes import rules as liveness
-from billing.platform.processes.schemas import ACCOUNT, MODE, Deliveries, Process, ProcessKind
+from billing.platform.processes.schemas import Deliveries, Process, ProcessKind
 
 LATE: Final = timedelta(minutes=3)
 """By then the sweeper has woken a late matter again: its step fails, or no worker runs it."""
@@ -215,26 +215,14 @@ def _pools(figures: Figures) -> Sign:
 
 def _keys(figures: Figures) -> Sign:
     """Check that each provider accepts the key of every process."""
-    refused = liveness.refused(figures.processes, figures.at)
-    if refused:
+    if refused := liveness.refused(figures.processes, figures.at):
         named = "; ".join(
-            f"{provider} that of {one.name} for {ago(figures.at - since)}{_unknown(one, provider)}"
+            f"{provider} that of {one.name} for {ago(figures.at - since)}"
+            + liveness.unknown(one, provider)
             for one, provider, since in refused
         )
         return unhealthy("provider keys", f"refused: {named}")
     return healthy("provider keys", "no process was refused")
-
-
-def _unknown(process: Process, provider: str) -> str:
-    """Return what Stripe does not know under a process's key, and the account that this key names,
-    as text; empty if it knows all that it was asked for.
-    """
-    own = process.figures
-    if provider != "stripe" or own.unknown_object is None:
-        return ""
-    account, mode = own.agreed.get(ACCOUNT), own.agreed.get(MODE)
-    its = f" It is of {account}, mode {mode}" if account else ""
-    return f" (it does not know our {own.unknown_object}: is it another account's?{its})"
 
 
 def _settings(figures: Figures) -> Sign:

@@ -106,7 +106,6 @@ class Subscription(Row):
     ended_at: AwareDatetime | None = None
     end_reason: str | None = None
     money_went_back: bool = False
-    """It has ended because the money of its period went back."""
     incomplete_expires_at: AwareDatetime | None = None
     superseded_at: AwareDatetime | None = None
     unpaid_at: AwareDatetime | None = None
@@ -212,9 +211,8 @@ class Portion(Frozen):
     """None: the units are the plan's own."""
     meter: str
     units: Decimal
-    """Correction of the whole quantity's units: negative for an addition, positive for a removal.
-    Not rounded; only the sum of a cycle is.
-    """
+    """Correction of the whole quantity's units, not rounded: negative for an addition, positive for
+    a removal."""
     decimals: int | None = None
     """For an add-on: decimals to which that sum is rounded. None: the portion is rounded itself."""
     restated: bool = False

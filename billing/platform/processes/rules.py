@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing.platform.processes.schemas import (
+    ACCOUNT,
+    MODE,
     STRANGER,
     SWITCH,
     TAKEN,
@@ -74,6 +76,18 @@ def refused(found: Sequence[Process], now: datetime) -> list[tuple[Process, str,
         for one in living(found, now)
         for provider, since in sorted(one.figures.refusals.items())
     ]
+
+
+def unknown(process: Process, provider: str) -> str:
+    """Return what Stripe does not know under a process's key, and the account that this key names,
+    as text; empty if it knows all that it was asked for.
+    """
+    own = process.figures
+    if provider != "stripe" or own.unknown_object is None:
+        return ""
+    account, mode = own.agreed.get(ACCOUNT), own.agreed.get(MODE)
+    its = f" It is of {account}, mode {mode}" if account else ""
+    return f" (it does not know our {own.unknown_object}: is it another account's?{its})"
 
 
 def bereft(found: Sequence[Process], now: datetime) -> list[Process]:

@@ -149,19 +149,6 @@ def test_a_process_whose_key_is_refused_is_named() -> None:
     assert unhealthy(figures(process(3, figures=refused))) == {
         "provider keys": "refused: stripe that of worker 3 on one for 4 min"
     }
-    foreign = Own(refusals=refused.refusals, unknown_object="cus_1")
-    assert unhealthy(figures(process(3, figures=foreign))) == {
-        "provider keys": "refused: stripe that of worker 3 on one for 4 min (it does not know our"
-        " cus_1: is it another account's?)"
-    }
-    settings = Settings(
-        _env_file=None, stripe_secret_key=SecretStr("sk_live_51" + "H" * 14 + "secret")
-    )
-    named = foreign.model_copy(update={"agreed": agreed(settings)})
-    assert unhealthy(figures(process(3, figures=named)))["provider keys"].endswith(
-        " (it does not know our cus_1: is it another account's? It is of"
-        " acct_1HHHHHHHHHHHHHH, mode live)"
-    )
     gone = process(3, figures=refused, seen=601)
     assert "provider keys" not in unhealthy(figures(gone)), "only of those that live"
 

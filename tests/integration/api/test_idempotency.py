@@ -161,30 +161,6 @@ async def test_the_same_json_in_another_spelling_is_the_same_request(shop: Shop)
     assert same(first, spelled)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-async def test_a_body_left_out_and_an_empty_one_are_the_same_request(
-    shop: Shop, order: int
-) -> None:
-    headers = shop.headers | {"Idempotency-Key": "k", "Content-Type": "application/json"}
-    first, second = [
-        await shop.api.client.post(f"{THINGS}/a/pay", content=body, headers=headers)
-        for body in (b"", b"{}")[::order]
-    ]
-    assert first.status_code == 200
-    assert same(first, second)
-
-
-async def test_a_key_may_stand_in_the_header_or_in_the_body(shop: Shop) -> None:
-    """Where a route takes it in either, it is no part of what is asked."""
-    path, headers, key = "/api/v1/billing/reconcile", shop.api.admin(), str(uuid4())
-    body = {"acknowledge": True, "until_at": "2020-01-02T00:00:00Z"}
-    body |= {"since_at": "2020-01-01T00:00:00Z"}
-    first = await shop.api.client.post(path, json=body | {"idempotency_key": key}, headers=headers)
-    assert first.status_code < 300, first.text
-    second = await shop.api.client.post(path, json=body, headers=headers | {"Idempotency-Key": key})
-    assert second.json().get("run_id") == first.json()["run_id"], second.text
-
-
 async def test_without_a_key_each_request_is_new(shop: Shop) -> None:
     ids_made = {(await shop.make(None)).json()["thing_id"] for _ in range(3)}
     assert len(ids_made) == await shop.made() == 3

@@ -3752,9 +3752,15 @@ export interface components {
         AccountAnswer: {
             /** Id */
             id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** External Id */
+            /**
+             * External Id
+             * @description Your own id of the account
+             */
             external_id: string;
             /** Kind */
             kind: string;
@@ -3764,11 +3770,17 @@ export interface components {
             email: string | null;
             /** Zone */
             zone: string;
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country: string | null;
             /** Locale */
             locale: string;
-            /** Platform */
+            /**
+             * Platform
+             * @description The platform on which the account has its shop
+             */
             platform: string | null;
             /** Platform Domain */
             platform_domain: string | null;
@@ -3776,9 +3788,15 @@ export interface components {
             preferred_billing_method: ("wallet_deduction" | "credit_consumption" | "payment_charge") | null;
             /** Verified As */
             verified_as: string[];
-            /** Is Test */
+            /**
+             * Is Test
+             * @description True for a test account, which never moves real money
+             */
             is_test: boolean;
-            /** Clock At */
+            /**
+             * Clock At
+             * @description The account's own time, if it is a test account with a clock
+             */
             clock_at: string | null;
             /** Clock Status */
             clock_status: string | null;
@@ -3787,6 +3805,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -3797,7 +3816,10 @@ export interface components {
          *     `is_test` cannot change later; `clock_at` starts a test account on a frozen clock.
          */
         AccountBody: {
-            /** External Id */
+            /**
+             * External Id
+             * @description Your own id of the account
+             */
             external_id: string;
             /**
              * Kind
@@ -3813,23 +3835,33 @@ export interface components {
              * @default UTC
              */
             zone?: string;
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country?: string | null;
             /**
              * Locale
              * @default en
              */
             locale?: string;
-            /** Platform */
+            /**
+             * Platform
+             * @description The platform on which the account has its shop
+             */
             platform?: string | null;
             /** Platform Domain */
             platform_domain?: string | null;
             /**
              * Is Test
+             * @description True for a test account, which never moves real money
              * @default false
              */
             is_test?: boolean;
-            /** Clock At */
+            /**
+             * Clock At
+             * @description The account's own time, if it is a test account with a clock
+             */
             clock_at?: string | null;
             /** Issuer */
             issuer?: string | null;
@@ -3847,17 +3879,29 @@ export interface components {
          * @description The account; `clock_at` is the frozen instant of a test account.
          */
         AccountStatus: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** External Id */
+            /**
+             * External Id
+             * @description Your own id of the account
+             */
             external_id: string;
             /** Status */
             status: string;
             /** Zone */
             zone: string;
-            /** Is Test */
+            /**
+             * Is Test
+             * @description True for a test account, which never moves real money
+             */
             is_test: boolean;
-            /** Clock At */
+            /**
+             * Clock At
+             * @description The account's own time, if it is a test account with a clock
+             */
             clock_at: string | null;
         };
         /**
@@ -3950,14 +3994,20 @@ export interface components {
             add_on: string;
             /** Name */
             name: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Units
              * @example 2.00
              */
             units: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Quantity */
             quantity: number;
@@ -3973,7 +4023,10 @@ export interface components {
             address_id: string;
             /** User */
             user: string;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id: string | null;
             /** Line1 */
             line1: string;
@@ -3985,18 +4038,23 @@ export interface components {
             state: string | null;
             /** Postal Code */
             postal_code: string | null;
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country: string;
             /** Is Default */
             is_default: boolean;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
         };
@@ -4005,7 +4063,10 @@ export interface components {
          * @description A billing address; `user_id` is the caller's own name of its owner.
          */
         AddressBody: {
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
             /** Line1 */
             line1: string;
@@ -4037,7 +4098,10 @@ export interface components {
          * @description The fields to change; those left out stay, null clears one.
          */
         AddressChangeBody: {
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
             /** Line1 */
             line1?: string | null;
@@ -4049,7 +4113,10 @@ export interface components {
             state?: string | null;
             /** Postal Code */
             postal_code?: string | null;
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country?: string | null;
             /**
              * Is Default
@@ -4064,9 +4131,15 @@ export interface components {
         AdjustAnswer: {
             /** Adjustment Id */
             adjustment_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string;
             /**
              * Amount
@@ -4093,11 +4166,20 @@ export interface components {
         AdjustBalanceAnswer: {
             /** Adjustment Id */
             adjustment_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Reason */
             reason: string;
@@ -4109,9 +4191,15 @@ export interface components {
          * @description Money to give the customer, or to take if negative, in minor units.
          */
         AdjustBalanceBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /** Reason */
             reason: string;
@@ -4123,7 +4211,10 @@ export interface components {
          *     Given credits may have an expiry and a priority: a lower one is spent first (100 by default).
          */
         AdjustBody: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /**
              * Amount
@@ -4151,6 +4242,7 @@ export interface components {
         AggregationsAnswer: {
             /** Data */
             data: components["schemas"]["BucketAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * Grain
@@ -4170,6 +4262,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -4178,12 +4271,16 @@ export interface components {
          * @description A price agreed with one account, from now on; without `terms` the agreement ends.
          */
         AgreeBody: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Product */
             product: string;
             /**
              * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
              * @default CREDIT
              */
             currency?: string;
@@ -4196,11 +4293,17 @@ export interface components {
         AgreedAnswer: {
             /** Override Id */
             override_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Product */
             product: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             terms: components["schemas"]["PriceTerms-Output"];
             /**
@@ -4230,7 +4333,10 @@ export interface components {
             source: "plan" | "quota" | "budget";
             /** Subject Id */
             subject_id: string | null;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Owner
@@ -4259,6 +4365,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -4270,11 +4377,17 @@ export interface components {
          *     older name of `amount_cents`.
          */
         ApproveBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents?: number | null;
             /** Amount Minor */
             amount_minor?: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
         };
         /**
@@ -4286,7 +4399,10 @@ export interface components {
             status: string;
             /** Slot */
             slot: number | null;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /** Decline Code */
             decline_code: string | null;
@@ -4330,7 +4446,10 @@ export interface components {
             id: number;
             /** Audit Id */
             audit_id: number;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string | null;
             /** Actor */
             actor: string;
@@ -4342,7 +4461,10 @@ export interface components {
             detail: {
                 [key: string]: unknown;
             };
-            /** Correlation Id */
+            /**
+             * Correlation Id
+             * @description Shared by logs, events and what the request caused; quote it for help
+             */
             correlation_id: string | null;
             /**
              * At
@@ -4370,7 +4492,10 @@ export interface components {
             threshold?: string | null;
             /** Pack */
             pack?: string | null;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /** Monthly Cap Cents */
             monthly_cap_cents?: number | null;
@@ -4403,7 +4528,10 @@ export interface components {
             threshold: string | number;
             /** Pack */
             pack: string;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /** Monthly Cap Cents */
             monthly_cap_cents?: number | null;
@@ -4415,10 +4543,17 @@ export interface components {
         AvailableAnswer: {
             /** Data */
             data: components["schemas"]["OfferedAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country: string | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
         };
         /**
@@ -4475,11 +4610,15 @@ export interface components {
              */
             overdraft?: string;
             expiring_soon?: components["schemas"]["ExpiringAnswer"] | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -4492,13 +4631,25 @@ export interface components {
             kind: string;
             /** Cause */
             cause: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string | null;
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string | null;
             /** Reason */
             reason: string | null;
@@ -4576,9 +4727,15 @@ export interface components {
          * @description A purchase of a pack, with its account.
          */
         BoughtAnswer: {
-            /** Purchase Id */
+            /**
+             * Purchase Id
+             * @description The purchase of a pack of credits
+             */
             purchase_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Status */
             status: string;
@@ -4589,19 +4746,32 @@ export interface components {
              * @example 2.00
              */
             credits: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Payment Method */
             payment_method: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Completed At */
@@ -4619,7 +4789,10 @@ export interface components {
              * Format: date-time
              */
             start: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Quantity
@@ -4651,7 +4824,10 @@ export interface components {
              * @enum {string}
              */
             measure: "meter" | "credits" | "money";
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string | null;
             /**
              * Window
@@ -4673,7 +4849,10 @@ export interface components {
              * @example 2.00
              */
             remaining: string;
-            /** Alert Percents */
+            /**
+             * Alert Percents
+             * @description Percents of the limit at which an event is sent, once per window
+             */
             alert_percents: number[];
             /**
              * Then
@@ -4693,11 +4872,13 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
         };
@@ -4716,7 +4897,10 @@ export interface components {
              * @enum {string}
              */
             measure?: "meter" | "credits" | "money";
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type?: string | null;
             /** Window */
             window?: ("month" | "cycle") | null;
@@ -4727,6 +4911,7 @@ export interface components {
             limit: string | number;
             /**
              * Alert Percents
+             * @description Percents of the limit at which an event is sent, once per window
              * @default [
              *       80,
              *       100
@@ -4747,10 +4932,12 @@ export interface components {
         BudgetsAnswer: {
             /** Data */
             data: components["schemas"]["BudgetAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -4765,29 +4952,52 @@ export interface components {
              * @constant
              */
             success?: true;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id: string;
-            /** Usage Amount */
+            /**
+             * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
+             */
             usage_amount: string;
             /**
              * Unit Price
+             * @description The price of one unit; where units differ in price, the average of those that were not included
              * @example 2.00
              */
             unit_price: string;
             /**
              * Total Cost
+             * @description What the use costs, in units of `currency`
              * @example 2.00
              */
             total_cost: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Is Free Tier */
+            /**
+             * Is Free Tier
+             * @description True if the product's free units cover all that the plan does not
+             */
             is_free_tier: boolean;
-            /** Is Included In Subscription */
+            /**
+             * Is Included In Subscription
+             * @description True if the plan's allowance covers the whole use
+             */
             is_included_in_subscription: boolean;
-            /** Suggested Billing Method */
+            /**
+             * Suggested Billing Method
+             * @description The account's preferred way if that would pay, else the first that would; null: none
+             */
             suggested_billing_method: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
-            /** Available Billing Methods */
+            /**
+             * Available Billing Methods
+             * @description The ways in which recording this use now could be paid
+             */
             available_billing_methods: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included")[];
         };
         /**
@@ -4795,16 +5005,26 @@ export interface components {
          * @description A use to price.
          */
         CalculateBody: {
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id: string;
             /**
              * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
              * @example 2.00
              */
             usage_amount: string | number;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
             pricing_context?: components["schemas"]["PricingContext"] | null;
         };
@@ -4853,9 +5073,15 @@ export interface components {
          * @description A captured hold; the rest went back to its lots.
          */
         CaptureAnswer: {
-            /** Hold Id */
+            /**
+             * Hold Id
+             * @description Credits that are set aside
+             */
             hold_id: string;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string;
             /**
              * Captured
@@ -4901,7 +5127,10 @@ export interface components {
          * @description The card that the subscription is charged to; null: the account's default.
          */
         CardBody: {
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
         };
         /**
@@ -4910,13 +5139,25 @@ export interface components {
          *     automatically.
          */
         CaseAnswer: {
-            /** Dunning Case Id */
+            /**
+             * Dunning Case Id
+             * @description The recovery of one unpaid invoice
+             */
             dunning_case_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string | null;
             /**
              * Status
@@ -4952,13 +5193,25 @@ export interface components {
          * @description The case with all its attempts, oldest first.
          */
         CaseDetail: {
-            /** Dunning Case Id */
+            /**
+             * Dunning Case Id
+             * @description The recovery of one unpaid invoice
+             */
             dunning_case_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string | null;
             /**
              * Status
@@ -5008,13 +5261,19 @@ export interface components {
             words: string;
             /** Actor */
             actor: string | null;
-            /** Workflow Id */
+            /**
+             * Workflow Id
+             * @description The Temporal workflow behind it
+             */
             workflow_id: string | null;
             /** Due At */
             due_at: string | null;
             /** Stripe Event Id */
             stripe_event_id: string | null;
-            /** Correlation Id */
+            /**
+             * Correlation Id
+             * @description Shared by logs, events and what the request caused; quote it for help
+             */
             correlation_id: string | null;
         };
         /**
@@ -5032,7 +5291,10 @@ export interface components {
             wanted: {
                 [key: string]: unknown;
             };
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string | null;
             /** Reason */
             reason: string | null;
@@ -5043,6 +5305,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Decided At */
@@ -5065,7 +5328,10 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "default" | "card";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /** Plan */
             plan?: string | null;
@@ -5085,7 +5351,10 @@ export interface components {
              * @description A coupon to redeem, in any letters
              */
             coupon?: string | null;
-            /** Preview Token */
+            /**
+             * Preview Token
+             * @description Binds a change to exactly what was shown, for 15 minutes
+             */
             preview_token?: string | null;
         };
         /**
@@ -5101,7 +5370,10 @@ export interface components {
             wanted: {
                 [key: string]: unknown;
             };
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /**
              * Expires At
@@ -5152,7 +5424,10 @@ export interface components {
              * @example 2.00
              */
             saving: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Gives Up */
             gives_up: string[];
@@ -5178,14 +5453,17 @@ export interface components {
          * @description The result of checking a use against every limit; the figures are those of the tightest one.
          *
          *     Without a limit `limit`, `remaining` and `resets_at` are null. For a refused use `passes_at` is
-         *     when the same request would pass if nothing more is used (null: never), and `refused_by` says
-         *     what refuses it; the figures of a budget are in its own unit. `access` is set if the plan
-         *     refuses it only because an invoice is overdue: paying that is what helps.
+         *     when the same request would pass if nothing more is used (null: at no known time), and
+         *     `refused_by` says what refuses it; the figures of a budget are in its own unit. `access` is set
+         *     if the plan refuses it only because an invoice is overdue: paying that is what helps.
          */
         CheckAnswer: {
             /** Allowed */
             allowed: boolean;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /** Limit */
             limit: string | null;
@@ -5203,9 +5481,15 @@ export interface components {
             requested: string;
             /** Soft Limit Reached */
             soft_limit_reached: boolean;
-            /** Resets At */
+            /**
+             * Resets At
+             * @description When the limit's window ends
+             */
             resets_at: string | null;
-            /** Passes At */
+            /**
+             * Passes At
+             * @description When the same use would pass if nothing more is used; null: at no known time
+             */
             passes_at?: string | null;
             /** Reason */
             reason: string | null;
@@ -5213,7 +5497,10 @@ export interface components {
             refused_by: ("plan" | "quota" | "budget") | null;
             /** Budget Id */
             budget_id: string | null;
-            /** Access */
+            /**
+             * Access
+             * @description What the plan gives now: `full`, `no_new_overage` (what it includes, and nothing beyond it) or `none`
+             */
             access?: "no_new_overage" | null;
         };
         /**
@@ -5226,19 +5513,40 @@ export interface components {
              * @example 2.00
              */
             requested_amount: string | number;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
-            /** Organization Id */
+            /**
+             * Organization Id
+             * @description Your own id of an organisation within the account
+             */
             organization_id?: string | null;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id?: string | null;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type?: string | null;
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation?: string | null;
-            /** Billing Method */
+            /**
+             * Billing Method
+             * @description What pays for a use
+             */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * Consume
@@ -5284,11 +5592,20 @@ export interface components {
          * @description A payment after its provider was queried; `asked_at` is null while there is no answer.
          */
         CheckedAnswer: {
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Attempt Id */
+            /**
+             * Attempt Id
+             * @description One try of a card
+             */
             attempt_id?: string | null;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** User */
             user: string;
@@ -5302,7 +5619,10 @@ export interface components {
             amount_received: number;
             /** Amount Refunded */
             amount_refunded: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Payment Method */
             payment_method: string;
@@ -5313,7 +5633,10 @@ export interface components {
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /** Stripe Payment Intent Id */
             stripe_payment_intent_id: string | null;
@@ -5321,7 +5644,10 @@ export interface components {
             transaction_reference: string | null;
             /** Received On */
             received_on: string | null;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /** Failure Message */
             failure_message: string | null;
@@ -5334,6 +5660,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Invoice Voided At */
@@ -5357,6 +5684,7 @@ export interface components {
             /**
              * Clock At
              * Format: date-time
+             * @description The account's own time, if it is a test account with a clock
              */
             clock_at: string;
             /** Target */
@@ -5388,13 +5716,22 @@ export interface components {
             at: string;
             /** Name */
             name: string;
-            /** Workflow Id */
+            /**
+             * Workflow Id
+             * @description The Temporal workflow behind it
+             */
             workflow_id: string;
             /** Words */
             words: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             /** Credits */
             credits: string | null;
@@ -5408,9 +5745,15 @@ export interface components {
          * @description An agreed commitment.
          */
         CommitmentAnswer: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Periods */
             periods: number;
@@ -5424,9 +5767,15 @@ export interface components {
          *     `on_early_end` says what happens to the rest if it ends earlier.
          */
         CommitmentBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Periods */
             periods: number;
@@ -5445,7 +5794,10 @@ export interface components {
          *     `remaining_cents` would be charged at `ends_at` if no more is spent.
          */
         CommitmentPart: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Spent Cents */
             spent_cents: number;
@@ -5476,7 +5828,10 @@ export interface components {
         ContractAnswer: {
             /** Contract Id */
             contract_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Reference */
             reference: string | null;
@@ -5500,6 +5855,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -5534,7 +5890,10 @@ export interface components {
          * @description An agreed limit.
          */
         ContractLimitAnswer: {
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Included
@@ -5584,9 +5943,15 @@ export interface components {
             plan: string;
             /** Interval */
             interval: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Minimum Cents */
             minimum_cents: number | null;
@@ -5605,9 +5970,15 @@ export interface components {
              * @default month
              */
             interval?: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Minimum Cents */
             minimum_cents?: number | null;
@@ -5682,6 +6053,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -5703,7 +6075,10 @@ export interface components {
         CreditNoteAnswer: {
             /** Credit Note Id */
             credit_note_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Number */
             number: string;
@@ -5715,7 +6090,10 @@ export interface components {
             tax: number;
             /** Taxes */
             taxes: components["schemas"]["LineTax"][];
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Issued On
@@ -5725,6 +6103,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -5733,7 +6112,10 @@ export interface components {
          * @description A part of the invoice to credit: an amount, or parts of its lines.
          */
         CreditNoteBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents?: number | null;
             /**
              * Lines
@@ -5783,7 +6165,10 @@ export interface components {
         CreditedLineBody: {
             /** Position */
             position: number;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
         };
         /**
@@ -5796,7 +6181,10 @@ export interface components {
              * @enum {string}
              */
             kind: "credits_expiring";
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
             /**
              * Left
@@ -5851,7 +6239,10 @@ export interface components {
          *     that open meanwhile; a case that was resumed by itself is `open` all the same.
          */
         CustomerDunningAnswer: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Paused At */
             paused_at: string | null;
@@ -5865,7 +6256,10 @@ export interface components {
          * @description The cost of an operation now, and its earlier ones, newest first.
          */
         DatedCost: {
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation: string;
             /**
              * Cost
@@ -5884,11 +6278,20 @@ export interface components {
          * @description A payment after the decision, and what is still owed on its invoice.
          */
         DecidedAnswer: {
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Attempt Id */
+            /**
+             * Attempt Id
+             * @description One try of a card
+             */
             attempt_id?: string | null;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** User */
             user: string;
@@ -5902,7 +6305,10 @@ export interface components {
             amount_received: number;
             /** Amount Refunded */
             amount_refunded: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Payment Method */
             payment_method: string;
@@ -5913,7 +6319,10 @@ export interface components {
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /** Stripe Payment Intent Id */
             stripe_payment_intent_id: string | null;
@@ -5921,7 +6330,10 @@ export interface components {
             transaction_reference: string | null;
             /** Received On */
             received_on: string | null;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /** Failure Message */
             failure_message: string | null;
@@ -5934,6 +6346,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Invoice Voided At */
@@ -6033,7 +6446,10 @@ export interface components {
             code: string;
             /** Percent */
             percent: string | null;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number | null;
             /** Kinds */
             kinds: string[];
@@ -6063,15 +6479,22 @@ export interface components {
             object: "payment" | "refund" | "dispute";
             /** Stripe Id */
             stripe_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string | null;
             at_billing: components["schemas"]["SideAnswer"] | null;
             at_stripe: components["schemas"]["SideAnswer"] | null;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Fix */
@@ -6098,11 +6521,20 @@ export interface components {
         DisputeAnswer: {
             /** Dispute Id */
             dispute_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Stripe Dispute Id */
             stripe_dispute_id: string;
@@ -6113,11 +6545,17 @@ export interface components {
             status: "inquiry" | "open" | "won" | "lost" | "closed";
             /** Stripe Status */
             stripe_status: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Loss Cents */
             loss_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Reason */
             reason: string;
@@ -6126,6 +6564,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Closed At */
@@ -6172,9 +6611,15 @@ export interface components {
          *     paused all of the account's recovery, that to come included; null: not.
          */
         DunningStatus: {
-            /** Dunning Case Id */
+            /**
+             * Dunning Case Id
+             * @description The recovery of one unpaid invoice
+             */
             dunning_case_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Status */
             status: string;
@@ -6213,6 +6658,7 @@ export interface components {
             limit: components["schemas"]["Limit-Output"] | null;
             /**
              * Access
+             * @description What the plan gives now: `full`, `no_new_overage` (what it includes, and nothing beyond it) or `none`
              * @enum {string}
              */
             access: "full" | "no_new_overage" | "none";
@@ -6235,6 +6681,7 @@ export interface components {
             subscription_status: string | null;
             /**
              * Access
+             * @description What the plan gives now: `full`, `no_new_overage` (what it includes, and nothing beyond it) or `none`
              * @enum {string}
              */
             access: "full" | "no_new_overage" | "none";
@@ -6255,7 +6702,10 @@ export interface components {
         EventAnswer: {
             /** Event Id */
             event_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Seq */
             seq: number;
@@ -6265,11 +6715,15 @@ export interface components {
             data: {
                 [key: string]: unknown;
             };
-            /** Correlation Id */
+            /**
+             * Correlation Id
+             * @description Shared by logs, events and what the request caused; quote it for help
+             */
             correlation_id: string | null;
             /**
              * Occurred At
              * Format: date-time
+             * @description When it happened
              */
             occurred_at: string;
         };
@@ -6283,7 +6737,10 @@ export interface components {
             data: components["schemas"]["EventAnswer"][];
             /** Next After */
             next_after: number;
-            /** Has More */
+            /**
+             * Has More
+             * @description True if more follows
+             */
             has_more: boolean;
         };
         /**
@@ -6437,7 +6894,10 @@ export interface components {
             kind: string;
             /** Id */
             id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string | null;
             /** Words */
             words: string;
@@ -6474,17 +6934,29 @@ export interface components {
          *     If it is `refused`, with an error code, nothing is given back.
          */
         GivenPart: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Invoice Number */
             invoice_number: string | null;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string | null;
             /** Status */
             status: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Charged Cents */
             charged_cents: number;
@@ -6504,9 +6976,15 @@ export interface components {
          * @description The granted credits, and their entry in the ledger.
          */
         GrantPart: {
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string | null;
             /** Key */
             key: string;
@@ -6554,9 +7032,15 @@ export interface components {
             subject: string;
             /** Words */
             words: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             /** Credits */
             credits: string | null;
@@ -6585,7 +7069,10 @@ export interface components {
          * @description A hold; it ends once: captured, released, or expired at `expires_at`.
          */
         HoldAnswer: {
-            /** Hold Id */
+            /**
+             * Hold Id
+             * @description Credits that are set aside
+             */
             hold_id: string;
             /**
              * Status
@@ -6613,6 +7100,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
@@ -6689,6 +7177,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
             /** Checks */
@@ -6719,7 +7208,10 @@ export interface components {
          *     is a pro-forma; `payment_reference` is the reference for a bank transfer.
          */
         InvoiceAnswer: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Invoice Number */
             invoice_number: string | null;
@@ -6747,7 +7239,10 @@ export interface components {
              * @enum {string}
              */
             collection: "automatic" | "held" | "send_invoice";
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Subtotal */
             subtotal: number;
@@ -6796,9 +7291,15 @@ export interface components {
              * @description Replace those of the billing details
              */
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
-            /** Period Start */
+            /**
+             * Period Start
+             * @description When the period begins
+             */
             period_start: string | null;
-            /** Period End */
+            /**
+             * Period End
+             * @description When the period ends; it is no part of the period
+             */
             period_end: string | null;
             /** Issued On */
             issued_on: string | null;
@@ -6809,6 +7310,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
@@ -6828,7 +7330,10 @@ export interface components {
          *     manual | wait. Once it has a number, `po_number`, `memo` and `custom_fields` are as printed.
          */
         InvoiceDetail: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Invoice Number */
             invoice_number: string | null;
@@ -6856,7 +7361,10 @@ export interface components {
              * @enum {string}
              */
             collection: "automatic" | "held" | "send_invoice";
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Subtotal */
             subtotal: number;
@@ -6905,9 +7413,15 @@ export interface components {
              * @description Replace those of the billing details
              */
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
-            /** Period Start */
+            /**
+             * Period Start
+             * @description When the period begins
+             */
             period_start: string | null;
-            /** Period End */
+            /**
+             * Period End
+             * @description When the period ends; it is no part of the period
+             */
             period_end: string | null;
             /** Issued On */
             issued_on: string | null;
@@ -6918,6 +7432,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Line Items */
@@ -6935,6 +7450,7 @@ export interface components {
             credit_notes_total: number;
             dunning: components["schemas"]["CaseAnswer"] | null;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "type": "none"
              *     }
@@ -6960,6 +7476,7 @@ export interface components {
             data: components["schemas"]["InvoiceAnswer"][];
             /** Invoices */
             invoices: components["schemas"]["InvoiceAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["NumberedPagination"];
         };
         /**
@@ -6967,7 +7484,10 @@ export interface components {
          * @description An invoice of the purchase.
          */
         InvoicePart: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Number */
             number: string | null;
@@ -6977,7 +7497,10 @@ export interface components {
             total_cents: number;
             /** Amount Paid Cents */
             amount_paid_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Paid At */
             paid_at: string | null;
@@ -6987,13 +7510,19 @@ export interface components {
          * @description An open invoice.
          */
         InvoiceStatus: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Number */
             number: string | null;
             /** Remaining Cents */
             remaining_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Due At */
             due_at: string | null;
@@ -7276,7 +7805,10 @@ export interface components {
              * @enum {string}
              */
             source: "plan" | "agreed" | "quota";
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Owner
@@ -7304,7 +7836,10 @@ export interface components {
             remaining: string;
             /** Hard */
             hard: boolean;
-            /** Resets At */
+            /**
+             * Resets At
+             * @description When the limit's window ends
+             */
             resets_at: string | null;
         };
         /**
@@ -7345,9 +7880,15 @@ export interface components {
         LimitOverrideAnswer: {
             /** Override Id */
             override_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Included
@@ -7406,9 +7947,15 @@ export interface components {
             taxes: components["schemas"]["LineTax"][];
             /** Total */
             total: number;
-            /** Period Start */
+            /**
+             * Period Start
+             * @description When the period begins
+             */
             period_start: string | null;
-            /** Period End */
+            /**
+             * Period End
+             * @description When the period ends; it is no part of the period
+             */
             period_end: string | null;
             /** Tiers */
             tiers?: components["schemas"]["TierAnswer"][] | null;
@@ -7465,33 +8012,62 @@ export interface components {
             voids?: string | null;
             /** Event Id */
             event_id: string | null;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id: string | null;
-            /** Organization Id */
+            /**
+             * Organization Id
+             * @description Your own id of an organisation within the account
+             */
             organization_id: string | null;
-            /** Session Id */
+            /**
+             * Session Id
+             * @description Your own id of the session that used it
+             */
             session_id: string | null;
-            /** Request Id */
+            /**
+             * Request Id
+             * @description Your own id of the request that used it; many uses may share it
+             */
             request_id: string | null;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id: string | null;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type: string | null;
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type: string | null;
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation: string | null;
             /** Model */
             model: string | null;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
              * @example 2.00
              */
             usage_amount: string;
             /**
              * Unit Price
+             * @description The price of one unit; where units differ in price, the average of those that were not included
              * @example 2.00
              */
             unit_price: string;
@@ -7500,25 +8076,39 @@ export interface components {
              * @example 2.00
              */
             total_amount: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Billing Method
+             * @description What pays for a use
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
             /**
              * Billing Status
+             * @description How far the payment of a use has come
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
-            /** Is Free Tier */
+            /**
+             * Is Free Tier
+             * @description True if the product's free units cover all that the plan does not
+             */
             is_free_tier: boolean;
-            /** Is Included In Subscription */
+            /**
+             * Is Included In Subscription
+             * @description True if the plan's allowance covers the whole use
+             */
             is_included_in_subscription: boolean;
             /** Is Late */
             is_late: boolean;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string | null;
             /** Usage Details */
             usage_details: {
@@ -7532,19 +8122,25 @@ export interface components {
             /**
              * Occurred At
              * Format: date-time
+             * @description When it happened
              */
             occurred_at: string;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string | null;
             /**
              * Kind
@@ -7557,7 +8153,10 @@ export interface components {
          * @description Credits granted together; `remaining` includes held ones.
          */
         LotAnswer: {
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
             /** Kind */
             kind: string;
@@ -7589,6 +8188,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -7599,7 +8199,10 @@ export interface components {
          *     `value_cents` is the share of the price of the pack that granted the lot.
          */
         LotShare: {
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
             /** Kind */
             kind: string;
@@ -7623,7 +8226,10 @@ export interface components {
             amount: string;
             /** Value Cents */
             value_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             /**
              * Because
@@ -7656,6 +8262,7 @@ export interface components {
         ManualBody: {
             /**
              * Invoice Id
+             * @description The invoice
              * @example inv_01h455vb4pex5vsknk084sn02q
              */
             invoice_id: string;
@@ -7674,7 +8281,10 @@ export interface components {
              * @description In minor units; by default all that is owed
              */
             amount?: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
         };
         /**
@@ -7682,9 +8292,15 @@ export interface components {
          * @description One matter: `words` describes its state, `next_due` is when its next step is due.
          */
         MatterAnswer: {
-            /** Workflow Id */
+            /**
+             * Workflow Id
+             * @description The Temporal workflow behind it
+             */
             workflow_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Kind */
             kind: string;
@@ -7701,6 +8317,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Started At */
@@ -7713,7 +8330,10 @@ export interface components {
          * @description The purchase in the register of matters.
          */
         MatterFact: {
-            /** Workflow Id */
+            /**
+             * Workflow Id
+             * @description The Temporal workflow behind it
+             */
             workflow_id: string;
             /** Status */
             status: string;
@@ -7906,7 +8526,10 @@ export interface components {
         MethodAnswer: {
             /** Id */
             id: string;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string;
             /** Type */
             type: string;
@@ -7922,7 +8545,10 @@ export interface components {
             exp_month: number | null;
             /** Exp Year */
             exp_year: number | null;
-            /** Country */
+            /**
+             * Country
+             * @description ISO 3166-1, two letters
+             */
             country: string | null;
             /** Label */
             label: string | null;
@@ -7938,6 +8564,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -7992,7 +8619,10 @@ export interface components {
         MigrationRequestAnswer: {
             /** Migration Request Id */
             migration_request_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /**
              * Environment
@@ -8011,6 +8641,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Handled At */
@@ -8027,13 +8658,17 @@ export interface components {
         MoneyBalanceAnswer: {
             /** Data */
             data: components["schemas"]["BalanceEntryAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * Balance Cents
              * @description Negative: owed with the next invoice
              */
             balance_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
         };
         /**
@@ -8055,7 +8690,10 @@ export interface components {
             low: string;
             /** High */
             high: string | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
         };
         /**
@@ -8071,15 +8709,24 @@ export interface components {
          * @description A subscription whose price changes at `effective_at`.
          */
         MovePart: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** Price Cents Before */
             price_cents_before: number;
             /** Price Cents */
             price_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Effective At
@@ -8177,13 +8824,22 @@ export interface components {
             url?: string;
             /** Pay Url */
             pay_url?: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id?: string;
             /** Payment Reference */
             payment_reference?: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents?: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string;
         };
         /**
@@ -8227,7 +8883,10 @@ export interface components {
             offset: number | null;
             /** Page */
             page: number | null;
-            /** Has More */
+            /**
+             * Has More
+             * @description True if more follows
+             */
             has_more: boolean;
             /** Next Cursor */
             next_cursor: string | null;
@@ -8281,6 +8940,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Prices */
@@ -8403,6 +9063,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Prices */
@@ -8416,11 +9077,20 @@ export interface components {
          *     the purchase or first payment ended unpaid.
          */
         OperatorsPayment: {
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Attempt Id */
+            /**
+             * Attempt Id
+             * @description One try of a card
+             */
             attempt_id?: string | null;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** User */
             user: string;
@@ -8434,7 +9104,10 @@ export interface components {
             amount_received: number;
             /** Amount Refunded */
             amount_refunded: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Payment Method */
             payment_method: string;
@@ -8445,7 +9118,10 @@ export interface components {
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /** Stripe Payment Intent Id */
             stripe_payment_intent_id: string | null;
@@ -8453,7 +9129,10 @@ export interface components {
             transaction_reference: string | null;
             /** Received On */
             received_on: string | null;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /** Failure Message */
             failure_message: string | null;
@@ -8466,6 +9145,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Invoice Voided At */
@@ -8483,11 +9163,13 @@ export interface components {
             /**
              * Period Start
              * Format: date-time
+             * @description When the period begins
              */
             period_start: string;
             /**
              * Period End
              * Format: date-time
+             * @description When the period ends; it is no part of the period
              */
             period_end: string;
             /**
@@ -8507,6 +9189,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -8517,7 +9200,10 @@ export interface components {
          *     `then` says what more use meets: it is refused, billed as overage, or told of.
          */
         OverLimitPart: {
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Used
@@ -8545,7 +9231,10 @@ export interface components {
              * @example 2.00
              */
             total_overage_cost: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             /** By Meter */
             by_meter: {
@@ -8557,7 +9246,10 @@ export interface components {
          * @description The allowed overdraft and the current debt.
          */
         OverdraftAnswer: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /**
              * Overdraft
@@ -8572,6 +9264,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -8605,12 +9298,16 @@ export interface components {
             subscription: components["schemas"]["StandingPart"] | null;
             resumption: components["schemas"]["ResumptionPart"] | null;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "type": "none"
              *     }
              */
             next_action: components["schemas"]["NextAction"];
-            /** Preview Token */
+            /**
+             * Preview Token
+             * @description Binds a change to exactly what was shown, for 15 minutes
+             */
             preview_token?: string | null;
             /**
              * Expires At
@@ -8627,15 +9324,24 @@ export interface components {
          *     or null if the card was not tried within ten seconds.
          */
         OverduePart: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Invoice Number */
             invoice_number: string | null;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Status */
             status: string;
-            /** Dunning Case Id */
+            /**
+             * Dunning Case Id
+             * @description The recovery of one unpaid invoice
+             */
             dunning_case_id: string | null;
             /** Dunning Status */
             dunning_status: ("open" | "paused" | "recovered" | "exhausted" | "forgiven" | "canceled") | null;
@@ -8658,7 +9364,10 @@ export interface components {
              * Format: date-time
              */
             now: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             account: components["schemas"]["AccountStatus"] | null;
             trial: components["schemas"]["TrialStatus"] | null;
@@ -8673,15 +9382,24 @@ export interface components {
          * @description An invoice that was open; `amount_cents` is the amount charged, else the amount owed.
          */
         OwedPart: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** Invoice Number */
             invoice_number: string | null;
             /** Status */
             status: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
         };
         /**
@@ -8702,9 +9420,15 @@ export interface components {
              * @example 2.00
              */
             credits: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Label */
             label: string;
@@ -8720,9 +9444,15 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "card" | "saved_card" | "checkout" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /** Return Url */
             return_url?: string | null;
@@ -8797,7 +9527,10 @@ export interface components {
             offset: number | null;
             /** Page */
             page: number | null;
-            /** Has More */
+            /**
+             * Has More
+             * @description True if more follows
+             */
             has_more: boolean;
             /** Next Cursor */
             next_cursor: string | null;
@@ -8809,22 +9542,38 @@ export interface components {
          * @description A use that an entry paid, or whose void it is, and the arithmetic of its price.
          */
         PaidUseAnswer: {
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string;
             /** Event Id */
             event_id: string | null;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id: string | null;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id: string | null;
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation: string | null;
             /** Model */
             model: string | null;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
              * @example 2.00
              */
             usage_amount: string;
@@ -8851,6 +9600,7 @@ export interface components {
             /**
              * Occurred At
              * Format: date-time
+             * @description When it happened
              */
             occurred_at: string;
             /** Words */
@@ -8874,7 +9624,10 @@ export interface components {
          * @description A lot that had credits and was not used, and the reason.
          */
         PassedLot: {
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
             /** Kind */
             kind: string;
@@ -8938,7 +9691,10 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "saved_card" | "card" | "paypal";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /** Return Url */
             return_url?: string | null;
@@ -8954,7 +9710,10 @@ export interface components {
         PayOverdueBody: {
             /** Invoice Ids */
             invoice_ids?: string[] | null;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /**
              * Resume
@@ -8967,7 +9726,10 @@ export interface components {
              * @default true
              */
             use_balance?: boolean;
-            /** Preview Token */
+            /**
+             * Preview Token
+             * @description Binds a change to exactly what was shown, for 15 minutes
+             */
             preview_token?: string | null;
             /**
              * Dry Run
@@ -8990,11 +9752,20 @@ export interface components {
          *     `attempt_id`.
          */
         PaymentAnswer: {
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Attempt Id */
+            /**
+             * Attempt Id
+             * @description One try of a card
+             */
             attempt_id?: string | null;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /** User */
             user: string;
@@ -9008,7 +9779,10 @@ export interface components {
             amount_received: number;
             /** Amount Refunded */
             amount_refunded: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Payment Method */
             payment_method: string;
@@ -9019,7 +9793,10 @@ export interface components {
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /** Stripe Payment Intent Id */
             stripe_payment_intent_id: string | null;
@@ -9027,7 +9804,10 @@ export interface components {
             transaction_reference: string | null;
             /** Received On */
             received_on: string | null;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /** Failure Message */
             failure_message: string | null;
@@ -9040,6 +9820,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -9124,7 +9905,10 @@ export interface components {
          * @description One payment with every attempt.
          */
         PaymentPart: {
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
             /** Flow */
             flow: string;
@@ -9139,15 +9923,22 @@ export interface components {
             provider_session: string | null;
             /** Provider Charge */
             provider_charge: string | null;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Received Cents */
             received_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Paid At */
@@ -9252,7 +10043,10 @@ export interface components {
             price_monthly: number | null;
             /** Price Yearly */
             price_yearly: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Prices */
             prices: components["schemas"]["PriceAnswer"][];
@@ -9287,6 +10081,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -9498,7 +10293,10 @@ export interface components {
          *     charges exactly this, and usage recorded meanwhile.
          */
         PreviewAnswer: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** Status */
             status: string;
@@ -9515,7 +10313,10 @@ export interface components {
             credited_cents: number;
             /** Refunded Cents */
             refunded_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Change */
             change: {
@@ -9529,9 +10330,13 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
-            /** Preview Token */
+            /**
+             * Preview Token
+             * @description Binds a change to exactly what was shown, for 15 minutes
+             */
             preview_token?: string | null;
             /**
              * Expires At
@@ -9556,7 +10361,10 @@ export interface components {
             kind: "plan" | "pack";
             /** Key */
             key: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             interval: components["schemas"]["Interval"] | null;
             /** Amount Minor */
@@ -9575,6 +10383,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -9585,14 +10394,20 @@ export interface components {
         PriceAnswer: {
             /** Interval */
             interval: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /**
              * Minimum Cents
              * @description The least that a period comes to, with all that is used in it
              */
             minimum_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Label */
             label: string;
@@ -9723,9 +10538,15 @@ export interface components {
             key: string;
             /** Name */
             name: string;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type: string;
             /** Is Active */
             is_active: boolean;
@@ -9737,7 +10558,10 @@ export interface components {
          * @description The subscription to price under: the account's open one, which is also the default.
          */
         PricingContext: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id?: string | null;
         };
         /**
@@ -9755,7 +10579,10 @@ export interface components {
             code: string;
             /** Detail */
             detail: string;
-            /** Correlation Id */
+            /**
+             * Correlation Id
+             * @description Shared by logs, events and what the request caused; quote it for help
+             */
             correlation_id: string | null;
             /** Errors */
             errors?: components["schemas"]["FieldProblem"][] | null;
@@ -9767,9 +10594,15 @@ export interface components {
          * @description A billing record to pay.
          */
         ProcessBody: {
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string;
-            /** Billing Method */
+            /**
+             * Billing Method
+             * @description What pays for a use
+             */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * Force Charge
@@ -9789,7 +10622,10 @@ export interface components {
             id: string;
             /** Product */
             product: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             terms: components["schemas"]["PriceTerms-Output"];
             /**
@@ -9841,7 +10677,10 @@ export interface components {
          * @description Everything that shows how this purchase was fulfilled, and the results of the checks.
          */
         ProofAnswer: {
-            /** Purchase Id */
+            /**
+             * Purchase Id
+             * @description The purchase of a pack of credits
+             */
             purchase_id: string;
             /** Status */
             status: string;
@@ -9852,9 +10691,15 @@ export interface components {
              * @example 2.00
              */
             credits: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Completed At */
             completed_at: string | null;
@@ -9901,9 +10746,15 @@ export interface components {
             status: string;
             /** Object Id */
             object_id: string | null;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string | null;
-            /** Workflow Id */
+            /**
+             * Workflow Id
+             * @description The Temporal workflow behind it
+             */
             workflow_id: string | null;
             /** Deliveries */
             deliveries: number;
@@ -9913,7 +10764,10 @@ export interface components {
             source: string;
             /** Error */
             error: string | null;
-            /** Created At */
+            /**
+             * Created At
+             * @description When it was made
+             */
             created_at: string | null;
             /**
              * Received At
@@ -9933,7 +10787,10 @@ export interface components {
          * @description A purchase; `next_action.type` is none | confirm_card | redirect | manual | wait.
          */
         PurchaseAnswer: {
-            /** Purchase Id */
+            /**
+             * Purchase Id
+             * @description The purchase of a pack of credits
+             */
             purchase_id: string;
             /** Status */
             status: string;
@@ -9944,23 +10801,39 @@ export interface components {
              * @example 2.00
              */
             credits: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Platform */
+            /**
+             * Platform
+             * @description The platform on which the account has its shop
+             */
             platform: string;
             /** Payment Method */
             payment_method: string;
             /** Checkout Url */
             checkout_url: string | null;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
-            /** Failure Code */
+            /**
+             * Failure Code
+             * @description Why the last try failed
+             */
             failure_code: string | null;
             /** Failure Message */
             failure_message: string | null;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "type": "none"
              *     }
@@ -9969,6 +10842,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
@@ -9990,9 +10864,15 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "card" | "saved_card" | "checkout" | "paypal" | "manual";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /** Return Url */
             return_url?: string | null;
@@ -10016,6 +10896,7 @@ export interface components {
             pack: string;
             /**
              * Platform
+             * @description The platform on which the account has its shop
              * @default stripe
              * @constant
              */
@@ -10026,7 +10907,10 @@ export interface components {
          * @description A purchase that is not paid yet.
          */
         PurchaseStatus: {
-            /** Purchase Id */
+            /**
+             * Purchase Id
+             * @description The purchase of a pack of credits
+             */
             purchase_id: string;
             /** Pack */
             pack: string;
@@ -10035,9 +10919,15 @@ export interface components {
              * @example 2.00
              */
             credits: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Expires At
@@ -10062,7 +10952,10 @@ export interface components {
         QuotaAnswer: {
             /** Quota Id */
             quota_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /**
              * Owner
@@ -10071,7 +10964,10 @@ export interface components {
             owner: "account" | "user" | "organization" | "each_user";
             /** Owner Id */
             owner_id: string | null;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Window
@@ -10087,7 +10983,10 @@ export interface components {
             limit: string;
             /** Hard */
             hard: boolean;
-            /** Alert Percents */
+            /**
+             * Alert Percents
+             * @description Percents of the limit at which an event is sent, once per window
+             */
             alert_percents: number[];
             /**
              * Window Start
@@ -10102,11 +11001,13 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
         };
@@ -10116,20 +11017,35 @@ export interface components {
          *     each user of the account, with its own window.
          */
         QuotaBody: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
-            /** Organization Id */
+            /**
+             * Organization Id
+             * @description Your own id of an organisation within the account
+             */
             organization_id?: string | null;
             /**
              * Each User
              * @default false
              */
             each_user?: boolean;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type?: string | null;
             /**
              * Limit
@@ -10147,6 +11063,7 @@ export interface components {
             hard?: boolean;
             /**
              * Alert Percents
+             * @description Percents of the limit at which an event is sent, once per window
              * @default [
              *       80,
              *       100
@@ -10199,10 +11116,12 @@ export interface components {
         RecommendationsAnswer: {
             /** Data */
             data: (components["schemas"]["CheaperPlanAnswer"] | components["schemas"]["CreditsExpiringAnswer"])[];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -10238,33 +11157,62 @@ export interface components {
             voids?: string | null;
             /** Event Id */
             event_id: string | null;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id: string | null;
-            /** Organization Id */
+            /**
+             * Organization Id
+             * @description Your own id of an organisation within the account
+             */
             organization_id: string | null;
-            /** Session Id */
+            /**
+             * Session Id
+             * @description Your own id of the session that used it
+             */
             session_id: string | null;
-            /** Request Id */
+            /**
+             * Request Id
+             * @description Your own id of the request that used it; many uses may share it
+             */
             request_id: string | null;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id: string | null;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type: string | null;
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type: string | null;
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation: string | null;
             /** Model */
             model: string | null;
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
              * @example 2.00
              */
             usage_amount: string;
             /**
              * Unit Price
+             * @description The price of one unit; where units differ in price, the average of those that were not included
              * @example 2.00
              */
             unit_price: string;
@@ -10273,25 +11221,39 @@ export interface components {
              * @example 2.00
              */
             total_amount: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Billing Method
+             * @description What pays for a use
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
             /**
              * Billing Status
+             * @description How far the payment of a use has come
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
-            /** Is Free Tier */
+            /**
+             * Is Free Tier
+             * @description True if the product's free units cover all that the plan does not
+             */
             is_free_tier: boolean;
-            /** Is Included In Subscription */
+            /**
+             * Is Included In Subscription
+             * @description True if the plan's allowance covers the whole use
+             */
             is_included_in_subscription: boolean;
             /** Is Late */
             is_late: boolean;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string | null;
             /** Usage Details */
             usage_details: {
@@ -10305,19 +11267,25 @@ export interface components {
             /**
              * Occurred At
              * Format: date-time
+             * @description When it happened
              */
             occurred_at: string;
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string;
             /**
              * Kind
@@ -10330,9 +11298,15 @@ export interface components {
          * @description Money received outside of the service, in minor units.
          */
         RecordedBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /**
              * Payment Method
@@ -10362,9 +11336,15 @@ export interface components {
         RefundAnswer: {
             /** Refund Id */
             refund_id: string;
-            /** Payment Id */
+            /**
+             * Payment Id
+             * @description The payment of an invoice
+             */
             payment_id: string;
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string;
             /**
              * Status
@@ -10376,13 +11356,19 @@ export interface components {
              * @enum {string}
              */
             method: "provider" | "outside" | "balance";
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
             /** Credited Cents */
             credited_cents: number;
             /** From Balance Cents */
             from_balance_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Reason */
             reason: string;
@@ -10395,6 +11381,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Finished At */
@@ -10405,7 +11392,10 @@ export interface components {
          * @description Money to refund, in minor units; by default all that is left of the payment.
          */
         RefundBody: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents?: number | null;
             /** Reason */
             reason: string;
@@ -10478,7 +11468,10 @@ export interface components {
         RemovedAnswer: {
             /** Id */
             id: string;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string;
             /**
              * Deleted
@@ -10493,7 +11486,10 @@ export interface components {
         RequestFact: {
             /** Actor */
             actor: string | null;
-            /** Correlation Id */
+            /**
+             * Correlation Id
+             * @description Shared by logs, events and what the request caused; quote it for help
+             */
             correlation_id: string | null;
             /**
              * Asked At
@@ -10524,9 +11520,15 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "default" | "card";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
-            /** Preview Token */
+            /**
+             * Preview Token
+             * @description Binds a change to exactly what was shown, for 15 minutes
+             */
             preview_token?: string | null;
         };
         /**
@@ -10536,20 +11538,31 @@ export interface components {
          *     `invoice_id` is null while it is not written; `amount_cents` is its amount due.
          */
         ResumptionPart: {
-            /** Invoice Id */
+            /**
+             * Invoice Id
+             * @description The invoice
+             */
             invoice_id: string | null;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Period Start
              * Format: date-time
+             * @description When the period begins
              */
             period_start: string;
             /**
              * Period End
              * Format: date-time
+             * @description When the period ends; it is no part of the period
              */
             period_end: string;
         };
@@ -10558,7 +11571,10 @@ export interface components {
          * @description The card to try; the default card when left out.
          */
         RetryBody: {
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
         };
         /**
@@ -10815,9 +11831,13 @@ export interface components {
             status: string;
             /** Client Secret */
             client_secret: string | null;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "client_secret": "seti_1_secret_2",
              *       "type": "confirm_card"
@@ -10827,6 +11847,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -10851,9 +11872,15 @@ export interface components {
          * @description One side's values of an object.
          */
         SideAnswer: {
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Status */
             status: ("unpaid" | "paid") | ("under_way" | "succeeded" | "failed") | ("open" | "won" | "lost" | "closed");
@@ -10865,9 +11892,15 @@ export interface components {
          *     `price_cents` is the price of one seat per interval, `amount_cents` that of the plan per period.
          */
         SoldAnswer: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Status */
             status: string;
@@ -10879,9 +11912,15 @@ export interface components {
             price_cents: number;
             /** Price Version */
             price_version: number;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Interval */
             interval: string;
@@ -10893,14 +11932,19 @@ export interface components {
             /**
              * Current Period Start
              * Format: date-time
+             * @description When the period that is paid for began
              */
             current_period_start: string;
             /**
              * Current Period End
              * Format: date-time
+             * @description When the period that is paid for ends; it is no part of the period
              */
             current_period_end: string;
-            /** Cancel At Period End */
+            /**
+             * Cancel At Period End
+             * @description True if it ends with the current period
+             */
             cancel_at_period_end: boolean;
             /** Cancel At */
             cancel_at: string | null;
@@ -10909,6 +11953,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -10917,7 +11962,10 @@ export interface components {
          * @description The part of one lot; negative when the lot gave credits.
          */
         SplitAnswer: {
-            /** Lot Id */
+            /**
+             * Lot Id
+             * @description Credits that came together and end together
+             */
             lot_id: string;
             /**
              * Amount
@@ -10930,7 +11978,10 @@ export interface components {
          * @description The subscription as it stands afterwards.
          */
         StandingPart: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** Status */
             status: string;
@@ -10939,14 +11990,19 @@ export interface components {
             /**
              * Current Period Start
              * Format: date-time
+             * @description When the period that is paid for began
              */
             current_period_start: string;
             /**
              * Current Period End
              * Format: date-time
+             * @description When the period that is paid for ends; it is no part of the period
              */
             current_period_end: string;
-            /** Cancel At Period End */
+            /**
+             * Cancel At Period End
+             * @description True if it ends with the current period
+             */
             cancel_at_period_end: boolean;
         };
         /**
@@ -10996,6 +12052,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -11024,7 +12081,10 @@ export interface components {
             plan?: string | null;
             /** Price Cents */
             price_cents?: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /** Status */
             status?: ("incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled") | null;
@@ -11040,15 +12100,24 @@ export interface components {
          *     `effective_at` is the end of its period, when a pause begins or to which an extension moved it.
          */
         SteeredAnswer: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /** Plan */
             plan: string;
             /** Status */
             status: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Refused */
             refused: string | null;
@@ -11102,7 +12171,10 @@ export interface components {
              * @enum {string}
              */
             payment_method?: "default" | "card";
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id?: string | null;
             /** Plan */
             plan: string;
@@ -11112,7 +12184,10 @@ export interface components {
              * @default month
              */
             interval?: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency?: string | null;
             /**
              * Quantity
@@ -11159,7 +12234,10 @@ export interface components {
          *     owed; `latest_decline` says why its card did not pay.
          */
         SubscriptionAnswer: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** User */
             user: string;
@@ -11173,9 +12251,15 @@ export interface components {
             interval: string;
             /** Quantity */
             quantity: number;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Add Ons */
             add_ons: components["schemas"]["AddOnPart"][];
@@ -11189,11 +12273,13 @@ export interface components {
             /**
              * Current Period Start
              * Format: date-time
+             * @description When the period that is paid for began
              */
             current_period_start: string;
             /**
              * Current Period End
              * Format: date-time
+             * @description When the period that is paid for ends; it is no part of the period
              */
             current_period_end: string;
             /**
@@ -11208,7 +12294,10 @@ export interface components {
             cycle_end: string;
             /** Trial End */
             trial_end: string | null;
-            /** Cancel At Period End */
+            /**
+             * Cancel At Period End
+             * @description True if it ends with the current period
+             */
             cancel_at_period_end: boolean;
             /** Cancel At */
             cancel_at: string | null;
@@ -11223,7 +12312,10 @@ export interface components {
             /** Cancel Comment */
             cancel_comment: string | null;
             given_back: components["schemas"]["GivenBackPart"] | null;
-            /** Payment Method Id */
+            /**
+             * Payment Method Id
+             * @description A saved card, bank account or wallet
+             */
             payment_method_id: string | null;
             /**
              * Collection
@@ -11246,6 +12338,7 @@ export interface components {
             latest_invoice_id: string | null;
             latest_decline: components["schemas"]["DeclinePart"] | null;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "type": "none"
              *     }
@@ -11254,11 +12347,13 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When it was last changed
              */
             updated_at: string;
         };
@@ -11267,7 +12362,10 @@ export interface components {
          * @description The open subscription, else the newest that ended.
          */
         SubscriptionStatus: {
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** Status */
             status: string;
@@ -11275,23 +12373,34 @@ export interface components {
             plan: string;
             /** Plan Name */
             plan_name: string;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Current Period Start
              * Format: date-time
+             * @description When the period that is paid for began
              */
             current_period_start: string;
             /**
              * Current Period End
              * Format: date-time
+             * @description When the period that is paid for ends; it is no part of the period
              */
             current_period_end: string;
             /** Trial End */
             trial_end: string | null;
-            /** Cancel At Period End */
+            /**
+             * Cancel At Period End
+             * @description True if it ends with the current period
+             */
             cancel_at_period_end: boolean;
             /** Cancel At */
             cancel_at: string | null;
@@ -11356,6 +12465,7 @@ export interface components {
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -11410,13 +12520,22 @@ export interface components {
          * @description The current threshold.
          */
         ThresholdAnswer: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
-            /** Subscription Id */
+            /**
+             * Subscription Id
+             * @description The subscription
+             */
             subscription_id: string;
             /** Threshold Cents */
             threshold_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
         };
         /**
@@ -11512,7 +12631,10 @@ export interface components {
          *     `future_has_more` is true if steps follow those that are shown.
          */
         TimelineAnswer: {
-            /** Account Id */
+            /**
+             * Account Id
+             * @description The account, by our id
+             */
             account_id: string;
             /**
              * Now
@@ -11525,6 +12647,7 @@ export interface components {
             future_has_more: boolean;
             /** Past */
             past: components["schemas"]["HappenedAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /**
@@ -11551,11 +12674,20 @@ export interface components {
              * @example 2.00
              */
             available: string;
-            /** Purchase Id */
+            /**
+             * Purchase Id
+             * @description The purchase of a pack of credits
+             */
             purchase_id: string | null;
-            /** Amount Cents */
+            /**
+             * Amount Cents
+             * @description The amount, in minor units of `currency`
+             */
             amount_cents: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string | null;
             /** Reason */
             reason: string | null;
@@ -11593,7 +12725,10 @@ export interface components {
          *     `detail` are empty.
          */
         TransactionAnswer: {
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string;
             /** Number */
             number: number;
@@ -11630,6 +12765,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
         };
@@ -11638,7 +12774,10 @@ export interface components {
          * @description One entry with its split over lots, oldest lot first.
          */
         TransactionDetail: {
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string;
             /** Number */
             number: number;
@@ -11675,6 +12814,7 @@ export interface components {
             /**
              * Created At
              * Format: date-time
+             * @description When it was made
              */
             created_at: string;
             /** Lots */
@@ -11756,7 +12896,10 @@ export interface components {
              * @default month
              */
             interval?: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Wrong Version
@@ -11785,6 +12928,7 @@ export interface components {
         UndonePage: {
             /** Data */
             data: components["schemas"]["GivenPart"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /** Put On Sale */
             put_on_sale: boolean;
@@ -11831,13 +12975,20 @@ export interface components {
             overages: components["schemas"]["OveragesAnswer"];
             /** Plan */
             plan: string | null;
-            /** Period Start */
+            /**
+             * Period Start
+             * @description When the period begins
+             */
             period_start: string | null;
-            /** Period End */
+            /**
+             * Period End
+             * @description When the period ends; it is no part of the period
+             */
             period_end: string | null;
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -11852,37 +13003,56 @@ export interface components {
              * @constant
              */
             success?: true;
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string;
             /** Usage Record Id */
             usage_record_id: string;
             /**
              * Billing Status
+             * @description How far the payment of a use has come
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
             /**
              * Billing Method
+             * @description What pays for a use
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
-            /** Meter */
+            /**
+             * Meter
+             * @description The key of the meter that counts it
+             */
             meter: string;
             /**
              * Unit Price
+             * @description The price of one unit; where units differ in price, the average of those that were not included
              * @example 2.00
              */
             unit_price: string;
             /**
              * Total Cost
+             * @description What the use costs, in units of `currency`
              * @example 2.00
              */
             total_cost: string;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
-            /** Is Free Tier */
+            /**
+             * Is Free Tier
+             * @description True if the product's free units cover all that the plan does not
+             */
             is_free_tier: boolean;
-            /** Is Included In Subscription */
+            /**
+             * Is Included In Subscription
+             * @description True if the plan's allowance covers the whole use
+             */
             is_included_in_subscription: boolean;
         };
         /**
@@ -11898,30 +13068,58 @@ export interface components {
         UseBody: {
             /**
              * Usage Amount
+             * @description How much was used, in units of the meter; of a level the reading
              * @example 2.00
              */
             usage_amount: string | number;
-            /** User Id */
+            /**
+             * User Id
+             * @description Your own id of a user within the account
+             */
             user_id?: string | null;
-            /** Organization Id */
+            /**
+             * Organization Id
+             * @description Your own id of an organisation within the account
+             */
             organization_id?: string | null;
-            /** Session Id */
+            /**
+             * Session Id
+             * @description Your own id of the session that used it
+             */
             session_id?: string | null;
-            /** Request Id */
+            /**
+             * Request Id
+             * @description Your own id of the request that used it; many uses may share it
+             */
             request_id?: string | null;
             /** Event Id */
             event_id?: string | null;
-            /** Product Id */
+            /**
+             * Product Id
+             * @description The key of the product that prices a use
+             */
             product_id?: string | null;
-            /** Service Type */
+            /**
+             * Service Type
+             * @description The kind of service that was used
+             */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
-            /** Feature Type */
+            /**
+             * Feature Type
+             * @description The feature that was used
+             */
             feature_type?: string | null;
-            /** Operation */
+            /**
+             * Operation
+             * @description The operation that was used, as the caller named it
+             */
             operation?: string | null;
             /** Model */
             model?: string | null;
-            /** Billing Method */
+            /**
+             * Billing Method
+             * @description What pays for a use
+             */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * On Insufficient
@@ -11929,13 +13127,19 @@ export interface components {
              * @enum {string}
              */
             on_insufficient?: "reject" | "defer";
-            /** Occurred At */
+            /**
+             * Occurred At
+             * @description When it happened
+             */
             occurred_at?: string | null;
             /** Usage Details */
             usage_details?: {
                 [key: string]: unknown;
             } | null;
-            /** Hold Id */
+            /**
+             * Hold Id
+             * @description Credits that are set aside
+             */
             hold_id?: string | null;
         };
         /**
@@ -11955,12 +13159,16 @@ export interface components {
          *     balance, and money owed on an open invoice by a credit note.
          */
         VoidAnswer: {
-            /** Billing Id */
+            /**
+             * Billing Id
+             * @description The billing record of a use
+             */
             billing_id: string;
             /** Correction Id */
             correction_id: string;
             /**
              * Billing Status
+             * @description How far the payment of a use has come
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
@@ -11971,13 +13179,19 @@ export interface components {
              * @example 2.00
              */
             credits_returned: string;
-            /** Transaction Id */
+            /**
+             * Transaction Id
+             * @description The change of credits
+             */
             transaction_id: string | null;
             /** Balance Cents */
             balance_cents: number;
             /** Credited Cents */
             credited_cents: number;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /**
              * Voided At
@@ -12062,7 +13276,10 @@ export interface components {
          * @description An invoice that would be written; `amount_due_cents` is what would be charged for it.
          */
         WrittenPart: {
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217; `CREDIT` for an amount of credits
+             */
             currency: string;
             /** Subtotal Cents */
             subtotal_cents: number;
@@ -12076,9 +13293,15 @@ export interface components {
             balance_applied_cents: number;
             /** Amount Due Cents */
             amount_due_cents: number;
-            /** Period Start */
+            /**
+             * Period Start
+             * @description When the period begins
+             */
             period_start: string | null;
-            /** Period End */
+            /**
+             * Period End
+             * @description When the period ends; it is no part of the period
+             */
             period_end: string | null;
             /** Lines */
             lines: components["schemas"]["LineAnswer"][];
@@ -12108,6 +13331,7 @@ export interface components {
              */
             detail: string;
             /**
+             * @description What the payer has to do next
              * @example {
              *       "type": "wait"
              *     }
@@ -12179,12 +13403,14 @@ export interface components {
         QuotaAnswerPage: {
             /** Data */
             data: components["schemas"]["QuotaAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PurchaseAnswerPage */
         PurchaseAnswerPage: {
             /** Data */
             data: components["schemas"]["PurchaseAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** SubscribeAnswer */
@@ -12207,6 +13433,7 @@ export interface components {
         ChangeAnswerPage: {
             /** Data */
             data: components["schemas"]["ChangeAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CancelChangeAnswer */
@@ -12217,70 +13444,82 @@ export interface components {
         MethodAnswerPage: {
             /** Data */
             data: components["schemas"]["MethodAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AddressAnswerPage */
         AddressAnswerPage: {
             /** Data */
             data: components["schemas"]["AddressAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CreditNoteAnswerPage */
         CreditNoteAnswerPage: {
             /** Data */
             data: components["schemas"]["CreditNoteAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PaymentAnswerPage */
         PaymentAnswerPage: {
             /** Data */
             data: components["schemas"]["PaymentAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PlanAnswerPage */
         PlanAnswerPage: {
             /** Data */
             data: components["schemas"]["PlanAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PackAnswerPage */
         PackAnswerPage: {
             /** Data */
             data: components["schemas"]["PackAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** HoldAnswerPage */
         HoldAnswerPage: {
             /** Data */
             data: components["schemas"]["HoldAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** TransactionAnswerPage */
         TransactionAnswerPage: {
             /** Data */
             data: components["schemas"]["TransactionAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LotAnswerPage */
         LotAnswerPage: {
             /** Data */
             data: components["schemas"]["LotAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** TopUpAnswerPage */
         TopUpAnswerPage: {
             /** Data */
             data: components["schemas"]["TopUpAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LimitAnswerPage */
         LimitAnswerPage: {
             /** Data */
             data: components["schemas"]["LimitAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -12288,10 +13527,12 @@ export interface components {
         AlertAnswerPage: {
             /** Data */
             data: components["schemas"]["AlertAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -12299,10 +13540,12 @@ export interface components {
         LogAnswerPage: {
             /** Data */
             data: components["schemas"]["LogAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -12319,10 +13562,12 @@ export interface components {
         RecordAnswerPage: {
             /** Data */
             data: components["schemas"]["RecordAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * As Of
              * Format: date-time
+             * @description Until when the answer is complete
              */
             as_of: string;
         };
@@ -12330,84 +13575,98 @@ export interface components {
         MigrationAnswerPage: {
             /** Data */
             data: components["schemas"]["MigrationAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** FoundAnswerPage */
         FoundAnswerPage: {
             /** Data */
             data: components["schemas"]["FoundAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** SoldAnswerPage */
         SoldAnswerPage: {
             /** Data */
             data: components["schemas"]["SoldAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** InvoiceAnswerPage */
         InvoiceAnswerPage: {
             /** Data */
             data: components["schemas"]["InvoiceAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** BoughtAnswerPage */
         BoughtAnswerPage: {
             /** Data */
             data: components["schemas"]["BoughtAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AuditEntryPage */
         AuditEntryPage: {
             /** Data */
             data: components["schemas"]["AuditEntry"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** RunAnswerPage */
         RunAnswerPage: {
             /** Data */
             data: components["schemas"]["RunAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OperatorsPaymentPage */
         OperatorsPaymentPage: {
             /** Data */
             data: components["schemas"]["OperatorsPayment"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** RefundAnswerPage */
         RefundAnswerPage: {
             /** Data */
             data: components["schemas"]["RefundAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** DisputeAnswerPage */
         DisputeAnswerPage: {
             /** Data */
             data: components["schemas"]["DisputeAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CaseAnswerPage */
         CaseAnswerPage: {
             /** Data */
             data: components["schemas"]["CaseAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MatterAnswerPage */
         MatterAnswerPage: {
             /** Data */
             data: components["schemas"]["MatterAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** ProviderEventAnswerPage */
         ProviderEventAnswerPage: {
             /** Data */
             data: components["schemas"]["ProviderEventAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MigrationRequestAnswerPage */
         MigrationRequestAnswerPage: {
             /** Data */
             data: components["schemas"]["MigrationRequestAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** ExtendSubscriptionAnswer */
@@ -12416,78 +13675,91 @@ export interface components {
         SteeredAnswerPage: {
             /** Data */
             data: components["schemas"]["SteeredAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AccountAnswerPage */
         AccountAnswerPage: {
             /** Data */
             data: components["schemas"]["AccountAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** IssuerAnswerPage */
         IssuerAnswerPage: {
             /** Data */
             data: components["schemas"]["IssuerAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OfferedPlanPage */
         OfferedPlanPage: {
             /** Data */
             data: components["schemas"]["OfferedPlan"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OfferedPackPage */
         OfferedPackPage: {
             /** Data */
             data: components["schemas"]["OfferedPack"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** DatedCostPage */
         DatedCostPage: {
             /** Data */
             data: components["schemas"]["DatedCost"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PaymentKindPage */
         PaymentKindPage: {
             /** Data */
             data: components["schemas"]["PaymentKind"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** JurisdictionAnswerPage */
         JurisdictionAnswerPage: {
             /** Data */
             data: components["schemas"]["JurisdictionAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CouponAnswerPage */
         CouponAnswerPage: {
             /** Data */
             data: components["schemas"]["CouponAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MeterPage */
         MeterPage: {
             /** Data */
             data: components["schemas"]["Meter"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PricedProductPage */
         PricedProductPage: {
             /** Data */
             data: components["schemas"]["PricedProduct"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AgreedAnswerPage */
         AgreedAnswerPage: {
             /** Data */
             data: components["schemas"]["AgreedAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LimitOverrideAnswerPage */
         LimitOverrideAnswerPage: {
             /** Data */
             data: components["schemas"]["LimitOverrideAnswer"][];
+            /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** ExportAccountingAnswer */
@@ -12720,10 +13992,15 @@ export interface operations {
     list_quotas: {
         parameters: {
             query?: {
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -12795,11 +14072,16 @@ export interface operations {
     list_purchases: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "completed" | "failed" | "expired" | "canceled" | "refunded") | null;
                 archived?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -12925,6 +14207,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The purchase */
                 purchase_id: string;
             };
             cookie?: never;
@@ -12956,6 +14239,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The purchase */
                 purchase_id: string;
             };
             cookie?: never;
@@ -13503,9 +14787,13 @@ export interface operations {
     list_changes: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -13762,9 +15050,13 @@ export interface operations {
     list_payment_methods: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -13851,6 +15143,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -13887,6 +15180,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -13931,6 +15225,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -13980,6 +15275,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -14024,6 +15320,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -14064,6 +15361,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saved payment method */
                 payment_method_id: string;
             };
             cookie?: never;
@@ -14136,9 +15434,13 @@ export interface operations {
     list_addresses: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -14220,6 +15522,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The address */
                 address_id: string;
             };
             cookie?: never;
@@ -14251,6 +15554,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The address */
                 address_id: string;
             };
             cookie?: never;
@@ -14291,6 +15595,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The address */
                 address_id: string;
             };
             cookie?: never;
@@ -14404,6 +15709,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14435,6 +15741,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14529,10 +15836,15 @@ export interface operations {
     list_invoices: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("draft" | "open" | "paid" | "void" | "uncollectible" | "pending") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -14573,6 +15885,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14618,6 +15931,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14657,6 +15971,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14685,9 +16000,13 @@ export interface operations {
     list_credit_notes: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -14718,9 +16037,13 @@ export interface operations {
     list_notes_of_invoice: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -14732,6 +16055,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -14876,10 +16200,15 @@ export interface operations {
     list_payments: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "pending_approval" | "processing" | "succeeded" | "completed" | "failed" | "refunded" | "canceled" | "cancelled") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -14919,6 +16248,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -14940,9 +16270,13 @@ export interface operations {
     read_money_balance: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15138,10 +16472,15 @@ export interface operations {
     list_holds: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("open" | "captured" | "released" | "expired") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15214,6 +16553,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The hold */
                 hold_id: string;
             };
             cookie?: never;
@@ -15244,6 +16584,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The hold */
                 hold_id: string;
             };
             cookie?: never;
@@ -15278,6 +16619,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The hold */
                 hold_id: string;
             };
             cookie?: never;
@@ -15328,9 +16670,13 @@ export interface operations {
         parameters: {
             query?: {
                 kind?: ("grant" | "debit" | "capture" | "expire" | "debt" | "clawback" | "adjustment" | "void") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15370,6 +16716,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The change of credits */
                 transaction_id: string;
             };
             cookie?: never;
@@ -15400,6 +16747,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The change of credits */
                 transaction_id: string;
             };
             cookie?: never;
@@ -15422,9 +16770,13 @@ export interface operations {
         parameters: {
             query?: {
                 open_only?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15515,10 +16867,15 @@ export interface operations {
     list_top_ups: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("wanted" | "buying" | "completed" | "failed" | "capped" | "dropped") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15611,9 +16968,13 @@ export interface operations {
             query?: {
                 /** @description How many future steps to show. By default the next 12, and all until the current period has ended, 100 at most. */
                 upcoming?: number | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15646,13 +17007,18 @@ export interface operations {
             query?: {
                 /** @description How many future steps to show. By default the next 12, and all until the current period has ended, 100 at most. */
                 upcoming?: number | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -15705,12 +17071,17 @@ export interface operations {
     list_usage_limits: {
         parameters: {
             query?: {
+                /** @description Only those of this user */
                 user_id?: string | null;
                 /** @description Read the primary instead of a replica; with a rate of its own. `as_of` says up to when an answer is complete. */
                 fresh?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15743,9 +17114,13 @@ export interface operations {
             query?: {
                 /** @description Read the primary instead of a replica; with a rate of its own. `as_of` says up to when an answer is complete. */
                 fresh?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15778,8 +17153,11 @@ export interface operations {
             query?: {
                 operation?: string | null;
                 model?: string | null;
+                /** @description Only those of this kind of service */
                 service_type?: string | null;
+                /** @description Only those of this user */
                 user_id?: string | null;
+                /** @description Only those in this status */
                 status?: ("pending" | "processing" | "completed" | "failed" | "refunded") | null;
                 /** @description A day such as 2026-12-01, in the account's zone and inclusive, or an instant: from it on, or before it. */
                 start_date?: string | null;
@@ -15787,9 +17165,13 @@ export interface operations {
                 end_date?: string | null;
                 /** @description Read the primary instead of a replica; with a rate of its own. `as_of` says up to when an answer is complete. */
                 fresh?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -15856,8 +17238,11 @@ export interface operations {
         parameters: {
             query?: {
                 grain?: "hour" | "day" | "month";
+                /** @description Only those of this user */
                 user_id?: string | null;
+                /** @description Only those of this organisation */
                 organization_id?: string | null;
+                /** @description Only those of this kind of service */
                 service_type?: string | null;
                 /** @description A day such as 2026-12-01, in the account's zone; inclusive. */
                 start_date?: string | null;
@@ -15998,6 +17383,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The budget */
                 budget_id: string;
             };
             cookie?: never;
@@ -16028,6 +17414,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The budget */
                 budget_id: string;
             };
             cookie?: never;
@@ -16246,8 +17633,10 @@ export interface operations {
     list_billing_records: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "processing" | "completed" | "failed" | "refunded") | null;
                 product_id?: string | null;
+                /** @description The change of credits */
                 transaction_id?: string | null;
                 /** @description A day such as 2026-12-01, in the account's zone and inclusive, or an instant: from it on, or before it. */
                 start_date?: string | null;
@@ -16255,9 +17644,13 @@ export interface operations {
                 end_date?: string | null;
                 /** @description Read the primary instead of a replica; with a rate of its own. `as_of` says up to when an answer is complete. */
                 fresh?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -16288,12 +17681,17 @@ export interface operations {
     list_user_records: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "processing" | "completed" | "failed" | "refunded") | null;
                 /** @description Read the primary instead of a replica; with a rate of its own. `as_of` says up to when an answer is complete. */
                 fresh?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -16305,6 +17703,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description Only those of this user */
                 user_id: string;
             };
             cookie?: never;
@@ -16335,6 +17734,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The billing record of a use */
                 billing_id: string;
             };
             cookie?: never;
@@ -16365,6 +17765,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The billing record of a use */
                 billing_id: string;
             };
             cookie?: never;
@@ -16427,6 +17828,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The purchase */
                 purchase_id: string;
             };
             cookie?: never;
@@ -16450,6 +17852,7 @@ export interface operations {
             query?: {
                 /** @description The last `seq` you know. */
                 after?: number;
+                /** @description How many rows at most */
                 limit?: number;
                 type?: string | null;
             };
@@ -16514,10 +17917,15 @@ export interface operations {
     list_own_migration_requests: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("queued" | "handled") | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -16576,11 +17984,17 @@ export interface operations {
                 /** @description Minor units of one seat per interval, such as 490 */
                 price?: number | null;
                 currency?: string | null;
+                /** @description Only those in this status */
                 status?: ("incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -16604,13 +18018,19 @@ export interface operations {
     list_all_invoices: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("draft" | "open" | "paid" | "void" | "uncollectible" | "pending") | null;
                 collection?: ("automatic" | "held" | "send_invoice") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
                 number?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -16634,12 +18054,18 @@ export interface operations {
     list_all_purchases: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "completed" | "failed" | "expired" | "canceled" | "refunded") | null;
                 pack?: string | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -16665,13 +18091,18 @@ export interface operations {
             query?: {
                 action?: string | null;
                 subject?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -16693,6 +18124,7 @@ export interface operations {
     list_audit: {
         parameters: {
             query?: {
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
                 actor?: string | null;
                 action?: string | null;
@@ -16701,9 +18133,13 @@ export interface operations {
                 start_date?: string | null;
                 /** @description A day such as 2026-12-01, in the account's zone and inclusive, or an instant: from it on, or before it. */
                 end_date?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -16786,9 +18222,13 @@ export interface operations {
     list_reconciliations: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -16837,6 +18277,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -16862,6 +18303,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -16891,6 +18333,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -16929,6 +18372,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -16967,6 +18411,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -17005,6 +18450,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The invoice */
                 invoice_id: string;
             };
             cookie?: never;
@@ -17039,12 +18485,18 @@ export interface operations {
     list_all_payments: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("pending" | "pending_approval" | "processing" | "succeeded" | "completed" | "failed" | "refunded" | "canceled" | "cancelled") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
                 undecided?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17072,6 +18524,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -17110,6 +18563,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -17146,6 +18600,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -17180,6 +18635,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -17214,13 +18670,18 @@ export interface operations {
     list_refunds: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
             path: {
+                /** @description The payment */
                 payment_id: string;
             };
             cookie?: never;
@@ -17242,11 +18703,17 @@ export interface operations {
     list_disputes: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("inquiry" | "open" | "won" | "lost" | "closed") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17270,11 +18737,17 @@ export interface operations {
     list_dunning_cases: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("open" | "paused" | "recovered" | "exhausted" | "forgiven" | "canceled") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17300,6 +18773,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17325,6 +18799,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17363,6 +18838,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17401,6 +18877,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17439,6 +18916,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17477,6 +18955,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The dunning case */
                 dunning_case_id: string;
             };
             cookie?: never;
@@ -17513,6 +18992,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17541,6 +19021,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17582,6 +19063,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17616,12 +19098,18 @@ export interface operations {
     list_matters: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("open" | "resting" | "halted" | "closed") | null;
                 kind?: ("trial" | "subscription" | "collection" | "purchase" | "charge" | "account" | "reversal") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17691,12 +19179,18 @@ export interface operations {
     list_webhook_events: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("received" | "handled" | "ignored" | "unmatched" | "parked") | null;
                 source?: ("webhook" | "poll" | "operator") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17770,11 +19264,17 @@ export interface operations {
     list_migration_requests: {
         parameters: {
             query?: {
+                /** @description Only those in this status */
                 status?: ("queued" | "handled") | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -17863,6 +19363,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17892,6 +19393,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17933,6 +19435,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -17969,6 +19472,7 @@ export interface operations {
             query?: {
                 /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -18000,7 +19504,9 @@ export interface operations {
             query?: {
                 /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
                 moves_cursor?: string | null;
             };
@@ -18044,7 +19550,9 @@ export interface operations {
             query?: {
                 /** @description Return what would be charged and changed; nothing is written or charged. */
                 dry_run?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: {
@@ -18088,6 +19596,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18116,9 +19625,13 @@ export interface operations {
                 q?: string | null;
                 is_test?: boolean | null;
                 platform?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -18189,6 +19702,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18559,6 +20073,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18585,9 +20100,13 @@ export interface operations {
         parameters: {
             query?: {
                 active_only?: boolean;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -18718,9 +20237,13 @@ export interface operations {
     list_products: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -18774,10 +20297,15 @@ export interface operations {
     list_price_overrides: {
         parameters: {
             query?: {
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
@@ -18833,13 +20361,18 @@ export interface operations {
     list_limit_overrides: {
         parameters: {
             query?: {
+                /** @description How many rows at most */
                 limit?: number;
+                /** @description The number of the page, from 1 */
                 page?: number | null;
+                /** @description How many rows to pass over, from the beginning */
                 offset?: number | null;
+                /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
             };
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18863,6 +20396,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
                 meter: string;
             };
@@ -18891,6 +20425,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
                 meter: string;
             };
@@ -18915,6 +20450,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18941,6 +20477,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18968,6 +20505,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The account, by our id or your own */
                 account_id: string;
             };
             cookie?: never;
@@ -18996,6 +20534,7 @@ export interface operations {
                 start_date?: string | null;
                 /** @description A day such as 2026-12-01, in UTC; inclusive. */
                 end_date?: string | null;
+                /** @description The account, by our id or your own */
                 account_id?: string | null;
             };
             header?: never;

@@ -27,7 +27,7 @@ async def test_a_body_left_out_and_an_empty_one_are_the_same_request(
 
 
 async def test_a_key_may_stand_in_the_header_or_in_the_body(actors: Actors) -> None:
-    """Where a route takes it in either, it is no part of what is asked."""
+    """It is no part of what is asked, if a route takes it in either."""
     headers, key = actors.headers("*", "admin"), str(uuid4())
     body = {"acknowledge": True} | WINDOW
     named = body | {"idempotency_key": key}

@@ -31,8 +31,8 @@ METERING: Final = (
     Mutant(
         "credits for one meter stay while others pay",
         f"{SQL}/paying/usage_funds_fast.sql",
-        "l.there < d.amount OR l.scoped",
-        "l.there < d.amount",
+        "t.there < d.amount OR l.scope IS NOT NULL",
+        "t.there < d.amount",
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(

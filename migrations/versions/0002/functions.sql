@@ -510,22 +510,6 @@ LANGUAGE sql STABLE AS $$
             THEN '/' || p_seq ELSE '' END
 $$;
 
-CREATE OR REPLACE FUNCTION credit_first_lots(
-    p_account_ids uuid[], p_amounts numeric[], p_bought_only boolean)
-RETURNS uuid[]
-LANGUAGE sql STABLE
-SET enable_seqscan = off
-SET plan_cache_mode = force_generic_plan
-AS $$
-    SELECT CASE WHEN count(DISTINCT i.account_id) = count(*) AND bool_and(l.free >= i.amount)
-        THEN array_agg(l.id ORDER BY i.place) END
-    FROM unnest(p_account_ids, p_amounts) WITH ORDINALITY AS i(account_id, amount, place)
-    LEFT JOIN LATERAL (
-        SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
-        WHERE credit_may_burn(o.scope, o.is_paid, NULL, p_bought_only)
-        LIMIT 1) AS l ON true
-$$;
-
 CREATE OR REPLACE FUNCTION credit_give_back(
     p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
     p_subject text, p_at timestamptz)
@@ -3539,10 +3523,15 @@ $$;
 CREATE OR REPLACE FUNCTION usage_detail_counters(p_use usage_countable)
 RETURNS TABLE (owner text, grain text, bucket timestamptz, units numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT o.owner, 'day', p_use.day_at, p_use.units
-    FROM (VALUES ('u:' || p_use.user_id), ('o:' || p_use.organization_id),
-        ('a:' || p_use.operation), ('m:' || p_use.model)) AS o(owner)
-    WHERE o.owner IS NOT NULL
+    SELECT 'a:' || p_use.operation, 'day', p_use.day_at, p_use.units
+    WHERE p_use.operation IS NOT NULL
+    UNION ALL
+    SELECT 'm:' || p_use.model, 'day', p_use.day_at, p_use.units WHERE p_use.model IS NOT NULL
+    UNION ALL
+    SELECT 'o:' || p_use.organization_id, 'day', p_use.day_at, p_use.units
+    WHERE p_use.organization_id IS NOT NULL
+    UNION ALL
+    SELECT 'u:' || p_use.user_id, 'day', p_use.day_at, p_use.units WHERE p_use.user_id IS NOT NULL
     UNION ALL
     SELECT '', 'hour', date_trunc('hour', p_use.occurred_at), p_use.units
     WHERE p_use.is_hourly
@@ -3803,32 +3792,43 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_funds_fast(
-    p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[])
+    p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[],
+    OUT sure integer[], OUT lots uuid[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
     SELECT
-        coalesce(array_agg(d.account) FILTER (WHERE l.there < d.amount OR l.scoped), '{}'),
         coalesce(array_agg(d.account) FILTER (
-            WHERE d.is_mixed OR b.top_up_below > l.there - d.amount), '{}'),
-        coalesce(array_agg(d.account) FILTER (WHERE b.next_expiry <= d.as_of), '{}')
+            WHERE t.there < d.amount OR l.scope IS NOT NULL), '{}'),
+        coalesce(array_agg(d.account) FILTER (
+            WHERE d.is_mixed OR b.top_up_below > t.there - d.amount), '{}'),
+        coalesce(array_agg(d.account) FILTER (WHERE b.next_expiry <= d.as_of), '{}'),
+        coalesce(array_agg(d.account ORDER BY d.place) FILTER (WHERE d.is_one AND c.yes), '{}'),
+        coalesce(array_agg(l.id ORDER BY d.place) FILTER (WHERE d.is_one AND c.yes), '{}')
     FROM (
-        SELECT account, account_id, max(as_of) AS as_of, sum(amount) AS amount,
-            bool_or(bought_only) AS bought_only,
+        SELECT account, account_id, min(ordinality) AS place, count(*) = 1 AS is_one,
+            max(as_of) AS as_of, sum(amount) AS amount, bool_or(bought_only) AS bought_only,
             bool_or(bought_only) <> bool_and(bought_only) AS is_mixed
-        FROM unnest(p_dues)
+        FROM unnest(p_dues) WITH ORDINALITY
         GROUP BY account, account_id) AS d
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(remaining - held) FILTER (WHERE (is_paid OR NOT d.bought_only)
-                AND coalesce(expires_at, 'infinity') > d.as_of + interval '1 second'),
-                0) AS there,
-            coalesce(bool_or(scope IS NOT NULL), false) AS scoped
-        FROM credit_lots
-        WHERE account_id = d.account_id AND is_open
-    ) AS l
     CROSS JOIN LATERAL (
         SELECT top_up_below, next_expiry FROM credit_balances
         WHERE account_id = d.account_id LIMIT 1) AS b
+    LEFT JOIN LATERAL (
+        SELECT o.id, o.free, o.scope FROM credit_burn_order(d.account_id) AS o
+        WHERE o.scope IS NOT NULL OR o.is_paid OR NOT d.bought_only
+        LIMIT 1) AS l ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(l.scope IS NULL AND l.free >= d.amount, false)
+            AND coalesce(b.next_expiry > d.as_of + interval '1 second', true)) AS c(yes)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN c.yes AND b.top_up_below IS NULL THEN l.free ELSE (
+            SELECT coalesce(sum(o.free), 0)
+            FROM credit_burn_order(d.account_id) AS o JOIN credit_lots AS n ON n.id = o.id
+            WHERE (o.is_paid OR NOT d.bought_only)
+                AND coalesce(n.expires_at, 'infinity') > d.as_of + interval '1 second')
+        END
+        OFFSET 0) AS t(there)  -- once, though it is compared twice
 $$;
 
 CREATE OR REPLACE FUNCTION usage_give_back(
@@ -4888,13 +4888,13 @@ AS $$
         AND inhrelid = to_regclass('billing_records_' || to_char(p_month, 'YYYY_MM'))
 $$;
 
-CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
+CREATE OR REPLACE FUNCTION usage_pay_alike_fast(
+    p_dues usage_due[], p_lots uuid[], p_apart boolean)
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     entries uuid[];
     due record;
-    lots uuid[];
 BEGIN
     IF p_apart THEN
         SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
@@ -4908,10 +4908,9 @@ BEGIN
             array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
             array_agg(d.reason) AS reasons, bool_or(d.bought_only) AS bought_only
         INTO due FROM unnest(p_dues) AS d;
-        lots := credit_first_lots(due.accounts, due.amounts, due.bought_only);
-        IF lots IS NOT NULL THEN
+        IF cardinality(p_lots) > 0 THEN
             entries := credit_debit_apart_fast(due.accounts, due.times, due.amounts, due.keys,
-                due.reasons, lots, due.bought_only);
+                due.reasons, p_lots, due.bought_only);
         ELSE
             SELECT CASE WHEN s.whole THEN s.entries END INTO entries
             FROM credit_debit_fast(due.accounts, due.times, due.amounts, due.keys, due.reasons,
@@ -4927,7 +4926,7 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
-    p_dues usage_due[], p_apart integer[], p_expired integer[])
+    p_dues usage_due[], p_apart integer[], p_expired integer[], p_sure integer[], p_lots uuid[])
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -4944,20 +4943,22 @@ BEGIN
         PERFORM credit_settle(one.account_id, one.as_of);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
-    IF cardinality(p_apart) = 0 AND (
+    IF cardinality(p_apart) = 0 AND cardinality(p_lots) IN (0, cardinality(p_dues)) AND (
         SELECT count(DISTINCT d.bought_only) = 1 FROM unnest(p_dues) AS d)
     THEN
-        RETURN usage_pay_alike_fast(p_dues, false);
+        RETURN usage_pay_alike_fast(p_dues, p_lots, false);
     END IF;
     FOR part IN
-        SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
+        SELECT w.is_apart, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places,
+            array_agg(l.id ORDER BY d.ordinality) FILTER (WHERE l.id IS NOT NULL) AS lots
         FROM unnest(p_dues) WITH ORDINALITY AS d
-        CROSS JOIN LATERAL (SELECT CASE WHEN d.account = ANY (p_apart) THEN 'apart'
-            WHEN d.bought_only THEN 'bought' ELSE 'any' END) AS w(way)
-        GROUP BY w.way
+        CROSS JOIN LATERAL (SELECT d.account = ANY (p_apart)) AS w(is_apart)
+        LEFT JOIN unnest(p_sure, p_lots) AS l(account, id)
+            ON l.account = d.account AND NOT w.is_apart
+        GROUP BY w.is_apart, l.id IS NULL, d.bought_only AND NOT w.is_apart
     LOOP
         paid := usage_pay_alike_fast(
-            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.way = 'apart');
+            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.lots, part.is_apart);
         FOR i IN 1 .. cardinality(paid) LOOP
             entries[part.places[i]] := paid[i];
         END LOOP;
@@ -5524,7 +5525,8 @@ BEGIN
             dues := ARRAY(SELECT dues[i] FROM generate_subscripts(dues, 1) AS i
                 WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
         END IF;
-        entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
+        entries := usage_pay_dues_fast(
+            dues, funds.apart, funds.expired, funds.sure, funds.lots);
     END IF;
     IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);

@@ -20,7 +20,17 @@ LOCK: Final = text("SELECT credit_lock_all(:accounts)")
 FAST: Final = text(
     "SELECT * FROM credit_debit_fast(:accounts, :times, :amounts, :keys, :reasons, :paid_only)"
 )
-LOTS: Final = text("SELECT credit_first_lots(:accounts, :amounts, :paid_only)")
+# The lot of each account that burns first; null where one of them does not cover its debit.
+LOTS: Final = text(
+    """
+    SELECT CASE WHEN bool_and(l.free >= i.amount) THEN array_agg(l.id ORDER BY i.place) END
+    FROM unnest(CAST(:accounts AS uuid[]), CAST(:amounts AS numeric[])) WITH ORDINALITY
+        AS i(account_id, amount, place)
+    LEFT JOIN LATERAL (
+        SELECT o.id, o.free FROM credit_burn_order(i.account_id) AS o
+        WHERE o.scope IS NULL AND (o.is_paid OR NOT :paid_only) LIMIT 1) AS l ON true
+    """
+)
 APART: Final = text(
     "SELECT credit_debit_apart_fast("
     ":accounts, :times, :amounts, :keys, :reasons, :lots, :paid_only) AS entries"
@@ -80,10 +90,9 @@ async def _apart(connection: AsyncConnection, items: list[dict[str, Any]], at: d
     values = _values(items, at)
     times = values.pop("times")
     named = {name: values[name] for name in ("accounts", "amounts", "paid_only")}
-    lots = (await connection.execute(LOTS, named)).scalar_one()
     accounts = values["accounts"]
-    assert lots is None or len(set(accounts)) == len(accounts)
-    if lots is None:
+    lots = (await connection.execute(LOTS, named)).scalar_one()
+    if lots is None or len(set(accounts)) < len(accounts):
         return False
     await connection.execute(LOCK, {"accounts": accounts})
     done = (await connection.execute(APART, values | {"lots": lots, "times": times})).one()

@@ -4,10 +4,15 @@
 CREATE OR REPLACE FUNCTION usage_detail_counters(p_use usage_countable)
 RETURNS TABLE (owner text, grain text, bucket timestamptz, units numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT o.owner, 'day', p_use.day_at, p_use.units
-    FROM (VALUES ('u:' || p_use.user_id), ('o:' || p_use.organization_id),
-        ('a:' || p_use.operation), ('m:' || p_use.model)) AS o(owner)
-    WHERE o.owner IS NOT NULL
+    SELECT 'a:' || p_use.operation, 'day', p_use.day_at, p_use.units
+    WHERE p_use.operation IS NOT NULL
+    UNION ALL
+    SELECT 'm:' || p_use.model, 'day', p_use.day_at, p_use.units WHERE p_use.model IS NOT NULL
+    UNION ALL
+    SELECT 'o:' || p_use.organization_id, 'day', p_use.day_at, p_use.units
+    WHERE p_use.organization_id IS NOT NULL
+    UNION ALL
+    SELECT 'u:' || p_use.user_id, 'day', p_use.day_at, p_use.units WHERE p_use.user_id IS NOT NULL
     UNION ALL
     SELECT '', 'hour', date_trunc('hour', p_use.occurred_at), p_use.units
     WHERE p_use.is_hourly

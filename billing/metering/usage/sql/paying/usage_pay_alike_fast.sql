@@ -1,11 +1,12 @@
--- Pay dues that all use the same credits, in one statement, or one by one.
-CREATE OR REPLACE FUNCTION usage_pay_alike_fast(p_dues usage_due[], p_apart boolean)
+-- Pay dues that all use the same credits, in one statement, or one by one. `p_lots` are those that
+-- pay them, each of another account; where none are named, they are searched.
+CREATE OR REPLACE FUNCTION usage_pay_alike_fast(
+    p_dues usage_due[], p_lots uuid[], p_apart boolean)
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     entries uuid[];
     due record;
-    lots uuid[];
 BEGIN
     IF p_apart THEN
         SELECT CASE WHEN bool_and(d.transaction_id IS NOT NULL)
@@ -19,10 +20,9 @@ BEGIN
             array_agg(d.amount) AS amounts, array_agg(d.key) AS keys,
             array_agg(d.reason) AS reasons, bool_or(d.bought_only) AS bought_only
         INTO due FROM unnest(p_dues) AS d;
-        lots := credit_first_lots(due.accounts, due.amounts, due.bought_only);
-        IF lots IS NOT NULL THEN
+        IF cardinality(p_lots) > 0 THEN
             entries := credit_debit_apart_fast(due.accounts, due.times, due.amounts, due.keys,
-                due.reasons, lots, due.bought_only);
+                due.reasons, p_lots, due.bought_only);
         ELSE
             SELECT CASE WHEN s.whole THEN s.entries END INTO entries
             FROM credit_debit_fast(due.accounts, due.times, due.amounts, due.keys, due.reasons,

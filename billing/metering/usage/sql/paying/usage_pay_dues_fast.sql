@@ -1,8 +1,9 @@
--- Pay each due with one ledger entry, in order; usage_funds_fast has checked that all can pay. One
--- statement pays all, except accounts whose dues are paid one by one (`p_apart`) and dues that only
--- bought credits may pay.
+-- Pay each due with one ledger entry, in order; usage_funds_fast has checked that all can pay, and
+-- tells whose lots need not be searched (`p_sure`, `p_lots`). One statement pays all, except
+-- accounts whose dues are paid one by one (`p_apart`), dues that only bought credits may pay, and
+-- those of other lots.
 CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
-    p_dues usage_due[], p_apart integer[], p_expired integer[])
+    p_dues usage_due[], p_apart integer[], p_expired integer[], p_sure integer[], p_lots uuid[])
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -19,20 +20,22 @@ BEGIN
         PERFORM credit_settle(one.account_id, one.as_of);
         PERFORM set_config('app.accounts', shown, true);
     END LOOP;
-    IF cardinality(p_apart) = 0 AND (
+    IF cardinality(p_apart) = 0 AND cardinality(p_lots) IN (0, cardinality(p_dues)) AND (
         SELECT count(DISTINCT d.bought_only) = 1 FROM unnest(p_dues) AS d)
     THEN
-        RETURN usage_pay_alike_fast(p_dues, false);
+        RETURN usage_pay_alike_fast(p_dues, p_lots, false);
     END IF;
     FOR part IN
-        SELECT w.way, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places
+        SELECT w.is_apart, array_agg(d.ordinality::integer ORDER BY d.ordinality) AS places,
+            array_agg(l.id ORDER BY d.ordinality) FILTER (WHERE l.id IS NOT NULL) AS lots
         FROM unnest(p_dues) WITH ORDINALITY AS d
-        CROSS JOIN LATERAL (SELECT CASE WHEN d.account = ANY (p_apart) THEN 'apart'
-            WHEN d.bought_only THEN 'bought' ELSE 'any' END) AS w(way)
-        GROUP BY w.way
+        CROSS JOIN LATERAL (SELECT d.account = ANY (p_apart)) AS w(is_apart)
+        LEFT JOIN unnest(p_sure, p_lots) AS l(account, id)
+            ON l.account = d.account AND NOT w.is_apart
+        GROUP BY w.is_apart, l.id IS NULL, d.bought_only AND NOT w.is_apart
     LOOP
         paid := usage_pay_alike_fast(
-            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.way = 'apart');
+            ARRAY(SELECT p_dues[i] FROM unnest(part.places) AS i), part.lots, part.is_apart);
         FOR i IN 1 .. cardinality(paid) LOOP
             entries[part.places[i]] := paid[i];
         END LOOP;

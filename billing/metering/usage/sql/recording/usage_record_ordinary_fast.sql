@@ -33,7 +33,8 @@ BEGIN
             dues := ARRAY(SELECT dues[i] FROM generate_subscripts(dues, 1) AS i
                 WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
         END IF;
-        entries := usage_pay_dues_fast(dues, funds.apart, funds.expired);
+        entries := usage_pay_dues_fast(
+            dues, funds.apart, funds.expired, funds.sure, funds.lots);
     END IF;
     IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);

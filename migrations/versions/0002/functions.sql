@@ -3793,7 +3793,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION usage_funds_fast(
     p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[],
-    OUT sure integer[], OUT lots uuid[])
+    OUT covered integer[], OUT lots uuid[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$
@@ -4926,7 +4926,7 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
-    p_dues usage_due[], p_apart integer[], p_expired integer[], p_sure integer[], p_lots uuid[])
+    p_dues usage_due[], p_apart integer[], p_expired integer[], p_covered integer[], p_lots uuid[])
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -4953,7 +4953,7 @@ BEGIN
             array_agg(l.id ORDER BY d.ordinality) FILTER (WHERE l.id IS NOT NULL) AS lots
         FROM unnest(p_dues) WITH ORDINALITY AS d
         CROSS JOIN LATERAL (SELECT d.account = ANY (p_apart)) AS w(is_apart)
-        LEFT JOIN unnest(p_sure, p_lots) AS l(account, id)
+        LEFT JOIN unnest(p_covered, p_lots) AS l(account, id)
             ON l.account = d.account AND NOT w.is_apart
         GROUP BY w.is_apart, l.id IS NULL, d.bought_only AND NOT w.is_apart
     LOOP
@@ -5526,7 +5526,7 @@ BEGIN
                 WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
         END IF;
         entries := usage_pay_dues_fast(
-            dues, funds.apart, funds.expired, funds.sure, funds.lots);
+            dues, funds.apart, funds.expired, funds.covered, funds.lots);
     END IF;
     IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);

@@ -2,11 +2,11 @@
 -- for some meter alone and go first (`short`); of those whose dues are paid one by one (`apart`):
 -- they may want credits bought after it, or some dues are for bought credits alone and others not;
 -- and whose lots or holds may have expired, which is to be settled first. As a rule an account has
--- one due, and the lot that burns first covers it: those accounts are `sure`, in the order of the
--- dues, with those `lots`. Of the others all open lots are added up.
+-- one due, and the lot that burns first covers it: those accounts are `covered`, in the order of
+-- the dues, with those `lots`. Of the others all open lots are added up.
 CREATE OR REPLACE FUNCTION usage_funds_fast(
     p_dues usage_due[], OUT short integer[], OUT apart integer[], OUT expired integer[],
-    OUT sure integer[], OUT lots uuid[])
+    OUT covered integer[], OUT lots uuid[])
 LANGUAGE sql
 SET enable_seqscan = off
 AS $$

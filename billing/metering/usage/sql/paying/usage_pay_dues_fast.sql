@@ -1,9 +1,9 @@
 -- Pay each due with one ledger entry, in order; usage_funds_fast has checked that all can pay, and
--- tells whose lots need not be searched (`p_sure`, `p_lots`). One statement pays all, except
+-- tells whose lots need not be searched (`p_covered`, `p_lots`). One statement pays all, except
 -- accounts whose dues are paid one by one (`p_apart`), dues that only bought credits may pay, and
 -- those of other lots.
 CREATE OR REPLACE FUNCTION usage_pay_dues_fast(
-    p_dues usage_due[], p_apart integer[], p_expired integer[], p_sure integer[], p_lots uuid[])
+    p_dues usage_due[], p_apart integer[], p_expired integer[], p_covered integer[], p_lots uuid[])
 RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -30,7 +30,7 @@ BEGIN
             array_agg(l.id ORDER BY d.ordinality) FILTER (WHERE l.id IS NOT NULL) AS lots
         FROM unnest(p_dues) WITH ORDINALITY AS d
         CROSS JOIN LATERAL (SELECT d.account = ANY (p_apart)) AS w(is_apart)
-        LEFT JOIN unnest(p_sure, p_lots) AS l(account, id)
+        LEFT JOIN unnest(p_covered, p_lots) AS l(account, id)
             ON l.account = d.account AND NOT w.is_apart
         GROUP BY w.is_apart, l.id IS NULL, d.bought_only AND NOT w.is_apart
     LOOP

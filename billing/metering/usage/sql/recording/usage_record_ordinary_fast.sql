@@ -34,7 +34,7 @@ BEGIN
                 WHERE (dues[i]).account NOT IN (SELECT unnest(funds.short)) ORDER BY i);
         END IF;
         entries := usage_pay_dues_fast(
-            dues, funds.apart, funds.expired, funds.sure, funds.lots);
+            dues, funds.apart, funds.expired, funds.covered, funds.lots);
     END IF;
     IF p_traits.has_quotas THEN
         PERFORM usage_count_quotas_fast(p_accounts, p_kinds, charged || included);

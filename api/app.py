@@ -34,7 +34,7 @@ from api.pages.closed_pages import ClosedPagesMiddleware
 from api.pricing import Prices
 from api.requests.fast_route import serve
 from api.route_index import RouteIndex
-from api.routes import registry
+from api.routes import health, registry
 from api.routes.base import PREFIX
 from api.services import Services
 from api.webhooks.inbox import Inbox
@@ -70,6 +70,7 @@ def create_app(
     app.state.services = services
     routes = [serve(app, route) for route in registry.routes(billing=settings.billing_enabled)]
     app.router.routes += [RouteIndex(routes), *routes]
+    app.add_route("/health", health.probe, methods=["HEAD"], include_in_schema=False)
     openapi.install(app)
     guide.install(app, is_open=settings.env != PRODUCTION)
     pay_page.install(app, billing=settings.billing_enabled)

@@ -103,8 +103,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
                 _say_that_it_may_fail(operation)
         _say_errors_are_problems(document)
         examples.add(document)
-        meanings.add(document)
         schema_names.add(document)
+        meanings.add(document)
         for name, schema in document["components"]["schemas"].items():
             schema["title"] = name
         app.openapi_schema = _without_rules(document)

@@ -49,7 +49,6 @@ class DetailedHealth(Answer):
     signs: dict[str, SignState]
 
 
-@router.head("/health", include_in_schema=False)  # for probes that want no body
 @router.get(
     "/health", responses={503: {"model": Health, "description": "The database is unavailable"}}
 )
@@ -65,6 +64,13 @@ async def health(request: Request, response: Response) -> Health:
         version=VERSION,
         dependencies=Dependencies(database=database.status),
     )
+
+
+async def probe(request: Request) -> Response:
+    """Return the status of `health` alone, for probes that want no body (HEAD)."""
+    answer = Response()
+    await health(request, answer)
+    return answer
 
 
 @router.get("/health/detailed")

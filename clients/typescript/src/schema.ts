@@ -13371,28 +13371,44 @@ export interface components {
          * @description One use of a batch; `account_id` or `external_id` name another account than the caller's.
          */
         UseRow: {
-            /** @example 2.00 */
+            /**
+             * @description How much was used, in units of the meter; of a level the reading
+             * @example 2.00
+             */
             usage_amount: string | number;
+            /** @description Your own id of a user within the account */
             user_id?: string | null;
+            /** @description Your own id of an organisation within the account */
             organization_id?: string | null;
+            /** @description Your own id of the session that used it */
             session_id?: string | null;
+            /** @description Your own id of the request that used it; many uses may share it */
             request_id?: string | null;
             event_id?: string | null;
+            /** @description The key of the product that prices a use */
             product_id?: string | null;
+            /** @description The kind of service that was used */
             service_type?: ("agent_execution" | "api_gateway" | "mcp_service" | "model_inference" | "notification" | "storage_minio") | null;
+            /** @description The feature that was used */
             feature_type?: string | null;
+            /** @description The operation that was used, as the caller named it */
             operation?: string | null;
             model?: string | null;
+            /** @description What pays for a use */
             billing_method?: ("credit_consumption" | "payment_charge" | "subscription_included" | "wallet_deduction") | null;
             /**
              * @default reject
              * @enum {unknown}
              */
             on_insufficient?: "defer" | "reject";
+            /** @description When it happened */
             occurred_at?: string | null;
             usage_details?: Record<string, never> | null;
+            /** @description Credits that are set aside */
             hold_id?: string | null;
+            /** @description The account, by our id */
             account_id?: string | null;
+            /** @description Your own id of the account */
             external_id?: string | null;
         };
         /** RecordUsageBatchBody */
@@ -13554,7 +13570,10 @@ export interface components {
             group_by: string;
             start: string;
             end: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description Until when the answer is complete
+             */
             as_of: string;
             data: Record<string, never>[];
         };
@@ -13878,6 +13897,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -13923,6 +13943,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -14113,6 +14134,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14155,6 +14177,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14230,6 +14253,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14299,6 +14323,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14368,6 +14393,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14413,6 +14439,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14467,6 +14494,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14512,6 +14540,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14557,6 +14586,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14602,6 +14632,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14671,6 +14702,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14716,6 +14748,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14828,6 +14861,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14871,6 +14905,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -14979,6 +15014,7 @@ export interface operations {
             header?: {
                 /** @description As `confirm` in the body */
                 "X-Confirm"?: string;
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15093,6 +15129,7 @@ export interface operations {
             header?: {
                 /** @description As `confirm` in the body */
                 "X-Confirm"?: string;
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15171,6 +15208,7 @@ export interface operations {
             header?: {
                 /** @description As `confirm` in the body */
                 "X-Confirm"?: string;
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15216,6 +15254,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15266,6 +15305,7 @@ export interface operations {
             header?: {
                 /** @description As `confirm` in the body */
                 "X-Confirm"?: string;
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15311,6 +15351,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15352,6 +15393,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15393,6 +15435,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15472,6 +15515,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15545,6 +15589,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15586,6 +15631,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15659,6 +15705,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15732,6 +15779,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -15876,6 +15924,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -16117,6 +16166,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -16159,6 +16209,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -16512,6 +16563,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -17592,6 +17644,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -17885,6 +17938,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
                 /** @description The account to act for: its id or external id; operators must name it. */
                 "X-Account-Id"?: string;
@@ -18187,6 +18241,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -18300,6 +18355,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18330,6 +18386,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18369,6 +18426,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18408,6 +18466,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18447,6 +18506,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18521,6 +18581,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18560,6 +18621,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18632,6 +18694,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18796,6 +18859,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18835,6 +18899,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18874,6 +18939,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18913,6 +18979,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -18952,6 +19019,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19018,6 +19086,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19060,6 +19129,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19326,6 +19396,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -19390,6 +19461,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19432,6 +19504,7 @@ export interface operations {
                 dry_run?: boolean;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19511,6 +19584,7 @@ export interface operations {
                 moves_cursor?: string | null;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -19556,6 +19630,7 @@ export interface operations {
                 cursor?: string | null;
             };
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -19656,6 +19731,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -20131,6 +20207,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Your own mark of this request: the same key with the same body gets the first answer again */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;

@@ -1,4 +1,4 @@
-"""What reached no card is found from the tries, however many invoices are open."""
+"""Tries that reached no card are found from the tries, however many invoices are open."""
 
 from collections.abc import Iterator
 from typing import Any, Final

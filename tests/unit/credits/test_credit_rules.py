@@ -61,5 +61,5 @@ def test_equal_requests_have_equal_hashes_however_they_are_written() -> None:
 
 
 def test_less_than_a_millionth_is_refused_by_the_step_it_misses() -> None:
-    with pytest.raises(Invalid, match=r"INVALID_AMOUNT: .* in steps of 0\.000001"):
+    with pytest.raises(Invalid, match=r"INVALID_AMOUNT: .* rounded to steps of 0\.000001"):
         bookable(Decimal("0.0000001"))

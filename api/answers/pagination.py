@@ -123,13 +123,16 @@ async def paginate(
     `(invoices.c.created_at, invoices.c.id)`. Raises `Invalid` INVALID_CURSOR.
     """
     total = await _total(connection, query)
+    rows = (await connection.execute(_cut(query, keys, asked))).mappings().all()
+    return _page(rows, keys, asked, total, show)
+
+
+def _cut(query: Select[Any], keys: Sequence[ColumnElement[Any]], asked: PageRequest) -> Select[Any]:
+    """Return the query of a page's rows, and of one more if there are more."""
     cut = query.order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
     if asked.cursor is not None:
-        cut = cut.where(_after(asked.cursor, keys))
-    elif asked.skip:
-        cut = cut.offset(asked.skip)
-    rows = (await connection.execute(cut)).mappings().all()
-    return _page(rows, keys, asked, total, show)
+        return cut.where(_after(asked.cursor, keys))
+    return cut.offset(asked.skip) if asked.skip else cut
 
 
 async def paginate_bounded(
@@ -148,9 +151,7 @@ async def paginate_bounded(
     newest = await _end(connection, keys, most, None)
     total = await _total(connection, _until(query, keys, newest))
     end = await _end(connection, keys, most, asked.cursor) if asked.cursor else newest
-    cut = _until(query, keys, end).order_by(*(key.desc() for key in keys)).limit(asked.limit + 1)
-    if asked.cursor is not None:
-        cut = cut.where(_after(asked.cursor, keys))
+    cut = _cut(_until(query, keys, end), keys, asked)
     page = _page((await connection.execute(cut)).mappings().all(), keys, asked, total, show)
     if end is None or page.pagination.has_more:
         return page

@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx2
 
+from api.certificates import trusted
 from billing.core.clock import real_now
 from billing.core.settings import Settings
 from billing.platform.provider_inbox import paypal
@@ -56,9 +57,10 @@ class PayPalSignatures:
             async with (
                 asyncio.timeout(FETCH_TIMEOUT_SECONDS),
                 httpx2.AsyncClient(
-                    timeout=FETCH_TIMEOUT_SECONDS, transport=self._transport, trust_env=False
+                    timeout=FETCH_TIMEOUT_SECONDS, transport=self._transport, trust_env=False,
+                    verify=trusted(),
                 ) as client,
-            ):
+            ):  # fmt: skip
                 answer = await client.get(url)
         except (httpx2.HTTPError, TimeoutError) as error:
             raise refused("its certificate cannot be fetched") from error

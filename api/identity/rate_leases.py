@@ -9,6 +9,7 @@ import logging
 from collections import OrderedDict
 from datetime import timedelta
 from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address
 from math import ceil
 from time import monotonic
 from typing import Final
@@ -139,11 +140,24 @@ class CallerRates:
 
     def count_address(self, kind: RateClass, request: Request) -> None:
         """Count a request by the address it came from. Errors: RATE_LIMITED."""
-        self._limits[kind].hit(f"address {request.client.host if request.client else ''}")
+        self._limits[kind].hit(f"address {_origin(request.client.host) if request.client else ''}")
 
     def count_fresh(self, account: UUID) -> None:
         """Count a read that no replica may serve. Errors: RATE_LIMITED."""
         self._limits["reads"].hit(f"fresh {account}")
+
+
+def _origin(host: str) -> str:
+    """Return whose rate an address has: one customer of a network has a whole /64 of IPv6."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:  # how a socket for both names a caller by IPv4
+        return str(address.ipv4_mapped)
+    return address.packed[:8].hex()
 
 
 def _name(caller: Caller, account: UUID | str) -> str:

@@ -19,7 +19,7 @@ import psycopg
 from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.identity.auth import SERVICE, Caller
+from api.identity.auth import MAX_CLAIM_CHARS, SERVICE, Caller
 from api.identity.request_windows import (
     HEADERS,
     WATCHED_CALLERS,
@@ -67,6 +67,8 @@ class RateLeases:
 
     async def hit(self, caller: str) -> RateStatus:
         """Count one request; raises `RateLimited` with the seconds to wait."""
+        # A caller's name may be long, and need not be kept.
+        caller = blake2b(caller.encode(), digest_size=16).hexdigest()
         share = self._shares.get(caller)
         if share is None:
             share = self._shares[caller] = _Share()
@@ -88,8 +90,7 @@ class RateLeases:
         return RateStatus(self._rate.amount, share.left + share.rest, seconds)
 
     async def _ask(self, caller: str, share: _Share) -> bool:
-        # A caller's name may be long, and need not be stored there.
-        name = f"{self._name} {blake2b(caller.encode(), digest_size=16).hexdigest()}"
+        name = f"{self._name} {caller}"
         span = timedelta(seconds=self._rate.seconds)
         try:
             async with self._database.operator_statement() as connection:
@@ -163,4 +164,6 @@ def _origin(host: str) -> str:
 def _name(caller: Caller, account: UUID | str) -> str:
     """Return whose rate it is: an operator's subject per account, or a customer's account."""
     whose = account.hex if isinstance(account, UUID) else account
+    if len(whose) > MAX_CLAIM_CHARS:  # no account's: else each such text would have a rate
+        whose = ""
     return f"caller {'*' if caller.operates else ''} {caller.subject} {whose}"

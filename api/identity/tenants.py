@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from api.identity.auth import MAX_CLAIM_CHARS
 from billing.core import ids
 from billing.core.batcher import Batcher
 from billing.core.database import Database
@@ -55,6 +56,8 @@ class Tenants:
 
     async def find(self, name: str) -> Tenant | None:
         """Find the account with this id or external id; concurrent look-ups become one query."""
+        if len(name) > MAX_CLAIM_CHARS:  # no account has such a name
+            return None
         tenant = self._known.get(name)
         if tenant is not None:
             return tenant

@@ -15,7 +15,7 @@ from api.requests.unknown_parameters import refuse_unknown
 from api.services import Services
 from api.shop_headers import check_platform, named_shop
 from billing.core import context
-from billing.core.errors import Invalid, NotAllowed, NotFound
+from billing.core.errors import Invalid, NotAllowed, NotFound, Unavailable
 
 ACCOUNT_HEADER: Final = "X-Account-Id"
 _GATE_HEADERS: Final = frozenset(
@@ -51,7 +51,8 @@ class _Gate(SecurityBase):
         services: Services = request.app.state.services
         try:
             caller = await services.verifier.verify(sent.get(b"authorization"))
-        except Unauthenticated:
+        except (Unauthenticated, Unavailable):
+            # Without the provider's list of keys, strangers cause the second by any key id.
             services.rates.count_address("reads", request)
             raise
         context.actor.set(caller.actor)

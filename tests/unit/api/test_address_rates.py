@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from tests.unit.api.conftest import lonely_settings
+from tests.unit.api.forging import claims, handmade
 
 PATH = "/api/v1/billing/invoices"
 
@@ -37,3 +38,17 @@ async def test_a_network_of_ipv6_has_one_rate_and_so_has_an_address_of_ipv4(
     app = create_app(lonely_settings(BILLING_RATE_LIMIT="2/minute"))
     seen = [await status_of(app, address, f"guess-{uuid4()}") for address in addresses]
     assert seen == [401, 401, last]
+
+
+async def test_invented_key_ids_are_counted_too_while_the_identity_provider_is_away() -> None:
+    settings = lonely_settings(
+        BILLING_RATE_LIMIT="2/minute", JWT_JWKS_URL="http://127.0.0.1:1/keys", jwt_secret=None
+    )
+    app = create_app(settings)
+    seen = [
+        await status_of(
+            app, "192.0.2.1", handmade({"typ": "JWT", "alg": "RS256", "kid": uuid4().hex}, claims())
+        )
+        for _ in range(3)
+    ]
+    assert seen == [503, 503, 429]

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.answers import problems
 from api.gates import OperatorGate
 from api.identity.auth import SERVICE
+from api.requests.fast_route import BODY
 from api.routes.base import PREFIX
 from billing.core.errors import BillingError
 
@@ -24,7 +25,7 @@ class ClosedPagesMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_closed(scope["path"]):
             try:
-                await _gate(Request({**scope, "query_string": b""}))
+                await _gate(Request({**scope, "query_string": b"", BODY: b""}))
             except BillingError as refused:
                 await problems.from_error(refused)(scope, receive, send)
                 return

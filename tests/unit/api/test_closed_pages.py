@@ -68,6 +68,13 @@ async def test_what_tells_about_the_service_is_for_operators_in_production(page:
         assert (await client.get(f"{PREFIX}/info")).status_code == 200
 
 
+@pytest.mark.parametrize("page", ["/docs", "/guide", "/health/detailed", f"{PREFIX}/openapi.json"])
+async def test_a_closed_page_is_not_written_with_a_body_either(page: str) -> None:
+    async with calling(in_production()) as client:
+        answer = await client.post(page, json={}, headers=bearer("admin"))
+        assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+
+
 async def test_what_payers_and_passers_by_open_is_open_in_production_and_leads_to_open_pages() -> (
     None
 ):

@@ -84,9 +84,9 @@ def create_app(
     app.add_middleware(SlowHandlerMiddleware)
     app.add_middleware(RequestLimitMiddleware)
     app.add_middleware(metrics.MetricsMiddleware, failures=services.failures)
-    app.add_middleware(AliasMiddleware)
     if services.tracing is not None:
         app.add_middleware(TracingMiddleware, tracing=services.tracing)
+    app.add_middleware(AliasMiddleware)
     app.add_middleware(CorrelationMiddleware)
     cross_origin.install(app, settings.cors_origins)
     app.add_middleware(EdgeMiddleware, settings=settings)

@@ -36,6 +36,23 @@ async def test_a_request_is_a_span_in_the_trace_of_its_caller() -> None:
         }
 
 
+async def test_a_request_by_an_alias_is_a_span_of_the_route_that_answers_it() -> None:
+    with collecting() as collector:
+        app = create_app(lonely_settings(BILLING_OTLP_ENDPOINT=collector.address))
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            for path in ("v1/usage", "billing/plans/", "v1/billing/invoices?status="):
+                await client.get(f"/api/{path}", headers={"traceparent": PARENT})
+        await app.state.services.tracing.close()
+        assert collector.of_trace(TRACE) == {
+            "durable-billing-api": {
+                "GET /api/v1/usage/current",
+                "GET /api/v1/billing/plans",
+                "GET /api/v1/billing/invoices",
+            }
+        }
+
+
 def test_without_a_collector_nothing_of_the_sdk_is_loaded() -> None:
     loaded = subprocess.run([sys.executable, "-c", UNLOADED], check=False, capture_output=True)
     assert loaded.returncode == 0, loaded.stderr

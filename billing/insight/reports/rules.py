@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,8 +11,13 @@ from typing import Any, Final
 from billing.core.money import show_decimal
 from billing.core.periods import show_instant
 
-RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
-"""Characters with which a spreadsheet formula may begin; the last four are full-width forms."""
+FORMULAS: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
+"""Characters with which a spreadsheet formula begins; the last four are full-width forms."""
+RISKY: Final = (*FORMULAS, "\t", "\r", "\n")
+"""Characters with which a text may begin that a spreadsheet takes for a formula."""
+# Spreadsheets with German or French settings split lines at `;`, others at tabs. A quotation mark
+# counts for them only where their cell begins.
+_CELLS: Final = re.compile(rf'([;\t\r\n]"*)(?=[{re.escape(FORMULAS)}])')
 
 
 def shown(value: Any) -> str | int | bool | None:
@@ -33,8 +39,8 @@ def line(values: Sequence[Any]) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return the text, with a quote before it if a spreadsheet could run it as a formula."""
-    return f"'{text}" if text.startswith(RISKY) else text
+    """Return the text, with a quote before each part that a spreadsheet could run as a formula."""
+    return _CELLS.sub(r"\1'", f"'{text}" if text.startswith(RISKY) else text)
 
 
 def _cell(value: Any) -> Any:

@@ -22,11 +22,31 @@ def test_a_text_that_looks_like_a_formula_gets_a_quote(start: str) -> None:
     assert rules.harmless(f"a{start}1") == f"a{start}1"
 
 
+@pytest.mark.parametrize("end", [";", "\t", "\r", "\n", "\r\n", ";;", ';"', ';""'])
+def test_so_does_a_part_of_a_text_where_another_sheet_begins_a_cell(end: str) -> None:
+    """Quotation marks protect nothing there: they count only where a cell begins."""
+    for start in rules.FORMULAS:
+        assert rules.harmless(f"a{end}{start}1+1;b") == f"a{end}'{start}1+1;b"
+        assert rules.harmless(f"{start}1{end}{start}2") == f"'{start}1{end}'{start}2"
+        for text in (f"a;b{start}1", f"a; {start}1", "a;1", f"a,{start}1"):
+            assert rules.harmless(text) == text
+
+
 @given(st.lists(texts, min_size=2, max_size=5))
 def test_a_line_reads_back_as_what_was_written(values: list[str]) -> None:
     (read,) = csv.reader(io.StringIO(rules.line(values), newline=""))
     assert read == [rules.harmless(value) for value in values]
     assert not any(cell.startswith(rules.RISKY) for cell in read)
+
+
+@given(st.lists(st.text('ab=-;\t\r\n",', max_size=8), min_size=2, max_size=4))
+@pytest.mark.parametrize("between", ";\t")
+def test_no_cell_is_a_formula_to_who_splits_lines_otherwise(
+    between: str, values: list[str]
+) -> None:
+    lines = io.StringIO(rules.line(values), newline="")
+    for read in csv.reader(lines, delimiter=between):
+        assert not any(cell.lstrip("\t\r\n").startswith(("=", "-")) for cell in read)
 
 
 def test_numbers_and_days_stand_as_they_are() -> None:

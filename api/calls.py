@@ -1,6 +1,6 @@
 """Authenticated requests, as handlers receive them: the caller, and the account to act for."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -173,6 +173,16 @@ async def account_named(connection: AsyncConnection, name: str) -> Account:
     check_shop(account)
     context.account.set(account.id)
     return account
+
+
+async def refuse_other_shops(connection: AsyncConnection, account_ids: Iterable[UUID]) -> None:
+    """Refuse objects of accounts that are not of the shop in the headers.
+
+    Errors: PLATFORM_MISMATCH [A12].
+    """
+    if named_shop.get() != NO_SHOP:
+        for account_id in set(account_ids):
+            check_shop(await accounts.get(connection, account_id))
 
 
 async def account_filter(connection: AsyncConnection, name: str | None) -> UUID | None:

@@ -13,7 +13,7 @@ from api.answers.pagination import MAX_CURSOR_CHARS, decode_cursor, encode_curso
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, SubscriptionId
 from api.answers.schemas import Answer, Body, KeyPath
-from api.calls import Call
+from api.calls import Call, refuse_other_shops
 from api.dependencies import AdminCall
 from api.requests.card_numbers import FreeText
 from api.routes.base import new_router
@@ -72,7 +72,8 @@ async def move_subscribers(
     async with call.database.operator() as connection:
         plan = await plan_service.plan_named(connection, key)
         found = await price_moves.to_move(connection, plan.key, PAGE + 1, after=after)
-    some, more = found[:PAGE], len(found) > PAGE
+        some, more = found[:PAGE], len(found) > PAGE
+        await refuse_other_shops(connection, (one.account_id for one in some))
     verb, about = partial(price_moves.move, reason=body.reason), PlanWish(though_closed=True)
     moved = some if dry_run else [one for one in some if await move(call, one, verb, about)]
     return MovesAnswer(

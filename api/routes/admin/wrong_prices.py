@@ -11,7 +11,7 @@ from api.answers.pagination import Page, PageRequest, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
 from api.answers.schemas import Answer, Body, KeyPath
-from api.calls import Call
+from api.calls import Call, refuse_other_shops
 from api.dependencies import AdminCall
 from api.idempotency import OptionalKey
 from api.requests.card_numbers import FreeText
@@ -160,8 +160,10 @@ async def _undo(
         query, keys = store.charged(mistake.wrong), (invoice_lines.c.id,)
         page = await paginate(connection, query, keys, asked, _line)
         found = await price_moves.to_undo(connection, mistake.wrong, mistake.right, PAGE + 1, after)
-    if dry_run and asked.cursor is not None and after is None:
-        found = []  # a dry run moves nobody: the first page has listed them
+        if dry_run and asked.cursor is not None and after is None:
+            found = []  # a dry run moves nobody: the first page has listed them
+        await refuse_other_shops(connection, (one.account_id for one in page.data))
+        await refuse_other_shops(connection, (one.account_id for one in found[:PAGE]))
     given = [await _give_back(call, one, mistake, dry_run=dry_run) for one in page.data]
     if not dry_run:
         await wait_until_all_done(call, (one.matter for one, _ in given if one.matter))

@@ -147,6 +147,25 @@ async def test_whose_next_period_has_an_agreed_price_is_told_of_no_other(actors:
         assert await told(customer, f"subscription.{kind}") == []
 
 
+async def test_a_move_for_another_shop_is_refused_whole(actors: Actors) -> None:
+    path = "/admin/plans/mover-shop"
+    await actors.operate("PUT", path, TERMS)
+    shop = {"platform": "shopify", "platform_domain": "shop.example"}
+    customer = await actors.customer_on_clock(START, **shop)
+    await customer.subscribed("mover-shop")
+    await actors.operate("PUT", path, TERMS | {"prices": {"month": {"USD": 1200}}})
+
+    async def moved(shop: str, query: str = "") -> Any:
+        headers = actors.headers("*", "admin") | {"X-Shop-Domain": shop}
+        url = f"{API}{path}/move-subscribers{query}"
+        return (await actors.client.post(url, json=REASON, headers=headers)).json()
+
+    for query in ("?dry_run=true", ""):
+        assert (await moved("other.example", query))["code"] == "PLATFORM_MISMATCH"
+    assert (await customer.subscription())["scheduled_changes"] == []
+    assert [one["account_id"] for one in (await moved("shop.example"))["moves"]] == [customer.id]
+
+
 async def test_moving_goes_on_behind_who_was_moved(
     actors: Actors, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

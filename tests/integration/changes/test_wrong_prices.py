@@ -30,8 +30,11 @@ MEANT = "?allow_large_change=true"
 SLIP = f"/admin/plans/slip{MEANT}"
 
 
-async def undo(actors: Actors, *, plan: str = "slip", dry_run: bool = False, **more: Any) -> Json:
+async def undo(
+    actors: Actors, *, plan: str = "slip", dry_run: bool = False, shop: str = "", **more: Any
+) -> Json:
     headers = actors.headers("*", "admin", str(uuid4()))
+    headers |= {"X-Shop-Domain": shop} if shop else {}
     path = f"{API}/admin/plans/{plan}/undo-price?dry_run={dry_run}"
     answer = await actors.client.post(path, json=BODY | more, headers=headers)
     found: Json = answer.json()
@@ -304,6 +307,25 @@ async def test_subscribers_are_looked_through_once(
             assert part["moves_left"] == (number < 2)
             query = f"?dry_run={dry_run}&moves_cursor={part['moves_cursor']}"
         assert seen == [one.id for one in customers], "each once, the eldest first"
+
+
+@pytest.mark.parametrize("has", ["bought", "chosen"])
+async def test_an_undoing_for_another_shop_is_refused_whole(actors: Actors, has: str) -> None:
+    plan, shop = f"slip-{has}", {"platform": "shopify", "platform_domain": "shop.example"}
+    for terms in (TERMS, WRONG):
+        await actors.operate("PUT", f"/admin/plans/{plan}{MEANT}", terms)
+    customer = await actors.customer_on_clock(START, **shop)
+    await customer.subscribed(plan if has == "bought" else "pro")
+    if has == "chosen":
+        await change(customer, plan=plan, at="period_end")
+    for dry_run in (True, False):
+        refused = await undo(actors, plan=plan, dry_run=dry_run, shop="other.example")
+        assert refused["code"] == "PLATFORM_MISMATCH"
+    done = await undo(actors, plan=plan, shop="shop.example")
+    assert done["put_on_sale"], "the refused one was undone itself"
+    given = [(one["given_back_cents"], one["is_repeated"]) for one in done["data"]]
+    assert given == ([(2000, False)] if has == "bought" else [])
+    assert [one["account_id"] for one in done["moves"]] == [customer.id]
 
 
 async def test_an_undoing_names_two_prices_that_there_are(actors: Actors) -> None:

@@ -1,7 +1,7 @@
 """Events of an account, for integrators that poll."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BeforeValidator, Field
@@ -14,18 +14,18 @@ from api.dependencies import BillingCall
 from api.routes.base import new_router
 from billing.core import ids
 from billing.core.errors import Invalid
+from billing.core.periods import show_instant
 from billing.platform.outbox import store
 from billing.platform.outbox.fields import INSTANTS
 from billing.platform.outbox.kinds import KINDS
 
 router = new_router("events")
-_AS_KEPT: Final = "+00:00"
 
 
 def _with_instants_shown(data: dict[str, Any]) -> dict[str, Any]:
     """Return an event's fields with instants in the form of all other answers."""
     kept = {name: data[name] for name in INSTANTS if data.get(name) is not None}
-    return data | {name: str(at).replace(_AS_KEPT, "Z") for name, at in kept.items()}
+    return data | {name: show_instant(datetime.fromisoformat(at)) for name, at in kept.items()}
 
 
 class EventAnswer(Answer):

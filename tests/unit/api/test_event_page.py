@@ -1,10 +1,13 @@
 """The page of events is the code's own, and its list takes nothing that it does not name."""
 
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
 
+from api.routes.events import EventAnswer
 from billing.catalog.rating.schemas import BillingMethod
+from billing.core import ids
 from billing.platform.outbox.fields import FIELDS
 from billing.platform.outbox.kinds import KINDS
 from cli.event_table import render
@@ -70,3 +73,21 @@ def test_a_missing_field_is_told() -> None:
     data = example(LOW)
     del data["threshold"]
     assert misfits(LOW, data) == [f"{LOW} has no threshold"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        ("2027-01-01T10:00:00+00:00", "2027-01-01T10:00:00Z"),
+        ("2027-01-01T10:00:00.5+00:00", "2027-01-01T10:00:00.500000Z"),
+        ("2027-01-01T11:00:00+01:00", "2027-01-01T10:00:00Z"),
+    ],
+)
+def test_an_instant_in_the_data_is_shown_as_one_beside_it(kept: str, shown: str) -> None:
+    row = {
+        "id": ids.new(), "account_id": ids.new(), "seq": 1, "type": LOW, "correlation_id": None,
+        "data": {"expires_at": kept},
+        "occurred_at": datetime.fromisoformat(kept).astimezone(UTC),  # as a row has it
+    }  # fmt: skip
+    told = EventAnswer.of(row).model_dump(mode="json")
+    assert (told["data"]["expires_at"], told["occurred_at"]) == (shown, shown)

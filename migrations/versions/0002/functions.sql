@@ -7188,12 +7188,16 @@ CREATE OR REPLACE FUNCTION usage_terms_known_until(p_account_id uuid) RETURNS ti
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT min(d.given_up_at) FROM subscriptions AS s
+    SELECT min(greatest(c.postponed_until, d.planned_at)) FROM subscriptions AS s
     JOIN dunning_cases AS c ON c.subscription_id = s.id AND c.status IN ('open', 'paused')
-    CROSS JOIN LATERAL (SELECT greatest(c.postponed_until,
-        (date_trunc('day', c.day_zero_at AT TIME ZONE c.zone) + make_interval(days =>
-            c.extended_days + (c.policy -> 'days' ->> -1)::int
-            + (c.policy ->> 'grace_days')::int)) AT TIME ZONE c.zone) AS given_up_at) AS d
+    CROSS JOIN LATERAL (
+        -- The last slot's day, from before its midnight: where that comes twice, the first counts.
+        -- Grace days have 24 hours; no bank that decides delays the end beyond a fortnight.
+        SELECT (date_trunc('day', c.day_zero_at AT TIME ZONE c.zone) + make_interval(
+            days => c.extended_days + (c.policy -> 'days' ->> -1)::int, hours => -1)
+            ) AT TIME ZONE c.zone
+            + make_interval(hours => 24 * least(14, (c.policy ->> 'grace_days')::int))
+            AS planned_at) AS d
     WHERE s.account_id = p_account_id AND s.status = 'past_due'
     HAVING count(*) > 0
     UNION ALL

@@ -1,22 +1,26 @@
 -- Until when an account's terms are known. Null: for good. While an invoice is overdue, to the day
--- on which its recovery may be given up at the earliest (dunning/rules.py final_due): that takes
--- the access away, and a payment gives all of it back. In a trial that goes on only if there is a
--- card by then (transitions.py end_trial), to its end: the next period needs one if
--- something is charged for it and no contract has it sent (agreements.py needs_card); its plan
--- says what happens without one. Prices that a contract agrees count as charged, and add-ons that
--- another plan or choice ends. A barred card is none, nor is one that nobody chose
--- (card_choice.py), nor a bank account: it may be of another currency. Whether a card rests at
--- that time, nobody knows yet.
+-- on which its recovery may be given up at the earliest (dunning/rules.py final_due, collecting's
+-- _lock_out; tests hold them together): that takes the access away, and a payment gives all of it
+-- back. In a trial that goes on only if there is a card by then (transitions.py end_trial), to its
+-- end: the next period needs one if something is charged for it and no contract has it sent
+-- (agreements.py needs_card); its plan says what happens without one. Prices that a contract agrees
+-- count as charged, and add-ons that another plan or choice ends. A barred card is none, nor is one
+-- that nobody chose (card_choice.py), nor a bank account: it may be of another currency. Whether a
+-- card rests at that time, nobody knows yet.
 CREATE OR REPLACE FUNCTION usage_terms_known_until(p_account_id uuid) RETURNS timestamptz
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT min(d.given_up_at) FROM subscriptions AS s
+    SELECT min(greatest(c.postponed_until, d.planned_at)) FROM subscriptions AS s
     JOIN dunning_cases AS c ON c.subscription_id = s.id AND c.status IN ('open', 'paused')
-    CROSS JOIN LATERAL (SELECT greatest(c.postponed_until,
-        (date_trunc('day', c.day_zero_at AT TIME ZONE c.zone) + make_interval(days =>
-            c.extended_days + (c.policy -> 'days' ->> -1)::int
-            + (c.policy ->> 'grace_days')::int)) AT TIME ZONE c.zone) AS given_up_at) AS d
+    CROSS JOIN LATERAL (
+        -- The last slot's day, from before its midnight: where that comes twice, the first counts.
+        -- Grace days have 24 hours; no bank that decides delays the end beyond a fortnight.
+        SELECT (date_trunc('day', c.day_zero_at AT TIME ZONE c.zone) + make_interval(
+            days => c.extended_days + (c.policy -> 'days' ->> -1)::int, hours => -1)
+            ) AT TIME ZONE c.zone
+            + make_interval(hours => 24 * least(14, (c.policy ->> 'grace_days')::int))
+            AS planned_at) AS d
     WHERE s.account_id = p_account_id AND s.status = 'past_due'
     HAVING count(*) > 0
     UNION ALL

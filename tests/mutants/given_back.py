@@ -56,6 +56,13 @@ GIVEN_BACK: Final = (
         ("tests/integration/changes/test_unpaid_periods.py", "-k", "nothing_is_overdue"),
     ),
     Mutant(
+        "a change whose note settles a period brings none of its credits",
+        "billing/money/subscriptions/terms/new_terms.py",
+        "granting.grant_billed(w, noted)",
+        "pass",
+        ("tests/integration/changes/test_unpaid_periods.py", "-k", "change_that_settles_it"),
+    ),
+    Mutant(
         "what a charge under way brings stays though the end asked for a refund",
         "billing/money/collecting/outcomes.py",
         "    rests.give_surplus(w, payment, surplus)\n",

@@ -242,3 +242,30 @@ async def test_credits_that_come_once_nothing_is_overdue_lack_the_share_of_what_
     await check_books(customer)
     await customer.advance(to="2027-07-16T10:00:00Z")
     assert await customer.credits() == before + 500, "a later month's come whole"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "credits"),
+    # The 24.50 of May that are paid have served its first half: its note takes off the other one.
+    # It is settled so, and its 500 credits come; half of enterprise's 5000 less half of them, or
+    # those of the year that begins instead of half of them, come with the change itself.
+    [({"plan": "enterprise"}, 500 + 2250), ({"interval": "year"}, 500 + 250)],
+    ids=["up", "year"],
+)
+async def test_credits_of_a_period_come_with_the_note_of_a_change_that_settles_it(
+    actors: Actors, wanted: Json, credits: int
+) -> None:
+    customer = await begun(actors)
+    await customer.advance(to="2027-05-01T10:05:00Z")
+    may = await last(customer)
+    await paid_in_part(customer, 2450, "TRX-1")
+    await customer.advance(to="2027-05-16T22:00:00Z")
+    assert left(await last(customer)) == ("open", 0, 2450)
+    assert await customer.credits() == 0, "they wait for the payment of May"
+
+    await change(customer, **wanted)
+
+    [settled] = [one for one in await customer.invoices() if one["id"] == may["id"]]
+    assert left(settled) == ("paid", 2450, 0)
+    assert await customer.credits() == credits
+    await check_books(customer)

@@ -16,6 +16,7 @@ from billing.metering.usage import sql_batch as calls
 from billing.metering.usage.schemas import Use, UseKind
 from billing.money.subscriptions import entitlements
 from billing.money.subscriptions.states import State
+from tests.integration.catalog.subscribing import END, change
 from tests.integration.usage.conftest import NewShop, Shop
 from tests.integration.usage.shops_on_plans import move_clock
 from tests.integration.usage.test_agreed_limits import agree, move, strict
@@ -283,3 +284,31 @@ async def test_a_check_by_a_service_whose_products_have_prices_asks_of_limits_al
     asked = {"service_type": "model_inference", "requested_amount": "1000", "user_id": "ann"}
     assert (await shop.post("/quota/check", asked)).json()["allowed"]
     await shop.record("1000", service_type="model_inference", product_id="gpt-4")
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["no step has run", "ended"])
+async def test_an_end_without_a_default_plan_ends_every_right(
+    new_shop: NewShop, is_done: bool
+) -> None:
+    """In a transaction that is undone, too. What was used before the end is the plan's."""
+    shop = await shop_in(new_shop, "active")
+    await shop.record("1", **AI)
+    kind = UseKind(None, None, "ai_responses", None, None, None, defer=False)
+    asked = Asked(amount=Decimal(1), feature_type="ai_responses")
+    async with shop.api.database.operator() as connection:
+        await catalog.put_default(connection, None)
+        await change(connection, shop.id, cancel_at_period_end=True, updated_at=NOW)
+        assert (await quotas.check(connection, shop.id, asked)).allowed
+        after = {"at": END + timedelta(days=1), "id": shop.id}
+        await connection.execute(text("UPDATE accounts SET clock_at = :at WHERE id = :id"), after)
+        if is_done:
+            await change(connection, shop.id, status="canceled", ended_at=END, updated_at=END)
+        late = Use(shop.id, kind, "1", at=END - timedelta(hours=1))
+        done = await calls.record(connection, [Use(shop.id, kind, "1"), late], [1, 2])
+        assert [one.verdict for one in done.answers.values()] == ["NO_ENTITLEMENT", "recorded"]
+        told = await entitlements.of_account(connection, shop.id)
+        assert (told.access, told.reason, told.plan) == ("none", "no_subscription", None)
+        with pytest.raises(NotAllowed) as refused:
+            await quotas.check(connection, shop.id, asked)
+        assert refused.value.fields["reason"] == "no_subscription"
+        await connection.rollback()

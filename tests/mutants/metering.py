@@ -36,6 +36,13 @@ METERING: Final = (
         HELD_TO_THE_LONG_WAY,
     ),
     Mutant(
+        "credits that only some uses may spend count as funds of all",
+        f"{SQL}/paying/usage_funds_fast.sql",
+        "(o.is_paid OR NOT d.bought_only)\n",
+        "true\n",
+        ("tests/integration/usage/test_funds_alike.py",),
+    ),
+    Mutant(
         "a blocking budget counts only what a statement asks for",
         f"{SQL}/limits/usage_beyond_budgets_fast.sql",
         "b.meter, b.limit_amount - s.used\n",

@@ -275,6 +275,13 @@ class ReversalClaim(Row):
         return max(0, self.wanted_minor - self.note_minor) if has_place else 0
 
     @property
+    def has_found_room(self) -> bool:
+        """True once another matter has written all of the note that it waited for. Its own matter
+        takes the credits that are here then, and waits no longer: later ones bear no share of it.
+        """
+        return bool(self.wanted_minor) and self.is_placed and not self.short_minor
+
+    @property
     def is_reserved(self) -> bool:
         """True until it is booked: its note may still be written, and nothing else may return that
         money.

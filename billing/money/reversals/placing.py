@@ -210,8 +210,8 @@ def _take_freed(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Disput
 
 
 def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
-    """True if a credit note that found no room before has some now, or if a later charge can be
-    credited, or credits of its note must still be clawed back.
+    """True if a credit note that found no room before has some now or had it meanwhile, or if a
+    later charge can be credited, or credits of its note must still be clawed back.
     """
     if booking.is_late_grant_due(w, row):
         return True
@@ -219,6 +219,8 @@ def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
         return False
     if not row.is_placed:
         return w.rows.get(Payment, row.payment_id).settled_at is not None
+    if row.has_found_room:
+        return True
     is_later = isinstance(row, Refund) and any(_later(w, row, row.short_minor))
     return is_later or _room(w, row) > 0 or bool(booking.credits_due(w, row))
 

@@ -70,7 +70,9 @@ def _unbooked(waiting: Refund | Dispute | None, short: Refund | Dispute | None) 
         return None
     if not short.is_placed:
         return f"{subject_of(short)}/placed"
-    return f"{subject_of(short)}/noted-{short.short_minor}-{len(short.credits)}"
+    # The share of credits that come only later is a step of its own.
+    found = "-found" if short.has_found_room else ""
+    return f"{subject_of(short)}/noted-{short.short_minor}-{len(short.credits)}{found}"
 
 
 def _status(rows: Rows) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections import Counter
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -34,6 +34,17 @@ def activities(told: list[dict[str, Any]]) -> list[str]:
     return [one["activityType"]["name"] for one in asked if one]
 
 
+def tasks(told: list[dict[str, Any]]) -> int:
+    """The number of workflow tasks, each with all in which it goes on: while a step takes longer
+    than a task may, as on a busy machine, a task ends with nothing done, and the next one follows
+    at once.
+    """
+    kinds = [one["eventType"].removeprefix("EVENT_TYPE_WORKFLOW_") for one in told]
+    kinds = [one for one in kinds if one != "EXECUTION_UPDATE_ACCEPTED"]
+    both = ("TASK_COMPLETED", "TASK_SCHEDULED")
+    return kinds.count("TASK_COMPLETED") - list(pairwise(kinds)).count(both)
+
+
 async def test_a_purchase_needs_no_activity(actors: Actors) -> None:
     customer = await actors.customer()
     begun = await customer.buy("small")
@@ -43,8 +54,7 @@ async def test_a_purchase_needs_no_activity(actors: Actors) -> None:
     told = await events(actors, name)
     assert activities(told) == []
     assert steps_at_once(told) == ["purchase.open", "purchase.check"]
-    kinds = Counter(one["eventType"] for one in told)
-    assert kinds["EVENT_TYPE_WORKFLOW_TASK_COMPLETED"] == 2
+    assert tasks(told) == 2
 
 
 async def test_a_workflow_is_born_with_what_operators_find_it_by(actors: Actors) -> None:

@@ -17,7 +17,8 @@ async def check(database: Database, limit: int) -> dict[str, int]:
     """Check accounts that changed and some in rotation; log broken invariants as errors."""
     after, seen, unseen = activity.info().heartbeat_details or (str(UUID(int=0)), 0, 0)
     if not activity.info().heartbeat_details:
-        await hourly.note(database, min(limit, rounds.AT_LEAST))
+        async with heartbeating():
+            await hourly.note(database, min(limit, rounds.AT_LEAST))
     while accounts := await hourly.page(database, UUID(after), limit):
         async with heartbeating(after, seen, unseen):
             looked = await hourly.look(database, accounts)

@@ -165,7 +165,8 @@ async def pass_over(
     """
     passed = Passed(*activity.info().heartbeat_details)
     while (one := await page(passed.after)).read:
-        found, errors = await _look_at(one.things, name, look, passed)
+        async with heartbeating(*_place(passed)):  # one item may take longer than a silence may
+            found, errors = await _look_at(one.things, name, look, passed)
         if _is_outage(errors):
             raise next(error for error in errors if not took_too_long(error))
         passed = Passed(
@@ -211,4 +212,8 @@ def _is_outage(errors: Sequence[Exception]) -> bool:
 
 
 def _report_place(passed: Passed) -> None:
-    activity.heartbeat(passed.after, passed.seen, passed.found, passed.failed)
+    activity.heartbeat(*_place(passed))
+
+
+def _place(passed: Passed) -> tuple[object, ...]:
+    return passed.after, passed.seen, passed.found, passed.failed

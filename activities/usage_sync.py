@@ -6,6 +6,7 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.paged_scan import Page, pass_over
+from activities.signs_of_life import heartbeating
 from billing.core.clock import agreed_now
 from billing.core.database import Database
 from billing.insight.rounds import store as rounds
@@ -21,7 +22,7 @@ async def compare(database: Database, limit: int) -> dict[str, int]:
     and repair wrong ones, for accounts that changed and some in rotation.
     """
     if not activity.info().heartbeat_details:
-        async with database.operator() as connection:
+        async with heartbeating(), database.operator() as connection:
             await rounds.note(connection, "usage-sync", rounds.USAGE, min(limit, rounds.AT_LEAST))
 
     def name(found: LastCycle) -> str:

@@ -1,16 +1,18 @@
 """A pass reaches the last thing there is, whatever ends its tries on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 from temporalio.testing import ActivityEnvironment
 
+from activities import integrity, signs_of_life, usage_sync
 from activities.paged_scan import (
     AT_ONCE,
     MOST_FAILURES,
@@ -20,9 +22,13 @@ from activities.paged_scan import (
     drain_each,
     pass_over,
 )
+from billing.insight.integrity import openings
+from billing.insight.rounds import store as rounds
 
 PAGE = 50
 THINGS = [f"{number:04}" for number in range(4 * PAGE + 7)]
+BEAT: Final = 0.01
+LONG: Final = 20 * BEAT
 
 
 class Place:
@@ -130,6 +136,54 @@ async def test_what_takes_too_long_is_no_outage() -> None:
     passed = await place.run()
     assert sorted(place.looked) == THINGS[:PAGE]
     assert (passed.after, passed.failed) == (THINGS[-1], len(place.bad))
+
+
+async def test_an_item_that_takes_long_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another try began the same page, again and again: nothing behind it was looked at."""
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", BEAT)
+    place, meanwhile = Place(), list[tuple[Any, ...]]()
+    look = place.look
+
+    async def slowly(thing: str) -> int:
+        if thing == THINGS[2 * PAGE - 1]:
+            await asyncio.sleep(LONG)  # the others of its page are done
+            before = len(place.told)
+            await asyncio.sleep(LONG)
+            meanwhile.extend(place.told[before:])
+        return await look(thing)
+
+    place.look = slowly  # type: ignore[method-assign]
+    await place.run()
+    assert len(meanwhile) > 2
+    assert {told[0] for told in meanwhile} == {THINGS[PAGE - 1]}, "another try repeats this page"
+
+
+class Over(Exception):
+    """The accounts are marked."""
+
+
+@pytest.mark.parametrize("job", [integrity.check, usage_sync.compare])
+async def test_to_mark_what_is_looked_at_is_no_silence(
+    monkeypatch: pytest.MonkeyPatch, job: Callable[..., Awaitable[dict[str, int]]]
+) -> None:
+    """One statement may take as long as a silence may, and there are several."""
+
+    async def slowly(*_: Any) -> tuple[UUID, UUID]:
+        await asyncio.sleep(LONG)
+        return UUID(int=0), UUID(int=1)
+
+    async def over(*_: Any) -> None:
+        raise Over
+
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", BEAT)
+    monkeypatch.setattr(rounds, "note", slowly)
+    monkeypatch.setattr(openings, "in_turn", slowly)
+    monkeypatch.setattr(rounds, "page", over)
+    place = Place()
+    with pytest.raises(Over):
+        await place.environment.run(job, Drained("none", Exception()), 500)
+    assert len(place.told) > 2
+    assert set(place.told) == {()}, "another try marks them anew"
 
 
 class Drained:

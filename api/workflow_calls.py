@@ -104,10 +104,10 @@ async def free_halted(call: Call, *account_ids: UUID) -> None:
 
 
 async def ensure_started(call: Call, matter: Matter) -> None:
-    """Start a new matter's workflow without waiting for its steps."""
+    """Start a new matter's workflow, or wake one that was there, without waiting for its steps."""
     committed.note(matter)
     with logged_if_away(matter.workflow_id):
-        await start.ensure_running(call.temporal, matter)
+        await start.start_new(call.temporal, matter)
 
 
 async def wait_for_comparison(call: Call, run: Reconciliation) -> None:

@@ -17,7 +17,7 @@ from billing.money.subscriptions.schemas import Subscription
 from billing.money.subscriptions.states import Command
 
 Change = Callable[[AsyncConnection, Subscription, Claim], Awaitable[Sequence[Matter]]]
-"""Changes the rows; returns the matters to start after the commit."""
+"""Changes the rows; returns the matters to start or wake after the commit."""
 
 
 async def carry_out(call: AccountCall, once: Once, command: Command, order: Change) -> Response:

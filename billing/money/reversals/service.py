@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import prepared
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
-from billing.matters import store as matters
 from billing.matters.effects import Work
 from billing.matters.schemas import Matter
 from billing.money.disputes.tables import disputes
@@ -44,11 +43,7 @@ async def refund(connection: AsyncConnection, payment_id: UUID, wanted: Wanted) 
     """
     verb = partial(_refund, wanted=wanted)
     _, work = await decisions.command(connection, ENGINE, payment_id, verb)
-    born = decisions.born_by(work)
-    matter = await matters.find(connection, born[0].workflow_id)
-    if matter is None:
-        raise LookupError(f"{born[0].workflow_id} was not born")
-    return matter
+    return (await decisions.born_by(connection, work))[0]
 
 
 async def find_refund(connection: AsyncConnection, refund_id: UUID) -> Refund:

@@ -149,9 +149,11 @@ async def carry_out(
     *,
     about: PlanWish | None = None,
 ) -> tuple[Matter, ...]:
-    """Run a command that may end the subscription; return the collections to start after commit."""
+    """Run a command that may end the subscription; return the collections and reversals to start
+    or wake after the commit.
+    """
     _, work = await decisions.command(connection, ENGINE, subscription_id, verb, about=about)
-    return decisions.born_by(work)
+    return await decisions.born_by(connection, work)
 
 
 async def commanded(
@@ -267,7 +269,7 @@ async def bill_late(connection: AsyncConnection, account_id: UUID) -> list[Matte
         _, work = await decisions.command(
             connection, ENGINE, subscription_id, payment_effects.bill_late, locked=False
         )
-        born += decisions.born_by(work)
+        born += await decisions.born_by(connection, work)
     return born
 
 

@@ -73,7 +73,7 @@ class Done(Generic[S]):
     lateness: timedelta | None = None
     """The delay of the finished step, in real time; None: it is not done."""
     born: tuple[Matter, ...] = ()
-    """New matters, to start after the commit."""
+    """New matters, to start after the commit, or to wake if they were there."""
     woken: tuple[Matter, ...] = ()
     """Other matters whose rows changed, to notify after the commit."""
     successor: Step | None = None
@@ -129,10 +129,9 @@ async def decide(
     elif work.call is None:  # else the step stays the head, until it is decided again
         await _save_head(connection, engine, matter, state, at)
     late = facts.real_at - planned.due if result is not None else None
+    born = await born_by(connection, work)
     woken = await _woken_by(connection, matter, work)
-    return Done(
-        state, call=work.call, lateness=late, born=born_by(work), woken=woken, successor=successor
-    )
+    return Done(state, call=work.call, lateness=late, born=born, woken=woken, successor=successor)
 
 
 def _go_on(
@@ -155,9 +154,18 @@ def _go_on(
     return step
 
 
-def born_by(work: Work[Any]) -> tuple[Matter, ...]:
-    """Return the matters that a decision created."""
-    return tuple(matters.of_birth(one) for one in work.effects if isinstance(one, Bear))
+async def born_by(connection: AsyncConnection, work: Work[Any]) -> tuple[Matter, ...]:
+    """Return the matters that a decision created, or found there and woke: these as they are now,
+    because a halted one must be freed.
+    """
+    born = [one for one in work.effects if isinstance(one, Bear)]
+    return tuple([await _born(connection, one) for one in born])
+
+
+async def _born(connection: AsyncConnection, born: Bear) -> Matter:
+    new = matters.of_birth(born)
+    there = await matters.find(connection, new.workflow_id) if born.kind.born_anew else None
+    return there or new
 
 
 async def _woken_by(

@@ -10,6 +10,7 @@ from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
 from tests.integration.operator_acts import void
+from tests.integration.operators.test_matters import taken
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.reversals.outside_events import disputed
@@ -224,6 +225,33 @@ async def test_a_part_goes_back_once_where_stripe_keeps_a_failure_under_its_key(
     rest = await refunded(customer, payment)
     moved = [one["amount"] for one in await customer.effects("refund.succeeded")]
     assert (rest["amount_cents"], moved) == (333, [333, 333, 333])
+
+
+async def test_a_halted_reversal_gives_back_what_a_cancellation_refunds(actors: Actors) -> None:
+    """Nobody told it: the refund waited for its next try, up to an hour later."""
+    customer = await actors.customer()
+    await customer.subscribed("basic")
+    payment, owner = await paid_for(customer), {"account": customer.id}
+    name, intent = f"reversal/{payment['payment_id']}", payment["stripe_payment_intent_id"]
+    charge = {"id": "ch_1", "object": "charge", "payment_intent": intent, "metadata": owner}
+    await actors.sandbox.webhooks("delay", metadata=owner, types=["charge.refunded"], seconds=1)
+    event = await actors.sandbox.emit("charge.refunded", charge)
+
+    async def status() -> str:
+        kind = "SELECT status FROM matters WHERE workflow_id = %(name)s"
+        return "".join(one["status"] for one in await customer.rows(kind, name=name))
+
+    async with taken(customer, f"{payment['payment_id']}/{event['id']}"):
+        await wait_for(status, "it is halted", lambda seen: seen == "halted")
+
+    ends = {"at": "now", "refund": "refund"}
+    await customer.ask("POST", "/billing/subscription/cancel", ends, status=200)
+
+    await wait_for(
+        lambda: customer.effects("refund.succeeded"), "its money goes back",
+        lambda seen: [one["amount"] for one in seen] == [1900],
+    )  # fmt: skip
+    await wait_for(status, "it has gone on", lambda seen: seen == "closed")
 
 
 async def test_an_operator_gives_money_back_by_the_command_line(actors: Actors) -> None:

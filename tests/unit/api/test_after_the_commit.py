@@ -37,7 +37,7 @@ FAILURES: Final = (
     ("tell", "told"),
     [
         (workflow_calls.wait_until_done, "wait_until_done"),
-        (workflow_calls.ensure_started, "ensure_running"),
+        (workflow_calls.ensure_started, "start_new"),
         (workflow_calls.notify, "nudge"),
     ],
     ids=lambda one: getattr(one, "__name__", one),

@@ -43,7 +43,7 @@ class ClockActivities:
                 why = await self._wait_until_done(matter)
                 if why is not None:
                     return await self._blocked(request.account_id, why)
-                if monotonic() - began > STRIDE_SECONDS:
+                if monotonic() - began > STRIDE_SECONDS or activity.is_worker_shutdown():
                     return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
 
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:

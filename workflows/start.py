@@ -170,7 +170,8 @@ async def wait_until_done(
                 stem = None  # a worker of an earlier release waits for all steps alone
                 await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        return None  # the SDK raises its own error for a cancelled wait
+        _raise_if_canceled()
+        return None
 
 
 async def resume(client: Client, matter: Matter) -> bool:
@@ -189,6 +190,7 @@ async def resume(client: Client, matter: Matter) -> bool:
         except WorkflowUpdateFailedError:
             return False
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            _raise_if_canceled()
             detail = "no worker answers: the matter tries again by itself within the hour"
             raise Unavailable("TEMPORAL_UNAVAILABLE", detail) from error
         except RPCError as error:
@@ -228,6 +230,13 @@ async def reconcile(client: Client, run_id: UUID) -> WorkflowHandle[Any, Reconci
         rpc_timeout=_RPC_TIMEOUT,
         **_REPEATABLE,
     )
+
+
+def _raise_if_canceled() -> None:
+    """Raise the cancellation of this task, for which the SDK raises an error of its own."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settled | None:

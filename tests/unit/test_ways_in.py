@@ -75,6 +75,19 @@ class Refusing:
         raise AssertionError("it waits for ever")
 
 
+class Silent:
+    """A client of a matter that answers no update."""
+
+    def get_workflow_handle(self, _: str) -> "Silent":
+        return self
+
+    async def execute_update(self, _: str, **__: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise WorkflowUpdateRPCTimeoutOrCancelledError from error
+
+
 async def waited(client: Refusing, timeout: timedelta) -> Settled | None:
     return await start.wait_until_done(
         cast("Client", client), of_account(ids.new()), timeout, "tax-"
@@ -101,4 +114,12 @@ async def test_nobody_waits_longer_than_asked_or_once_canceled(
     await asyncio.sleep(LATER.total_seconds())
     waiting.cancel()
     await asyncio.wait([waiting], timeout=1)
-    assert waiting.done()
+    assert waiting.cancelled(), "not as if its time was over"
+
+
+async def test_who_is_canceled_while_a_halted_matter_is_freed_does_not_go_on() -> None:
+    freeing = asyncio.create_task(start.resume(cast("Client", Silent()), of_account(ids.new())))
+    await asyncio.sleep(SOON.total_seconds())
+    freeing.cancel()
+    await asyncio.wait([freeing], timeout=1)
+    assert freeing.cancelled()

@@ -1,5 +1,6 @@
 """Activities of matters whose steps are decisions: decide, call the provider, decide again."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -12,7 +13,7 @@ from activities.dependencies import Dependencies
 from activities.provider_calls import AnyCall, ProviderCalls
 from activities.timing import measure_lateness
 from billing.core import keys
-from billing.core.errors import Unavailable
+from billing.core.errors import BillingError, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import commands
 from billing.matters.agenda import State, Step
@@ -28,6 +29,7 @@ COLLECTING_STEPS: Final = ("charge", "open", "check", "settle", "retire", "end_a
 """The steps that `collect` decides, of every kind that leaves its invoices to it."""
 
 S = TypeVar("S", bound=State)
+_logger = logging.getLogger("activities.decisions")
 
 
 class DecidingActivities(Generic[S]):
@@ -67,7 +69,7 @@ class DecidingActivities(Generic[S]):
 
     async def _step(self, request: StepRequest) -> S:
         """Decide and call the provider in turn; each decision is committed before its call."""
-        answer = None
+        answer, is_successor = None, False
         while True:
             done = await self._asked(request) if answer is None else None
             done = done or await self._decided(request, answer)
@@ -75,14 +77,19 @@ class DecidingActivities(Generic[S]):
             await notifying.nudge(activity.client(), done.woken)
             if done.successor is not None:
                 await self._done(request.step, done)
-                request = request.model_copy(update={"step": done.successor})
+                request, is_successor = request.model_copy(update={"step": done.successor}), True
             if done.call is None:
                 break
             if answer is None:
                 await failpoint("charge.attempt_written")
             else:
                 await failpoint("intent.stored")
-            answer = await self.calls.make(done.call)
+            try:
+                answer = await self.calls.make(done.call)
+            except BillingError as error:
+                if not is_successor:
+                    raise
+                return left_alone(request.step, done.state, error)
             await failpoint(f"{request.step.name}.before_result")
         if answer is not None:
             await failpoint(f"{request.step.name}.result_written")
@@ -153,3 +160,13 @@ class DecidingActivities(Generic[S]):
                     at=facts.at, result=result,
                 )  # fmt: skip
             return await decisions.look(connection, self.engine, ref)
+
+
+def left_alone(successor: Step, state: S, error: BillingError) -> S:
+    """Return the state in which a step that follows another one in its activity has failed.
+
+    The other is done: under its name the failure would mislead, so the successor is tried again
+    under its own.
+    """
+    _logger.warning("%s is left to a try of its own: %s", successor.name, error)
+    return state

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from activities.decisions import COLLECTING_STEPS, DecidingActivities
+from activities.decisions import COLLECTING_STEPS, DecidingActivities, left_alone
 from activities.dependencies import Dependencies
 from activities.timing import now_of
+from billing.core.errors import BillingError
 from billing.matters.agenda import head
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.subscriptions.reading import ENGINE
@@ -27,8 +28,8 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
     async def after(self, request: StepRequest, state: SubscriptionState) -> SubscriptionState:
         """Continue a renewal with its charge, which saves a third of its Temporal events.
 
-        Usually the decision has begun the charge. If it fails, the retried activity finds its own
-        step done and continues here.
+        Usually the decision has begun the charge. If the activity is cut off, its next try finds
+        its own step done and continues here.
         """
         follower = CHARGED_AT_ONCE.get(request.step.name)
         if follower is None:
@@ -36,4 +37,7 @@ class SubscriptionActivities(DecidingActivities[SubscriptionState]):
         step, now = head(agenda(state)), now_of(state)
         if step is None or step.name != follower or step.due > now:
             return state
-        return await self._step(request.model_copy(update={"step": step}))
+        try:
+            return await self._step(request.model_copy(update={"step": step}))
+        except BillingError as error:
+            return left_alone(step, state, error)

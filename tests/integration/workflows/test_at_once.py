@@ -103,6 +103,27 @@ async def test_a_step_that_fails_goes_on_as_an_activity_that_operators_see(
     assert steps_at_once(told) == ["purchase.open", "purchase.check"]
 
 
+async def test_a_charge_that_fails_behind_its_renewal_is_tried_under_its_own_name(
+    actors: Actors,
+) -> None:
+    """The renewal was done, and Temporal's page, the audit and the metrics said that it failed."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    begun = await customer.subscribed("pro")
+    handle = actors.temporal.get_workflow_handle(f"subscription/{begun['subscription_id']}")
+    away = await failing(customer, "/v1/payment_intents")
+    await customer.aim_clock(to="2027-02-01T10:00:00Z")
+    await wait_for(lambda: tried_again(handle), "an activity shows its tries and failure")
+    done = await customer.rows("SELECT name FROM steps WHERE account_id = %(me)s")
+    assert {"name": "renew"} in done
+    pending = (await handle.describe()).raw_description.pending_activities
+    assert [one.activity_type.name for one in pending] == ["subscription.charge"]
+    await actors.sandbox.clear("faults", away)
+    await wait_for(customer.effects, "the renewal is paid", lambda seen: len(seen) == 2)
+    told = await events(actors, handle.id)
+    assert activities(told) == ["subscription.charge"]
+    assert steps_at_once(told).count("subscription.renew") == 1
+
+
 async def failing(customer: Customer, path: str) -> int:
     """Stripe answers 500 to calls for this customer; return the fault's number."""
     return await customer.actors.sandbox.fault(

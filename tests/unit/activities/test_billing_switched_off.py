@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from activities import subscriptions
 from activities.accounts import AccountActivities
 from activities.subscriptions import SubscriptionActivities
 from billing.core import ids
 from billing.core.errors import Unavailable
+from billing.matters.agenda import Step
 from billing.money.payment_methods import card_setup, following
 from billing.money.payment_methods import store as method_store
 from billing.money.payments.calls import Call, What
@@ -27,6 +30,7 @@ ON_ITS_WAY = [
     None, Call("look", PAYMENT), Call("call_back", PAYMENT), Call("try_card", PAYMENT, again=True),
 ]  # fmt: skip
 TEST, REAL = ids.new(), ids.new()
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +90,22 @@ def test_a_renewal_begins_no_charge_that_would_wait(
 @pytest.mark.parametrize("call", ON_ITS_WAY)
 async def test_what_is_on_its_way_is_followed(call: Call | None) -> None:
     await worker(billing=False, live=True)._refuse_new_charge(NOWHERE, TEST, call)
+
+
+async def test_a_renewal_is_done_though_its_charge_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was halted under the renewal's name, half an hour later."""
+
+    async def refuse(request: StepRequest) -> Any:
+        assert request.step == charge
+        raise Unavailable("BILLING_DISABLED")
+
+    renew, charge = (Step(name=name, due=LONG_AGO, key=name) for name in ("renew", "charge"))
+    state: Any = SimpleNamespace(clock_at=None)
+    monkeypatch.setattr(subscriptions, "agenda", lambda _: [charge])
+    made = worker(billing=False)
+    monkeypatch.setattr(made, "_step", refuse)
+    ref = MatterRef(kind="subscription", account_id=REAL, subject_id=REAL)
+    assert await made.after(StepRequest(ref=ref, step=renew), state) is state
 
 
 class Strangers:

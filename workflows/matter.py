@@ -60,6 +60,7 @@ class MatterWorkflow(Generic[S]):
         self._rest_done_for = 0  # the last one after which nothing was due but failed steps
         self._next_step: Step | None = None
         self._failed = FailedSteps()  # where steps are independent
+        self._tried: Step | None = None  # the step that was tried last
         self._refused = 0  # refusals of the due head in a row: its worker's clock is behind
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halt = Halt()
@@ -140,12 +141,12 @@ class MatterWorkflow(Generic[S]):
     async def run_until_done(self) -> None:
         """Run the matter to its end."""
         await asyncio.sleep(0)  # handlers of messages that came with the start go first
-        done = self._born_with or await self._waited()
-        await (self._do(done) if done else self._look())
+        self._tried = self._born_with or await self._waited()
+        await (self._do(self._tried) if self._tried else self._look())
         while True:
             await self._begin_turn()
             step, again_at = self._head(), self._failed.next_try()
-            if step != done:
+            if step != self._tried:
                 self._refused = 0
             if self._commands:
                 await self._run_command()
@@ -165,11 +166,11 @@ class MatterWorkflow(Generic[S]):
                 self._quiet_for = self._read_for
                 await self._wait_until(step)
             else:
-                if step == done:
+                if step == self._tried:
                     self._refused += 1
                     await self._wake_or(pause_after_refusals(self._refused))
                 await self._do(step)
-                done = None if step.key in self._failed else step
+                self._tried = None if step.key in self._failed else step
 
     async def _begin_turn(self) -> None:
         if self._halt and not self._failed.has_ended_round():
@@ -213,8 +214,10 @@ class MatterWorkflow(Generic[S]):
         """Sleep on a timer; with a frozen test clock, wait until its walker wakes this run."""
         if self.state is not None and self.state.clock_at is not None:
             await workflow.wait_condition(self._woken)
-            return
-        await self._wake_or(step.due - workflow.now(), step.words or step.name)
+        else:
+            await self._wake_or(step.due - workflow.now(), step.words or step.name)
+        if step == self._tried and workflow.patched("a-step-tried-early-is-not-refused"):
+            self._tried = None
 
     async def _wait_for_try(self, again_at: datetime, step: Step | None) -> None:
         """Wait for a failed step's next try, for another step's due time, or to be woken."""
@@ -391,4 +394,6 @@ class MatterWorkflow(Generic[S]):
                 lambda: workflow.all_handlers_finished() or bool(self._commands)
             )
         step = self._head()
+        if step is not None and step.due > self._now():
+            step = None  # the next run has to look before it waits
         workflow.continue_as_new(self.ref.model_copy(update={"head": step, "workflow_id": ""}))

@@ -25,7 +25,9 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
+from billing.core.clock import real_now
 from billing.core.errors import Unavailable
+from billing.matters.agenda import CLOCK_SKEW, Step
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
@@ -295,9 +297,19 @@ def _ref(matter: Matter) -> MatterRef:
         account_id=matter.account_id,
         kind=matter.kind,
         subject_id=matter.subject_id,
-        head=matter.head if matter.head is not None and matter.head.is_planned else None,
+        head=_due_head(matter),
         correlation_id=matter.correlation_id,
     )
+
+
+def _due_head(matter: Matter) -> Step | None:
+    """Return the step to begin the run with; None: it is not due yet, or only a name, and the rows
+    tell when and what it is. Of a test account it may wait for that look though it is due.
+    """
+    step = matter.head
+    if step is None or not step.is_planned or step.due > real_now() + CLOCK_SKEW:
+        return None
+    return step
 
 
 def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:

@@ -88,9 +88,10 @@ class CollectingWorkflow(MatterWorkflow[S]):
         if self.state is None:
             return None
         owed = [one for one in self.collected() if not one.closed and not one.pay_first]
-        if command.invoice is not None:
-            owed = [one for one in owed if one.invoice == command.invoice]
-        if len(owed) != 1:
-            names = ", ".join(one.invoice for one in self.collected()) or "none"
+        if not owed:
+            raise ValueError("no invoice is unpaid")
+        named = [one for one in owed if command.invoice in (None, one.invoice)]
+        if len(named) != 1:
+            names = ", ".join(one.invoice for one in owed)
             raise ValueError(f"name one unpaid invoice in `invoice`: {names}")
-        return owed[0]
+        return named[0]

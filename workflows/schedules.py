@@ -1,8 +1,10 @@
 """The schedules: safety nets for missed timers and webhooks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -36,7 +38,8 @@ PASSES = JOBS.keys() - {BOUNDED}
 
 
 async def ensure_schedules(client: Client) -> list[str]:
-    """Create the missing schedules, and give the others this release's intervals; a pause stays.
+    """Create the missing schedules, and give the others this release's intervals, policy and runs;
+    a pause stays.
 
     Return the names of the schedules that were missing. Safe to repeat.
     """
@@ -47,7 +50,7 @@ async def ensure_schedules(client: Client) -> list[str]:
             await client.create_schedule(f"billing-{name}", wanted)
             made.append(name)
         except ScheduleAlreadyRunningError:
-            await _renew(client.get_schedule_handle(f"billing-{name}"), wanted.spec)
+            await _renew(client, client.get_schedule_handle(f"billing-{name}"), wanted)
     return made
 
 
@@ -67,14 +70,32 @@ async def idle(client: Client) -> list[str]:
     return found
 
 
-async def _renew(known: ScheduleHandle, spec: ScheduleSpec) -> None:
+async def _renew(client: Client, known: ScheduleHandle, wanted: Schedule) -> None:
+    argument = await client.data_converter.encode(_action(wanted).args)
+
     def renewed(now: ScheduleUpdateInput) -> ScheduleUpdate | None:
         there = now.description.schedule
-        if there.spec.intervals == spec.intervals:
+        if _parts(there, _action(there).args) == _parts(wanted, argument):
             return None
-        return ScheduleUpdate(schedule=replace(there, spec=spec))
+        return ScheduleUpdate(schedule=replace(wanted, state=there.state))
 
     await known.update(renewed)
+
+
+def _action(schedule: Schedule) -> ScheduleActionStartWorkflow:
+    if not isinstance(schedule.action, ScheduleActionStartWorkflow):
+        raise TypeError(f"a schedule starts a workflow, not {schedule.action}")
+    return schedule.action
+
+
+def _parts(schedule: Schedule, argument: Sequence[Payload]) -> list[object]:
+    """Return what a release says of a schedule; a window for missed runs is the server's."""
+    run = _action(schedule)
+    return [
+        schedule.spec.intervals, schedule.policy.overlap, schedule.policy.pause_on_failure,
+        run.workflow, run.id, run.task_queue, [one.data for one in argument],
+        run.execution_timeout, run.run_timeout, run.task_timeout, run.retry_policy,
+    ]  # fmt: skip
 
 
 def _schedule(name: str, every: timedelta) -> Schedule:

@@ -1,5 +1,5 @@
-"""The schedules of jobs: made where they are missing, with the intervals of this release; a sweep
-that its worker took with it is begun again soon.
+"""The schedules of jobs: made where they are missing, and those of this release; a sweep that its
+worker took with it is begun again soon.
 """
 
 import asyncio
@@ -9,9 +9,18 @@ from uuid import uuid4
 
 import pytest
 from temporalio import activity
-from temporalio.client import ScheduleIntervalSpec, ScheduleUpdate, ScheduleUpdateInput
+from temporalio.client import (
+    ScheduleActionStartWorkflow,
+    ScheduleHandle,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
 from temporalio.worker import Worker
 
+from billing.matters.kinds import BACKGROUND
 from tests.integration.actors import Actors, wait_for
 from worker import workflow_runner
 from workflows import schedules
@@ -23,7 +32,14 @@ from workflows.schedules import JOBS, ensure_schedules
 JOB = "housekeeping"
 
 
-async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
+async def runs(handle: ScheduleHandle) -> tuple[ScheduleOverlapPolicy, bytes]:
+    """What happens where two runs would meet, and the argument of each."""
+    there = (await handle.describe()).schedule
+    assert isinstance(there.action, ScheduleActionStartWorkflow)
+    return there.policy.overlap, there.action.args[0].data
+
+
+async def test_a_schedule_becomes_that_of_the_release_and_stays_paused(
     actors: Actors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This one alone: the intervals here are not those of the stack's profile, whose sweeps are
@@ -34,10 +50,19 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
     def older(known: ScheduleUpdateInput) -> ScheduleUpdate:
         schedule = known.description.schedule
         other = [ScheduleIntervalSpec(every=timedelta(days=7))]
+        small = JobRequest(name=JOB, limit=7)
         return ScheduleUpdate(
-            schedule=replace(schedule, spec=replace(schedule.spec, intervals=other))
+            schedule=replace(
+                schedule,
+                action=ScheduleActionStartWorkflow(
+                    "Sweep", small, id=f"sweep/{JOB}", task_queue="of the release before"
+                ),
+                spec=replace(schedule.spec, intervals=other),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.ALLOW_ALL),
+            )
         )
 
+    before = await runs(handle)
     await handle.update(older)
     await handle.pause(note="by hand")
 
@@ -56,6 +81,13 @@ async def test_a_schedule_gets_the_interval_of_the_release_and_stays_paused(
         await wait_for(is_renewed, "the interval is that of the release")
         found = (await handle.describe()).schedule
         assert (found.state.paused, found.state.note) == (True, "by hand")
+        assert await runs(handle) == before
+        assert before[0] is ScheduleOverlapPolicy.SKIP
+        assert isinstance(found.action, ScheduleActionStartWorkflow)
+        assert found.action.task_queue == BACKGROUND
+        updated = (await handle.describe()).info.last_updated_at
+        assert await ensure_schedules(actors.temporal) == []
+        assert (await handle.describe()).info.last_updated_at == updated, "it is as it is to be"
     finally:
         await handle.unpause()
     monkeypatch.setattr(schedules, "JOBS", {"nothing": timedelta(days=1)})

@@ -3,91 +3,73 @@
 A field or parameter that describes itself keeps its own words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-_FIELDS: Final = {
-    "access": "What the plan gives now: `full`, `no_new_overage` (what it includes, and nothing"
-    " beyond it) or `none`",
-    "account_id": "The account, by our id",
-    "alert_percents": "Percents of the limit at which an event is sent, once per window",
-    "amount_cents": "The amount, in minor units of `currency`",
-    "as_of": "Until when the answer is complete",
-    "attempt_id": "One try of a card",
-    "available_billing_methods": "The ways in which recording this use now could be paid",
-    "billing_id": "The billing record of a use",
-    "billing_method": "What pays for a use",
-    "billing_status": "How far the payment of a use has come",
-    "cancel_at_period_end": "True if it ends with the current period",
-    "clock_at": "The account's own time, if it is a test account with a clock",
-    "correlation_id": "Shared by logs, events and what the request caused; quote it for help",
-    "country": "ISO 3166-1, two letters",
-    "created_at": "When it was made",
-    "currency": "ISO 4217; `CREDIT` for an amount of credits",
-    "current_period_end": "When the period that is paid for ends; it is no part of the period",
-    "current_period_start": "When the period that is paid for began",
-    "dunning_case_id": "The recovery of one unpaid invoice",
-    "external_id": "Your own id of the account",
-    "failure_code": "Why the last try failed",
-    "feature_type": "The feature that was used",
-    "has_more": "True if more follows",
-    "hold_id": "Credits that are set aside",
-    "invoice_id": "The invoice",
-    "is_free_tier": "True if the product's free units cover all that the plan does not",
-    "is_included_in_subscription": "True if the plan's allowance covers the whole use",
-    "is_test": "True for a test account, which never moves real money",
-    "lot_id": "Credits that came together and end together",
-    "meter": "The key of the meter that counts it",
-    "next_action": "What the payer has to do next",
-    "occurred_at": "When it happened",
-    "operation": "The operation that was used, as the caller named it",
-    "organization_id": "Your own id of an organisation within the account",
-    "pagination": "Where this page stands among all",
-    "passes_at": "When the same use would pass if nothing more is used; null: at no known time",
-    "payment_id": "The payment of an invoice",
-    "payment_method_id": "A saved card, bank account or wallet",
-    "period_end": "When the period ends; it is no part of the period",
-    "period_start": "When the period begins",
-    "platform": "The platform on which the account has its shop",
-    "preview_token": "Binds a change to exactly what was shown, for 15 minutes",
-    "product_id": "The key of the product that prices a use",
-    "purchase_id": "The purchase of a pack of credits",
-    "request_id": "Your own id of the request that used it; many uses may share it",
-    "resets_at": "When the limit's window ends",
-    "service_type": "The kind of service that was used",
-    "session_id": "Your own id of the session that used it",
-    "subscription_id": "The subscription",
-    "suggested_billing_method": "The account's preferred way if that would pay, else the first that"
-    " would; null: none",
-    "total_cost": "What the use costs, in units of `currency`",
-    "transaction_id": "The change of credits",
-    "updated_at": "When it was last changed",
-    "usage_amount": "How much was used, in units of the meter; of a level the reading",
-    "user_id": "Your own id of a user within the account",
-    "workflow_id": "The Temporal workflow behind it",
-}  # fmt: skip
-_PARAMETERS: Final = {
+from api.document.field_meanings import FIELDS
+
+_PARAMETERS: Final[Mapping[str, str]] = {
+    "account": "Only this account, by our id or your own; without it all accounts, if they are few",
     "account_id": "The account, by our id or your own",
+    "action": "Only entries of this action, such as `matter.resume_ordered`",
+    "active_only": "True leaves out those that are closed",
+    "actor": "Only what this caller did",
     "address_id": "The address",
+    "archived": "True lists those older than 90 days, too",
     "billing_id": "The billing record of a use",
     "budget_id": "The budget",
+    "change_id": "The change",
+    "code": "The code of the coupon, in any letters",
+    "credit_note_id": "The credit note",
     "cursor": "`next_cursor` of the page before; without it the list begins",
     "dunning_case_id": "The dunning case",
+    "event_id": "The event, by its id at the provider",
+    "family": "Only plans of this family",
+    "feature": "The key of a feature or of a meter",
+    "format": "The form of the report",
+    "grain": "How long the time is that each row sums up",
+    "group_by": "What each row sums up; `record`: a row for each use",
     "hold_id": "The hold",
     "Idempotency-Key": "Your own mark of this request: the same key with the same body gets the"
     " first answer again",
     "invoice_id": "The invoice",
+    "is_test": "True: only test accounts; false: only real ones",
+    "key": "The key by which the catalog and requests name it",
+    "kind": "Only those of this kind",
     "limit": "How many rows at most",
+    "meter": "The key of the meter",
+    "migration_request_id": "The request",
+    "model": "Only uses of this model",
+    "moves_cursor": "`moves_cursor` of the answer before; without it the moves begin",
+    "number": "Only the invoice with this number",
     "offset": "How many rows to pass over, from the beginning",
+    "open_only": "False lists those that are spent or expired, too",
+    "operation": "Only uses of this operation",
     "organization_id": "Only those of this organisation",
+    "pack": "Only purchases of this pack, by its key",
+    "package_id": "The pack, by its key or id",
     "page": "The number of the page, from 1",
     "payment_id": "The payment",
     "payment_method_id": "The saved payment method",
+    "plan": "Only subscriptions to this plan, by its key",
+    "platform": "Only accounts with a shop on this platform",
+    "product_id": "Only uses of this product, by its key",
     "purchase_id": "The purchase",
+    "q": "Only accounts with this in their external id, name or e-mail address",
+    "quota_id": "The quota",
+    "reconciliation_id": "The run",
     "service_type": "Only those of this kind of service",
+    "setup_intent_id": "The saving of a card, by Stripe's id or ours",
+    "source": "Only events that came this way: as a `webhook`, by a `poll` of the provider, or"
+    " from an `operator`",
     "status": "Only those in this status",
+    "Stripe-Signature": "Stripe's signature of the event",
+    "subject": "Only entries about this object, by its id",
     "transaction_id": "The change of credits",
+    "type": "Only events of this type, such as `evt.billing.credits.purchased`",
+    "undecided": "True: only manual payments that nobody has decided on",
     "user_id": "Only those of this user",
+    "workflow_id": "The matter, by the id of its workflow, such as `subscription/sub_…`",
 }  # fmt: skip
 
 
@@ -95,8 +77,8 @@ def add(document: dict[str, Any]) -> None:
     """Describe the shared names of a document where they have no words of their own."""
     for schema in document["components"]["schemas"].values():
         for name, field in schema.get("properties", {}).items():
-            if name in _FIELDS:
-                field.setdefault("description", _FIELDS[name])
+            if name in FIELDS:
+                field.setdefault("description", FIELDS[name])
     for parameter in _parameters(document):
         if parameter["name"] in _PARAMETERS:
             parameter.setdefault("description", _PARAMETERS[parameter["name"]])

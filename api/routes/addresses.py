@@ -54,7 +54,11 @@ class AddressBody(Body):
     )
     postal_code: Line | None = None
     country: CountryCode
-    is_default: StrictBool = False
+    is_default: StrictBool = Field(
+        False,
+        description="True makes it the account's default, which decides the tax; the first address"
+        " always is",
+    )
 
 
 class AddressChangeBody(Body):
@@ -64,7 +68,7 @@ class AddressChangeBody(Body):
     line1: Line | None = None
     line2: Line | None = None
     city: Line | None = None
-    state: Line | None = None
+    state: Line | None = Field(None, description="State, province or region, as for a new address")
     postal_code: Line | None = None
     country: CountryCode | None = None
     is_default: Literal[True] | None = Field(

@@ -42,8 +42,12 @@ Memo = Annotated[
 class CustomFieldBody(Body):
     """A custom field on each invoice."""
 
-    name: Annotated[Line, StringConstraints(max_length=40)] = Field(examples=["Cost center"])
-    value: Annotated[Line, StringConstraints(max_length=140)] = Field(examples=["4711"])
+    name: Annotated[Line, StringConstraints(max_length=40)] = Field(
+        examples=["Cost center"], description="Printed before the value"
+    )
+    value: Annotated[Line, StringConstraints(max_length=140)] = Field(
+        examples=["4711"], description="Printed after the name"
+    )
 
 
 CustomFields = Annotated[tuple[CustomFieldBody, ...], Field(max_length=4)]
@@ -111,9 +115,15 @@ async def put_billing_details(
 class InvoiceWordsBody(Body):
     """The texts to change; those left out stay, null falls back to the billing details."""
 
-    po_number: Line | None = None
-    memo: Memo | None = None
-    custom_fields: CustomFields | None = None
+    po_number: Line | None = Field(
+        None, description="The order number on this invoice; null: that of the billing details"
+    )
+    memo: Memo | None = Field(
+        None, description="The text on this invoice; null: that of the billing details"
+    )
+    custom_fields: CustomFields | None = Field(
+        None, description="The fields on this invoice; null: those of the billing details"
+    )
 
 
 @router.patch(

@@ -30,7 +30,9 @@ class CalculateBody(Body):
     usage_amount: Quantity
     user_id: Text | None = None
     service_type: ServiceType | None = None
-    pricing_context: PricingContext | None = None
+    pricing_context: PricingContext | None = Field(
+        None, description="The subscription to price under"
+    )
 
 
 class CalculateAnswer(Answer):
@@ -65,7 +67,11 @@ class ProcessBody(Body):
 
     billing_id: Text
     billing_method: BillingMethod | None = None
-    force_charge: StrictBool = False
+    force_charge: StrictBool = Field(
+        False,
+        description="True takes the credits even if they are not there, up to the account's"
+        " overdraft; for the role `service`",
+    )
 
 
 class RatedAnswer(Answer):
@@ -114,7 +120,9 @@ class RecordAnswer(RatedAnswer):
 class VoidBody(Body):
     """The reason for voiding a use."""
 
-    reason: FreeText
+    reason: FreeText = Field(
+        description="Kept with the record, and on the credit note if there is one"
+    )
 
 
 class VoidAnswer(Answer):

@@ -31,11 +31,20 @@ class BudgetBody(Body):
     """
 
     measure: Measure = "credits"
-    feature_type: Text | None = None
-    window: Window | None = None
-    limit: Credits = Field(ge=0)
+    feature_type: Text | None = Field(
+        None, description="The feature whose meter it bounds; with `measure: meter` only"
+    )
+    window: Window | None = Field(
+        None,
+        description="The calendar month in the account's zone, or the cycle of the plan; `month` by"
+        " default, `cycle` for a level",
+    )
+    limit: Credits = Field(ge=0, description="The bound, in what `measure` counts")
     alert_percents: Annotated[tuple[Percent, ...], Field(max_length=10)] = rules.ALERT_PERCENTS
-    then: Then = "notify"
+    then: Then = Field(
+        "notify",
+        description="`notify`: events only; `block`: a use that would exceed it is refused",
+    )
 
     @model_validator(mode="after")
     def _a_meter_is_named(self) -> Self:

@@ -3,6 +3,7 @@
 from functools import partial
 
 from fastapi import Response
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
@@ -27,7 +28,7 @@ router = new_router("subscriptions")
 class CouponBody(Body):
     """The code of a coupon, in upper or lower case."""
 
-    code: WrittenCode
+    code: WrittenCode = Field(description="The code, in any letters")
 
 
 @router.post(

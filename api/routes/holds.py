@@ -41,13 +41,21 @@ Word = Annotated[str, StringConstraints(max_length=255)]
 class HoldBody(Body):
     """Credits to hold, for what, and until when (15 minutes by default)."""
 
-    amount: Credits
-    expires_in_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] | None = None
-    expires_at: Instant | None = None
-    scope: Scope | None = None
-    paid_only: StrictBool = False
-    reason: FreeText = "hold"
-    subject: Text | None = None
+    amount: Credits = Field(description="Credits to hold, rounded to six decimals")
+    expires_in_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_HOLD_SECONDS)] | None = (
+        Field(None, description="Seconds until it expires, 30 days at most; 900 by default")
+    )
+    expires_at: Instant | None = Field(
+        None, description="When it expires, within 30 days; instead of `expires_in_seconds`"
+    )
+    scope: Scope | None = Field(
+        None,
+        description="Credits for this meter may be held too, and are taken first; null: only"
+        " credits for any use",
+    )
+    paid_only: StrictBool = Field(False, description="True: only credits that were paid for")
+    reason: FreeText = Field("hold", description="What it is for; shown with the hold")
+    subject: Text | None = Field(None, description="Your own id of what it is for")
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
@@ -75,10 +83,17 @@ class HoldBody(Body):
 class CaptureBody(Body):
     """The amount to spend, by default the whole hold; the ledger entry keeps `detail`."""
 
-    amount: Credits | None = None
-    reason: FreeText = "capture"
+    amount: Credits | None = Field(
+        None, description="Credits to spend, up to those held; null: all of them"
+    )
+    reason: FreeText = Field(
+        "capture",
+        description="What it was for; the ledger shows it, and `GET /usage/logs` as the operation",
+    )
     detail: Annotated[dict[Text, Word], Field(max_length=32)] = Field(
-        default_factory=dict, examples=[{"model": "gpt-4", "unit_price": "0.002"}]
+        default_factory=dict,
+        examples=[{"model": "gpt-4", "unit_price": "0.002"}],
+        description="Your own texts for the ledger's entry; `model` is the model that was used",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from api.answers.card_refusals import not_opened, refusal
 from api.answers.pagination import Paging, paginate
@@ -42,9 +42,21 @@ _OFFERS: Final = 2
 class PayBody(Body):
     """Pay with a stored card (the default or a named one), or in the browser: a card, or PayPal."""
 
-    payment_method: Literal["saved_card", "card", "paypal"] = "saved_card"
-    payment_method_id: PaymentMethodName | None = None
-    return_url: Url | None = None
+    payment_method: Literal["saved_card", "card", "paypal"] = Field(
+        "saved_card",
+        description="`saved_card`: charged now; `card`: one that the payer confirms; `paypal`: on"
+        " PayPal's page",
+    )
+    payment_method_id: PaymentMethodName | None = Field(
+        None,
+        description="The saved card; null: the account's default. With `payment_method: saved_card`"
+        " only",
+    )
+    return_url: Url | None = Field(
+        None,
+        description="The page to which the payer comes back from PayPal's; null: a page of this"
+        " service",
+    )
 
     @model_validator(mode="after")
     def _names_a_stored_card(self) -> Self:

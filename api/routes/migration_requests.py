@@ -35,8 +35,8 @@ Notes = Annotated[
 class MigrationBody(Body):
     """The environment to be moved to, and what operators need to know for it."""
 
-    environment: Environment
-    notes: Notes
+    environment: Environment = Field(description="Where to move the account")
+    notes: Notes = Field(description="What the operators need to know")
 
 
 class MigrationAnswer(Answer):

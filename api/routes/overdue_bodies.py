@@ -21,12 +21,18 @@ class PayOverdueBody(Body):
     invoices used the balance when they got their numbers.
     """
 
-    invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = None
-    payment_method_id: PaymentMethodName | None = None
-    resume: StrictBool = False
+    invoice_ids: Annotated[list[InvoiceName], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="The invoices to pay; null: all that are open"
+    )
+    payment_method_id: PaymentMethodName | None = Field(
+        None, description="The saved card; null: the account's default"
+    )
+    resume: StrictBool = Field(False, description="True also starts a paused subscription again")
     use_balance: UseBalance = True
     preview_token: PreviewToken = None
-    dry_run: StrictBool = False
+    dry_run: StrictBool = Field(
+        False, description="True answers what it would do; nothing is written or charged"
+    )
 
 
 class OwedPart(Answer):

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from api.answers.public_ids import PaymentMethodName
 from api.answers.schemas import Body, UseBalance
@@ -17,8 +17,15 @@ class MoneyBody(Body):
 class PayingBody(MoneyBody):
     """The payment: by the saved card, a named one, or one that the client confirms."""
 
-    payment_method: Literal["default", "card"] = "default"
-    payment_method_id: PaymentMethodName | None = None
+    payment_method: Literal["default", "card"] = Field(
+        "default",
+        description="`default`: the saved card, if there is one; `card`: one that your client"
+        " confirms",
+    )
+    payment_method_id: PaymentMethodName | None = Field(
+        None,
+        description="The saved card; null: the default one. With `payment_method: default` only",
+    )
 
     @model_validator(mode="after")
     def _names_a_saved_card(self) -> Self:

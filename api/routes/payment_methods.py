@@ -43,7 +43,9 @@ router = new_router("payment methods")
 class LabelBody(Body):
     """The changeable fields of a stored method; to change a card, save another one."""
 
-    label: Annotated[Text, NoCardNumber] | None
+    label: Annotated[Text, NoCardNumber] | None = Field(
+        description="Your own name of the method; null: none"
+    )
 
 
 class DefaultBody(Body):

@@ -50,8 +50,13 @@ class ManualBody(Body):
     """Money sent outside the service: a reference, never account numbers or card data [J4, J7]."""
 
     invoice_id: Spelled = Field(examples=["inv_01h455vb4pex5vsknk084sn02q"])
-    payment_method: Spelled = Field(examples=["bank_transfer"])
-    transaction_reference: Spelled = Field(examples=["TRX-2027-0004711"])
+    payment_method: Spelled = Field(
+        examples=["bank_transfer"], description="How it was sent, in the payer's own words"
+    )
+    transaction_reference: Spelled = Field(
+        examples=["TRX-2027-0004711"],
+        description="The reference by which the transfer is found; no number of an account or card",
+    )
     amount: PositiveMinor | None = Field(
         None, description="In minor units; by default all that is owed"
     )

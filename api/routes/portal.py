@@ -25,7 +25,10 @@ router = new_router("payment methods")
 class PortalBody(Body):
     """The page that the portal returns to; by default this service's own address."""
 
-    return_url: Url | None = None
+    return_url: Url | None = Field(
+        None,
+        description="The page to which the customer comes back; null: this service's own address",
+    )
 
 
 class PortalAnswer(Answer):

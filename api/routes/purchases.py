@@ -58,10 +58,22 @@ router = new_router("purchases")
 class PackBody(Body):
     """The way to pay for the pack in the path."""
 
-    payment_method: Literal["card", "saved_card", "checkout", "paypal", "manual"] = "card"
-    payment_method_id: PaymentMethodName | None = None
+    payment_method: Literal["card", "saved_card", "checkout", "paypal", "manual"] = Field(
+        "card",
+        description="`card`: one that your client confirms; `saved_card`; `checkout`: on Stripe's"
+        " page; `paypal`: on PayPal's page; `manual`: by transfer",
+    )
+    payment_method_id: PaymentMethodName | None = Field(
+        None,
+        description="The saved card; null: the account's default. With `payment_method: saved_card`"
+        " only",
+    )
     currency: Currency | None = None
-    return_url: Url | None = None
+    return_url: Url | None = Field(
+        None,
+        description="The page to which the payer comes back from Stripe's or PayPal's; null: a page"
+        " of this service",
+    )
     expected_amount_cents: ExpectedAmount = None
     coupon: CouponCode = None
     use_balance: UseBalance = True
@@ -81,8 +93,8 @@ class PurchaseBody(PackBody):
     """The pack to buy, and how to pay."""
 
     # Any text: an impossible name is answered like a pack that is not sold.
-    pack: str
-    platform: Literal["stripe"] = "stripe"
+    pack: str = Field(description="The pack, by its key or id")
+    platform: Literal["stripe"] = Field("stripe", description="The payment platform")
 
 
 class PurchaseAnswer(Answer):

@@ -43,7 +43,7 @@ Percent = Annotated[int, Field(ge=1, le=100, strict=True)]
 class CheckBody(Body):
     """A use to check before it happens; `consume` counts it at once, under its event id."""
 
-    requested_amount: Quantity
+    requested_amount: Quantity = Field(description="How much is to be used, in units of the meter")
     user_id: Text | None = None
     organization_id: Text | None = None
     product_id: Text | None = None
@@ -51,8 +51,14 @@ class CheckBody(Body):
     feature_type: Text | None = None
     operation: Text | None = None
     billing_method: BillingMethod | None = None
-    consume: StrictBool = False
-    event_id: Text | None = None
+    consume: StrictBool = Field(
+        False,
+        description="True claims it: quotas and a plan that blocks count it at once, for ten"
+        " minutes or until the use is recorded",
+    )
+    event_id: Text | None = Field(
+        None, description="The id under which the use will be recorded; required with `consume`"
+    )
 
     def asked(self, user_id: str | None) -> Asked:
         """The use to check, for this user."""
@@ -111,11 +117,18 @@ class QuotaBody(Body):
     account_id: Text
     user_id: Text | None = None
     organization_id: Text | None = None
-    each_user: StrictBool = False
+    each_user: StrictBool = Field(
+        False,
+        description="True: for each user of the account by default, each with a window of its own",
+    )
     service_type: ServiceType | None = None
     feature_type: Text | None = None
-    limit: Credits = Field(ge=0)
-    window: Window | None = None
+    limit: Credits = Field(ge=0, description="Units of the meter that may be used per window")
+    window: Window | None = Field(
+        None,
+        description="`day` and `month` in the account's zone, `cycle` of the plan, or `rolling`;"
+        " `month` by default, `cycle` for a level",
+    )
     span_seconds: Annotated[int, Field(ge=60, le=31_622_400, strict=True)] | None = None
     hard: StrictBool = True
     alert_percents: Annotated[tuple[Percent, ...], Field(max_length=10)] = ALERT_PERCENTS

@@ -32,7 +32,7 @@ router = new_router("payment methods")
 class _Defaulting(Body):
     """A card that may become the default at once."""
 
-    make_default: StrictBool = False
+    make_default: StrictBool = Field(False, description="True makes it the account's default")
     confirm: ConfirmDefault = None
 
 
@@ -46,7 +46,9 @@ _PLAIN: Final = SetupBody()
 class SyncBody(_Defaulting):
     """A setup intent that the customer has confirmed, by Stripe's id or ours."""
 
-    setup_intent_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    setup_intent_id: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        description="The setup intent, by Stripe's id or ours"
+    )
 
 
 class SetupAnswer(Answer):

@@ -23,6 +23,7 @@ from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.paying_bodies import MoneyBody, PayingBody
 from api.routes.subscription_answers import ChangeAnswer, SubscriptionAnswer
+from api.routes.subscription_bodies import PriceInterval
 from api.routes.subscription_previews import (
     AS_OF,
     SUMS,
@@ -33,7 +34,6 @@ from api.routes.subscription_previews import (
     foreseen,
     keep,
 )
-from api.routes.subscriptions import PriceInterval
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.rules import parse_interval
 from billing.core import ids
@@ -74,7 +74,9 @@ class AddOnBody(Body):
     """The quantity of one of the plan's add-ons."""
 
     add_on: CatalogName
-    quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 1
+    quantity: Annotated[int, Field(strict=True, ge=0, le=10_000)] = Field(
+        1, description="How many of it the subscription is to have; 0: none"
+    )
 
 
 class WishBody(MoneyBody):
@@ -82,13 +84,23 @@ class WishBody(MoneyBody):
     period.
     """
 
-    plan: CatalogName | None = None
-    interval: PriceInterval | None = None
-    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    plan: CatalogName | None = Field(
+        None, description="The key of the plan to have; null: the present one"
+    )
+    interval: PriceInterval | None = Field(
+        None,
+        description="The interval to have, such as `month` or `2 weeks`; null: the present one",
+    )
+    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = Field(
+        None,
+        description="How many seats to have, of a plan that is sold by seats; null: as many as now",
+    )
     at: When | None = Field(
         None, description="By default increases apply now, and decreases at period end"
     )
-    add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = None
+    add_ons: Annotated[list[AddOnBody], Field(max_length=50)] | None = Field(
+        None, description="All add-ons to have: those left out end with the period; null: as now"
+    )
     coupon: CouponCode = None
 
     @field_validator("add_ons")

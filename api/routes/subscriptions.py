@@ -2,41 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field, StrictBool, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.card_refusals import not_opened, refusal
 from api.answers.problems import KEYED, responses
-from api.answers.public_ids import PaymentMethodName, payment_method_row
-from api.answers.schemas import Body, CatalogName, ExpectedAmount, Instant, optional_body
+from api.answers.public_ids import payment_method_row
+from api.answers.schemas import optional_body
 from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
 from api.idempotency import Claim, Once, OptionalKey
 from api.identity.auth import OPERATORS
 from api.pay.payer_secrets import for_caller
-from api.requests.card_numbers import NoCardNumber
-from api.requests.coupon_codes import CouponCode
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
-from api.routes.paying_bodies import PayingBody
 from api.routes.subscription_answers import SubscriptionAnswer
+from api.routes.subscription_bodies import CancelBody, CardBody, PauseBody, SubscribeBody
 from api.routes.subscription_commands import carry_out
-from api.routes.subscription_previews import (
-    SUMS,
-    DryRun,
-    PreviewAnswer,
-    PreviewToken,
-    foreseen,
-    keep,
-)
+from api.routes.subscription_previews import SUMS, DryRun, PreviewAnswer, foreseen, keep
 from api.workflow_calls import need_temporal, wait_for_another, wait_until_done
 from billing.catalog.plans import rules
-from billing.catalog.plans.schemas import Currency
-from billing.catalog.plans.spec import Every
 from billing.core import clock
 from billing.core.errors import BillingError, NotAllowed, NotFound, Unavailable
 from billing.core.failpoints import failpoint
@@ -48,110 +36,12 @@ from billing.money.payments import store as payment_store
 from billing.money.subscriptions import payment_effects, service, store
 from billing.money.subscriptions.commands import running
 from billing.money.subscriptions.facts import SubscriptionFacts
-from billing.money.subscriptions.schemas import (
-    CancelReason,
-    Collection,
-    NewSubscription,
-    PlanWish,
-    Rest,
-    Subscription,
-    When,
-)
+from billing.money.subscriptions.schemas import NewSubscription, PlanWish, Subscription
 from billing.money.subscriptions.states import Command
 
 router = new_router("subscriptions")
 Verb = Callable[[Work[SubscriptionFacts]], object]
 DAYS_UNTIL_DUE: Final = 30
-_WORDS: Final = {"monthly": "month", "yearly": "year"}
-
-
-def _without_adverb(value: Any) -> Any:
-    return _WORDS.get(value, value) if isinstance(value, str) else value
-
-
-PriceInterval = Annotated[
-    Every,
-    BeforeValidator(_without_adverb),
-    Field(description="An interval on sale, such as `month` or `2 weeks`, `monthly` or `yearly`"),
-]
-
-
-class SubscribeBody(PayingBody):
-    """The plan, how often it is billed, and how the first payment is made."""
-
-    plan: CatalogName
-    interval: PriceInterval = "month"
-    currency: Currency | None = None
-    quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
-    trial: StrictBool = True
-    expected_amount_cents: ExpectedAmount = None
-    coupon: CouponCode = None
-    billing_day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = Field(
-        None, description="The day of the month on which periods start; the first period is shorter"
-    )
-    collection: Collection = "charge"
-    days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = Field(
-        None, description="For each invoice that is sent; 30 by default"
-    )
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.collection == "charge" and self.days_until_due is not None:
-            raise ValueError("days_until_due is only allowed with collection send_invoice")
-        by_months = rules.parse_interval(self.interval).unit in ("month", "year")
-        if self.billing_day is not None and not by_months:
-            raise ValueError("billing_day is only allowed with an interval of months or years")
-        return self
-
-
-class CancelBody(Body):
-    """The end of the subscription: at the end of the paid period, on a date, or now.
-
-    `refund` is for the paid, unused time: nothing, a credit on the money balance, or a refund to
-    the payer, as far as the payments can be refunded.
-    """
-
-    at: When = "period_end"
-    cancel_at_period_end: StrictBool | None = Field(
-        None,
-        description="Stripe's name: true is the same as `at: period_end`; false requires `at: now`"
-        " or `cancel_at`",
-    )
-    cancel_at: Instant | None = Field(
-        None, description="A future date; the last period is billed up to it"
-    )
-    refund: Rest = "none"
-    preview_token: PreviewToken = Field(
-        None, description="From a dry run: cancel as previewed, to the cent, or not at all"
-    )
-    reason: CancelReason | None = None
-    comment: (
-        Annotated[str, StringConstraints(min_length=1, max_length=1_000), NoCardNumber] | None
-    ) = None
-
-    @model_validator(mode="after")
-    def _one_end(self) -> Self:
-        if self.cancel_at_period_end and self.at != "period_end":
-            raise ValueError("at: now contradicts cancel_at_period_end")
-        if self.cancel_at_period_end is False and self.at != "now" and self.cancel_at is None:
-            raise ValueError("with cancel_at_period_end false, set at: now or cancel_at")
-        if self.cancel_at is not None and (self.cancel_at_period_end or self.at == "now"):
-            raise ValueError("set only one end: cancel_at or at")
-        if self.refund != "none" and self.at != "now":
-            raise ValueError("refund is only allowed with at: now")
-        return self
-
-
-class PauseBody(Body):
-    """The start of the pause: the end of the paid period, or now without a refund."""
-
-    at: When = "period_end"
-
-
-class CardBody(Body):
-    """The card that the subscription is charged to; null: the account's default."""
-
-    payment_method_id: PaymentMethodName | None
 
 
 @router.post(

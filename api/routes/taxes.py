@@ -66,7 +66,7 @@ class VatBody(Body):
     """An EU VAT id, in any spelling; null: the account has none."""
 
     vat_id: Annotated[str, Field(min_length=4, max_length=32)] | None = Field(
-        examples=["DE136695976"]
+        examples=["DE136695976"], description="In any spelling; null: the account has none"
     )
 
 

@@ -41,9 +41,13 @@ class AutoTopUpBody(Body):
     """
 
     is_enabled: StrictBool = True
-    threshold: Annotated[Credits, Field(gt=0)]
+    threshold: Annotated[Credits, Field(gt=0)] = Field(
+        description="A pack is bought when fewer credits than this are available"
+    )
     pack: CatalogName
-    payment_method_id: PaymentMethodName | None = None
+    payment_method_id: PaymentMethodName | None = Field(
+        None, description="The card to charge; null: the account's default"
+    )
     monthly_cap_cents: PositiveMinor | None = None
 
     def wanted(self) -> WantedSettings:
@@ -60,7 +64,10 @@ class AutoTopUpBody(Body):
 class LowBalanceBody(Body):
     """The balance below which to notify; null: only when nothing is left."""
 
-    threshold: Annotated[Credits, Field(gt=0)] | None
+    threshold: Annotated[Credits, Field(gt=0)] | None = Field(
+        description="Below this balance in credits `evt.billing.credits.low` is sent, once per"
+        " crossing; null: only when nothing is left",
+    )
 
 
 class LowBalanceAnswer(Answer):

@@ -44,6 +44,7 @@ _BATCH_SCHEMA: Final[dict[str, Any]] = {
     "properties": {
         "events": {
             "type": "array",
+            "description": "The uses, each with its own outcome",
             "minItems": 1,
             "maxItems": rules.MAX_ROWS,
             "items": _ROW_SCHEMA,

@@ -68,10 +68,23 @@ class AccountBody(Body):
     `is_test` cannot change later; `clock_at` starts a test account on a frozen clock.
     """
 
-    external_id: ExternalId
-    kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}$")] = "merchant"
-    name: FreeText | None = None
-    email: Email | None = None
+    external_id: ExternalId = Field(
+        description="Your own id of the account: no spaces, no slash, and it does not begin with"
+        " `acc_`",
+    )
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}$")] = Field(
+        "merchant", description="Your own word for what the account is, such as `merchant`"
+    )
+    name: FreeText | None = Field(
+        None,
+        description="The customer's name, which invoices show unless the billing details name"
+        " another",
+    )
+    email: Email | None = Field(
+        None,
+        description="The customer's e-mail address, which invoices show unless the billing details"
+        " name another",
+    )
     zone: Zone = "UTC"
     country: CountryCode | None = None
     locale: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
@@ -79,7 +92,9 @@ class AccountBody(Body):
     platform_domain: Annotated[Text, AfterValidator(_a_shop)] | None = None
     is_test: StrictBool = False
     clock_at: Annotated[Instant, AfterValidator(_not_before_events)] | None = None
-    issuer: Text | None = None
+    issuer: Text | None = Field(
+        None, description="The key of the seller on its invoices; null: the default seller"
+    )
     preferred_billing_method: Preference | None = None
     verified_as: Annotated[tuple[Name, ...], Field(max_length=20)] = Field(
         (), description="The customer's verified statuses, such as `student`"

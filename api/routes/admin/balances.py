@@ -23,9 +23,15 @@ router = new_router("balance")
 class AdjustBalanceBody(Body):
     """Money to give the customer, or to take if negative, in minor units."""
 
-    amount_cents: Annotated[int, Field(strict=True, gt=-MINOR_LIMIT, lt=MINOR_LIMIT), NOT_ZERO]
-    currency: PricedIn | None = None
-    reason: FreeText
+    amount_cents: Annotated[int, Field(strict=True, gt=-MINOR_LIMIT, lt=MINOR_LIMIT), NOT_ZERO] = (
+        Field(description="In minor units: above 0 gives money, below 0 takes it")
+    )
+    currency: PricedIn | None = Field(
+        None, description="ISO 4217; by default the account's currency"
+    )
+    reason: FreeText = Field(
+        description="Shown to the customer, and in the audit trail and the event"
+    )
 
 
 class AdjustBalanceAnswer(Answer):

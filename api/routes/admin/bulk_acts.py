@@ -55,17 +55,33 @@ class SteerBody(Body):
     extend.
     """
 
-    act: Act
-    reason: FreeText
-    days: Annotated[int, Field(strict=True, ge=1, le=366)] | None = None
-    subscription_ids: Names | None = None
-    account_ids: Names | None = None
-    plan: CatalogName | None = None
-    price_cents: Minor | None = None
-    currency: Currency | None = None
-    status: State | None = None
-    past_due_from: Instant | None = None
-    past_due_until: Instant | None = None
+    act: Act = Field(
+        description="What to do: the last two change the subscription, the others its overdue"
+        " invoices",
+    )
+    reason: FreeText = Field(
+        description="For the audit trail, and for the credit notes of `forgive`"
+    )
+    days: Annotated[int, Field(strict=True, ge=1, le=366)] | None = Field(
+        None, description="Days to extend by; with `extend` and `extend_dunning` only"
+    )
+    subscription_ids: Names | None = Field(None, description="Only these subscriptions")
+    account_ids: Names | None = Field(
+        None, description="Only those of these accounts, by our ids or your own"
+    )
+    plan: CatalogName | None = Field(None, description="Only those of this plan, by its key")
+    price_cents: Minor | None = Field(
+        None, description="Only those sold at this price of one seat per interval, in minor units"
+    )
+    currency: Currency | None = Field(None, description="Only those in this currency, ISO 4217")
+    status: State | None = Field(None, description="Only those in this status")
+    past_due_from: Instant | None = Field(
+        None,
+        description="Only those of which the recovery of an invoice began at this instant or later",
+    )
+    past_due_until: Instant | None = Field(
+        None, description="Only those of which the recovery of an invoice began before this instant"
+    )
 
     @model_validator(mode="after")
     def _says_what_and_whom(self) -> Self:

@@ -7,6 +7,7 @@ Sold terms do not change: a changed plan or price is a new version.
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import Field
 
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
@@ -81,7 +82,7 @@ def demand_small(changes: list[Change], *, allowed: bool) -> list[Change]:
 class DefaultPlanBody(Body):
     """The key of the plan of accounts without an open subscription; null: none."""
 
-    plan: Name | None
+    plan: Name | None = Field(description="The key of the plan; null: none")
 
 
 @router.put("/admin/default-plan", responses=responses("PLAN_NOT_FOUND"))

@@ -24,8 +24,12 @@ router = new_router("clock")
 class ClockBody(Body):
     """The target of the clock: an instant, or days from its current time."""
 
-    advance_to: Instant | None = None
-    advance_days: Annotated[int, Field(strict=True, ge=0, le=3_660)] | None = None
+    advance_to: Instant | None = Field(
+        None, description="The instant to move the clock to; instead of `advance_days`"
+    )
+    advance_days: Annotated[int, Field(strict=True, ge=0, le=3_660)] | None = Field(
+        None, description="Days of 24 hours to move the clock by; instead of `advance_to`"
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

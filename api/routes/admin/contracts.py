@@ -31,9 +31,14 @@ class ContractPriceBody(Body):
     """
 
     plan: CatalogName
-    interval: Every = "month"
+    interval: Every = Field(
+        "month", description="The interval of the price, such as `month` or `3 months`"
+    )
     currency: PricedIn
-    amount_cents: Minor
+    amount_cents: Minor = Field(
+        description="The price per interval, of one seat if the plan is sold by seats, in minor"
+        " units",
+    )
     minimum_cents: PositiveMinor | None = None
 
 
@@ -42,7 +47,12 @@ class ContractLimitBody(Body):
 
     included: Annotated[Credits, Field(ge=0)]
     then: Then = "block"
-    prices: dict[PricedIn, OverageTerms] = Field({}, validate_default=True)
+    prices: dict[PricedIn, OverageTerms] = Field(
+        {},
+        validate_default=True,
+        description="The price of units beyond by currency, in whole units of it: of one unit, or"
+        " terms with tiers; with `then: overage` only",
+    )
 
     @field_validator("prices")
     @classmethod
@@ -61,23 +71,41 @@ class CommitmentBody(Body):
     `on_early_end` says what happens to the rest if it ends earlier.
     """
 
-    amount_cents: PositiveMinor
+    amount_cents: PositiveMinor = Field(
+        description="What is spent at least in all its periods, in minor units"
+    )
     currency: PricedIn
-    periods: Annotated[int, Field(strict=True, ge=1, le=120)]
+    periods: Annotated[int, Field(strict=True, ge=1, le=120)] = Field(
+        description="The number of periods in which it is spent"
+    )
     on_early_end: EarlyEnd = "charge"
 
 
 class ContractBody(Body):
     """The whole contract: what it leaves out is as for other accounts."""
 
-    prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)]
-    limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field({})
-    reference: FreeText | None = None
-    collection: Literal["charge", "send_invoice"] | None = None
+    prices: Annotated[tuple[ContractPriceBody, ...], Field(max_length=100)] = Field(
+        description="The prices of plans for this account"
+    )
+    limits: Annotated[dict[CatalogName, ContractLimitBody], Field(max_length=100)] = Field(
+        {}, description="The limits of meters for this account, by the key of the meter"
+    )
+    reference: FreeText | None = Field(None, description="Your own name of the contract")
+    collection: Literal["charge", "send_invoice"] | None = Field(
+        None,
+        description="`charge`: a card pays each invoice; `send_invoice`: it is sent and paid by"
+        " transfer; null: as it is",
+    )
     days_until_due: Annotated[int, Field(strict=True, ge=1, le=365)] | None = None
-    commitment: CommitmentBody | None = None
-    effective_from: Instant | None = None
-    effective_to: Instant | None = None
+    commitment: CommitmentBody | None = Field(
+        None, description="The minimum to spend over several periods; null: none"
+    )
+    effective_from: Instant | None = Field(
+        None, description="From when it applies; by default from now"
+    )
+    effective_to: Instant | None = Field(
+        None, description="Until when it applies; null: until it is ended, or another begins"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

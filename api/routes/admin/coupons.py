@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Response
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from api.answers.pagination import Page, Paging, paginate
@@ -23,8 +24,10 @@ router = new_router("coupons")
 class NewCoupon(CouponSpec):
     """A coupon to create; its texts may not contain card numbers."""
 
-    code: Annotated[Code, NoCardNumber]
-    name: Annotated[CouponName, NoCardNumber]
+    code: Annotated[Code, NoCardNumber] = Field(description="What customers enter, in any letters")
+    name: Annotated[CouponName, NoCardNumber] = Field(
+        description="The name of the coupon, for people"
+    )
     valid_from: Instant | None = None
     valid_until: Instant | None = None
 

@@ -27,12 +27,23 @@ class AdjustBody(Body):
     """
 
     account_id: Text
-    amount: Annotated[Credits, NOT_ZERO]
-    reason: FreeText
-    scope: Scope | None = None
-    expires_at: Instant | None = None
-    priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = None
-    is_paid: StrictBool = False
+    amount: Annotated[Credits, NOT_ZERO] = Field(
+        description="Credits: above 0 gives them, below 0 takes them"
+    )
+    reason: FreeText = Field(description="For the ledger, the audit trail and the event")
+    scope: Scope | None = Field(
+        None, description="Only uses of this meter and holds of this scope spend them; null: all do"
+    )
+    expires_at: Instant | None = Field(
+        None, description="When the given credits expire; null: never"
+    )
+    priority: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = Field(
+        None, description="Lower ones are spent first; 100 by default"
+    )
+    is_paid: StrictBool = Field(
+        False,
+        description="True if they count as bought: `wallet_deduction` spends only such credits",
+    )
 
     @model_validator(mode="after")
     def _only_a_gift_ends(self) -> Self:
@@ -59,8 +70,10 @@ class AdjustAnswer(Answer):
 class OverdraftBody(Body):
     """The debt in credits that forced charges may leave."""
 
-    overdraft: Annotated[Credits, Field(ge=0)]
-    reason: FreeText
+    overdraft: Annotated[Credits, Field(ge=0)] = Field(
+        description="The most that forced charges may leave owed, in credits; 0: nothing"
+    )
+    reason: FreeText = Field(description="For the audit trail")
 
 
 class OverdraftAnswer(Answer):

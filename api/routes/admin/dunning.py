@@ -59,7 +59,7 @@ class CommandContext:
 class CaseReasonBody(Body):
     """The reason, for the audit trail."""
 
-    reason: FreeText | None = None
+    reason: FreeText | None = Field(None, description="For the audit trail")
 
 
 OptionalReason = Annotated[CaseReasonBody, optional_body(CaseReasonBody)]
@@ -68,20 +68,24 @@ OptionalReason = Annotated[CaseReasonBody, optional_body(CaseReasonBody)]
 class RetryBody(Body):
     """The card to try; the default card when left out."""
 
-    payment_method_id: PaymentMethodName | None = None
+    payment_method_id: PaymentMethodName | None = Field(
+        None, description="The card to try; null: the account's default"
+    )
 
 
 class ExtendCaseBody(Body):
     """The number of days by which the coming slots and the final action move."""
 
-    days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXTENSION_DAYS)]
-    reason: FreeText | None = None
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_EXTENSION_DAYS)] = Field(
+        description="Days by which the next try and all that follows move"
+    )
+    reason: FreeText | None = Field(None, description="For the audit trail")
 
 
 class ForgiveBody(Body):
     """The reason for forgiving the debt; it is on the credit note."""
 
-    reason: FreeText
+    reason: FreeText = Field(description="For the audit trail and the credit note")
 
 
 class CaseDetail(CaseAnswer):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Response
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.case_answers import CaseAnswer
@@ -36,7 +37,7 @@ Verb = Callable[[AsyncConnection, UUID], Awaitable[list[Matter]]]
 class PauseAllBody(Body):
     """The reason, for the audit trail and for whoever reads the pause."""
 
-    reason: FreeText
+    reason: FreeText = Field(description="For the audit trail, and for whoever reads the pause")
 
 
 class CustomerDunningAnswer(Answer):

@@ -34,8 +34,10 @@ router = new_router("subscriptions")
 class ExtendSubscriptionBody(Body):
     """The number of days to add to the period."""
 
-    days: Annotated[int, Field(strict=True, ge=1, le=366)]
-    reason: FreeText
+    days: Annotated[int, Field(strict=True, ge=1, le=366)] = Field(
+        description="Days to add to the period, at no cost"
+    )
+    reason: FreeText = Field(description="For the audit trail and the event")
 
 
 @router.post(

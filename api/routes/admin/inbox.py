@@ -54,7 +54,7 @@ class ProviderEventAnswer(Answer):
 class DismissalBody(Body):
     """The reason why the event needs no action."""
 
-    reason: FreeText
+    reason: FreeText = Field(description="Why it needs no action")
 
 
 @router.get("/admin/webhooks", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))

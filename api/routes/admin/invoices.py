@@ -40,32 +40,42 @@ Verb = Callable[[AsyncConnection, Claim, UUID, datetime], Awaitable[Matter]]
 class ReasonBody(Body):
     """The reason, for the audit and the credit note."""
 
-    reason: Reference
+    reason: Reference = Field(description="For the audit trail and the credit note")
 
 
 class RecordedBody(Body):
     """Money received outside of the service, in minor units."""
 
-    amount_cents: PositiveMinor
+    amount_cents: PositiveMinor = Field(description="What came, in minor units")
     currency: Currency | None = None
-    payment_method: Reference = "bank_transfer"
-    reference: Reference = Field(examples=["TRX-2027-0004711"])
+    payment_method: Reference = Field("bank_transfer", description="How it came, in your own words")
+    reference: Reference = Field(
+        examples=["TRX-2027-0004711"], description="The reference of the transfer"
+    )
     received_on: date | None = Field(None, description="The day it was received; by default today")
 
 
 class CreditedLineBody(Body):
     """The part of one line to credit; lines are counted from 1."""
 
-    position: Annotated[int, Field(strict=True, gt=0, le=100_000)]
-    amount_cents: PositiveMinor
+    position: Annotated[int, Field(strict=True, gt=0, le=100_000)] = Field(
+        description="The number of the line, from 1"
+    )
+    amount_cents: PositiveMinor = Field(
+        description="What to credit of the line, with tax, in minor units"
+    )
 
 
 class CreditNoteBody(Body):
     """A part of the invoice to credit: an amount, or parts of its lines."""
 
-    amount_cents: PositiveMinor | None = None
-    lines: Annotated[tuple[CreditedLineBody, ...], Field(max_length=100)] = ()
-    reason: Reference
+    amount_cents: PositiveMinor | None = Field(
+        None, description="What to credit, with tax, in minor units; instead of `lines`"
+    )
+    lines: Annotated[tuple[CreditedLineBody, ...], Field(max_length=100)] = Field(
+        (), description="Parts of lines to credit; instead of `amount_cents`"
+    )
+    reason: Reference = Field(description="For the audit trail and the credit note")
     to: Destination = Field(
         "debt",
         description="`debt`: reduces what is owed; what was paid already goes to the money balance;"

@@ -45,10 +45,12 @@ class IssuerBody(Body):
     `is_default` that is left out stays, too.
     """
 
-    name: Line
-    address: IssuerAddress
-    tax_ids: Annotated[tuple[Line, ...], Field(max_length=5, examples=[["VAT DE123456789"]])] = ()
-    email: Line | None = None
+    name: Line = Field(description="The seller's name on its documents")
+    address: IssuerAddress = Field(description="The seller's address on its documents")
+    tax_ids: Annotated[tuple[Line, ...], Field(max_length=5, examples=[["VAT DE123456789"]])] = (
+        Field((), description="The seller's tax ids as its documents show them")
+    )
+    email: Line | None = Field(None, description="The seller's e-mail address on its documents")
     footer: Line | None = Field(None, description="A line below each page")
     logo: Annotated[str, Field(max_length=2 * MOST_LOGO_BYTES)] | None = Field(
         None, description="A PNG or JPEG of at most 200,000 bytes, in base64"

@@ -34,8 +34,12 @@ class LimitBody(ContractLimitBody):
     limit is valid from now or from `effective_from`, until `effective_to` or until it is changed.
     """
 
-    effective_from: Instant | None = None
-    effective_to: Instant | None = None
+    effective_from: Instant | None = Field(
+        None, description="From when it applies; by default from now"
+    )
+    effective_to: Instant | None = Field(
+        None, description="Until when it applies; null: until it is ended, or another begins"
+    )
 
 
 class LimitOverrideAnswer(Answer):

@@ -89,7 +89,9 @@ async def list_all_subscriptions(
     paging: Paging,
     plan: OneWord = None,
     price: Price = None,
-    currency: Annotated[Currency | None, Query()] = None,
+    currency: Annotated[
+        Currency | None, Query(description="Only subscriptions in this currency, ISO 4217")
+    ] = None,
     status: State | None = None,
     account_id: OneWord = None,
 ) -> Page[SoldAnswer]:
@@ -107,7 +109,13 @@ async def list_all_invoices(
     call: AdminCall,
     paging: Paging,
     status: StatusFilter | None = None,
-    collection: InvoiceCollection | None = None,
+    collection: Annotated[
+        InvoiceCollection | None,
+        Query(
+            description="Only invoices that are paid this way: `automatic` by a saved card,"
+            " `send_invoice` by transfer, `held` not until an operator decides"
+        ),
+    ] = None,
     account_id: OneWord = None,
     number: OneWord = None,
 ) -> Page[InvoiceAnswer]:

@@ -26,7 +26,7 @@ router = new_router("migration requests")
 class HandledBody(Body):
     """The request is done; `comment` says how."""
 
-    comment: FreeText
+    comment: FreeText = Field(description="What was done")
 
 
 class MigrationRequestAnswer(Answer):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.pagination import Page, Paging, paginate
@@ -40,8 +40,10 @@ class ApproveBody(Body):
     older name of `amount_cents`.
     """
 
-    amount_cents: PositiveMinor | None = None
-    amount_minor: PositiveMinor | None = None
+    amount_cents: PositiveMinor | None = Field(
+        None, description="What arrived, in minor units; by default what the payer stated"
+    )
+    amount_minor: PositiveMinor | None = Field(None, description="Older name of `amount_cents`")
     currency: Currency | None = None
 
     @model_validator(mode="after")
@@ -54,7 +56,7 @@ class ApproveBody(Body):
 class RejectBody(Body):
     """The reason; the payer is notified of it."""
 
-    reason: FreeText
+    reason: FreeText = Field(description="Told to the payer")
 
 
 class OperatorsPayment(PaymentAnswer):

@@ -37,7 +37,7 @@ CHANGED_SINCE: Final = ("SUBSCRIPTION_STATE", "PRICE_NOT_OFFERED", "CHANGE_PENDI
 class MoveBody(Body):
     """The reason, which is in the customers' event."""
 
-    reason: FreeText
+    reason: FreeText = Field(description="For the customers' event")
 
 
 class MovePart(Answer):

@@ -46,8 +46,12 @@ class AgreeBody(Body):
 
     account_id: Text
     product: Text
-    currency: SoldIn = CREDIT
-    terms: StatedTerms | None = None
+    currency: SoldIn = Field(
+        CREDIT, description="ISO 4217 of the price; `CREDIT` for a price in credits"
+    )
+    terms: StatedTerms | None = Field(
+        None, description="The price: of one unit, or terms with a model; null ends the agreement"
+    )
 
 
 class AgreedAnswer(Answer):

@@ -51,11 +51,23 @@ class ReconcileBody(Body):
     14 days, for disputes 120; `heal` has the payments checked that a check puts right.
     """
 
-    acknowledge: StrictBool = False
-    idempotency_key: Annotated[str | None, Field(max_length=MAX_KEY_CHARS)] = None
-    since_at: Bound | None = None
-    until_at: Bound | None = None
-    heal: StrictBool = False
+    acknowledge: StrictBool = Field(
+        False, description="Must be true: the run reads all payments of its time"
+    )
+    idempotency_key: Annotated[str | None, Field(max_length=MAX_KEY_CHARS)] = Field(
+        None, description="The key, if it is not sent as `Idempotency-Key`"
+    )
+    since_at: Bound | None = Field(
+        None,
+        description="Compare what was created from then on; by default 14 days back, for disputes"
+        " 120",
+    )
+    until_at: Bound | None = Field(
+        None, description="Compare what was created before then; by default now"
+    )
+    heal: StrictBool = Field(
+        False, description="True has each payment checked whose difference a check settles"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -33,8 +33,10 @@ router = new_router("refunds and disputes")
 class RefundBody(Body):
     """Money to refund, in minor units; by default all that is left of the payment."""
 
-    amount_cents: PositiveMinor | None = None
-    reason: Reference
+    amount_cents: PositiveMinor | None = Field(
+        None, description="What to refund, in minor units; null: all that is left of the payment"
+    )
+    reason: Reference = Field(description="Kept with the refund, and on its credit note")
     to: Literal["payer", "balance"] = Field(
         "payer",
         description="`payer`: by the way it was paid, so by hand if paid by hand; `balance`: to the"

@@ -45,13 +45,18 @@ class JurisdictionAnswer(Answer):
 class InclusionBody(Body):
     """Currencies whose prices include tax; in others it is added to them."""
 
-    currencies: Annotated[list[KnownCurrency], Field(max_length=200, examples=[["EUR"]])]
+    currencies: Annotated[list[KnownCurrency], Field(max_length=200, examples=[["EUR"]])] = Field(
+        description="All such currencies, ISO 4217; of those left out the prices exclude tax"
+    )
 
 
 class ExemptionBody(Body):
     """The reason for an exemption, such as the number of its certificate; null ends it."""
 
-    because: FreeText | None = Field(examples=["certificate 4711"])
+    because: FreeText | None = Field(
+        examples=["certificate 4711"],
+        description="The reason, which is on invoices; null ends the exemption",
+    )
 
 
 @router.get("/admin/taxes", responses=responses())
@@ -64,7 +69,12 @@ async def list_taxes(call: AdminCall) -> Page[JurisdictionAnswer]:
 
 @router.put("/admin/taxes/{key}", responses=responses())
 async def put_tax(
-    key: Annotated[JurisdictionKey, Path()], body: JurisdictionSpec, call: AdminCall
+    key: Annotated[
+        JurisdictionKey,
+        Path(description="The country by ISO 3166-1, or its region by ISO 3166-2: `DE`, `CA-QC`"),
+    ],
+    body: JurisdictionSpec,
+    call: AdminCall,
 ) -> ChangesAnswer:
     """Collect tax for a country or region, or change its rates, for drafts from now on."""
     async with call.database.operator() as connection:

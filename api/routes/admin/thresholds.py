@@ -25,7 +25,7 @@ class ThresholdBody(Body):
     """The overage in minor units that causes an early invoice; null: no early invoice."""
 
     threshold_cents: PositiveMinor | None
-    reason: FreeText
+    reason: FreeText = Field(description="For the audit trail")
 
 
 class ThresholdAnswer(Answer):

@@ -18,8 +18,8 @@ from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone_if
 from api.routes.admin.price_moves import Cursor, MovePart, cursor_at, move, place_of
 from api.routes.base import new_router
+from api.routes.subscription_bodies import PriceInterval
 from api.routes.subscription_previews import DryRun
-from api.routes.subscriptions import PriceInterval
 from api.workflow_calls import need_temporal, wait_until_all_done
 from billing.catalog.plans import rules
 from billing.catalog.plans.schemas import Currency
@@ -45,9 +45,11 @@ class UndoBody(Body):
 
     interval: PriceInterval = "month"
     currency: Currency
-    wrong_version: Version = Field(examples=[2])
-    right_version: Version
-    reason: FreeText
+    wrong_version: Version = Field(
+        examples=[2], description="The version of the price that was published by mistake"
+    )
+    right_version: Version = Field(description="The version that is right")
+    reason: FreeText = Field(description="Told to those who paid the wrong price")
     to: GivenTo = Field(
         "balance",
         description="Where paid money goes: `balance`: to the money balance, which pays the next"

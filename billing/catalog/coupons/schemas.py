@@ -57,11 +57,16 @@ class CouponSpec(BaseModel):
     percent: Percent | None = None
     amounts: dict[PricedIn, PositiveMinor] = {}
     duration: Duration = "once"
-    periods: Annotated[int, Field(strict=True, gt=0, le=1200)] | None = None
+    periods: Annotated[int, Field(strict=True, gt=0, le=1200)] | None = Field(
+        None, description="The number of periods that it reduces; with `duration: repeating` only"
+    )
     kinds: Annotated[tuple[LineKind, ...], Field(max_length=4)] = ()
     sold: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
     first_purchase: StrictBool = False
-    verified_as: Name | None = None
+    verified_as: Name | None = Field(
+        None,
+        description="Only for accounts that are verified as this, such as `student`; null: for all",
+    )
     max_redemptions: Times | None = None
     max_per_account: Times = 1
     valid_from: AwareDatetime | None = None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.routes.subscriptions import CancelBody
+from api.routes.subscription_bodies import CancelBody
 
 LATER = "2027-03-01T00:00:00Z"
 

@@ -27,9 +27,11 @@ class AcceptedAnswer(Answer):
     `subjects` are the ids that it is about. The same `Idempotency-Key` gets the result.
     """
 
-    status: Literal["accepted"]
-    subjects: list[str] = Field(examples=[["inv_01h455vb4pex5vsknk084sn02q"]])
-    detail: str = Field(examples=[_WORDS])
+    status: Literal["accepted"] = Field(description="Always `accepted`")
+    subjects: list[str] = Field(
+        examples=[["inv_01h455vb4pex5vsknk084sn02q"]], description="The ids of what it is about"
+    )
+    detail: str = Field(examples=[_WORDS], description="What to do, in words")
     next_action: NextAction = Field(examples=[{"type": "wait"}])
 
 

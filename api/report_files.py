@@ -14,6 +14,11 @@ from api.account_turns import AccountTurns
 from billing.insight.reports import rules
 
 FileFormat = Literal["csv", "json"]
+_SAID: Final = {
+    "group_by": {"description": "What each row sums up; `record`: a row for each use"},
+    "start": {"description": "The first day of the report"},
+    "end": {"description": "The last day of the report, which is part of it"},
+}
 AT_A_STRETCH: Final = 50
 """Rows that are written without a pause, some milliseconds."""
 Values = Callable[[Any], Sequence[Any]]
@@ -61,7 +66,8 @@ def answer_of(
     """
     text = {"type": "string"}
     fields = {name: text | {"format": "date-time"} if name in instants else text for name in about}
-    rows = {"type": "array", "items": {"type": "object"}}
+    fields = {name: one | _SAID.get(name, {}) for name, one in fields.items()}
+    rows = {"type": "array", "description": "The rows, as in CSV", "items": {"type": "object"}}
     shape = {
         "type": "object",
         "required": [*about, "data"],

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers import statuses
 from api.answers.public_ids import (
     AccountId,
     DunningCaseId,
@@ -27,13 +28,15 @@ CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "ca
 class AttemptAnswer(Answer):
     """One attempt; `slot` is null for the extra attempt of a new card or of retry-now."""
 
-    status: str
-    slot: int | None
+    status: str = Field(description=statuses.ATTEMPT)
+    slot: int | None = Field(
+        description="The number of the planned try, from 0; null: an extra one"
+    )
     payment_method_id: PaymentMethodId | None
     decline_code: str | None
     decline_class: str | None
-    message: str | None
-    started_at: datetime
+    message: str | None = Field(description="The decline in words; null: none")
+    started_at: datetime = Field(description="When the try began")
     finished_at: datetime | None
 
     @classmethod
@@ -56,17 +59,19 @@ class CaseAnswer(Answer):
     account_id: AccountId
     invoice_id: InvoiceId
     subscription_id: SubscriptionId | None
-    status: CaseStatus
+    status: CaseStatus = Field(description=statuses.CASE)
     slot_days: list[int]
     slots_used: int
     final_action: str
     extended_days: int
-    next_step: str | None
+    next_step: str | None = Field(
+        description="What happens next by itself, in words; null: nothing is planned"
+    )
     next_at: datetime | None
     opened_at: datetime
     paused_at: datetime | None
     closed_at: datetime | None
-    close_reason: str | None
+    close_reason: str | None = Field(description="Why it was closed; null: nothing was said")
 
     @classmethod
     async def read(cls, connection: AsyncConnection, case: DunningCase) -> Self:

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
@@ -42,12 +42,16 @@ _TEXTS: Final = TypeAdapter(list[str])
 class Pagination(Frozen):
     """The position of this page. `total` stops counting at 10,000."""
 
-    limit: int
-    offset: int | None
-    page: int | None
+    limit: int = Field(description="How many rows a page has at most")
+    offset: int | None = Field(
+        description="How many rows were passed over; null: a cursor was sent"
+    )
+    page: int | None = Field(description="The number of the page, from 1; null: a cursor was sent")
     has_more: bool
     next_cursor: str | None
-    total: int
+    total: int = Field(
+        description="How many rows there are in all; 10,000 stands for that many or more"
+    )
 
 
 class Page(Frozen, Generic[T]):

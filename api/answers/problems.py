@@ -13,7 +13,7 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -47,8 +47,8 @@ _logger = logging.getLogger("api.problems")
 class FieldProblem(BaseModel):
     """A wrong field: its dotted path, and why it is wrong."""
 
-    field: str
-    message: str
+    field: str = Field(description="The dotted path of the field")
+    message: str = Field(description="Why it is wrong")
 
 
 class ProblemBody(BaseModel):
@@ -56,13 +56,15 @@ class ProblemBody(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
+    type: str = Field(description="The code as a URN")
+    title: str = Field(description="The error in a few words")
+    status: int = Field(description="The HTTP status")
+    code: str = Field(description="The stable code of the error")
+    detail: str = Field(description="What is wrong this time, in words")
     correlation_id: str | None
-    errors: list[FieldProblem] | None = None
+    errors: list[FieldProblem] | None = Field(
+        None, description="What is wrong with which field; null: it is not about fields"
+    )
 
 
 def problem(

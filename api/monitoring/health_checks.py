@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final, Literal, Protocol
 
 import httpx2
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -41,8 +42,8 @@ Part = Literal["postgres", "temporal", "stripe"]
 class PartHealth(Answer):
     """One part: its state, and how long it took to respond."""
 
-    status: State
-    milliseconds: int
+    status: State = Field(description="`healthy` or `unhealthy`")
+    milliseconds: int = Field(description="How long it took to answer")
 
 
 class Stack(Protocol):

@@ -1,9 +1,10 @@
 """Payment actions: the pay-page link and the offered payment methods."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Required, cast
+from typing import Annotated, Any, Final, Literal, Required, cast
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import TypedDict
 
@@ -25,7 +26,16 @@ class NextAction(TypedDict, total=False):
     transfer, the `invoice_id` and the amount.
     """
 
-    type: Required[Literal["none", "confirm_card", "redirect", "manual", "wait"]]
+    type: Required[
+        Annotated[
+            Literal["none", "confirm_card", "redirect", "manual", "wait"],
+            Field(
+                description="What the payer does: `none`: nothing; `confirm_card`: confirm it with"
+                " Stripe.js; `redirect`: open `url`; `manual`: send a transfer; `wait`: it is"
+                " undecided"
+            ),
+        ]
+    ]
     client_secret: str
     url: str
     pay_url: str

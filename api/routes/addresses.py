@@ -95,7 +95,9 @@ class AddressAnswer(Answer):
     state: str | None
     postal_code: str | None
     country: str
-    is_default: bool
+    is_default: bool = Field(
+        description="True for the account's default address, which decides the tax"
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -104,7 +106,7 @@ class RemovedAddressAnswer(Answer):
     """A removed address."""
 
     address_id: str
-    deleted: bool = True
+    deleted: bool = Field(True, description="Always true")
 
 
 @router.get("/billing/addresses", responses=responses("INVALID_CURSOR"))

@@ -37,13 +37,16 @@ CAUSES: Final = {
 class BalanceEntryAnswer(Answer):
     """A change of the balance: positive is the customer's money, negative is owed."""
 
-    kind: str
-    cause: str
-    amount_cents: int = Field(validation_alias="amount_minor")
+    kind: str = Field(description="What changed the balance, in one word")
+    cause: str = Field(description="The same as a sentence")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="In minor units: above 0 money came to the balance, below 0 it left it",
+    )
     currency: str
-    invoice_id: InvoiceId | None
-    payment_id: PaymentId | None
-    reason: str | None
+    invoice_id: InvoiceId | None = Field(description="The invoice that it is about; null: none")
+    payment_id: PaymentId | None = Field(description="The payment that it is about; null: none")
+    reason: str | None = Field(description="The operator's reason; null: no operator did it")
     booked_at: datetime = Field(validation_alias="at")
 
     @classmethod

@@ -38,7 +38,7 @@ class CalculateBody(Body):
 class CalculateAnswer(Answer):
     """The cost of the use now [F9]; without a card no method is suggested for a price in money."""
 
-    success: Literal[True] = True
+    success: Literal[True] = Field(True, description="Always true")
     product_id: str
     usage_amount: str
     unit_price: UnitPrice
@@ -114,7 +114,9 @@ class RecordAnswer(RatedAnswer):
     """A billing record [F19]; kind `true_up` is what rounding an invoice line adds."""
 
     billing_id: Annotated[str, encoded(ids.BILLING_RECORD)] = Field(validation_alias="id")
-    kind: Literal["usage", "true_up"]
+    kind: Literal["usage", "true_up"] = Field(
+        description="`usage`, or `true_up` for what rounding an invoice line added or took"
+    )
 
 
 class VoidBody(Body):
@@ -133,11 +135,11 @@ class VoidAnswer(Answer):
     billing_id: str
     correction_id: str
     billing_status: Status
-    reason: str
+    reason: str = Field(description="Why the use was voided")
     credits_returned: Credits
     transaction_id: TransactionId | None
-    balance_cents: int
-    credited_cents: int
+    balance_cents: int = Field(description="What went to the money balance, in minor units")
+    credited_cents: int = Field(description="What an open invoice asks less, in minor units")
     currency: str
     voided_at: datetime
 

@@ -64,13 +64,23 @@ class BudgetAnswer(Answer):
 
     budget_id: Annotated[str, encoded(ids.BUDGET)] = Field(validation_alias="id")
     measure: Measure
-    meter: Annotated[str | None, BeforeValidator(lambda meter: meter or None)]
-    window: Window = Field(validation_alias="window_kind")
-    limit: Credits = Field(validation_alias="limit_amount")
-    used: Total
-    remaining: Credits
+    meter: Annotated[str | None, BeforeValidator(lambda meter: meter or None)] = Field(
+        description="The key of the meter that it bounds; null: it measures none"
+    )
+    window: Window = Field(
+        validation_alias="window_kind",
+        description="The calendar `month` in the account's zone, or the `cycle` of the plan",
+    )
+    limit: Credits = Field(
+        validation_alias="limit_amount", description="The bound, in what `measure` counts"
+    )
+    used: Total = Field(description="What counts against it in the window")
+    remaining: Credits = Field(description="What is left of it")
     alert_percents: tuple[int, ...]
-    then: Annotated[Then, BeforeValidator(_then)] = Field(validation_alias="is_blocking")
+    then: Annotated[Then, BeforeValidator(_then)] = Field(
+        validation_alias="is_blocking",
+        description="`notify`: events only; `block`: a use that would exceed it is refused",
+    )
     window_start: datetime
     window_end: datetime
     created_at: datetime

@@ -47,8 +47,12 @@ OneCurrency = Annotated[
 class PriceAnswer(Answer):
     """A price in minor units per interval."""
 
-    interval: str
-    amount_cents: int = Field(validation_alias="amount_minor")
+    interval: str = Field(description="The interval of the price, such as `month` or `3 months`")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price per interval, of one seat if the plan is sold by seats, in minor"
+        " units",
+    )
     minimum_cents: int | None = Field(
         validation_alias="minimum_minor",
         description="The least that a period comes to, with all that is used in it",
@@ -71,26 +75,30 @@ class PlanAnswer(Answer):
     """A plan on offer [B2]. `price_monthly` and `price_yearly` are minor units of `currency`."""
 
     plan_id: Annotated[str, encoded(ids.PLAN)] = Field(validation_alias="id")
-    key: str
-    version: int
+    key: str = Field(description="The key of the plan")
+    version: int = Field(description="The version of the plan")
     family: str
-    name: str
-    description: str
+    name: str = Field(description="The name of the plan, for people")
+    description: str = Field(description="A sentence for people")
     price_monthly: int | None
     price_yearly: int | None
     currency: str
-    prices: list[PriceAnswer]
+    prices: list[PriceAnswer] = Field(description="Its prices by interval")
     stripe_price_id_monthly: str | None
     stripe_price_id_yearly: str | None
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
-    limits_by_name: dict[str, Credits]
-    add_ons: tuple[AddOn, ...]
-    seats: Seats | None
+    limits_by_name: dict[str, Credits] = Field(
+        description="The included units by the name of the limit"
+    )
+    add_ons: tuple[AddOn, ...] = Field(description="The add-ons that it sells")
+    seats: Seats | None = Field(
+        description="How many seats it is sold with; null: it is not sold by seats"
+    )
     billing_threshold_cents: int | None
     monthly_credits: Credits
     trial_days: int
-    is_active: bool
+    is_active: bool = Field(description="True: it is sold to new subscribers")
     created_at: datetime
 
     @classmethod
@@ -115,11 +123,11 @@ class PackAnswer(Answer):
     """A credit pack on offer; a purchase names it by its key."""
 
     package_id: Annotated[str, encoded(ids.PACK)] = Field(validation_alias="id")
-    key: str
-    name: str
-    description: str
-    credits: Credits
-    amount_cents: int
+    key: str = Field(description="The key of the pack")
+    name: str = Field(description="The name of the pack, for people")
+    description: str = Field(description="A sentence for people")
+    credits: Credits = Field(description="The credits that it brings")
+    amount_cents: int = Field(description="Its price, in minor units")
     currency: str
     label: str
 
@@ -139,11 +147,15 @@ class EntitlementAnswer(Answer):
     """
 
     feature: str
-    granted: bool
-    value: bool | int | str | None
-    limit: Limit | None
+    granted: bool = Field(description="True if the account may use it")
+    value: bool | int | str | None = Field(
+        description="What the plan says of the feature; null: nothing"
+    )
+    limit: Limit | None = Field(description="The limit of the meter; null: there is none")
     access: Access
-    reason: Withheld | None
+    reason: Withheld | None = Field(
+        description="Why the plan gives less than all; null: it gives all"
+    )
 
     @classmethod
     def of_feature(cls, feature: str, found: Entitlements, *, is_meter: bool) -> Self:

@@ -26,18 +26,27 @@ class ContractPriceAnswer(Answer):
     """An agreed price."""
 
     plan: str
-    interval: Annotated[str, BeforeValidator(rules.show_interval)]
+    interval: Annotated[str, BeforeValidator(rules.show_interval)] = Field(
+        description="The interval of the price, such as `month` or `3 months`"
+    )
     currency: str
-    amount_cents: int = Field(validation_alias="amount_minor")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price per interval, of one seat if the plan is sold by seats, in minor"
+        " units",
+    )
     minimum_cents: int | None = Field(validation_alias="minimum_minor")
 
 
 class CommitmentAnswer(Answer):
     """An agreed commitment."""
 
-    amount_cents: int = Field(validation_alias="amount_minor")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="What is spent at least in all its periods, in minor units",
+    )
     currency: str
-    periods: int
+    periods: int = Field(description="The number of periods in which it is spent")
     on_early_end: str
 
 
@@ -47,7 +56,10 @@ class ContractLimitAnswer(Answer):
     meter: str
     included: Credits
     then: Then
-    prices: dict[str, OverageTerms]
+    prices: dict[str, OverageTerms] = Field(
+        description="The price of units beyond by currency, in whole units of it: of one unit, or"
+        " terms with tiers",
+    )
 
 
 class ContractAnswer(Answer):
@@ -59,13 +71,28 @@ class ContractAnswer(Answer):
 
     contract_id: Annotated[str, encoded(ids.CONTRACT)] = Field(validation_alias="id")
     account_id: AccountId
-    reference: str | None
-    prices: list[ContractPriceAnswer] = Field(validation_alias=AliasPath("terms", "prices"))
+    reference: str | None = Field(description="The operator's name of the contract; null: none")
+    prices: list[ContractPriceAnswer] = Field(
+        validation_alias=AliasPath("terms", "prices"),
+        description="The prices of plans for this account",
+    )
     limits: list[ContractLimitAnswer] = Field(validation_alias=AliasPath("terms", "limits"))
-    collection: str | None = Field(validation_alias=AliasPath("terms", "collection"))
-    days_until_due: int | None = Field(validation_alias=AliasPath("terms", "net_days"))
-    commitment: CommitmentAnswer | None = Field(validation_alias=AliasPath("terms", "commitment"))
-    running_commitment: CommitmentPart | None = None
+    collection: str | None = Field(
+        validation_alias=AliasPath("terms", "collection"),
+        description="`charge`: a card pays each invoice; `send_invoice`: it is sent and paid by"
+        " transfer; null: as it is",
+    )
+    days_until_due: int | None = Field(
+        validation_alias=AliasPath("terms", "net_days"),
+        description="Days after which an invoice that is sent is due; null: none are sent",
+    )
+    commitment: CommitmentAnswer | None = Field(
+        validation_alias=AliasPath("terms", "commitment"),
+        description="What the next subscription or renewal will spend at least; null: no minimum",
+    )
+    running_commitment: CommitmentPart | None = Field(
+        None, description="What the present subscription spends at least; null: no minimum"
+    )
     effective_from: datetime
     effective_to: datetime | None
     created_at: datetime

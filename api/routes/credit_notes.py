@@ -29,12 +29,14 @@ class LineTax(Answer):
     """The share of a tax in a line or a credit note, in minor units; `rate` in percent."""
 
     jurisdiction: str
-    category: str
-    name: str
+    category: str = Field(description="The category of goods that has the rate")
+    name: str = Field(description="The name of the tax")
     rate: Credits
     inclusive: bool
-    reason: str | None
-    amount: int = Field(validation_alias="amount_minor")
+    reason: str | None = Field(description="Why the rate is 0; null: it is not")
+    amount: int = Field(
+        validation_alias="amount_minor", description="The share of the tax, in minor units"
+    )
 
 
 class CreditNoteAnswer(Answer):
@@ -42,11 +44,16 @@ class CreditNoteAnswer(Answer):
 
     credit_note_id: Annotated[str, encoded(ids.CREDIT_NOTE)] = Field(validation_alias="id")
     invoice_id: InvoiceId
-    number: str
-    reason: str
-    amount: int = Field(validation_alias="amount_minor")
-    tax: int = Field(validation_alias="tax_minor")
-    taxes: list[LineTax]
+    number: str = Field(description="The number of the credit note")
+    reason: str = Field(description="Why it was written")
+    amount: int = Field(
+        validation_alias="amount_minor",
+        description="What it credits, with tax, in minor units of `currency`",
+    )
+    tax: int = Field(
+        validation_alias="tax_minor", description="The tax in it, in minor units of `currency`"
+    )
+    taxes: list[LineTax] = Field(description="The tax in it by rate")
     currency: str
     issued_on: date
     created_at: datetime

@@ -36,22 +36,32 @@ RULE = "scoped before general, then priority, earliest end, free before paid, ol
 class ExpiringAnswer(Answer):
     """Free credits that expire soon (within seven days unless configured otherwise)."""
 
-    credits: Credits = Field(validation_alias="expiring")
-    first_at: datetime = Field(validation_alias="expiring_at")
+    credits: Credits = Field(
+        validation_alias="expiring", description="How many credits expire soon"
+    )
+    first_at: datetime = Field(
+        validation_alias="expiring_at", description="When the first of them do"
+    )
 
 
 class BalanceAnswer(Answer):
     """The account's credits. `credits` includes held ones; `available` does not."""
 
-    credits: Credits = Field(ZERO, validation_alias="balance")
+    credits: Credits = Field(
+        ZERO, validation_alias="balance", description="The credits, held ones included"
+    )
     plan_monthly_credits: Credits = ZERO
     credits_used_this_month: Credits = Field(ZERO, validation_alias="used_this_month")
-    held: Credits = ZERO
-    available: Credits = ZERO
-    paid: Credits = ZERO
-    debt: Credits = ZERO
+    held: Credits = Field(ZERO, description="Credits that are set aside by holds")
+    available: Credits = Field(
+        ZERO, description="The credits that can be spent: without what is held"
+    )
+    paid: Credits = Field(ZERO, description="The part of `credits` that counts as bought")
+    debt: Credits = Field(ZERO, description="Credits that are owed")
     overdraft: Credits = ZERO
-    expiring_soon: ExpiringAnswer | None = None
+    expiring_soon: ExpiringAnswer | None = Field(
+        None, description="Credits that expire soon; null: none do"
+    )
     currency: str | None = None
     as_of: datetime
 
@@ -66,7 +76,7 @@ class SplitAnswer(Answer):
     """The part of one lot; negative when the lot gave credits."""
 
     lot_id: LotId
-    amount: Credits
+    amount: Credits = Field(description="The credits of this lot; below 0 it gave them")
 
 
 class TransactionAnswer(Answer):
@@ -77,15 +87,23 @@ class TransactionAnswer(Answer):
     """
 
     transaction_id: TransactionId = Field(validation_alias="id")
-    number: int = Field(validation_alias="seq")
-    kind: EntryKind
-    amount: Credits
-    debt: Credits
+    number: int = Field(
+        validation_alias="seq",
+        description="The number of the entry, which grows within the account",
+    )
+    kind: EntryKind = Field(
+        description="What it did: `grant`, `debit` for uses, `capture` of a hold, `expire`, `debt`"
+        " that was paid, `clawback`, `adjustment` by an operator, or `void` of a use",
+    )
+    amount: Credits = Field(
+        description="Credits: above 0 they came, below 0 they were spent or removed"
+    )
+    debt: Credits = Field(description="How much the owed credits changed: above 0 more are owed")
     balance_after: Credits
-    scope: str | None
-    reason: str
-    subject: str | None
-    detail: dict[str, Any]
+    scope: str | None = Field(description="The meter or scope that it was for; null: none")
+    reason: str = Field(description="What it was for, in words")
+    subject: str | None = Field(description="The id of what it was for; null: none")
+    detail: dict[str, Any] = Field(description="Facts of the entry")
     created_at: datetime = Field(validation_alias="at")
 
     def without_use(self) -> Self:
@@ -96,17 +114,20 @@ class TransactionAnswer(Answer):
 class TransactionDetail(TransactionAnswer):
     """One entry with its split over lots, oldest lot first."""
 
-    lots: list[SplitAnswer]
+    lots: list[SplitAnswer] = Field(description="The part of each lot in it, oldest lot first")
 
 
 class _LotPart(Answer):
     """The facts of a lot that decide its place in the burn order."""
 
     lot_id: LotId = Field(validation_alias="id")
-    kind: str
+    kind: str = Field(
+        description="Where the credits came from: `trial`, `plan`, `purchase`, `adjustment`,"
+        " `refund` or `dispute`",
+    )
     scope: str | None
     priority: int
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="When the credits expire; null: never")
     is_paid: bool
     granted_at: datetime = Field(validation_alias="created_at")
 
@@ -117,11 +138,11 @@ class LotShare(_LotPart):
     `value_cents` is the share of the price of the pack that granted the lot.
     """
 
-    amount: Credits
+    amount: Credits = Field(description="The credits of this lot; below 0 it gave them")
     value_cents: int | None
     currency: str | None
-    because: Because
-    words: str
+    because: Because = Field(description="Which rule decided its place")
+    words: str = Field(description="The same in words")
 
     @classmethod
     def of_share(cls, share: Share) -> Self:
@@ -138,7 +159,7 @@ class LotShare(_LotPart):
 class PassedLot(_LotPart):
     """A lot that had credits and was not used, and the reason."""
 
-    words: str
+    words: str = Field(description="Why it was not used")
 
 
 class PaidUseAnswer(Answer):
@@ -154,10 +175,12 @@ class PaidUseAnswer(Answer):
     usage_amount: Credits
     included_units: Credits
     charged_units: Credits
-    unit_price: Credits
+    unit_price: Credits = Field(
+        description="The price of a unit; where units differ in price, the average"
+    )
     total_amount: Credits
     occurred_at: datetime
-    words: str
+    words: str = Field(description="The arithmetic in words")
 
     @classmethod
     def of_use(cls, use: PaidUse) -> Self:
@@ -170,29 +193,34 @@ class ExplanationAnswer(Answer):
     behind it. `GET /billing/records?transaction_id=` lists more uses than the first hundred.
     """
 
-    transaction: TransactionAnswer = Field(validation_alias="entry")
+    transaction: TransactionAnswer = Field(validation_alias="entry", description="The entry")
     paid_only: bool
-    words: str
-    rule: str = RULE
-    lots: list[LotShare]
+    words: str = Field(description="What it did, in words")
+    rule: str = Field(RULE, description="The rule by which lots are taken")
+    lots: list[LotShare] = Field(
+        description="The part of each lot in it, in the order in which they were taken"
+    )
     passed_over: list[PassedLot]
-    uses: list[PaidUseAnswer]
-    uses_total: int
+    uses: list[PaidUseAnswer] = Field(description="The uses that it paid, 100 at most")
+    uses_total: int = Field(description="How many uses it paid")
 
 
 class LotAnswer(Answer):
     """Credits granted together; `remaining` includes held ones."""
 
     lot_id: LotId = Field(validation_alias="id")
-    kind: str
+    kind: str = Field(
+        description="Where the credits came from: `trial`, `plan`, `purchase`, `adjustment`,"
+        " `refund` or `dispute`",
+    )
     scope: str | None
     priority: int
     is_paid: bool
-    amount: Credits
-    remaining: Credits
-    held: Credits
-    is_open: bool
-    expires_at: datetime | None
+    amount: Credits = Field(description="The credits that came")
+    remaining: Credits = Field(description="The credits that are left, held ones included")
+    held: Credits = Field(description="The credits of it that are set aside by holds")
+    is_open: bool = Field(description="False: nothing is left of it")
+    expires_at: datetime | None = Field(description="When the credits expire; null: never")
     created_at: datetime
 
 

@@ -33,11 +33,15 @@ class EventAnswer(Answer):
     `data`.
     """
 
-    event_id: Annotated[str, encoded(ids.EVENT)] = Field(validation_alias="id")
+    event_id: Annotated[str, encoded(ids.EVENT)] = Field(
+        validation_alias="id", description="The event"
+    )
     account_id: Annotated[str, encoded(ids.ACCOUNT)]
-    seq: int
-    type: str
-    data: Annotated[dict[str, Any], BeforeValidator(_with_instants_shown)]
+    seq: int = Field(description="The number of the event, which grows within the account")
+    type: str = Field(description="What happened, such as `evt.billing.credits.purchased`")
+    data: Annotated[dict[str, Any], BeforeValidator(_with_instants_shown)] = Field(
+        description="The facts, by the type of the event"
+    )
     correlation_id: str | None
     occurred_at: datetime
 
@@ -47,8 +51,8 @@ class EventsAnswer(Answer):
     passes over events of other types: they were looked at.
     """
 
-    data: list[EventAnswer]
-    next_after: int
+    data: list[EventAnswer] = Field(description="The events, oldest first")
+    next_after: int = Field(description="The number to continue from")
     has_more: bool
 
 

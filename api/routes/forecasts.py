@@ -5,6 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Self
 
+from pydantic import Field
+
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
 from api.dependencies import Fresh, MemberRead
@@ -22,10 +24,14 @@ class ForecastAnswer(Answer):
     `expected` and `high` are null without a whole day of history.
     """
 
-    used: Total
-    expected: Total | None
-    low: Total
-    high: Total | None
+    used: Total = Field(description="What is used so far")
+    expected: Total | None = Field(
+        description="What is expected at the end; null without a whole day of history"
+    )
+    low: Total = Field(description="The lower end of the range")
+    high: Total | None = Field(
+        description="The upper end of the range; null without a whole day of history"
+    )
 
     @classmethod
     def of_forecast(cls, found: Forecast, **more: object) -> Self:
@@ -41,7 +47,9 @@ class MeterForecast(ForecastAnswer):
 
     included: Total | None
     used_before: Total
-    expected_overage: Total | None
+    expected_overage: Total | None = Field(
+        description="The expected units beyond the plan; null: not known"
+    )
 
 
 class MoneyForecast(ForecastAnswer):
@@ -53,8 +61,10 @@ class MoneyForecast(ForecastAnswer):
 class CostForecast(Answer):
     """The cost of uses in credits, and in money on the next invoice."""
 
-    credits: ForecastAnswer
-    overage: MoneyForecast
+    credits: ForecastAnswer = Field(description="The credits that uses cost")
+    overage: MoneyForecast = Field(
+        description="What the next invoice asks for use beyond the plan, in whole units"
+    )
 
 
 class OutlookAnswer(Answer):
@@ -67,11 +77,14 @@ class OutlookAnswer(Answer):
 
     period_start: datetime
     period_end: datetime
-    method: Literal["weekday_mean"]
+    method: Literal["weekday_mean"] = Field(
+        description="How it is computed: `weekday_mean` adds the mean of its weekday for each day"
+        " to come",
+    )
     confidence_percent: int
     history_days: int
-    meters: dict[str, MeterForecast]
-    cost: CostForecast
+    meters: dict[str, MeterForecast] = Field(description="The forecast of each meter")
+    cost: CostForecast = Field(description="The forecast of the cost")
     as_of: datetime
 
     @classmethod

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final, Literal
 
 from fastapi import Request, Response
+from pydantic import Field
 
 from api.answers.schemas import Answer
 from api.monitoring.health_checks import Part, PartHealth, State
@@ -21,17 +22,17 @@ router = new_router("health", prefix="")
 class Dependencies(Answer):
     """The state of the database."""
 
-    database: State
+    database: State = Field(description="`healthy` if Postgres answers")
 
 
 class Health(Answer):
     """The state of the service [T1]."""
 
-    status: State
-    service: str
-    port: int
-    version: str
-    dependencies: Dependencies
+    status: State = Field(description="`healthy` or `unhealthy`")
+    service: str = Field(description="The name of the service")
+    port: int = Field(description="The port that it listens on")
+    version: str = Field(description="Its release")
+    dependencies: Dependencies = Field(description="What it cannot work without")
 
 
 class DetailedHealth(Answer):
@@ -41,12 +42,16 @@ class DetailedHealth(Answer):
     events.
     """
 
-    status: State
-    service: str
-    version: str
-    provider: Literal["sandbox", "test", "live"]
-    dependencies: dict[Part, PartHealth]
-    signs: dict[str, SignState]
+    status: State = Field(description="`healthy` or `unhealthy`")
+    service: str = Field(description="The name of the service")
+    version: str = Field(description="Its release")
+    provider: Literal["sandbox", "test", "live"] = Field(
+        description="`live`, `test` for Stripe's test mode, or `sandbox`"
+    )
+    dependencies: dict[Part, PartHealth] = Field(description="The state of each part")
+    signs: dict[str, SignState] = Field(
+        description="What `billing doctor` reads in the database, sign by sign"
+    )
 
 
 @router.get(

@@ -101,16 +101,20 @@ class HoldAnswer(Answer):
     """A hold; it ends once: captured, released, or expired at `expires_at`."""
 
     hold_id: Annotated[str, encoded(ids.HOLD)] = Field(validation_alias="id")
-    status: Status
-    amount: Credits
-    captured: Credits
-    scope: str | None
+    status: Status = Field(
+        description="`open`; `captured`: it was spent; `released`: it was freed; `expired`"
+    )
+    amount: Credits = Field(description="The credits that it holds or held")
+    captured: Credits = Field(description="The credits that were spent of it")
+    scope: str | None = Field(
+        description="The meter whose credits it may hold, too; null: only credits for any use"
+    )
     paid_only: bool
-    reason: str
-    subject: str | None
+    reason: str = Field(description="What it is for")
+    subject: str | None = Field(description="Your own id of what it is for; null: none")
     created_at: datetime
-    expires_at: datetime
-    resolved_at: datetime | None
+    expires_at: datetime = Field(description="When it expires, unless it ends before")
+    resolved_at: datetime | None = Field(description="When it ended; null: it is open")
 
 
 class CaptureAnswer(Answer):
@@ -118,9 +122,9 @@ class CaptureAnswer(Answer):
 
     hold_id: str
     transaction_id: str
-    captured: Credits
-    released: Credits
-    balance: Credits
+    captured: Credits = Field(description="The credits that were spent")
+    released: Credits = Field(description="The credits that were freed")
+    balance: Credits = Field(description="The balance of credits after it")
 
 
 def hold_answer(hold: Hold, order: HoldOrder) -> bytes:

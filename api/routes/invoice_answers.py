@@ -8,6 +8,7 @@ from pydantic import AliasPath, BeforeValidator, Field, computed_field
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers import statuses
 from api.answers.case_answers import AttemptAnswer, CaseAnswer
 from api.answers.pagination import Page, Pagination
 from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
@@ -34,8 +35,8 @@ def _legacy(status: str) -> str:
 class CustomFieldAnswer(Answer):
     """A custom field of the customer on its invoices."""
 
-    name: str
-    value: str
+    name: str = Field(description="The name of the field, as printed")
+    value: str = Field(description="The value of the field, as printed")
 
 
 class InvoiceAnswer(Answer):
@@ -49,12 +50,18 @@ class InvoiceAnswer(Answer):
     invoice_id: InvoiceId = Field(validation_alias="id")
     invoice_number: str | None = Field(validation_alias="number")
     user: AccountId = Field(validation_alias="account_id")
-    subscription: SubscriptionId | None = Field(validation_alias="subscription_id")
-    purchase: PurchaseId | None = Field(validation_alias="purchase_id")
+    subscription: SubscriptionId | None = Field(
+        validation_alias="subscription_id",
+        description="The subscription that it bills, by our id; null: none",
+    )
+    purchase: PurchaseId | None = Field(
+        validation_alias="purchase_id",
+        description="The purchase of a pack that it bills, by our id; null: none",
+    )
     stripe_invoice_id: str | None = Field(
         description="null, until Stripe Billing can be in charge of subscriptions"
     )
-    status: InvoiceStatus
+    status: InvoiceStatus = Field(description=statuses.INVOICE)
     legacy_status: Annotated[str, BeforeValidator(_legacy)] = Field(validation_alias="status")
     collection: InvoiceCollection = Field(
         description="`automatic`: by a saved card; `send_invoice`: by transfer; `held`: not until"
@@ -65,7 +72,11 @@ class InvoiceAnswer(Answer):
     discount: int = Field(validation_alias="discount_minor")
     tax_amount: int = Field(validation_alias="tax_minor")
     tax_included: int = Field(validation_alias="tax_included_minor")
-    total: int = Field(validation_alias="total_minor")
+    total: int = Field(
+        validation_alias="total_minor",
+        description="After discounts and with tax: `subtotal` - `discount` + `tax_amount` -"
+        " `tax_included`, in minor units of `currency`",
+    )
     balance_applied: int = Field(validation_alias="balance_applied_minor")
     amount_due: int = Field(validation_alias="amount_due_minor")
     amount_paid: int = Field(validation_alias="amount_paid_minor")
@@ -86,8 +97,12 @@ class InvoiceAnswer(Answer):
     custom_fields: list[CustomFieldAnswer] | None = Field(
         description="Replace those of the billing details"
     )
-    period_start: datetime | None
-    period_end: datetime | None
+    period_start: datetime | None = Field(
+        description="When the period that it bills begins; null: it bills none"
+    )
+    period_end: datetime | None = Field(
+        description="When the period that it bills ends; it is no part of the period"
+    )
     issued_on: date | None
     due_date: datetime | None = Field(validation_alias="due_at")
     paid_at: datetime | None
@@ -120,7 +135,7 @@ class InvoicePage(Answer):
     """One page of invoices; `invoices` is another name of `data` [I2]."""
 
     data: list[InvoiceAnswer]
-    invoices: list[InvoiceAnswer]
+    invoices: list[InvoiceAnswer] = Field(description="As `data`")
     pagination: NumberedPagination
 
     @classmethod
@@ -134,17 +149,25 @@ class InvoicePage(Answer):
 class TierAnswer(Answer):
     """Units of a cycle in one price tier: `flat_price` plus `unit_price` each, in whole units."""
 
-    units: Total
-    unit_price: Credits
-    flat_price: Credits
-    amount: Total
+    units: Total = Field(description="Units of the cycle in this tier")
+    unit_price: Credits = Field(
+        description="The price of each of them, in whole units of the currency"
+    )
+    flat_price: Credits = Field(
+        description="What the tier costs as such, in whole units of the currency"
+    )
+    amount: Total = Field(
+        description="What its units cost together, in whole units of the currency, not rounded"
+    )
 
 
 class LineDiscount(Answer):
     """The line's share of a discount, in minor units."""
 
-    code: str
-    amount: int = Field(validation_alias="amount_minor")
+    code: str = Field(description="The code of the coupon")
+    amount: int = Field(
+        validation_alias="amount_minor", description="What it takes off the line, in minor units"
+    )
 
 
 class LineAnswer(Answer):
@@ -159,22 +182,59 @@ class LineAnswer(Answer):
     `least_cents` less `spent_cents`. `explained` is the arithmetic in words.
     """
 
-    kind: str
-    description: str
-    quantity: Total
-    unit_amount: Credits
-    amount: int = Field(validation_alias="amount_minor")
-    discounts: list[LineDiscount]
-    taxes: list[LineTax]
-    total: int = Field(validation_alias="total_minor")
-    period_start: datetime | None
-    period_end: datetime | None
-    tiers: list[TierAnswer] | None = Field(None, validation_alias=AliasPath("detail", "tiers"))
-    at_most: TierAnswer | None = Field(None, validation_alias=AliasPath("detail", "at_most"))
-    billed_before: int | None = Field(None, validation_alias=AliasPath("detail", "billed_minor"))
-    least_cents: int | None = Field(None, validation_alias=AliasPath("detail", "least_minor"))
-    spent_cents: int | None = Field(None, validation_alias=AliasPath("detail", "spent_minor"))
-    explained: str
+    kind: str = Field(
+        description="What it charges: `plan`, `add_on`, `usage`, `pack`, `single_use`, `minimum`,"
+        " `commitment`, `used_meanwhile`, or `proration`, which credits unused time",
+    )
+    description: str = Field(description="The text of the line")
+    quantity: Total = Field(description="How many units it charges")
+    unit_amount: Credits = Field(
+        description="The price of a unit, in minor units with decimals; where units differ in"
+        " price, the average",
+    )
+    amount: int = Field(
+        validation_alias="amount_minor",
+        description="What it charges before discounts and tax, in minor units; below 0 a credit",
+    )
+    discounts: list[LineDiscount] = Field(description="What each coupon takes off it")
+    taxes: list[LineTax] = Field(description="Its share of each tax")
+    total: int = Field(
+        validation_alias="total_minor", description="After discounts and with tax, in minor units"
+    )
+    period_start: datetime | None = Field(
+        description="When the time that it charges begins; null: it charges no time"
+    )
+    period_end: datetime | None = Field(
+        description="When the time that it charges ends; it is no part of it"
+    )
+    tiers: list[TierAnswer] | None = Field(
+        None,
+        validation_alias=AliasPath("detail", "tiers"),
+        description="The units of the cycle so far by price; null: every unit costs the same, or"
+        " each use has a price of its own",
+    )
+    at_most: TierAnswer | None = Field(
+        None,
+        validation_alias=AliasPath("detail", "at_most"),
+        description="The least that the cycle can cost, which is charged instead of the sum of"
+        " `tiers` until the cycle closes; null: the sum is",
+    )
+    billed_before: int | None = Field(
+        None,
+        validation_alias=AliasPath("detail", "billed_minor"),
+        description="What earlier lines billed of it, in minor units; null: nothing",
+    )
+    least_cents: int | None = Field(
+        None,
+        validation_alias=AliasPath("detail", "least_minor"),
+        description="The minimum or commitment, in minor units; null: the line charges neither",
+    )
+    spent_cents: int | None = Field(
+        None,
+        validation_alias=AliasPath("detail", "spent_minor"),
+        description="What was spent of it, in minor units; null: the line charges neither",
+    )
+    explained: str = Field(description="The arithmetic in words")
 
     @classmethod
     def of_line(cls, line: InvoiceLine, currency: str) -> Self:
@@ -188,12 +248,14 @@ class InvoiceDetail(InvoiceAnswer):
     manual | wait. Once it has a number, `po_number`, `memo` and `custom_fields` are as printed.
     """
 
-    line_items: list[LineAnswer]
-    payments: list[PaymentAnswer]
-    attempts: list[AttemptAnswer]
-    credit_notes: list[CreditNoteAnswer]
+    line_items: list[LineAnswer] = Field(description="What it charges, line by line")
+    payments: list[PaymentAnswer] = Field(description="Its payments")
+    attempts: list[AttemptAnswer] = Field(description="The tries of cards for it")
+    credit_notes: list[CreditNoteAnswer] = Field(description="Its credit notes")
     credit_notes_total: int = Field(description="What they credit in all, paid or owed")
-    dunning: CaseAnswer | None
+    dunning: CaseAnswer | None = Field(
+        description="The recovery of it while it is overdue; null: there was none"
+    )
     next_action: NextAction = Field(examples=[{"type": "none"}])
 
     @classmethod

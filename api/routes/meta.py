@@ -3,6 +3,7 @@
 from typing import Final
 
 from fastapi import Depends, Request
+from pydantic import Field
 
 from api.answers.schemas import Answer
 from api.requests.unknown_parameters import takes_nothing_else
@@ -20,10 +21,12 @@ router = new_router("meta")
 class Info(Answer):
     """Name, version and capabilities of this build."""
 
-    name: str
-    version: str
-    api: str
-    capabilities: list[str]
+    name: str = Field(description="The name of the service")
+    version: str = Field(description="Its release")
+    api: str = Field(description="The version of the API, as in its paths")
+    capabilities: list[str] = Field(
+        description="What it can do; empty while billing is switched off"
+    )
 
 
 class Features(Answer):

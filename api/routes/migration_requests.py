@@ -47,10 +47,10 @@ class MigrationAnswer(Answer):
 
     requestId: MigrationRequestId = Field(validation_alias="id")  # noqa: N815
     environment: Environment
-    status: Status
+    status: Status = Field(description="`queued`, or `handled` once operators have acted")
     submittedAt: datetime = Field(validation_alias="created_at")  # noqa: N815
     handledAt: datetime | None = Field(validation_alias="handled_at")  # noqa: N815
-    channel: str
+    channel: str = Field(description="Who is told: `operators`")
     notesPreview: str  # noqa: N815
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool
 
+from api.answers import statuses
 from api.answers.public_ids import InvoiceId, InvoiceName, PaymentMethodName, SubscriptionId
 from api.answers.schemas import Answer, Body, UseBalance
 from api.pay.pay_actions import NextAction
@@ -40,8 +41,11 @@ class OwedPart(Answer):
 
     invoice_id: InvoiceId = Field(validation_alias="id")
     invoice_number: str | None = Field(validation_alias="number")
-    status: str
-    amount_cents: int = Field(validation_alias="remaining_minor")
+    status: str = Field(description=statuses.INVOICE)
+    amount_cents: int = Field(
+        validation_alias="remaining_minor",
+        description="What was charged, else what is owed, in minor units",
+    )
     currency: str
 
 
@@ -49,8 +53,8 @@ class StandingPart(Answer):
     """The subscription as it stands afterwards."""
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
-    status: str
-    pause_reason: str | None
+    status: str = Field(description=statuses.SUBSCRIPTION)
+    pause_reason: str | None = Field(description="Why it is paused; null: it is not")
     current_period_start: datetime
     current_period_end: datetime
     cancel_at_period_end: bool
@@ -62,11 +66,15 @@ class ResumptionPart(Answer):
     `invoice_id` is null while it is not written; `amount_cents` is its amount due.
     """
 
-    invoice_id: InvoiceId | None
-    amount_cents: int = Field(validation_alias="amount_due_minor")
+    invoice_id: InvoiceId | None = Field(description="The invoice; null while it is not written")
+    amount_cents: int = Field(
+        validation_alias="amount_due_minor", description="What it charges, in minor units"
+    )
     currency: str
-    period_start: datetime
-    period_end: datetime
+    period_start: datetime = Field(description="When the new period begins")
+    period_end: datetime = Field(
+        description="When the new period ends; it is no part of the period"
+    )
 
 
 class OverdueAnswer(Answer):
@@ -76,11 +84,18 @@ class OverdueAnswer(Answer):
     otherwise it is what resuming would cost. It is null if nothing is paused.
     """
 
-    dry_run: bool
-    charged_cents: int
-    invoices: list[OwedPart]
-    subscription: StandingPart | None
-    resumption: ResumptionPart | None
+    dry_run: bool = Field(description="True if nothing was done")
+    charged_cents: int = Field(
+        description="What was charged in all, in minor units; in a dry run what would be"
+    )
+    invoices: list[OwedPart] = Field(description="The invoices that were open")
+    subscription: StandingPart | None = Field(
+        description="The subscription afterwards; null: there is none"
+    )
+    resumption: ResumptionPart | None = Field(
+        description="What started the paused subscription again, or what that would cost; null:"
+        " nothing is paused",
+    )
     next_action: NextAction = Field(examples=[{"type": "none"}])
     preview_token: str | None = None
     expires_at: datetime | None = Field(

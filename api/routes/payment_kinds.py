@@ -28,9 +28,11 @@ class OfferedAnswer(Answer):
     [K14].
     """
 
-    type: str = Field(validation_alias="kind")
-    provider_type: str = Field(validation_alias="key")
-    provider: str
+    type: str = Field(validation_alias="kind", description="`card`, `bank_transfer` or `other`")
+    provider_type: str = Field(validation_alias="key", description="Its name in the catalog")
+    provider: str = Field(
+        description="What handles it: `stripe`, `paypal`, or `manual` for money from outside"
+    )
 
 
 class AvailableAnswer(Page[OfferedAnswer]):

@@ -69,19 +69,31 @@ class MethodAnswer(Answer):
     `provider_type` is the provider's own name: card, us_bank_account, sepa_debit.
     """
 
-    id: PaymentMethodId
+    id: PaymentMethodId = Field(description="As `payment_method_id`")
     payment_method_id: PaymentMethodId = Field(validation_alias="id")
-    type: str = Field(validation_alias="kind")
-    provider_type: str = Field(validation_alias="provider_kind")
-    provider: str
-    brand: str | None
-    last4: str | None
-    exp_month: int | None
-    exp_year: int | None
-    country: str | None
-    label: str | None
-    is_default: bool
-    is_backup: bool
+    type: str = Field(validation_alias="kind", description="`card`, `bank_transfer` or `other`")
+    provider_type: str = Field(
+        validation_alias="provider_kind",
+        description="The provider's own name of its kind, such as `card`, `us_bank_account` or"
+        " `sepa_debit`",
+    )
+    provider: str = Field(description="Who keeps it")
+    brand: str | None = Field(description="The brand of a card; null: it is none")
+    last4: str | None = Field(description="The last four digits; null: it has none")
+    exp_month: int | None = Field(
+        description="The month in which the card expires, 1 to 12; null: it does not"
+    )
+    exp_year: int | None = Field(
+        description="The year in which the card expires; null: it does not"
+    )
+    country: str | None = Field(description="The country of its bank, ISO 3166-1; null: not known")
+    label: str | None = Field(description="Your own name of the method; null: none")
+    is_default: bool = Field(
+        description="True for the account's default, which is charged unless another is named"
+    )
+    is_backup: bool = Field(
+        description="True for the one that is charged if the default cannot pay"
+    )
     barred_at: datetime | None = Field(
         description="Since when its bank forbids further charges, or a payment by it is disputed"
         " as fraud: it is not tried"
@@ -92,9 +104,9 @@ class MethodAnswer(Answer):
 class RemovedAnswer(Answer):
     """A removed method, which is not charged any more."""
 
-    id: str
+    id: str = Field(description="As `payment_method_id`")
     payment_method_id: str
-    deleted: bool = True
+    deleted: bool = Field(True, description="Always true")
 
 
 @router.get("/billing/payment-methods", responses=responses("INVALID_CURSOR"))

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Response
 from pydantic import Field, StringConstraints, model_validator
 
+from api.answers import statuses
 from api.answers.pagination import Page, Paging, paginate_merged
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import (
@@ -92,26 +93,45 @@ class PaymentAnswer(Answer):
 
     payment_id: PaymentId = Field(validation_alias="id")
     attempt_id: AttemptId | None = None
-    invoice_id: InvoiceId
+    invoice_id: InvoiceId = Field(
+        description="The invoice that asked for it, or that it paid instead"
+    )
     user: AccountId = Field(validation_alias="account_id")
-    subscription: SubscriptionId | None
-    status: str
-    amount: int = Field(validation_alias="amount_minor")
+    subscription: SubscriptionId | None = Field(
+        description="The subscription that its invoice bills, by our id; null: none"
+    )
+    status: str = Field(description=statuses.PAYMENT)
+    amount: int = Field(
+        validation_alias="amount_minor",
+        description="What was asked for, in minor units of `currency`",
+    )
     amount_received: int = Field(validation_alias="received_minor")
     amount_refunded: int = Field(validation_alias="refunded_minor")
     currency: str
-    payment_method: str
+    payment_method: str = Field(
+        description="`card`, `saved_card`, `checkout` or `paypal`; of money from outside the"
+        " payer's own name for it",
+    )
     payment_method_type: Literal["card", "bank_transfer", "other"] | None
-    provider: Literal["stripe", "paypal", "manual"]
+    provider: Literal["stripe", "paypal", "manual"] = Field(
+        description="What handles it: `stripe`, `paypal`, or `manual` for money from outside"
+    )
     payment_method_id: PaymentMethodId | None
     stripe_payment_intent_id: str | None
-    transaction_reference: str | None
-    received_on: date | None
+    transaction_reference: str | None = Field(
+        description="The reference of money from outside; null: it came through a provider"
+    )
+    received_on: date | None = Field(
+        description="The day on which money from outside came, as an operator said; null: nobody"
+        " did",
+    )
     failure_code: str | None
     failure_message: str | None
     decided_at: datetime | None
     decision_reason: str | None
-    paid_at: datetime | None
+    paid_at: datetime | None = Field(
+        description="When its money came, or was recorded if it came from outside; null: not yet"
+    )
     created_at: datetime
 
     @classmethod

@@ -35,8 +35,12 @@ class PortalAnswer(Answer):
     """A portal session: send the customer's browser to `url` within minutes, once."""
 
     portal_session_id: Annotated[str, encoded(ids.PORTAL_SESSION)] = Field(validation_alias="id")
-    status: str
-    url: str | None
+    status: str = Field(
+        description="`pending`: the provider has not opened it yet; `open`; `refused`"
+    )
+    url: str | None = Field(
+        description="Where to send the customer's browser; null: there is none yet"
+    )
 
 
 @router.post(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.answers import statuses
 from api.answers.problems import responses
 from api.answers.public_ids import InvoiceId, LotId, PaymentId, PurchaseId, TransactionId, row_id
 from api.answers.schemas import Answer, Credits
@@ -35,44 +36,54 @@ router = new_router("purchases")
 class RunsPart(Answer):
     """Temporal's view of the workflow; the proof does not depend on it."""
 
-    available: bool
-    runs: list[Run]
+    available: bool = Field(description="False: Temporal did not answer")
+    runs: list[Run] = Field(description="The runs of the workflow")
 
 
 class WorkflowPart(Answer):
     """The purchase's workflow: its row, its steps, and its runs in Temporal."""
 
-    matter: MatterFact | None
-    steps: list[StepFact]
-    temporal: RunsPart
+    matter: MatterFact | None = Field(
+        description="The purchase in the register of matters; null: it is not there"
+    )
+    steps: list[StepFact] = Field(description="The steps that it has done")
+    temporal: RunsPart = Field(description="The runs in Temporal")
 
 
 class PaymentPart(Answer):
     """One payment with every attempt."""
 
     payment_id: PaymentId
-    flow: str
-    status: str
-    provider_intent: str | None
+    flow: str = Field(
+        description="How it is paid: `card`, `saved_card`, `checkout`, `paypal` or `manual`"
+    )
+    status: str = Field(description=statuses.PAYMENT)
+    provider_intent: str | None = Field(
+        description="The PaymentIntent at Stripe, or the capture at PayPal; null: there is none"
+    )
     provider_session: str | None = Field(
         description="The payment page in the browser; null for a caller who may not pay"
     )
-    provider_charge: str | None
-    amount_cents: int = Field(validation_alias="amount_minor")
+    provider_charge: str | None = Field(
+        description="The charge at the provider; null: there is none"
+    )
+    amount_cents: int = Field(
+        validation_alias="amount_minor", description="What was asked for, in minor units"
+    )
     received_cents: int = Field(validation_alias="received_minor")
     currency: str
     created_at: datetime
     paid_at: datetime | None
-    booked_at: datetime | None
-    attempts: list[AttemptFact]
+    booked_at: datetime | None = Field(description="When the money was booked; null: not yet")
+    attempts: list[AttemptFact] = Field(description="The tries of cards")
 
 
 class InvoicePart(Answer):
     """An invoice of the purchase."""
 
     invoice_id: InvoiceId
-    number: str | None
-    status: str
+    number: str | None = Field(description="The number of the invoice; null: it has none")
+    status: str = Field(description=statuses.INVOICE)
     total_cents: int = Field(validation_alias="total_minor")
     amount_paid_cents: int = Field(validation_alias="amount_paid_minor")
     currency: str
@@ -84,36 +95,39 @@ class GrantPart(Answer):
 
     lot_id: LotId
     transaction_id: TransactionId | None
-    key: str
-    credits: Credits
+    key: str = Field(description="The key under which they were granted, once")
+    credits: Credits = Field(description="How many credits came")
     granted_at: datetime
-    real_granted_at: datetime | None
+    real_granted_at: datetime | None = Field(description="The same in real time; null: not known")
 
 
 class ProofAnswer(Answer):
     """Everything that shows how this purchase was fulfilled, and the results of the checks."""
 
     purchase_id: PurchaseId
-    status: str
+    status: str = Field(description=statuses.PURCHASE)
     pack: str
-    credits: Credits
-    amount_cents: int = Field(validation_alias="amount_minor")
+    credits: Credits = Field(description="The credits that it brings")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price of the pack before discounts and tax, in minor units",
+    )
     currency: str
     completed_at: datetime | None
-    consistent: bool
-    verdict: str
-    checks: list[Check]
-    request: RequestFact
-    workflow: WorkflowPart
-    payments: list[PaymentPart]
-    webhooks: list[WebhookFact]
-    invoices: list[InvoicePart]
-    grants: list[GrantPart]
+    consistent: bool = Field(description="True if all checks hold")
+    verdict: str = Field(description="The outcome in a sentence")
+    checks: list[Check] = Field(description="What must be so, and whether it is")
+    request: RequestFact = Field(description="Who asked for it, and how")
+    workflow: WorkflowPart = Field(description="What the workflow did")
+    payments: list[PaymentPart] = Field(description="Its payments")
+    webhooks: list[WebhookFact] = Field(description="What the provider told")
+    invoices: list[InvoicePart] = Field(description="Its invoices")
+    grants: list[GrantPart] = Field(description="The credits that came for it")
     asked_at: datetime | None = Field(
         description="When the provider last reported the payments' status, in real time"
     )
     kept_cents: int = Field(validation_alias="kept_minor")
-    published: int
+    published: int = Field(description="How many events tell of it: one, once it is completed")
 
     @classmethod
     def of_facts(cls, facts: Facts, verdict: Verdict, runs: list[Run] | None) -> Self:

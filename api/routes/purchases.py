@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers import statuses
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import (
@@ -101,20 +102,28 @@ class PurchaseAnswer(Answer):
     """A purchase [E20]; `next_action.type` is none | confirm_card | redirect | manual | wait."""
 
     purchase_id: PurchaseId = Field(validation_alias="id")
-    status: str
+    status: str = Field(description=statuses.PURCHASE)
     pack: str
-    credits: Credits
-    amount_cents: int = Field(validation_alias="amount_minor")
+    credits: Credits = Field(description="The credits that it brings")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price of the pack before discounts and tax, in minor units",
+    )
     currency: str
-    platform: str
-    payment_method: str = Field(validation_alias="flow")
-    checkout_url: str | None
+    platform: str = Field(description="The payment platform")
+    payment_method: str = Field(
+        validation_alias="flow",
+        description="`card`, `saved_card`, `checkout`, `paypal` or `manual`",
+    )
+    checkout_url: str | None = Field(
+        description="Stripe's or PayPal's page on which it is paid; null: there is none"
+    )
     invoice_id: InvoiceId
     failure_code: str | None
     failure_message: str | None
     next_action: NextAction = Field(examples=[{"type": "none"}])
     created_at: datetime
-    expires_at: datetime
+    expires_at: datetime = Field(description="Until when it can be paid")
     completed_at: datetime | None
 
     @classmethod

@@ -94,18 +94,22 @@ class CheckAnswer(Answer):
     if the plan refuses it only because an invoice is overdue: paying that is what helps.
     """
 
-    allowed: bool
+    allowed: bool = Field(description="True if the limits allow the use")
     meter: str
-    limit: Total | None
-    used: Total
-    remaining: Total | None
+    limit: Total | None = Field(description="The tightest limit; null: there is none")
+    used: Total = Field(description="What counts against it")
+    remaining: Total | None = Field(description="What is left of it; null: there is no limit")
     requested: Credits
     soft_limit_reached: bool
     resets_at: datetime | None
     passes_at: datetime | None = None
-    reason: str | None
-    refused_by: Literal["plan", "quota", "budget"] | None
-    budget_id: Annotated[str, encoded(ids.BUDGET)] | None
+    reason: str | None = Field(description="Why it is not allowed; null: it is")
+    refused_by: Literal["plan", "quota", "budget"] | None = Field(
+        description="What refuses it; null: nothing does"
+    )
+    budget_id: Annotated[str, encoded(ids.BUDGET)] | None = Field(
+        description="The budget that refuses it; null: none does"
+    )
     access: Literal["no_new_overage"] | None = None
 
 
@@ -172,13 +176,20 @@ class QuotaAnswer(Answer):
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
     meter: str
-    window: Window = Field(validation_alias="window_kind")
+    window: Window = Field(
+        validation_alias="window_kind",
+        description="The calendar `day` or `month` in the account's zone, the `cycle` of the plan,"
+        " or a `rolling` window",
+    )
     span_seconds: int | None
-    limit: Credits = Field(validation_alias="limit_amount")
+    limit: Credits = Field(
+        validation_alias="limit_amount",
+        description="Units of the meter that may be used per window",
+    )
     hard: bool = Field(validation_alias="is_hard")
     alert_percents: tuple[int, ...]
     window_start: datetime
-    used: Total
+    used: Total = Field(description="Units used in the window")
     created_at: datetime
     updated_at: datetime
 

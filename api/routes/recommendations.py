@@ -23,26 +23,33 @@ class CheaperPlanAnswer(Answer):
     included credits.
     """
 
-    kind: Literal["cheaper_plan"]
+    kind: Literal["cheaper_plan"] = Field(description="Always `cheaper_plan`")
     plan: str
-    current_plan: str
-    cycles: int
-    current_cost: Total
-    cost: Total
-    saving: Total
+    current_plan: str = Field(description="The key of the plan that the account has")
+    cycles: int = Field(description="How many whole cycles are compared")
+    current_cost: Total = Field(
+        description="What the present plan cost in them, in whole units of `currency`"
+    )
+    cost: Total = Field(
+        description="What the other plan would have cost, in whole units of `currency`"
+    )
+    saving: Total = Field(description="The difference, in whole units of `currency`")
     currency: str
-    gives_up: tuple[str, ...]
-    units: dict[str, Total]
+    gives_up: tuple[str, ...] = Field(
+        description="The features that the other plan lacks or has less of; `credits`: fewer"
+        " included credits",
+    )
+    units: dict[str, Total] = Field(description="The units used in these cycles, by meter")
 
 
 class CreditsExpiringAnswer(Answer):
     """Credits that will expire within thirty days at `daily_use`, the recent mean per day."""
 
-    kind: Literal["credits_expiring"]
+    kind: Literal["credits_expiring"] = Field(description="Always `credits_expiring`")
     lot_id: str
-    left: Total
-    expiring: Total
-    expires_at: datetime
+    left: Total = Field(description="The credits of the lot that are left")
+    expiring: Total = Field(description="The part of them that will not be used in time")
+    expires_at: datetime = Field(description="When they expire")
     daily_use: Total
 
 

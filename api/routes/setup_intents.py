@@ -58,9 +58,18 @@ class SetupAnswer(Answer):
     """
 
     setup_intent_id: Annotated[str, encoded(ids.SETUP_INTENT)] = Field(validation_alias="id")
-    provider_reference: str | None = Field(validation_alias="stripe_setup_intent_id")
-    status: str
-    client_secret: str | None
+    provider_reference: str | None = Field(
+        validation_alias="stripe_setup_intent_id",
+        description="The setup intent, by Stripe's id; null while Stripe does not have it",
+    )
+    status: str = Field(
+        description="`pending`: the provider does not have it yet; `waiting` or `action`: the payer"
+        " is to confirm; `processing`; `succeeded`: the card is saved; `failed`, `canceled`,"
+        " `refused`, `expired`: it is not",
+    )
+    client_secret: str | None = Field(
+        description="What Stripe.js confirms it with; null: there is nothing to confirm"
+    )
     payment_method_id: PaymentMethodId | None
     next_action: NextAction = Field(
         examples=[{"type": "confirm_card", "client_secret": "seti_1_secret_2"}]

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers import statuses
 from api.answers.public_ids import AccountId, ChangeId, InvoiceId, PaymentMethodId, SubscriptionId
 from api.answers.schemas import Answer, Credits
 from api.calls import Call
@@ -28,12 +29,20 @@ class AddOnPart(Answer):
     """An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`."""
 
     add_on: str
-    name: str = Field(validation_alias="description")
+    name: str = Field(
+        validation_alias="description", description="The name of the add-on, as on invoices"
+    )
     meter: str
-    units: Credits
-    amount_cents: int = Field(validation_alias="amount_minor")
-    quantity: int
-    quantity_next_period: int = Field(validation_alias="lasting")
+    units: Credits = Field(
+        description="Units of the meter that each of them adds per allowance cycle"
+    )
+    amount_cents: int = Field(
+        validation_alias="amount_minor", description="The price of one per cycle, in minor units"
+    )
+    quantity: int = Field(description="How many of it the subscription has")
+    quantity_next_period: int = Field(
+        validation_alias="lasting", description="How many it will have from the next period on"
+    )
 
 
 class DiscountPart(Answer):
@@ -42,44 +51,63 @@ class DiscountPart(Answer):
     `kinds` are the kinds of lines it reduces, `[]` all of them.
     """
 
-    code: str
+    code: str = Field(description="The code of the coupon")
     percent: Credits | None
-    amount_cents: int | None = Field(validation_alias="amount_minor")
+    amount_cents: int | None = Field(
+        validation_alias="amount_minor",
+        description="What it takes off, in minor units; null: a percentage",
+    )
     kinds: list[str]
     periods_left: int | None
-    status: str
+    status: str = Field(
+        description="`reserved` until the payment it came with is decided, `active`, `ended`, or"
+        " `released` as that payment never came",
+    )
 
 
 class ChangePart(Answer):
     """A change that waits for its payment: `add_ons`, `plan` or `resume`."""
 
     change_id: ChangeId = Field(validation_alias="id")
-    kind: str
-    wanted: dict[str, Any]
+    kind: str = Field(
+        description="What it changes: `add_ons`, `plan`, or `resume` of a paused subscription"
+    )
+    wanted: dict[str, Any] = Field(description="What was asked for")
     invoice_id: InvoiceId
-    expires_at: datetime
+    expires_at: datetime = Field(description="Until when it can be paid")
 
 
 class ScheduledPart(Answer):
     """A change that applies at the end of the period: `add_ons`, `plan`, `pause` or `price`."""
 
     change_id: ChangeId = Field(validation_alias="id")
-    kind: str
-    wanted: dict[str, Any]
-    effective_at: datetime
+    kind: str = Field(description="What it changes: `add_ons`, `plan`, `pause` or `price`")
+    wanted: dict[str, Any] = Field(description="What was asked for")
+    effective_at: datetime = Field(description="When it applies")
 
 
 class ChangeAnswer(Answer):
     """A change of the subscription, and its result."""
 
     change_id: ChangeId = Field(validation_alias="id")
-    kind: str
-    status: str
-    wanted: dict[str, Any]
+    kind: str = Field(
+        description="What it changes: `add_ons`, `plan`, `price`, `pause`, `resume`, or `extend`"
+        " for days that an operator added",
+    )
+    status: str = Field(
+        description="`pending`: it waits for its payment; `scheduled`: it waits for the end of the"
+        " period; `applied`; `failed`: its payment was declined; `expired`: nobody paid it in time;"
+        " `canceled`",
+    )
+    wanted: dict[str, Any] = Field(description="What was asked for")
     invoice_id: InvoiceId | None
-    reason: str | None
-    expires_at: datetime | None
-    effective_at: datetime | None
+    reason: str | None = Field(description="Why it ended so; null: nothing was said")
+    expires_at: datetime | None = Field(
+        description="Until when it can be paid; null: it waits for no payment"
+    )
+    effective_at: datetime | None = Field(
+        description="When it applies or applied; null: it does not"
+    )
     created_at: datetime
     decided_at: datetime | None
 
@@ -87,9 +115,9 @@ class ChangeAnswer(Answer):
 class PlanPart(Answer):
     """The plan version the subscription was sold with."""
 
-    key: str
-    name: str
-    version: int
+    key: str = Field(description="The key of the plan")
+    name: str = Field(description="The name of the plan, for people")
+    version: int = Field(description="The version of the plan that was sold")
     family: str
 
 
@@ -98,7 +126,7 @@ class DeclinePart(Answer):
 
     decline_code: str | None
     decline_class: str | None
-    message: str | None
+    message: str | None = Field(description="The decline in words")
     declined_at: datetime | None = Field(validation_alias="finished_at")
 
 
@@ -109,11 +137,19 @@ class CommitmentPart(Answer):
     `remaining_cents` would be charged at `ends_at` if no more is spent.
     """
 
-    amount_cents: int = Field(validation_alias="amount_minor")
-    spent_cents: int
-    remaining_cents: int
-    periods: int
-    since: datetime
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="What is spent at least until `ends_at`, in minor units",
+    )
+    spent_cents: int = Field(
+        description="What invoices have charged so far, after discounts and before tax, in minor"
+        " units",
+    )
+    remaining_cents: int = Field(
+        description="What would be charged at its end if no more is spent, in minor units"
+    )
+    periods: int = Field(description="The number of periods in which it is spent")
+    since: datetime = Field(description="When it began")
     ends_at: datetime
     on_early_end: str
 
@@ -135,9 +171,18 @@ class GivenBackPart(Answer):
     balance, where it may have paid debts. A failed refund moves to `balance_cents`.
     """
 
-    credited_cents: int = Field(validation_alias="credited_minor")
-    refunded_cents: int = Field(validation_alias="refunded_minor")
-    balance_cents: int = Field(validation_alias="balance_minor")
+    credited_cents: int = Field(
+        validation_alias="credited_minor",
+        description="What was credited for unused time, in minor units",
+    )
+    refunded_cents: int = Field(
+        validation_alias="refunded_minor",
+        description="The part of it that goes back to its payer, in minor units",
+    )
+    balance_cents: int = Field(
+        validation_alias="balance_minor",
+        description="The part of it that went to the money balance, in minor units",
+    )
 
 
 class SubscriptionAnswer(Answer):
@@ -149,17 +194,23 @@ class SubscriptionAnswer(Answer):
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
     user: AccountId = Field(validation_alias="account_id")
-    status: str
-    plan: PlanPart
+    status: str = Field(description=statuses.SUBSCRIPTION)
+    plan: PlanPart = Field(description="The plan that it was sold with")
     interval: str = Field(description="The interval of its price, as `GET /billing/plans` names it")
-    quantity: int
-    amount_cents: int = Field(validation_alias="amount_minor")
+    quantity: int = Field(description="The number of seats; 1 if the plan is not sold by seats")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price of the plan per period, with its seats, before discounts and tax, in"
+        " minor units",
+    )
     currency: str
-    add_ons: list[AddOnPart]
-    discounts: list[DiscountPart]
+    add_ons: list[AddOnPart] = Field(description="The add-ons that it has")
+    discounts: list[DiscountPart] = Field(description="The coupons that reduce its next invoices")
     billing_threshold_cents: int | None = Field(validation_alias="billing_threshold_minor")
     minimum_cents: int | None = Field(validation_alias="minimum_minor")
-    commitment: CommitmentPart | None
+    commitment: CommitmentPart | None = Field(
+        description="The minimum that it spends over several periods; null: none"
+    )
     current_period_start: datetime
     current_period_end: datetime
     cycle_start: datetime
@@ -169,21 +220,34 @@ class SubscriptionAnswer(Answer):
     cancel_at: datetime | None
     canceled_at: datetime | None
     ended_at: datetime | None
-    end_reason: str | None
-    cancel_reason: str | None
-    cancel_comment: str | None
-    given_back: GivenBackPart | None
+    end_reason: str | None = Field(description="Why it ended; null: it has not")
+    cancel_reason: str | None = Field(description="Why the customer leaves; null: nothing was said")
+    cancel_comment: str | None = Field(description="The customer's own words; null: none")
+    given_back: GivenBackPart | None = Field(
+        description="What its end gave back for unused time; null: nothing"
+    )
     payment_method_id: PaymentMethodId | None
     collection: Collection
-    days_until_due: int | None
-    pause_reason: str | None
+    days_until_due: int | None = Field(
+        description="Days after which an invoice that is sent is due; null: a card pays"
+    )
+    pause_reason: str | None = Field(
+        description="Why it is paused: `requested`, `trial_ended` without a card, or `debt_settled`"
+        " after its period; null: it is not",
+    )
     stripe_subscription_id: str | None = Field(
         description="null, until Stripe Billing can be in charge of subscriptions"
     )
-    pending_change: ChangePart | None
-    scheduled_changes: list[ScheduledPart]
+    pending_change: ChangePart | None = Field(
+        description="The change that waits for its payment; null: none"
+    )
+    scheduled_changes: list[ScheduledPart] = Field(
+        description="The changes that wait for the end of the period"
+    )
     latest_invoice_id: InvoiceId | None
-    latest_decline: DeclinePart | None
+    latest_decline: DeclinePart | None = Field(
+        description="Why the last card did not pay `latest_invoice_id`; null: none was declined"
+    )
     next_action: NextAction = Field(examples=[{"type": "none"}])
     created_at: datetime
     updated_at: datetime

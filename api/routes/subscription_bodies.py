@@ -1,4 +1,4 @@
-"""What callers send about a subscription: its start, its end, a pause, its card."""
+"""Bodies of requests about a subscription: its start, its end, a pause, its card."""
 
 from typing import Annotated, Any, Final, Self
 

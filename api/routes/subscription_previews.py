@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Self
 from fastapi import Query
 from pydantic import Field, StringConstraints
 
+from api.answers import statuses
 from api.answers.problems import responses
 from api.answers.schemas import Answer, Total
 from api.calls import AccountCall
@@ -57,9 +58,13 @@ class WrittenPart(Answer):
     total_cents: int = Field(validation_alias="total_minor")
     balance_applied_cents: int = Field(validation_alias="balance_applied_minor")
     amount_due_cents: int = Field(validation_alias="amount_due_minor")
-    period_start: datetime | None
-    period_end: datetime | None
-    lines: list[LineAnswer]
+    period_start: datetime | None = Field(
+        description="When the period that it bills begins; null: it bills none"
+    )
+    period_end: datetime | None = Field(
+        description="When the period that it bills ends; it is no part of the period"
+    )
+    lines: list[LineAnswer] = Field(description="What it would charge, line by line")
 
     @classmethod
     def of_written(cls, written: Written) -> Self:
@@ -78,9 +83,13 @@ class UpcomingAnswer(Answer):
     is null if nothing is due, as during a pause.
     """
 
-    at: datetime | None = None
-    step: str | None = None
-    invoice: WrittenPart | None = None
+    at: datetime | None = Field(None, description="When it comes; null: nothing is due")
+    step: str | None = Field(
+        None,
+        description="`renew`, `end_trial`, `end`, `pause`, `end_unpaid` or `close_commitment`;"
+        " null: nothing is due",
+    )
+    invoice: WrittenPart | None = Field(None, description="The invoice that it writes; null: none")
 
     @classmethod
     def of_upcoming(cls, coming: Upcoming | None) -> Self:
@@ -98,8 +107,8 @@ class OverLimitPart(Answer):
     """
 
     meter: str
-    used: Total
-    included: Total
+    used: Total = Field(description="Units used in this cycle")
+    included: Total = Field(description="Units that the plan to come includes per cycle")
     then: Then
 
 
@@ -114,19 +123,31 @@ class PreviewAnswer(Answer):
     """
 
     subscription_id: str
-    status: str
-    plan: str
-    effective_at: datetime
+    status: str = Field(description=statuses.SUBSCRIPTION)
+    plan: str = Field(description="The key of the plan that it would have")
+    effective_at: datetime = Field(description="When the change would apply")
     due_now_cents: int
-    credited_cents: int
-    refunded_cents: int
+    credited_cents: int = Field(
+        description="What credit notes would credit, in minor units: against what is owed, or to"
+        " the money balance",
+    )
+    refunded_cents: int = Field(
+        description="The part of it that would go back to its payer, in minor units"
+    )
     currency: str
-    change: dict[str, Any] | None
-    invoice: WrittenPart | None
-    usage: WrittenPart | None
-    upcoming: UpcomingAnswer
-    over_limits: list[OverLimitPart]
-    as_of: datetime
+    change: dict[str, Any] | None = Field(
+        description="What the change asks for; null: nothing changes"
+    )
+    invoice: WrittenPart | None = Field(description="The invoice of the change; null: it has none")
+    usage: WrittenPart | None = Field(
+        description="The invoice for use beyond the plan in the cycle that the change ends; null:"
+        " none",
+    )
+    upcoming: UpcomingAnswer = Field(description="The end of the period that would then run")
+    over_limits: list[OverLimitPart] = Field(
+        description="The meters that were used more than the plan to come includes"
+    )
+    as_of: datetime = Field(description="The instant that it was computed for")
     preview_token: str | None = None
     expires_at: datetime | None = Field(
         None, description="When the token expires, in real time even if the account has a clock"

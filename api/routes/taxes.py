@@ -26,10 +26,10 @@ class RateAnswer(Answer):
     """A rate in percent; `inclusive` if prices already include the tax."""
 
     jurisdiction: str
-    name: str
+    name: str = Field(description="The name of the tax")
     rate: Credits
     inclusive: bool
-    reason: str | None
+    reason: str | None = Field(description="Why the rate is 0; null: it is not")
 
 
 class TaxAnswer(Answer):
@@ -43,10 +43,14 @@ class TaxAnswer(Answer):
     vat_status: VatStatus | None = Field(
         description="pending: the register has not answered yet; unknown: it has no such number"
     )
-    vat_name: str | None
-    exempt: bool
-    exempt_because: str | None
-    rates: list[RateAnswer]
+    vat_name: str | None = Field(
+        description="The name that the register has for the id; null: not known"
+    )
+    exempt: bool = Field(description="True if the account pays no tax")
+    exempt_because: str | None = Field(description="Why it is exempt; null: it is not")
+    rates: list[RateAnswer] = Field(
+        description="The standard rates of its next invoice; empty: no tax is collected"
+    )
 
     @classmethod
     async def read(cls, connection: AsyncConnection, account_id: UUID) -> Self:

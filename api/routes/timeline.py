@@ -37,10 +37,12 @@ Ahead = Annotated[
 class CauseAnswer(Answer):
     """The cause: what was due, who requested it, or Stripe's event."""
 
-    words: str
-    actor: str | None
+    words: str = Field(description="The cause in words")
+    actor: str | None = Field(description="Who asked for it; null: nobody did")
     workflow_id: str | None
-    due_at: datetime | None
+    due_at: datetime | None = Field(
+        description="When the step was due that did it; null: no step did"
+    )
     stripe_event_id: str | None
     correlation_id: str | None
 
@@ -48,30 +50,42 @@ class CauseAnswer(Answer):
 class HappenedAnswer(Answer):
     """A past entry; `source` is step, change, payment or credits."""
 
-    at: datetime
+    at: datetime = Field(description="When, in the account's time")
     real_at: datetime
-    source: str
-    name: str
-    subject: str
-    words: str
-    amount_cents: int | None = Field(validation_alias="amount_minor")
+    source: str = Field(
+        description="What tells of it: a `step`, a `change`, a `payment` or `credits`"
+    )
+    name: str = Field(description="What happened, in one word")
+    subject: str = Field(description="What it happened to, by its id")
+    words: str = Field(description="What happened, in words")
+    amount_cents: int | None = Field(
+        validation_alias="amount_minor",
+        description="The money that it is about, in minor units; null: none",
+    )
     currency: str | None
-    credits: Credits | None
-    cause: CauseAnswer
+    credits: Credits | None = Field(description="The credits that it is about; null: none")
+    cause: CauseAnswer = Field(description="Why it happened")
 
 
 class ComingAnswer(Answer):
     """A future entry, if all payments succeed; `only_if` says what else it depends on."""
 
-    at: datetime
-    name: str
+    at: datetime = Field(description="When it is due, in the account's time")
+    name: str = Field(description="The step, such as `renew` or `charge`")
     workflow_id: str
-    words: str
-    amount_cents: int | None = Field(validation_alias="amount_minor")
+    words: str = Field(description="What will happen, in words")
+    amount_cents: int | None = Field(
+        validation_alias="amount_minor",
+        description="The money that is billed or collected, in minor units; null: none",
+    )
     currency: str | None
-    credits: Credits | None
-    only_if: str | None
-    key: str | None
+    credits: Credits | None = Field(description="The credits that come or expire; null: none")
+    only_if: str | None = Field(
+        description="What it depends on; null: it happens unless somebody acts"
+    )
+    key: str | None = Field(
+        description="The key of the step, which it keeps when it is done; null: not known yet"
+    )
 
 
 class TimelineAnswer(Answer):
@@ -81,10 +95,10 @@ class TimelineAnswer(Answer):
     """
 
     account_id: str
-    now: datetime
-    future: list[ComingAnswer]
-    future_has_more: bool
-    past: list[HappenedAnswer]
+    now: datetime = Field(description="The account's present time")
+    future: list[ComingAnswer] = Field(description="What is to come, soonest first")
+    future_has_more: bool = Field(description="True if more steps follow those that are shown")
+    past: list[HappenedAnswer] = Field(description="What happened, newest first")
     pagination: Pagination
 
 

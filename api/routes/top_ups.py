@@ -73,21 +73,29 @@ class LowBalanceBody(Body):
 class LowBalanceAnswer(Answer):
     """The balance below which `evt.billing.credits.low` is published, once per crossing."""
 
-    threshold: Credits | None
+    threshold: Credits | None = Field(
+        description="The balance in credits; null: only when nothing is left"
+    )
 
 
 class TopUpAnswer(Answer):
     """One automatic top-up: bought, failed, over the monthly cap, or dropped."""
 
     top_up_id: Annotated[str, encoded(ids.TOP_UP)] = Field(validation_alias="id")
-    status: TopUpStatus
+    status: TopUpStatus = Field(
+        description="`wanted`: credits ran low; `buying`; `completed`; `failed`; `capped`: it would"
+        " exceed the cap; `dropped`: it was not needed or allowed any more",
+    )
     pack: str
-    threshold: Credits
-    available: Credits
+    threshold: Credits = Field(description="Fewer credits than this were to be available")
+    available: Credits = Field(description="The credits that were available")
     purchase_id: PurchaseId | None
-    amount_cents: int | None = Field(validation_alias="amount_minor")
+    amount_cents: int | None = Field(
+        validation_alias="amount_minor",
+        description="What it cost or would have, in minor units; null: not known",
+    )
     currency: str | None
-    reason: str | None
+    reason: str | None = Field(description="Why it ended so; null: nothing was said")
     wanted_at: datetime
     decided_at: datetime | None
 
@@ -98,13 +106,19 @@ class AutoTopUpAnswer(Answer):
     """
 
     is_enabled: bool = False
-    threshold: Credits | None = None
+    threshold: Credits | None = Field(
+        None,
+        description="A pack is bought when fewer credits than this are available; null: nothing is"
+        " set",
+    )
     pack: str | None = None
     payment_method_id: PaymentMethodId | None = None
     monthly_cap_cents: int | None = Field(None, validation_alias="monthly_cap_minor")
-    failures: int = 0
+    failures: int = Field(0, description="How many charges failed in a row")
     stopped_at: datetime | None = None
-    undecided: TopUpAnswer | None = None
+    undecided: TopUpAnswer | None = Field(
+        None, description="The top-up that is under way; null: none"
+    )
 
 
 @router.put(

@@ -30,11 +30,16 @@ class TrialAnswer(Answer):
     """The state of the trial [D2]: available, active, expired or converted."""
 
     trial_id: Annotated[str, encoded(ids.TRIAL)] | None = Field(None, validation_alias="id")
-    status: str
-    started_at: datetime | None = None
-    expires_at: datetime | None = None
-    days_remaining: int = 0
-    credits: Credits = ZERO
+    status: str = Field(
+        description="`available`: none was taken yet; `active`; `expired`; `converted`: a paid"
+        " subscription took its place",
+    )
+    started_at: datetime | None = Field(None, description="When it began; null: not yet")
+    expires_at: datetime | None = Field(
+        None, description="When it and what is left of its credits end; null: it has not begun"
+    )
+    days_remaining: int = Field(0, description="Days that are left; a part of a day counts as one")
+    credits: Credits = Field(ZERO, description="As `credits_granted`")
     credits_granted: Credits = Field(ZERO, validation_alias="credits")
     credits_remaining: Credits = ZERO
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from fastapi import Body, Depends, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from api.answers import content_types
 from api.answers.problems import JSON, responses
@@ -60,7 +60,7 @@ _BATCH_CONTENT: Final = {JSON: {"schema": _BATCH_SCHEMA, "example": _BATCH_EXAMP
 class UseAnswer(Answer):
     """A use as it was recorded and billed."""
 
-    success: Literal[True] = True
+    success: Literal[True] = Field(True, description="Always true")
     billing_id: str
     usage_record_id: str
     billing_status: Status
@@ -80,21 +80,28 @@ class RowAnswer(Answer):
     part of the service is unavailable.
     """
 
-    row: int
+    row: int = Field(description="Its place in the request, from 0")
     event_id: str | None
-    status: Literal["recorded", "duplicate", "rejected"]
-    code: str | None = None
-    detail: str | None = None
-    retry: bool | None = None
+    status: Literal["recorded", "duplicate", "rejected"] = Field(
+        description="`recorded`; `duplicate`: it was recorded before; `rejected`: it was not"
+        " recorded",
+    )
+    code: str | None = Field(None, description="The code of the error, of a rejected row")
+    detail: str | None = Field(None, description="The same error in words")
+    retry: bool | None = Field(
+        None, description="True if the same row may be recorded later; of a rejected row"
+    )
 
 
 class BatchAnswer(Answer):
     """The outcome of each row, in the order of the request."""
 
-    recorded: int
-    duplicate: int
-    rejected: int
-    results: list[RowAnswer]
+    recorded: int = Field(description="How many rows were recorded")
+    duplicate: int = Field(description="How many rows had been recorded before")
+    rejected: int = Field(description="How many rows were not recorded")
+    results: list[RowAnswer] = Field(
+        description="The outcome of each row, in the order of the request"
+    )
 
 
 def answer_of(done: Recorded) -> bytes:

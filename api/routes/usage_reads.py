@@ -61,17 +61,24 @@ class MeterAnswer(Answer):
     nor `remaining`. `used` in `/usage/limits` is `used_before` plus `quantity` plus claims.
     """
 
-    quantity: Total
-    events: int
-    maximum: Total
-    last_value: Total
+    quantity: Total = Field(description="Units used in the cycle; of a level the highest reading")
+    events: int = Field(description="How many uses there were")
+    maximum: Total = Field(description="The units of the largest use")
+    last_value: Total = Field(description="The units of the last use; of a level the last reading")
     included: Total | None
     used_before: Total
-    remaining: Total | None
+    remaining: Total | None = Field(
+        description="Included units that are left; null: there is no limit"
+    )
     then: str | None
-    overage: Total = Field(validation_alias="net_overage")
-    overage_cost: Total = Field(validation_alias="net_overage_total")
-    credits: Total
+    overage: Total = Field(
+        validation_alias="net_overage", description="Units beyond the included ones that cost money"
+    )
+    overage_cost: Total = Field(
+        validation_alias="net_overage_total",
+        description="What they cost so far, in whole units of the currency",
+    )
+    credits: Total = Field(description="The credits that the uses cost")
 
 
 class OveragesAnswer(Answer):
@@ -79,18 +86,22 @@ class OveragesAnswer(Answer):
 
     total_overage_cost: Total
     currency: str | None
-    by_meter: dict[str, Total]
+    by_meter: dict[str, Total] = Field(description="The same by meter")
 
 
 class UsageAnswer(Answer):
     """The open allowance cycle: the sum of each meter, and each meter against the plan [G8, G9]."""
 
-    current_period: dict[str, Total]
-    meters: dict[str, MeterAnswer]
-    overages: OveragesAnswer
-    plan: str | None
-    period_start: datetime | None
-    period_end: datetime | None
+    current_period: dict[str, Total] = Field(description="The units used in the cycle, by meter")
+    meters: dict[str, MeterAnswer] = Field(description="Each meter against the plan")
+    overages: OveragesAnswer = Field(description="What use beyond the plan costs so far")
+    plan: str | None = Field(description="The key of the plan; null: none")
+    period_start: datetime | None = Field(
+        description="When the allowance cycle began; null: there is none"
+    )
+    period_end: datetime | None = Field(
+        description="When the allowance cycle ends; null: there is none"
+    )
     as_of: datetime
 
 
@@ -99,14 +110,16 @@ class LimitAnswer(Answer):
     instead of its plan's [B16].
     """
 
-    source: Literal["plan", "agreed", "quota"]
+    source: Literal["plan", "agreed", "quota"] = Field(
+        description="`plan`, `agreed` with the account instead, or a `quota`"
+    )
     meter: str
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
     window: str
-    limit: Total
-    used: Total
-    remaining: Total
+    limit: Total = Field(description="Units that may be used per window")
+    used: Total = Field(description="Units that count against it")
+    remaining: Total = Field(description="Units that are left")
     hard: bool = Field(validation_alias="is_hard")
     resets_at: datetime | None
 
@@ -117,15 +130,22 @@ class AlertAnswer(Answer):
     `subject_id` is the quota or budget; a budget's figures are in its own unit.
     """
 
-    source: Literal["plan", "quota", "budget"]
-    subject_id: str | None
+    source: Literal["plan", "quota", "budget"] = Field(
+        description="What the threshold is of: the `plan`, a `quota` or a `budget`"
+    )
+    subject_id: str | None = Field(description="The quota or budget; null: it is the plan's")
     meter: str
     owner: Owner
     owner_id: OwnerId = Field(validation_alias="owner")
     threshold_percent: int = Field(validation_alias="threshold")
     window_start: datetime
-    limit: Total = Field(validation_alias="limit_amount")
-    used: Total = Field(validation_alias="used_amount")
+    limit: Total = Field(
+        validation_alias="limit_amount", description="The limit; of a budget in what it measures"
+    )
+    used: Total = Field(
+        validation_alias="used_amount",
+        description="What was used when it was crossed; of a budget in what it measures",
+    )
     created_at: datetime
 
     @classmethod
@@ -145,8 +165,12 @@ class LogAnswer(RatedAnswer):
     and the caller's reason is its `operation`.
     """
 
-    billing_id: str | None
-    kind: Literal["usage", "capture"]
+    billing_id: str | None = Field(
+        description="The billing record of the use; null: it is a capture"
+    )
+    kind: Literal["usage", "capture"] = Field(
+        description="`usage`, or `capture` of a hold without a use"
+    )
 
     @classmethod
     def of_row(cls, row: RowMapping) -> Self:

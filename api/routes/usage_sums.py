@@ -35,15 +35,15 @@ Grain = Literal["hour", "day", "month"]
 class TotalsAnswer(Answer):
     """The sum of several uses; of a level, `quantity` is the highest reading."""
 
-    quantity: Total
-    events: int
-    credits: Total
+    quantity: Total = Field(description="Units of the meter; of a level the highest reading")
+    events: int = Field(description="How many uses there were")
+    credits: Total = Field(description="The credits that they cost")
 
 
 class SumAnswer(TotalsAnswer):
     """The sum of the uses under one name."""
 
-    name: str
+    name: str = Field(description="The name that the uses have in common; empty: they have none")
 
 
 class SummaryAnswer(Answer):
@@ -53,15 +53,23 @@ class SummaryAnswer(Answer):
     `other_operations` and `other_models` are all others together; null where there are no others.
     """
 
-    by_operation: list[SumAnswer]
-    other_operations: TotalsAnswer | None
-    by_model: list[SumAnswer]
-    other_models: TotalsAnswer | None
-    by_meter: list[SumAnswer]
+    by_operation: list[SumAnswer] = Field(
+        description="The 100 operations with the most credits, then the largest quantity"
+    )
+    other_operations: TotalsAnswer | None = Field(
+        description="All other operations together; null: there are none"
+    )
+    by_model: list[SumAnswer] = Field(
+        description="The 100 models with the most credits, then the largest quantity"
+    )
+    other_models: TotalsAnswer | None = Field(
+        description="All other models together; null: there are none"
+    )
+    by_meter: list[SumAnswer] = Field(description="The meters")
     total_events: int
     total_credits: Total
-    start: datetime
-    end: datetime
+    start: datetime = Field(description="When the time that is summed up begins")
+    end: datetime = Field(description="When it ends; it is no part of the time")
     as_of: datetime
 
 
@@ -71,20 +79,22 @@ class BucketAnswer(Answer):
     Of a level, `quantity` is the highest reading.
     """
 
-    start: datetime = Field(validation_alias="bucket")
+    start: datetime = Field(
+        validation_alias="bucket", description="When the hour, day or month begins"
+    )
     meter: str
-    quantity: Total
-    events: int
-    maximum: Total
-    credits: Total
+    quantity: Total = Field(description="Units of the meter; of a level the highest reading")
+    events: int = Field(description="How many uses there were")
+    maximum: Total = Field(description="The units of the largest use")
+    credits: Total = Field(description="The credits that they cost")
 
 
 class AggregationsAnswer(Page[BucketAnswer]):
     """Buckets, newest first."""
 
-    grain: Grain
-    start: datetime
-    end: datetime
+    grain: Grain = Field(description="How long the time is that each row sums up")
+    start: datetime = Field(description="When the time that is summed up begins")
+    end: datetime = Field(description="When it ends; it is no part of the time")
     as_of: datetime
 
 
@@ -97,26 +107,28 @@ FEATURES: Final = "features"
 class RevenueAnswer(Answer):
     """Total of completed records per currency, before tax and rounding."""
 
-    total: Total
-    by_service: dict[str, Total]
-    by_method: dict[str, Total]
+    total: Total = Field(description="What the uses cost, in units of the currency")
+    by_service: dict[str, Total] = Field(description="The same by service")
+    by_method: dict[str, Total] = Field(description="The same by what paid")
 
 
 class StatsAnswer(Answer):
     """Billing of usage in a range of days [G14]; revenue is in credits unless it says otherwise."""
 
-    total_billing_records: int
-    pending_billing_records: int
-    completed_billing_records: int
-    failed_billing_records: int
-    total_revenue: Total
-    revenue_by_service: dict[str, Total]
-    revenue_by_method: dict[str, Total]
-    revenue_by_currency: dict[str, RevenueAnswer]
-    active_users: int
-    active_organizations: int
-    stats_period_start: datetime
-    stats_period_end: datetime
+    total_billing_records: int = Field(description="How many billing records there are")
+    pending_billing_records: int = Field(description="How many of them are not paid yet")
+    completed_billing_records: int = Field(description="How many of them are paid")
+    failed_billing_records: int = Field(description="How many of them failed to be paid")
+    total_revenue: Total = Field(description="What the paid ones cost, in credits")
+    revenue_by_service: dict[str, Total] = Field(description="The same by service")
+    revenue_by_method: dict[str, Total] = Field(description="The same by what paid")
+    revenue_by_currency: dict[str, RevenueAnswer] = Field(
+        description="The same by currency, before tax and rounding"
+    )
+    active_users: int = Field(description="How many users there were")
+    active_organizations: int = Field(description="How many organisations there were")
+    stats_period_start: datetime = Field(description="When the time that is summed up begins")
+    stats_period_end: datetime = Field(description="When it ends; it is no part of the time")
     as_of: datetime
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Header, Request, Response
+from pydantic import Field
 from starlette.background import BackgroundTask
 
 from api.answers.problems import responses
@@ -21,7 +22,7 @@ router = new_router("webhooks")
 class Received(Answer):
     """The event is stored."""
 
-    received: Literal[True]
+    received: Literal[True] = Field(description="Always true")
 
 
 @router.post(

@@ -34,8 +34,8 @@ _AVERAGE_MONTH: Final = Fraction(146_097, 4_800)
 class Interval(Frozen):
     """`count` units of calendar time, such as 1 month or 2 weeks."""
 
-    unit: Unit
-    count: int = Field(default=1, ge=1, le=366)
+    unit: Unit = Field(description="The unit of time")
+    count: int = Field(default=1, ge=1, le=366, description="How many of them")
 
     @property
     def average_days(self) -> Fraction:

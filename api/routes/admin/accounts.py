@@ -110,23 +110,28 @@ class AccountBody(Body):
 class AccountAnswer(Answer):
     """An account. `clock_at` is null where time is real."""
 
-    id: AccountId
+    id: AccountId = Field(description="As `account_id`")
     account_id: AccountId = Field(validation_alias="id")
     external_id: str
-    kind: str
-    name: str | None
-    email: str | None
+    kind: str = Field(description="Your own word for what the account is")
+    name: str | None = Field(description="The customer's name")
+    email: str | None = Field(description="The customer's e-mail address")
     zone: str
     country: str | None
     locale: str
     platform: str | None
     platform_domain: str | None
     preferred_billing_method: Preference | None
-    verified_as: list[str]
+    verified_as: list[str] = Field(
+        description="What the customer is verified as, such as `student`; coupons may ask for it"
+    )
     is_test: bool
     clock_at: datetime | None
-    clock_status: str | None
-    status: str
+    clock_status: str | None = Field(
+        description="`ready`, `advancing` to the instant that was asked for, or `blocked`; null:"
+        " real time",
+    )
+    status: str = Field(description="The state of the account: `active`")
     created_at: datetime
 
 

@@ -22,15 +22,15 @@ router = new_router("audit")
 class AuditEntry(Answer):
     """One change: who did it, what, to what, and when, in the account's time and in real time."""
 
-    id: int
+    id: int = Field(description="As `audit_id`")
     audit_id: int = Field(validation_alias="id")
     account_id: AccountId | None
-    actor: str
-    action: str
-    subject: str
-    detail: dict[str, Any]
+    actor: str = Field(description="Who did it")
+    action: str = Field(description="What was done, such as `matter.resume_ordered`")
+    subject: str = Field(description="What it was done to, by its id")
+    detail: dict[str, Any] = Field(description="The facts of the change")
     correlation_id: str | None
-    at: datetime
+    at: datetime = Field(description="When, in the account's time")
     real_at: datetime
 
 

@@ -39,10 +39,15 @@ class AdjustBalanceAnswer(Answer):
 
     adjustment_id: Annotated[str, encoded(ids.ADJUSTMENT)] = Field(validation_alias="id")
     account_id: AccountId
-    amount_cents: int = Field(validation_alias="amount_minor")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="In minor units: above 0 it was given, below 0 taken",
+    )
     currency: str
-    reason: str
-    balance_cents: int
+    reason: str = Field(description="The operator's reason")
+    balance_cents: int = Field(
+        description="The money balance after it, in minor units; below 0 the customer owes it"
+    )
 
 
 @router.post(

@@ -8,6 +8,7 @@ from fastapi import Query, Response
 from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from api.answers import statuses
 from api.answers.case_answers import CaseStatus
 from api.answers.pagination import MAX_CURSOR_CHARS, Page, PageRequest, paginate
 from api.answers.problems import KEYED, responses
@@ -133,13 +134,17 @@ class OverduePart(Answer):
 
     invoice_id: InvoiceId = Field(validation_alias="id")
     invoice_number: str | None = Field(validation_alias="number")
-    amount_cents: int
-    status: str
+    amount_cents: int = Field(description="What was owed of it before the act, in minor units")
+    status: str = Field(description=statuses.INVOICE)
     dunning_case_id: DunningCaseId | None
-    dunning_status: CaseStatus | None
-    next_step: str | None
+    dunning_status: CaseStatus | None = Field(description=statuses.CASE)
+    next_step: str | None = Field(
+        description="What happens next by itself, in words; null: nothing is planned"
+    )
     next_at: datetime | None
-    result: AttemptStatus | None
+    result: AttemptStatus | None = Field(
+        description="The outcome of the retry; null: no card was tried within ten seconds"
+    )
 
     @classmethod
     async def read_all(cls, connection: AsyncConnection, found: Sequence[Overdue]) -> list[Self]:
@@ -170,13 +175,18 @@ class SteeredAnswer(Answer):
     subscription_id: SubscriptionId = Field(validation_alias="id")
     account_id: AccountId
     plan: str = Field(validation_alias="plan_key")
-    status: str
+    status: str = Field(description=statuses.SUBSCRIPTION)
     currency: str
-    refused: str | None
-    detail: str | None
+    refused: str | None = Field(
+        description="The code of the error because of which nothing was done; null: it was done"
+    )
+    detail: str | None = Field(description="The same error in words")
     is_repeated: bool
-    effective_at: datetime | None
-    invoices: list[OverduePart]
+    effective_at: datetime | None = Field(
+        description="The end of its period: when a pause begins, or to which an extension moved it;"
+        " null: the act is on invoices",
+    )
+    invoices: list[OverduePart] = Field(description="Its invoices that the act is on")
 
 
 @router.post(

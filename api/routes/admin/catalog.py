@@ -28,25 +28,25 @@ router = new_router("catalog administration")
 class OfferedPlan(Plan):
     """The current version of a plan with the prices for new subscribers."""
 
-    prices: list[Price]
+    prices: list[Price] = Field(description="Its prices for new subscribers")
 
 
 class OfferedPack(Pack):
     """A credit pack with its prices."""
 
-    prices: list[Price]
+    prices: list[Price] = Field(description="Its prices")
 
 
 class DatedCost(CreditCost):
     """The cost of an operation now, and its earlier ones, newest first."""
 
-    past: list[PastCost]
+    past: list[PastCost] = Field(description="Its earlier costs, newest first")
 
 
 class ChangesAnswer(Answer):
     """A sentence for each change; empty when nothing changed."""
 
-    changes: list[str]
+    changes: list[str] = Field(description="A sentence for each change; empty: nothing changed")
 
     @classmethod
     def of_changes(cls, changes: list[Change]) -> "ChangesAnswer":

@@ -42,9 +42,16 @@ class ClockAnswer(Answer):
     """`status` is real (no clock of its own), ready, advancing or blocked."""
 
     clock_at: datetime
-    target: datetime | None = Field(validation_alias="clock_target")
-    status: str
-    blocked: str | None = Field(validation_alias="clock_blocked")
+    target: datetime | None = Field(
+        validation_alias="clock_target",
+        description="The instant that it moves to; null: it does not move",
+    )
+    status: str = Field(
+        description="`real`: it has no clock of its own; `ready`; `advancing`; `blocked`"
+    )
+    blocked: str | None = Field(
+        validation_alias="clock_blocked", description="Why it does not go on; null: it does"
+    )
 
     @classmethod
     def of_account(cls, account: Account) -> Self:

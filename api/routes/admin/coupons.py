@@ -35,22 +35,28 @@ class NewCoupon(CouponSpec):
 class CouponAnswer(Answer):
     """A coupon; `redeemed` includes redemptions reserved for undecided payments."""
 
-    code: str
-    name: str
+    code: str = Field(description="The code, in capital letters")
+    name: str = Field(description="The name of the coupon, for people")
     percent: Credits | None
     amounts: dict[str, int]
     duration: str
-    periods: int | None
+    periods: int | None = Field(
+        description="The number of periods that it reduces; null: `duration` says it"
+    )
     kinds: list[str]
     sold: list[str]
     first_purchase: bool
-    verified_as: str | None
+    verified_as: str | None = Field(
+        description="Only for accounts that are verified as this; null: for all"
+    )
     max_redemptions: int | None
     max_per_account: int
-    redeemed: int
+    redeemed: int = Field(
+        description="How often it was redeemed, with what is reserved for payments to come"
+    )
     valid_from: datetime | None
     valid_until: datetime | None
-    is_active: bool
+    is_active: bool = Field(description="False: it is closed")
     created_at: datetime
 
 

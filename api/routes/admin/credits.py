@@ -61,10 +61,10 @@ class AdjustAnswer(Answer):
     adjustment_id: Annotated[str, encoded(ids.ADJUSTMENT)]
     account_id: AccountId
     transaction_id: TransactionId
-    amount: Credits
+    amount: Credits = Field(description="Credits: above 0 they were given, below 0 taken")
     debt_paid: Credits
-    balance: Credits
-    reason: str
+    balance: Credits = Field(description="The balance of credits after it")
+    reason: str = Field(description="The operator's reason")
 
 
 class OverdraftBody(Body):
@@ -81,8 +81,8 @@ class OverdraftAnswer(Answer):
 
     account_id: str
     overdraft: Credits
-    debt: Credits
-    as_of: datetime
+    debt: Credits = Field(description="Credits that are owed")
+    as_of: datetime = Field(description="When this was so")
 
 
 @router.post(

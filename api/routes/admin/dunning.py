@@ -91,7 +91,7 @@ class ForgiveBody(Body):
 class CaseDetail(CaseAnswer):
     """The case with all its attempts, oldest first."""
 
-    attempts: list[AttemptAnswer]
+    attempts: list[AttemptAnswer] = Field(description="All tries of cards, oldest first")
 
 
 @router.get("/admin/dunning", responses=responses("MERCHANT_NOT_FOUND", "INVALID_CURSOR"))

@@ -47,8 +47,10 @@ class CustomerDunningAnswer(Answer):
 
     account_id: AccountId
     paused_at: datetime | None
-    reason: str | None
-    cases: list[CaseAnswer]
+    reason: str | None = Field(
+        description="The operator's reason for the pause; null: it is not paused"
+    )
+    cases: list[CaseAnswer] = Field(description="The open cases")
 
 
 @router.get("/admin/accounts/{account_id}/dunning", responses=responses("MERCHANT_NOT_FOUND"))

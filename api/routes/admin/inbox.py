@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from api.answers import statuses
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
@@ -35,19 +36,28 @@ class ProviderEventAnswer(Answer):
     day; `error` says why).
     """
 
-    event_id: str = Field(validation_alias="stripe_event_id")
-    type: str
-    status: str
-    object_id: str | None
+    event_id: str = Field(
+        validation_alias="stripe_event_id", description="The event, by its id at the provider"
+    )
+    type: str = Field(description="Its type at the provider, such as `payment_intent.succeeded`")
+    status: str = Field(description=statuses.PROVIDER_EVENT)
+    object_id: str | None = Field(
+        description="What it is about, by its id at the provider; null: nothing that has one"
+    )
     account_id: AccountId | None
     workflow_id: str | None
     deliveries: int
     replays: int
-    source: str
-    error: str | None
+    source: str = Field(
+        description="How it came: as a `webhook`, by a `poll` of the provider, or from an"
+        " `operator`",
+    )
+    error: str | None = Field(description="Why it could not be handled; null: nothing failed")
     created_at: datetime | None
-    received_at: datetime
-    dispatched_at: datetime | None
+    received_at: datetime = Field(description="When it came first, in real time")
+    dispatched_at: datetime | None = Field(
+        description="When it was handed to what it belongs to, in real time; null: not yet"
+    )
     emptied_at: datetime | None = Field(description="When its payload was deleted.")
 
 

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from pydantic import Field
+
 from api.answers.problems import responses
 from api.answers.schemas import Answer, OneWord
 from api.calls import Call
@@ -31,9 +33,9 @@ router = new_router("integrity")
 class IntegrityAnswer(Answer):
     """`ok` when no check failed."""
 
-    ok: bool
+    ok: bool = Field(description="True if no check failed")
     as_of: datetime
-    checks: list[Finding]
+    checks: list[Finding] = Field(description="The outcome of each check")
 
 
 @router.get(

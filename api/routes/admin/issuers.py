@@ -65,14 +65,14 @@ class IssuerAnswer(Answer):
     """A seller."""
 
     issuer_id: Annotated[str, encoded(ids.ISSUER)] = Field(validation_alias="id")
-    key: str
-    name: str
-    address: dict[str, str]
+    key: str = Field(description="The key of the seller")
+    name: str = Field(description="The seller's name on its documents")
+    address: dict[str, str] = Field(description="The seller's address on its documents")
     tax_ids: tuple[str, ...]
-    email: str | None
-    footer: str | None
+    email: str | None = Field(description="The seller's e-mail address on its documents")
+    footer: str | None = Field(description="A line below each page; null: none")
     logo: str | None = Field(description="SHA-256 of the picture")
-    is_default: bool
+    is_default: bool = Field(description="True for the seller of accounts that name none")
 
 
 @router.get("/admin/issuers", responses=responses())

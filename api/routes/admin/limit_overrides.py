@@ -50,7 +50,11 @@ class LimitOverrideAnswer(Answer):
     meter: str = Field(validation_alias=AliasPath("limit", "meter"))
     included: Credits = Field(validation_alias=AliasPath("limit", "included"))
     then: Then = Field(validation_alias=AliasPath("limit", "then"))
-    prices: dict[str, OverageTerms] = Field(validation_alias=AliasPath("limit", "prices"))
+    prices: dict[str, OverageTerms] = Field(
+        validation_alias=AliasPath("limit", "prices"),
+        description="The price of units beyond by currency, in whole units of it: of one unit, or"
+        " terms with tiers",
+    )
     effective_from: datetime
     effective_to: datetime | None
 

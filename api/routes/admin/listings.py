@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import Field
 
+from api.answers import statuses
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId, InvoiceId, PurchaseId, SubscriptionId
@@ -43,14 +44,18 @@ class SoldAnswer(Answer):
 
     subscription_id: SubscriptionId = Field(validation_alias="id")
     account_id: AccountId
-    status: str
+    status: str = Field(description=statuses.SUBSCRIPTION)
     plan: str = Field(validation_alias="plan_key")
-    plan_version: int
+    plan_version: int = Field(description="The version of the plan that was sold")
     price_cents: int
-    price_version: int
-    amount_cents: int = Field(validation_alias="amount_minor")
+    price_version: int = Field(description="The version of the price that was sold")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price of the plan per period, with its seats, before discounts and tax, in"
+        " minor units",
+    )
     currency: str
-    interval: str
+    interval: str = Field(description="The interval of its price, such as `month` or `3 months`")
     collection: Collection
     current_period_start: datetime
     current_period_end: datetime
@@ -65,12 +70,18 @@ class BoughtAnswer(Answer):
 
     purchase_id: PurchaseId = Field(validation_alias="id")
     account_id: AccountId
-    status: str
+    status: str = Field(description=statuses.PURCHASE)
     pack: str
-    credits: Credits
-    amount_cents: int = Field(validation_alias="amount_minor")
+    credits: Credits = Field(description="The credits that it brings")
+    amount_cents: int = Field(
+        validation_alias="amount_minor",
+        description="The price of the pack before discounts and tax, in minor units",
+    )
     currency: str
-    payment_method: str = Field(validation_alias="flow")
+    payment_method: str = Field(
+        validation_alias="flow",
+        description="`card`, `saved_card`, `checkout`, `paypal` or `manual`",
+    )
     invoice_id: InvoiceId
     failure_code: str | None
     created_at: datetime

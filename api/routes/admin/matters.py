@@ -3,8 +3,10 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
 from temporalio.service import RPCError
 
+from api.answers import statuses
 from api.answers.pagination import Page, Paging, paginate
 from api.answers.problems import responses
 from api.answers.public_ids import AccountId
@@ -35,14 +37,19 @@ class MatterAnswer(Answer):
 
     workflow_id: str
     account_id: AccountId
-    kind: str
-    status: str
-    words: str
-    revision: int
+    kind: str = Field(
+        description="What runs: `trial`, `subscription`, `collection`, `purchase`, `charge`,"
+        " `account` or `reversal`",
+    )
+    status: str = Field(description=statuses.MATTER)
+    words: str = Field(description="Its state in words")
+    revision: int = Field(description="A number that grows with each waking")
     next_due: datetime | None
-    next_step: str | None
+    next_step: str | None = Field(description="Its next step, in words; null: none is due")
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(
+        description="When its workflow was started, in real time; null: it has none yet"
+    )
     closed_at: datetime | None
 
 

@@ -36,12 +36,12 @@ class MigrationRequestAnswer(Answer):
     account_id: AccountId
     environment: Environment
     notes: str
-    status: Status
-    requested_by: str
+    status: Status = Field(description="`queued`, or `handled` once operators have acted")
+    requested_by: str = Field(description="Who asked for it")
     created_at: datetime
     handled_at: datetime | None
-    handled_by: str | None
-    comment: str | None
+    handled_by: str | None = Field(description="Who acted on it; null: nobody yet")
+    comment: str | None = Field(description="What was done; null: nothing yet")
 
 
 @router.get(

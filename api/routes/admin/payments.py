@@ -95,7 +95,9 @@ class DecidedAnswer(OperatorsPayment):
 class CheckedAnswer(DecidedAnswer):
     """A payment after its provider was queried; `asked_at` is null while there is no answer."""
 
-    asked_at: datetime | None
+    asked_at: datetime | None = Field(
+        description="When the provider answered; null: it has not yet"
+    )
 
     @classmethod
     async def read(cls, connection: AsyncConnection, payment_id: UUID) -> Self:

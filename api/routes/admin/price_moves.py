@@ -46,17 +46,22 @@ class MovePart(Answer):
     account_id: AccountId
     subscription_id: SubscriptionId = Field(validation_alias="id")
     price_cents_before: int = Field(validation_alias="before_minor")
-    price_cents: int = Field(validation_alias="after_minor")
+    price_cents: int = Field(
+        validation_alias="after_minor",
+        description="The price of one seat per interval from then on, in minor units of `currency`",
+    )
     currency: str
-    effective_at: datetime
+    effective_at: datetime = Field(description="When the price changes")
 
 
 class MovesAnswer(Answer):
     """The subscriptions that move; `left`: there are more, continue from `next_cursor`."""
 
-    moves: list[MovePart]
-    left: bool
-    next_cursor: str | None
+    moves: list[MovePart] = Field(description="The subscriptions that move")
+    left: bool = Field(
+        description="True if more are to move: repeat the request with `next_cursor`"
+    )
+    next_cursor: str | None = Field(description="Where to continue; null: nothing is left")
 
 
 @router.post(

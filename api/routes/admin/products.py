@@ -38,7 +38,7 @@ ProductKey = Annotated[str, Path(pattern=PRODUCT_KEY)]
 class PricedProduct(Product):
     """A product with every version of its prices, newest first."""
 
-    prices: list[ProductPrice]
+    prices: list[ProductPrice] = Field(description="Every version of its prices, newest first")
 
 
 class AgreeBody(Body):
@@ -61,8 +61,10 @@ class AgreedAnswer(Answer):
     account_id: AccountId
     product: str
     currency: str
-    terms: PriceTerms
-    source: Literal["agreed", "service"]
+    terms: PriceTerms = Field(description="The price")
+    source: Literal["agreed", "service"] = Field(
+        description="`agreed` with the account, or given by the product `service`"
+    )
     effective_from: datetime
     effective_to: datetime | None
 

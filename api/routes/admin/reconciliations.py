@@ -81,7 +81,11 @@ class SideAnswer(Answer):
 
     amount_cents: int = Field(validation_alias="amount_minor")
     currency: str
-    status: MoneyState = Field(validation_alias="state")
+    status: MoneyState = Field(
+        validation_alias="state",
+        description="The state of its money: `unpaid` or `paid`, of a refund `under_way`,"
+        " `succeeded` or `failed`, of a dispute `open`, `won`, `lost` or `closed`",
+    )
 
 
 class DiscrepancyAnswer(Answer):
@@ -92,16 +96,25 @@ class DiscrepancyAnswer(Answer):
     that the run has ordered it. Every other difference is for a person to decide.
     """
 
-    kind: DiscrepancyKind
-    object: ObjectKind
+    kind: DiscrepancyKind = Field(
+        description="`missing_here`: no row knows the object; `missing_at_stripe`: Stripe has none;"
+        " or what differs",
+    )
+    object: ObjectKind = Field(description="What the object is")
     stripe_id: str
     account_id: AccountId
     payment_id: PaymentId | None
-    at_billing: SideAnswer | None = Field(validation_alias="here")
-    at_stripe: SideAnswer | None
-    created_at: datetime
-    fix: Literal["check_payment"] | None
-    is_check_ordered: bool
+    at_billing: SideAnswer | None = Field(
+        validation_alias="here", description="What is known here; null: no row knows the object"
+    )
+    at_stripe: SideAnswer | None = Field(
+        description="What Stripe says; null: it has no such object"
+    )
+    created_at: datetime = Field(description="When the object was made")
+    fix: Literal["check_payment"] | None = Field(
+        description="`check_payment` if a check of the payment settles it; null: a person decides"
+    )
+    is_check_ordered: bool = Field(description="True if the run has ordered that check")
 
     @classmethod
     def of_found(cls, found: Discrepancy) -> Self:
@@ -116,16 +129,20 @@ class RunAnswer(Answer):
     """
 
     run_id: ReconciliationId = Field(validation_alias="id")
-    status: RunStatus
-    since_at: datetime
-    until_at: datetime
-    heal: bool
-    checked: Checked
+    status: RunStatus = Field(description="`running`, `finished`, or `failed`")
+    since_at: datetime = Field(description="It compares what was created from then on")
+    until_at: datetime = Field(description="It compares what was created before then")
+    heal: bool = Field(description="True: payments are checked whose difference a check settles")
+    checked: Checked = Field(description="How many objects it has compared")
     discrepancy_count: int
-    tolerance: str = Field(examples=[rules.TOLERANCE])
-    is_complete: bool
-    error: str | None
-    started_at: datetime
+    tolerance: str = Field(
+        examples=[rules.TOLERANCE], description="The difference that is allowed, in percent"
+    )
+    is_complete: bool = Field(
+        description="False: it is still running, or ended early at too many differences"
+    )
+    error: str | None = Field(description="Why it waits or failed; null: it does not")
+    started_at: datetime = Field(description="When it began")
     finished_at: datetime | None
 
     @classmethod
@@ -144,7 +161,7 @@ class RunAnswer(Answer):
 class RunDetail(RunAnswer):
     """A run with its discrepancies."""
 
-    discrepancies: list[DiscrepancyAnswer]
+    discrepancies: list[DiscrepancyAnswer] = Field(description="What it found")
 
     @classmethod
     def of_whole(cls, run: Reconciliation) -> Self:

@@ -66,16 +66,30 @@ class RefundAnswer(Answer):
     refund_id: Annotated[str, encoded(ids.REFUND)] = Field(validation_alias="id")
     payment_id: PaymentId
     invoice_id: InvoiceId
-    status: RefundStatus
-    method: Way = Field(validation_alias="way")
-    amount_cents: int = Field(validation_alias="amount_minor")
-    credited_cents: int = Field(validation_alias="credited_minor")
+    status: RefundStatus = Field(
+        description="`pending`: the provider does not have it yet; `processing`: it has, and the"
+        " money is under way; `succeeded`; `failed`",
+    )
+    method: Way = Field(
+        validation_alias="way",
+        description="Where the money goes: back by the `provider`, by hand (`outside`), or to the"
+        " money `balance`",
+    )
+    amount_cents: int = Field(
+        validation_alias="amount_minor", description="What is refunded, in minor units"
+    )
+    credited_cents: int = Field(
+        validation_alias="credited_minor",
+        description="The part that a credit note takes off the invoice, in minor units",
+    )
     from_balance_cents: int = Field(validation_alias="from_balance_minor")
     currency: str
-    reason: str
-    reference: str | None
+    reason: str = Field(description="Why it is refunded")
+    reference: str | None = Field(
+        description="The reference of the transfer that returns the money by hand; null: none"
+    )
     stripe_refund_id: str | None
-    failure: str | None
+    failure: str | None = Field(description="Why it failed; null: it did not")
     created_at: datetime
     finished_at: datetime | None
 
@@ -98,12 +112,18 @@ class DisputeAnswer(Answer):
     payment_id: PaymentId
     invoice_id: InvoiceId
     stripe_dispute_id: str
-    status: DisputeState = Field(validation_alias="state")
-    stripe_status: str = Field(validation_alias="status")
-    amount_cents: int = Field(validation_alias="amount_minor")
+    status: DisputeState = Field(
+        validation_alias="state",
+        description="`inquiry`: nothing is taken; `open`: the bank holds the money; `won`; `lost`;"
+        " `closed`: it ended without a verdict",
+    )
+    stripe_status: str = Field(validation_alias="status", description="The status at Stripe")
+    amount_cents: int = Field(
+        validation_alias="amount_minor", description="What the bank asks back, in minor units"
+    )
     loss_cents: int = Field(validation_alias="loss_minor")
     currency: str
-    reason: str
+    reason: str = Field(description="The bank's reason, such as `fraudulent`")
     evidence_due_at: datetime | None
     created_at: datetime
     closed_at: datetime | None

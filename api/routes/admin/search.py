@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import Field
 
 from api.answers.pagination import Page, as_page
 from api.answers.problems import responses
@@ -20,13 +21,13 @@ router = new_router("search")
 class FoundAnswer(Answer):
     """An object: `words` describe it, `matched` is the field that matched."""
 
-    kind: str
-    id: str
+    kind: str = Field(description="What it is")
+    id: str = Field(description="Its id")
     account_id: AccountId | None
-    words: str
-    status: str | None
-    at: datetime
-    matched: str
+    words: str = Field(description="What it is, in words")
+    status: str | None = Field(description="Its status; null: it has none")
+    at: datetime = Field(description="When it was made or happened")
+    matched: str = Field(description="The field that has what was searched for")
 
 
 @router.get("/admin/search", responses=responses())

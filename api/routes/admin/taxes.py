@@ -28,18 +28,20 @@ router = new_router("taxes")
 class LaterRatesAnswer(Answer):
     """Rates in percent by category, valid from a day on (UTC)."""
 
-    since: date
-    rates: dict[str, Credits]
+    since: date = Field(description="The day from which they apply, in UTC")
+    rates: dict[str, Credits] = Field(description="The rates in percent, by category of goods")
 
 
 class JurisdictionAnswer(Answer):
     """A country or region that tax is collected for, with its rates in percent by category."""
 
-    key: str
-    name: str
-    rates: dict[str, Credits]
-    later: list[LaterRatesAnswer]
-    instead_of_country: bool
+    key: str = Field(description="The country by ISO 3166-1, or its region by ISO 3166-2")
+    name: str = Field(description="The name of the tax")
+    rates: dict[str, Credits] = Field(description="The rates in percent, by category of goods")
+    later: list[LaterRatesAnswer] = Field(description="The rates that are to come")
+    instead_of_country: bool = Field(
+        description="True: a region's tax takes the place of its country's, else it is added"
+    )
 
 
 class InclusionBody(Body):

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
+from api.answers import statuses
 from api.answers.pagination import Page, PageRequest, paginate
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import AccountId, InvoiceId, SubscriptionId, encoded
@@ -78,14 +79,20 @@ class GivenPart(Answer):
     invoice_number: str | None = Field(validation_alias="number")
     account_id: AccountId
     subscription_id: SubscriptionId | None
-    status: str
+    status: str = Field(description=statuses.INVOICE)
     currency: str
-    charged_cents: int
+    charged_cents: int = Field(
+        description="What it charged at the wrong price, in minor units of `currency`"
+    )
     given_back_cents: int
-    refund_id: Annotated[str, encoded(ids.REFUND)] | None
+    refund_id: Annotated[str, encoded(ids.REFUND)] | None = Field(
+        description="The refund to its payer; null: there is none"
+    )
     is_repeated: bool
-    refused: str | None
-    detail: str | None
+    refused: str | None = Field(
+        description="The code of the error because of which nothing was given back; null: it was"
+    )
+    detail: str | None = Field(description="The same error in words")
 
     @classmethod
     def of_given(cls, found: Given, refused: BillingError | None) -> Self:
@@ -108,12 +115,14 @@ class UndonePage(Page[GivenPart]):
     request; `moves_cursor` is the position to continue from, set even when nothing is left.
     """
 
-    put_on_sale: bool
+    put_on_sale: bool = Field(description="True if the right price is on sale again by this")
     wrong_price_cents: int
     right_price_cents: int
-    moves: list[MovePart]
-    moves_left: bool
-    moves_cursor: str
+    moves: list[MovePart] = Field(description="The subscriptions that move to the right price")
+    moves_left: bool = Field(
+        description="True if more are to move: repeat the request with `moves_cursor`"
+    )
+    moves_cursor: str = Field(description="Where the moves continue")
 
 
 @router.post(

@@ -149,40 +149,59 @@ class Plan(Strict):
     """One version of a plan; a subscription keeps the version it was sold with."""
 
     id: UUID
+    """The version of the plan."""
     key: str
+    """The key of the plan."""
     version: int
+    """The number of the version."""
     family: str
+    """The group of plans that it belongs to."""
     name: str
+    """The name that customers see."""
     description: str
+    """A sentence for customers."""
     features: dict[str, bool | int | str]
+    """Entitlements besides its limits: a switch, a number or a text by key."""
     limits: tuple[Limit, ...]
+    """The units that it includes of each meter."""
     add_ons: tuple[AddOn, ...] = ()
+    """Extra units that its subscribers may buy on top of it."""
     seats: Seats | None = None
     """None: the plan is sold once per subscription."""
     trial_days: int
+    """Days of its free trial; 0: none."""
     monthly_credits: Amount
     """Credits per allowance cycle [B12]."""
     allowance: Interval = MONTH
+    """The length of an allowance cycle."""
     billing_threshold: dict[Currency, int] = Field({})
     """Use beyond the plan is invoiced as soon as it reaches this amount in minor units."""
     past_due_access: Literal["full", "no_new_overage", "none"]
+    """Access while it is past due: full, none beyond the limits, or none."""
     unpaid_limit: dict[Currency, int] = Field({})
     """The maximum unpaid use before money came or while some is owed, in minor units;
     where not set, 100 whole currency units.
     """
     trial_end_behavior: Literal["cancel", "pause", "invoice"]
+    """The end of a trial without a card: cancel, pause, or issue an open invoice."""
     unpaid_days: int = 60
     """Days after which an `unpaid` subscription ends by itself."""
     dunning: DunningPolicy
+    """The dunning policy for an unpaid invoice."""
     rollover: Rollover
+    """The rule for unspent credits at the end of their cycle."""
     notices: Notices = Notices()
+    """The days ahead on which a customer is told of a trial's end or a renewal."""
     tax_category: Name = "standard"
     """The tax category of its invoice lines."""
     stripe_product_id: str | None
+    """The product at Stripe, if the catalog names one."""
     position: int
+    """Its place in lists."""
     is_active: bool
     """Open to new subscribers [B3]."""
     is_current: bool
+    """True for the newest version."""
     created_at: AwareDatetime
 
 
@@ -190,16 +209,23 @@ class Price(Strict):
     """One version of the price of a plan per interval, or of a pack, in one currency."""
 
     id: UUID
+    """The version of the price."""
     kind: Literal["plan", "pack"]
+    """The price is of a plan or of a pack."""
     key: str
+    """The key of the plan or pack."""
     currency: str
     interval: Interval | None
+    """The interval of a plan's price; null: it is of a pack."""
     amount_minor: int
+    """The price in minor units; of a plan that is sold by seats, of one seat."""
     minimum_minor: int | None = None
     """The minimum amount of a period, including all use in it."""
     version: int
+    """The number of the version."""
     stripe_price_id: str | None
     is_current: bool
+    """True for the version on sale."""
     created_at: AwareDatetime
 
 
@@ -217,13 +243,21 @@ class Pack(Strict):
     """A pack of credits."""
 
     id: UUID
+    """The pack."""
     key: str
+    """The key of the pack."""
     name: str
+    """The name that customers see."""
     description: str
+    """A sentence for customers."""
     credits: Amount
+    """The credits that it brings."""
     tax_category: Name = "standard"
+    """The tax category of its invoice line."""
     position: int
+    """Its place in lists."""
     is_active: bool
+    """True: it is on sale."""
     created_at: AwareDatetime
 
 
@@ -246,15 +280,20 @@ class CreditCost(Strict):
 
     operation: str
     cost: Amount
+    """The cost of a unit, in credits."""
     is_active: bool
+    """False: no cost of its own is set now."""
     built_in: bool
+    """True: the cost comes with the release, and nobody has set another."""
 
 
 class PastCost(Strict):
     """An earlier cost of an operation in credits, for uses of its time; null: it had none."""
 
     cost: Amount | None
+    """The cost of a unit then, in credits; null: there was none."""
     effective_to: datetime
+    """Until when it applied."""
 
 
 Access = Literal["full", "no_new_overage", "none"]
@@ -270,9 +309,14 @@ class Entitlements(Strict):
     """
 
     plan: str | None
+    """The key of the plan; null: none."""
     plan_name: str | None
+    """The name of the plan, for people; null: none."""
     subscription_status: str | None
+    """The status of the open subscription; null: there is none."""
     access: Access
     reason: Withheld | None = None
+    """The reason why the plan gives less than all; null: it gives all."""
     features: dict[str, bool | int | str]
     limits: tuple[Limit, ...]
+    """The limits of meters now, with seats and add-ons."""

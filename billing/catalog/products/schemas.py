@@ -31,28 +31,39 @@ class Meter(Strict):
     """A counter of use, with the names that callers may use for it [X9, X32]."""
 
     key: str
+    """The key of the meter."""
     name: str
+    """Its name, for people."""
     unit: str
+    """The name of one unit of it."""
     kind: MeterKind
     """The way of counting: sum or number of uses, or maximum of a level (`max`, `last` alike)."""
     service_types: tuple[str, ...]
+    """The services whose use it counts."""
     feature_types: tuple[str, ...]
+    """The features whose use it counts."""
     hourly: bool
     """True: also counted per hour, besides day and allowance cycle."""
     max_per_use: Amount
     """The maximum quantity of one use."""
     is_active: bool
+    """False: it counts no new use."""
 
 
 class ProductPrice(Strict):
     """One version of a product's price in one currency, or in credits."""
 
     id: UUID
+    """The version of the price."""
     product: str
+    """The key of the product."""
     currency: str
     terms: PriceTerms
+    """The price: of one unit, or terms with a model."""
     effective_from: AwareDatetime
+    """From when it applies."""
     effective_to: AwareDatetime | None
+    """Until when it applied; null: it still does."""
 
 
 class Override(ProductPrice):
@@ -73,7 +84,10 @@ class Product(Strict):
     """A product, the service that uses it, and the meter it counts on."""
 
     key: str
+    """The key of the product."""
     name: str
+    """Its name, for people."""
     meter: str
     service_type: str
     is_active: bool
+    """False: it is not sold."""

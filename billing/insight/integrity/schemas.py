@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from billing.core.frozen import Frozen
 
@@ -15,17 +15,17 @@ class Check(Frozen):
     periods, I7 inbox, outbox and audit, I9 matters. `cards_chosen` alone has the requirement [K3].
     """
 
-    name: str
-    invariant: str
-    sentence: str
+    name: str = Field(description="The name of the check")
+    invariant: str = Field(description="The group of the check")
+    sentence: str = Field(description="What must be so")
 
 
 class Finding(Check):
     """Result of one rule; `examples` are up to five external ids that break it."""
 
-    ok: bool
-    violations: int
-    examples: tuple[str, ...]
+    ok: bool = Field(description="True if it is so")
+    violations: int = Field(description="How many rows break it")
+    examples: tuple[str, ...] = Field(description="Ids of up to five that do")
 
     @property
     def words(self) -> str:

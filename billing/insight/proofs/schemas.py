@@ -7,7 +7,7 @@ name says `real`.
 from decimal import Decimal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from billing.core.frozen import Frozen
 
@@ -15,42 +15,51 @@ from billing.core.frozen import Frozen
 class RequestFact(Frozen):
     """The caller, the time and the idempotency key; a key is forgotten after 24 hours."""
 
-    actor: str | None
+    actor: str | None = Field(description="Who asked for it; null: not known")
     correlation_id: str | None
-    asked_at: AwareDatetime
-    real_asked_at: AwareDatetime | None
-    idempotency_key_hash: str | None
+    asked_at: AwareDatetime = Field(description="When, in the account's time")
+    real_asked_at: AwareDatetime | None = Field(
+        description="The same in real time; null: not known"
+    )
+    idempotency_key_hash: str | None = Field(
+        description="SHA-256 of the caller's key; null: there was none, or it is forgotten"
+    )
     """SHA-256 of the caller's key; None when there was none, or it is forgotten."""
-    route: str | None
+    route: str | None = Field(description="The route that was called; null: not known")
 
 
 class StepFact(Frozen):
     """A step that the purchase's workflow has done."""
 
-    name: str
-    key: str
-    due_at: AwareDatetime | None
-    ran_at: AwareDatetime
-    real_ran_at: AwareDatetime
-    result: str
+    name: str = Field(description="The step")
+    key: str = Field(description="The key of the step, under which it is done once")
+    due_at: AwareDatetime | None = Field(description="When it was due; null: it was asked for")
+    ran_at: AwareDatetime = Field(description="When it ran, in the account's time")
+    real_ran_at: AwareDatetime = Field(description="The same in real time")
+    result: str = Field(description="The outcome in one word")
 
 
 class MatterFact(Frozen):
     """The purchase in the register of matters."""
 
     workflow_id: str
-    status: str
-    started: bool
+    status: str = Field(
+        description="The state of its workflow: `open`, `resting`, `halted` or `closed`"
+    )
+    started: bool = Field(description="True once its workflow was started")
     closed_at: AwareDatetime | None
 
 
 class AttemptFact(Frozen):
     """One try of a card."""
 
-    key: str
-    status: str
+    key: str = Field(description="The key of the try, under which it is made once")
+    status: str = Field(
+        description="The outcome: `pending`, `succeeded`, `declined`, `action`, `processing`,"
+        " `unreached` or `skipped`",
+    )
     decline_code: str | None
-    started_at: AwareDatetime
+    started_at: AwareDatetime = Field(description="When the try began")
     finished_at: AwareDatetime | None
 
 
@@ -81,13 +90,18 @@ class PaymentFact(Frozen):
 class WebhookFact(Frozen):
     """Something the provider told, and how often."""
 
-    event_id: str
-    type: str
-    status: str
+    event_id: str = Field(description="The event, by its id at the provider")
+    type: str = Field(description="Its type at the provider")
+    status: str = Field(description="`received`, `handled`, `ignored`, `unmatched` or `parked`")
     deliveries: int
-    source: str
-    real_received_at: AwareDatetime
-    real_handled_at: AwareDatetime | None
+    source: str = Field(
+        description="How it came: as a `webhook`, by a `poll` of the provider, or from an"
+        " `operator`",
+    )
+    real_received_at: AwareDatetime = Field(description="When it came first, in real time")
+    real_handled_at: AwareDatetime | None = Field(
+        description="When it was handled, in real time; null: not yet"
+    )
 
 
 class InvoiceFact(Frozen):
@@ -146,9 +160,9 @@ class Facts(Frozen):
 class Check(Frozen):
     """One thing that must be so, and whether it is."""
 
-    name: str
-    sentence: str
-    ok: bool
+    name: str = Field(description="The name of the check")
+    sentence: str = Field(description="What must be so")
+    ok: bool = Field(description="True if it is so")
 
 
 class Verdict(Frozen):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from billing.core import ids
 from billing.core.frozen import Frozen
@@ -107,12 +107,12 @@ class Discrepancy(Frozen):
 class Checked(Frozen):
     """The counts of a run. Test accounts are left out."""
 
-    payments: int = 0
-    refunds: int = 0
-    disputes: int = 0
-    under_way: int = 0
+    payments: int = Field(0, description="Payments that were compared")
+    refunds: int = Field(0, description="Refunds that were compared")
+    disputes: int = Field(0, description="Disputes that were compared")
+    under_way: int = Field(0, description="Objects that differ and are still being settled")
     """Objects that differ and are still being settled."""
-    foreign: int = 0
+    foreign: int = Field(0, description="Objects at the provider that belong to nobody here")
     """Objects of the provider of nobody here: neither metadata nor customer is of an account."""
 
     def plus(self, counts: Mapping[str, int]) -> "Checked":

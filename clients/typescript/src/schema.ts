@@ -3750,7 +3750,10 @@ export interface components {
          * @description An account. `clock_at` is null where time is real.
          */
         AccountAnswer: {
-            /** Id */
+            /**
+             * Id
+             * @description As `account_id`
+             */
             id: string;
             /**
              * Account Id
@@ -3762,31 +3765,55 @@ export interface components {
              * @description Your own id of the account
              */
             external_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description Your own word for what the account is
+             */
             kind: string;
-            /** Name */
+            /**
+             * Name
+             * @description The customer's name
+             */
             name: string | null;
-            /** Email */
+            /**
+             * Email
+             * @description The customer's e-mail address
+             */
             email: string | null;
-            /** Zone */
+            /**
+             * Zone
+             * @description The IANA time zone whose days and months count
+             */
             zone: string;
             /**
              * Country
              * @description ISO 3166-1, two letters
              */
             country: string | null;
-            /** Locale */
+            /**
+             * Locale
+             * @description The customer's language, such as `en` or `pt-BR`
+             */
             locale: string;
             /**
              * Platform
              * @description The platform on which the account has its shop
              */
             platform: string | null;
-            /** Platform Domain */
+            /**
+             * Platform Domain
+             * @description The domain of the account's shop on its platform
+             */
             platform_domain: string | null;
-            /** Preferred Billing Method */
+            /**
+             * Preferred Billing Method
+             * @description What `suggested_billing_method` of a price names if it would pay: bought credits (`wallet_deduction`), any credits (`credit_consumption`) or a card (`payment_charge`)
+             */
             preferred_billing_method: ("wallet_deduction" | "credit_consumption" | "payment_charge") | null;
-            /** Verified As */
+            /**
+             * Verified As
+             * @description What the customer is verified as, such as `student`; coupons may ask for it
+             */
             verified_as: string[];
             /**
              * Is Test
@@ -3798,9 +3825,15 @@ export interface components {
              * @description The account's own time, if it is a test account with a clock
              */
             clock_at: string | null;
-            /** Clock Status */
+            /**
+             * Clock Status
+             * @description `ready`, `advancing` to the instant that was asked for, or `blocked`; null: real time
+             */
             clock_status: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description The state of the account: `active`
+             */
             status: string;
             /**
              * Created At
@@ -3818,20 +3851,28 @@ export interface components {
         AccountBody: {
             /**
              * External Id
-             * @description Your own id of the account
+             * @description Your own id of the account: no spaces, no slash, and it does not begin with `acc_`
              */
             external_id: string;
             /**
              * Kind
+             * @description Your own word for what the account is, such as `merchant`
              * @default merchant
              */
             kind?: string;
-            /** Name */
+            /**
+             * Name
+             * @description The customer's name, which invoices show unless the billing details name another
+             */
             name?: string | null;
-            /** Email */
+            /**
+             * Email
+             * @description The customer's e-mail address, which invoices show unless the billing details name another
+             */
             email?: string | null;
             /**
              * Zone
+             * @description The IANA time zone whose days and months count
              * @default UTC
              */
             zone?: string;
@@ -3842,6 +3883,7 @@ export interface components {
             country?: string | null;
             /**
              * Locale
+             * @description The customer's language, such as `en` or `pt-BR`
              * @default en
              */
             locale?: string;
@@ -3850,7 +3892,10 @@ export interface components {
              * @description The platform on which the account has its shop
              */
             platform?: string | null;
-            /** Platform Domain */
+            /**
+             * Platform Domain
+             * @description The domain of the account's shop on its platform
+             */
             platform_domain?: string | null;
             /**
              * Is Test
@@ -3863,9 +3908,15 @@ export interface components {
              * @description The account's own time, if it is a test account with a clock
              */
             clock_at?: string | null;
-            /** Issuer */
+            /**
+             * Issuer
+             * @description The key of the seller on its invoices; null: the default seller
+             */
             issuer?: string | null;
-            /** Preferred Billing Method */
+            /**
+             * Preferred Billing Method
+             * @description What `suggested_billing_method` of a price names if it would pay: bought credits (`wallet_deduction`), any credits (`credit_consumption`) or a card (`payment_charge`)
+             */
             preferred_billing_method?: ("wallet_deduction" | "credit_consumption" | "payment_charge") | null;
             /**
              * Verified As
@@ -3889,9 +3940,15 @@ export interface components {
              * @description Your own id of the account
              */
             external_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description The state of the account: `active`
+             */
             status: string;
-            /** Zone */
+            /**
+             * Zone
+             * @description The IANA time zone whose days and months count
+             */
             zone: string;
             /**
              * Is Test
@@ -3977,10 +4034,14 @@ export interface components {
          * @description The quantity of one of the plan's add-ons.
          */
         AddOnBody: {
-            /** Add On */
+            /**
+             * Add On
+             * @description The key of one of the plan's add-ons
+             */
             add_on: string;
             /**
              * Quantity
+             * @description How many of it the subscription is to have; 0: none
              * @default 1
              */
             quantity?: number;
@@ -3990,9 +4051,15 @@ export interface components {
          * @description An add-on; each unit of `quantity` gives `units` of `meter` per cycle for `amount_cents`.
          */
         AddOnPart: {
-            /** Add On */
+            /**
+             * Add On
+             * @description The key of one of the plan's add-ons
+             */
             add_on: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the add-on, as on invoices
+             */
             name: string;
             /**
              * Meter
@@ -4001,17 +4068,24 @@ export interface components {
             meter: string;
             /**
              * Units
+             * @description Units of the meter that each of them adds per allowance cycle
              * @example 2.00
              */
             units: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of one per cycle, in minor units
              */
             amount_cents: number;
-            /** Quantity */
+            /**
+             * Quantity
+             * @description How many of it the subscription has
+             */
             quantity: number;
-            /** Quantity Next Period */
+            /**
+             * Quantity Next Period
+             * @description How many it will have from the next period on
+             */
             quantity_next_period: number;
         };
         /**
@@ -4019,31 +4093,55 @@ export interface components {
          * @description A billing address.
          */
         AddressAnswer: {
-            /** Address Id */
+            /**
+             * Address Id
+             * @description A billing address
+             */
             address_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
             /**
              * User Id
              * @description Your own id of a user within the account
              */
             user_id: string | null;
-            /** Line1 */
+            /**
+             * Line1
+             * @description The first line: street and number
+             */
             line1: string;
-            /** Line2 */
+            /**
+             * Line2
+             * @description The second line of the address
+             */
             line2: string | null;
-            /** City */
+            /**
+             * City
+             * @description The city or town
+             */
             city: string;
-            /** State */
+            /**
+             * State
+             * @description State, province or region
+             */
             state: string | null;
-            /** Postal Code */
+            /**
+             * Postal Code
+             * @description The postal code
+             */
             postal_code: string | null;
             /**
              * Country
              * @description ISO 3166-1, two letters
              */
             country: string;
-            /** Is Default */
+            /**
+             * Is Default
+             * @description True for the account's default address, which decides the tax
+             */
             is_default: boolean;
             /**
              * Created At
@@ -4068,18 +4166,30 @@ export interface components {
              * @description Your own id of a user within the account
              */
             user_id?: string | null;
-            /** Line1 */
+            /**
+             * Line1
+             * @description The first line: street and number
+             */
             line1: string;
-            /** Line2 */
+            /**
+             * Line2
+             * @description The second line of the address
+             */
             line2?: string | null;
-            /** City */
+            /**
+             * City
+             * @description The city or town
+             */
             city: string;
             /**
              * State
              * @description State, province or region; where regions of the country have taxes of their own it is required, as its code by ISO 3166-2: ON or CA-ON
              */
             state?: string | null;
-            /** Postal Code */
+            /**
+             * Postal Code
+             * @description The postal code
+             */
             postal_code?: string | null;
             /**
              * Country
@@ -4089,6 +4199,7 @@ export interface components {
             country: string;
             /**
              * Is Default
+             * @description True makes it the account's default, which decides the tax; the first address always is
              * @default false
              */
             is_default?: boolean;
@@ -4103,15 +4214,30 @@ export interface components {
              * @description Your own id of a user within the account
              */
             user_id?: string | null;
-            /** Line1 */
+            /**
+             * Line1
+             * @description The first line: street and number
+             */
             line1?: string | null;
-            /** Line2 */
+            /**
+             * Line2
+             * @description The second line of the address
+             */
             line2?: string | null;
-            /** City */
+            /**
+             * City
+             * @description The city or town
+             */
             city?: string | null;
-            /** State */
+            /**
+             * State
+             * @description State, province or region, as for a new address
+             */
             state?: string | null;
-            /** Postal Code */
+            /**
+             * Postal Code
+             * @description The postal code
+             */
             postal_code?: string | null;
             /**
              * Country
@@ -4129,7 +4255,10 @@ export interface components {
          * @description The adjustment; `debt_paid` is the part that repaid the account's debt.
          */
         AdjustAnswer: {
-            /** Adjustment Id */
+            /**
+             * Adjustment Id
+             * @description The adjustment
+             */
             adjustment_id: string;
             /**
              * Account Id
@@ -4143,20 +4272,26 @@ export interface components {
             transaction_id: string;
             /**
              * Amount
+             * @description Credits: above 0 they were given, below 0 taken
              * @example 2.00
              */
             amount: string;
             /**
              * Debt Paid
+             * @description The part of the credits that paid a debt
              * @example 2.00
              */
             debt_paid: string;
             /**
              * Balance
+             * @description The balance of credits after it
              * @example 2.00
              */
             balance: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description The operator's reason
+             */
             reason: string;
         };
         /**
@@ -4164,7 +4299,10 @@ export interface components {
          * @description The adjustment, and the balance after it.
          */
         AdjustBalanceAnswer: {
-            /** Adjustment Id */
+            /**
+             * Adjustment Id
+             * @description The adjustment
+             */
             adjustment_id: string;
             /**
              * Account Id
@@ -4173,7 +4311,7 @@ export interface components {
             account_id: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description In minor units: above 0 it was given, below 0 taken
              */
             amount_cents: number;
             /**
@@ -4181,9 +4319,15 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description The operator's reason
+             */
             reason: string;
-            /** Balance Cents */
+            /**
+             * Balance Cents
+             * @description The money balance after it, in minor units; below 0 the customer owes it
+             */
             balance_cents: number;
         };
         /**
@@ -4193,15 +4337,18 @@ export interface components {
         AdjustBalanceBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description In minor units: above 0 gives money, below 0 takes it
              */
             amount_cents: number;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; by default the account's currency
              */
             currency?: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Shown to the customer, and in the audit trail and the event
+             */
             reason: string;
         };
         /**
@@ -4218,19 +4365,33 @@ export interface components {
             account_id: string;
             /**
              * Amount
+             * @description Credits: above 0 gives them, below 0 takes them
              * @example 2.00
              */
             amount: string | number;
-            /** Reason */
+            /**
+             * Reason
+             * @description For the ledger, the audit trail and the event
+             */
             reason: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description Only uses of this meter and holds of this scope spend them; null: all do
+             */
             scope?: string | null;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When the given credits expire; null: never
+             */
             expires_at?: string | null;
-            /** Priority */
+            /**
+             * Priority
+             * @description Lower ones are spent first; 100 by default
+             */
             priority?: number | null;
             /**
              * Is Paid
+             * @description True if they count as bought: `wallet_deduction` spends only such credits
              * @default false
              */
             is_paid?: boolean;
@@ -4240,23 +4401,29 @@ export interface components {
          * @description Buckets, newest first.
          */
         AggregationsAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["BucketAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
             /**
              * Grain
+             * @description How long the time is that each row sums up
              * @enum {string}
              */
             grain: "hour" | "day" | "month";
             /**
              * Start
              * Format: date-time
+             * @description When the time that is summed up begins
              */
             start: string;
             /**
              * End
              * Format: date-time
+             * @description When it ends; it is no part of the time
              */
             end: string;
             /**
@@ -4276,14 +4443,18 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Product */
+            /**
+             * Product
+             * @description The key of the product
+             */
             product: string;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217 of the price; `CREDIT` for a price in credits
              * @default CREDIT
              */
             currency?: string;
+            /** @description The price: of one unit, or terms with a model; null ends the agreement */
             terms?: (string | number) | components["schemas"]["PriceTerms-Input"] | null;
         };
         /**
@@ -4291,32 +4462,44 @@ export interface components {
          * @description A price of one account: agreed with it, or given by the product service.
          */
         AgreedAnswer: {
-            /** Override Id */
+            /**
+             * Override Id
+             * @description What was agreed with the account, by our id
+             */
             override_id: string;
             /**
              * Account Id
              * @description The account, by our id
              */
             account_id: string;
-            /** Product */
+            /**
+             * Product
+             * @description The key of the product
+             */
             product: string;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
+            /** @description The price */
             terms: components["schemas"]["PriceTerms-Output"];
             /**
              * Source
+             * @description `agreed` with the account, or given by the product `service`
              * @enum {string}
              */
             source: "agreed" | "service";
             /**
              * Effective From
              * Format: date-time
+             * @description From when it applies
              */
             effective_from: string;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applies; null: until it is ended or another begins
+             */
             effective_to: string | null;
         };
         /**
@@ -4328,10 +4511,14 @@ export interface components {
         AlertAnswer: {
             /**
              * Source
+             * @description What the threshold is of: the `plan`, a `quota` or a `budget`
              * @enum {string}
              */
             source: "plan" | "quota" | "budget";
-            /** Subject Id */
+            /**
+             * Subject Id
+             * @description The quota or budget; null: it is the plan's
+             */
             subject_id: string | null;
             /**
              * Meter
@@ -4340,25 +4527,35 @@ export interface components {
             meter: string;
             /**
              * Owner
+             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
-            /** Owner Id */
+            /**
+             * Owner Id
+             * @description The user or organisation, by your own id; null: the account or each user
+             */
             owner_id: string | null;
-            /** Threshold Percent */
+            /**
+             * Threshold Percent
+             * @description The percentage of the limit that was reached
+             */
             threshold_percent: number;
             /**
              * Window Start
              * Format: date-time
+             * @description When the window began
              */
             window_start: string;
             /**
              * Limit
+             * @description The limit; of a budget in what it measures
              * @example 2.00
              */
             limit: string;
             /**
              * Used
+             * @description What was used when it was crossed; of a budget in what it measures
              * @example 2.00
              */
             used: string;
@@ -4379,10 +4576,13 @@ export interface components {
         ApproveBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What arrived, in minor units; by default what the payer stated
              */
             amount_cents?: number | null;
-            /** Amount Minor */
+            /**
+             * Amount Minor
+             * @description Older name of `amount_cents`
+             */
             amount_minor?: number | null;
             /**
              * Currency
@@ -4395,27 +4595,46 @@ export interface components {
          * @description One attempt; `slot` is null for the extra attempt of a new card or of retry-now.
          */
         AttemptAnswer: {
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: under way; `succeeded`; `declined`; `action`: the payer must confirm it; `processing`: a bank decides; `unreached`: it reached no card; `skipped`: no card was tried
+             */
             status: string;
-            /** Slot */
+            /**
+             * Slot
+             * @description The number of the planned try, from 0; null: an extra one
+             */
             slot: number | null;
             /**
              * Payment Method Id
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string | null;
-            /** Decline Code */
+            /**
+             * Decline Code
+             * @description The bank's or provider's code of the decline; null: it was not declined
+             */
             decline_code: string | null;
-            /** Decline Class */
+            /**
+             * Decline Class
+             * @description How the decline is treated: `soft`: it may work another day; `hard`: this card will not pay; `action`: the payer must confirm; `config`: something is set up wrongly
+             */
             decline_class: string | null;
-            /** Message */
+            /**
+             * Message
+             * @description The decline in words; null: none
+             */
             message: string | null;
             /**
              * Started At
              * Format: date-time
+             * @description When the try began
              */
             started_at: string;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it was finished; null: not yet
+             */
             finished_at: string | null;
         };
         /**
@@ -4423,18 +4642,31 @@ export interface components {
          * @description One try of a card.
          */
         AttemptFact: {
-            /** Key */
+            /**
+             * Key
+             * @description The key of the try, under which it is made once
+             */
             key: string;
-            /** Status */
+            /**
+             * Status
+             * @description The outcome: `pending`, `succeeded`, `declined`, `action`, `processing`, `unreached` or `skipped`
+             */
             status: string;
-            /** Decline Code */
+            /**
+             * Decline Code
+             * @description The bank's or provider's code of the decline; null: it was not declined
+             */
             decline_code: string | null;
             /**
              * Started At
              * Format: date-time
+             * @description When the try began
              */
             started_at: string;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it was finished; null: not yet
+             */
             finished_at: string | null;
         };
         /**
@@ -4442,22 +4674,40 @@ export interface components {
          * @description One change: who did it, what, to what, and when, in the account's time and in real time.
          */
         AuditEntry: {
-            /** Id */
+            /**
+             * Id
+             * @description As `audit_id`
+             */
             id: number;
-            /** Audit Id */
+            /**
+             * Audit Id
+             * @description The entry of the audit trail
+             */
             audit_id: number;
             /**
              * Account Id
              * @description The account, by our id
              */
             account_id: string | null;
-            /** Actor */
+            /**
+             * Actor
+             * @description Who did it
+             */
             actor: string;
-            /** Action */
+            /**
+             * Action
+             * @description What was done, such as `matter.resume_ordered`
+             */
             action: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description What it was done to, by its id
+             */
             subject: string;
-            /** Detail */
+            /**
+             * Detail
+             * @description The facts of the change
+             */
             detail: {
                 [key: string]: unknown;
             };
@@ -4469,11 +4719,13 @@ export interface components {
             /**
              * At
              * Format: date-time
+             * @description When, in the account's time
              */
             at: string;
             /**
              * Real At
              * Format: date-time
+             * @description The same in real time; `at` is the account's own time
              */
             real_at: string;
         };
@@ -4485,27 +4737,42 @@ export interface components {
         AutoTopUpAnswer: {
             /**
              * Is Enabled
+             * @description False: switched off
              * @default false
              */
             is_enabled?: boolean;
-            /** Threshold */
+            /**
+             * Threshold
+             * @description A pack is bought when fewer credits than this are available; null: nothing is set
+             */
             threshold?: string | null;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack?: string | null;
             /**
              * Payment Method Id
              * @description A saved card, bank account or wallet
              */
             payment_method_id?: string | null;
-            /** Monthly Cap Cents */
+            /**
+             * Monthly Cap Cents
+             * @description The most that top-ups may cost in a calendar month of the account's zone, with tax, in minor units; null: no cap
+             */
             monthly_cap_cents?: number | null;
             /**
              * Failures
+             * @description How many charges failed in a row
              * @default 0
              */
             failures?: number;
-            /** Stopped At */
+            /**
+             * Stopped At
+             * @description When top-ups stopped, until their settings are written again; null: they did not
+             */
             stopped_at?: string | null;
+            /** @description The top-up that is under way; null: none */
             undecided?: components["schemas"]["TopUpAnswer"] | null;
         };
         /**
@@ -4518,22 +4785,30 @@ export interface components {
         AutoTopUpBody: {
             /**
              * Is Enabled
+             * @description False: switched off
              * @default true
              */
             is_enabled?: boolean;
             /**
              * Threshold
+             * @description A pack is bought when fewer credits than this are available
              * @example 2.00
              */
             threshold: string | number;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The card to charge; null: the account's default
              */
             payment_method_id?: string | null;
-            /** Monthly Cap Cents */
+            /**
+             * Monthly Cap Cents
+             * @description The most that top-ups may cost in a calendar month of the account's zone, with tax, in minor units; null: no cap
+             */
             monthly_cap_cents?: number | null;
         };
         /**
@@ -4541,7 +4816,10 @@ export interface components {
          * @description The payment methods on offer, best first.
          */
         AvailableAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["OfferedAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -4563,52 +4841,61 @@ export interface components {
         BalanceAnswer: {
             /**
              * Credits
+             * @description The credits, held ones included
              * @default 0
              * @example 2.00
              */
             credits?: string;
             /**
              * Plan Monthly Credits
+             * @description The credits that the plan brings with each allowance cycle
              * @default 0
              * @example 2.00
              */
             plan_monthly_credits?: string;
             /**
              * Credits Used This Month
+             * @description Credits used since the month began in the account's zone
              * @default 0
              * @example 2.00
              */
             credits_used_this_month?: string;
             /**
              * Held
+             * @description Credits that are set aside by holds
              * @default 0
              * @example 2.00
              */
             held?: string;
             /**
              * Available
+             * @description The credits that can be spent: without what is held
              * @default 0
              * @example 2.00
              */
             available?: string;
             /**
              * Paid
+             * @description The part of `credits` that counts as bought
              * @default 0
              * @example 2.00
              */
             paid?: string;
             /**
              * Debt
+             * @description Credits that are owed
              * @default 0
              * @example 2.00
              */
             debt?: string;
             /**
              * Overdraft
+             * @description The most that forced charges may leave owed, in credits
              * @default 0
              * @example 2.00
              */
             overdraft?: string;
+            /** @description Credits that expire soon; null: none do */
             expiring_soon?: components["schemas"]["ExpiringAnswer"] | null;
             /**
              * Currency
@@ -4627,13 +4914,19 @@ export interface components {
          * @description A change of the balance: positive is the customer's money, negative is owed.
          */
         BalanceEntryAnswer: {
-            /** Kind */
+            /**
+             * Kind
+             * @description What changed the balance, in one word
+             */
             kind: string;
-            /** Cause */
+            /**
+             * Cause
+             * @description The same as a sentence
+             */
             cause: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description In minor units: above 0 money came to the balance, below 0 it left it
              */
             amount_cents: number;
             /**
@@ -4643,19 +4936,23 @@ export interface components {
             currency: string;
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that it is about; null: none
              */
             invoice_id: string | null;
             /**
              * Payment Id
-             * @description The payment of an invoice
+             * @description The payment that it is about; null: none
              */
             payment_id: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description The operator's reason; null: no operator did it
+             */
             reason: string | null;
             /**
              * Booked At
              * Format: date-time
+             * @description When it was booked
              */
             booked_at: string;
         };
@@ -4664,13 +4961,25 @@ export interface components {
          * @description The outcome of each row, in the order of the request.
          */
         BatchAnswer: {
-            /** Recorded */
+            /**
+             * Recorded
+             * @description How many rows were recorded
+             */
             recorded: number;
-            /** Duplicate */
+            /**
+             * Duplicate
+             * @description How many rows had been recorded before
+             */
             duplicate: number;
-            /** Rejected */
+            /**
+             * Rejected
+             * @description How many rows were not recorded
+             */
             rejected: number;
-            /** Results */
+            /**
+             * Results
+             * @description The outcome of each row, in the order of the request
+             */
             results: components["schemas"]["RowAnswer"][];
         };
         /**
@@ -4678,19 +4987,40 @@ export interface components {
          * @description The billing details of an account.
          */
         BillingDetailsAnswer: {
-            /** Legal Name */
+            /**
+             * Legal Name
+             * @description The name on invoices; null: the account's
+             */
             legal_name: string | null;
-            /** Address Id */
+            /**
+             * Address Id
+             * @description A billing address
+             */
             address_id: string | null;
-            /** Billing Email */
+            /**
+             * Billing Email
+             * @description The e-mail address on invoices; null: the account's
+             */
             billing_email: string | null;
-            /** Cc Emails */
+            /**
+             * Cc Emails
+             * @description Further e-mail addresses for invoices
+             */
             cc_emails: string[];
-            /** Po Number */
+            /**
+             * Po Number
+             * @description The customer's order number, printed on invoices
+             */
             po_number: string | null;
-            /** Memo */
+            /**
+             * Memo
+             * @description The customer's text, printed on invoices
+             */
             memo: string | null;
-            /** Custom Fields */
+            /**
+             * Custom Fields
+             * @description The customer's own fields, printed on invoices
+             */
             custom_fields: components["schemas"]["CustomFieldAnswer"][];
         };
         /**
@@ -4698,26 +5028,40 @@ export interface components {
          * @description All billing details; fields that are left out are cleared.
          */
         BillingDetailsBody: {
-            /** Legal Name */
+            /**
+             * Legal Name
+             * @description The name on invoices; null: the account's
+             */
             legal_name?: string | null;
             /**
              * Address Id
              * @description The address on invoices; by default the account's default one
              */
             address_id?: string | null;
-            /** Billing Email */
+            /**
+             * Billing Email
+             * @description The e-mail address on invoices; null: the account's
+             */
             billing_email?: string | null;
             /**
              * Cc Emails
+             * @description Further e-mail addresses for invoices
              * @default []
              */
             cc_emails?: string[];
-            /** Po Number */
+            /**
+             * Po Number
+             * @description The customer's order number, printed on invoices
+             */
             po_number?: string | null;
-            /** Memo */
+            /**
+             * Memo
+             * @description The customer's text, printed on invoices
+             */
             memo?: string | null;
             /**
              * Custom Fields
+             * @description The customer's own fields, printed on invoices
              * @default []
              */
             custom_fields?: components["schemas"]["CustomFieldBody"][];
@@ -4737,18 +5081,25 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it is not paid yet; `completed`: it is paid, and its credits are there; `failed`: nothing was charged; `expired`: nobody paid it in time; `canceled`; `refunded`: nothing is left of what was paid
+             */
             status: string;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Credits
+             * @description The credits that it brings
              * @example 2.00
              */
             credits: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the pack before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -4756,7 +5107,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout`, `paypal` or `manual`
+             */
             payment_method: string;
             /**
              * Invoice Id
@@ -4774,7 +5128,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Completed At */
+            /**
+             * Completed At
+             * @description When it was paid and its credits came; null: not yet
+             */
             completed_at: string | null;
         };
         /**
@@ -4787,6 +5144,7 @@ export interface components {
             /**
              * Start
              * Format: date-time
+             * @description When the hour, day or month begins
              */
             start: string;
             /**
@@ -4796,18 +5154,24 @@ export interface components {
             meter: string;
             /**
              * Quantity
+             * @description Units of the meter; of a level the highest reading
              * @example 2.00
              */
             quantity: string;
-            /** Events */
+            /**
+             * Events
+             * @description How many uses there were
+             */
             events: number;
             /**
              * Maximum
+             * @description The units of the largest use
              * @example 2.00
              */
             maximum: string;
             /**
              * Credits
+             * @description The credits that they cost
              * @example 2.00
              */
             credits: string;
@@ -4817,35 +5181,43 @@ export interface components {
          * @description A budget with the use of its current window.
          */
         BudgetAnswer: {
-            /** Budget Id */
+            /**
+             * Budget Id
+             * @description The budget
+             */
             budget_id: string;
             /**
              * Measure
+             * @description What it bounds: `credits` that uses cost, `money` for overage of the next invoice in whole units of the account's currency, or units of a `meter`
              * @enum {string}
              */
             measure: "meter" | "credits" | "money";
             /**
              * Meter
-             * @description The key of the meter that counts it
+             * @description The key of the meter that it bounds; null: it measures none
              */
             meter: string | null;
             /**
              * Window
+             * @description The calendar `month` in the account's zone, or the `cycle` of the plan
              * @enum {string}
              */
             window: "month" | "cycle";
             /**
              * Limit
+             * @description The bound, in what `measure` counts
              * @example 2.00
              */
             limit: string;
             /**
              * Used
+             * @description What counts against it in the window
              * @example 2.00
              */
             used: string;
             /**
              * Remaining
+             * @description What is left of it
              * @example 2.00
              */
             remaining: string;
@@ -4856,17 +5228,20 @@ export interface components {
             alert_percents: number[];
             /**
              * Then
+             * @description `notify`: events only; `block`: a use that would exceed it is refused
              * @enum {string}
              */
             then: "notify" | "block";
             /**
              * Window Start
              * Format: date-time
+             * @description When the window began
              */
             window_start: string;
             /**
              * Window End
              * Format: date-time
+             * @description When the window ends
              */
             window_end: string;
             /**
@@ -4893,19 +5268,24 @@ export interface components {
         BudgetBody: {
             /**
              * Measure
+             * @description What it bounds: `credits` that uses cost, `money` for overage of the next invoice in whole units of the account's currency, or units of a `meter`
              * @default credits
              * @enum {string}
              */
             measure?: "meter" | "credits" | "money";
             /**
              * Feature Type
-             * @description The feature that was used
+             * @description The feature whose meter it bounds; with `measure: meter` only
              */
             feature_type?: string | null;
-            /** Window */
+            /**
+             * Window
+             * @description The calendar month in the account's zone, or the cycle of the plan; `month` by default, `cycle` for a level
+             */
             window?: ("month" | "cycle") | null;
             /**
              * Limit
+             * @description The bound, in what `measure` counts
              * @example 2.00
              */
             limit: string | number;
@@ -4920,6 +5300,7 @@ export interface components {
             alert_percents?: number[];
             /**
              * Then
+             * @description `notify`: events only; `block`: a use that would exceed it is refused
              * @default notify
              * @enum {string}
              */
@@ -4930,7 +5311,10 @@ export interface components {
          * @description Every budget of the account, newest first.
          */
         BudgetsAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["BudgetAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -4948,6 +5332,7 @@ export interface components {
         CalculateAnswer: {
             /**
              * Success
+             * @description Always true
              * @default true
              * @constant
              */
@@ -5026,6 +5411,7 @@ export interface components {
              * @description The kind of service that was used
              */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
+            /** @description The subscription to price under */
             pricing_context?: components["schemas"]["PricingContext"] | null;
         };
         /**
@@ -5038,6 +5424,7 @@ export interface components {
         CancelBody: {
             /**
              * At
+             * @description `period_end`: with the period that is paid for; `now`: at once
              * @default period_end
              * @enum {string}
              */
@@ -5054,6 +5441,7 @@ export interface components {
             cancel_at?: string | null;
             /**
              * Refund
+             * @description What becomes of money for unused time, with `at: now`: `none` keeps it, `credit` puts it on the money balance, `refund` returns it to its payer as far as possible
              * @default none
              * @enum {string}
              */
@@ -5063,9 +5451,15 @@ export interface components {
              * @description From a dry run: cancel as previewed, to the cent, or not at all
              */
             preview_token?: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why the customer leaves
+             */
             reason?: ("customer_service" | "low_quality" | "missing_features" | "other" | "switched_service" | "too_complex" | "too_expensive" | "unused") | null;
-            /** Comment */
+            /**
+             * Comment
+             * @description The customer's own words
+             */
             comment?: string | null;
         };
         /**
@@ -5085,16 +5479,19 @@ export interface components {
             transaction_id: string;
             /**
              * Captured
+             * @description The credits that were spent
              * @example 2.00
              */
             captured: string;
             /**
              * Released
+             * @description The credits that were freed
              * @example 2.00
              */
             released: string;
             /**
              * Balance
+             * @description The balance of credits after it
              * @example 2.00
              */
             balance: string;
@@ -5104,15 +5501,20 @@ export interface components {
          * @description The amount to spend, by default the whole hold; the ledger entry keeps `detail`.
          */
         CaptureBody: {
-            /** Amount */
+            /**
+             * Amount
+             * @description Credits to spend, up to those held; null: all of them
+             */
             amount?: (string | number) | null;
             /**
              * Reason
+             * @description What it was for; the ledger shows it, and `GET /usage/logs` as the operation
              * @default capture
              */
             reason?: string;
             /**
              * Detail
+             * @description Your own texts for the ledger's entry; `model` is the model that was used
              * @example {
              *       "model": "gpt-4",
              *       "unit_price": "0.002"
@@ -5129,7 +5531,7 @@ export interface components {
         CardBody: {
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The card to charge from now on; null: the account's default
              */
             payment_method_id: string | null;
         };
@@ -5161,31 +5563,60 @@ export interface components {
             subscription_id: string | null;
             /**
              * Status
+             * @description `open`: the recovery goes on; `paused`; `recovered`: the invoice is paid; `exhausted`: all tries are over; `forgiven`: the debt was; `canceled`: nothing is owed any more
              * @enum {string}
              */
             status: "open" | "paused" | "recovered" | "exhausted" | "forgiven" | "canceled";
-            /** Slot Days */
+            /**
+             * Slot Days
+             * @description Days on which a card is tried, counted from the first try
+             */
             slot_days: number[];
-            /** Slots Used */
+            /**
+             * Slots Used
+             * @description How many of these days are used up
+             */
             slots_used: number;
-            /** Final Action */
+            /**
+             * Final Action
+             * @description What happens after the last try: `unpaid`, `cancel` or `uncollectible`
+             */
             final_action: string;
-            /** Extended Days */
+            /**
+             * Extended Days
+             * @description Days by which operators have put the recovery off
+             */
             extended_days: number;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description What happens next by itself, in words; null: nothing is planned
+             */
             next_step: string | null;
-            /** Next At */
+            /**
+             * Next At
+             * @description When the next automatic step is due; null: none is
+             */
             next_at: string | null;
             /**
              * Opened At
              * Format: date-time
+             * @description When it was opened
              */
             opened_at: string;
-            /** Paused At */
+            /**
+             * Paused At
+             * @description When it was paused; null: it is not
+             */
             paused_at: string | null;
-            /** Closed At */
+            /**
+             * Closed At
+             * @description When it was over; null: not yet
+             */
             closed_at: string | null;
-            /** Close Reason */
+            /**
+             * Close Reason
+             * @description Why it was closed; null: nothing was said
+             */
             close_reason: string | null;
         };
         /**
@@ -5215,33 +5646,65 @@ export interface components {
             subscription_id: string | null;
             /**
              * Status
+             * @description `open`: the recovery goes on; `paused`; `recovered`: the invoice is paid; `exhausted`: all tries are over; `forgiven`: the debt was; `canceled`: nothing is owed any more
              * @enum {string}
              */
             status: "open" | "paused" | "recovered" | "exhausted" | "forgiven" | "canceled";
-            /** Slot Days */
+            /**
+             * Slot Days
+             * @description Days on which a card is tried, counted from the first try
+             */
             slot_days: number[];
-            /** Slots Used */
+            /**
+             * Slots Used
+             * @description How many of these days are used up
+             */
             slots_used: number;
-            /** Final Action */
+            /**
+             * Final Action
+             * @description What happens after the last try: `unpaid`, `cancel` or `uncollectible`
+             */
             final_action: string;
-            /** Extended Days */
+            /**
+             * Extended Days
+             * @description Days by which operators have put the recovery off
+             */
             extended_days: number;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description What happens next by itself, in words; null: nothing is planned
+             */
             next_step: string | null;
-            /** Next At */
+            /**
+             * Next At
+             * @description When the next automatic step is due; null: none is
+             */
             next_at: string | null;
             /**
              * Opened At
              * Format: date-time
+             * @description When it was opened
              */
             opened_at: string;
-            /** Paused At */
+            /**
+             * Paused At
+             * @description When it was paused; null: it is not
+             */
             paused_at: string | null;
-            /** Closed At */
+            /**
+             * Closed At
+             * @description When it was over; null: not yet
+             */
             closed_at: string | null;
-            /** Close Reason */
+            /**
+             * Close Reason
+             * @description Why it was closed; null: nothing was said
+             */
             close_reason: string | null;
-            /** Attempts */
+            /**
+             * Attempts
+             * @description All tries of cards, oldest first
+             */
             attempts: components["schemas"]["AttemptAnswer"][];
         };
         /**
@@ -5249,7 +5712,10 @@ export interface components {
          * @description The reason, for the audit trail.
          */
         CaseReasonBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail
+             */
             reason?: string | null;
         };
         /**
@@ -5257,18 +5723,30 @@ export interface components {
          * @description The cause: what was due, who requested it, or Stripe's event.
          */
         CauseAnswer: {
-            /** Words */
+            /**
+             * Words
+             * @description The cause in words
+             */
             words: string;
-            /** Actor */
+            /**
+             * Actor
+             * @description Who asked for it; null: nobody did
+             */
             actor: string | null;
             /**
              * Workflow Id
              * @description The Temporal workflow behind it
              */
             workflow_id: string | null;
-            /** Due At */
+            /**
+             * Due At
+             * @description When the step was due that did it; null: no step did
+             */
             due_at: string | null;
-            /** Stripe Event Id */
+            /**
+             * Stripe Event Id
+             * @description The event, by Stripe's id
+             */
             stripe_event_id: string | null;
             /**
              * Correlation Id
@@ -5281,13 +5759,25 @@ export interface components {
          * @description A change of the subscription, and its result.
          */
         ChangeAnswer: {
-            /** Change Id */
+            /**
+             * Change Id
+             * @description The change of the subscription
+             */
             change_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description What it changes: `add_ons`, `plan`, `price`, `pause`, `resume`, or `extend` for days that an operator added
+             */
             kind: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payment; `scheduled`: it waits for the end of the period; `applied`; `failed`: its payment was declined; `expired`: nobody paid it in time; `canceled`
+             */
             status: string;
-            /** Wanted */
+            /**
+             * Wanted
+             * @description What was asked for
+             */
             wanted: {
                 [key: string]: unknown;
             };
@@ -5296,11 +5786,20 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it ended so; null: nothing was said
+             */
             reason: string | null;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description Until when it can be paid; null: it waits for no payment
+             */
             expires_at: string | null;
-            /** Effective At */
+            /**
+             * Effective At
+             * @description When it applies or applied; null: it does not
+             */
             effective_at: string | null;
             /**
              * Created At
@@ -5308,7 +5807,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
         };
         /**
@@ -5324,27 +5826,40 @@ export interface components {
             use_balance?: boolean;
             /**
              * Payment Method
+             * @description `default`: the saved card, if there is one; `card`: one that your client confirms
              * @default default
              * @enum {string}
              */
             payment_method?: "default" | "card";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the default one. With `payment_method: default` only
              */
             payment_method_id?: string | null;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan to have; null: the present one
+             */
             plan?: string | null;
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval to have, such as `month` or `2 weeks`; null: the present one
+             */
             interval?: string | null;
-            /** Quantity */
+            /**
+             * Quantity
+             * @description How many seats to have, of a plan that is sold by seats; null: as many as now
+             */
             quantity?: number | null;
             /**
              * At
              * @description By default increases apply now, and decreases at period end
              */
             at?: ("now" | "period_end") | null;
-            /** Add Ons */
+            /**
+             * Add Ons
+             * @description All add-ons to have: those left out end with the period; null: as now
+             */
             add_ons?: components["schemas"]["AddOnBody"][] | null;
             /**
              * Coupon
@@ -5362,11 +5877,20 @@ export interface components {
          * @description A change that waits for its payment: `add_ons`, `plan` or `resume`.
          */
         ChangePart: {
-            /** Change Id */
+            /**
+             * Change Id
+             * @description The change of the subscription
+             */
             change_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description What it changes: `add_ons`, `plan`, or `resume` of a paused subscription
+             */
             kind: string;
-            /** Wanted */
+            /**
+             * Wanted
+             * @description What was asked for
+             */
             wanted: {
                 [key: string]: unknown;
             };
@@ -5378,6 +5902,7 @@ export interface components {
             /**
              * Expires At
              * Format: date-time
+             * @description Until when it can be paid
              */
             expires_at: string;
         };
@@ -5386,7 +5911,10 @@ export interface components {
          * @description A sentence for each change; empty when nothing changed.
          */
         ChangesAnswer: {
-            /** Changes */
+            /**
+             * Changes
+             * @description A sentence for each change; empty: nothing changed
+             */
             changes: string[];
         };
         /**
@@ -5399,28 +5927,40 @@ export interface components {
          */
         CheaperPlanAnswer: {
             /**
-             * @description discriminator enum property added by openapi-typescript
+             * @description Always `cheaper_plan` (enum property replaced by openapi-typescript)
              * @enum {string}
              */
             kind: "cheaper_plan";
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
-            /** Current Plan */
+            /**
+             * Current Plan
+             * @description The key of the plan that the account has
+             */
             current_plan: string;
-            /** Cycles */
+            /**
+             * Cycles
+             * @description How many whole cycles are compared
+             */
             cycles: number;
             /**
              * Current Cost
+             * @description What the present plan cost in them, in whole units of `currency`
              * @example 2.00
              */
             current_cost: string;
             /**
              * Cost
+             * @description What the other plan would have cost, in whole units of `currency`
              * @example 2.00
              */
             cost: string;
             /**
              * Saving
+             * @description The difference, in whole units of `currency`
              * @example 2.00
              */
             saving: string;
@@ -5429,9 +5969,15 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Gives Up */
+            /**
+             * Gives Up
+             * @description The features that the other plan lacks or has less of; `credits`: fewer included credits
+             */
             gives_up: string[];
-            /** Units */
+            /**
+             * Units
+             * @description The units used in these cycles, by meter
+             */
             units: {
                 [key: string]: string;
             };
@@ -5441,11 +5987,20 @@ export interface components {
          * @description One thing that must be so, and whether it is.
          */
         Check: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the check
+             */
             name: string;
-            /** Sentence */
+            /**
+             * Sentence
+             * @description What must be so
+             */
             sentence: string;
-            /** Ok */
+            /**
+             * Ok
+             * @description True if it is so
+             */
             ok: boolean;
         };
         /**
@@ -5458,28 +6013,42 @@ export interface components {
          *     if the plan refuses it only because an invoice is overdue: paying that is what helps.
          */
         CheckAnswer: {
-            /** Allowed */
+            /**
+             * Allowed
+             * @description True if the limits allow the use
+             */
             allowed: boolean;
             /**
              * Meter
              * @description The key of the meter that counts it
              */
             meter: string;
-            /** Limit */
+            /**
+             * Limit
+             * @description The tightest limit; null: there is none
+             */
             limit: string | null;
             /**
              * Used
+             * @description What counts against it
              * @example 2.00
              */
             used: string;
-            /** Remaining */
+            /**
+             * Remaining
+             * @description What is left of it; null: there is no limit
+             */
             remaining: string | null;
             /**
              * Requested
+             * @description The units that were asked for
              * @example 2.00
              */
             requested: string;
-            /** Soft Limit Reached */
+            /**
+             * Soft Limit Reached
+             * @description True if it would go beyond a limit that only notifies
+             */
             soft_limit_reached: boolean;
             /**
              * Resets At
@@ -5491,11 +6060,20 @@ export interface components {
              * @description When the same use would pass if nothing more is used; null: at no known time
              */
             passes_at?: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it is not allowed; null: it is
+             */
             reason: string | null;
-            /** Refused By */
+            /**
+             * Refused By
+             * @description What refuses it; null: nothing does
+             */
             refused_by: ("plan" | "quota" | "budget") | null;
-            /** Budget Id */
+            /**
+             * Budget Id
+             * @description The budget that refuses it; null: none does
+             */
             budget_id: string | null;
             /**
              * Access
@@ -5510,6 +6088,7 @@ export interface components {
         CheckBody: {
             /**
              * Requested Amount
+             * @description How much is to be used, in units of the meter
              * @example 2.00
              */
             requested_amount: string | number;
@@ -5545,15 +6124,19 @@ export interface components {
             operation?: string | null;
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * Consume
+             * @description True claims it: quotas and a plan that blocks count it at once, for ten minutes or until the use is recorded
              * @default false
              */
             consume?: boolean;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description The id under which the use will be recorded; required with `consume`
+             */
             event_id?: string | null;
         };
         /**
@@ -5563,26 +6146,31 @@ export interface components {
         Checked: {
             /**
              * Payments
+             * @description Payments that were compared
              * @default 0
              */
             payments?: number;
             /**
              * Refunds
+             * @description Refunds that were compared
              * @default 0
              */
             refunds?: number;
             /**
              * Disputes
+             * @description Disputes that were compared
              * @default 0
              */
             disputes?: number;
             /**
              * Under Way
+             * @description Objects that differ and are still being settled
              * @default 0
              */
             under_way?: number;
             /**
              * Foreign
+             * @description Objects at the provider that belong to nobody here
              * @default 0
              */
             foreign?: number;
@@ -5604,32 +6192,57 @@ export interface components {
             attempt_id?: string | null;
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that asked for it, or that it paid instead
              */
             invoice_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that its invoice bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payer or a try; `pending_approval`: it waits for an operator; `processing`: a bank decides; `succeeded`: its money came; `completed`: its money came from outside; `failed`; `refunded`: nothing of it is left; `canceled`: it was called off
+             */
             status: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What was asked for, in minor units of `currency`
+             */
             amount: number;
-            /** Amount Received */
+            /**
+             * Amount Received
+             * @description What came, in minor units of `currency`
+             */
             amount_received: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout` or `paypal`; of money from outside the payer's own name for it
+             */
             payment_method: string;
-            /** Payment Method Type */
+            /**
+             * Payment Method Type
+             * @description `card`, `bank_transfer` or `other`; null if what paid is not saved
+             */
             payment_method_type: ("card" | "bank_transfer" | "other") | null;
             /**
              * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
@@ -5638,24 +6251,45 @@ export interface components {
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string | null;
-            /** Stripe Payment Intent Id */
+            /**
+             * Stripe Payment Intent Id
+             * @description The PaymentIntent at Stripe; of PayPal the capture; null: there is none
+             */
             stripe_payment_intent_id: string | null;
-            /** Transaction Reference */
+            /**
+             * Transaction Reference
+             * @description The reference of money from outside; null: it came through a provider
+             */
             transaction_reference: string | null;
-            /** Received On */
+            /**
+             * Received On
+             * @description The day on which money from outside came, as an operator said; null: nobody did
+             */
             received_on: string | null;
             /**
              * Failure Code
              * @description Why the last try failed
              */
             failure_code: string | null;
-            /** Failure Message */
+            /**
+             * Failure Message
+             * @description Why the last try failed, in words
+             */
             failure_message: string | null;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
-            /** Decision Reason */
+            /**
+             * Decision Reason
+             * @description The operator's reason for the decision
+             */
             decision_reason: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When its money came, or was recorded if it came from outside; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -5663,17 +6297,35 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Invoice Voided At */
+            /**
+             * Invoice Voided At
+             * @description When the invoice that asked for it became void; null: it did not
+             */
             invoice_voided_at: string | null;
-            /** Submitted By */
+            /**
+             * Submitted By
+             * @description Who reported the money
+             */
             submitted_by: string | null;
-            /** Decided By */
+            /**
+             * Decided By
+             * @description Who decided on it
+             */
             decided_by: string | null;
-            /** Invoice Status */
+            /**
+             * Invoice Status
+             * @description The status of the invoice that it pays
+             */
             invoice_status: string;
-            /** Amount Remaining */
+            /**
+             * Amount Remaining
+             * @description What is still owed on the invoice, in minor units of `currency`
+             */
             amount_remaining: number;
-            /** Asked At */
+            /**
+             * Asked At
+             * @description When the provider answered; null: it has not yet
+             */
             asked_at: string | null;
         };
         /**
@@ -5687,11 +6339,20 @@ export interface components {
              * @description The account's own time, if it is a test account with a clock
              */
             clock_at: string;
-            /** Target */
+            /**
+             * Target
+             * @description The instant that it moves to; null: it does not move
+             */
             target: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `real`: it has no clock of its own; `ready`; `advancing`; `blocked`
+             */
             status: string;
-            /** Blocked */
+            /**
+             * Blocked
+             * @description Why it does not go on; null: it does
+             */
             blocked: string | null;
         };
         /**
@@ -5699,9 +6360,15 @@ export interface components {
          * @description The target of the clock: an instant, or days from its current time.
          */
         ClockBody: {
-            /** Advance To */
+            /**
+             * Advance To
+             * @description The instant to move the clock to; instead of `advance_days`
+             */
             advance_to?: string | null;
-            /** Advance Days */
+            /**
+             * Advance Days
+             * @description Days of 24 hours to move the clock by; instead of `advance_to`
+             */
             advance_days?: number | null;
         };
         /**
@@ -5712,20 +6379,27 @@ export interface components {
             /**
              * At
              * Format: date-time
+             * @description When it is due, in the account's time
              */
             at: string;
-            /** Name */
+            /**
+             * Name
+             * @description The step, such as `renew` or `charge`
+             */
             name: string;
             /**
              * Workflow Id
              * @description The Temporal workflow behind it
              */
             workflow_id: string;
-            /** Words */
+            /**
+             * Words
+             * @description What will happen, in words
+             */
             words: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The money that is billed or collected, in minor units; null: none
              */
             amount_cents: number | null;
             /**
@@ -5733,11 +6407,20 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string | null;
-            /** Credits */
+            /**
+             * Credits
+             * @description The credits that come or expire; null: none
+             */
             credits: string | null;
-            /** Only If */
+            /**
+             * Only If
+             * @description What it depends on; null: it happens unless somebody acts
+             */
             only_if: string | null;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the step, which it keeps when it is done; null: not known yet
+             */
             key: string | null;
         };
         /**
@@ -5747,7 +6430,7 @@ export interface components {
         CommitmentAnswer: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What is spent at least in all its periods, in minor units
              */
             amount_cents: number;
             /**
@@ -5755,9 +6438,15 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Periods */
+            /**
+             * Periods
+             * @description The number of periods in which it is spent
+             */
             periods: number;
-            /** On Early End */
+            /**
+             * On Early End
+             * @description If the subscription ends earlier, the rest is owed (`charge`) or not (`forgive`)
+             */
             on_early_end: string;
         };
         /**
@@ -5769,7 +6458,7 @@ export interface components {
         CommitmentBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What is spent at least in all its periods, in minor units
              */
             amount_cents: number;
             /**
@@ -5777,10 +6466,14 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Periods */
+            /**
+             * Periods
+             * @description The number of periods in which it is spent
+             */
             periods: number;
             /**
              * On Early End
+             * @description If the subscription ends earlier, the rest is owed (`charge`) or not (`forgive`)
              * @default charge
              * @enum {string}
              */
@@ -5796,26 +6489,40 @@ export interface components {
         CommitmentPart: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What is spent at least until `ends_at`, in minor units
              */
             amount_cents: number;
-            /** Spent Cents */
+            /**
+             * Spent Cents
+             * @description What invoices have charged so far, after discounts and before tax, in minor units
+             */
             spent_cents: number;
-            /** Remaining Cents */
+            /**
+             * Remaining Cents
+             * @description What would be charged at its end if no more is spent, in minor units
+             */
             remaining_cents: number;
-            /** Periods */
+            /**
+             * Periods
+             * @description The number of periods in which it is spent
+             */
             periods: number;
             /**
              * Since
              * Format: date-time
+             * @description When it began
              */
             since: string;
             /**
              * Ends At
              * Format: date-time
+             * @description When the commitment ends
              */
             ends_at: string;
-            /** On Early End */
+            /**
+             * On Early End
+             * @description If the subscription ends earlier, the rest is owed (`charge`) or not (`forgive`)
+             */
             on_early_end: string;
         };
         /**
@@ -5826,31 +6533,55 @@ export interface components {
          *     current subscription, from the contract that it was sold under.
          */
         ContractAnswer: {
-            /** Contract Id */
+            /**
+             * Contract Id
+             * @description The contract
+             */
             contract_id: string;
             /**
              * Account Id
              * @description The account, by our id
              */
             account_id: string;
-            /** Reference */
+            /**
+             * Reference
+             * @description The operator's name of the contract; null: none
+             */
             reference: string | null;
-            /** Prices */
+            /**
+             * Prices
+             * @description The prices of plans for this account
+             */
             prices: components["schemas"]["ContractPriceAnswer"][];
-            /** Limits */
+            /**
+             * Limits
+             * @description The limits of meters
+             */
             limits: components["schemas"]["ContractLimitAnswer"][];
-            /** Collection */
+            /**
+             * Collection
+             * @description `charge`: a card pays each invoice; `send_invoice`: it is sent and paid by transfer; null: as it is
+             */
             collection: string | null;
-            /** Days Until Due */
+            /**
+             * Days Until Due
+             * @description Days after which an invoice that is sent is due; null: none are sent
+             */
             days_until_due: number | null;
+            /** @description What the next subscription or renewal will spend at least; null: no minimum */
             commitment: components["schemas"]["CommitmentAnswer"] | null;
+            /** @description What the present subscription spends at least; null: no minimum */
             running_commitment?: components["schemas"]["CommitmentPart"] | null;
             /**
              * Effective From
              * Format: date-time
+             * @description From when it applies
              */
             effective_from: string;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applies; null: until it is ended or another begins
+             */
             effective_to: string | null;
             /**
              * Created At
@@ -5864,25 +6595,45 @@ export interface components {
          * @description The whole contract: what it leaves out is as for other accounts.
          */
         ContractBody: {
-            /** Prices */
+            /**
+             * Prices
+             * @description The prices of plans for this account
+             */
             prices: components["schemas"]["ContractPriceBody"][];
             /**
              * Limits
+             * @description The limits of meters for this account, by the key of the meter
              * @default {}
              */
             limits?: {
                 [key: string]: components["schemas"]["ContractLimitBody"];
             };
-            /** Reference */
+            /**
+             * Reference
+             * @description Your own name of the contract
+             */
             reference?: string | null;
-            /** Collection */
+            /**
+             * Collection
+             * @description `charge`: a card pays each invoice; `send_invoice`: it is sent and paid by transfer; null: as it is
+             */
             collection?: ("charge" | "send_invoice") | null;
-            /** Days Until Due */
+            /**
+             * Days Until Due
+             * @description Days after which an invoice that is sent is due
+             */
             days_until_due?: number | null;
+            /** @description The minimum to spend over several periods; null: none */
             commitment?: components["schemas"]["CommitmentBody"] | null;
-            /** Effective From */
+            /**
+             * Effective From
+             * @description From when it applies; by default from now
+             */
             effective_from?: string | null;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applies; null: until it is ended, or another begins
+             */
             effective_to?: string | null;
         };
         /**
@@ -5897,15 +6648,20 @@ export interface components {
             meter: string;
             /**
              * Included
+             * @description Units included per allowance cycle; null: there is no limit
              * @example 2.00
              */
             included: string;
             /**
              * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
              * @enum {string}
              */
             then: "block" | "overage" | "notify";
-            /** Prices */
+            /**
+             * Prices
+             * @description The price of units beyond by currency, in whole units of it: of one unit, or terms with tiers
+             */
             prices: {
                 [key: string]: string | components["schemas"]["PriceTerms-Output"];
             };
@@ -5917,17 +6673,20 @@ export interface components {
         ContractLimitBody: {
             /**
              * Included
+             * @description Units included per allowance cycle; null: there is no limit
              * @example 2.00
              */
             included: string | number;
             /**
              * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
              * @default block
              * @enum {string}
              */
             then?: "block" | "overage" | "notify";
             /**
              * Prices
+             * @description The price of units beyond by currency, in whole units of it: of one unit, or terms with tiers; with `then: overage` only
              * @default {}
              */
             prices?: {
@@ -5939,9 +6698,15 @@ export interface components {
          * @description An agreed price.
          */
         ContractPriceAnswer: {
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval of the price, such as `month` or `3 months`
+             */
             interval: string;
             /**
              * Currency
@@ -5950,10 +6715,13 @@ export interface components {
             currency: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price per interval, of one seat if the plan is sold by seats, in minor units
              */
             amount_cents: number;
-            /** Minimum Cents */
+            /**
+             * Minimum Cents
+             * @description The least that a period comes to, with all that is used in it, in minor units; null: none
+             */
             minimum_cents: number | null;
         };
         /**
@@ -5963,10 +6731,14 @@ export interface components {
          *     `minimum_cents` is the minimum of a period, including all usage in it.
          */
         ContractPriceBody: {
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
             /**
              * Interval
+             * @description The interval of the price, such as `month` or `3 months`
              * @default month
              */
             interval?: string;
@@ -5977,10 +6749,13 @@ export interface components {
             currency: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price per interval, of one seat if the plan is sold by seats, in minor units
              */
             amount_cents: number;
-            /** Minimum Cents */
+            /**
+             * Minimum Cents
+             * @description The least that a period comes to, with all that is used in it, in minor units; null: none
+             */
             minimum_cents?: number | null;
         };
         /**
@@ -5988,7 +6763,9 @@ export interface components {
          * @description The cost of uses in credits, and in money on the next invoice.
          */
         CostForecast: {
+            /** @description The credits that uses cost */
             credits: components["schemas"]["ForecastAnswer"];
+            /** @description What the next invoice asks for use beyond the plan, in whole units */
             overage: components["schemas"]["MoneyForecast"];
         };
         /**
@@ -6016,39 +6793,87 @@ export interface components {
          * @description A coupon; `redeemed` includes redemptions reserved for undecided payments.
          */
         CouponAnswer: {
-            /** Code */
+            /**
+             * Code
+             * @description The code, in capital letters
+             */
             code: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the coupon, for people
+             */
             name: string;
-            /** Percent */
+            /**
+             * Percent
+             * @description Percent that it takes off; null: an amount
+             */
             percent: string | null;
-            /** Amounts */
+            /**
+             * Amounts
+             * @description What it takes off by currency, in minor units; empty: a percentage
+             */
             amounts: {
                 [key: string]: number;
             };
-            /** Duration */
+            /**
+             * Duration
+             * @description `once`: it reduces one invoice; `repeating`: those of `periods` periods; `forever`
+             */
             duration: string;
-            /** Periods */
+            /**
+             * Periods
+             * @description The number of periods that it reduces; null: `duration` says it
+             */
             periods: number | null;
-            /** Kinds */
+            /**
+             * Kinds
+             * @description The kinds of lines that it reduces; empty: all
+             */
             kinds: string[];
-            /** Sold */
+            /**
+             * Sold
+             * @description The keys of the plans and packs that it is for; empty: all
+             */
             sold: string[];
-            /** First Purchase */
+            /**
+             * First Purchase
+             * @description True: only for the first purchase of an account
+             */
             first_purchase: boolean;
-            /** Verified As */
+            /**
+             * Verified As
+             * @description Only for accounts that are verified as this; null: for all
+             */
             verified_as: string | null;
-            /** Max Redemptions */
+            /**
+             * Max Redemptions
+             * @description How often it may be redeemed in all; null: without end
+             */
             max_redemptions: number | null;
-            /** Max Per Account */
+            /**
+             * Max Per Account
+             * @description How often one account may redeem it
+             */
             max_per_account: number;
-            /** Redeemed */
+            /**
+             * Redeemed
+             * @description How often it was redeemed, with what is reserved for payments to come
+             */
             redeemed: number;
-            /** Valid From */
+            /**
+             * Valid From
+             * @description From when it may be redeemed; null: at once
+             */
             valid_from: string | null;
-            /** Valid Until */
+            /**
+             * Valid Until
+             * @description Until when it may be redeemed; null: without end
+             */
             valid_until: string | null;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description False: it is closed
+             */
             is_active: boolean;
             /**
              * Created At
@@ -6064,6 +6889,7 @@ export interface components {
         CouponBody: {
             /**
              * Code
+             * @description The code, in any letters
              * @example WELCOME20
              */
             code: string;
@@ -6073,22 +6899,40 @@ export interface components {
          * @description A correction of a numbered invoice; minor units of `currency`.
          */
         CreditNoteAnswer: {
-            /** Credit Note Id */
+            /**
+             * Credit Note Id
+             * @description The credit note
+             */
             credit_note_id: string;
             /**
              * Invoice Id
              * @description The invoice
              */
             invoice_id: string;
-            /** Number */
+            /**
+             * Number
+             * @description The number of the credit note
+             */
             number: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it was written
+             */
             reason: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What it credits, with tax, in minor units of `currency`
+             */
             amount: number;
-            /** Tax */
+            /**
+             * Tax
+             * @description The tax in it, in minor units of `currency`
+             */
             tax: number;
-            /** Taxes */
+            /**
+             * Taxes
+             * @description The tax in it by rate
+             */
             taxes: components["schemas"]["LineTax"][];
             /**
              * Currency
@@ -6098,6 +6942,7 @@ export interface components {
             /**
              * Issued On
              * Format: date
+             * @description The day of its number, in UTC
              */
             issued_on: string;
             /**
@@ -6114,15 +6959,19 @@ export interface components {
         CreditNoteBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What to credit, with tax, in minor units; instead of `lines`
              */
             amount_cents?: number | null;
             /**
              * Lines
+             * @description Parts of lines to credit; instead of `amount_cents`
              * @default []
              */
             lines?: components["schemas"]["CreditedLineBody"][];
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail and the credit note
+             */
             reason: string;
             /**
              * To
@@ -6139,21 +6988,25 @@ export interface components {
         CreditStatus: {
             /**
              * Balance
+             * @description The credits, held ones included
              * @example 2.00
              */
             balance: string;
             /**
              * Held
+             * @description Credits that are set aside by holds
              * @example 2.00
              */
             held: string;
             /**
              * Available
+             * @description The credits that can be spent: the balance without what is held
              * @example 2.00
              */
             available: string;
             /**
              * Debt
+             * @description Credits that are owed
              * @example 2.00
              */
             debt: string;
@@ -6163,11 +7016,14 @@ export interface components {
          * @description The part of one line to credit; lines are counted from 1.
          */
         CreditedLineBody: {
-            /** Position */
+            /**
+             * Position
+             * @description The number of the line, from 1
+             */
             position: number;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What to credit of the line, with tax, in minor units
              */
             amount_cents: number;
         };
@@ -6177,7 +7033,7 @@ export interface components {
          */
         CreditsExpiringAnswer: {
             /**
-             * @description discriminator enum property added by openapi-typescript
+             * @description Always `credits_expiring` (enum property replaced by openapi-typescript)
              * @enum {string}
              */
             kind: "credits_expiring";
@@ -6188,21 +7044,25 @@ export interface components {
             lot_id: string;
             /**
              * Left
+             * @description The credits of the lot that are left
              * @example 2.00
              */
             left: string;
             /**
              * Expiring
+             * @description The part of them that will not be used in time
              * @example 2.00
              */
             expiring: string;
             /**
              * Expires At
              * Format: date-time
+             * @description When they expire
              */
             expires_at: string;
             /**
              * Daily Use
+             * @description Credits used per day of late, in the mean
              * @example 2.00
              */
             daily_use: string;
@@ -6212,9 +7072,15 @@ export interface components {
          * @description A custom field of the customer on its invoices.
          */
         CustomFieldAnswer: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the field, as printed
+             */
             name: string;
-            /** Value */
+            /**
+             * Value
+             * @description The value of the field, as printed
+             */
             value: string;
         };
         /**
@@ -6224,11 +7090,13 @@ export interface components {
         CustomFieldBody: {
             /**
              * Name
+             * @description Printed before the value
              * @example Cost center
              */
             name: string;
             /**
              * Value
+             * @description Printed after the name
              * @example 4711
              */
             value: string;
@@ -6244,11 +7112,20 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Paused At */
+            /**
+             * Paused At
+             * @description When it was paused; null: it is not
+             */
             paused_at: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description The operator's reason for the pause; null: it is not paused
+             */
             reason: string | null;
-            /** Cases */
+            /**
+             * Cases
+             * @description The open cases
+             */
             cases: components["schemas"]["CaseAnswer"][];
         };
         /**
@@ -6263,14 +7140,24 @@ export interface components {
             operation: string;
             /**
              * Cost
+             * @description The cost of a unit, in credits.
              * @example 2.00
              */
             cost: string;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description False: no cost of its own is set now.
+             */
             is_active: boolean;
-            /** Built In */
+            /**
+             * Built In
+             * @description True: the cost comes with the release, and nobody has set another.
+             */
             built_in: boolean;
-            /** Past */
+            /**
+             * Past
+             * @description Its earlier costs, newest first
+             */
             past: components["schemas"]["PastCost"][];
         };
         /**
@@ -6290,32 +7177,57 @@ export interface components {
             attempt_id?: string | null;
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that asked for it, or that it paid instead
              */
             invoice_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that its invoice bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payer or a try; `pending_approval`: it waits for an operator; `processing`: a bank decides; `succeeded`: its money came; `completed`: its money came from outside; `failed`; `refunded`: nothing of it is left; `canceled`: it was called off
+             */
             status: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What was asked for, in minor units of `currency`
+             */
             amount: number;
-            /** Amount Received */
+            /**
+             * Amount Received
+             * @description What came, in minor units of `currency`
+             */
             amount_received: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout` or `paypal`; of money from outside the payer's own name for it
+             */
             payment_method: string;
-            /** Payment Method Type */
+            /**
+             * Payment Method Type
+             * @description `card`, `bank_transfer` or `other`; null if what paid is not saved
+             */
             payment_method_type: ("card" | "bank_transfer" | "other") | null;
             /**
              * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
@@ -6324,24 +7236,45 @@ export interface components {
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string | null;
-            /** Stripe Payment Intent Id */
+            /**
+             * Stripe Payment Intent Id
+             * @description The PaymentIntent at Stripe; of PayPal the capture; null: there is none
+             */
             stripe_payment_intent_id: string | null;
-            /** Transaction Reference */
+            /**
+             * Transaction Reference
+             * @description The reference of money from outside; null: it came through a provider
+             */
             transaction_reference: string | null;
-            /** Received On */
+            /**
+             * Received On
+             * @description The day on which money from outside came, as an operator said; null: nobody did
+             */
             received_on: string | null;
             /**
              * Failure Code
              * @description Why the last try failed
              */
             failure_code: string | null;
-            /** Failure Message */
+            /**
+             * Failure Message
+             * @description Why the last try failed, in words
+             */
             failure_message: string | null;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
-            /** Decision Reason */
+            /**
+             * Decision Reason
+             * @description The operator's reason for the decision
+             */
             decision_reason: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When its money came, or was recorded if it came from outside; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -6349,15 +7282,30 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Invoice Voided At */
+            /**
+             * Invoice Voided At
+             * @description When the invoice that asked for it became void; null: it did not
+             */
             invoice_voided_at: string | null;
-            /** Submitted By */
+            /**
+             * Submitted By
+             * @description Who reported the money
+             */
             submitted_by: string | null;
-            /** Decided By */
+            /**
+             * Decided By
+             * @description Who decided on it
+             */
             decided_by: string | null;
-            /** Invoice Status */
+            /**
+             * Invoice Status
+             * @description The status of the invoice that it pays
+             */
             invoice_status: string;
-            /** Amount Remaining */
+            /**
+             * Amount Remaining
+             * @description What is still owed on the invoice, in minor units of `currency`
+             */
             amount_remaining: number;
         };
         /**
@@ -6365,13 +7313,25 @@ export interface components {
          * @description The last attempt on a card for `latest_invoice_id`, if it was declined.
          */
         DeclinePart: {
-            /** Decline Code */
+            /**
+             * Decline Code
+             * @description The bank's or provider's code of the decline; null: it was not declined
+             */
             decline_code: string | null;
-            /** Decline Class */
+            /**
+             * Decline Class
+             * @description How the decline is treated: `soft`: it may work another day; `hard`: this card will not pay; `action`: the payer must confirm; `config`: something is set up wrongly
+             */
             decline_class: string | null;
-            /** Message */
+            /**
+             * Message
+             * @description The decline in words
+             */
             message: string | null;
-            /** Declined At */
+            /**
+             * Declined At
+             * @description When the card was declined
+             */
             declined_at: string | null;
         };
         /**
@@ -6390,7 +7350,10 @@ export interface components {
          * @description The key of the plan of accounts without an open subscription; null: none.
          */
         DefaultPlanBody: {
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan; null: none
+             */
             plan: string | null;
         };
         /**
@@ -6400,6 +7363,7 @@ export interface components {
         Dependencies: {
             /**
              * Database
+             * @description `healthy` if Postgres answers
              * @enum {string}
              */
             database: "healthy" | "unhealthy";
@@ -6414,23 +7378,37 @@ export interface components {
         DetailedHealth: {
             /**
              * Status
+             * @description `healthy` or `unhealthy`
              * @enum {string}
              */
             status: "healthy" | "unhealthy";
-            /** Service */
+            /**
+             * Service
+             * @description The name of the service
+             */
             service: string;
-            /** Version */
+            /**
+             * Version
+             * @description Its release
+             */
             version: string;
             /**
              * Provider
+             * @description `live`, `test` for Stripe's test mode, or `sandbox`
              * @enum {string}
              */
             provider: "sandbox" | "test" | "live";
-            /** Dependencies */
+            /**
+             * Dependencies
+             * @description The state of each part
+             */
             dependencies: {
                 [key: string]: components["schemas"]["PartHealth"];
             };
-            /** Signs */
+            /**
+             * Signs
+             * @description What `billing doctor` reads in the database, sign by sign
+             */
             signs: {
                 [key: string]: "healthy" | "unhealthy" | "unknown";
             };
@@ -6442,20 +7420,35 @@ export interface components {
          *     `kinds` are the kinds of lines it reduces, `[]` all of them.
          */
         DiscountPart: {
-            /** Code */
+            /**
+             * Code
+             * @description The code of the coupon
+             */
             code: string;
-            /** Percent */
+            /**
+             * Percent
+             * @description Percent that it takes off; null: an amount
+             */
             percent: string | null;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What it takes off, in minor units; null: a percentage
              */
             amount_cents: number | null;
-            /** Kinds */
+            /**
+             * Kinds
+             * @description The kinds of lines that it reduces; empty: all
+             */
             kinds: string[];
-            /** Periods Left */
+            /**
+             * Periods Left
+             * @description How many periods it still reduces; null: all that follow
+             */
             periods_left: number | null;
-            /** Status */
+            /**
+             * Status
+             * @description `reserved` until the payment it came with is decided, `active`, `ended`, or `released` as that payment never came
+             */
             status: string;
         };
         /**
@@ -6469,15 +7462,20 @@ export interface components {
         DiscrepancyAnswer: {
             /**
              * Kind
+             * @description `missing_here`: no row knows the object; `missing_at_stripe`: Stripe has none; or what differs
              * @enum {string}
              */
             kind: "missing_here" | "missing_at_stripe" | "amount_differs" | "currency_differs" | "state_differs";
             /**
              * Object
+             * @description What the object is
              * @enum {string}
              */
             object: "payment" | "refund" | "dispute";
-            /** Stripe Id */
+            /**
+             * Stripe Id
+             * @description The object, by Stripe's id
+             */
             stripe_id: string;
             /**
              * Account Id
@@ -6489,17 +7487,25 @@ export interface components {
              * @description The payment of an invoice
              */
             payment_id: string | null;
+            /** @description What is known here; null: no row knows the object */
             at_billing: components["schemas"]["SideAnswer"] | null;
+            /** @description What Stripe says; null: it has no such object */
             at_stripe: components["schemas"]["SideAnswer"] | null;
             /**
              * Created At
              * Format: date-time
-             * @description When it was made
+             * @description When the object was made
              */
             created_at: string;
-            /** Fix */
+            /**
+             * Fix
+             * @description `check_payment` if a check of the payment settles it; null: a person decides
+             */
             fix: "check_payment" | null;
-            /** Is Check Ordered */
+            /**
+             * Is Check Ordered
+             * @description True if the run has ordered that check
+             */
             is_check_ordered: boolean;
         };
         /**
@@ -6507,7 +7513,10 @@ export interface components {
          * @description The reason why the event needs no action.
          */
         DismissalBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it needs no action
+             */
             reason: string;
         };
         /**
@@ -6519,7 +7528,10 @@ export interface components {
          *     money that was left here: the customer does not owe it.
          */
         DisputeAnswer: {
-            /** Dispute Id */
+            /**
+             * Dispute Id
+             * @description The dispute
+             */
             dispute_id: string;
             /**
              * Account Id
@@ -6536,30 +7548,46 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Stripe Dispute Id */
+            /**
+             * Stripe Dispute Id
+             * @description The dispute, by Stripe's id
+             */
             stripe_dispute_id: string;
             /**
              * Status
+             * @description `inquiry`: nothing is taken; `open`: the bank holds the money; `won`; `lost`; `closed`: it ended without a verdict
              * @enum {string}
              */
             status: "inquiry" | "open" | "won" | "lost" | "closed";
-            /** Stripe Status */
+            /**
+             * Stripe Status
+             * @description The status at Stripe
+             */
             stripe_status: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What the bank asks back, in minor units
              */
             amount_cents: number;
-            /** Loss Cents */
+            /**
+             * Loss Cents
+             * @description What the bank took beyond the money that was left here, in minor units; nobody owes it
+             */
             loss_cents: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description The bank's reason, such as `fraudulent`
+             */
             reason: string;
-            /** Evidence Due At */
+            /**
+             * Evidence Due At
+             * @description Until when the bank takes evidence; null: it asks for none
+             */
             evidence_due_at: string | null;
             /**
              * Created At
@@ -6567,7 +7595,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Closed At */
+            /**
+             * Closed At
+             * @description When it was over; null: not yet
+             */
             closed_at: string | null;
         };
         /**
@@ -6621,24 +7652,46 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `open`: the recovery goes on; `paused`; `recovered`: the invoice is paid; `exhausted`: all tries are over; `forgiven`: the debt was; `canceled`: nothing is owed any more
+             */
             status: string;
-            /** Attempts Made */
+            /**
+             * Attempts Made
+             * @description How many of the planned tries have reached a card
+             */
             attempts_made: number;
-            /** Attempts Planned */
+            /**
+             * Attempts Planned
+             * @description How many tries of a card are planned in all
+             */
             attempts_planned: number;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description What happens next by itself, in words; null: nothing is planned
+             */
             next_step: string | null;
-            /** Next Due At */
+            /**
+             * Next Due At
+             * @description When its next step is due; null: none is
+             */
             next_due_at: string | null;
             /**
              * Opened At
              * Format: date-time
+             * @description When it was opened
              */
             opened_at: string;
-            /** Open Cases */
+            /**
+             * Open Cases
+             * @description How many cases are open
+             */
             open_cases: number;
-            /** All Paused At */
+            /**
+             * All Paused At
+             * @description When an operator paused all recovery of the account; null: it is not paused
+             */
             all_paused_at: string | null;
         };
         /**
@@ -6649,12 +7702,22 @@ export interface components {
          *     includes nothing and blocks is not granted.
          */
         EntitlementAnswer: {
-            /** Feature */
+            /**
+             * Feature
+             * @description The key of the feature or meter
+             */
             feature: string;
-            /** Granted */
+            /**
+             * Granted
+             * @description True if the account may use it
+             */
             granted: boolean;
-            /** Value */
+            /**
+             * Value
+             * @description What the plan says of the feature; null: nothing
+             */
             value: boolean | number | string | null;
+            /** @description The limit of the meter; null: there is none */
             limit: components["schemas"]["Limit-Output"] | null;
             /**
              * Access
@@ -6662,7 +7725,10 @@ export interface components {
              * @enum {string}
              */
             access: "full" | "no_new_overage" | "none";
-            /** Reason */
+            /**
+             * Reason
+             * @description Why the plan gives less than all; null: it gives all
+             */
             reason: ("unpaid" | "paused" | "past_due" | "incomplete" | "no_subscription") | null;
         };
         /**
@@ -6673,11 +7739,20 @@ export interface components {
          *     `full`.
          */
         Entitlements: {
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan; null: none.
+             */
             plan: string | null;
-            /** Plan Name */
+            /**
+             * Plan Name
+             * @description The name of the plan, for people; null: none.
+             */
             plan_name: string | null;
-            /** Subscription Status */
+            /**
+             * Subscription Status
+             * @description The status of the open subscription; null: there is none.
+             */
             subscription_status: string | null;
             /**
              * Access
@@ -6685,13 +7760,22 @@ export interface components {
              * @enum {string}
              */
             access: "full" | "no_new_overage" | "none";
-            /** Reason */
+            /**
+             * Reason
+             * @description The reason why the plan gives less than all; null: it gives all.
+             */
             reason?: ("unpaid" | "paused" | "past_due" | "incomplete" | "no_subscription") | null;
-            /** Features */
+            /**
+             * Features
+             * @description Entitlements besides limits: a switch, a number or a text by key
+             */
             features: {
                 [key: string]: boolean | number | string;
             };
-            /** Limits */
+            /**
+             * Limits
+             * @description The limits of meters now, with seats and add-ons.
+             */
             limits: components["schemas"]["Limit-Output"][];
         };
         /**
@@ -6700,18 +7784,30 @@ export interface components {
          *     `data`.
          */
         EventAnswer: {
-            /** Event Id */
+            /**
+             * Event Id
+             * @description The event
+             */
             event_id: string;
             /**
              * Account Id
              * @description The account, by our id
              */
             account_id: string;
-            /** Seq */
+            /**
+             * Seq
+             * @description The number of the event, which grows within the account
+             */
             seq: number;
-            /** Type */
+            /**
+             * Type
+             * @description What happened, such as `evt.billing.credits.purchased`
+             */
             type: string;
-            /** Data */
+            /**
+             * Data
+             * @description The facts, by the type of the event
+             */
             data: {
                 [key: string]: unknown;
             };
@@ -6733,9 +7829,15 @@ export interface components {
          *     passes over events of other types: they were looked at.
          */
         EventsAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The events, oldest first
+             */
             data: components["schemas"]["EventAnswer"][];
-            /** Next After */
+            /**
+             * Next After
+             * @description The number to continue from
+             */
             next_after: number;
             /**
              * Has More
@@ -6750,6 +7852,7 @@ export interface components {
         ExemptionBody: {
             /**
              * Because
+             * @description The reason, which is on invoices; null ends the exemption
              * @example certificate 4711
              */
             because: string | null;
@@ -6761,12 +7864,14 @@ export interface components {
         ExpiringAnswer: {
             /**
              * Credits
+             * @description How many credits expire soon
              * @example 2.00
              */
             credits: string;
             /**
              * First At
              * Format: date-time
+             * @description When the first of them do
              */
             first_at: string;
         };
@@ -6776,23 +7881,43 @@ export interface components {
          *     behind it. `GET /billing/records?transaction_id=` lists more uses than the first hundred.
          */
         ExplanationAnswer: {
+            /** @description The entry */
             transaction: components["schemas"]["TransactionAnswer"];
-            /** Paid Only */
+            /**
+             * Paid Only
+             * @description True: only credits that were paid for
+             */
             paid_only: boolean;
-            /** Words */
+            /**
+             * Words
+             * @description What it did, in words
+             */
             words: string;
             /**
              * Rule
+             * @description The rule by which lots are taken
              * @default scoped before general, then priority, earliest end, free before paid, oldest
              */
             rule?: string;
-            /** Lots */
+            /**
+             * Lots
+             * @description The part of each lot in it, in the order in which they were taken
+             */
             lots: components["schemas"]["LotShare"][];
-            /** Passed Over */
+            /**
+             * Passed Over
+             * @description The lots that had credits and were not used
+             */
             passed_over: components["schemas"]["PassedLot"][];
-            /** Uses */
+            /**
+             * Uses
+             * @description The uses that it paid, 100 at most
+             */
             uses: components["schemas"]["PaidUseAnswer"][];
-            /** Uses Total */
+            /**
+             * Uses Total
+             * @description How many uses it paid
+             */
             uses_total: number;
         };
         /**
@@ -6800,9 +7925,15 @@ export interface components {
          * @description The number of days by which the coming slots and the final action move.
          */
         ExtendCaseBody: {
-            /** Days */
+            /**
+             * Days
+             * @description Days by which the next try and all that follows move
+             */
             days: number;
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail
+             */
             reason?: string | null;
         };
         /**
@@ -6810,9 +7941,15 @@ export interface components {
          * @description The number of days to add to the period.
          */
         ExtendSubscriptionBody: {
-            /** Days */
+            /**
+             * Days
+             * @description Days to add to the period, at no cost
+             */
             days: number;
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail and the event
+             */
             reason: string;
         };
         /**
@@ -6820,11 +7957,20 @@ export interface components {
          * @description Feature switches, under the names that the console uses.
          */
         Features: {
-            /** Billingenabled */
+            /**
+             * Billingenabled
+             * @description False: customers' routes are closed
+             */
             billingEnabled: boolean;
-            /** Billingpaymentmethods */
+            /**
+             * Billingpaymentmethods
+             * @description True if payment methods can be saved
+             */
             billingPaymentMethods: boolean;
-            /** Stripepublishablekey */
+            /**
+             * Stripepublishablekey
+             * @description The key for Stripe.js; null: there is none
+             */
             stripePublishableKey: string | null;
         };
         /**
@@ -6832,9 +7978,15 @@ export interface components {
          * @description A wrong field: its dotted path, and why it is wrong.
          */
         FieldProblem: {
-            /** Field */
+            /**
+             * Field
+             * @description The dotted path of the field
+             */
             field: string;
-            /** Message */
+            /**
+             * Message
+             * @description Why it is wrong
+             */
             message: string;
         };
         /**
@@ -6842,17 +7994,35 @@ export interface components {
          * @description Result of one rule; `examples` are up to five external ids that break it.
          */
         Finding: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the check
+             */
             name: string;
-            /** Invariant */
+            /**
+             * Invariant
+             * @description The group of the check
+             */
             invariant: string;
-            /** Sentence */
+            /**
+             * Sentence
+             * @description What must be so
+             */
             sentence: string;
-            /** Ok */
+            /**
+             * Ok
+             * @description True if it is so
+             */
             ok: boolean;
-            /** Violations */
+            /**
+             * Violations
+             * @description How many rows break it
+             */
             violations: number;
-            /** Examples */
+            /**
+             * Examples
+             * @description Ids of up to five that do
+             */
             examples: string[];
         };
         /**
@@ -6864,17 +8034,25 @@ export interface components {
         ForecastAnswer: {
             /**
              * Used
+             * @description What is used so far
              * @example 2.00
              */
             used: string;
-            /** Expected */
+            /**
+             * Expected
+             * @description What is expected at the end; null without a whole day of history
+             */
             expected: string | null;
             /**
              * Low
+             * @description The lower end of the range
              * @example 2.00
              */
             low: string;
-            /** High */
+            /**
+             * High
+             * @description The upper end of the range; null without a whole day of history
+             */
             high: string | null;
         };
         /**
@@ -6882,7 +8060,10 @@ export interface components {
          * @description The reason for forgiving the debt; it is on the credit note.
          */
         ForgiveBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail and the credit note
+             */
             reason: string;
         };
         /**
@@ -6890,25 +8071,41 @@ export interface components {
          * @description An object: `words` describe it, `matched` is the field that matched.
          */
         FoundAnswer: {
-            /** Kind */
+            /**
+             * Kind
+             * @description What it is
+             */
             kind: string;
-            /** Id */
+            /**
+             * Id
+             * @description Its id
+             */
             id: string;
             /**
              * Account Id
              * @description The account, by our id
              */
             account_id: string | null;
-            /** Words */
+            /**
+             * Words
+             * @description What it is, in words
+             */
             words: string;
-            /** Status */
+            /**
+             * Status
+             * @description Its status; null: it has none
+             */
             status: string | null;
             /**
              * At
              * Format: date-time
+             * @description When it was made or happened
              */
             at: string;
-            /** Matched */
+            /**
+             * Matched
+             * @description The field that has what was searched for
+             */
             matched: string;
         };
         /**
@@ -6919,11 +8116,20 @@ export interface components {
          *     balance, where it may have paid debts. A failed refund moves to `balance_cents`.
          */
         GivenBackPart: {
-            /** Credited Cents */
+            /**
+             * Credited Cents
+             * @description What was credited for unused time, in minor units
+             */
             credited_cents: number;
-            /** Refunded Cents */
+            /**
+             * Refunded Cents
+             * @description The part of it that goes back to its payer, in minor units
+             */
             refunded_cents: number;
-            /** Balance Cents */
+            /**
+             * Balance Cents
+             * @description The part of it that went to the money balance, in minor units
+             */
             balance_cents: number;
         };
         /**
@@ -6939,7 +8145,10 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Invoice Number */
+            /**
+             * Invoice Number
+             * @description The number of the invoice; null while it is a draft
+             */
             invoice_number: string | null;
             /**
              * Account Id
@@ -6951,24 +8160,45 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
+             */
             status: string;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Charged Cents */
+            /**
+             * Charged Cents
+             * @description What it charged at the wrong price, in minor units of `currency`
+             */
             charged_cents: number;
-            /** Given Back Cents */
+            /**
+             * Given Back Cents
+             * @description What is given back of the invoice, in minor units of `currency`
+             */
             given_back_cents: number;
-            /** Refund Id */
+            /**
+             * Refund Id
+             * @description The refund to its payer; null: there is none
+             */
             refund_id: string | null;
-            /** Is Repeated */
+            /**
+             * Is Repeated
+             * @description True if an earlier try of the same request has done it
+             */
             is_repeated: boolean;
-            /** Refused */
+            /**
+             * Refused
+             * @description The code of the error because of which nothing was given back; null: it was
+             */
             refused: string | null;
-            /** Detail */
+            /**
+             * Detail
+             * @description The same error in words
+             */
             detail: string | null;
         };
         /**
@@ -6986,19 +8216,27 @@ export interface components {
              * @description The change of credits
              */
             transaction_id: string | null;
-            /** Key */
+            /**
+             * Key
+             * @description The key under which they were granted, once
+             */
             key: string;
             /**
              * Credits
+             * @description How many credits came
              * @example 2.00
              */
             credits: string;
             /**
              * Granted At
              * Format: date-time
+             * @description When the credits came
              */
             granted_at: string;
-            /** Real Granted At */
+            /**
+             * Real Granted At
+             * @description The same in real time; null: not known
+             */
             real_granted_at: string | null;
         };
         /**
@@ -7006,7 +8244,10 @@ export interface components {
          * @description The request is done; `comment` says how.
          */
         HandledBody: {
-            /** Comment */
+            /**
+             * Comment
+             * @description What was done
+             */
             comment: string;
         };
         /**
@@ -7017,24 +8258,38 @@ export interface components {
             /**
              * At
              * Format: date-time
+             * @description When, in the account's time
              */
             at: string;
             /**
              * Real At
              * Format: date-time
+             * @description The same in real time; `at` is the account's own time
              */
             real_at: string;
-            /** Source */
+            /**
+             * Source
+             * @description What tells of it: a `step`, a `change`, a `payment` or `credits`
+             */
             source: string;
-            /** Name */
+            /**
+             * Name
+             * @description What happened, in one word
+             */
             name: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description What it happened to, by its id
+             */
             subject: string;
-            /** Words */
+            /**
+             * Words
+             * @description What happened, in words
+             */
             words: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The money that it is about, in minor units; null: none
              */
             amount_cents: number | null;
             /**
@@ -7042,8 +8297,12 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string | null;
-            /** Credits */
+            /**
+             * Credits
+             * @description The credits that it is about; null: none
+             */
             credits: string | null;
+            /** @description Why it happened */
             cause: components["schemas"]["CauseAnswer"];
         };
         /**
@@ -7053,15 +8312,26 @@ export interface components {
         Health: {
             /**
              * Status
+             * @description `healthy` or `unhealthy`
              * @enum {string}
              */
             status: "healthy" | "unhealthy";
-            /** Service */
+            /**
+             * Service
+             * @description The name of the service
+             */
             service: string;
-            /** Port */
+            /**
+             * Port
+             * @description The port that it listens on
+             */
             port: number;
-            /** Version */
+            /**
+             * Version
+             * @description Its release
+             */
             version: string;
+            /** @description What it cannot work without */
             dependencies: components["schemas"]["Dependencies"];
         };
         /**
@@ -7076,26 +8346,41 @@ export interface components {
             hold_id: string;
             /**
              * Status
+             * @description `open`; `captured`: it was spent; `released`: it was freed; `expired`
              * @enum {string}
              */
             status: "open" | "captured" | "released" | "expired";
             /**
              * Amount
+             * @description The credits that it holds or held
              * @example 2.00
              */
             amount: string;
             /**
              * Captured
+             * @description The credits that were spent of it
              * @example 2.00
              */
             captured: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter whose credits it may hold, too; null: only credits for any use
+             */
             scope: string | null;
-            /** Paid Only */
+            /**
+             * Paid Only
+             * @description True: only credits that were paid for
+             */
             paid_only: boolean;
-            /** Reason */
+            /**
+             * Reason
+             * @description What it is for
+             */
             reason: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description Your own id of what it is for; null: none
+             */
             subject: string | null;
             /**
              * Created At
@@ -7106,9 +8391,13 @@ export interface components {
             /**
              * Expires At
              * Format: date-time
+             * @description When it expires, unless it ends before
              */
             expires_at: string;
-            /** Resolved At */
+            /**
+             * Resolved At
+             * @description When it ended; null: it is open
+             */
             resolved_at: string | null;
         };
         /**
@@ -7118,26 +8407,41 @@ export interface components {
         HoldBody: {
             /**
              * Amount
+             * @description Credits to hold, rounded to six decimals
              * @example 2.00
              */
             amount: string | number;
-            /** Expires In Seconds */
+            /**
+             * Expires In Seconds
+             * @description Seconds until it expires, 30 days at most; 900 by default
+             */
             expires_in_seconds?: number | null;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When it expires, within 30 days; instead of `expires_in_seconds`
+             */
             expires_at?: string | null;
-            /** Scope */
+            /**
+             * Scope
+             * @description Credits for this meter may be held too, and are taken first; null: only credits for any use
+             */
             scope?: string | null;
             /**
              * Paid Only
+             * @description True: only credits that were paid for
              * @default false
              */
             paid_only?: boolean;
             /**
              * Reason
+             * @description What it is for; shown with the hold
              * @default hold
              */
             reason?: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description Your own id of what it is for
+             */
             subject?: string | null;
         };
         /**
@@ -7147,6 +8451,7 @@ export interface components {
         InclusionBody: {
             /**
              * Currencies
+             * @description All such currencies, ISO 4217; of those left out the prices exclude tax
              * @example [
              *       "EUR"
              *     ]
@@ -7158,13 +8463,25 @@ export interface components {
          * @description Name, version and capabilities of this build.
          */
         Info: {
-            /** Name */
+            /**
+             * Name
+             * @description The name of the service
+             */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description Its release
+             */
             version: string;
-            /** Api */
+            /**
+             * Api
+             * @description The version of the API, as in its paths
+             */
             api: string;
-            /** Capabilities */
+            /**
+             * Capabilities
+             * @description What it can do; empty while billing is switched off
+             */
             capabilities: string[];
         };
         /**
@@ -7172,7 +8489,10 @@ export interface components {
          * @description `ok` when no check failed.
          */
         IntegrityAnswer: {
-            /** Ok */
+            /**
+             * Ok
+             * @description True if no check failed
+             */
             ok: boolean;
             /**
              * As Of
@@ -7180,7 +8500,10 @@ export interface components {
              * @description Until when the answer is complete
              */
             as_of: string;
-            /** Checks */
+            /**
+             * Checks
+             * @description The outcome of each check
+             */
             checks: components["schemas"]["Finding"][];
         };
         /**
@@ -7190,11 +8513,13 @@ export interface components {
         Interval: {
             /**
              * Unit
+             * @description The unit of time
              * @enum {string}
              */
             unit: "day" | "week" | "month" | "year";
             /**
              * Count
+             * @description How many of them
              * @default 1
              */
             count?: number;
@@ -7213,13 +8538,25 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Invoice Number */
+            /**
+             * Invoice Number
+             * @description The number of the invoice; null while it is a draft
+             */
             invoice_number: string | null;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that it bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Purchase */
+            /**
+             * Purchase
+             * @description The purchase of a pack that it bills, by our id; null: none
+             */
             purchase: string | null;
             /**
              * Stripe Invoice Id
@@ -7228,10 +8565,14 @@ export interface components {
             stripe_invoice_id: string | null;
             /**
              * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
              * @enum {string}
              */
             status: "draft" | "open" | "paid" | "void" | "uncollectible";
-            /** Legacy Status */
+            /**
+             * Legacy Status
+             * @description As `status`, with `pending` in the place of `open`
+             */
             legacy_status: string;
             /**
              * Collection
@@ -7244,37 +8585,70 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Subtotal */
+            /**
+             * Subtotal
+             * @description The sum of its lines before discounts and tax, in minor units of `currency`
+             */
             subtotal: number;
-            /** Discount */
+            /**
+             * Discount
+             * @description What coupons take off, in minor units of `currency`
+             */
             discount: number;
-            /** Tax Amount */
+            /**
+             * Tax Amount
+             * @description All tax of it, in minor units of `currency`
+             */
             tax_amount: number;
-            /** Tax Included */
+            /**
+             * Tax Included
+             * @description The part of `tax_amount` that its prices contain, so that it is not added, in minor units of `currency`
+             */
             tax_included: number;
-            /** Total */
+            /**
+             * Total
+             * @description After discounts and with tax: `subtotal` - `discount` + `tax_amount` - `tax_included`, in minor units of `currency`
+             */
             total: number;
-            /** Balance Applied */
+            /**
+             * Balance Applied
+             * @description What the money balance paid of it; below 0 a debt on the balance that was added to it; in minor units of `currency`
+             */
             balance_applied: number;
-            /** Amount Due */
+            /**
+             * Amount Due
+             * @description What is to be collected: the total less what the money balance pays and what is too small to charge, in minor units of `currency`
+             */
             amount_due: number;
-            /** Amount Paid */
+            /**
+             * Amount Paid
+             * @description What payments have brought, in minor units of `currency`
+             */
             amount_paid: number;
             /**
              * Amount Credited
              * @description What credit notes deducted from the amount owed. Credit for amounts already paid went to the money balance or the payer; `credit_notes_total` includes both
              */
             amount_credited: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
-            /** Amount Remaining */
+            /**
+             * Amount Remaining
+             * @description What is still owed on the invoice, in minor units of `currency`
+             */
             amount_remaining: number;
             /**
              * Settlement
              * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not due; `forgiven`
              */
             settlement: string | null;
-            /** Payment Reference */
+            /**
+             * Payment Reference
+             * @description The reference to give with a bank transfer
+             */
             payment_reference: string | null;
             /**
              * Po Number
@@ -7293,19 +8667,28 @@ export interface components {
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
             /**
              * Period Start
-             * @description When the period begins
+             * @description When the period that it bills begins; null: it bills none
              */
             period_start: string | null;
             /**
              * Period End
-             * @description When the period ends; it is no part of the period
+             * @description When the period that it bills ends; it is no part of the period
              */
             period_end: string | null;
-            /** Issued On */
+            /**
+             * Issued On
+             * @description The day of its number, in UTC
+             */
             issued_on: string | null;
-            /** Due Date */
+            /**
+             * Due Date
+             * @description When it is due; null: it is not set yet
+             */
             due_date: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When it was paid; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -7335,13 +8718,25 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Invoice Number */
+            /**
+             * Invoice Number
+             * @description The number of the invoice; null while it is a draft
+             */
             invoice_number: string | null;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that it bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Purchase */
+            /**
+             * Purchase
+             * @description The purchase of a pack that it bills, by our id; null: none
+             */
             purchase: string | null;
             /**
              * Stripe Invoice Id
@@ -7350,10 +8745,14 @@ export interface components {
             stripe_invoice_id: string | null;
             /**
              * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
              * @enum {string}
              */
             status: "draft" | "open" | "paid" | "void" | "uncollectible";
-            /** Legacy Status */
+            /**
+             * Legacy Status
+             * @description As `status`, with `pending` in the place of `open`
+             */
             legacy_status: string;
             /**
              * Collection
@@ -7366,37 +8765,70 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Subtotal */
+            /**
+             * Subtotal
+             * @description The sum of its lines before discounts and tax, in minor units of `currency`
+             */
             subtotal: number;
-            /** Discount */
+            /**
+             * Discount
+             * @description What coupons take off, in minor units of `currency`
+             */
             discount: number;
-            /** Tax Amount */
+            /**
+             * Tax Amount
+             * @description All tax of it, in minor units of `currency`
+             */
             tax_amount: number;
-            /** Tax Included */
+            /**
+             * Tax Included
+             * @description The part of `tax_amount` that its prices contain, so that it is not added, in minor units of `currency`
+             */
             tax_included: number;
-            /** Total */
+            /**
+             * Total
+             * @description After discounts and with tax: `subtotal` - `discount` + `tax_amount` - `tax_included`, in minor units of `currency`
+             */
             total: number;
-            /** Balance Applied */
+            /**
+             * Balance Applied
+             * @description What the money balance paid of it; below 0 a debt on the balance that was added to it; in minor units of `currency`
+             */
             balance_applied: number;
-            /** Amount Due */
+            /**
+             * Amount Due
+             * @description What is to be collected: the total less what the money balance pays and what is too small to charge, in minor units of `currency`
+             */
             amount_due: number;
-            /** Amount Paid */
+            /**
+             * Amount Paid
+             * @description What payments have brought, in minor units of `currency`
+             */
             amount_paid: number;
             /**
              * Amount Credited
              * @description What credit notes deducted from the amount owed. Credit for amounts already paid went to the money balance or the payer; `credit_notes_total` includes both
              */
             amount_credited: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
-            /** Amount Remaining */
+            /**
+             * Amount Remaining
+             * @description What is still owed on the invoice, in minor units of `currency`
+             */
             amount_remaining: number;
             /**
              * Settlement
              * @description Why nothing is owed: `payment`; `zero`, nothing was; `carried`, it was too small to charge; `credited`, it was not due; `forgiven`
              */
             settlement: string | null;
-            /** Payment Reference */
+            /**
+             * Payment Reference
+             * @description The reference to give with a bank transfer
+             */
             payment_reference: string | null;
             /**
              * Po Number
@@ -7415,19 +8847,28 @@ export interface components {
             custom_fields: components["schemas"]["CustomFieldAnswer"][] | null;
             /**
              * Period Start
-             * @description When the period begins
+             * @description When the period that it bills begins; null: it bills none
              */
             period_start: string | null;
             /**
              * Period End
-             * @description When the period ends; it is no part of the period
+             * @description When the period that it bills ends; it is no part of the period
              */
             period_end: string | null;
-            /** Issued On */
+            /**
+             * Issued On
+             * @description The day of its number, in UTC
+             */
             issued_on: string | null;
-            /** Due Date */
+            /**
+             * Due Date
+             * @description When it is due; null: it is not set yet
+             */
             due_date: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When it was paid; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -7435,19 +8876,32 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Line Items */
+            /**
+             * Line Items
+             * @description What it charges, line by line
+             */
             line_items: components["schemas"]["LineAnswer"][];
-            /** Payments */
+            /**
+             * Payments
+             * @description Its payments
+             */
             payments: components["schemas"]["PaymentAnswer"][];
-            /** Attempts */
+            /**
+             * Attempts
+             * @description The tries of cards for it
+             */
             attempts: components["schemas"]["AttemptAnswer"][];
-            /** Credit Notes */
+            /**
+             * Credit Notes
+             * @description Its credit notes
+             */
             credit_notes: components["schemas"]["CreditNoteAnswer"][];
             /**
              * Credit Notes Total
              * @description What they credit in all, paid or owed
              */
             credit_notes_total: number;
+            /** @description The recovery of it while it is overdue; null: there was none */
             dunning: components["schemas"]["CaseAnswer"] | null;
             /**
              * @description What the payer has to do next
@@ -7472,9 +8926,15 @@ export interface components {
          * @description One page of invoices; `invoices` is another name of `data`.
          */
         InvoicePage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["InvoiceAnswer"][];
-            /** Invoices */
+            /**
+             * Invoices
+             * @description As `data`
+             */
             invoices: components["schemas"]["InvoiceAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["NumberedPagination"];
@@ -7489,20 +8949,35 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Number */
+            /**
+             * Number
+             * @description The number of the invoice; null: it has none
+             */
             number: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
+             */
             status: string;
-            /** Total Cents */
+            /**
+             * Total Cents
+             * @description After discounts and with tax, in minor units of `currency`
+             */
             total_cents: number;
-            /** Amount Paid Cents */
+            /**
+             * Amount Paid Cents
+             * @description What payments have brought, in minor units of `currency`
+             */
             amount_paid_cents: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When it was paid; null: not yet
+             */
             paid_at: string | null;
         };
         /**
@@ -7515,16 +8990,25 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Number */
+            /**
+             * Number
+             * @description The number of the invoice
+             */
             number: string | null;
-            /** Remaining Cents */
+            /**
+             * Remaining Cents
+             * @description What is still owed of it, in minor units of `currency`
+             */
             remaining_cents: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Due At */
+            /**
+             * Due At
+             * @description When it is due
+             */
             due_at: string | null;
         };
         /**
@@ -7532,11 +9016,20 @@ export interface components {
          * @description All open invoices, and the newest five of them.
          */
         InvoiceStatuses: {
-            /** Open */
+            /**
+             * Open
+             * @description How many invoices are open
+             */
             open: number;
-            /** Remaining Cents */
+            /**
+             * Remaining Cents
+             * @description What is still owed of all of them, in minor units
+             */
             remaining_cents: number;
-            /** Newest */
+            /**
+             * Newest
+             * @description The newest five of them
+             */
             newest: components["schemas"]["InvoiceStatus"][];
         };
         /**
@@ -7544,11 +9037,20 @@ export interface components {
          * @description The texts to change; those left out stay, null falls back to the billing details.
          */
         InvoiceWordsBody: {
-            /** Po Number */
+            /**
+             * Po Number
+             * @description The order number on this invoice; null: that of the billing details
+             */
             po_number?: string | null;
-            /** Memo */
+            /**
+             * Memo
+             * @description The text on this invoice; null: that of the billing details
+             */
             memo?: string | null;
-            /** Custom Fields */
+            /**
+             * Custom Fields
+             * @description The fields on this invoice; null: those of the billing details
+             */
             custom_fields?: components["schemas"]["CustomFieldBody"][] | null;
         };
         /**
@@ -7556,15 +9058,30 @@ export interface components {
          * @description The seller's address, as its documents show it.
          */
         IssuerAddress: {
-            /** Line1 */
+            /**
+             * Line1
+             * @description The first line: street and number
+             */
             line1: string;
-            /** Line2 */
+            /**
+             * Line2
+             * @description The second line of the address
+             */
             line2?: string | null;
-            /** City */
+            /**
+             * City
+             * @description The city or town
+             */
             city: string;
-            /** State */
+            /**
+             * State
+             * @description State, province or region
+             */
             state?: string | null;
-            /** Postal Code */
+            /**
+             * Postal Code
+             * @description The postal code
+             */
             postal_code?: string | null;
             /**
              * Country
@@ -7578,28 +9095,52 @@ export interface components {
          * @description A seller.
          */
         IssuerAnswer: {
-            /** Issuer Id */
+            /**
+             * Issuer Id
+             * @description The seller
+             */
             issuer_id: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the seller
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The seller's name on its documents
+             */
             name: string;
-            /** Address */
+            /**
+             * Address
+             * @description The seller's address on its documents
+             */
             address: {
                 [key: string]: string;
             };
-            /** Tax Ids */
+            /**
+             * Tax Ids
+             * @description The seller's tax ids as its documents show them
+             */
             tax_ids: string[];
-            /** Email */
+            /**
+             * Email
+             * @description The seller's e-mail address on its documents
+             */
             email: string | null;
-            /** Footer */
+            /**
+             * Footer
+             * @description A line below each page; null: none
+             */
             footer: string | null;
             /**
              * Logo
              * @description SHA-256 of the picture
              */
             logo: string | null;
-            /** Is Default */
+            /**
+             * Is Default
+             * @description True for the seller of accounts that name none
+             */
             is_default: boolean;
         };
         /**
@@ -7609,18 +9150,26 @@ export interface components {
          *     `is_default` that is left out stays, too.
          */
         IssuerBody: {
-            /** Name */
+            /**
+             * Name
+             * @description The seller's name on its documents
+             */
             name: string;
+            /** @description The seller's address on its documents */
             address: components["schemas"]["IssuerAddress"];
             /**
              * Tax Ids
+             * @description The seller's tax ids as its documents show them
              * @default []
              * @example [
              *       "VAT DE123456789"
              *     ]
              */
             tax_ids?: string[];
-            /** Email */
+            /**
+             * Email
+             * @description The seller's e-mail address on its documents
+             */
             email?: string | null;
             /**
              * Footer
@@ -7643,17 +9192,32 @@ export interface components {
          * @description A country or region that tax is collected for, with its rates in percent by category.
          */
         JurisdictionAnswer: {
-            /** Key */
+            /**
+             * Key
+             * @description The country by ISO 3166-1, or its region by ISO 3166-2
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tax
+             */
             name: string;
-            /** Rates */
+            /**
+             * Rates
+             * @description The rates in percent, by category of goods
+             */
             rates: {
                 [key: string]: string;
             };
-            /** Later */
+            /**
+             * Later
+             * @description The rates that are to come
+             */
             later: components["schemas"]["LaterRatesAnswer"][];
-            /** Instead Of Country */
+            /**
+             * Instead Of Country
+             * @description True: a region's tax takes the place of its country's, else it is added
+             */
             instead_of_country: boolean;
         };
         /**
@@ -7691,7 +9255,10 @@ export interface components {
          * @description The changeable fields of a stored method; to change a card, save another one.
          */
         LabelBody: {
-            /** Label */
+            /**
+             * Label
+             * @description Your own name of the method; null: none
+             */
             label: string | null;
         };
         /**
@@ -7702,9 +9269,13 @@ export interface components {
             /**
              * Since
              * Format: date
+             * @description The day from which they apply, in UTC
              */
             since: string;
-            /** Rates */
+            /**
+             * Rates
+             * @description The rates in percent, by category of goods
+             */
             rates: {
                 [key: string]: string;
             };
@@ -7802,6 +9373,7 @@ export interface components {
         LimitAnswer: {
             /**
              * Source
+             * @description `plan`, `agreed` with the account instead, or a `quota`
              * @enum {string}
              */
             source: "plan" | "agreed" | "quota";
@@ -7812,29 +9384,42 @@ export interface components {
             meter: string;
             /**
              * Owner
+             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
-            /** Owner Id */
+            /**
+             * Owner Id
+             * @description The user or organisation, by your own id; null: the account or each user
+             */
             owner_id: string | null;
-            /** Window */
+            /**
+             * Window
+             * @description The window that is counted
+             */
             window: string;
             /**
              * Limit
+             * @description Units that may be used per window
              * @example 2.00
              */
             limit: string;
             /**
              * Used
+             * @description Units that count against it
              * @example 2.00
              */
             used: string;
             /**
              * Remaining
+             * @description Units that are left
              * @example 2.00
              */
             remaining: string;
-            /** Hard */
+            /**
+             * Hard
+             * @description True: use beyond the limit is refused; false: it only sends events
+             */
             hard: boolean;
             /**
              * Resets At
@@ -7852,25 +9437,34 @@ export interface components {
         LimitBody: {
             /**
              * Included
+             * @description Units included per allowance cycle; null: there is no limit
              * @example 2.00
              */
             included: string | number;
             /**
              * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
              * @default block
              * @enum {string}
              */
             then?: "block" | "overage" | "notify";
             /**
              * Prices
+             * @description The price of units beyond by currency, in whole units of it: of one unit, or terms with tiers; with `then: overage` only
              * @default {}
              */
             prices?: {
                 [key: string]: (string | number) | components["schemas"]["PriceTerms-Input"];
             };
-            /** Effective From */
+            /**
+             * Effective From
+             * @description From when it applies; by default from now
+             */
             effective_from?: string | null;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applies; null: until it is ended, or another begins
+             */
             effective_to?: string | null;
         };
         /**
@@ -7878,7 +9472,10 @@ export interface components {
          * @description A limit of one account; while it is valid it replaces the plan's limit.
          */
         LimitOverrideAnswer: {
-            /** Override Id */
+            /**
+             * Override Id
+             * @description What was agreed with the account, by our id
+             */
             override_id: string;
             /**
              * Account Id
@@ -7892,24 +9489,33 @@ export interface components {
             meter: string;
             /**
              * Included
+             * @description Units included per allowance cycle; null: there is no limit
              * @example 2.00
              */
             included: string;
             /**
              * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
              * @enum {string}
              */
             then: "block" | "overage" | "notify";
-            /** Prices */
+            /**
+             * Prices
+             * @description The price of units beyond by currency, in whole units of it: of one unit, or terms with tiers
+             */
             prices: {
                 [key: string]: string | components["schemas"]["PriceTerms-Output"];
             };
             /**
              * Effective From
              * Format: date-time
+             * @description From when it applies
              */
             effective_from: string;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applies; null: until it is ended or another begins
+             */
             effective_to: string | null;
         };
         /**
@@ -7925,48 +9531,84 @@ export interface components {
          *     `least_cents` less `spent_cents`. `explained` is the arithmetic in words.
          */
         LineAnswer: {
-            /** Kind */
+            /**
+             * Kind
+             * @description What it charges: `plan`, `add_on`, `usage`, `pack`, `single_use`, `minimum`, `commitment`, `used_meanwhile`, or `proration`, which credits unused time
+             */
             kind: string;
-            /** Description */
+            /**
+             * Description
+             * @description The text of the line
+             */
             description: string;
             /**
              * Quantity
+             * @description How many units it charges
              * @example 2.00
              */
             quantity: string;
             /**
              * Unit Amount
+             * @description The price of a unit, in minor units with decimals; where units differ in price, the average
              * @example 2.00
              */
             unit_amount: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What it charges before discounts and tax, in minor units; below 0 a credit
+             */
             amount: number;
-            /** Discounts */
+            /**
+             * Discounts
+             * @description What each coupon takes off it
+             */
             discounts: components["schemas"]["LineDiscount"][];
-            /** Taxes */
+            /**
+             * Taxes
+             * @description Its share of each tax
+             */
             taxes: components["schemas"]["LineTax"][];
-            /** Total */
+            /**
+             * Total
+             * @description After discounts and with tax, in minor units
+             */
             total: number;
             /**
              * Period Start
-             * @description When the period begins
+             * @description When the time that it charges begins; null: it charges no time
              */
             period_start: string | null;
             /**
              * Period End
-             * @description When the period ends; it is no part of the period
+             * @description When the time that it charges ends; it is no part of it
              */
             period_end: string | null;
-            /** Tiers */
+            /**
+             * Tiers
+             * @description The units of the cycle so far by price; null: every unit costs the same, or each use has a price of its own
+             */
             tiers?: components["schemas"]["TierAnswer"][] | null;
+            /** @description The least that the cycle can cost, which is charged instead of the sum of `tiers` until the cycle closes; null: the sum is */
             at_most?: components["schemas"]["TierAnswer"] | null;
-            /** Billed Before */
+            /**
+             * Billed Before
+             * @description What earlier lines billed of it, in minor units; null: nothing
+             */
             billed_before?: number | null;
-            /** Least Cents */
+            /**
+             * Least Cents
+             * @description The minimum or commitment, in minor units; null: the line charges neither
+             */
             least_cents?: number | null;
-            /** Spent Cents */
+            /**
+             * Spent Cents
+             * @description What was spent of it, in minor units; null: the line charges neither
+             */
             spent_cents?: number | null;
-            /** Explained */
+            /**
+             * Explained
+             * @description The arithmetic in words
+             */
             explained: string;
         };
         /**
@@ -7974,9 +9616,15 @@ export interface components {
          * @description The line's share of a discount, in minor units.
          */
         LineDiscount: {
-            /** Code */
+            /**
+             * Code
+             * @description The code of the coupon
+             */
             code: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What it takes off the line, in minor units
+             */
             amount: number;
         };
         /**
@@ -7984,22 +9632,41 @@ export interface components {
          * @description The share of a tax in a line or a credit note, in minor units; `rate` in percent.
          */
         LineTax: {
-            /** Jurisdiction */
+            /**
+             * Jurisdiction
+             * @description The country or region that taxes it, by ISO 3166
+             */
             jurisdiction: string;
-            /** Category */
+            /**
+             * Category
+             * @description The category of goods that has the rate
+             */
             category: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tax
+             */
             name: string;
             /**
              * Rate
+             * @description The rate of the tax, in percent
              * @example 2.00
              */
             rate: string;
-            /** Inclusive */
+            /**
+             * Inclusive
+             * @description True if the price contains the tax
+             */
             inclusive: boolean;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why the rate is 0; null: it is not
+             */
             reason: string | null;
-            /** Amount */
+            /**
+             * Amount
+             * @description The share of the tax, in minor units
+             */
             amount: number;
         };
         /**
@@ -8008,9 +9675,15 @@ export interface components {
          *     and the caller's reason is its `operation`.
          */
         LogAnswer: {
-            /** Voids */
+            /**
+             * Voids
+             * @description The record that it takes back; null: it takes back none
+             */
             voids?: string | null;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description Your own id of the use: uses with one id are one use
+             */
             event_id: string | null;
             /**
              * User Id
@@ -8052,7 +9725,10 @@ export interface components {
              * @description The operation that was used, as the caller named it
              */
             operation: string | null;
-            /** Model */
+            /**
+             * Model
+             * @description The model that was used
+             */
             model: string | null;
             /**
              * Meter
@@ -8073,6 +9749,7 @@ export interface components {
             unit_price: string;
             /**
              * Total Amount
+             * @description What the use cost, in units of `currency`; below 0 in a record that voids one
              * @example 2.00
              */
             total_amount: string;
@@ -8083,13 +9760,13 @@ export interface components {
             currency: string;
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
             /**
              * Billing Status
-             * @description How far the payment of a use has come
+             * @description `pending` or `processing`: not paid yet; `completed`: paid, or free; `failed`: the card did not pay; `refunded`: it was voided
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
@@ -8103,20 +9780,27 @@ export interface components {
              * @description True if the plan's allowance covers the whole use
              */
             is_included_in_subscription: boolean;
-            /** Is Late */
+            /**
+             * Is Late
+             * @description True if it happened before the cycle in which it was recorded
+             */
             is_late: boolean;
             /**
              * Transaction Id
              * @description The change of credits
              */
             transaction_id: string | null;
-            /** Usage Details */
+            /**
+             * Usage Details
+             * @description Your own object about the use, kept with it; 16,384 bytes of JSON at most
+             */
             usage_details: {
                 [key: string]: unknown;
             } | null;
             /**
              * Billing Period Start
              * Format: date-time
+             * @description When the cycle began in which it counts
              */
             billing_period_start: string;
             /**
@@ -8139,11 +9823,12 @@ export interface components {
             updated_at: string;
             /**
              * Billing Id
-             * @description The billing record of a use
+             * @description The billing record of the use; null: it is a capture
              */
             billing_id: string | null;
             /**
              * Kind
+             * @description `usage`, or `capture` of a hold without a use
              * @enum {string}
              */
             kind: "usage" | "capture";
@@ -8158,32 +9843,53 @@ export interface components {
              * @description Credits that came together and end together
              */
             lot_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description Where the credits came from: `trial`, `plan`, `purchase`, `adjustment`, `refund` or `dispute`
+             */
             kind: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter for which alone the credits are; null: for any use
+             */
             scope: string | null;
-            /** Priority */
+            /**
+             * Priority
+             * @description Lower ones are spent first
+             */
             priority: number;
-            /** Is Paid */
+            /**
+             * Is Paid
+             * @description True if the credits count as bought
+             */
             is_paid: boolean;
             /**
              * Amount
+             * @description The credits that came
              * @example 2.00
              */
             amount: string;
             /**
              * Remaining
+             * @description The credits that are left, held ones included
              * @example 2.00
              */
             remaining: string;
             /**
              * Held
+             * @description The credits of it that are set aside by holds
              * @example 2.00
              */
             held: string;
-            /** Is Open */
+            /**
+             * Is Open
+             * @description False: nothing is left of it
+             */
             is_open: boolean;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When the credits expire; null: never
+             */
             expires_at: string | null;
             /**
              * Created At
@@ -8204,27 +9910,47 @@ export interface components {
              * @description Credits that came together and end together
              */
             lot_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description Where the credits came from: `trial`, `plan`, `purchase`, `adjustment`, `refund` or `dispute`
+             */
             kind: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter for which alone the credits are; null: for any use
+             */
             scope: string | null;
-            /** Priority */
+            /**
+             * Priority
+             * @description Lower ones are spent first
+             */
             priority: number;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When the credits expire; null: never
+             */
             expires_at: string | null;
-            /** Is Paid */
+            /**
+             * Is Paid
+             * @description True if the credits count as bought
+             */
             is_paid: boolean;
             /**
              * Granted At
              * Format: date-time
+             * @description When the credits came
              */
             granted_at: string;
             /**
              * Amount
+             * @description The credits of this lot; below 0 it gave them
              * @example 2.00
              */
             amount: string;
-            /** Value Cents */
+            /**
+             * Value Cents
+             * @description The part's share of the price of the pack that brought it, in minor units; null: no pack did
+             */
             value_cents: number | null;
             /**
              * Currency
@@ -8233,10 +9959,14 @@ export interface components {
             currency: string | null;
             /**
              * Because
+             * @description Which rule decided its place
              * @enum {string}
              */
             because: "scope" | "priority" | "expiry" | "free_before_paid" | "age" | "held" | "only";
-            /** Words */
+            /**
+             * Words
+             * @description The same in words
+             */
             words: string;
         };
         /**
@@ -8244,7 +9974,10 @@ export interface components {
          * @description The balance below which `evt.billing.credits.low` is published, once per crossing.
          */
         LowBalanceAnswer: {
-            /** Threshold */
+            /**
+             * Threshold
+             * @description The balance in credits; null: only when nothing is left
+             */
             threshold: string | null;
         };
         /**
@@ -8252,7 +9985,10 @@ export interface components {
          * @description The balance below which to notify; null: only when nothing is left.
          */
         LowBalanceBody: {
-            /** Threshold */
+            /**
+             * Threshold
+             * @description Below this balance in credits `evt.billing.credits.low` is sent, once per crossing; null: only when nothing is left
+             */
             threshold: (string | number) | null;
         };
         /**
@@ -8268,11 +10004,13 @@ export interface components {
             invoice_id: string;
             /**
              * Payment Method
+             * @description How it was sent, in the payer's own words
              * @example bank_transfer
              */
             payment_method: string;
             /**
              * Transaction Reference
+             * @description The reference by which the transfer is found; no number of an account or card
              * @example TRX-2027-0004711
              */
             transaction_reference: string;
@@ -8302,17 +10040,35 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description What runs: `trial`, `subscription`, `collection`, `purchase`, `charge`, `account` or `reversal`
+             */
             kind: string;
-            /** Status */
+            /**
+             * Status
+             * @description `open`: its workflow runs; `resting`: nothing is due for a day or more; `halted`: a step failed, and is tried hourly; `closed`: it is over
+             */
             status: string;
-            /** Words */
+            /**
+             * Words
+             * @description Its state in words
+             */
             words: string;
-            /** Revision */
+            /**
+             * Revision
+             * @description A number that grows with each waking
+             */
             revision: number;
-            /** Next Due */
+            /**
+             * Next Due
+             * @description When its next step is due; null: none is
+             */
             next_due: string | null;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description Its next step, in words; null: none is due
+             */
             next_step: string | null;
             /**
              * Created At
@@ -8320,9 +10076,15 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When its workflow was started, in real time; null: it has none yet
+             */
             started_at: string | null;
-            /** Closed At */
+            /**
+             * Closed At
+             * @description When it was over; null: not yet
+             */
             closed_at: string | null;
         };
         /**
@@ -8335,11 +10097,20 @@ export interface components {
              * @description The Temporal workflow behind it
              */
             workflow_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description The state of its workflow: `open`, `resting`, `halted` or `closed`
+             */
             status: string;
-            /** Started */
+            /**
+             * Started
+             * @description True once its workflow was started
+             */
             started: boolean;
-            /** Closed At */
+            /**
+             * Closed At
+             * @description When it was over; null: not yet
+             */
             closed_at: string | null;
         };
         /**
@@ -8347,11 +10118,20 @@ export interface components {
          * @description A counter of use, with the names that callers may use for it.
          */
         Meter: {
-            /** Key */
+            /**
+             * Key
+             * @description The key of the meter.
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description Its name, for people.
+             */
             name: string;
-            /** Unit */
+            /**
+             * Unit
+             * @description The name of one unit of it.
+             */
             unit: string;
             /**
              * Kind
@@ -8359,9 +10139,15 @@ export interface components {
              * @enum {string}
              */
             kind: "sum" | "count" | "max" | "last";
-            /** Service Types */
+            /**
+             * Service Types
+             * @description The services whose use it counts.
+             */
             service_types: string[];
-            /** Feature Types */
+            /**
+             * Feature Types
+             * @description The features whose use it counts.
+             */
             feature_types: string[];
             /**
              * Hourly
@@ -8374,7 +10160,10 @@ export interface components {
              * @example 2.00
              */
             max_per_use: string;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description False: it counts no new use.
+             */
             is_active: boolean;
         };
         /**
@@ -8388,44 +10177,63 @@ export interface components {
         MeterAnswer: {
             /**
              * Quantity
+             * @description Units used in the cycle; of a level the highest reading
              * @example 2.00
              */
             quantity: string;
-            /** Events */
+            /**
+             * Events
+             * @description How many uses there were
+             */
             events: number;
             /**
              * Maximum
+             * @description The units of the largest use
              * @example 2.00
              */
             maximum: string;
             /**
              * Last Value
+             * @description The units of the last use; of a level the last reading
              * @example 2.00
              */
             last_value: string;
-            /** Included */
+            /**
+             * Included
+             * @description Units included per allowance cycle; null: there is no limit
+             */
             included: string | null;
             /**
              * Used Before
+             * @description The part of `included` that use of the month before the cycle began took
              * @example 2.00
              */
             used_before: string;
-            /** Remaining */
+            /**
+             * Remaining
+             * @description Included units that are left; null: there is no limit
+             */
             remaining: string | null;
-            /** Then */
+            /**
+             * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
+             */
             then: string | null;
             /**
              * Overage
+             * @description Units beyond the included ones that cost money
              * @example 2.00
              */
             overage: string;
             /**
              * Overage Cost
+             * @description What they cost so far, in whole units of the currency
              * @example 2.00
              */
             overage_cost: string;
             /**
              * Credits
+             * @description The credits that the uses cost
              * @example 2.00
              */
             credits: string;
@@ -8438,26 +10246,41 @@ export interface components {
         MeterForecast: {
             /**
              * Used
+             * @description What is used so far
              * @example 2.00
              */
             used: string;
-            /** Expected */
+            /**
+             * Expected
+             * @description What is expected at the end; null without a whole day of history
+             */
             expected: string | null;
             /**
              * Low
+             * @description The lower end of the range
              * @example 2.00
              */
             low: string;
-            /** High */
+            /**
+             * High
+             * @description The upper end of the range; null without a whole day of history
+             */
             high: string | null;
-            /** Included */
+            /**
+             * Included
+             * @description Units included per allowance cycle; null: there is no limit
+             */
             included: string | null;
             /**
              * Used Before
+             * @description The part of `included` that use of the month before the cycle began took
              * @example 2.00
              */
             used_before: string;
-            /** Expected Overage */
+            /**
+             * Expected Overage
+             * @description The expected units beyond the plan; null: not known
+             */
             expected_overage: string | null;
         };
         /**
@@ -8524,37 +10347,70 @@ export interface components {
          *     `provider_type` is the provider's own name: card, us_bank_account, sepa_debit.
          */
         MethodAnswer: {
-            /** Id */
+            /**
+             * Id
+             * @description As `payment_method_id`
+             */
             id: string;
             /**
              * Payment Method Id
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string;
-            /** Type */
+            /**
+             * Type
+             * @description `card`, `bank_transfer` or `other`
+             */
             type: string;
-            /** Provider Type */
+            /**
+             * Provider Type
+             * @description The provider's own name of its kind, such as `card`, `us_bank_account` or `sepa_debit`
+             */
             provider_type: string;
-            /** Provider */
+            /**
+             * Provider
+             * @description Who keeps it
+             */
             provider: string;
-            /** Brand */
+            /**
+             * Brand
+             * @description The brand of a card; null: it is none
+             */
             brand: string | null;
-            /** Last4 */
+            /**
+             * Last4
+             * @description The last four digits; null: it has none
+             */
             last4: string | null;
-            /** Exp Month */
+            /**
+             * Exp Month
+             * @description The month in which the card expires, 1 to 12; null: it does not
+             */
             exp_month: number | null;
-            /** Exp Year */
+            /**
+             * Exp Year
+             * @description The year in which the card expires; null: it does not
+             */
             exp_year: number | null;
             /**
              * Country
-             * @description ISO 3166-1, two letters
+             * @description The country of its bank, ISO 3166-1; null: not known
              */
             country: string | null;
-            /** Label */
+            /**
+             * Label
+             * @description Your own name of the method; null: none
+             */
             label: string | null;
-            /** Is Default */
+            /**
+             * Is Default
+             * @description True for the account's default, which is charged unless another is named
+             */
             is_default: boolean;
-            /** Is Backup */
+            /**
+             * Is Backup
+             * @description True for the one that is charged if the default cannot pay
+             */
             is_backup: boolean;
             /**
              * Barred At
@@ -8575,28 +10431,43 @@ export interface components {
          *     `channel` says who is told: `operators`.
          */
         MigrationAnswer: {
-            /** Requestid */
+            /**
+             * Requestid
+             * @description The request
+             */
             requestId: string;
             /**
              * Environment
+             * @description Where the account is to be moved
              * @enum {string}
              */
             environment: "sandbox" | "production";
             /**
              * Status
+             * @description `queued`, or `handled` once operators have acted
              * @enum {string}
              */
             status: "queued" | "handled";
             /**
              * Submittedat
              * Format: date-time
+             * @description When it was asked for
              */
             submittedAt: string;
-            /** Handledat */
+            /**
+             * Handledat
+             * @description When operators had acted on it; null: not yet
+             */
             handledAt: string | null;
-            /** Channel */
+            /**
+             * Channel
+             * @description Who is told: `operators`
+             */
             channel: string;
-            /** Notespreview */
+            /**
+             * Notespreview
+             * @description The beginning of the notes
+             */
             notesPreview: string;
         };
         /**
@@ -8606,10 +10477,14 @@ export interface components {
         MigrationBody: {
             /**
              * Environment
+             * @description Where to move the account
              * @enum {string}
              */
             environment: "sandbox" | "production";
-            /** Notes */
+            /**
+             * Notes
+             * @description What the operators need to know
+             */
             notes: string;
         };
         /**
@@ -8617,7 +10492,10 @@ export interface components {
          * @description A migration request; `comment` says what `handled_by` did about it.
          */
         MigrationRequestAnswer: {
-            /** Migration Request Id */
+            /**
+             * Migration Request Id
+             * @description The request
+             */
             migration_request_id: string;
             /**
              * Account Id
@@ -8626,17 +10504,25 @@ export interface components {
             account_id: string;
             /**
              * Environment
+             * @description Where the account is to be moved
              * @enum {string}
              */
             environment: "sandbox" | "production";
-            /** Notes */
+            /**
+             * Notes
+             * @description What the operators need to know
+             */
             notes: string;
             /**
              * Status
+             * @description `queued`, or `handled` once operators have acted
              * @enum {string}
              */
             status: "queued" | "handled";
-            /** Requested By */
+            /**
+             * Requested By
+             * @description Who asked for it
+             */
             requested_by: string;
             /**
              * Created At
@@ -8644,11 +10530,20 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Handled At */
+            /**
+             * Handled At
+             * @description When operators had acted on it; null: not yet
+             */
             handled_at: string | null;
-            /** Handled By */
+            /**
+             * Handled By
+             * @description Who acted on it; null: nobody yet
+             */
             handled_by: string | null;
-            /** Comment */
+            /**
+             * Comment
+             * @description What was done; null: nothing yet
+             */
             comment: string | null;
         };
         /**
@@ -8656,7 +10551,10 @@ export interface components {
          * @description The money balance and its entries, newest first.
          */
         MoneyBalanceAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["BalanceEntryAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -8678,17 +10576,25 @@ export interface components {
         MoneyForecast: {
             /**
              * Used
+             * @description What is used so far
              * @example 2.00
              */
             used: string;
-            /** Expected */
+            /**
+             * Expected
+             * @description What is expected at the end; null without a whole day of history
+             */
             expected: string | null;
             /**
              * Low
+             * @description The lower end of the range
              * @example 2.00
              */
             low: string;
-            /** High */
+            /**
+             * High
+             * @description The upper end of the range; null without a whole day of history
+             */
             high: string | null;
             /**
              * Currency
@@ -8701,7 +10607,10 @@ export interface components {
          * @description The reason, which is in the customers' event.
          */
         MoveBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description For the customers' event
+             */
             reason: string;
         };
         /**
@@ -8719,9 +10628,15 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** Price Cents Before */
+            /**
+             * Price Cents Before
+             * @description The price of one seat per interval until then, in minor units of `currency`
+             */
             price_cents_before: number;
-            /** Price Cents */
+            /**
+             * Price Cents
+             * @description The price of one seat per interval from then on, in minor units of `currency`
+             */
             price_cents: number;
             /**
              * Currency
@@ -8731,6 +10646,7 @@ export interface components {
             /**
              * Effective At
              * Format: date-time
+             * @description When the price changes
              */
             effective_at: string;
         };
@@ -8739,11 +10655,20 @@ export interface components {
          * @description The subscriptions that move; `left`: there are more, continue from `next_cursor`.
          */
         MovesAnswer: {
-            /** Moves */
+            /**
+             * Moves
+             * @description The subscriptions that move
+             */
             moves: components["schemas"]["MovePart"][];
-            /** Left */
+            /**
+             * Left
+             * @description True if more are to move: repeat the request with `next_cursor`
+             */
             left: boolean;
-            /** Next Cursor */
+            /**
+             * Next Cursor
+             * @description Where to continue; null: nothing is left
+             */
             next_cursor: string | null;
         };
         /**
@@ -8753,15 +10678,23 @@ export interface components {
         NewCoupon: {
             /**
              * Code
+             * @description What customers enter, in any letters
              * @example WELCOME20
              */
             code: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the coupon, for people
+             */
             name: string;
-            /** Percent */
+            /**
+             * Percent
+             * @description Percent that it takes off; null: an amount
+             */
             percent?: number | string | null;
             /**
              * Amounts
+             * @description What it takes off by currency, in minor units; empty: a percentage
              * @default {}
              */
             amounts?: {
@@ -8769,39 +10702,59 @@ export interface components {
             };
             /**
              * Duration
+             * @description `once`: it reduces one invoice; `repeating`: those of `periods` periods; `forever`
              * @default once
              * @enum {string}
              */
             duration?: "once" | "repeating" | "forever";
-            /** Periods */
+            /**
+             * Periods
+             * @description The number of periods that it reduces; with `duration: repeating` only
+             */
             periods?: number | null;
             /**
              * Kinds
+             * @description The kinds of lines that it reduces; empty: all
              * @default []
              */
             kinds?: ("plan" | "add_on" | "usage" | "pack")[];
             /**
              * Sold
+             * @description The keys of the plans and packs that it is for; empty: all
              * @default []
              */
             sold?: string[];
             /**
              * First Purchase
+             * @description True: only for the first purchase of an account
              * @default false
              */
             first_purchase?: boolean;
-            /** Verified As */
+            /**
+             * Verified As
+             * @description Only for accounts that are verified as this, such as `student`; null: for all
+             */
             verified_as?: string | null;
-            /** Max Redemptions */
+            /**
+             * Max Redemptions
+             * @description How often it may be redeemed in all; null: without end
+             */
             max_redemptions?: number | null;
             /**
              * Max Per Account
+             * @description How often one account may redeem it
              * @default 1
              */
             max_per_account?: number;
-            /** Valid From */
+            /**
+             * Valid From
+             * @description From when it may be redeemed; null: at once
+             */
             valid_from?: string | null;
-            /** Valid Until */
+            /**
+             * Valid Until
+             * @description Until when it may be redeemed; null: without end
+             */
             valid_until?: string | null;
         };
         /**
@@ -8815,21 +10768,34 @@ export interface components {
         NextAction: {
             /**
              * Type
+             * @description What the payer does: `none`: nothing; `confirm_card`: confirm it with Stripe.js; `redirect`: open `url`; `manual`: send a transfer; `wait`: it is undecided
              * @enum {string}
              */
             type: "none" | "confirm_card" | "redirect" | "manual" | "wait";
-            /** Client Secret */
+            /**
+             * Client Secret
+             * @description What Stripe.js confirms it with
+             */
             client_secret?: string;
-            /** Url */
+            /**
+             * Url
+             * @description The page to open
+             */
             url?: string;
-            /** Pay Url */
+            /**
+             * Pay Url
+             * @description A page of this service on which the payer finishes it, without a login
+             */
             pay_url?: string;
             /**
              * Invoice Id
              * @description The invoice
              */
             invoice_id?: string;
-            /** Payment Reference */
+            /**
+             * Payment Reference
+             * @description The reference to give with a bank transfer
+             */
             payment_reference?: string;
             /**
              * Amount Cents
@@ -8877,22 +10843,40 @@ export interface components {
          * @description The position of this page, and the number of invoices in all.
          */
         NumberedPagination: {
-            /** Limit */
+            /**
+             * Limit
+             * @description How many rows a page has at most
+             */
             limit: number;
-            /** Offset */
+            /**
+             * Offset
+             * @description How many rows were passed over; null: a cursor was sent
+             */
             offset: number | null;
-            /** Page */
+            /**
+             * Page
+             * @description The number of the page, from 1; null: a cursor was sent
+             */
             page: number | null;
             /**
              * Has More
              * @description True if more follows
              */
             has_more: boolean;
-            /** Next Cursor */
+            /**
+             * Next Cursor
+             * @description The cursor of the next page; null: there is none
+             */
             next_cursor: string | null;
-            /** Total */
+            /**
+             * Total
+             * @description How many rows there are in all; 10,000 stands for that many or more
+             */
             total: number;
-            /** Pages */
+            /**
+             * Pages
+             * @description How many pages there are
+             */
             pages: number;
         };
         /**
@@ -8900,11 +10884,20 @@ export interface components {
          * @description A payment method on offer: `provider_type` is the provider's name of it, `type` its kind.
          */
         OfferedAnswer: {
-            /** Type */
+            /**
+             * Type
+             * @description `card`, `bank_transfer` or `other`
+             */
             type: string;
-            /** Provider Type */
+            /**
+             * Provider Type
+             * @description Its name in the catalog
+             */
             provider_type: string;
-            /** Provider */
+            /**
+             * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
+             */
             provider: string;
         };
         /**
@@ -8915,27 +10908,45 @@ export interface components {
             /**
              * Id
              * Format: uuid
+             * @description The pack.
              */
             id: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the pack.
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see.
+             */
             name: string;
-            /** Description */
+            /**
+             * Description
+             * @description A sentence for customers.
+             */
             description: string;
             /**
              * Credits
+             * @description The credits that it brings.
              * @example 2.00
              */
             credits: string;
             /**
              * Tax Category
+             * @description The tax category of its invoice line.
              * @default standard
              */
             tax_category?: string;
-            /** Position */
+            /**
+             * Position
+             * @description Its place in lists.
+             */
             position: number;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description True: it is on sale.
+             */
             is_active: boolean;
             /**
              * Created At
@@ -8943,7 +10954,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Prices */
+            /**
+             * Prices
+             * @description Its prices
+             */
             prices: components["schemas"]["Price"][];
         };
         /**
@@ -8954,32 +10968,58 @@ export interface components {
             /**
              * Id
              * Format: uuid
+             * @description The version of the plan.
              */
             id: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the plan.
+             */
             key: string;
-            /** Version */
+            /**
+             * Version
+             * @description The number of the version.
+             */
             version: number;
-            /** Family */
+            /**
+             * Family
+             * @description The group of plans that it belongs to.
+             */
             family: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that customers see.
+             */
             name: string;
-            /** Description */
+            /**
+             * Description
+             * @description A sentence for customers.
+             */
             description: string;
-            /** Features */
+            /**
+             * Features
+             * @description Entitlements besides its limits: a switch, a number or a text by key.
+             */
             features: {
                 [key: string]: boolean | number | string;
             };
-            /** Limits */
+            /**
+             * Limits
+             * @description The units that it includes of each meter.
+             */
             limits: components["schemas"]["Limit-Output"][];
             /**
              * Add Ons
+             * @description Extra units that its subscribers may buy on top of it.
              * @default []
              */
             add_ons?: components["schemas"]["AddOn-Output"][];
             /** @description None: the plan is sold once per subscription. */
             seats?: components["schemas"]["Seats"] | null;
-            /** Trial Days */
+            /**
+             * Trial Days
+             * @description Days of its free trial; 0: none.
+             */
             trial_days: number;
             /**
              * Monthly Credits
@@ -8988,6 +11028,7 @@ export interface components {
              */
             monthly_credits: string;
             /**
+             * @description The length of an allowance cycle.
              * @default {
              *       "unit": "month",
              *       "count": 1
@@ -9004,6 +11045,7 @@ export interface components {
             };
             /**
              * Past Due Access
+             * @description Access while it is past due: full, none beyond the limits, or none.
              * @enum {string}
              */
             past_due_access: "full" | "no_new_overage" | "none";
@@ -9018,6 +11060,7 @@ export interface components {
             };
             /**
              * Trial End Behavior
+             * @description The end of a trial without a card: cancel, pause, or issue an open invoice.
              * @enum {string}
              */
             trial_end_behavior: "cancel" | "pause" | "invoice";
@@ -9027,9 +11070,12 @@ export interface components {
              * @default 60
              */
             unpaid_days?: number;
+            /** @description The dunning policy for an unpaid invoice. */
             dunning: components["schemas"]["DunningPolicy"];
+            /** @description The rule for unspent credits at the end of their cycle. */
             rollover: components["schemas"]["Rollover-Output"];
             /**
+             * @description The days ahead on which a customer is told of a trial's end or a renewal.
              * @default {
              *       "trial": [
              *         7,
@@ -9049,16 +11095,25 @@ export interface components {
              * @default standard
              */
             tax_category?: string;
-            /** Stripe Product Id */
+            /**
+             * Stripe Product Id
+             * @description The product at Stripe, if the catalog names one.
+             */
             stripe_product_id: string | null;
-            /** Position */
+            /**
+             * Position
+             * @description Its place in lists.
+             */
             position: number;
             /**
              * Is Active
              * @description Open to new subscribers.
              */
             is_active: boolean;
-            /** Is Current */
+            /**
+             * Is Current
+             * @description True for the newest version.
+             */
             is_current: boolean;
             /**
              * Created At
@@ -9066,7 +11121,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Prices */
+            /**
+             * Prices
+             * @description Its prices for new subscribers
+             */
             prices: components["schemas"]["Price"][];
         };
         /**
@@ -9089,32 +11147,57 @@ export interface components {
             attempt_id?: string | null;
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that asked for it, or that it paid instead
              */
             invoice_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that its invoice bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payer or a try; `pending_approval`: it waits for an operator; `processing`: a bank decides; `succeeded`: its money came; `completed`: its money came from outside; `failed`; `refunded`: nothing of it is left; `canceled`: it was called off
+             */
             status: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What was asked for, in minor units of `currency`
+             */
             amount: number;
-            /** Amount Received */
+            /**
+             * Amount Received
+             * @description What came, in minor units of `currency`
+             */
             amount_received: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout` or `paypal`; of money from outside the payer's own name for it
+             */
             payment_method: string;
-            /** Payment Method Type */
+            /**
+             * Payment Method Type
+             * @description `card`, `bank_transfer` or `other`; null if what paid is not saved
+             */
             payment_method_type: ("card" | "bank_transfer" | "other") | null;
             /**
              * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
@@ -9123,24 +11206,45 @@ export interface components {
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string | null;
-            /** Stripe Payment Intent Id */
+            /**
+             * Stripe Payment Intent Id
+             * @description The PaymentIntent at Stripe; of PayPal the capture; null: there is none
+             */
             stripe_payment_intent_id: string | null;
-            /** Transaction Reference */
+            /**
+             * Transaction Reference
+             * @description The reference of money from outside; null: it came through a provider
+             */
             transaction_reference: string | null;
-            /** Received On */
+            /**
+             * Received On
+             * @description The day on which money from outside came, as an operator said; null: nobody did
+             */
             received_on: string | null;
             /**
              * Failure Code
              * @description Why the last try failed
              */
             failure_code: string | null;
-            /** Failure Message */
+            /**
+             * Failure Message
+             * @description Why the last try failed, in words
+             */
             failure_message: string | null;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
-            /** Decision Reason */
+            /**
+             * Decision Reason
+             * @description The operator's reason for the decision
+             */
             decision_reason: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When its money came, or was recorded if it came from outside; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -9148,7 +11252,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Invoice Voided At */
+            /**
+             * Invoice Voided At
+             * @description When the invoice that asked for it became void; null: it did not
+             */
             invoice_voided_at: string | null;
         };
         /**
@@ -9174,17 +11281,28 @@ export interface components {
             period_end: string;
             /**
              * Method
+             * @description How it is computed: `weekday_mean` adds the mean of its weekday for each day to come
              * @constant
              */
             method: "weekday_mean";
-            /** Confidence Percent */
+            /**
+             * Confidence Percent
+             * @description The share of outcomes that lie from `low` to `high`, in percent
+             */
             confidence_percent: number;
-            /** History Days */
+            /**
+             * History Days
+             * @description How many whole days it is computed from
+             */
             history_days: number;
-            /** Meters */
+            /**
+             * Meters
+             * @description The forecast of each meter
+             */
             meters: {
                 [key: string]: components["schemas"]["MeterForecast"];
             };
+            /** @description The forecast of the cost */
             cost: components["schemas"]["CostForecast"];
             /**
              * As Of
@@ -9207,16 +11325,19 @@ export interface components {
             meter: string;
             /**
              * Used
+             * @description Units used in this cycle
              * @example 2.00
              */
             used: string;
             /**
              * Included
+             * @description Units that the plan to come includes per cycle
              * @example 2.00
              */
             included: string;
             /**
              * Then
+             * @description Beyond the included units: `block` refuses, `overage` bills, `notify` only sends events
              * @enum {string}
              */
             then: "block" | "overage" | "notify";
@@ -9228,6 +11349,7 @@ export interface components {
         OveragesAnswer: {
             /**
              * Total Overage Cost
+             * @description What use beyond the plan costs so far, in whole units of `currency`
              * @example 2.00
              */
             total_overage_cost: string;
@@ -9236,7 +11358,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string | null;
-            /** By Meter */
+            /**
+             * By Meter
+             * @description The same by meter
+             */
             by_meter: {
                 [key: string]: string;
             };
@@ -9253,18 +11378,20 @@ export interface components {
             account_id: string;
             /**
              * Overdraft
+             * @description The most that forced charges may leave owed, in credits
              * @example 2.00
              */
             overdraft: string;
             /**
              * Debt
+             * @description Credits that are owed
              * @example 2.00
              */
             debt: string;
             /**
              * As Of
              * Format: date-time
-             * @description Until when the answer is complete
+             * @description When this was so
              */
             as_of: string;
         };
@@ -9275,10 +11402,14 @@ export interface components {
         OverdraftBody: {
             /**
              * Overdraft
+             * @description The most that forced charges may leave owed, in credits; 0: nothing
              * @example 2.00
              */
             overdraft: string | number;
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail
+             */
             reason: string;
         };
         /**
@@ -9289,13 +11420,24 @@ export interface components {
          *     otherwise it is what resuming would cost. It is null if nothing is paused.
          */
         OverdueAnswer: {
-            /** Dry Run */
+            /**
+             * Dry Run
+             * @description True if nothing was done
+             */
             dry_run: boolean;
-            /** Charged Cents */
+            /**
+             * Charged Cents
+             * @description What was charged in all, in minor units; in a dry run what would be
+             */
             charged_cents: number;
-            /** Invoices */
+            /**
+             * Invoices
+             * @description The invoices that were open
+             */
             invoices: components["schemas"]["OwedPart"][];
+            /** @description The subscription afterwards; null: there is none */
             subscription: components["schemas"]["StandingPart"] | null;
+            /** @description What started the paused subscription again, or what that would cost; null: nothing is paused */
             resumption: components["schemas"]["ResumptionPart"] | null;
             /**
              * @description What the payer has to do next
@@ -9329,27 +11471,45 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Invoice Number */
+            /**
+             * Invoice Number
+             * @description The number of the invoice; null while it is a draft
+             */
             invoice_number: string | null;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What was owed of it before the act, in minor units
              */
             amount_cents: number;
-            /** Status */
+            /**
+             * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
+             */
             status: string;
             /**
              * Dunning Case Id
              * @description The recovery of one unpaid invoice
              */
             dunning_case_id: string | null;
-            /** Dunning Status */
+            /**
+             * Dunning Status
+             * @description `open`: the recovery goes on; `paused`; `recovered`: the invoice is paid; `exhausted`: all tries are over; `forgiven`: the debt was; `canceled`: nothing is owed any more
+             */
             dunning_status: ("open" | "paused" | "recovered" | "exhausted" | "forgiven" | "canceled") | null;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description What happens next by itself, in words; null: nothing is planned
+             */
             next_step: string | null;
-            /** Next At */
+            /**
+             * Next At
+             * @description When the next automatic step is due; null: none is
+             */
             next_at: string | null;
-            /** Result */
+            /**
+             * Result
+             * @description The outcome of the retry; null: no card was tried within ten seconds
+             */
             result: ("pending" | "succeeded" | "declined" | "action" | "processing" | "unreached" | "skipped") | null;
         };
         /**
@@ -9362,19 +11522,27 @@ export interface components {
             /**
              * Now
              * Format: date-time
+             * @description The account's present time
              */
             now: string;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description The currency of the account, ISO 4217; null: no payment has fixed it yet
              */
             currency: string | null;
+            /** @description The account; null: there is none of this name */
             account: components["schemas"]["AccountStatus"] | null;
+            /** @description The trial of credits; null: none was taken */
             trial: components["schemas"]["TrialStatus"] | null;
+            /** @description The open subscription, else the newest that ended; null: there was none */
             subscription: components["schemas"]["SubscriptionStatus"] | null;
+            /** @description The credits */
             credits: components["schemas"]["CreditStatus"];
+            /** @description The open invoices */
             invoices: components["schemas"]["InvoiceStatuses"];
+            /** @description The purchases that are not paid yet */
             purchases: components["schemas"]["PurchaseStatuses"];
+            /** @description The recovery of an overdue invoice; null: there is none */
             dunning: components["schemas"]["DunningStatus"] | null;
         };
         /**
@@ -9387,13 +11555,19 @@ export interface components {
              * @description The invoice
              */
             invoice_id: string;
-            /** Invoice Number */
+            /**
+             * Invoice Number
+             * @description The number of the invoice; null while it is a draft
+             */
             invoice_number: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `draft`: it has no number yet; `open`: it is to be paid; `paid`; `void`: it is not to be paid; `uncollectible`: it was given up, and can still be paid
+             */
             status: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What was charged, else what is owed, in minor units
              */
             amount_cents: number;
             /**
@@ -9407,22 +11581,35 @@ export interface components {
          * @description A credit pack on offer; a purchase names it by its key.
          */
         PackAnswer: {
-            /** Package Id */
+            /**
+             * Package Id
+             * @description The pack, by our id
+             */
             package_id: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the pack
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the pack, for people
+             */
             name: string;
-            /** Description */
+            /**
+             * Description
+             * @description A sentence for people
+             */
             description: string;
             /**
              * Credits
+             * @description The credits that it brings
              * @example 2.00
              */
             credits: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description Its price, in minor units
              */
             amount_cents: number;
             /**
@@ -9430,7 +11617,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Label */
+            /**
+             * Label
+             * @description A text for people
+             */
             label: string;
         };
         /**
@@ -9440,13 +11630,14 @@ export interface components {
         PackBody: {
             /**
              * Payment Method
+             * @description `card`: one that your client confirms; `saved_card`; `checkout`: on Stripe's page; `paypal`: on PayPal's page; `manual`: by transfer
              * @default card
              * @enum {string}
              */
             payment_method?: "card" | "saved_card" | "checkout" | "paypal" | "manual";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the account's default. With `payment_method: saved_card` only
              */
             payment_method_id?: string | null;
             /**
@@ -9454,7 +11645,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency?: string | null;
-            /** Return Url */
+            /**
+             * Return Url
+             * @description The page to which the payer comes back from Stripe's or PayPal's; null: a page of this service
+             */
             return_url?: string | null;
             /**
              * Expected Amount Cents
@@ -9521,20 +11715,35 @@ export interface components {
          * @description The position of this page. `total` stops counting at 10,000.
          */
         Pagination: {
-            /** Limit */
+            /**
+             * Limit
+             * @description How many rows a page has at most
+             */
             limit: number;
-            /** Offset */
+            /**
+             * Offset
+             * @description How many rows were passed over; null: a cursor was sent
+             */
             offset: number | null;
-            /** Page */
+            /**
+             * Page
+             * @description The number of the page, from 1; null: a cursor was sent
+             */
             page: number | null;
             /**
              * Has More
              * @description True if more follows
              */
             has_more: boolean;
-            /** Next Cursor */
+            /**
+             * Next Cursor
+             * @description The cursor of the next page; null: there is none
+             */
             next_cursor: string | null;
-            /** Total */
+            /**
+             * Total
+             * @description How many rows there are in all; 10,000 stands for that many or more
+             */
             total: number;
         };
         /**
@@ -9547,7 +11756,10 @@ export interface components {
              * @description The billing record of a use
              */
             billing_id: string;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description Your own id of the use: uses with one id are one use
+             */
             event_id: string | null;
             /**
              * User Id
@@ -9564,7 +11776,10 @@ export interface components {
              * @description The operation that was used, as the caller named it
              */
             operation: string | null;
-            /** Model */
+            /**
+             * Model
+             * @description The model that was used
+             */
             model: string | null;
             /**
              * Meter
@@ -9579,21 +11794,25 @@ export interface components {
             usage_amount: string;
             /**
              * Included Units
+             * @description Units of it that the plan or the product's free units covered
              * @example 2.00
              */
             included_units: string;
             /**
              * Charged Units
+             * @description Units of it that cost something
              * @example 2.00
              */
             charged_units: string;
             /**
              * Unit Price
+             * @description The price of a unit; where units differ in price, the average
              * @example 2.00
              */
             unit_price: string;
             /**
              * Total Amount
+             * @description What the use cost, in units of `currency`; below 0 in a record that voids one
              * @example 2.00
              */
             total_amount: string;
@@ -9603,7 +11822,10 @@ export interface components {
              * @description When it happened
              */
             occurred_at: string;
-            /** Words */
+            /**
+             * Words
+             * @description The arithmetic in words
+             */
             words: string;
         };
         /**
@@ -9613,10 +11835,14 @@ export interface components {
         PartHealth: {
             /**
              * Status
+             * @description `healthy` or `unhealthy`
              * @enum {string}
              */
             status: "healthy" | "unhealthy";
-            /** Milliseconds */
+            /**
+             * Milliseconds
+             * @description How long it took to answer
+             */
             milliseconds: number;
         };
         /**
@@ -9629,22 +11855,41 @@ export interface components {
              * @description Credits that came together and end together
              */
             lot_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description Where the credits came from: `trial`, `plan`, `purchase`, `adjustment`, `refund` or `dispute`
+             */
             kind: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter for which alone the credits are; null: for any use
+             */
             scope: string | null;
-            /** Priority */
+            /**
+             * Priority
+             * @description Lower ones are spent first
+             */
             priority: number;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When the credits expire; null: never
+             */
             expires_at: string | null;
-            /** Is Paid */
+            /**
+             * Is Paid
+             * @description True if the credits count as bought
+             */
             is_paid: boolean;
             /**
              * Granted At
              * Format: date-time
+             * @description When the credits came
              */
             granted_at: string;
-            /** Words */
+            /**
+             * Words
+             * @description Why it was not used
+             */
             words: string;
         };
         /**
@@ -9652,11 +11897,15 @@ export interface components {
          * @description An earlier cost of an operation in credits, for uses of its time; null: it had none.
          */
         PastCost: {
-            /** Cost */
+            /**
+             * Cost
+             * @description The cost of a unit then, in credits; null: there was none.
+             */
             cost: string | null;
             /**
              * Effective To
              * Format: date-time
+             * @description Until when it applied.
              */
             effective_to: string;
         };
@@ -9665,7 +11914,10 @@ export interface components {
          * @description The reason, for the audit trail and for whoever reads the pause.
          */
         PauseAllBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail, and for whoever reads the pause
+             */
             reason: string;
         };
         /**
@@ -9675,6 +11927,7 @@ export interface components {
         PauseBody: {
             /**
              * At
+             * @description `period_end`: with the period that is paid for; `now`: at once, without a refund
              * @default period_end
              * @enum {string}
              */
@@ -9687,16 +11940,20 @@ export interface components {
         PayBody: {
             /**
              * Payment Method
+             * @description `saved_card`: charged now; `card`: one that the payer confirms; `paypal`: on PayPal's page
              * @default saved_card
              * @enum {string}
              */
             payment_method?: "saved_card" | "card" | "paypal";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the account's default. With `payment_method: saved_card` only
              */
             payment_method_id?: string | null;
-            /** Return Url */
+            /**
+             * Return Url
+             * @description The page to which the payer comes back from PayPal's; null: a page of this service
+             */
             return_url?: string | null;
         };
         /**
@@ -9708,15 +11965,19 @@ export interface components {
          *     invoices used the balance when they got their numbers.
          */
         PayOverdueBody: {
-            /** Invoice Ids */
+            /**
+             * Invoice Ids
+             * @description The invoices to pay; null: all that are open
+             */
             invoice_ids?: string[] | null;
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the account's default
              */
             payment_method_id?: string | null;
             /**
              * Resume
+             * @description True also starts a paused subscription again
              * @default false
              */
             resume?: boolean;
@@ -9733,6 +11994,7 @@ export interface components {
             preview_token?: string | null;
             /**
              * Dry Run
+             * @description True answers what it would do; nothing is written or charged
              * @default false
              */
             dry_run?: boolean;
@@ -9764,32 +12026,57 @@ export interface components {
             attempt_id?: string | null;
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that asked for it, or that it paid instead
              */
             invoice_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Subscription */
+            /**
+             * Subscription
+             * @description The subscription that its invoice bills, by our id; null: none
+             */
             subscription: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payer or a try; `pending_approval`: it waits for an operator; `processing`: a bank decides; `succeeded`: its money came; `completed`: its money came from outside; `failed`; `refunded`: nothing of it is left; `canceled`: it was called off
+             */
             status: string;
-            /** Amount */
+            /**
+             * Amount
+             * @description What was asked for, in minor units of `currency`
+             */
             amount: number;
-            /** Amount Received */
+            /**
+             * Amount Received
+             * @description What came, in minor units of `currency`
+             */
             amount_received: number;
-            /** Amount Refunded */
+            /**
+             * Amount Refunded
+             * @description What went back by refunds and lost disputes, in minor units of `currency`
+             */
             amount_refunded: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout` or `paypal`; of money from outside the payer's own name for it
+             */
             payment_method: string;
-            /** Payment Method Type */
+            /**
+             * Payment Method Type
+             * @description `card`, `bank_transfer` or `other`; null if what paid is not saved
+             */
             payment_method_type: ("card" | "bank_transfer" | "other") | null;
             /**
              * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
              * @enum {string}
              */
             provider: "stripe" | "paypal" | "manual";
@@ -9798,24 +12085,45 @@ export interface components {
              * @description A saved card, bank account or wallet
              */
             payment_method_id: string | null;
-            /** Stripe Payment Intent Id */
+            /**
+             * Stripe Payment Intent Id
+             * @description The PaymentIntent at Stripe; of PayPal the capture; null: there is none
+             */
             stripe_payment_intent_id: string | null;
-            /** Transaction Reference */
+            /**
+             * Transaction Reference
+             * @description The reference of money from outside; null: it came through a provider
+             */
             transaction_reference: string | null;
-            /** Received On */
+            /**
+             * Received On
+             * @description The day on which money from outside came, as an operator said; null: nobody did
+             */
             received_on: string | null;
             /**
              * Failure Code
              * @description Why the last try failed
              */
             failure_code: string | null;
-            /** Failure Message */
+            /**
+             * Failure Message
+             * @description Why the last try failed, in words
+             */
             failure_message: string | null;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
-            /** Decision Reason */
+            /**
+             * Decision Reason
+             * @description The operator's reason for the decision
+             */
             decision_reason: string | null;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When its money came, or was recorded if it came from outside; null: not yet
+             */
             paid_at: string | null;
             /**
              * Created At
@@ -9829,36 +12137,45 @@ export interface components {
          * @description A kind, who provides it, and where it is offered; empty means everywhere.
          */
         PaymentKind: {
-            /** Key */
+            /**
+             * Key
+             * @description Its name in the catalog
+             */
             key: string;
             /**
              * Kind
+             * @description What it is
              * @enum {string}
              */
             kind: "card" | "bank_transfer" | "other";
             /**
              * Provider
+             * @description What handles it: `stripe`, `paypal`, or `manual` for money from outside
              * @default stripe
              * @enum {string}
              */
             provider?: "stripe" | "manual" | "paypal";
             /**
              * Countries
+             * @description The countries in which it is offered, ISO 3166-1; empty: all
              * @default []
              */
             countries?: string[];
             /**
              * Currencies
+             * @description The currencies in which it is offered, ISO 4217; empty: all
              * @default []
              */
             currencies?: string[];
             /**
              * Position
+             * @description Its place in lists
              * @default 0
              */
             position?: number;
             /**
              * Is Active
+             * @description False: it is not offered
              * @default true
              */
             is_active?: boolean;
@@ -9910,25 +12227,40 @@ export interface components {
              * @description The payment of an invoice
              */
             payment_id: string;
-            /** Flow */
+            /**
+             * Flow
+             * @description How it is paid: `card`, `saved_card`, `checkout`, `paypal` or `manual`
+             */
             flow: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it waits for its payer or a try; `pending_approval`: it waits for an operator; `processing`: a bank decides; `succeeded`: its money came; `completed`: its money came from outside; `failed`; `refunded`: nothing of it is left; `canceled`: it was called off
+             */
             status: string;
-            /** Provider Intent */
+            /**
+             * Provider Intent
+             * @description The PaymentIntent at Stripe, or the capture at PayPal; null: there is none
+             */
             provider_intent: string | null;
             /**
              * Provider Session
              * @description The payment page in the browser; null for a caller who may not pay
              */
             provider_session: string | null;
-            /** Provider Charge */
+            /**
+             * Provider Charge
+             * @description The charge at the provider; null: there is none
+             */
             provider_charge: string | null;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What was asked for, in minor units
              */
             amount_cents: number;
-            /** Received Cents */
+            /**
+             * Received Cents
+             * @description What came, in minor units of `currency`
+             */
             received_cents: number;
             /**
              * Currency
@@ -9941,11 +12273,20 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Paid At */
+            /**
+             * Paid At
+             * @description When it was paid; null: not yet
+             */
             paid_at: string | null;
-            /** Booked At */
+            /**
+             * Booked At
+             * @description When the money was booked; null: not yet
+             */
             booked_at: string | null;
-            /** Attempts */
+            /**
+             * Attempts
+             * @description The tries of cards
+             */
             attempts: components["schemas"]["AttemptFact"][];
         };
         /**
@@ -10027,56 +12368,112 @@ export interface components {
          * @description A plan on offer. `price_monthly` and `price_yearly` are minor units of `currency`.
          */
         PlanAnswer: {
-            /** Plan Id */
+            /**
+             * Plan Id
+             * @description The version of the plan, by our id
+             */
             plan_id: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the plan
+             */
             key: string;
-            /** Version */
+            /**
+             * Version
+             * @description The version of the plan
+             */
             version: number;
-            /** Family */
+            /**
+             * Family
+             * @description The group of plans that it belongs to
+             */
             family: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the plan, for people
+             */
             name: string;
-            /** Description */
+            /**
+             * Description
+             * @description A sentence for people
+             */
             description: string;
-            /** Price Monthly */
+            /**
+             * Price Monthly
+             * @description The price per month, of one seat if it is sold by seats, in minor units of `currency`; null: not sold by the month
+             */
             price_monthly: number | null;
-            /** Price Yearly */
+            /**
+             * Price Yearly
+             * @description The price per year, of one seat if it is sold by seats, in minor units of `currency`; null: not sold by the year
+             */
             price_yearly: number | null;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Prices */
+            /**
+             * Prices
+             * @description Its prices by interval
+             */
             prices: components["schemas"]["PriceAnswer"][];
-            /** Stripe Price Id Monthly */
+            /**
+             * Stripe Price Id Monthly
+             * @description The monthly price at Stripe, if the catalog names one
+             */
             stripe_price_id_monthly: string | null;
-            /** Stripe Price Id Yearly */
+            /**
+             * Stripe Price Id Yearly
+             * @description The yearly price at Stripe, if the catalog names one
+             */
             stripe_price_id_yearly: string | null;
-            /** Features */
+            /**
+             * Features
+             * @description Entitlements besides limits: a switch, a number or a text by key
+             */
             features: {
                 [key: string]: boolean | number | string;
             };
-            /** Limits */
+            /**
+             * Limits
+             * @description The limits of meters
+             */
             limits: components["schemas"]["Limit-Output"][];
-            /** Limits By Name */
+            /**
+             * Limits By Name
+             * @description The included units by the name of the limit
+             */
             limits_by_name: {
                 [key: string]: string;
             };
-            /** Add Ons */
+            /**
+             * Add Ons
+             * @description The add-ons that it sells
+             */
             add_ons: components["schemas"]["AddOn-Output"][];
+            /** @description How many seats it is sold with; null: it is not sold by seats */
             seats: components["schemas"]["Seats"] | null;
-            /** Billing Threshold Cents */
+            /**
+             * Billing Threshold Cents
+             * @description At this much use beyond the plan, in minor units, an invoice is written early; null: none is
+             */
             billing_threshold_cents: number | null;
             /**
              * Monthly Credits
+             * @description The credits that come with each allowance cycle
              * @example 2.00
              */
             monthly_credits: string;
-            /** Trial Days */
+            /**
+             * Trial Days
+             * @description Days of its free trial; 0: none
+             */
             trial_days: number;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description True: it is sold to new subscribers
+             */
             is_active: boolean;
             /**
              * Created At
@@ -10090,13 +12487,25 @@ export interface components {
          * @description The plan version the subscription was sold with.
          */
         PlanPart: {
-            /** Key */
+            /**
+             * Key
+             * @description The key of the plan
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the plan, for people
+             */
             name: string;
-            /** Version */
+            /**
+             * Version
+             * @description The version of the plan that was sold
+             */
             version: number;
-            /** Family */
+            /**
+             * Family
+             * @description The group of plans that it belongs to
+             */
             family: string;
         };
         /**
@@ -10267,11 +12676,20 @@ export interface components {
          * @description A portal session: send the customer's browser to `url` within minutes, once.
          */
         PortalAnswer: {
-            /** Portal Session Id */
+            /**
+             * Portal Session Id
+             * @description The session of the portal
+             */
             portal_session_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: the provider has not opened it yet; `open`; `refused`
+             */
             status: string;
-            /** Url */
+            /**
+             * Url
+             * @description Where to send the customer's browser; null: there is none yet
+             */
             url: string | null;
         };
         /**
@@ -10279,7 +12697,10 @@ export interface components {
          * @description The page that the portal returns to; by default this service's own address.
          */
         PortalBody: {
-            /** Return Url */
+            /**
+             * Return Url
+             * @description The page to which the customer comes back; null: this service's own address
+             */
             return_url?: string | null;
         };
         /**
@@ -10298,39 +12719,64 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan that it would have
+             */
             plan: string;
             /**
              * Effective At
              * Format: date-time
+             * @description When the change would apply
              */
             effective_at: string;
-            /** Due Now Cents */
+            /**
+             * Due Now Cents
+             * @description What is charged at once, in minor units of `currency`
+             */
             due_now_cents: number;
-            /** Credited Cents */
+            /**
+             * Credited Cents
+             * @description What credit notes would credit, in minor units: against what is owed, or to the money balance
+             */
             credited_cents: number;
-            /** Refunded Cents */
+            /**
+             * Refunded Cents
+             * @description The part of it that would go back to its payer, in minor units
+             */
             refunded_cents: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Change */
+            /**
+             * Change
+             * @description What the change asks for; null: nothing changes
+             */
             change: {
                 [key: string]: unknown;
             } | null;
+            /** @description The invoice of the change; null: it has none */
             invoice: components["schemas"]["WrittenPart"] | null;
+            /** @description The invoice for use beyond the plan in the cycle that the change ends; null: none */
             usage: components["schemas"]["WrittenPart"] | null;
+            /** @description The end of the period that would then run */
             upcoming: components["schemas"]["UpcomingAnswer"];
-            /** Over Limits */
+            /**
+             * Over Limits
+             * @description The meters that were used more than the plan to come includes
+             */
             over_limits: components["schemas"]["OverLimitPart"][];
             /**
              * As Of
              * Format: date-time
-             * @description Until when the answer is complete
+             * @description The instant that it was computed for
              */
             as_of: string;
             /**
@@ -10352,33 +12798,51 @@ export interface components {
             /**
              * Id
              * Format: uuid
+             * @description The version of the price.
              */
             id: string;
             /**
              * Kind
+             * @description The price is of a plan or of a pack.
              * @enum {string}
              */
             kind: "plan" | "pack";
-            /** Key */
+            /**
+             * Key
+             * @description The key of the plan or pack.
+             */
             key: string;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
+            /** @description The interval of a plan's price; null: it is of a pack. */
             interval: components["schemas"]["Interval"] | null;
-            /** Amount Minor */
+            /**
+             * Amount Minor
+             * @description The price in minor units; of a plan that is sold by seats, of one seat.
+             */
             amount_minor: number;
             /**
              * Minimum Minor
              * @description The minimum amount of a period, including all use in it.
              */
             minimum_minor?: number | null;
-            /** Version */
+            /**
+             * Version
+             * @description The number of the version.
+             */
             version: number;
-            /** Stripe Price Id */
+            /**
+             * Stripe Price Id
+             * @description The price at Stripe, if the catalog names one
+             */
             stripe_price_id: string | null;
-            /** Is Current */
+            /**
+             * Is Current
+             * @description True for the version on sale.
+             */
             is_current: boolean;
             /**
              * Created At
@@ -10392,11 +12856,14 @@ export interface components {
          * @description A price in minor units per interval.
          */
         PriceAnswer: {
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval of the price, such as `month` or `3 months`
+             */
             interval: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price per interval, of one seat if the plan is sold by seats, in minor units
              */
             amount_cents: number;
             /**
@@ -10409,9 +12876,15 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Label */
+            /**
+             * Label
+             * @description A text for people
+             */
             label: string;
-            /** Stripe Price Id */
+            /**
+             * Stripe Price Id
+             * @description The price at Stripe, if the catalog names one
+             */
             stripe_price_id: string | null;
         };
         /**
@@ -10534,9 +13007,15 @@ export interface components {
          * @description A product with every version of its prices, newest first.
          */
         PricedProduct: {
-            /** Key */
+            /**
+             * Key
+             * @description The key of the product.
+             */
             key: string;
-            /** Name */
+            /**
+             * Name
+             * @description Its name, for people.
+             */
             name: string;
             /**
              * Meter
@@ -10548,9 +13027,15 @@ export interface components {
              * @description The kind of service that was used
              */
             service_type: string;
-            /** Is Active */
+            /**
+             * Is Active
+             * @description False: it is not sold.
+             */
             is_active: boolean;
-            /** Prices */
+            /**
+             * Prices
+             * @description Every version of its prices, newest first
+             */
             prices: components["schemas"]["ProductPrice"][];
         };
         /**
@@ -10569,22 +13054,40 @@ export interface components {
          * @description The body of every error; some codes add fields.
          */
         ProblemBody: {
-            /** Type */
+            /**
+             * Type
+             * @description The code as a URN
+             */
             type: string;
-            /** Title */
+            /**
+             * Title
+             * @description The error in a few words
+             */
             title: string;
-            /** Status */
+            /**
+             * Status
+             * @description The HTTP status
+             */
             status: number;
-            /** Code */
+            /**
+             * Code
+             * @description The stable code of the error
+             */
             code: string;
-            /** Detail */
+            /**
+             * Detail
+             * @description What is wrong this time, in words
+             */
             detail: string;
             /**
              * Correlation Id
              * @description Shared by logs, events and what the request caused; quote it for help
              */
             correlation_id: string | null;
-            /** Errors */
+            /**
+             * Errors
+             * @description What is wrong with which field; null: it is not about fields
+             */
             errors?: components["schemas"]["FieldProblem"][] | null;
         } & {
             [key: string]: unknown;
@@ -10601,11 +13104,12 @@ export interface components {
             billing_id: string;
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * Force Charge
+             * @description True takes the credits even if they are not there, up to the account's overdraft; for the role `service`
              * @default false
              */
             force_charge?: boolean;
@@ -10618,22 +13122,31 @@ export interface components {
             /**
              * Id
              * Format: uuid
+             * @description The version of the price.
              */
             id: string;
-            /** Product */
+            /**
+             * Product
+             * @description The key of the product.
+             */
             product: string;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
+            /** @description The price: of one unit, or terms with a model. */
             terms: components["schemas"]["PriceTerms-Output"];
             /**
              * Effective From
              * Format: date-time
+             * @description From when it applies.
              */
             effective_from: string;
-            /** Effective To */
+            /**
+             * Effective To
+             * @description Until when it applied; null: it still does.
+             */
             effective_to: string | null;
         };
         /**
@@ -10682,18 +13195,25 @@ export interface components {
              * @description The purchase of a pack of credits
              */
             purchase_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it is not paid yet; `completed`: it is paid, and its credits are there; `failed`: nothing was charged; `expired`: nobody paid it in time; `canceled`; `refunded`: nothing is left of what was paid
+             */
             status: string;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Credits
+             * @description The credits that it brings
              * @example 2.00
              */
             credits: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the pack before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -10701,32 +13221,64 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Completed At */
+            /**
+             * Completed At
+             * @description When it was paid and its credits came; null: not yet
+             */
             completed_at: string | null;
-            /** Consistent */
+            /**
+             * Consistent
+             * @description True if all checks hold
+             */
             consistent: boolean;
-            /** Verdict */
+            /**
+             * Verdict
+             * @description The outcome in a sentence
+             */
             verdict: string;
-            /** Checks */
+            /**
+             * Checks
+             * @description What must be so, and whether it is
+             */
             checks: components["schemas"]["Check"][];
+            /** @description Who asked for it, and how */
             request: components["schemas"]["RequestFact"];
+            /** @description What the workflow did */
             workflow: components["schemas"]["WorkflowPart"];
-            /** Payments */
+            /**
+             * Payments
+             * @description Its payments
+             */
             payments: components["schemas"]["PaymentPart"][];
-            /** Webhooks */
+            /**
+             * Webhooks
+             * @description What the provider told
+             */
             webhooks: components["schemas"]["WebhookFact"][];
-            /** Invoices */
+            /**
+             * Invoices
+             * @description Its invoices
+             */
             invoices: components["schemas"]["InvoicePart"][];
-            /** Grants */
+            /**
+             * Grants
+             * @description The credits that came for it
+             */
             grants: components["schemas"]["GrantPart"][];
             /**
              * Asked At
              * @description When the provider last reported the payments' status, in real time
              */
             asked_at: string | null;
-            /** Kept Cents */
+            /**
+             * Kept Cents
+             * @description Money beyond the price, kept on the money balance, in minor units of `currency`
+             */
             kept_cents: number;
-            /** Published */
+            /**
+             * Published
+             * @description How many events tell of it: one, once it is completed
+             */
             published: number;
         };
         /**
@@ -10738,13 +13290,25 @@ export interface components {
          *     day; `error` says why).
          */
         ProviderEventAnswer: {
-            /** Event Id */
+            /**
+             * Event Id
+             * @description The event, by its id at the provider
+             */
             event_id: string;
-            /** Type */
+            /**
+             * Type
+             * @description Its type at the provider, such as `payment_intent.succeeded`
+             */
             type: string;
-            /** Status */
+            /**
+             * Status
+             * @description `received`: not handled yet; `handled`; `ignored`: no rule is for it; `unmatched`: nothing it belongs to was found so far; `parked`: nothing was found within a day
+             */
             status: string;
-            /** Object Id */
+            /**
+             * Object Id
+             * @description What it is about, by its id at the provider; null: nothing that has one
+             */
             object_id: string | null;
             /**
              * Account Id
@@ -10756,13 +13320,25 @@ export interface components {
              * @description The Temporal workflow behind it
              */
             workflow_id: string | null;
-            /** Deliveries */
+            /**
+             * Deliveries
+             * @description How often the event came
+             */
             deliveries: number;
-            /** Replays */
+            /**
+             * Replays
+             * @description How often it was handled again
+             */
             replays: number;
-            /** Source */
+            /**
+             * Source
+             * @description How it came: as a `webhook`, by a `poll` of the provider, or from an `operator`
+             */
             source: string;
-            /** Error */
+            /**
+             * Error
+             * @description Why it could not be handled; null: nothing failed
+             */
             error: string | null;
             /**
              * Created At
@@ -10772,9 +13348,13 @@ export interface components {
             /**
              * Received At
              * Format: date-time
+             * @description When it came first, in real time
              */
             received_at: string;
-            /** Dispatched At */
+            /**
+             * Dispatched At
+             * @description When it was handed to what it belongs to, in real time; null: not yet
+             */
             dispatched_at: string | null;
             /**
              * Emptied At
@@ -10792,18 +13372,25 @@ export interface components {
              * @description The purchase of a pack of credits
              */
             purchase_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: it is not paid yet; `completed`: it is paid, and its credits are there; `failed`: nothing was charged; `expired`: nobody paid it in time; `canceled`; `refunded`: nothing is left of what was paid
+             */
             status: string;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Credits
+             * @description The credits that it brings
              * @example 2.00
              */
             credits: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the pack before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -10813,12 +13400,18 @@ export interface components {
             currency: string;
             /**
              * Platform
-             * @description The platform on which the account has its shop
+             * @description The payment platform
              */
             platform: string;
-            /** Payment Method */
+            /**
+             * Payment Method
+             * @description `card`, `saved_card`, `checkout`, `paypal` or `manual`
+             */
             payment_method: string;
-            /** Checkout Url */
+            /**
+             * Checkout Url
+             * @description Stripe's or PayPal's page on which it is paid; null: there is none
+             */
             checkout_url: string | null;
             /**
              * Invoice Id
@@ -10830,7 +13423,10 @@ export interface components {
              * @description Why the last try failed
              */
             failure_code: string | null;
-            /** Failure Message */
+            /**
+             * Failure Message
+             * @description Why the last try failed, in words
+             */
             failure_message: string | null;
             /**
              * @description What the payer has to do next
@@ -10848,9 +13444,13 @@ export interface components {
             /**
              * Expires At
              * Format: date-time
+             * @description Until when it can be paid
              */
             expires_at: string;
-            /** Completed At */
+            /**
+             * Completed At
+             * @description When it was paid and its credits came; null: not yet
+             */
             completed_at: string | null;
         };
         /**
@@ -10860,13 +13460,14 @@ export interface components {
         PurchaseBody: {
             /**
              * Payment Method
+             * @description `card`: one that your client confirms; `saved_card`; `checkout`: on Stripe's page; `paypal`: on PayPal's page; `manual`: by transfer
              * @default card
              * @enum {string}
              */
             payment_method?: "card" | "saved_card" | "checkout" | "paypal" | "manual";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the account's default. With `payment_method: saved_card` only
              */
             payment_method_id?: string | null;
             /**
@@ -10874,7 +13475,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency?: string | null;
-            /** Return Url */
+            /**
+             * Return Url
+             * @description The page to which the payer comes back from Stripe's or PayPal's; null: a page of this service
+             */
             return_url?: string | null;
             /**
              * Expected Amount Cents
@@ -10892,11 +13496,14 @@ export interface components {
              * @default true
              */
             use_balance?: boolean;
-            /** Pack */
+            /**
+             * Pack
+             * @description The pack, by its key or id
+             */
             pack: string;
             /**
              * Platform
-             * @description The platform on which the account has its shop
+             * @description The payment platform
              * @default stripe
              * @constant
              */
@@ -10912,16 +13519,20 @@ export interface components {
              * @description The purchase of a pack of credits
              */
             purchase_id: string;
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Credits
+             * @description The credits that it will bring
              * @example 2.00
              */
             credits: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the pack before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -10932,6 +13543,7 @@ export interface components {
             /**
              * Expires At
              * Format: date-time
+             * @description Until when it can be paid
              */
             expires_at: string;
         };
@@ -10940,9 +13552,15 @@ export interface components {
          * @description All pending purchases, and the newest five of them.
          */
         PurchaseStatuses: {
-            /** Pending */
+            /**
+             * Pending
+             * @description How many purchases are not paid yet
+             */
             pending: number;
-            /** Newest */
+            /**
+             * Newest
+             * @description The newest five of them
+             */
             newest: components["schemas"]["PurchaseStatus"][];
         };
         /**
@@ -10950,7 +13568,10 @@ export interface components {
          * @description A quota with the use of the window last counted.
          */
         QuotaAnswer: {
-            /** Quota Id */
+            /**
+             * Quota Id
+             * @description The quota
+             */
             quota_id: string;
             /**
              * Account Id
@@ -10959,10 +13580,14 @@ export interface components {
             account_id: string;
             /**
              * Owner
+             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
-            /** Owner Id */
+            /**
+             * Owner Id
+             * @description The user or organisation, by your own id; null: the account or each user
+             */
             owner_id: string | null;
             /**
              * Meter
@@ -10971,17 +13596,25 @@ export interface components {
             meter: string;
             /**
              * Window
+             * @description The calendar `day` or `month` in the account's zone, the `cycle` of the plan, or a `rolling` window
              * @enum {string}
              */
             window: "day" | "month" | "cycle" | "rolling";
-            /** Span Seconds */
+            /**
+             * Span Seconds
+             * @description The length of a rolling window in seconds; null: another kind of window
+             */
             span_seconds: number | null;
             /**
              * Limit
+             * @description Units of the meter that may be used per window
              * @example 2.00
              */
             limit: string;
-            /** Hard */
+            /**
+             * Hard
+             * @description True: use beyond the limit is refused; false: it only sends events
+             */
             hard: boolean;
             /**
              * Alert Percents
@@ -10991,10 +13624,12 @@ export interface components {
             /**
              * Window Start
              * Format: date-time
+             * @description When the window began
              */
             window_start: string;
             /**
              * Used
+             * @description Units used in the window
              * @example 2.00
              */
             used: string;
@@ -11034,6 +13669,7 @@ export interface components {
             organization_id?: string | null;
             /**
              * Each User
+             * @description True: for each user of the account by default, each with a window of its own
              * @default false
              */
             each_user?: boolean;
@@ -11049,15 +13685,23 @@ export interface components {
             feature_type?: string | null;
             /**
              * Limit
+             * @description Units of the meter that may be used per window
              * @example 2.00
              */
             limit: string | number;
-            /** Window */
+            /**
+             * Window
+             * @description `day` and `month` in the account's zone, `cycle` of the plan, or `rolling`; `month` by default, `cycle` for a level
+             */
             window?: ("day" | "month" | "cycle" | "rolling") | null;
-            /** Span Seconds */
+            /**
+             * Span Seconds
+             * @description The length of a rolling window in seconds; null: another kind of window
+             */
             span_seconds?: number | null;
             /**
              * Hard
+             * @description True: use beyond the limit is refused; false: it only sends events
              * @default true
              */
             hard?: boolean;
@@ -11076,18 +13720,31 @@ export interface components {
          * @description A rate in percent; `inclusive` if prices already include the tax.
          */
         RateAnswer: {
-            /** Jurisdiction */
+            /**
+             * Jurisdiction
+             * @description The country or region that taxes it, by ISO 3166
+             */
             jurisdiction: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name of the tax
+             */
             name: string;
             /**
              * Rate
+             * @description The rate of the tax, in percent
              * @example 2.00
              */
             rate: string;
-            /** Inclusive */
+            /**
+             * Inclusive
+             * @description True if the price contains the tax
+             */
             inclusive: boolean;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why the rate is 0; null: it is not
+             */
             reason: string | null;
         };
         /**
@@ -11095,7 +13752,10 @@ export interface components {
          * @description The reason, for the audit and the credit note.
          */
         ReasonBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail and the credit note
+             */
             reason: string;
         };
         /**
@@ -11105,6 +13765,7 @@ export interface components {
         Received: {
             /**
              * Received
+             * @description Always true
              * @constant
              */
             received: true;
@@ -11114,7 +13775,10 @@ export interface components {
          * @description All recommendations; empty when nothing would save money.
          */
         RecommendationsAnswer: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: (components["schemas"]["CheaperPlanAnswer"] | components["schemas"]["CreditsExpiringAnswer"])[];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -11133,17 +13797,28 @@ export interface components {
         ReconcileBody: {
             /**
              * Acknowledge
+             * @description Must be true: the run reads all payments of its time
              * @default false
              */
             acknowledge?: boolean;
-            /** Idempotency Key */
+            /**
+             * Idempotency Key
+             * @description The key, if it is not sent as `Idempotency-Key`
+             */
             idempotency_key?: string | null;
-            /** Since At */
+            /**
+             * Since At
+             * @description Compare what was created from then on; by default 14 days back, for disputes 120
+             */
             since_at?: string | null;
-            /** Until At */
+            /**
+             * Until At
+             * @description Compare what was created before then; by default now
+             */
             until_at?: string | null;
             /**
              * Heal
+             * @description True has each payment checked whose difference a check settles
              * @default false
              */
             heal?: boolean;
@@ -11153,9 +13828,15 @@ export interface components {
          * @description A billing record; kind `true_up` is what rounding an invoice line adds.
          */
         RecordAnswer: {
-            /** Voids */
+            /**
+             * Voids
+             * @description The record that it takes back; null: it takes back none
+             */
             voids?: string | null;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description Your own id of the use: uses with one id are one use
+             */
             event_id: string | null;
             /**
              * User Id
@@ -11197,7 +13878,10 @@ export interface components {
              * @description The operation that was used, as the caller named it
              */
             operation: string | null;
-            /** Model */
+            /**
+             * Model
+             * @description The model that was used
+             */
             model: string | null;
             /**
              * Meter
@@ -11218,6 +13902,7 @@ export interface components {
             unit_price: string;
             /**
              * Total Amount
+             * @description What the use cost, in units of `currency`; below 0 in a record that voids one
              * @example 2.00
              */
             total_amount: string;
@@ -11228,13 +13913,13 @@ export interface components {
             currency: string;
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
             /**
              * Billing Status
-             * @description How far the payment of a use has come
+             * @description `pending` or `processing`: not paid yet; `completed`: paid, or free; `failed`: the card did not pay; `refunded`: it was voided
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
@@ -11248,20 +13933,27 @@ export interface components {
              * @description True if the plan's allowance covers the whole use
              */
             is_included_in_subscription: boolean;
-            /** Is Late */
+            /**
+             * Is Late
+             * @description True if it happened before the cycle in which it was recorded
+             */
             is_late: boolean;
             /**
              * Transaction Id
              * @description The change of credits
              */
             transaction_id: string | null;
-            /** Usage Details */
+            /**
+             * Usage Details
+             * @description Your own object about the use, kept with it; 16,384 bytes of JSON at most
+             */
             usage_details: {
                 [key: string]: unknown;
             } | null;
             /**
              * Billing Period Start
              * Format: date-time
+             * @description When the cycle began in which it counts
              */
             billing_period_start: string;
             /**
@@ -11289,6 +13981,7 @@ export interface components {
             billing_id: string;
             /**
              * Kind
+             * @description `usage`, or `true_up` for what rounding an invoice line added or took
              * @enum {string}
              */
             kind: "usage" | "true_up";
@@ -11300,7 +13993,7 @@ export interface components {
         RecordedBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What came, in minor units
              */
             amount_cents: number;
             /**
@@ -11310,11 +14003,13 @@ export interface components {
             currency?: string | null;
             /**
              * Payment Method
+             * @description How it came, in your own words
              * @default bank_transfer
              */
             payment_method?: string;
             /**
              * Reference
+             * @description The reference of the transfer
              * @example TRX-2027-0004711
              */
             reference: string;
@@ -11334,7 +14029,10 @@ export interface components {
          *     balance has back what it gave.
          */
         RefundAnswer: {
-            /** Refund Id */
+            /**
+             * Refund Id
+             * @description The refund
+             */
             refund_id: string;
             /**
              * Payment Id
@@ -11348,35 +14046,55 @@ export interface components {
             invoice_id: string;
             /**
              * Status
+             * @description `pending`: the provider does not have it yet; `processing`: it has, and the money is under way; `succeeded`; `failed`
              * @enum {string}
              */
             status: "pending" | "processing" | "succeeded" | "failed";
             /**
              * Method
+             * @description Where the money goes: back by the `provider`, by hand (`outside`), or to the money `balance`
              * @enum {string}
              */
             method: "provider" | "outside" | "balance";
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What is refunded, in minor units
              */
             amount_cents: number;
-            /** Credited Cents */
+            /**
+             * Credited Cents
+             * @description The part that a credit note takes off the invoice, in minor units
+             */
             credited_cents: number;
-            /** From Balance Cents */
+            /**
+             * From Balance Cents
+             * @description The part taken from the money balance, in minor units of `currency`
+             */
             from_balance_cents: number;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it is refunded
+             */
             reason: string;
-            /** Reference */
+            /**
+             * Reference
+             * @description The reference of the transfer that returns the money by hand; null: none
+             */
             reference: string | null;
-            /** Stripe Refund Id */
+            /**
+             * Stripe Refund Id
+             * @description The refund, by the provider's id; null until the provider has it
+             */
             stripe_refund_id: string | null;
-            /** Failure */
+            /**
+             * Failure
+             * @description Why it failed; null: it did not
+             */
             failure: string | null;
             /**
              * Created At
@@ -11384,7 +14102,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it was finished; null: not yet
+             */
             finished_at: string | null;
         };
         /**
@@ -11394,10 +14115,13 @@ export interface components {
         RefundBody: {
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What to refund, in minor units; null: all that is left of the payment
              */
             amount_cents?: number | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Kept with the refund, and on its credit note
+             */
             reason: string;
             /**
              * To
@@ -11429,7 +14153,10 @@ export interface components {
          * @description The reason; the payer is notified of it.
          */
         RejectBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description Told to the payer
+             */
             reason: string;
         };
         /**
@@ -11453,10 +14180,14 @@ export interface components {
          * @description A removed address.
          */
         RemovedAddressAnswer: {
-            /** Address Id */
+            /**
+             * Address Id
+             * @description A billing address
+             */
             address_id: string;
             /**
              * Deleted
+             * @description Always true
              * @default true
              */
             deleted?: boolean;
@@ -11466,7 +14197,10 @@ export interface components {
          * @description A removed method, which is not charged any more.
          */
         RemovedAnswer: {
-            /** Id */
+            /**
+             * Id
+             * @description As `payment_method_id`
+             */
             id: string;
             /**
              * Payment Method Id
@@ -11475,6 +14209,7 @@ export interface components {
             payment_method_id: string;
             /**
              * Deleted
+             * @description Always true
              * @default true
              */
             deleted?: boolean;
@@ -11484,7 +14219,10 @@ export interface components {
          * @description The caller, the time and the idempotency key; a key is forgotten after 24 hours.
          */
         RequestFact: {
-            /** Actor */
+            /**
+             * Actor
+             * @description Who asked for it; null: not known
+             */
             actor: string | null;
             /**
              * Correlation Id
@@ -11494,13 +14232,23 @@ export interface components {
             /**
              * Asked At
              * Format: date-time
+             * @description When, in the account's time
              */
             asked_at: string;
-            /** Real Asked At */
+            /**
+             * Real Asked At
+             * @description The same in real time; null: not known
+             */
             real_asked_at: string | null;
-            /** Idempotency Key Hash */
+            /**
+             * Idempotency Key Hash
+             * @description SHA-256 of the caller's key; null: there was none, or it is forgotten
+             */
             idempotency_key_hash: string | null;
-            /** Route */
+            /**
+             * Route
+             * @description The route that was called; null: not known
+             */
             route: string | null;
         };
         /**
@@ -11516,13 +14264,14 @@ export interface components {
             use_balance?: boolean;
             /**
              * Payment Method
+             * @description `default`: the saved card, if there is one; `card`: one that your client confirms
              * @default default
              * @enum {string}
              */
             payment_method?: "default" | "card";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the default one. With `payment_method: default` only
              */
             payment_method_id?: string | null;
             /**
@@ -11540,12 +14289,12 @@ export interface components {
         ResumptionPart: {
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice; null while it is not written
              */
             invoice_id: string | null;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What it charges, in minor units
              */
             amount_cents: number;
             /**
@@ -11556,13 +14305,13 @@ export interface components {
             /**
              * Period Start
              * Format: date-time
-             * @description When the period begins
+             * @description When the new period begins
              */
             period_start: string;
             /**
              * Period End
              * Format: date-time
-             * @description When the period ends; it is no part of the period
+             * @description When the new period ends; it is no part of the period
              */
             period_end: string;
         };
@@ -11573,7 +14322,7 @@ export interface components {
         RetryBody: {
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The card to try; null: the account's default
              */
             payment_method_id?: string | null;
         };
@@ -11584,14 +14333,21 @@ export interface components {
         RevenueAnswer: {
             /**
              * Total
+             * @description What the uses cost, in units of the currency
              * @example 2.00
              */
             total: string;
-            /** By Service */
+            /**
+             * By Service
+             * @description The same by service
+             */
             by_service: {
                 [key: string]: string;
             };
-            /** By Method */
+            /**
+             * By Method
+             * @description The same by what paid
+             */
             by_method: {
                 [key: string]: string;
             };
@@ -11644,20 +14400,36 @@ export interface components {
          *     part of the service is unavailable.
          */
         RowAnswer: {
-            /** Row */
+            /**
+             * Row
+             * @description Its place in the request, from 0
+             */
             row: number;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description Your own id of the use: uses with one id are one use
+             */
             event_id: string | null;
             /**
              * Status
+             * @description `recorded`; `duplicate`: it was recorded before; `rejected`: it was not recorded
              * @enum {string}
              */
             status: "recorded" | "duplicate" | "rejected";
-            /** Code */
+            /**
+             * Code
+             * @description The code of the error, of a rejected row
+             */
             code?: string | null;
-            /** Detail */
+            /**
+             * Detail
+             * @description The same error in words
+             */
             detail?: string | null;
-            /** Retry */
+            /**
+             * Retry
+             * @description True if the same row may be recorded later; of a rejected row
+             */
             retry?: boolean | null;
         };
         /** Run */
@@ -11670,43 +14442,67 @@ export interface components {
          *     it ended before the end, at a thousand discrepancies. `tolerance` is a percentage.
          */
         RunAnswer: {
-            /** Run Id */
+            /**
+             * Run Id
+             * @description The run
+             */
             run_id: string;
             /**
              * Status
+             * @description `running`, `finished`, or `failed`
              * @enum {string}
              */
             status: "running" | "finished" | "failed";
             /**
              * Since At
              * Format: date-time
+             * @description It compares what was created from then on
              */
             since_at: string;
             /**
              * Until At
              * Format: date-time
+             * @description It compares what was created before then
              */
             until_at: string;
-            /** Heal */
+            /**
+             * Heal
+             * @description True: payments are checked whose difference a check settles
+             */
             heal: boolean;
+            /** @description How many objects it has compared */
             checked: components["schemas"]["Checked"];
-            /** Discrepancy Count */
+            /**
+             * Discrepancy Count
+             * @description How many differences it found
+             */
             discrepancy_count: number;
             /**
              * Tolerance
+             * @description The difference that is allowed, in percent
              * @example 0
              */
             tolerance: string;
-            /** Is Complete */
+            /**
+             * Is Complete
+             * @description False: it is still running, or ended early at too many differences
+             */
             is_complete: boolean;
-            /** Error */
+            /**
+             * Error
+             * @description Why it waits or failed; null: it does not
+             */
             error: string | null;
             /**
              * Started At
              * Format: date-time
+             * @description When it began
              */
             started_at: string;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it was finished; null: not yet
+             */
             finished_at: string | null;
         };
         /**
@@ -11714,45 +14510,72 @@ export interface components {
          * @description A run with its discrepancies.
          */
         RunDetail: {
-            /** Run Id */
+            /**
+             * Run Id
+             * @description The run
+             */
             run_id: string;
             /**
              * Status
+             * @description `running`, `finished`, or `failed`
              * @enum {string}
              */
             status: "running" | "finished" | "failed";
             /**
              * Since At
              * Format: date-time
+             * @description It compares what was created from then on
              */
             since_at: string;
             /**
              * Until At
              * Format: date-time
+             * @description It compares what was created before then
              */
             until_at: string;
-            /** Heal */
+            /**
+             * Heal
+             * @description True: payments are checked whose difference a check settles
+             */
             heal: boolean;
+            /** @description How many objects it has compared */
             checked: components["schemas"]["Checked"];
-            /** Discrepancy Count */
+            /**
+             * Discrepancy Count
+             * @description How many differences it found
+             */
             discrepancy_count: number;
             /**
              * Tolerance
+             * @description The difference that is allowed, in percent
              * @example 0
              */
             tolerance: string;
-            /** Is Complete */
+            /**
+             * Is Complete
+             * @description False: it is still running, or ended early at too many differences
+             */
             is_complete: boolean;
-            /** Error */
+            /**
+             * Error
+             * @description Why it waits or failed; null: it does not
+             */
             error: string | null;
             /**
              * Started At
              * Format: date-time
+             * @description When it began
              */
             started_at: string;
-            /** Finished At */
+            /**
+             * Finished At
+             * @description When it was finished; null: not yet
+             */
             finished_at: string | null;
-            /** Discrepancies */
+            /**
+             * Discrepancies
+             * @description What it found
+             */
             discrepancies: components["schemas"]["DiscrepancyAnswer"][];
         };
         /**
@@ -11760,9 +14583,15 @@ export interface components {
          * @description Temporal's view of the workflow; the proof does not depend on it.
          */
         RunsPart: {
-            /** Available */
+            /**
+             * Available
+             * @description False: Temporal did not answer
+             */
             available: boolean;
-            /** Runs */
+            /**
+             * Runs
+             * @description The runs of the workflow
+             */
             runs: components["schemas"]["Run"][];
         };
         /**
@@ -11770,17 +14599,27 @@ export interface components {
          * @description A change that applies at the end of the period: `add_ons`, `plan`, `pause` or `price`.
          */
         ScheduledPart: {
-            /** Change Id */
+            /**
+             * Change Id
+             * @description The change of the subscription
+             */
             change_id: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description What it changes: `add_ons`, `plan`, `pause` or `price`
+             */
             kind: string;
-            /** Wanted */
+            /**
+             * Wanted
+             * @description What was asked for
+             */
             wanted: {
                 [key: string]: unknown;
             };
             /**
              * Effective At
              * Format: date-time
+             * @description When it applies
              */
             effective_at: string;
         };
@@ -11823,13 +14662,25 @@ export interface components {
          *     The browser confirms with the client secret; then POST /billing/payment-methods, or wait.
          */
         SetupAnswer: {
-            /** Setup Intent Id */
+            /**
+             * Setup Intent Id
+             * @description The saving of a card, by our id
+             */
             setup_intent_id: string;
-            /** Provider Reference */
+            /**
+             * Provider Reference
+             * @description The setup intent, by Stripe's id; null while Stripe does not have it
+             */
             provider_reference: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `pending`: the provider does not have it yet; `waiting` or `action`: the payer is to confirm; `processing`; `succeeded`: the card is saved; `failed`, `canceled`, `refused`, `expired`: it is not
+             */
             status: string;
-            /** Client Secret */
+            /**
+             * Client Secret
+             * @description What Stripe.js confirms it with; null: there is nothing to confirm
+             */
             client_secret: string | null;
             /**
              * Payment Method Id
@@ -11858,6 +14709,7 @@ export interface components {
         SetupBody: {
             /**
              * Make Default
+             * @description True makes it the account's default
              * @default false
              */
             make_default?: boolean;
@@ -11882,7 +14734,10 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Status */
+            /**
+             * Status
+             * @description The state of its money: `unpaid` or `paid`, of a refund `under_way`, `succeeded` or `failed`, of a dispute `open`, `won`, `lost` or `closed`
+             */
             status: ("unpaid" | "paid") | ("under_way" | "succeeded" | "failed") | ("open" | "won" | "lost" | "closed");
         };
         /**
@@ -11902,19 +14757,34 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
-            /** Plan Version */
+            /**
+             * Plan Version
+             * @description The version of the plan that was sold
+             */
             plan_version: number;
-            /** Price Cents */
+            /**
+             * Price Cents
+             * @description The price of one seat per interval, in minor units of `currency`
+             */
             price_cents: number;
-            /** Price Version */
+            /**
+             * Price Version
+             * @description The version of the price that was sold
+             */
             price_version: number;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the plan per period, with its seats, before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -11922,10 +14792,14 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval of its price, such as `month` or `3 months`
+             */
             interval: string;
             /**
              * Collection
+             * @description `charge`: a card pays each invoice; `send_invoice`: it is sent and paid by transfer
              * @enum {string}
              */
             collection: "charge" | "send_invoice";
@@ -11946,9 +14820,15 @@ export interface components {
              * @description True if it ends with the current period
              */
             cancel_at_period_end: boolean;
-            /** Cancel At */
+            /**
+             * Cancel At
+             * @description When it is to end; null: no date is set
+             */
             cancel_at: string | null;
-            /** Ended At */
+            /**
+             * Ended At
+             * @description When it ended; null: it has not
+             */
             ended_at: string | null;
             /**
              * Created At
@@ -11969,6 +14849,7 @@ export interface components {
             lot_id: string;
             /**
              * Amount
+             * @description The credits of this lot; below 0 it gave them
              * @example 2.00
              */
             amount: string;
@@ -11983,9 +14864,15 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
-            /** Pause Reason */
+            /**
+             * Pause Reason
+             * @description Why it is paused; null: it is not
+             */
             pause_reason: string | null;
             /**
              * Current Period Start
@@ -12010,43 +14897,73 @@ export interface components {
          * @description Billing of usage in a range of days; revenue is in credits unless it says otherwise.
          */
         StatsAnswer: {
-            /** Total Billing Records */
+            /**
+             * Total Billing Records
+             * @description How many billing records there are
+             */
             total_billing_records: number;
-            /** Pending Billing Records */
+            /**
+             * Pending Billing Records
+             * @description How many of them are not paid yet
+             */
             pending_billing_records: number;
-            /** Completed Billing Records */
+            /**
+             * Completed Billing Records
+             * @description How many of them are paid
+             */
             completed_billing_records: number;
-            /** Failed Billing Records */
+            /**
+             * Failed Billing Records
+             * @description How many of them failed to be paid
+             */
             failed_billing_records: number;
             /**
              * Total Revenue
+             * @description What the paid ones cost, in credits
              * @example 2.00
              */
             total_revenue: string;
-            /** Revenue By Service */
+            /**
+             * Revenue By Service
+             * @description The same by service
+             */
             revenue_by_service: {
                 [key: string]: string;
             };
-            /** Revenue By Method */
+            /**
+             * Revenue By Method
+             * @description The same by what paid
+             */
             revenue_by_method: {
                 [key: string]: string;
             };
-            /** Revenue By Currency */
+            /**
+             * Revenue By Currency
+             * @description The same by currency, before tax and rounding
+             */
             revenue_by_currency: {
                 [key: string]: components["schemas"]["RevenueAnswer"];
             };
-            /** Active Users */
+            /**
+             * Active Users
+             * @description How many users there were
+             */
             active_users: number;
-            /** Active Organizations */
+            /**
+             * Active Organizations
+             * @description How many organisations there were
+             */
             active_organizations: number;
             /**
              * Stats Period Start
              * Format: date-time
+             * @description When the time that is summed up begins
              */
             stats_period_start: string;
             /**
              * Stats Period End
              * Format: date-time
+             * @description When it ends; it is no part of the time
              */
             stats_period_end: string;
             /**
@@ -12066,31 +14983,59 @@ export interface components {
         SteerBody: {
             /**
              * Act
+             * @description What to do: the last two change the subscription, the others its overdue invoices
              * @enum {string}
              */
             act: "pause_dunning" | "resume_dunning" | "extend_dunning" | "retry" | "forgive" | "pause" | "extend";
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail, and for the credit notes of `forgive`
+             */
             reason: string;
-            /** Days */
+            /**
+             * Days
+             * @description Days to extend by; with `extend` and `extend_dunning` only
+             */
             days?: number | null;
-            /** Subscription Ids */
+            /**
+             * Subscription Ids
+             * @description Only these subscriptions
+             */
             subscription_ids?: string[] | null;
-            /** Account Ids */
+            /**
+             * Account Ids
+             * @description Only those of these accounts, by our ids or your own
+             */
             account_ids?: string[] | null;
-            /** Plan */
+            /**
+             * Plan
+             * @description Only those of this plan, by its key
+             */
             plan?: string | null;
-            /** Price Cents */
+            /**
+             * Price Cents
+             * @description Only those sold at this price of one seat per interval, in minor units
+             */
             price_cents?: number | null;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description Only those in this currency, ISO 4217
              */
             currency?: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description Only those in this status
+             */
             status?: ("incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled") | null;
-            /** Past Due From */
+            /**
+             * Past Due From
+             * @description Only those of which the recovery of an invoice began at this instant or later
+             */
             past_due_from?: string | null;
-            /** Past Due Until */
+            /**
+             * Past Due Until
+             * @description Only those of which the recovery of an invoice began before this instant
+             */
             past_due_until?: string | null;
         };
         /**
@@ -12110,24 +15055,45 @@ export interface components {
              * @description The account, by our id
              */
             account_id: string;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
             /**
              * Currency
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Refused */
+            /**
+             * Refused
+             * @description The code of the error because of which nothing was done; null: it was done
+             */
             refused: string | null;
-            /** Detail */
+            /**
+             * Detail
+             * @description The same error in words
+             */
             detail: string | null;
-            /** Is Repeated */
+            /**
+             * Is Repeated
+             * @description True if an earlier try of the same request has done it
+             */
             is_repeated: boolean;
-            /** Effective At */
+            /**
+             * Effective At
+             * @description The end of its period: when a pause begins, or to which an extension moved it; null: the act is on invoices
+             */
             effective_at: string | null;
-            /** Invoices */
+            /**
+             * Invoices
+             * @description Its invoices that the act is on
+             */
             invoices: components["schemas"]["OverduePart"][];
         };
         /**
@@ -12135,23 +15101,37 @@ export interface components {
          * @description A step that the purchase's workflow has done.
          */
         StepFact: {
-            /** Name */
+            /**
+             * Name
+             * @description The step
+             */
             name: string;
-            /** Key */
+            /**
+             * Key
+             * @description The key of the step, under which it is done once
+             */
             key: string;
-            /** Due At */
+            /**
+             * Due At
+             * @description When it was due; null: it was asked for
+             */
             due_at: string | null;
             /**
              * Ran At
              * Format: date-time
+             * @description When it ran, in the account's time
              */
             ran_at: string;
             /**
              * Real Ran At
              * Format: date-time
+             * @description The same in real time
              */
             real_ran_at: string;
-            /** Result */
+            /**
+             * Result
+             * @description The outcome in one word
+             */
             result: string;
         };
         /**
@@ -12167,16 +15147,20 @@ export interface components {
             use_balance?: boolean;
             /**
              * Payment Method
+             * @description `default`: the saved card, if there is one; `card`: one that your client confirms
              * @default default
              * @enum {string}
              */
             payment_method?: "default" | "card";
             /**
              * Payment Method Id
-             * @description A saved card, bank account or wallet
+             * @description The saved card; null: the default one. With `payment_method: default` only
              */
             payment_method_id?: string | null;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
             /**
              * Interval
@@ -12191,11 +15175,13 @@ export interface components {
             currency?: string | null;
             /**
              * Quantity
+             * @description How many seats, of a plan that is sold by seats
              * @default 1
              */
             quantity?: number;
             /**
              * Trial
+             * @description False: begin with a payment though the plan has a trial
              * @default true
              */
             trial?: boolean;
@@ -12216,6 +15202,7 @@ export interface components {
             billing_day?: number | null;
             /**
              * Collection
+             * @description `charge`: a card pays each invoice; `send_invoice`: it is sent and paid by transfer
              * @default charge
              * @enum {string}
              */
@@ -12239,21 +15226,31 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** User */
+            /**
+             * User
+             * @description The account, by our id
+             */
             user: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
+            /** @description The plan that it was sold with */
             plan: components["schemas"]["PlanPart"];
             /**
              * Interval
              * @description The interval of its price, as `GET /billing/plans` names it
              */
             interval: string;
-            /** Quantity */
+            /**
+             * Quantity
+             * @description The number of seats; 1 if the plan is not sold by seats
+             */
             quantity: number;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the plan per period, with its seats, before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -12261,14 +15258,27 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Add Ons */
+            /**
+             * Add Ons
+             * @description The add-ons that it has
+             */
             add_ons: components["schemas"]["AddOnPart"][];
-            /** Discounts */
+            /**
+             * Discounts
+             * @description The coupons that reduce its next invoices
+             */
             discounts: components["schemas"]["DiscountPart"][];
-            /** Billing Threshold Cents */
+            /**
+             * Billing Threshold Cents
+             * @description At this much use beyond the plan, in minor units, an invoice is written early; null: none is
+             */
             billing_threshold_cents: number | null;
-            /** Minimum Cents */
+            /**
+             * Minimum Cents
+             * @description The least that a period comes to, with all that is used in it, in minor units; null: none
+             */
             minimum_cents: number | null;
+            /** @description The minimum that it spends over several periods; null: none */
             commitment: components["schemas"]["CommitmentPart"] | null;
             /**
              * Current Period Start
@@ -12285,32 +15295,56 @@ export interface components {
             /**
              * Cycle Start
              * Format: date-time
+             * @description When the present allowance cycle began
              */
             cycle_start: string;
             /**
              * Cycle End
              * Format: date-time
+             * @description When the present allowance cycle ends; it is no part of the cycle
              */
             cycle_end: string;
-            /** Trial End */
+            /**
+             * Trial End
+             * @description When its trial ends or ended; null: it had none
+             */
             trial_end: string | null;
             /**
              * Cancel At Period End
              * @description True if it ends with the current period
              */
             cancel_at_period_end: boolean;
-            /** Cancel At */
+            /**
+             * Cancel At
+             * @description When it is to end; null: no date is set
+             */
             cancel_at: string | null;
-            /** Canceled At */
+            /**
+             * Canceled At
+             * @description When its end was asked for, or came unasked; null: neither
+             */
             canceled_at: string | null;
-            /** Ended At */
+            /**
+             * Ended At
+             * @description When it ended; null: it has not
+             */
             ended_at: string | null;
-            /** End Reason */
+            /**
+             * End Reason
+             * @description Why it ended; null: it has not
+             */
             end_reason: string | null;
-            /** Cancel Reason */
+            /**
+             * Cancel Reason
+             * @description Why the customer leaves; null: nothing was said
+             */
             cancel_reason: string | null;
-            /** Cancel Comment */
+            /**
+             * Cancel Comment
+             * @description The customer's own words; null: none
+             */
             cancel_comment: string | null;
+            /** @description What its end gave back for unused time; null: nothing */
             given_back: components["schemas"]["GivenBackPart"] | null;
             /**
              * Payment Method Id
@@ -12319,23 +15353,38 @@ export interface components {
             payment_method_id: string | null;
             /**
              * Collection
+             * @description `charge`: a card pays each invoice; `send_invoice`: it is sent and paid by transfer
              * @enum {string}
              */
             collection: "charge" | "send_invoice";
-            /** Days Until Due */
+            /**
+             * Days Until Due
+             * @description Days after which an invoice that is sent is due; null: a card pays
+             */
             days_until_due: number | null;
-            /** Pause Reason */
+            /**
+             * Pause Reason
+             * @description Why it is paused: `requested`, `trial_ended` without a card, or `debt_settled` after its period; null: it is not
+             */
             pause_reason: string | null;
             /**
              * Stripe Subscription Id
              * @description null, until Stripe Billing can be in charge of subscriptions
              */
             stripe_subscription_id: string | null;
+            /** @description The change that waits for its payment; null: none */
             pending_change: components["schemas"]["ChangePart"] | null;
-            /** Scheduled Changes */
+            /**
+             * Scheduled Changes
+             * @description The changes that wait for the end of the period
+             */
             scheduled_changes: components["schemas"]["ScheduledPart"][];
-            /** Latest Invoice Id */
+            /**
+             * Latest Invoice Id
+             * @description The invoice to pay: of a pending change, else the one that is owed; null: none
+             */
             latest_invoice_id: string | null;
+            /** @description Why the last card did not pay `latest_invoice_id`; null: none was declined */
             latest_decline: components["schemas"]["DeclinePart"] | null;
             /**
              * @description What the payer has to do next
@@ -12367,15 +15416,24 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** Status */
+            /**
+             * Status
+             * @description `incomplete`: it waits for its first payment; `incomplete_expired`: that never came; `trialing`; `active`; `past_due`: an invoice is overdue; `unpaid`: its tries are over, and the plan gives nothing; `paused`; `canceled`: it has ended
+             */
             status: string;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan
+             */
             plan: string;
-            /** Plan Name */
+            /**
+             * Plan Name
+             * @description The name of the plan, for people
+             */
             plan_name: string;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description The price of the plan per period, with its seats, before discounts and tax, in minor units
              */
             amount_cents: number;
             /**
@@ -12395,18 +15453,30 @@ export interface components {
              * @description When the period that is paid for ends; it is no part of the period
              */
             current_period_end: string;
-            /** Trial End */
+            /**
+             * Trial End
+             * @description When its trial ends or ended; null: it had none
+             */
             trial_end: string | null;
             /**
              * Cancel At Period End
              * @description True if it ends with the current period
              */
             cancel_at_period_end: boolean;
-            /** Cancel At */
+            /**
+             * Cancel At
+             * @description When it is to end; null: no date is set
+             */
             cancel_at: string | null;
-            /** Next Step */
+            /**
+             * Next Step
+             * @description What happens to it next by itself, in words; null: nothing is planned
+             */
             next_step: string | null;
-            /** Next Due At */
+            /**
+             * Next Due At
+             * @description When its next step is due; null: none is
+             */
             next_due_at: string | null;
         };
         /**
@@ -12416,17 +15486,25 @@ export interface components {
         SumAnswer: {
             /**
              * Quantity
+             * @description Units of the meter; of a level the highest reading
              * @example 2.00
              */
             quantity: string;
-            /** Events */
+            /**
+             * Events
+             * @description How many uses there were
+             */
             events: number;
             /**
              * Credits
+             * @description The credits that they cost
              * @example 2.00
              */
             credits: string;
-            /** Name */
+            /**
+             * Name
+             * @description The name that the uses have in common; empty: they have none
+             */
             name: string;
         };
         /**
@@ -12437,29 +15515,46 @@ export interface components {
          *     `other_operations` and `other_models` are all others together; null where there are no others.
          */
         SummaryAnswer: {
-            /** By Operation */
+            /**
+             * By Operation
+             * @description The 100 operations with the most credits, then the largest quantity
+             */
             by_operation: components["schemas"]["SumAnswer"][];
+            /** @description All other operations together; null: there are none */
             other_operations: components["schemas"]["TotalsAnswer"] | null;
-            /** By Model */
+            /**
+             * By Model
+             * @description The 100 models with the most credits, then the largest quantity
+             */
             by_model: components["schemas"]["SumAnswer"][];
+            /** @description All other models together; null: there are none */
             other_models: components["schemas"]["TotalsAnswer"] | null;
-            /** By Meter */
+            /**
+             * By Meter
+             * @description The meters
+             */
             by_meter: components["schemas"]["SumAnswer"][];
-            /** Total Events */
+            /**
+             * Total Events
+             * @description How many uses there were
+             */
             total_events: number;
             /**
              * Total Credits
+             * @description The credits that they cost
              * @example 2.00
              */
             total_credits: string;
             /**
              * Start
              * Format: date-time
+             * @description When the time that is summed up begins
              */
             start: string;
             /**
              * End
              * Format: date-time
+             * @description When it ends; it is no part of the time
              */
             end: string;
             /**
@@ -12476,6 +15571,7 @@ export interface components {
         SyncBody: {
             /**
              * Make Default
+             * @description True makes it the account's default
              * @default false
              */
             make_default?: boolean;
@@ -12484,7 +15580,10 @@ export interface components {
              * @description DEFAULT, typed by the person
              */
             confirm?: "DEFAULT" | null;
-            /** Setup Intent Id */
+            /**
+             * Setup Intent Id
+             * @description The setup intent, by Stripe's id or ours
+             */
             setup_intent_id: string;
         };
         /**
@@ -12499,20 +15598,35 @@ export interface components {
              * @description Of the default address, else of the account
              */
             country: string | null;
-            /** Vat Id */
+            /**
+             * Vat Id
+             * @description The EU VAT id; null: none
+             */
             vat_id: string | null;
             /**
              * Vat Status
              * @description pending: the register has not answered yet; unknown: it has no such number
              */
             vat_status: ("pending" | "valid" | "unknown") | null;
-            /** Vat Name */
+            /**
+             * Vat Name
+             * @description The name that the register has for the id; null: not known
+             */
             vat_name: string | null;
-            /** Exempt */
+            /**
+             * Exempt
+             * @description True if the account pays no tax
+             */
             exempt: boolean;
-            /** Exempt Because */
+            /**
+             * Exempt Because
+             * @description Why it is exempt; null: it is not
+             */
             exempt_because: string | null;
-            /** Rates */
+            /**
+             * Rates
+             * @description The standard rates of its next invoice; empty: no tax is collected
+             */
             rates: components["schemas"]["RateAnswer"][];
         };
         /**
@@ -12530,7 +15644,10 @@ export interface components {
              * @description The subscription
              */
             subscription_id: string;
-            /** Threshold Cents */
+            /**
+             * Threshold Cents
+             * @description At this much use beyond the plan, in minor units, an invoice is written early; null: none is
+             */
             threshold_cents: number | null;
             /**
              * Currency
@@ -12543,9 +15660,15 @@ export interface components {
          * @description The overage in minor units that causes an early invoice; null: no early invoice.
          */
         ThresholdBody: {
-            /** Threshold Cents */
+            /**
+             * Threshold Cents
+             * @description At this much use beyond the plan, in minor units, an invoice is written early; null: none is
+             */
             threshold_cents: number | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description For the audit trail
+             */
             reason: string;
         };
         /**
@@ -12605,21 +15728,25 @@ export interface components {
         TierAnswer: {
             /**
              * Units
+             * @description Units of the cycle in this tier
              * @example 2.00
              */
             units: string;
             /**
              * Unit Price
+             * @description The price of each of them, in whole units of the currency
              * @example 2.00
              */
             unit_price: string;
             /**
              * Flat Price
+             * @description What the tier costs as such, in whole units of the currency
              * @example 2.00
              */
             flat_price: string;
             /**
              * Amount
+             * @description What its units cost together, in whole units of the currency, not rounded
              * @example 2.00
              */
             amount: string;
@@ -12639,13 +15766,23 @@ export interface components {
             /**
              * Now
              * Format: date-time
+             * @description The account's present time
              */
             now: string;
-            /** Future */
+            /**
+             * Future
+             * @description What is to come, soonest first
+             */
             future: components["schemas"]["ComingAnswer"][];
-            /** Future Has More */
+            /**
+             * Future Has More
+             * @description True if more steps follow those that are shown
+             */
             future_has_more: boolean;
-            /** Past */
+            /**
+             * Past
+             * @description What happened, newest first
+             */
             past: components["schemas"]["HappenedAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -12655,22 +15792,31 @@ export interface components {
          * @description One automatic top-up: bought, failed, over the monthly cap, or dropped.
          */
         TopUpAnswer: {
-            /** Top Up Id */
+            /**
+             * Top Up Id
+             * @description The top-up
+             */
             top_up_id: string;
             /**
              * Status
+             * @description `wanted`: credits ran low; `buying`; `completed`; `failed`; `capped`: it would exceed the cap; `dropped`: it was not needed or allowed any more
              * @enum {string}
              */
             status: "wanted" | "buying" | "completed" | "failed" | "capped" | "dropped";
-            /** Pack */
+            /**
+             * Pack
+             * @description The key of the pack
+             */
             pack: string;
             /**
              * Threshold
+             * @description Fewer credits than this were to be available
              * @example 2.00
              */
             threshold: string;
             /**
              * Available
+             * @description The credits that were available
              * @example 2.00
              */
             available: string;
@@ -12681,7 +15827,7 @@ export interface components {
             purchase_id: string | null;
             /**
              * Amount Cents
-             * @description The amount, in minor units of `currency`
+             * @description What it cost or would have, in minor units; null: not known
              */
             amount_cents: number | null;
             /**
@@ -12689,14 +15835,21 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it ended so; null: nothing was said
+             */
             reason: string | null;
             /**
              * Wanted At
              * Format: date-time
+             * @description When the credits ran low
              */
             wanted_at: string;
-            /** Decided At */
+            /**
+             * Decided At
+             * @description When it was decided; null: not yet
+             */
             decided_at: string | null;
         };
         /**
@@ -12706,13 +15859,18 @@ export interface components {
         TotalsAnswer: {
             /**
              * Quantity
+             * @description Units of the meter; of a level the highest reading
              * @example 2.00
              */
             quantity: string;
-            /** Events */
+            /**
+             * Events
+             * @description How many uses there were
+             */
             events: number;
             /**
              * Credits
+             * @description The credits that they cost
              * @example 2.00
              */
             credits: string;
@@ -12730,35 +15888,54 @@ export interface components {
              * @description The change of credits
              */
             transaction_id: string;
-            /** Number */
+            /**
+             * Number
+             * @description The number of the entry, which grows within the account
+             */
             number: number;
             /**
              * Kind
+             * @description What it did: `grant`, `debit` for uses, `capture` of a hold, `expire`, `debt` that was paid, `clawback`, `adjustment` by an operator, or `void` of a use
              * @enum {string}
              */
             kind: "grant" | "debit" | "capture" | "expire" | "debt" | "clawback" | "adjustment" | "void";
             /**
              * Amount
+             * @description Credits: above 0 they came, below 0 they were spent or removed
              * @example 2.00
              */
             amount: string;
             /**
              * Debt
+             * @description How much the owed credits changed: above 0 more are owed
              * @example 2.00
              */
             debt: string;
             /**
              * Balance After
+             * @description The balance of credits after the entry
              * @example 2.00
              */
             balance_after: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter or scope that it was for; null: none
+             */
             scope: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description What it was for, in words
+             */
             reason: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description The id of what it was for; null: none
+             */
             subject: string | null;
-            /** Detail */
+            /**
+             * Detail
+             * @description Facts of the entry
+             */
             detail: {
                 [key: string]: unknown;
             };
@@ -12779,35 +15956,54 @@ export interface components {
              * @description The change of credits
              */
             transaction_id: string;
-            /** Number */
+            /**
+             * Number
+             * @description The number of the entry, which grows within the account
+             */
             number: number;
             /**
              * Kind
+             * @description What it did: `grant`, `debit` for uses, `capture` of a hold, `expire`, `debt` that was paid, `clawback`, `adjustment` by an operator, or `void` of a use
              * @enum {string}
              */
             kind: "grant" | "debit" | "capture" | "expire" | "debt" | "clawback" | "adjustment" | "void";
             /**
              * Amount
+             * @description Credits: above 0 they came, below 0 they were spent or removed
              * @example 2.00
              */
             amount: string;
             /**
              * Debt
+             * @description How much the owed credits changed: above 0 more are owed
              * @example 2.00
              */
             debt: string;
             /**
              * Balance After
+             * @description The balance of credits after the entry
              * @example 2.00
              */
             balance_after: string;
-            /** Scope */
+            /**
+             * Scope
+             * @description The meter or scope that it was for; null: none
+             */
             scope: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description What it was for, in words
+             */
             reason: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description The id of what it was for; null: none
+             */
             subject: string | null;
-            /** Detail */
+            /**
+             * Detail
+             * @description Facts of the entry
+             */
             detail: {
                 [key: string]: unknown;
             };
@@ -12817,7 +16013,10 @@ export interface components {
              * @description When it was made
              */
             created_at: string;
-            /** Lots */
+            /**
+             * Lots
+             * @description The part of each lot in it, oldest lot first
+             */
             lots: components["schemas"]["SplitAnswer"][];
         };
         /**
@@ -12825,33 +16024,49 @@ export interface components {
          * @description The state of the trial: available, active, expired or converted.
          */
         TrialAnswer: {
-            /** Trial Id */
+            /**
+             * Trial Id
+             * @description The trial; null while none was taken
+             */
             trial_id?: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description `available`: none was taken yet; `active`; `expired`; `converted`: a paid subscription took its place
+             */
             status: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When it began; null: not yet
+             */
             started_at?: string | null;
-            /** Expires At */
+            /**
+             * Expires At
+             * @description When it and what is left of its credits end; null: it has not begun
+             */
             expires_at?: string | null;
             /**
              * Days Remaining
+             * @description Days that are left; a part of a day counts as one
              * @default 0
              */
             days_remaining?: number;
             /**
              * Credits
+             * @description As `credits_granted`
              * @default 0
              * @example 2.00
              */
             credits?: string;
             /**
              * Credits Granted
+             * @description The credits that it brought
              * @default 0
              * @example 2.00
              */
             credits_granted?: string;
             /**
              * Credits Remaining
+             * @description The credits of it that are left
              * @default 0
              * @example 2.00
              */
@@ -12862,25 +16077,32 @@ export interface components {
          * @description The trial of credits.
          */
         TrialStatus: {
-            /** Status */
+            /**
+             * Status
+             * @description `active`; `expired`; `converted`: a paid subscription took its place
+             */
             status: string;
             /**
              * Started At
              * Format: date-time
+             * @description When the trial began
              */
             started_at: string;
             /**
              * Expires At
              * Format: date-time
+             * @description When the trial and what is left of its credits end
              */
             expires_at: string;
             /**
              * Credits Granted
+             * @description The credits that it brought
              * @example 2.00
              */
             credits_granted: string;
             /**
              * Credits Remaining
+             * @description The credits of it that are left
              * @example 2.00
              */
             credits_remaining: string;
@@ -12903,12 +16125,19 @@ export interface components {
             currency: string;
             /**
              * Wrong Version
+             * @description The version of the price that was published by mistake
              * @example 2
              */
             wrong_version: number;
-            /** Right Version */
+            /**
+             * Right Version
+             * @description The version that is right
+             */
             right_version: number;
-            /** Reason */
+            /**
+             * Reason
+             * @description Told to those who paid the wrong price
+             */
             reason: string;
             /**
              * To
@@ -12926,21 +16155,42 @@ export interface components {
          *     request; `moves_cursor` is the position to continue from, set even when nothing is left.
          */
         UndonePage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["GivenPart"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
-            /** Put On Sale */
+            /**
+             * Put On Sale
+             * @description True if the right price is on sale again by this
+             */
             put_on_sale: boolean;
-            /** Wrong Price Cents */
+            /**
+             * Wrong Price Cents
+             * @description The price that was published by mistake, of one seat, in minor units
+             */
             wrong_price_cents: number;
-            /** Right Price Cents */
+            /**
+             * Right Price Cents
+             * @description The right price, of one seat, in minor units
+             */
             right_price_cents: number;
-            /** Moves */
+            /**
+             * Moves
+             * @description The subscriptions that move to the right price
+             */
             moves: components["schemas"]["MovePart"][];
-            /** Moves Left */
+            /**
+             * Moves Left
+             * @description True if more are to move: repeat the request with `moves_cursor`
+             */
             moves_left: boolean;
-            /** Moves Cursor */
+            /**
+             * Moves Cursor
+             * @description Where the moves continue
+             */
             moves_cursor: string;
         };
         /**
@@ -12953,10 +16203,17 @@ export interface components {
          *     is null if nothing is due, as during a pause.
          */
         UpcomingAnswer: {
-            /** At */
+            /**
+             * At
+             * @description When it comes; null: nothing is due
+             */
             at?: string | null;
-            /** Step */
+            /**
+             * Step
+             * @description `renew`, `end_trial`, `end`, `pause`, `end_unpaid` or `close_commitment`; null: nothing is due
+             */
             step?: string | null;
+            /** @description The invoice that it writes; null: none */
             invoice?: components["schemas"]["WrittenPart"] | null;
         };
         /**
@@ -12964,25 +16221,35 @@ export interface components {
          * @description The open allowance cycle: the sum of each meter, and each meter against the plan.
          */
         UsageAnswer: {
-            /** Current Period */
+            /**
+             * Current Period
+             * @description The units used in the cycle, by meter
+             */
             current_period: {
                 [key: string]: string;
             };
-            /** Meters */
+            /**
+             * Meters
+             * @description Each meter against the plan
+             */
             meters: {
                 [key: string]: components["schemas"]["MeterAnswer"];
             };
+            /** @description What use beyond the plan costs so far */
             overages: components["schemas"]["OveragesAnswer"];
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan; null: none
+             */
             plan: string | null;
             /**
              * Period Start
-             * @description When the period begins
+             * @description When the allowance cycle began; null: there is none
              */
             period_start: string | null;
             /**
              * Period End
-             * @description When the period ends; it is no part of the period
+             * @description When the allowance cycle ends; null: there is none
              */
             period_end: string | null;
             /**
@@ -12999,6 +16266,7 @@ export interface components {
         UseAnswer: {
             /**
              * Success
+             * @description Always true
              * @default true
              * @constant
              */
@@ -13008,17 +16276,20 @@ export interface components {
              * @description The billing record of a use
              */
             billing_id: string;
-            /** Usage Record Id */
+            /**
+             * Usage Record Id
+             * @description Older name of `billing_id`
+             */
             usage_record_id: string;
             /**
              * Billing Status
-             * @description How far the payment of a use has come
+             * @description `pending` or `processing`: not paid yet; `completed`: paid, or free; `failed`: the card did not pay; `refunded`: it was voided
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              * @enum {string}
              */
             billing_method: "wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included";
@@ -13092,7 +16363,10 @@ export interface components {
              * @description Your own id of the request that used it; many uses may share it
              */
             request_id?: string | null;
-            /** Event Id */
+            /**
+             * Event Id
+             * @description Your own id of the use: uses with one id are one use
+             */
             event_id?: string | null;
             /**
              * Product Id
@@ -13114,15 +16388,19 @@ export interface components {
              * @description The operation that was used, as the caller named it
              */
             operation?: string | null;
-            /** Model */
+            /**
+             * Model
+             * @description The model that was used
+             */
             model?: string | null;
             /**
              * Billing Method
-             * @description What pays for a use
+             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
              * On Insufficient
+             * @description If nothing pays for the use: `reject` refuses it, `defer` records it to be settled later, which takes the role `billing` or `service`
              * @default reject
              * @enum {string}
              */
@@ -13132,7 +16410,10 @@ export interface components {
              * @description When it happened
              */
             occurred_at?: string | null;
-            /** Usage Details */
+            /**
+             * Usage Details
+             * @description Your own object about the use, kept with it; 16,384 bytes of JSON at most
+             */
             usage_details?: {
                 [key: string]: unknown;
             } | null;
@@ -13149,6 +16430,7 @@ export interface components {
         VatBody: {
             /**
              * Vat Id
+             * @description In any spelling; null: the account has none
              * @example DE136695976
              */
             vat_id: string | null;
@@ -13164,18 +16446,25 @@ export interface components {
              * @description The billing record of a use
              */
             billing_id: string;
-            /** Correction Id */
+            /**
+             * Correction Id
+             * @description The billing record that takes the use back
+             */
             correction_id: string;
             /**
              * Billing Status
-             * @description How far the payment of a use has come
+             * @description `pending` or `processing`: not paid yet; `completed`: paid, or free; `failed`: the card did not pay; `refunded`: it was voided
              * @enum {string}
              */
             billing_status: "pending" | "processing" | "completed" | "failed" | "refunded";
-            /** Reason */
+            /**
+             * Reason
+             * @description Why the use was voided
+             */
             reason: string;
             /**
              * Credits Returned
+             * @description The credits that went back to their lots
              * @example 2.00
              */
             credits_returned: string;
@@ -13184,9 +16473,15 @@ export interface components {
              * @description The change of credits
              */
             transaction_id: string | null;
-            /** Balance Cents */
+            /**
+             * Balance Cents
+             * @description What went to the money balance, in minor units
+             */
             balance_cents: number;
-            /** Credited Cents */
+            /**
+             * Credited Cents
+             * @description What an open invoice asks less, in minor units
+             */
             credited_cents: number;
             /**
              * Currency
@@ -13196,6 +16491,7 @@ export interface components {
             /**
              * Voided At
              * Format: date-time
+             * @description When the use was voided
              */
             voided_at: string;
         };
@@ -13204,7 +16500,10 @@ export interface components {
          * @description The reason for voiding a use.
          */
         VoidBody: {
-            /** Reason */
+            /**
+             * Reason
+             * @description Kept with the record, and on the credit note if there is one
+             */
             reason: string;
         };
         /**
@@ -13212,22 +16511,41 @@ export interface components {
          * @description Something the provider told, and how often.
          */
         WebhookFact: {
-            /** Event Id */
+            /**
+             * Event Id
+             * @description The event, by its id at the provider
+             */
             event_id: string;
-            /** Type */
+            /**
+             * Type
+             * @description Its type at the provider
+             */
             type: string;
-            /** Status */
+            /**
+             * Status
+             * @description `received`, `handled`, `ignored`, `unmatched` or `parked`
+             */
             status: string;
-            /** Deliveries */
+            /**
+             * Deliveries
+             * @description How often the event came
+             */
             deliveries: number;
-            /** Source */
+            /**
+             * Source
+             * @description How it came: as a `webhook`, by a `poll` of the provider, or from an `operator`
+             */
             source: string;
             /**
              * Real Received At
              * Format: date-time
+             * @description When it came first, in real time
              */
             real_received_at: string;
-            /** Real Handled At */
+            /**
+             * Real Handled At
+             * @description When it was handled, in real time; null: not yet
+             */
             real_handled_at: string | null;
         };
         /**
@@ -13242,18 +16560,30 @@ export interface components {
              * @default true
              */
             use_balance?: boolean;
-            /** Plan */
+            /**
+             * Plan
+             * @description The key of the plan to have; null: the present one
+             */
             plan?: string | null;
-            /** Interval */
+            /**
+             * Interval
+             * @description The interval to have, such as `month` or `2 weeks`; null: the present one
+             */
             interval?: string | null;
-            /** Quantity */
+            /**
+             * Quantity
+             * @description How many seats to have, of a plan that is sold by seats; null: as many as now
+             */
             quantity?: number | null;
             /**
              * At
              * @description By default increases apply now, and decreases at period end
              */
             at?: ("now" | "period_end") | null;
-            /** Add Ons */
+            /**
+             * Add Ons
+             * @description All add-ons to have: those left out end with the period; null: as now
+             */
             add_ons?: components["schemas"]["AddOnBody"][] | null;
             /**
              * Coupon
@@ -13266,9 +16596,14 @@ export interface components {
          * @description The purchase's workflow: its row, its steps, and its runs in Temporal.
          */
         WorkflowPart: {
+            /** @description The purchase in the register of matters; null: it is not there */
             matter: components["schemas"]["MatterFact"] | null;
-            /** Steps */
+            /**
+             * Steps
+             * @description The steps that it has done
+             */
             steps: components["schemas"]["StepFact"][];
+            /** @description The runs in Temporal */
             temporal: components["schemas"]["RunsPart"];
         };
         /**
@@ -13281,29 +16616,50 @@ export interface components {
              * @description ISO 4217; `CREDIT` for an amount of credits
              */
             currency: string;
-            /** Subtotal Cents */
+            /**
+             * Subtotal Cents
+             * @description The sum of its lines before discounts and tax, in minor units of `currency`
+             */
             subtotal_cents: number;
-            /** Discount Cents */
+            /**
+             * Discount Cents
+             * @description What coupons take off, in minor units of `currency`
+             */
             discount_cents: number;
-            /** Tax Cents */
+            /**
+             * Tax Cents
+             * @description All tax of it, in minor units of `currency`
+             */
             tax_cents: number;
-            /** Total Cents */
+            /**
+             * Total Cents
+             * @description After discounts and with tax, in minor units of `currency`
+             */
             total_cents: number;
-            /** Balance Applied Cents */
+            /**
+             * Balance Applied Cents
+             * @description What the money balance would pay of it; below 0 a debt on the balance that would be added to it; in minor units
+             */
             balance_applied_cents: number;
-            /** Amount Due Cents */
+            /**
+             * Amount Due Cents
+             * @description What would be charged for it: the total less what the money balance pays and what is too small to charge, in minor units
+             */
             amount_due_cents: number;
             /**
              * Period Start
-             * @description When the period begins
+             * @description When the period that it bills begins; null: it bills none
              */
             period_start: string | null;
             /**
              * Period End
-             * @description When the period ends; it is no part of the period
+             * @description When the period that it bills ends; it is no part of the period
              */
             period_end: string | null;
-            /** Lines */
+            /**
+             * Lines
+             * @description What it would charge, line by line
+             */
             lines: components["schemas"]["LineAnswer"][];
         };
         /**
@@ -13315,11 +16671,13 @@ export interface components {
         AcceptedAnswer: {
             /**
              * Status
+             * @description Always `accepted`
              * @constant
              */
             status: "accepted";
             /**
              * Subjects
+             * @description The ids of what it is about
              * @example [
              *       "inv_01h455vb4pex5vsknk084sn02q"
              *     ]
@@ -13327,6 +16685,7 @@ export interface components {
             subjects: string[];
             /**
              * Detail
+             * @description What to do, in words
              * @example accepted, but its result cannot be read now: repeat the request with the same Idempotency-Key
              */
             detail: string;
@@ -13384,6 +16743,7 @@ export interface components {
             session_id?: string | null;
             /** @description Your own id of the request that used it; many uses may share it */
             request_id?: string | null;
+            /** @description Your own id of the use: uses with one id are one use */
             event_id?: string | null;
             /** @description The key of the product that prices a use */
             product_id?: string | null;
@@ -13393,16 +16753,19 @@ export interface components {
             feature_type?: string | null;
             /** @description The operation that was used, as the caller named it */
             operation?: string | null;
+            /** @description The model that was used */
             model?: string | null;
-            /** @description What pays for a use */
+            /** @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`) */
             billing_method?: ("credit_consumption" | "payment_charge" | "subscription_included" | "wallet_deduction") | null;
             /**
+             * @description If nothing pays for the use: `reject` refuses it, `defer` records it to be settled later, which takes the role `billing` or `service`
              * @default reject
              * @enum {unknown}
              */
             on_insufficient?: "defer" | "reject";
             /** @description When it happened */
             occurred_at?: string | null;
+            /** @description Your own object about the use, kept with it; 16,384 bytes of JSON at most */
             usage_details?: Record<string, never> | null;
             /** @description Credits that are set aside */
             hold_id?: string | null;
@@ -13413,18 +16776,25 @@ export interface components {
         };
         /** RecordUsageBatchBody */
         RecordUsageBatchBody: {
+            /** @description The uses, each with its own outcome */
             events: components["schemas"]["UseRow"][];
         };
         /** QuotaAnswerPage */
         QuotaAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["QuotaAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PurchaseAnswerPage */
         PurchaseAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PurchaseAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13447,7 +16817,10 @@ export interface components {
         RemoveCouponAnswer: components["schemas"]["SubscriptionAnswer"] | components["schemas"]["PreviewAnswer"];
         /** ChangeAnswerPage */
         ChangeAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["ChangeAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13458,77 +16831,110 @@ export interface components {
         ResumeSubscriptionAnswer: components["schemas"]["SubscriptionAnswer"] | components["schemas"]["PreviewAnswer"];
         /** MethodAnswerPage */
         MethodAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["MethodAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AddressAnswerPage */
         AddressAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["AddressAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CreditNoteAnswerPage */
         CreditNoteAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["CreditNoteAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PaymentAnswerPage */
         PaymentAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PaymentAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PlanAnswerPage */
         PlanAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PlanAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PackAnswerPage */
         PackAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PackAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** HoldAnswerPage */
         HoldAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["HoldAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** TransactionAnswerPage */
         TransactionAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["TransactionAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LotAnswerPage */
         LotAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["LotAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** TopUpAnswerPage */
         TopUpAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["TopUpAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LimitAnswerPage */
         LimitAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["LimitAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13541,7 +16947,10 @@ export interface components {
         };
         /** AlertAnswerPage */
         AlertAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["AlertAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13554,7 +16963,10 @@ export interface components {
         };
         /** LogAnswerPage */
         LogAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["LogAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13567,19 +16979,26 @@ export interface components {
         };
         /** ReadUsageReportAnswer */
         ReadUsageReportAnswer: {
+            /** @description What each row sums up; `record`: a row for each use */
             group_by: string;
+            /** @description The first day of the report */
             start: string;
+            /** @description The last day of the report, which is part of it */
             end: string;
             /**
              * Format: date-time
              * @description Until when the answer is complete
              */
             as_of: string;
+            /** @description The rows, as in CSV */
             data: Record<string, never>[];
         };
         /** RecordAnswerPage */
         RecordAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["RecordAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13592,98 +17011,140 @@ export interface components {
         };
         /** MigrationAnswerPage */
         MigrationAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["MigrationAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** FoundAnswerPage */
         FoundAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["FoundAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** SoldAnswerPage */
         SoldAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["SoldAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** InvoiceAnswerPage */
         InvoiceAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["InvoiceAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** BoughtAnswerPage */
         BoughtAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["BoughtAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AuditEntryPage */
         AuditEntryPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["AuditEntry"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** RunAnswerPage */
         RunAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["RunAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OperatorsPaymentPage */
         OperatorsPaymentPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["OperatorsPayment"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** RefundAnswerPage */
         RefundAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["RefundAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** DisputeAnswerPage */
         DisputeAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["DisputeAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CaseAnswerPage */
         CaseAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["CaseAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MatterAnswerPage */
         MatterAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["MatterAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** ProviderEventAnswerPage */
         ProviderEventAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["ProviderEventAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MigrationRequestAnswerPage */
         MigrationRequestAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["MigrationRequestAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
@@ -13692,99 +17153,141 @@ export interface components {
         ExtendSubscriptionAnswer: components["schemas"]["SubscriptionAnswer"] | components["schemas"]["PreviewAnswer"];
         /** SteeredAnswerPage */
         SteeredAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["SteeredAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AccountAnswerPage */
         AccountAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["AccountAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** IssuerAnswerPage */
         IssuerAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["IssuerAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OfferedPlanPage */
         OfferedPlanPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["OfferedPlan"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** OfferedPackPage */
         OfferedPackPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["OfferedPack"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** DatedCostPage */
         DatedCostPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["DatedCost"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PaymentKindPage */
         PaymentKindPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PaymentKind"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** JurisdictionAnswerPage */
         JurisdictionAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["JurisdictionAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** CouponAnswerPage */
         CouponAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["CouponAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** MeterPage */
         MeterPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["Meter"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** PricedProductPage */
         PricedProductPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["PricedProduct"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** AgreedAnswerPage */
         AgreedAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["AgreedAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** LimitOverrideAnswerPage */
         LimitOverrideAnswerPage: {
-            /** Data */
+            /**
+             * Data
+             * @description The rows of this page
+             */
             data: components["schemas"]["LimitOverrideAnswer"][];
             /** @description Where this page stands among all */
             pagination: components["schemas"]["Pagination"];
         };
         /** ExportAccountingAnswer */
         ExportAccountingAnswer: {
+            /** @description The first day of the report */
             start: string;
+            /** @description The last day of the report, which is part of it */
             end: string;
+            /** @description The rows, as in CSV */
             data: Record<string, never>[];
         };
     };
@@ -14072,6 +17575,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The quota */
                 quota_id: string;
             };
             cookie?: never;
@@ -14095,6 +17599,7 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("pending" | "completed" | "failed" | "expired" | "canceled" | "refunded") | null;
+                /** @description True lists those older than 90 days, too */
                 archived?: boolean;
                 /** @description How many rows at most */
                 limit?: number;
@@ -14187,6 +17692,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The pack, by its key or id */
                 package_id: string;
             };
             cookie?: never;
@@ -14758,6 +18264,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The code of the coupon, in any letters */
                 code: string;
             };
             cookie?: never;
@@ -14871,6 +18378,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The change */
                 change_id: string;
             };
             cookie?: never;
@@ -15065,6 +18573,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The saving of a card, by Stripe's id or ours */
                 setup_intent_id: string;
             };
             cookie?: never;
@@ -16137,6 +19646,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The credit note */
                 credit_note_id: string;
             };
             cookie?: never;
@@ -16359,6 +19869,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description Stripe's signature of the event */
                 "Stripe-Signature"?: string | null;
             };
             path?: never;
@@ -16404,6 +19915,7 @@ export interface operations {
             query?: {
                 /** @description Prices in this currency; by default the account's, else USD. */
                 currency?: string | null;
+                /** @description Only plans of this family */
                 family?: string | null;
             };
             header?: {
@@ -16502,6 +20014,7 @@ export interface operations {
                 "X-Shop-Domain"?: string;
             };
             path: {
+                /** @description The key of a feature or of a meter */
                 feature: string;
             };
             cookie?: never;
@@ -16721,6 +20234,7 @@ export interface operations {
     list_transactions: {
         parameters: {
             query?: {
+                /** @description Only those of this kind */
                 kind?: ("grant" | "debit" | "capture" | "expire" | "debt" | "clawback" | "adjustment" | "void") | null;
                 /** @description How many rows at most */
                 limit?: number;
@@ -16821,6 +20335,7 @@ export interface operations {
     list_lots: {
         parameters: {
             query?: {
+                /** @description False lists those that are spent or expired, too */
                 open_only?: boolean;
                 /** @description How many rows at most */
                 limit?: number;
@@ -17203,7 +20718,9 @@ export interface operations {
     list_usage_logs: {
         parameters: {
             query?: {
+                /** @description Only uses of this operation */
                 operation?: string | null;
+                /** @description Only uses of this model */
                 model?: string | null;
                 /** @description Only those of this kind of service */
                 service_type?: string | null;
@@ -17289,6 +20806,7 @@ export interface operations {
     read_usage_aggregations: {
         parameters: {
             query?: {
+                /** @description How long the time is that each row sums up */
                 grain?: "hour" | "day" | "month";
                 /** @description Only those of this user */
                 user_id?: string | null;
@@ -17519,7 +21037,9 @@ export interface operations {
     read_usage_report: {
         parameters: {
             query?: {
+                /** @description The form of the report */
                 format?: "csv" | "json";
+                /** @description What each row sums up; `record`: a row for each use */
                 group_by?: "record" | "day" | "meter" | "user" | "organization" | "operation" | "model";
                 /** @description A day such as 2026-12-01, in the account's zone; inclusive. */
                 start_date?: string | null;
@@ -17688,6 +21208,7 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("pending" | "processing" | "completed" | "failed" | "refunded") | null;
+                /** @description Only uses of this product, by its key */
                 product_id?: string | null;
                 /** @description The change of credits */
                 transaction_id?: string | null;
@@ -17907,6 +21428,7 @@ export interface operations {
                 after?: number;
                 /** @description How many rows at most */
                 limit?: number;
+                /** @description Only events of this type, such as `evt.billing.credits.purchased` */
                 type?: string | null;
             };
             header?: {
@@ -18034,9 +21556,11 @@ export interface operations {
     list_all_subscriptions: {
         parameters: {
             query?: {
+                /** @description Only subscriptions to this plan, by its key */
                 plan?: string | null;
                 /** @description Minor units of one seat per interval, such as 490 */
                 price?: number | null;
+                /** @description Only subscriptions in this currency, ISO 4217 */
                 currency?: string | null;
                 /** @description Only those in this status */
                 status?: ("incomplete" | "incomplete_expired" | "trialing" | "active" | "past_due" | "unpaid" | "paused" | "canceled") | null;
@@ -18074,9 +21598,11 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("draft" | "open" | "paid" | "void" | "uncollectible" | "pending") | null;
+                /** @description Only invoices that are paid this way: `automatic` by a saved card, `send_invoice` by transfer, `held` not until an operator decides */
                 collection?: ("automatic" | "held" | "send_invoice") | null;
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description Only the invoice with this number */
                 number?: string | null;
                 /** @description How many rows at most */
                 limit?: number;
@@ -18110,6 +21636,7 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("pending" | "completed" | "failed" | "expired" | "canceled" | "refunded") | null;
+                /** @description Only purchases of this pack, by its key */
                 pack?: string | null;
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
@@ -18143,7 +21670,9 @@ export interface operations {
     list_account_audit: {
         parameters: {
             query?: {
+                /** @description Only entries of this action, such as `matter.resume_ordered` */
                 action?: string | null;
+                /** @description Only entries about this object, by its id */
                 subject?: string | null;
                 /** @description How many rows at most */
                 limit?: number;
@@ -18180,8 +21709,11 @@ export interface operations {
             query?: {
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description Only what this caller did */
                 actor?: string | null;
+                /** @description Only entries of this action, such as `matter.resume_ordered` */
                 action?: string | null;
+                /** @description Only entries about this object, by its id */
                 subject?: string | null;
                 /** @description A day such as 2026-12-01, in the account's zone and inclusive, or an instant: from it on, or before it. */
                 start_date?: string | null;
@@ -18217,6 +21749,7 @@ export interface operations {
     check_integrity: {
         parameters: {
             query?: {
+                /** @description Only this account, by our id or your own; without it all accounts, if they are few */
                 account?: string | null;
             };
             header?: never;
@@ -18309,6 +21842,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The run */
                 reconciliation_id: string;
             };
             cookie?: never;
@@ -18549,6 +22083,7 @@ export interface operations {
                 status?: ("pending" | "pending_approval" | "processing" | "succeeded" | "completed" | "failed" | "refunded" | "canceled" | "cancelled") | null;
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
+                /** @description True: only manual payments that nobody has decided on */
                 undecided?: boolean;
                 /** @description How many rows at most */
                 limit?: number;
@@ -19170,6 +22705,7 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("open" | "resting" | "halted" | "closed") | null;
+                /** @description Only those of this kind */
                 kind?: ("trial" | "subscription" | "collection" | "purchase" | "charge" | "account" | "reversal") | null;
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
@@ -19205,6 +22741,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The matter, by the id of its workflow, such as `subscription/sub_…` */
                 workflow_id: string;
             };
             cookie?: never;
@@ -19228,6 +22765,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The matter, by the id of its workflow, such as `subscription/sub_…` */
                 workflow_id: string;
             };
             cookie?: never;
@@ -19251,6 +22789,7 @@ export interface operations {
             query?: {
                 /** @description Only those in this status */
                 status?: ("received" | "handled" | "ignored" | "unmatched" | "parked") | null;
+                /** @description Only events that came this way: as a `webhook`, by a `poll` of the provider, or from an `operator` */
                 source?: ("webhook" | "poll" | "operator") | null;
                 /** @description The account, by our id or your own */
                 account_id?: string | null;
@@ -19286,6 +22825,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The event, by its id at the provider */
                 event_id: string;
             };
             cookie?: never;
@@ -19309,6 +22849,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The event, by its id at the provider */
                 event_id: string;
             };
             cookie?: never;
@@ -19370,6 +22911,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The request */
                 migration_request_id: string;
             };
             cookie?: never;
@@ -19550,6 +23092,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -19581,6 +23124,7 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the page before; without it the list begins */
                 cursor?: string | null;
+                /** @description `moves_cursor` of the answer before; without it the moves begin */
                 moves_cursor?: string | null;
             };
             header?: {
@@ -19588,6 +23132,7 @@ export interface operations {
                 "Idempotency-Key"?: string | null;
             };
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -19697,8 +23242,11 @@ export interface operations {
     list_accounts: {
         parameters: {
             query?: {
+                /** @description Only accounts with this in their external id, name or e-mail address */
                 q?: string | null;
+                /** @description True: only test accounts; false: only real ones */
                 is_test?: boolean | null;
+                /** @description Only accounts with a shop on this platform */
                 platform?: string | null;
                 /** @description How many rows at most */
                 limit?: number;
@@ -19823,6 +23371,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -19899,6 +23448,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -19950,6 +23500,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -20001,6 +23552,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -20049,6 +23601,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -20097,6 +23650,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The country by ISO 3166-1, or its region by ISO 3166-2: `DE`, `CA-QC` */
                 key: string;
             };
             cookie?: never;
@@ -20175,6 +23729,7 @@ export interface operations {
     list_coupons: {
         parameters: {
             query?: {
+                /** @description True leaves out those that are closed */
                 active_only?: boolean;
                 /** @description How many rows at most */
                 limit?: number;
@@ -20245,6 +23800,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The code of the coupon, in any letters */
                 code: string;
             };
             cookie?: never;
@@ -20289,6 +23845,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -20349,6 +23906,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description The key by which the catalog and requests name it */
                 key: string;
             };
             cookie?: never;
@@ -20475,6 +24033,7 @@ export interface operations {
             path: {
                 /** @description The account, by our id or your own */
                 account_id: string;
+                /** @description The key of the meter */
                 meter: string;
             };
             cookie?: never;
@@ -20504,6 +24063,7 @@ export interface operations {
             path: {
                 /** @description The account, by our id or your own */
                 account_id: string;
+                /** @description The key of the meter */
                 meter: string;
             };
             cookie?: never;
@@ -20604,6 +24164,7 @@ export interface operations {
     export_accounting: {
         parameters: {
             query?: {
+                /** @description The form of the report */
                 format?: "csv" | "json";
                 /** @description Instead of days: 2026-12 */
                 month?: string | null;

@@ -38,3 +38,9 @@ def test_each_field_of_a_body_says_what_it_means() -> None:
     bodies = [operation.get("requestBody", {}).get("content", {}) for operation in _OPERATIONS]
     schemas = [content["schema"] for body in bodies for content in body.values()]
     assert sorted(set(undescribed(schemas, set()))) == []
+
+
+def test_each_field_of_an_answer_says_what_it_means() -> None:
+    answers = [one.get("content", {}) for each in _OPERATIONS for one in each["responses"].values()]
+    schemas = [content["schema"] for one in answers for content in one.values()]
+    assert sorted(set(undescribed(schemas, set()))) == []

@@ -166,6 +166,9 @@ CODES: Final[dict[str, Problem]] = {
     ),
     "CHANGE_EXPIRED": Problem(409, "the change was dropped: not paid in time"),
     "QUANTITY_NOT_OFFERED": Problem(409, "plan basic is sold with a quantity of 1 only"),
+    "PRICE_TOO_LARGE": Problem(
+        409, "a period would cost 1000000000000000 minor units or more; order fewer"
+    ),
     "ADD_ON_NOT_FOUND": Problem(404, "plan basic has no add-on 'more'"),
     "ADD_ON_NOT_OFFERED": Problem(409, "ai-500 has no price in JPY"),
     "PAYMENT_OVERDUE": Problem(409, "pay the overdue invoice first"),

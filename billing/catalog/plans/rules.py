@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, cast, get_args
 
-from billing.catalog.plans.schemas import Access, Entitlements, Plan, Withheld
-from billing.core.money import show_decimal, show_money
+from billing.catalog.plans.schemas import Access, Entitlements, Plan, Seats, Withheld
+from billing.core.money import MINOR_LIMIT, show_decimal, show_money
 from billing.core.periods import Interval, Unit
 
 DEFAULT_CURRENCY: Final = "USD"
@@ -58,6 +58,16 @@ def parse_interval(words: str) -> Interval:
 def show_interval(interval: Interval) -> str:
     """Format an interval: `month`, or `3 months`."""
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
+
+
+def is_too_dear(amount_minor: int, seats: Seats | None) -> bool:
+    """True if a period with the most seats would cost more than any sum of money here."""
+    return amount_minor * most_seats(seats) >= MINOR_LIMIT
+
+
+def most_seats(seats: Seats | None) -> int:
+    """Return how often one subscription may have a plan."""
+    return seats.most if seats is not None else 1
 
 
 def limit_name(meter: str) -> str:

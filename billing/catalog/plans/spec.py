@@ -3,7 +3,7 @@
 Each section is a mapping by key; unknown fields and floats are refused.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -40,7 +40,8 @@ from billing.core.currencies import known
 from billing.core.money import ZERO
 from billing.core.periods import Interval
 
-Granted = Annotated[Amount, Field(le=10**12)]
+MOST_GRANTED: Final = 10**12
+Granted = Annotated[Amount, Field(le=MOST_GRANTED)]
 """Credits granted at once, bounded so that repeated grants cannot overflow a ledger."""
 
 
@@ -177,6 +178,25 @@ class PlanSpec(_Spec):
                     f"the price per {every} is not for a whole number of allowance cycles"
                     f" ({self.allowance}): set `allowance: {every}`"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _seats_stay_within_bounds(self) -> Self:
+        """Refuse a price or credits that are too large for as many seats as may be ordered."""
+        many = f"for {rules.most_seats(self.seats)} seats"
+        for every, prices in self.prices.items():
+            for currency, price in prices.items():
+                if rules.is_too_dear(price.amount_minor, self.seats):
+                    raise ValueError(
+                        f"the price per {every} in {currency} is too large {many}: lower"
+                        " `seats.most`"
+                    )
+        each = self.seats is not None and self.seats.credits
+        if each and self.monthly_credits * rules.most_seats(self.seats) > MOST_GRANTED:
+            raise ValueError(
+                f"`monthly_credits` are more than {MOST_GRANTED} {many}: lower `seats.most`, or set"
+                " `seats.credits: false`"
+            )
         return self
 
     @property

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.catalog.plans import rules, writer
 from billing.catalog.plans import service as plan_service
-from billing.catalog.plans import writer
 from billing.catalog.plans.schemas import AgreedPrice, Limit, Plan
 from billing.core import clock
 from billing.core.errors import NotFound, wrong_field
@@ -49,8 +49,9 @@ async def put(
     The same contract again changes nothing. The caller notifies the matter, if a limit begins or
     ends later. Errors: PLAN_NOT_FOUND, METER_NOT_FOUND; VALIDATION_FAILED for past times, for
     two prices of one plan, interval and currency, for an interval that does not fit the plan's
-    allowance cycles, for prices, a commitment or overage in another currency than the account's,
-    and for prices or overage in another one than the commitment; CONTRACT_SOLD.
+    allowance cycles, for a price too large for the plan's seats, for prices, a commitment or
+    overage in another currency than the account's, and for prices or overage in another one than
+    the commitment; CONTRACT_SOLD.
     """
     pays_in = (await credits.lock(connection, account_id)).currency
     at = await clock.now(connection, account_id)
@@ -155,6 +156,8 @@ async def _write_prices(
             raise wrong_field(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"
             )
+        if rules.is_too_dear(one.amount_minor, plan.seats):
+            raise wrong_field("prices", f"too large for as many seats as plan {plan.key} may have")
         row_id = await writer.add_agreed_price(connection, plan.key, one, at)
         made.append(ContractPrice(price_id=row_id, **one.model_dump()))
     return made

@@ -39,8 +39,8 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     """Lock the account and validate an order; write nothing.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
-    PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED for a named card
-    that is barred.
+    PRICE_TOO_LARGE, PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED
+    for a named card that is barred.
     """
     balance = await credits.lock(connection, account_id)
     at = await clock.now(connection, account_id)
@@ -58,6 +58,7 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     price = await _price(connection, contract, offered, wanted.interval, currency, at)
     if balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
+    items.demand_price(price.amount_minor, wanted.quantity)
     wanted = agreements.wish(contract, wanted)
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
     if price.amount_minor and wanted.collection == "charge":

@@ -94,7 +94,7 @@ def choose(
     `as_of` is the instant of a preview.
 
     Errors: SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING; ADD_ON_NOT_FOUND,
-    ADD_ON_NOT_OFFERED, UNITS_SPENT, PAYMENT_PENDING; those of `changes.begin`.
+    ADD_ON_NOT_OFFERED, PRICE_TOO_LARGE, UNITS_SPENT, PAYMENT_PENDING; those of `changes.begin`.
     """
     subscription, owned = subscription_of(w), items.owned(w)
     reply = demand(subscription.status, "change_down")
@@ -113,7 +113,7 @@ def choose(
     later = when == "period_end" and reply == "yes" and subscription.status != "trialing"
     if moves and not later:
         reply = demand(subscription.status, "change_up")
-    demand_offered(w, plan, subscription.interval, more)
+    demand_offered(w, plan, subscription.interval, more, wanted)
     change_rows.demand_none(w.rows)
     if more and later:
         items.keep(w)
@@ -330,9 +330,15 @@ def _demand_unspent(
 
 
 def demand_offered(
-    w: Work[SubscriptionFacts], plan: Plan, interval: Interval, add_ons: Sequence[AddOn]
+    w: Work[SubscriptionFacts],
+    plan: Plan,
+    interval: Interval,
+    add_ons: Sequence[AddOn],
+    wanted: Mapping[str, int],
 ) -> None:
-    """Refuse add-ons that are not sold with these terms. Errors: ADD_ON_NOT_OFFERED."""
+    """Refuse add-ons that are not sold with these terms, or not so many of them. Errors:
+    ADD_ON_NOT_OFFERED, PRICE_TOO_LARGE.
+    """
     currency = subscription_of(w).currency
     for add_on in add_ons:
         if currency not in add_on.prices:
@@ -342,6 +348,7 @@ def demand_offered(
                 "ADD_ON_NOT_OFFERED",
                 f"{add_on.key} is only sold where a period is one allowance cycle",
             )
+        items.demand_price(add_on.prices[currency], wanted[add_on.key])
 
 
 def _line(subscription: Subscription, move: Move, part: Fraction, at: datetime) -> Line:

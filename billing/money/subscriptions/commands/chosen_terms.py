@@ -32,6 +32,7 @@ def asked_for(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     # A plan without seats is sold once, so the wish need not say so.
     quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
     items.demand_seats(plan, quantity)
+    items.demand_price(unit_minor, quantity)
     if wish.add_ons is not None:
         _demand_sold(w, plan, interval, wish.add_ons)
     return Terms(
@@ -50,12 +51,12 @@ def _demand_sold(
     w: Work[SubscriptionFacts], plan: Plan, interval: Interval, wanted: Mapping[str, int]
 ) -> None:
     """Refuse add-ons that the plan does not have or sell. Errors: ADD_ON_NOT_FOUND,
-    ADD_ON_NOT_OFFERED.
+    ADD_ON_NOT_OFFERED, PRICE_TOO_LARGE.
     """
     own = plan.id == subscription_of(w).plan_id
     add_ons.demand_known(plan, wanted, items.owned(w) if own else {})
     asked = [one for one in plan.add_ons if one.key in wanted]
-    add_ons.demand_offered(w, plan, interval, asked)
+    add_ons.demand_offered(w, plan, interval, asked, wanted)
 
 
 def _names_another(w: Work[SubscriptionFacts], wish: PlanWish) -> bool:

@@ -99,8 +99,9 @@ def change_plan(
     """Change the plan, interval, number of seats or add-ons, now or from the next period on.
 
     `as_of` is the instant of a preview. Errors: PLAN_NOT_FOUND, CURRENCY_MISMATCH,
-    INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, SUBSCRIPTION_STATE, PAYMENT_OVERDUE, CHANGE_PENDING,
-    TRIAL_NOT_OFFERED, CREDITS_SPENT, PAYMENT_PENDING; those of `add_ons.choose`.
+    INTERVAL_NOT_OFFERED, QUANTITY_NOT_OFFERED, PRICE_TOO_LARGE, SUBSCRIPTION_STATE,
+    PAYMENT_OVERDUE, CHANGE_PENDING, TRIAL_NOT_OFFERED, CREDITS_SPENT, PAYMENT_PENDING; those of
+    `add_ons.choose`.
     """
     subscription, terms = subscription_of(w), chosen_terms.asked_for(w, wish)
     at_once = chosen_terms.is_up(subscription, terms) or chosen_terms.goes_on_in_trial(w, terms)

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from billing.catalog.plans.rules import show_interval
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
+from billing.core.money import MINOR_LIMIT
 from billing.core.periods import Interval
 from billing.matters.effects import Rows, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -67,6 +68,12 @@ def demand_seats(plan: Plan, quantity: int) -> None:
         raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with a quantity of 1 only")
     span = f"{plan.seats.least} to {plan.seats.most}"
     raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
+
+
+def demand_price(unit_minor: int, quantity: int) -> None:
+    """Refuse a price of a period that is no sum of money here. Errors: PRICE_TOO_LARGE."""
+    if unit_minor * quantity >= MINOR_LIMIT:
+        raise Conflict("PRICE_TOO_LARGE")
 
 
 def next_period_price(rows: Rows, agreed_minor: int | None = None) -> int:

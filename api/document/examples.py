@@ -33,12 +33,12 @@ def add(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             if body := operation.get("requestBody"):
-                _show(body, _Writer(schemas, only_required=True))
+                _show(body, Writer(schemas, only_required=True))
             for answer in operation["responses"].values():
-                _show(answer, _Writer(schemas, only_required=False))
+                _show(answer, Writer(schemas, only_required=False))
 
 
-def _show(shown: dict[str, Any], writer: "_Writer") -> None:
+def _show(shown: dict[str, Any], writer: "Writer") -> None:
     content = shown.get("content", {}).get(JSON)
     if content and content.get("schema") and not content.keys() & {"example", "examples"}:
         content["examples"] = {
@@ -48,7 +48,7 @@ def _show(shown: dict[str, Any], writer: "_Writer") -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
+class Writer:
     """Writes examples of schemas: required fields of a body, all fields of an answer."""
 
     schemas: Mapping[str, Schema]

@@ -16,7 +16,12 @@ from billing.core.database import Database
 from billing.matters.schemas import Matter
 from billing.money.payments import event_commands
 from billing.money.reconciliations import rules, service, store
-from billing.money.reconciliations.schemas import Discrepancy, ObjectKind, Reconciliation
+from billing.money.reconciliations.schemas import (
+    Discrepancy,
+    ObjectKind,
+    Place,
+    Reconciliation,
+)
 from workflows import start
 from workflows.contracts import ReconcileMove, ReconcileRequest
 
@@ -60,11 +65,26 @@ class ReconciliationActivities:
         page = await self.provider.money_page(place.object, since, run.until_at, place.after)
         async with self.database.operator() as connection:
             seen = await service.compare(connection, run, place, page)
-        found = [*seen.discrepancies, *await self._gone(place.object, seen)]
+        stood = await self._still_standing(run) if place == Place() else []
+        found = [*stood, *seen.discrepancies, *await self._gone(place.object, seen)]
         if run.heal:
             found = await self._heal(found)
         async with self.database.operator() as connection:
             return await service.go_on(connection, run, seen, found, self.alert_above)
+
+    async def _still_standing(self, run: Reconciliation) -> list[Discrepancy]:
+        """Compare again what the latest run found and what the window of this one has left behind;
+        return what stands. Nobody chose the window.
+        """
+        async with self.database.operator() as connection:
+            known = await store.latest(connection) if run.is_whole else ()
+        first = {(one.object, one.stripe_id): one for one in rules.left_behind(run, known)}
+        found: list[Discrepancy] = []
+        for (kind, name), before in [*first.items()][: rules.MOST]:
+            now = await self.provider.money(kind, name)
+            async with self.database.operator() as connection:
+                found += await service.compare_again(connection, run, before, now)
+        return found
 
     async def _gone(self, kind: ObjectKind, seen: service.Compared) -> list[Discrepancy]:
         """Ask for the rows of the page's span that it does not name; return those that the provider
@@ -78,7 +98,7 @@ class ReconciliationActivities:
             found += [
                 rules.gone(kind, row)
                 for row in rows
-                if not row.is_awake and not await self.provider.has_money(kind, row.object_id)
+                if not row.is_awake and await self.provider.money(kind, row.object_id) is None
             ]
             if len(rows) < store.PAGE:
                 break

@@ -44,11 +44,17 @@ def is_withdrawn(dispute: Listed) -> bool:
 def page(kind: ObjectKind, body: Any) -> MoneyPage:
     """Return a page of Stripe's list."""
     return MoneyPage(
-        objects=tuple(_object(kind, one) for one in body["data"]), has_more=body["has_more"]
+        objects=tuple(read(kind, one) for one in body["data"]), has_more=body["has_more"]
     )
 
 
-def _object(kind: ObjectKind, one: Listed) -> AtStripe:
+def expanded_alone(kind: ObjectKind) -> list[str]:
+    """Return the objects that an answer about a single one includes."""
+    return [one.removeprefix("data.") for one in EXPANDED[kind]]
+
+
+def read(kind: ObjectKind, one: Any) -> AtStripe:
+    """Return one object of Stripe's list, or of an answer about it alone."""
     intent = one if kind == "payment" else _expanded(one, "payment_intent")
     charge = _expanded(one, "latest_charge" if kind == "payment" else "charge")
     metadata = intent.get("metadata") or {}

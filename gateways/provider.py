@@ -18,7 +18,7 @@ from billing.catalog.taxes.schemas import Jurisdiction
 from billing.core.frozen import Frozen
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Order, Outcome
-from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
+from billing.money.reconciliations.schemas import AtStripe, MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
 from billing.money.taxation.schemas import TaxQuestion, VatAnswer
 
@@ -250,8 +250,8 @@ class PaymentProvider(Refunding, Protocol):
         """
         ...
 
-    async def has_money(self, kind: ObjectKind, object_id: str) -> bool:
-        """True if the provider knows this object, whatever became of it."""
+    async def money(self, kind: ObjectKind, object_id: str) -> AtStripe | None:
+        """Return this object, whatever became of it; None if the provider does not know it."""
         ...
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from billing.core.currencies import to_provider
 from billing.core.errors import ProviderFailure
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
-from billing.money.reconciliations.schemas import MoneyPage, ObjectKind
+from billing.money.reconciliations.schemas import AtStripe, MoneyPage, ObjectKind
 from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways import events, list_limits, money_lists
 from gateways.provider import (
@@ -350,9 +350,10 @@ class StripeGateway:
             page = await self._client.raw_request_async("get", path, **asked)
         return money_lists.page(kind, page.data)
 
-    async def has_money(self, kind: ObjectKind, object_id: str) -> bool:
-        path = f"{money_lists.PATHS[kind]}/{object_id}"
-        return await _if_known(self._client.raw_request_async("get", path)) is not None
+    async def money(self, kind: ObjectKind, object_id: str) -> AtStripe | None:
+        path, expand = f"{money_lists.PATHS[kind]}/{object_id}", money_lists.expanded_alone(kind)
+        found = await _if_known(self._client.raw_request_async("get", path, expand=expand))
+        return money_lists.read(kind, found.data) if found is not None else None
 
     async def _events(self, asked: events.Asked) -> events.Listed:
         params: Any = {

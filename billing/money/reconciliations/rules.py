@@ -1,6 +1,6 @@
 """Rules of the comparison with the provider: money, currencies and states are exact. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -29,7 +29,9 @@ DISPUTED: Final = timedelta(days=120)
 FIRST: Final = datetime(2010, 1, 1, tzinfo=UTC)
 """The provider is no older, so no window begins or ends before."""
 MOST: Final = 1_000
-"""A run with so many discrepancies ends there: something is wrong as a whole, such as the key."""
+"""A run with so many discrepancies in its window ends there: something is wrong as a whole, such as
+the key. Of those before its window it compares as many again.
+"""
 SETTLES: Final = timedelta(seconds=1) if TEST_PROFILE else timedelta(minutes=30)
 """Age from which an object of the provider must agree with its row: by then the poll had several
 turns, and a round of tries is over.
@@ -102,6 +104,13 @@ def begins(run: Reconciliation, kind: ObjectKind) -> datetime:
     """Return where the run's window begins for objects of a kind."""
     is_longer = run.is_whole and kind == "dispute"
     return run.until_at - DISPUTED if is_longer else run.since_at
+
+
+def left_behind(run: Reconciliation, found: Sequence[Discrepancy]) -> list[Discrepancy]:
+    """Return the discrepancies of objects that are older than the run's window: the run compares
+    again those of the run before, so that none is forgotten until both sides agree.
+    """
+    return [one for one in found if one.created_at < begins(run, one.object)]
 
 
 def heals(one: Discrepancy) -> bool:

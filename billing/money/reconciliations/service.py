@@ -83,23 +83,49 @@ async def compare(
     connection: AsyncConnection, run: Reconciliation, place: Place, page: MoneyPage
 ) -> Compared:
     """Compare a page of the provider's objects with their rows."""
-    names = [one.object_id for one in page.objects]
-    here = await store.rows_named(connection, place.object, names)
-    owners = await _owners(connection, [one for one in page.objects if one.object_id not in here])
-    settled = run.started_at - rules.SETTLES
-    verdicts = [
-        rules.decide(place.object, one, here.get(one.object_id), owners.get(one.object_id), settled)
-        for one in page.objects
-    ]
+    verdicts = await _verdicts(connection, run, place.object, page.objects)
     first, last = rules.span(place, page, rules.begins(run, place.object), run.until_at)
     return Compared(
         discrepancies=tuple(found for one in verdicts if isinstance(one, tuple) for found in one),
         counts=_counts(place.object, verdicts),
-        names=tuple(names),
+        names=tuple(one.object_id for one in page.objects),
         first=first,
         last=last,
         place=rules.following(place, page, first),
     )
+
+
+async def compare_again(
+    connection: AsyncConnection, run: Reconciliation, before: Discrepancy, found: AtStripe | None
+) -> Sequence[Discrepancy]:
+    """Compare what an earlier run found, and is older than this one's window, with the object as
+    the provider has it now; None: it has none. What is being settled stands as it was.
+    """
+    kind, name = before.object, before.stripe_id
+    if found is not None:
+        (verdict,) = await _verdicts(connection, run, kind, [found])
+        still = verdict if isinstance(verdict, tuple) else ()
+        return (before,) if verdict == "under_way" else still
+    row = (await store.rows_named(connection, kind, [name])).get(name)
+    if row is None or row.is_test:
+        return ()
+    return (before if row.is_awake else rules.gone(kind, row),)
+
+
+async def _verdicts(
+    connection: AsyncConnection,
+    run: Reconciliation,
+    kind: ObjectKind,
+    objects: Sequence[AtStripe],
+) -> list[rules.Verdict]:
+    """Decide about each of the provider's objects."""
+    here = await store.rows_named(connection, kind, [one.object_id for one in objects])
+    owners = await _owners(connection, [one for one in objects if one.object_id not in here])
+    settled = run.started_at - rules.SETTLES
+    return [
+        rules.decide(kind, one, here.get(one.object_id), owners.get(one.object_id), settled)
+        for one in objects
+    ]
 
 
 async def go_on(
@@ -118,7 +144,7 @@ async def go_on(
         return now
     discrepancies = (*run.discrepancies, *found)
     many = len(discrepancies)
-    is_cut = many >= rules.MOST
+    is_cut = many - len(rules.left_behind(run, discrepancies)) >= rules.MOST
     run = run.model_copy(
         update={
             "checked": run.checked.plus(page.counts),

@@ -14,6 +14,7 @@ from billing.core.prepared import Prepared, Row
 from billing.money.reconciliations import rules
 from billing.money.reconciliations.schemas import (
     AtStripe,
+    Discrepancy,
     Here,
     ObjectKind,
     Owner,
@@ -186,6 +187,19 @@ async def keep(connection: AsyncConnection, run: Reconciliation) -> Reconciliati
     fields = run.model_dump(mode="json", include=changed) | {"finished_at": run.finished_at}
     row = await row_writes.change(connection, reconciliations, run.id, **fields)
     return Reconciliation.model_validate(row)
+
+
+async def latest(connection: AsyncConnection) -> Sequence[Discrepancy]:
+    """Return what the latest run found whose window nobody chose and which did not fail."""
+    query = (
+        select(reconciliations.c.discrepancies)
+        .where(reconciliations.c.is_whole, reconciliations.c.finished_at.is_not(None))
+        .where(reconciliations.c.error.is_(None))
+        .order_by(reconciliations.c.started_at.desc())
+        .limit(1)
+    )
+    found = await connection.scalar(query) or ()
+    return [Discrepancy.model_validate(one) for one in found]
 
 
 async def unfinished(connection: AsyncConnection) -> list[UUID]:

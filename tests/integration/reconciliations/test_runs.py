@@ -16,6 +16,7 @@ from billing.core.database import Database
 from billing.core.periods import EPOCH
 from billing.insight.health import store as health
 from billing.money.reconciliations import rules, service, store
+from billing.money.reconciliations.schemas import Discrepancy
 from gateways import list_limits
 from gateways.stripe import StripeGateway
 from tests.integration.actors import Actors, Customer, Json, wait_for
@@ -105,6 +106,67 @@ async def test_no_object_is_lost_between_pages(
     assert shown["checked"]["payments"] >= 5
     again = await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
     assert again == move, "what has ended is not read again"
+
+
+async def test_a_difference_is_told_until_it_is_put_right_however_old_it_is(
+    actors: Actors, customer: Customer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await customer.bought("small")
+    payment = await paid_for(customer)
+    await asyncio.sleep(2)
+    monkeypatch.setattr(rules, "SETTLES", timedelta(seconds=1))
+    settings = stack_settings(actors.stack, BILLING_RECONCILE_ALERT_ABOVE=1_000)
+    gateway = StripeGateway(actors.stack.stripe_secret_key, actors.stack.sandbox_url)
+    job = ReconciliationActivities(Dependencies(database, gateway, settings), actors.temporal)
+    assert job.alert_above == 1_000
+
+    async def kinds() -> list[str]:
+        run = service.new_run(ids.new())
+        async with database.operator() as connection:
+            await service.begin(connection, run)
+        await ActivityEnvironment().run(job.read, ReconcileRequest(run_id=run.id))
+        shown = await actors.operate("GET", f"/admin/reconciliations/{run.name}")
+        return [one["kind"] for one in of(shown, customer)]
+
+    for column, value, found in (
+        ("received_minor", 998, ["amount_differs"]),
+        (
+            "stripe_payment_intent_id",
+            f"pi_gone{uuid4().hex}",
+            ["missing_here", "missing_at_stripe"],
+        ),
+    ):
+        async with altered(actors, payment, column, value):
+            assert sorted(await kinds()) == sorted(found)
+            with monkeypatch.context() as later:
+                later.setattr(rules, "WINDOW", timedelta(seconds=1))
+                for _ in range(2):
+                    await asyncio.sleep(1.1)
+                    assert sorted(await kinds()) == sorted(found), "it is older than the window"
+        with monkeypatch.context() as later:
+            later.setattr(rules, "WINDOW", timedelta(seconds=1))
+            assert await kinds() == []
+    await gateway.close()
+
+
+@pytest.mark.parametrize(("alert_above", "alarms"), [(0, True), (1, False)])
+async def test_more_differences_than_the_threshold_are_a_sign(
+    database: Database, alert_above: int, alarms: bool
+) -> None:
+    run = service.new_run(ids.new())
+    run = run.model_copy(update={"started_at": run.started_at + timedelta(hours=1)})
+    page = service.Compared((), {}, (), run.since_at, run.until_at, None)
+    lost = Discrepancy(
+        kind="missing_here", object="payment", stripe_id="pi_lost", account_id=ids.new(),
+        created_at=run.since_at,
+    )  # fmt: skip
+    async with database.operator() as connection:
+        await service.begin(connection, run)
+        ended = await service.go_on(connection, run, page, [lost], alert_above)
+        sign = (await health.look(connection)).backlog("discrepancies")
+        await connection.rollback()
+    assert (ended.status, ended.is_alarming) == ("finished", alarms)
+    assert list(sign.examples) == (["missing_here pi_lost"] if alarms else [])
 
 
 async def test_a_run_that_meets_a_fault_of_ours_ends_and_says_so(

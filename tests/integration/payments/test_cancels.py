@@ -228,6 +228,23 @@ async def test_a_second_cancel_that_says_nothing_keeps_what_the_first_said(actor
     assert ended["cancel_comment"] == "far"
 
 
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"comment": "bye"}, ("too_expensive", "bye")),
+        ({"reason": "unused"}, ("unused", "far")),
+    ],
+)
+async def test_a_second_cancel_changes_only_what_it_says(
+    actors: Actors, more: Json, kept: tuple[str, str]
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await customer.ask("POST", CANCEL, {"reason": "too_expensive", "comment": "far"})
+    ended = await customer.ask("POST", CANCEL, {"at": "now"} | more)
+    assert (ended["cancel_reason"], ended["cancel_comment"]) == kept
+
+
 async def test_what_the_cancel_said_is_taken_back_with_it(actors: Actors) -> None:
     customer = await actors.customer_on_clock(START)
     await customer.subscribed("basic")

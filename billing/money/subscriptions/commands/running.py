@@ -99,8 +99,9 @@ def cancel(
     """
     at = w.facts.at
     demand(subscription_of(w).status, "cancel")
-    if reason is not None or comment is not None:  # else what was said before stays
-        cycles.change(w, cancel_reason=reason, cancel_comment=comment)
+    said = {"cancel_reason": reason, "cancel_comment": comment}
+    if told := {name: words for name, words in said.items() if words is not None}:
+        cycles.change(w, **told)  # what was said before stays
     subscription = subscription_of(w)
     if subscription.status == "incomplete":
         cycles.change(w, canceled_at=at)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import stripe
 
+from gateways import key_rights
 from gateways.stripe_http import LoggingClient
 
+HOURLY_SECONDS = 3_600
 WROTE = ("post", "https://api.stripe.com/v1/customers")
 
 
@@ -49,3 +51,33 @@ async def test_a_refused_request_says_that_our_key_may_make_it(
         answer(status)
         await client.request_async(*WROTE, {})
     assert not client.rights.refuses_key
+
+
+def test_an_object_that_is_asked_for_no_more_says_nothing_of_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(key_rights, "monotonic", lambda: now, raising=False)
+    rights = key_rights.KeyRights()
+    rights.note_object("cus_deleted", is_known=False)
+    rights.note_object("pi_wanted", is_known=False)
+    now += HOURLY_SECONDS + 300
+    rights.note_object("pi_wanted", is_known=False)
+    assert rights.unknown_object == "cus_deleted", "a halted matter may be about to ask again"
+    now += HOURLY_SECONDS
+    assert rights.unknown_object == "pi_wanted", "a matter still asks, each hour"
+    now += 2 * HOURLY_SECONDS
+    assert not rights.refuses_key
+
+
+def test_an_unknown_object_is_kept_in_mind_however_many_are_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(key_rights, "monotonic", lambda: now, raising=False)
+    rights = key_rights.KeyRights()
+    for hour in range(4):
+        now = hour * HOURLY_SECONDS
+        for number in range(key_rights.MOST_OBJECTS + 1):
+            rights.note_object(f"pi_{number:04}", is_known=False)
+        assert rights.refuses_key

@@ -38,16 +38,18 @@ async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
     return f"{count} numbers are skipped" if count else "none is skipped: the series is beyond it"
 
 
-async def unpark(settings: Settings) -> str:
-    """Unpark billing and resume halted matters. Errors: RPCError if Temporal is unavailable."""
-    resumed, left = 0, list[str]()
+async def unpark(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Unpark billing and resume halted matters; return a sentence, and a line for each call of
+    Temporal that failed at last.
+    """
+    count, done = 0, resuming.Resumed()
     async with open_database(settings) as database:
         async with database.operator() as connection:
             parking = await service.unpark(connection)
         client = await connect(settings)
         for pause in PAUSES:
             await asyncio.sleep(pause)
-            count, left = await resuming.resume_all(database, client)
-            resumed += count
+            done = await resuming.resume_all(database, client)
+            count += done.number
     begun = "money may move again" if parking is not None else "was not parked"
-    return f"{begun}; {resuming.words_of(resumed, left)}"
+    return f"{begun}; {done._replace(number=count).words}", done.failed

@@ -5,7 +5,7 @@ All work on the running stack, or on the servers that the settings name.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
@@ -107,22 +107,24 @@ def park(
 
 
 def unpark(data: Data = None) -> None:
-    """Let steps run and money move again."""
+    """Let steps run and money move again. Exit code 1: Temporal took not every call."""
     from cli import parking
 
     with reporting_errors():
         use_database(data)
         done = "money may move again, but "  # all that is asked of Temporal comes after it
-        typer.echo(_asked(parking.unpark(Settings()), done))
+        _tell(*_asked(parking.unpark(Settings()), done))
 
 
 def resume(data: Data = None) -> None:
-    """Have halted matters, and unreached charges, try again now."""
+    """Have halted matters, and unreached charges, try again now. Exit code 1: Temporal took not
+    every call.
+    """
     from cli import resuming
 
     with reporting_errors():
         use_database(data)
-        typer.echo(_asked(resuming.resume(Settings())))
+        _tell(*_asked(resuming.resume(Settings())))
 
 
 def step_back(data: Data = None) -> None:
@@ -190,6 +192,15 @@ def _progress(what: str) -> Iterator[Tell]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None, doing="")
         yield tell
+
+
+def _tell(sentence: str, failed: Sequence[str]) -> None:
+    """Print what was done, and a line for each call that failed; end with exit code 1 if any."""
+    typer.echo(sentence)
+    for line in failed:
+        typer.echo(line, err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _asked(work: Coroutine[Any, Any, T], done: str = "") -> T:

@@ -1,9 +1,10 @@
 """Resumes all halted matters, and tries what reached no card, now instead of within the hour."""
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from activities import notifying
 from billing.core import clock
@@ -21,18 +22,41 @@ from workflows.client import connect
 AT_ONCE: Final = 20
 """A matter for which no worker answers takes seconds; the others do not wait for it."""
 NAMED: Final = 5
+AGAIN: Final = "which try again within the hour"
 
 
-async def resume(settings: Settings) -> str:
-    """Resume halted matters, then try what reached no card; return a sentence.
+class Resumed(NamedTuple):
+    """What became of the halted matters."""
 
-    Errors: RPCError if Temporal is unavailable.
+    number: int = 0
+    left: tuple[str, ...] = ()
+    """The workflows for which no worker answered."""
+    failed: tuple[str, ...] = ()
+    """A line for each workflow for which Temporal refused the call, or did not answer it."""
+
+    @property
+    def words(self) -> str:
+        """A sentence with the first few names; `GET /admin/matters?status=halted` has all."""
+        told = f"{self.number} halted matters were resumed"
+        if self.failed:
+            told += f"; Temporal took no call for {len(self.failed)}, {AGAIN}"
+        if not self.left:
+            return told
+        more = len(self.left) - NAMED
+        names = ", ".join(self.left[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return f"{told}; no worker answered for {len(self.left)}, {AGAIN}: {names}"
+
+
+async def resume(settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Resume halted matters, then try what reached no card; return a sentence, and a line for each
+    call that failed.
     """
     async with open_database(settings) as database:
         client = await connect(settings)
-        count, left = await resume_all(database, client)
+        resumed = await resume_all(database, client)
         tried = await try_unreached(database, client)
-    return f"{tried} charges that had reached no card are tried now; {words_of(count, left)}"
+    told = f"{tried} charges that had reached no card are tried now; {resumed.words}"
+    return told, resumed.failed
 
 
 async def try_unreached(database: Database, client: Client) -> int:
@@ -57,42 +81,34 @@ async def _try(database: Database, client: Client, waiting: Waiting) -> int:
     return due
 
 
-async def resume_all(database: Database, client: Client) -> tuple[int, list[str]]:
-    """Resume halted matters; stop after a page without any answer.
-
-    Return how many were resumed, and the workflows for which no worker answered.
-    """
+async def resume_all(database: Database, client: Client) -> Resumed:
+    """Resume halted matters; stop after a page without any answer, and count the rest as left."""
     async with database.operator() as connection:
         waiting = await sweeps.halted(connection)
-    resumed, left = 0, list[str]()
+    done = Resumed()
     for first in range(0, len(waiting), AT_ONCE):
         page = waiting[first : first + AT_ONCE]
         answers = await asyncio.gather(*(_answer(database, client, matter) for matter in page))
-        resumed += answers.count(True)
-        left += [
-            one.workflow_id for one, answer in zip(page, answers, strict=True) if answer is None
-        ]
-        if answers.count(None) == len(page):
-            return resumed, left + [one.workflow_id for one in waiting[first + len(page) :]]
-    return resumed, left
+        left = [one.workflow_id for one, said in zip(page, answers, strict=True) if said is None]
+        failed = [said for said in answers if isinstance(said, str)]
+        is_silent = len(left) + len(failed) == len(page)
+        if is_silent:
+            left += [one.workflow_id for one in waiting[first + len(page) :]]
+        number = done.number + answers.count(True)
+        done = Resumed(number, (*done.left, *left), (*done.failed, *failed))
+        if is_silent:
+            break
+    return done
 
 
-def words_of(resumed: int, left: list[str]) -> str:
-    """Return a sentence with the first few names; `GET /admin/matters?status=halted` has all."""
-    told = f"{resumed} halted matters were resumed"
-    if not left:
-        return told
-    more = len(left) - NAMED
-    names = ", ".join(left[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    return f"{told}; no worker answered for {len(left)}, which try again within the hour: {names}"
-
-
-async def _answer(database: Database, client: Client, matter: Matter) -> bool | None:
-    """Resume a matter. True: it was resumed; None: no worker answered."""
+async def _answer(database: Database, client: Client, matter: Matter) -> bool | str | None:
+    """Resume a matter. True: it was resumed; None: no worker answered; a text: the call failed."""
     try:
         resumed = await start.resume(client, matter)
     except Unavailable:
         return None
+    except RPCError as error:
+        return f"{matter.workflow_id}: {error.status.name}: {error.message}"
     if resumed:
         async with database.tenant(matter.account_id) as connection:
             await audit.record(

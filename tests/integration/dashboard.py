@@ -17,6 +17,11 @@ async def remove_card(customer: Customer, card: str) -> None:
     await _act(customer, "POST", f"/v1/payment_methods/{card}/detach")
 
 
+async def cancel_refund(customer: Customer, refund: str) -> None:
+    """Cancel a refund that waits for its payer."""
+    await _act(customer, "POST", f"/v1/refunds/{refund}/cancel")
+
+
 async def _act(customer: Customer, method: str, path: str) -> None:
     base_url = customer.actors.sandbox.base_url
     async with httpx2.AsyncClient(base_url=base_url, trust_env=False) as client:

@@ -290,7 +290,7 @@ def add_balance(
     part: str = "",
 ) -> None:
     """Add an entry to the money balance, caused by this invoice."""
-    suffix = f"/{ids.encode(ids.PAYMENT, payment_id)}" if payment_id else part
+    suffix = f"/{ids.encode(ids.PAYMENT, payment_id)}{part}" if payment_id else part
     w.add(
         BalanceEntry(
             id=w.facts.new_id(),

@@ -69,6 +69,8 @@ class Books(NamedTuple):
     """The account's money balance."""
     loose: int = 0
     """The part of `received` that was never booked and is still here."""
+    back: int = 0
+    """The part of `received` that was kept once a refund of what was never booked had failed."""
     debt: int = 0
     """The part of `paid` that paid a debt carried to the invoice, and that no bank took yet."""
 
@@ -104,9 +106,10 @@ def left_minor(books: Books) -> int:
 def parted(books: Books, amount_minor: int) -> Parts:
     """Split an amount by its sources; an excess over the books is owed by the money balance.
 
-    Surplus money goes first, because it needs no credit note.
+    Surplus money goes first, because it needs no credit note; of what was never booked, what is on
+    the balance, because a refund of the rest may be on its way.
     """
-    booked = amount_minor - min(amount_minor, books.loose)
+    booked = amount_minor - min(max(0, amount_minor - books.back), books.loose)
     spare = min(books.kept - books.given_of_balance, books.balance, booked)
     note = min(booked - max(0, spare), books.creditable)
     return Parts(note, booked - note)

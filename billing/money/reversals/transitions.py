@@ -185,34 +185,35 @@ def _fail(w: Work[ReversalFacts], wanted: Refund, failure: str) -> None:
     """
     failed = w.change(wanted, status="failed", failure=failure, finished_at=w.facts.at)
     payment = w.rows.get(Payment, failed.payment_id)
-    invoice = w.rows.get(Invoice, failed.invoice_id)
-    kept = _kept(w, failed, payment, invoice)
-    if kept and failed.key == keys.refund(payment.id):
-        invoices.keep_money(w, invoice, payment.id, kept)
-    elif kept:
-        part = f"-{ids.encode(ids.REFUND, failed.id)}"
-        invoices.add_balance(w, invoice, FAILED, kept, part=part)
-    kept -= placing.take_returned(w, failed, kept)
+    # When it was heard, that was perhaps the void invoice of an expired purchase.
+    invoice = booked_on(w.rows, payment)
+    back, unbooked = _kept(w, failed, payment, invoice)
+    part = f"-{ids.encode(ids.REFUND, failed.id)}"
+    if back:
+        invoices.add_balance(w, invoice, FAILED, back, part=part)
+    if unbooked:
+        invoices.add_balance(w, invoice, "unasked", unbooked, payment_id=payment.id, part=part)
+    kept = back + unbooked - placing.take_returned(w, failed, back + unbooked)
     booking.count_refunded(w, w.rows.get(Payment, payment.id), failure)
     refunds.announce(w, failed, "failed", failure=failure, balance_cents=kept)
     refunds.look_again(w, but=payment.id)
 
 
-def _kept(w: Work[ReversalFacts], failed: Refund, payment: Payment, invoice: Invoice) -> int:
-    """Return the part of a failed refund that is not booked elsewhere.
-
-    Of money that bought nothing it is what is still here: the rest goes back another way.
+def _kept(
+    w: Work[ReversalFacts], failed: Refund, payment: Payment, invoice: Invoice
+) -> tuple[int, int]:
+    """Return the parts of a failed refund that are not booked elsewhere: what was booked before,
+    and what never was, as it bought nothing. Of that it is what is still here: the rest goes back
+    another way.
     """
     if invoice.status != "void" or payment.settled_at is None:
-        return failed.amount_minor if failed.booked_at is not None else failed.balance_minor
+        return failed.amount_minor if failed.booked_at is not None else failed.balance_minor, 0
     before = sum(
-        one.amount_minor
-        for one in w.rows.of(BalanceEntry)
-        if one.payment_id == payment.id or (one.kind, one.invoice_id) == (FAILED, invoice.id)
+        one.amount_minor for one in w.rows.of(BalanceEntry) if one.payment_id == payment.id
     )
     here = payment.received_minor - before - refunds.loose_minor(w.rows, payment)
     loose = failed.amount_minor - failed.balance_minor
-    return failed.balance_minor + max(0, min(loose, here))
+    return failed.balance_minor, max(0, min(loose, here))
 
 
 RULES: Final = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

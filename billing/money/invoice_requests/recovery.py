@@ -137,7 +137,8 @@ def _forgive(w: Work[Any], invoice_id: UUID, *, reason: str, tries: bool) -> Non
         return
     forgiven = cases.forgive(w, invoice_id, reason, tries=tries)
     # Then the decision has the facts of a subscription, which only `Work[Any]` admits.
-    if forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/"):
+    is_subscriptions = forgiven.workflow_id.startswith(f"{SUBSCRIPTION.name}/")
+    if is_subscriptions and forgiven.status == "paid":
         payment_effects.on_paid(w, forgiven)
 
 

@@ -29,11 +29,14 @@ def unreserved_room(rows: Rows, invoice: Invoice) -> int:
 
 
 def shares(
-    rows: Rows, invoice: Invoice, amount_minor: int, *, kept_minor: int = 0
+    rows: Rows, invoice: Invoice, amount_minor: int, *, kept_minor: int = 0, owed_minor: int = 0
 ) -> dict[UUID, int]:
-    """Return each invoice's share of an amount; `kept_minor` of this one is not touched."""
-    found: dict[UUID, int] = {invoice.id: 0}
-    _share_out(rows, invoice, amount_minor, found, kept_minor)
+    """Return each invoice's share of an amount; `kept_minor` of this one is not touched. What it
+    takes off the `owed_minor` is its own, also beyond its total: a debt was carried to it.
+    """
+    own = min(amount_minor, owed_minor)
+    found: dict[UUID, int] = {invoice.id: own}
+    _share_out(rows, invoice, amount_minor - own, found, kept_minor)
     return found
 
 

@@ -44,8 +44,11 @@ def credit_note(
     """
     if note.amount_minor <= 0 or is_written(w, invoice, note.suffix):
         return invoice
-    kept = invoice.outstanding_minor if to_balance else 0
-    shares = note_shares.shares(w.rows, invoice, note.amount_minor, kept_minor=kept)
+    outstanding = invoice.outstanding_minor
+    kept, owed = (outstanding, 0) if to_balance else (0, outstanding)
+    shares = note_shares.shares(
+        w.rows, invoice, note.amount_minor, kept_minor=kept, owed_minor=owed
+    )
     # The whole amount is credited even if an invoice that paid for it was not read.
     shares.pop(invoice.id)
     rest = _asked(w, invoice, note)

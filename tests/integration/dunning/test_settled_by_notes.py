@@ -1,15 +1,20 @@
 """A recovery ends with the credit note that takes all its invoice owes, whoever writes the note."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.integration.actors import Actors, Customer, Json, wait_for
-from tests.integration.changes.chosen_plans import PATH, told
-from tests.integration.dunning.dunning_setup import case, overdue, owed, read_case, steer
+from tests.integration.changes.chosen_plans import LATER, PATH, change, told
+from tests.integration.dunning.dunning_setup import START, case, overdue, owed, read_case, steer
+from tests.integration.invoices.operator_commands import commanded
+from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
 from tests.integration.payments.manual_payments import invoice_of
 from tests.integration.payments.test_bank_debits import debited, settle
+from tests.integration.payments.test_money_balance import adjust
+from tests.integration.payments.test_transfers import approved, sent
 
 WISHES: list[dict[str, Any]] = [{"plan": "enterprise"}, {"interval": "year"}]
 
@@ -93,3 +98,40 @@ async def test_forgiving_ends_a_recovery_that_an_earlier_release_left_open(actor
     await check_books(customer)
     refused = await steer(customer, "forgive", {"reason": "once more"}, status=409)
     assert refused["code"] == "INVOICE_STATE"
+
+
+async def forgiven(customer: Customer) -> None:
+    await steer(customer, "forgive", {"reason": "our fault"})
+
+
+async def credited(customer: Customer) -> None:
+    due = await owed(customer)
+    note = {"amount_cents": due["amount_remaining"], "reason": "our fault"}
+    await commanded(customer, due, "credit-note", note)
+
+
+@pytest.mark.parametrize("settle_it", [forgiven, credited])
+async def test_a_change_that_also_charges_a_debt_is_settled_by_one_note(
+    actors: Actors, settle_it: Callable[[Customer], Awaitable[None]]
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer("basic", days_until_due=5)
+    await approved(customer, await sent(customer, asked["next_action"], "T-1"))
+    await customer.until_subscription("active")
+    await adjust(customer, -1000)
+    await customer.advance(to=LATER)
+    await change(customer, plan="pro", at="now")
+    due = await owed(customer)
+    assert due["amount_remaining"] == due["total"] + 1000
+    await customer.advance(days=6)
+    assert (await case(customer))["status"] == "open"
+
+    await settle_it(customer)
+
+    settled = await invoice_of(customer, due["invoice_id"])
+    assert (settled["status"], settled["amount_remaining"]) == ("paid", 0)
+    assert [one["amount"] for one in settled["credit_notes"]] == [due["amount_remaining"]]
+    assert await money(customer) == 0
+    assert (await case(customer))["status"] == "forgiven"
+    assert (await customer.subscription())["status"] == "active"
+    await check_books(customer)

@@ -3,6 +3,7 @@
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from billing.core.currencies import collectable
 from billing.core.errors import Conflict
 from billing.matters.effects import Facts, Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -86,7 +87,7 @@ def credit(
 
     `of_use`: it returns a voided use, which does not wait for money on its way; `tries`: one may be
     under way. Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, PAYMENT_PENDING if it is on all that is
-    owed.
+    owed, or leaves too little for a card.
     """
     if notes.is_written(w, w.rows.get(Invoice, invoice_id), suffix):
         return
@@ -97,8 +98,7 @@ def credit(
             "CREDIT_NOTE_TOO_LARGE",
             left_cents=left,
         )
-    settles = before.is_owed and to == "debt" and amount >= before.remaining_minor
-    if settles and not of_use:
+    if to == "debt" and _settles(before, amount) and not of_use:
         cases.demand_no_money_on_its_way(w, invoice_id, tries=tries)
     settlement: Settlement = "credited" if lines else "forgiven"
     note = NewNote(amount, reason, suffix, lines, was_served=not lines, settlement=settlement)
@@ -142,6 +142,13 @@ def left_of_use(w: Work[Facts], invoice_id: UUID, *, amount: int, to: Destinatio
     most = used.up_to(amount).within(giving_back.left(w.rows, invoice)).total_minor
     left = min(most, left_of(w, invoice_id, to=to))
     return LeftOfUse(left, waits=left < most and _is_reserved(w, invoice))
+
+
+def _settles(invoice: Invoice, amount: int) -> bool:
+    """True if nothing is left to collect after a credit: what no card can be charged is carried."""
+    rest = invoice.remaining_minor - amount
+    is_carried = invoice.status == "open" and not collectable(rest, invoice.currency)
+    return invoice.is_owed and (rest <= 0 or is_carried)
 
 
 def _is_reserved(w: Work[Facts], invoice: Invoice) -> bool:

@@ -135,3 +135,13 @@ async def test_a_change_that_also_charges_a_debt_is_settled_by_one_note(
     assert (await case(customer))["status"] == "forgiven"
     assert (await customer.subscription())["status"] == "active"
     await check_books(customer)
+
+
+async def test_a_note_that_leaves_too_little_for_a_card_waits_for_the_bank(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_success")
+    due = await owed(customer)
+    for rest, status in ((20, 409), (0, 409), (100, 200)):
+        note = {"amount_cents": due["amount_remaining"] - rest, "reason": "our fault"}
+        answer = await commanded(customer, due, "credit-note", note, status=status)
+        assert answer.get("code") == ("PAYMENT_PENDING" if status == 409 else None)
+    assert (await owed(customer))["amount_remaining"] == 100

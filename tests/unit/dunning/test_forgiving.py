@@ -80,3 +80,17 @@ def test_a_card_that_is_being_tried_comes_before_the_forgiveness(
     assert refused.value.code == "PAYMENT_PENDING"
     verb(life.work(), life.invoice_id, tries=False)
     assert life.invoice.settlement == "forgiven", "its matter is halted"
+
+
+def test_so_it_does_before_a_note_that_leaves_too_little_for_a_card() -> None:
+    """The rest would be carried, and the card would pay for what was credited."""
+    life = Life(Random(0))
+    life.new_card()
+    step = life.next_step()
+    assert step is not None
+    charge(life.work(), Owed(life.rows, life.invoice_id), step)
+    with pytest.raises(Conflict) as refused:
+        ALL_CREDITED(life.work(), life.invoice_id, amount=4880)
+    assert refused.value.code == "PAYMENT_PENDING"
+    ALL_CREDITED(life.work(), life.invoice_id, amount=4800)
+    assert (life.invoice.status, life.invoice.remaining_minor) == ("open", 100)

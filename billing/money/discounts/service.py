@@ -19,10 +19,11 @@ from billing.money.discounts.schemas import IN_FORCE, Discount
 from billing.money.discounts.tables import discounts
 from billing.platform.accounts.schemas import Account
 
+# What had paid an invoice that is void by now is on the money balance: it has bought nothing.
 _HAS_PAID: Final = Prepared(
     text(
-        "SELECT id FROM invoices WHERE account_id = :account_id AND (amount_paid_minor > 0"
-        " OR balance_applied_minor > 0 AND status NOT IN ('draft', 'void')) LIMIT 1"
+        "SELECT id FROM invoices WHERE account_id = :account_id AND status <> 'void'"
+        " AND (amount_paid_minor > 0 OR balance_applied_minor > 0 AND status <> 'draft') LIMIT 1"
     )
 )
 # Pending redemptions count: of many purchases begun at once, only one is the first.

@@ -175,6 +175,25 @@ async def test_too_little_that_comes_late_leaves_the_coupon_to_others(actors: Ac
     assert await redeemed(actors, code) == 0
 
 
+async def test_a_part_that_came_before_the_end_is_no_earlier_purchase(actors: Actors) -> None:
+    """It is on the money balance again: the rest can be reported, with the coupon."""
+    code = await coupon(actors, percent="20", first_purchase=True)
+    customer = await actors.customer_on_clock()
+    begun = await customer.buy("small", "manual", coupon=code)
+    await decide(customer, await submit(customer, begun["invoice_id"], amount=400), "approve")
+    await customer.advance(days=15)
+    assert (await customer.purchase(begun["purchase_id"]))["status"] == "expired"
+    assert (await money(customer), await redeemed(actors, code)) == (400, 0)
+
+    came = await submit(customer, begun["invoice_id"], amount=399)
+
+    await decide(customer, came, "approve")
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert (await money(customer), await redeemed(actors, code)) == (0, 1)
+    problem = await customer.call("POST", "/billing/purchases", {"pack": "small", "coupon": code})
+    assert problem.json()["code"] == "INVALID_COUPON", "now there is an earlier one"
+
+
 async def test_money_kept_before_another_transfer_bought_the_pack_is_given_back_alone(
     actors: Actors,
 ) -> None:

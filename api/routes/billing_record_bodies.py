@@ -129,7 +129,7 @@ class VoidBody(Body):
 
 class VoidAnswer(Answer):
     """A voided use, and what was returned: credits to their lots, money that was paid to the money
-    balance, and money owed on an open invoice by a credit note.
+    balance, and money still owed on an invoice by a credit note.
     """
 
     billing_id: str

@@ -1,7 +1,7 @@
 """Voiding of a wrong use: its counters, quotas and credits, and the money charged for it.
 
 A credit note on the invoice that charged the use returns the money: a paid amount goes to the money
-balance, which the next invoice uses; an open invoice is reduced. What a refund, a dispute or
+balance, which the next invoice uses; what is still owed is reduced. What a refund, a dispute or
 another note already returned is not returned again.
 """
 
@@ -34,7 +34,7 @@ from billing.money.invoice_requests import locks, operating
 from billing.money.invoice_requests.corrections import Destination
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.arrears import SINGLE_USE, USAGE
-from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.money.invoices.schemas import CHARGED, Invoice, InvoiceLine
 from billing.money.invoices.sums import LINE_TOTAL
 from billing.platform.outbox import service as outbox
 
@@ -145,7 +145,7 @@ class Voided(Frozen):
 
     @property
     def credited_minor(self) -> int:
-        """Money owed on an open invoice, reduced by a credit note, in minor units."""
+        """Money owed on an invoice, reduced by a credit note, in minor units."""
         return min(self._money_minor, int(self._detail.get("owed_minor", 0)))
 
     @property
@@ -291,11 +291,11 @@ def _share(line_minor: int, part: Fraction) -> int:
 async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
     """Return the part of a charge that must be given back.
 
-    One that was given up or voided was not paid, so nothing comes back; of one that was forgiven
-    there is left what was paid before.
+    Of one that was voided nothing comes back; of one that was forgiven there is left what was paid
+    before.
     """
     invoice = await invoice_store.get(connection, charge.invoice_id)
-    if invoice.status not in ("open", "paid"):
+    if invoice.status not in CHARGED:
         return Returned(invoice, ZERO)
     asked = charge.amount_minor
     left = await operating.left_of_use(connection, invoice, asked, _destination(invoice))
@@ -304,8 +304,10 @@ async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
 
 
 def _destination(invoice: Invoice) -> Destination:
-    """An open invoice is reduced; paid money goes to the money balance."""
-    return "debt" if invoice.status == "open" else "balance"
+    """What is still owed is reduced, also of an invoice that was given up: it may be paid yet. Paid
+    money goes to the money balance.
+    """
+    return "debt" if invoice.is_owed else "balance"
 
 
 async def _credit(connection: AsyncConnection, done: Voided, returned: Returned) -> Matter | None:

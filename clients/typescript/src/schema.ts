@@ -16438,7 +16438,7 @@ export interface components {
         /**
          * VoidAnswer
          * @description A voided use, and what was returned: credits to their lots, money that was paid to the money
-         *     balance, and money owed on an open invoice by a credit note.
+         *     balance, and money still owed on an invoice by a credit note.
          */
         VoidAnswer: {
             /**

@@ -1,18 +1,22 @@
 """Credit notes: numbered corrections of invoices, with the tax that they credit. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from billing.catalog.taxes.rules import rates, why_none
 from billing.catalog.taxes.schemas import STANDARD
 from billing.core import ids
-from billing.matters.effects import Add, Issue, Work
+from billing.matters.effects import Add, Issue, Rows, Work
 from billing.money.invoices import giving_back, note_shares, note_taxes, series, transitions
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.refusals import wrong_status
-from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
 from billing.money.invoices.transitions import InvoiceFacts
 
+CORRECTIONS: Final = (f"{ids.NOTE}_", "price-", f"void-{ids.BILLING_RECORD}_")
+"""Begin the suffixes of notes that correct a price: an operator's, that of a wrong price, and that
+of a voided use. They claw back no credits.
+"""
 Settlement = Literal["credited", "forgiven"]
 """The reason why nothing is owed once notes took the rest: it was not due, or somebody forgave it.
 """
@@ -144,6 +148,14 @@ def is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
     own, of = key(invoice, suffix), f"/{_of(invoice, suffix)}"
     keys = [one.fact_key for one in w.rows.of(CreditNote)]
     return any(one == own or one.endswith(of) for one in keys)
+
+
+def corrected_to_balance(rows: Rows, invoice: Invoice) -> int:
+    """Return what corrections of an invoice have put on the money balance."""
+    name = ids.encode(ids.INVOICE, invoice.id)
+    begins = tuple(f"{name}/balance-credited-{one}" for one in CORRECTIONS)
+    entries = (one for one in rows.of(BalanceEntry) if one.key.startswith(begins))
+    return sum(one.amount_minor for one in entries if giving_back.OF not in one.key)
 
 
 def key(invoice: Invoice, suffix: str) -> str:

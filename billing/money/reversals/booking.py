@@ -15,12 +15,12 @@ from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import is_of, left
 from billing.money.invoices.notes import NewNote
-from billing.money.invoices.schemas import CreditNote, Invoice
+from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
-from billing.money.refunds.remaining import all_reversals, booked_on, reversals
+from billing.money.refunds.remaining import KEPT, all_reversals, booked_on, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
 from billing.money.reversals.facts import ReversalFacts
@@ -131,7 +131,9 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     rows = reversals(w.rows, invoice)
     away = [one for one in rows if _counts(one)]
     noted = sum(one.note_minor for one in away if not _keeps(one))
-    reversed_minor = noted + _lost_price(w.rows, rows) + _credited_of_later(w.rows, invoice, away)
+    later = _credited_of_later(w.rows, invoice, away)
+    corrected = _corrected(w, invoice, away, later)
+    reversed_minor = noted + _lost_price(w.rows, rows) + later + corrected
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     # A refund that failed, or a dispute that was won, after it was booked put its money on the
@@ -177,6 +179,27 @@ def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:
         twice = max(0, gone - rows.get(Payment, payment_id).received_minor)
         lost += max(0, sum(one.loss_minor for one in away if isinstance(one, Dispute)) - twice)
     return lost
+
+
+def _corrected(
+    w: Work[InvoiceFacts], invoice: Invoice, away: list[Refund | Dispute], later_minor: int
+) -> int:
+    """Return what went back of a price from the money balance, on which corrections had put it.
+
+    Before that went what else the invoice's money had left there: a surplus, a debt, and time whose
+    credits its note has clawed back. What a refund has put there is in its note, and what was not
+    there any more is owed.
+    """
+    entries = [one for one in w.rows.of(BalanceEntry) if one.invoice_id == invoice.id]
+    there = sum(one.amount_minor for one in entries if one.kind in (*KEPT, "credited"))
+    debt = max(0, -invoice.balance_applied_minor)
+    refunded = sum(one.note_minor for one in away if _to_balance(one))
+    corrected = notes.corrected_to_balance(w.rows, invoice)
+    others = there + debt - refunded - corrected
+    paid_out = [one for one in away if not _to_balance(one) and not _keeps(one)]
+    gone = sum(one.balance_minor for one in paid_out)
+    owed = max(0, -invoices.money_balance(w, invoice.currency))
+    return max(0, min(corrected, gone - others - later_minor - owed))
 
 
 def _credited_of_later(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]) -> int:

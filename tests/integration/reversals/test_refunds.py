@@ -9,7 +9,7 @@ from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money, newest_invoice
-from tests.integration.operator_acts import void
+from tests.integration.operator_acts import check_books, void
 from tests.integration.operators.test_matters import taken
 from tests.integration.payments.manual_payments import decide, submit
 from tests.integration.payments.test_money_balance import adjust
@@ -100,6 +100,23 @@ async def test_a_pack_paid_partly_by_the_balance_is_refunded_once_both_parts_wen
     assert (await customer.purchase(bought["purchase_id"]))["status"] == "refunded"
     assert (await customer.published()).count("evt.billing.purchase.refunded") == 1
     assert await money(customer) == 400
+
+
+async def test_the_credits_of_a_corrected_price_go_with_all_its_money(actors: Actors) -> None:
+    """Also with the part that a credit note had put on the money balance."""
+    customer = await actors.customer()
+    await customer.bought("medium")
+    payment = await paid_for(customer)
+    note = WHY | {"amount_cents": 1600, "to": "balance"}
+    await commanded(customer, await newest_invoice(customer), "credit-note", note)
+    assert await money(customer) == 1600
+    assert await customer.credits() == 500
+    rest = await refunded(customer, payment)
+    assert (rest["credited_cents"], rest["from_balance_cents"]) == (2399, 1600)
+    seen, _ = await shown(customer, payment)
+    assert (seen["status"], await money(customer)) == ("refunded", 0)
+    assert await customer.credits() == 0
+    await check_books(customer)
 
 
 async def test_money_that_came_by_hand_goes_back_by_hand_or_to_the_balance(actors: Actors) -> None:

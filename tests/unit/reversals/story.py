@@ -223,7 +223,7 @@ class Story:
     def note(self, amount: int) -> None:
         invoice = self.rows.get(Invoice, INVOICE)
         if 0 < amount <= creditable(self.rows, invoice):
-            named = f"note-{next(self.numbers)}"
+            named = f"note_{next(self.numbers)}"
             note = NewNote(amount, "goodwill", named)
             notes.credit_note(self.work(), invoice, note, to_balance=True)
 

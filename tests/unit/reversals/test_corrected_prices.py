@@ -1,0 +1,99 @@
+"""A price of which a correction put a part on the money balance: once that goes back to its payer,
+too, the credits go with it.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+import pytest
+
+from billing.money.invoices import notes, transitions
+from billing.money.invoices.notes import NewNote
+from billing.money.invoices.schemas import Invoice
+from billing.money.payments.schemas import Payment
+from tests.unit.reversals.story import CREDITS, INVOICE, PAYMENT, Story, act
+
+TOTAL, OFF = 3999, 1600
+BY_THE_PRICE: Final = CREDITS * (TOTAL - OFF) / TOTAL
+
+
+def noted(suffix: str = "note_1", overpaid: int = 0) -> Story:
+    """A pack of which a note put a part on the money balance."""
+    story = Story(TOTAL, overpaid)
+    note = NewNote(OFF, "goodwill", suffix)
+    invoice = story.rows.get(Invoice, INVOICE)
+    notes.credit_note(story.work(), invoice, note, to_balance=True)
+    return story
+
+
+def refunded(story: Story, *amounts: int) -> Decimal:
+    """The credits that are clawed back once these went back."""
+    for amount in amounts:
+        story.ask(amount, "provider", "succeeded")
+        story.tell()
+    return story.lot["asked"]
+
+
+@pytest.mark.parametrize("parts", [(TOTAL,), (1200, TOTAL - 1200), (TOTAL - OFF, OFF)])
+@pytest.mark.parametrize("suffix", ["note_1", "price-0a-1", "void-bill_1"])
+def test_all_credits_go_with_all_the_money(suffix: str, parts: tuple[int, ...]) -> None:
+    story = noted(suffix)
+    assert refunded(story, *parts) == CREDITS
+    assert story.rows.get(Payment, PAYMENT).status == "refunded"
+
+
+def test_of_a_part_of_the_money_the_share_goes() -> None:
+    story = noted()
+    assert round(refunded(story, TOTAL - OFF), 4) == round(BY_THE_PRICE, 4)
+    assert round(refunded(story, 600), 4) == round(CREDITS * (TOTAL - OFF + 600) / TOTAL, 4)
+
+
+@pytest.mark.parametrize("verdict", ["needs_response", "lost"])
+@pytest.mark.parametrize("spent", [0, 600, OFF])
+def test_a_dispute_takes_them_whether_or_not_what_was_credited_is_spent(
+    verdict: str, spent: int
+) -> None:
+    story = noted()
+    if spent:
+        spend(story, spent)
+    for one in (("dispute", verdict, None), ("hear",)):
+        act(story, one)
+    assert story.lot["asked"] == CREDITS
+
+
+def spend(story: Story, amount: int) -> None:
+    """Something else is paid from the money balance."""
+    w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
+    other = invoice.model_copy(update={"id": w.facts.new_id()})
+    w.add(other)
+    transitions.add_balance(w, other, "applied", -amount)
+
+
+@pytest.mark.parametrize("suffix", ["canceled", "unserved", "change-0a"])
+def test_time_whose_credits_its_note_has_clawed_back_takes_none_again(suffix: str) -> None:
+    assert round(refunded(noted(suffix), TOTAL), 4) == round(BY_THE_PRICE, 4)
+
+
+def test_what_came_beyond_the_price_goes_first_and_takes_none() -> None:
+    story = noted(overpaid=500)
+    assert refunded(story, 500) == 0
+    assert refunded(story, TOTAL) == CREDITS
+
+
+def test_what_a_refund_has_put_there_is_counted_once() -> None:
+    story = noted()
+    half = 1200
+    story.ask(half, "balance", "succeeded")
+    taken = story.lot["asked"]
+    assert round(taken, 4) == round(CREDITS * half / TOTAL, 4)
+    assert round(refunded(story, TOTAL - OFF - half), 4) == round(BY_THE_PRICE, 4)
+    assert refunded(story, OFF) == CREDITS
+
+
+def test_what_is_owed_again_takes_none() -> None:
+    """The provider's refund exceeds what is here: of what was spent its credits stay."""
+    story = noted()
+    spend(story, OFF)
+    for one in (("dashboard", TOTAL), ("hear",)):
+        act(story, one)
+    assert round(story.lot["asked"], 4) == round(BY_THE_PRICE, 4)

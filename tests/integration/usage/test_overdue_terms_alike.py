@@ -104,7 +104,7 @@ def _locked_out(overdue: Case) -> datetime:
 
 
 async def _known_until(shop: Shop, behind: AsyncEngine, overdue: Case) -> datetime:
-    """What the database says of the shop with this case, which is undone."""
+    """The answer of the database for the shop with this case, which is undone."""
     row = overdue.model_dump(exclude={"policy", "pursued", "ends_by_slots"}) | {
         "id": ids.new(), "account_id": shop.id, "invoice_id": ids.new(), "opened_at": START,
         "policy": overdue.policy.model_dump(mode="json"),

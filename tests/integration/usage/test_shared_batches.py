@@ -64,7 +64,7 @@ RECORDS: Final = """
 
 @dataclass
 class Told:
-    """What the callers sent and were told."""
+    """The events that callers sent, and the answers they were given."""
 
     cost: dict[tuple[UUID, str], Decimal] = field(default_factory=dict)
     """Of each event of an account, once, however often it was sent."""

@@ -80,15 +80,15 @@ def start(
 def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     """Book the money of `payment`; when the invoice is covered, grant the credits, once [E17].
 
-    Money that came after the purchase had ended still buys the credits, on a new invoice, unless it
-    was refunded. If it is too little for that, it goes to the money balance.
+    Money that came after the purchase had ended still buys the credits, on a new invoice. If it is
+    too little for that, it goes to the money balance. Money that was refunded buys nothing.
     """
     purchase = purchase_of(w)
     payment = refunds.mark_booked(w, payment)
     if purchase.status in ("completed", "refunded"):
         return _keep(w, purchase, payment)
     if refunds.is_all_back(w.rows, payment):
-        return end_unpaid(w, "failed", code=REFUNDED, message="the money went back to its payer")
+        return _went_back(w, purchase, payment)
     if _is_too_late(w, purchase, payment):
         _keep(w, purchase, payment)
         discounts.release(w)
@@ -100,6 +100,18 @@ def fulfil(w: Work[PurchaseFacts], payment: Payment) -> Purchase:
     done = _complete(w, purchase, invoice)
     invoices.receive(w, invoice, payment.received_minor)
     return done
+
+
+def _went_back(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> Purchase:
+    """End a purchase whose money is on its way back. If others have paid a part, the rest of that
+    is awaited as before.
+    """
+    invoice = w.rows.get(Invoice, purchase.invoice_id)
+    invoices.keep_money(w, invoice, payment.id, payment.received_minor)
+    refunds.leave_at_once(w, payment)
+    if invoice.amount_paid_minor:
+        return purchase
+    return end_unpaid(w, "failed", code=REFUNDED, message="the money went back to its payer")
 
 
 def _keep(w: Work[PurchaseFacts], purchase: Purchase, payment: Payment) -> Purchase:

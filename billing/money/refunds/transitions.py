@@ -187,6 +187,15 @@ def leave_balance(w: Work[Facts], refund: Refund) -> None:
         invoices.add_balance(w, invoice, "refunded", -refund.balance_minor, part=part)
 
 
+def leave_at_once(w: Work[Facts], payment: Payment) -> None:
+    """Debit the money balance with what is on its way back of a payment that was just kept there,
+    so that nothing else is paid with it meanwhile.
+    """
+    mine = [one for one in w.rows.of(Refund) if one.payment_id == payment.id and one.is_reserved]
+    for one in mine:
+        leave_balance(w, w.change(one, balance_minor=one.amount_minor))
+
+
 def announce(w: Work[Facts], row: Refund, what: str, **detail: Any) -> None:
     """Write one audit row and one `evt.billing.refund.*`."""
     subject = ids.encode(ids.REFUND, row.id)

@@ -168,11 +168,13 @@ def _succeed(w: Work[ReversalFacts], known: Refund) -> None:
 
 
 def _book(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Book a refund or dispute; one made at the provider is placed in the books only now."""
+    """Book a refund or dispute; one made at the provider is placed in the books only now, unless
+    its money has left the balance already.
+    """
     if isinstance(row, Dispute):
         if not row.note_minor + row.balance_minor + row.loss_minor:
             row = placing.place(w, row)
-    elif row.key == keys.found_refund(row.stripe_refund_id or ""):
+    elif row.key == keys.found_refund(row.stripe_refund_id or "") and not row.balance_minor:
         row = placing.place(w, row)
     booking.book(w, row)
 

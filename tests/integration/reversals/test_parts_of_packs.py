@@ -2,13 +2,14 @@
 
 import pytest
 
-from tests.integration.actors import Actors, Customer, wait_for
+from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.dashboard import cancel_refund
 from tests.integration.invoices.operator_commands import commanded
+from tests.integration.invoices.test_operating import from_outside
 from tests.integration.money_seen import money, newest_invoice
 from tests.integration.operator_acts import check_books
 from tests.integration.payments.manual_payments import decide, submit
-from tests.integration.payments.test_cancels import subscribed_at_a_slow_bank
+from tests.integration.payments.test_cancels import intent, subscribed_at_a_slow_bank
 from tests.integration.reversals.outside_events import until_credits
 from tests.integration.reversals.refunds_made import WHY, paid_for, refunded, shown
 
@@ -39,6 +40,36 @@ async def on_its_way_back(actors: Actors, customer: Customer, paid: str) -> str:
     assert (await actors.sandbox.refund(paid)).status == 200
     await actors.sandbox.release(customer=payer, types=["refund.created"])
     return await until_refund(customer, "processing")
+
+
+async def slow_pack(customer: Customer) -> tuple[Json, str]:
+    """A pack whose card's bank takes its time, and the intent."""
+    await customer.save_card()
+    await customer.script("processing")
+    begun = await customer.buy("small", "saved_card")
+    return begun, await intent(customer)
+
+
+async def test_money_whose_refund_failed_after_it_bought_nothing_goes_back_once(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    begun, paid = await slow_pack(customer)
+    refund = await on_its_way_back(actors, customer, paid)
+    await actors.sandbox.release(customer=await customer.stripe_customer())
+    await customer.until_purchase(begun["purchase_id"], "failed")
+    assert await money(customer) == 0, "it is on its way, and pays for nothing meanwhile"
+    await check_books(customer)
+    proof = await customer.ask("GET", f"/billing/purchases/{begun['purchase_id']}/proof")
+    assert proof["consistent"], proof["checks"]
+    await cancel_refund(customer, refund)
+    await actors.sandbox.release(customer=await customer.stripe_customer())
+    await until_money(customer, 999)
+    await check_books(customer)
+    again = await refunded(customer, await paid_for(customer))
+    assert (again["status"], again["from_balance_cents"]) == ("succeeded", 999)
+    assert await money(customer) == 0
+    assert (await paid_for(customer))["status"] == "refunded"
 
 
 @pytest.mark.parametrize("again", ["operator", "dashboard"])
@@ -91,3 +122,26 @@ async def test_a_pack_bought_late_in_two_parts_is_refunded_as_each_paid_it(actor
     draft = (await shown(customer, first))[1]
     late = await customer.ask("GET", f"/billing/invoices/{late['invoice_id']}")
     assert (draft["amount_refunded"], late["amount_refunded"]) == (600, 399)
+
+
+async def test_a_part_that_came_by_hand_stays_where_the_cards_money_went_back(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer()
+    begun, paid = await slow_pack(customer)
+    invoice = {"invoice_id": begun["invoice_id"]}
+    await commanded(customer, invoice, "record-payment", from_outside(400))
+    await on_its_way_back(actors, customer, paid)
+    await actors.sandbox.release(customer=await customer.stripe_customer())
+    await wait_for(
+        lambda: customer.rows("SELECT id FROM payments WHERE flow = 'saved_card'"
+                              " AND settled_at IS NOT NULL AND account_id = %(me)s"),
+        "the card's money is seen", lambda seen: len(seen) == 1,
+    )  # fmt: skip
+    asked = await customer.purchase(begun["purchase_id"])
+    assert (asked["status"], asked["next_action"]["amount_cents"]) == ("pending", 599)
+    await check_books(customer)
+    await commanded(customer, invoice, "record-payment", from_outside(599))
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    assert await customer.credits() == 100
+    assert await money(customer) == 0

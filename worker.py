@@ -24,6 +24,7 @@ from temporalio.worker import (
 )
 
 from activities.billing_interceptor import BillingInterceptor
+from activities.clock import WALKS
 from activities.dependencies import Dependencies
 from activities.registry import build_activities
 from billing.core import garbage, logs, open_files
@@ -57,6 +58,8 @@ TEST_CALL_SECONDS: Final = 1.5
 # Applied twice: to local activities, and to activities (retries, older runs). A step takes a
 # connection per transaction, never during a call to Stripe. If both are busy, the pool queues them.
 MAX_STEPS: Final = {INTERACTIVE: 12, BACKGROUND: 8}
+COMPARISONS: Final = 1
+"""Comparisons with the provider that take no step's place: each goes on for hours."""
 TASKS_PER_STEP: Final = 3
 """So many that one is at hand whenever a step ends."""
 MAX_CACHED_WORKFLOWS: Final = 500
@@ -92,12 +95,13 @@ def _serve_metrics(settings: Settings) -> Runtime:
 def steps_at_once(queue: str, pool_size: int) -> tuple[int, int]:
     """Return how many local activities and how many activities a queue's worker runs at once.
 
-    The steps of both queues fit into the pool. Full passes have slots of their own: they last for
-    hours, and would otherwise block the sweep, the poll and retries.
+    The steps of both queues fit into the pool. What lasts long (full passes, walks of test clocks,
+    a comparison) has slots of its own, or it would block the sweep, the poll and retries.
     """
     whole = sum(MAX_STEPS.values())
     steps = max(1, MAX_STEPS[queue] * min(pool_size, whole) // whole)
-    return steps, steps + (len(PASSES) if queue == BACKGROUND else 0)
+    long = len(PASSES) + WALKS + COMPARISONS if queue == BACKGROUND else 0
+    return steps, steps + long
 
 
 def tasks_at_once(queue: str, steps: int) -> int | None:

@@ -1,5 +1,6 @@
 """The walk of a test account's clock: move to the next due instant, do its steps, repeat."""
 
+import asyncio
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
@@ -23,6 +25,10 @@ from workflows.policies import POLICIES
 # One activity walks this long, then reports its progress to the workflow.
 STRIDE_SECONDS: Final = 2.0
 _MARGIN: Final = timedelta(seconds=5)
+WALKS: Final = 8
+"""Walks of a worker at once: they wait for steps, whose tries need places of the same queue."""
+OTHERS_FIRST: Final = timedelta(seconds=1)
+"""Until then a walk beyond these gives its place back."""
 
 
 class ClockActivities:
@@ -31,20 +37,32 @@ class ClockActivities:
     def __init__(self, dependencies: Dependencies, client: Client) -> None:
         self.database = dependencies.database
         self.client = client
+        self._places = asyncio.Semaphore(WALKS)
 
     @activity.defn(name="clock.walk")
     async def walk(self, request: WalkRequest) -> WalkMove:
+        """Walk for a stride. Errors: ApplicationError while as many walk as may, to be retried."""
+        if self._places.locked():
+            raise ApplicationError(
+                "this clock walks once others have arrived",
+                type="OthersFirst",
+                next_retry_delay=OTHERS_FIRST,
+                category=ApplicationErrorCategory.BENIGN,
+            )
+        async with self._places, heartbeating():
+            return await self._stride(request.account_id)
+
+    async def _stride(self, account_id: UUID) -> WalkMove:
         began = monotonic()
-        async with heartbeating():
-            while True:
-                clock_at, matter = await self._advance(request.account_id)
-                if matter is None:
-                    return WalkMove(clock_at=clock_at, done=True)
-                why = await self._wait_until_done(matter)
-                if why is not None:
-                    return await self._blocked(request.account_id, why)
-                if monotonic() - began > STRIDE_SECONDS or activity.is_worker_shutdown():
-                    return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
+        while True:
+            clock_at, matter = await self._advance(account_id)
+            if matter is None:
+                return WalkMove(clock_at=clock_at, done=True)
+            why = await self._wait_until_done(matter)
+            if why is not None:
+                return await self._blocked(account_id, why)
+            if monotonic() - began > STRIDE_SECONDS or activity.is_worker_shutdown():
+                return WalkMove(clock_at=clock_at, done=False, moved=matter.workflow_id)
 
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
         """Set the clock to the first due instant up to the target; no matter: it has arrived."""

@@ -33,7 +33,7 @@ JOB = "housekeeping"
 
 
 async def runs(handle: ScheduleHandle) -> tuple[ScheduleOverlapPolicy, bytes]:
-    """What happens where two runs would meet, and the argument of each."""
+    """The policy for two runs that would meet, and the argument of each."""
     there = (await handle.describe()).schedule
     assert isinstance(there.action, ScheduleActionStartWorkflow)
     return there.policy.overlap, there.action.args[0].data

@@ -1,4 +1,6 @@
-"""A walk of a test clock that its worker breaks off blames no matter, and is walked on."""
+"""A walk of a test clock that its worker breaks off blames no matter, and is walked on; and many
+of them leave room for the steps that they wait for.
+"""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,9 +9,10 @@ from uuid import UUID
 
 import pytest
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.clock import ClockActivities
+from activities.clock import OTHERS_FIRST, WALKS, ClockActivities
 from activities.dependencies import Dependencies
 from billing.matters.schemas import Matter, of_account
 from workflows.contracts import WalkMove, WalkRequest
@@ -74,3 +77,21 @@ async def test_a_worker_that_stops_ends_its_stride(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(walks, "_wait_until_done", done)
     move = await asyncio.wait_for(walks.begin(), 1)
     assert (move.done, move.clock_at) == (False, AT)
+
+
+async def test_more_walks_than_may_wait_give_their_places_back() -> None:
+    """Clocks that waited for failing steps held all places, also those of the steps' next tries."""
+    walks = Walks()
+    walking = [walks.begin() for _ in range(WALKS)]
+    await asyncio.sleep(SOON)
+    with pytest.raises(ApplicationError) as left:
+        await asyncio.wait_for(walks.begin(), 1)
+    assert (left.value.next_retry_delay, left.value.non_retryable) == (OTHERS_FIRST, False)
+    walks.environment.cancel()
+    await asyncio.wait(walking, timeout=1)
+    walks.environment = ActivityEnvironment()
+    walking = [walks.begin()]
+    await asyncio.sleep(SOON)
+    assert not walking[0].done(), "it has a place, and waits"
+    walks.environment.cancel()
+    await asyncio.wait(walking, timeout=1)

@@ -29,7 +29,7 @@ def subscription(*invoices: Collecting) -> SubscriptionWorkflow:
 
 
 def refusal(*invoices: Collecting, named: str | None = None) -> str:
-    """What the order to forgive an invoice of the subscription is told."""
+    """The refusal of an order to forgive an invoice of the subscription."""
     with pytest.raises(ValueError, match="invoice") as refused:
         subscription(*invoices)._may_forgive(DunningCommand(reason=WHY, invoice=named))
     return str(refused.value)

@@ -75,6 +75,9 @@ STRIPE: Final = Gauge(
 PARKED: Final = Gauge("billing_parked", "1 while nothing may move money")
 OFF: Final = Gauge("billing_switched_off", "Processes in which billing is switched off")
 TEMPORAL: Final = Gauge("billing_temporal_answers", "1 while Temporal answers this process")
+LIMITED: Final = Gauge(
+    "billing_temporal_limits", "1 while Temporal refuses this process calls beyond its limit"
+)
 LOOKED: Final = Gauge("billing_looked_timestamp_seconds", "Time of the look behind these gauges")
 _logger = logging.getLogger("api.gauges")
 
@@ -92,6 +95,7 @@ async def _go_on(stack: Stack, health: HealthChecks) -> None:
             health.part(stack, "temporal"), health.part(stack, "stripe")
         )
         TEMPORAL.set(temporal.status == "healthy")
+        LIMITED.set(health.temporal_limits)
         STRIPE.set(stripe.status == "healthy")
         try:
             async with stack.database.operator() as connection:

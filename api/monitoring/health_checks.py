@@ -78,6 +78,8 @@ class HealthChecks:
     def __init__(self) -> None:
         self._known: dict[Part, tuple[float, PartHealth]] = {}
         self._temporal_answered = -BUSY_SECONDS
+        self.temporal_limits = False
+        """True while Temporal answers, but no further call of ours within its limit."""
         self._locks: dict[Part, asyncio.Lock] = {}
         self._signs: tuple[float, dict[str, SignState]] | None = None
         self._looking = asyncio.Lock()
@@ -87,10 +89,11 @@ class HealthChecks:
         async with self._locks.setdefault(name, asyncio.Lock()):
             known = self._known.get(name)
             if known is None or monotonic() - known[0] > REMEMBER_SECONDS:
-                health, why = await _measure(stack, name)
+                health, why, limits = await _measure(stack, name)
                 if why and (known is None or known[1].status == "healthy"):
                     _logger.warning("%s does not answer: %s", name, why)
                 if name == "temporal":
+                    self.temporal_limits = limits
                     health = self._patiently(health)
                 known = self._known[name] = (monotonic(), health)
             return known[1]
@@ -122,19 +125,20 @@ async def _signs(database: Database) -> dict[str, SignState]:
         return {}
 
 
-async def _measure(stack: Stack, name: Part) -> tuple[PartHealth, str]:
-    """Return the state of a part, and why it is unhealthy."""
+async def _measure(stack: Stack, name: Part) -> tuple[PartHealth, str, bool]:
+    """Return the state of a part, why it is unhealthy, and whether it limits our calls."""
     ask = {"postgres": _postgres, "temporal": _temporal, "stripe": _stripe}[name]
     started = monotonic()
-    why = ""
+    why, limits = "", False
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await ask(stack)
+            limits = bool(await ask(stack))
     # The SDK's lazy client reports a failed first connection as a bare RuntimeError.
     except _UNWELL as error:
         why = database_words(error)
     milliseconds = round((monotonic() - started) * 1000)
-    return PartHealth(status="unhealthy" if why else "healthy", milliseconds=milliseconds), why
+    status: State = "unhealthy" if why else "healthy"
+    return PartHealth(status=status, milliseconds=milliseconds), why, limits
 
 
 async def _postgres(stack: Stack) -> None:
@@ -146,15 +150,16 @@ async def _postgres(stack: Stack) -> None:
             raise DiskIsFull("its disk is full")
 
 
-async def _temporal(stack: Stack) -> None:
+async def _temporal(stack: Stack) -> bool:
     try:
-        await _ask_namespace(stack)
+        return await _ask_namespace(stack)
     except RPCError:
         # The server closes each connection after some minutes, and may cancel what it carries.
-        await _ask_namespace(stack)
+        return await _ask_namespace(stack)
 
 
-async def _ask_namespace(stack: Stack) -> None:
+async def _ask_namespace(stack: Stack) -> bool:
+    """Return whether Temporal is up and limits our calls."""
     client = stack.temporal
     # The server's own health knows no namespace, and without ours nothing can be started.
     asked = DescribeNamespaceRequest(namespace=client.namespace, weak_consistency=True)
@@ -164,6 +169,8 @@ async def _ask_namespace(stack: Stack) -> None:
         # A busy server puts this off before it refuses a start.
         if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED:
             raise
+        return True
+    return False
 
 
 async def ask_stripe(settings: Settings) -> None:

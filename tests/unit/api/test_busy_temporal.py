@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.service import RPCError, RPCStatusCode
@@ -107,6 +108,32 @@ async def test_one_that_is_busy_after_it_closed_the_connection_is_there(temporal
     temporal.cancels, temporal.refuses = 1, RPCStatusCode.RESOURCE_EXHAUSTED
     stack = cast(Stack, SimpleNamespace(temporal=temporal))
     assert (await HealthChecks().part(stack, "temporal")).status == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("refuses", "limits"),
+    [(None, 0), (RPCStatusCode.RESOURCE_EXHAUSTED, 1), (RPCStatusCode.UNAVAILABLE, 0)],
+    ids=["there", "limited", "away"],
+)
+async def test_a_gauge_says_whether_it_limits_our_calls(
+    temporal: Temporal,
+    monkeypatch: pytest.MonkeyPatch,
+    refuses: RPCStatusCode | None,
+    limits: int,
+) -> None:
+    async def ask_stripe(_: object) -> None:
+        """It is there."""
+
+    monkeypatch.setattr(gauges, "EVERY_SECONDS", PATIENCE)
+    monkeypatch.setattr(health_checks, "ask_stripe", ask_stripe)
+    known = SimpleNamespace(temporal=temporal, database=Database(), settings=None)
+    asked = asyncio.Event()
+    monkeypatch.setattr(gauges, "STRIPE", SimpleNamespace(set=lambda _: asked.set()))
+    for temporal.refuses, shown in ((refuses, limits), (None, 0)):
+        async with asyncio.timeout(20 * BUSY), gauges.gauging(cast(Stack, known), HealthChecks()):
+            asked.clear()
+            await asked.wait()
+        assert REGISTRY.get_sample_value("billing_temporal_limits") == shown
 
 
 async def test_gauges_say_whether_it_and_stripe_are_there(

@@ -4,11 +4,13 @@ SIGTERM lets running activities finish. The worker serves metrics in Prometheus 
 """
 
 import asyncio
+import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any, Final
+from itertools import chain, repeat
+from typing import Any, Final, TypeVar
 
 import uvloop
 from temporalio.client import Client
@@ -28,7 +30,7 @@ from activities.clock import WALKS
 from activities.dependencies import Dependencies
 from activities.registry import build_activities
 from billing.core import garbage, logs, open_files
-from billing.core.database import open_database
+from billing.core.database import Database, open_database
 from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
@@ -46,7 +48,7 @@ from gateways.stripe import StripeGateway
 from gateways.stripe_tax import StripeTax
 from gateways.vat_register import Vies
 from workflows import visibility
-from workflows.client import connect, never_connected
+from workflows.client import OUT_OF_BREATH, connect, never_connected
 from workflows.policies import POLICIES, VERSIONED
 from workflows.registry import WORKFLOWS
 from workflows.schedules import PASSES, ensure_schedules
@@ -63,6 +65,10 @@ COMPARISONS: Final = 1
 TASKS_PER_STEP: Final = 3
 """So many that one is at hand whenever a step ends."""
 MAX_CACHED_WORKFLOWS: Final = 500
+START_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds until Temporal is asked again at a start."""
+T = TypeVar("T")
+_logger = logging.getLogger("worker")
 
 
 async def _connect(settings: Settings, tracing: Tracing | None) -> Client:
@@ -197,28 +203,25 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     provider, orders = open_stripe(settings), open_paypal(settings)
     tracing = open_tracing(settings, "worker")
     client = await _connect(settings, tracing)
-    await _need_attributes(client)
-    register = Vies(settings.vies_url) if settings.vies_url else None
-    # Tests have one worker for APIs with either provider of taxes.
-    asks_stripe = settings.tax_provider == "stripe" or settings.profile == "test"
-    taxes = StripeTax(provider.client) if asks_stripe else None
-    dependencies = Dependencies(database, provider, settings, register, orders, taxes)
-    activities = build_activities(dependencies, client)
+    activities = build_activities(_dependencies(settings, database, provider, orders), client)
     barrier = Barrier(database)
-    workers = [build_worker(client, queue, activities, settings, barrier) for queue in QUEUES]
-    await ensure_schedules(client)
-    garbage.freeze_startup()
+    pulse = Pulse(
+        database,
+        "worker",
+        refusing=lambda: refusing(provider, orders),
+        unknown_object=lambda: provider.unknown_object,
+        agreed=agreed(settings),
+    )
     try:
-        pulse = Pulse(
-            database,
-            "worker",
-            refusing=lambda: refusing(provider, orders),
-            unknown_object=lambda: provider.unknown_object,
-            agreed=agreed(settings),
-        )
+        if not await _prepare(client, stop):
+            return
+        garbage.freeze_startup()
         async with pulse.beating():
             if await may_serve(pulse, stop):
-                await serve(workers, stop)
+                await serve(
+                    [build_worker(client, one, activities, settings, barrier) for one in QUEUES],
+                    stop,
+                )
     finally:
         await provider.close()
         if orders is not None:
@@ -228,15 +231,51 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await tracing.close()
 
 
+def _dependencies(
+    settings: Settings, database: Database, provider: StripeGateway, orders: PayPalGateway | None
+) -> Dependencies:
+    register = Vies(settings.vies_url) if settings.vies_url else None
+    # Tests have one worker for APIs with either provider of taxes.
+    asks_stripe = settings.tax_provider == "stripe" or settings.profile == "test"
+    taxes = StripeTax(provider.client) if asks_stripe else None
+    return Dependencies(database, provider, settings, register, orders, taxes)
+
+
+async def _prepare(client: Client, stop: asyncio.Event) -> bool:
+    """Check the namespace and make the schedules; False if the worker is to stop before."""
+
+    async def prepare() -> bool:
+        await _need_attributes(client)
+        await ensure_schedules(client)
+        return True
+
+    return bool(await patiently(prepare, stop))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    """Ask Temporal until it answers, however slow it is or whatever it limits; None if the worker
+    is to stop before. Errors: RPCError for any other refusal.
+    """
+    pauses = chain(START_PAUSES, repeat(START_PAUSES[-1]))
+    while not stop.is_set():
+        try:
+            return await ask()
+        except RPCError as error:
+            if error.status not in OUT_OF_BREATH:
+                raise
+            pause = next(pauses)
+            words = "Temporal is slow or limits our calls (%s): it is asked again in %.0f s"
+            _logger.warning(words, error.message or error.status.name, pause)
+            await first_of(stop.wait(), asyncio.sleep(pause))
+    return None
+
+
 async def may_serve(pulse: Pulse, stop: asyncio.Event) -> bool:
     """Wait until a first heartbeat is written; False if the worker is to stop before.
 
     A worker that cannot write would take steps from others, fail them, and be seen by nobody.
     """
-    waits = [asyncio.ensure_future(one) for one in (pulse.begun(), stop.wait())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for one in waits:
-        one.cancel()
+    await first_of(pulse.begun(), stop.wait())
     return not stop.is_set()
 
 
@@ -248,6 +287,16 @@ async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
         await stop.wait()
         # The exit stack would shut them down one after the other.
         await asyncio.gather(*(one.shutdown() for one in workers))
+
+
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Wait until one of these ends, and cancel the others."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in tasks:
+            one.cancel()
 
 
 def _need_environment(settings: Settings) -> None:
@@ -262,11 +311,13 @@ def _need_environment(settings: Settings) -> None:
 
 async def _need_attributes(client: Client) -> None:
     """Refuse to start if there is no such namespace, or if it lacks search attributes, which every
-    workflow sets.
+    workflow sets. Errors: RPCError while Temporal is slow or limits our calls.
     """
     try:
         lacking = await visibility.missing_attributes(client)
     except RPCError as error:
+        if error.status in OUT_OF_BREATH:
+            raise
         raise SystemExit(
             f"Temporal does not serve the namespace {client.namespace}, see TEMPORAL_NAMESPACE:"
             f" {error.message}"

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Final, TypeVar
 
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from billing.core.clock import real_now
 from billing.core.database import Database, open_database
@@ -25,7 +25,7 @@ from billing.platform.accounts import store as accounts
 from billing.platform.parking import store as parkings
 from cli.errors import StackError
 from workflows import pollers, start, visibility
-from workflows.client import UNANSWERED, connect
+from workflows.client import OUT_OF_BREATH, connect
 from workflows.schedules import ensure_schedules
 
 PAGE: Final = 200
@@ -48,7 +48,6 @@ QUIET_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.02
 TELL_SECONDS: Final = 1.0
 """Until the progress is told again, also where nothing has changed."""
-OUT_OF_BREATH: Final = UNANSWERED | {RPCStatusCode.RESOURCE_EXHAUSTED}
 
 Progress = Callable[[int, int, str], None]
 """Called each second with (done, total, what it does or waits for)."""

@@ -19,6 +19,8 @@ UNANSWERED: Final = frozenset(
     {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 )
 """Statuses of a call that Temporal did not answer; the client's own timeout is CANCELLED."""
+OUT_OF_BREATH: Final = UNANSWERED | {RPCStatusCode.RESOURCE_EXHAUSTED}
+"""Statuses after which it is asked again."""
 
 
 class Server(Protocol):

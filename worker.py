@@ -211,16 +211,18 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         refusing=lambda: refusing(provider, orders),
         unknown_object=lambda: provider.unknown_object,
         agreed=agreed(settings),
+        clock_tolerance=timedelta(seconds=settings.clock_tolerance_seconds),
     )
     try:
         if not await _prepare(client, stop):
             return
         garbage.freeze_startup()
         async with pulse.beating():
-            if await may_serve(pulse, stop):
+            while await may_serve(pulse, stop):  # again, once a wrong clock is right
                 await serve(
                     [build_worker(client, one, activities, settings, barrier) for one in QUEUES],
                     stop,
+                    pulse,
                 )
     finally:
         await provider.close()
@@ -271,20 +273,23 @@ async def patiently(ask: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T |
 
 
 async def may_serve(pulse: Pulse, stop: asyncio.Event) -> bool:
-    """Wait until a first heartbeat is written; False if the worker is to stop before.
+    """Wait until a heartbeat is written and the clock is right; False if the worker is to stop.
 
-    A worker that cannot write would take steps from others, fail them, and be seen by nobody.
+    A worker that cannot write would take steps from others, fail them, and be seen by nobody; one
+    whose clock is wrong would date what it does by it.
     """
-    await first_of(pulse.begun(), stop.wait())
+    await first_of(pulse.fit(), stop.wait())
     return not stop.is_set()
 
 
-async def serve(workers: Sequence[Worker], stop: asyncio.Event) -> None:
-    """Run the workers until `stop` is set, then shut both down within one grace period."""
+async def serve(workers: Sequence[Worker], stop: asyncio.Event, pulse: Pulse) -> None:
+    """Run the workers until `stop` is set or the clock is wrong, then shut both down within one
+    grace period.
+    """
     async with AsyncExitStack() as stack:
         for one in workers:
             await stack.enter_async_context(one)
-        await stop.wait()
+        await first_of(stop.wait(), pulse.astray())
         # The exit stack would shut them down one after the other.
         await asyncio.gather(*(one.shutdown() for one in workers))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 from temporalio.client import Client
@@ -73,6 +74,7 @@ class Services:
             self.deliveries.counts,
             failures=self.failures.counts,
             agreed=agreed(self.settings),
+            clock_tolerance=timedelta(seconds=self.settings.clock_tolerance_seconds),
         )
         self.barrier = Barrier(self.database)
 

@@ -45,6 +45,9 @@ SILENT: Final = Gauge("billing_processes_silent", "Processes that fell silent", 
 CLOCK: Final = Gauge(
     "billing_clock_ahead_seconds", "The farthest that a process's clock is from the database's"
 )
+IDLE: Final = Gauge(
+    "billing_workers_with_wrong_clock", "Workers that take no work because of their clock"
+)
 BUSY: Final = Gauge(
     "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
 )
@@ -148,6 +151,7 @@ def _show_processes(figures: Figures) -> None:
         SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
     living = liveness.living(found, now)
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
+    IDLE.set(len(liveness.idle(found, now)))
     DIFFERING.set(len(liveness.differing(found, now)))
     OFF.set(len(liveness.switched_off(found, now)))
     LACKING.set(len(liveness.bereft(found, now)))

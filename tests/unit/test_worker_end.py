@@ -34,10 +34,24 @@ class Queue:
 async def test_both_queues_are_told_to_end_before_either_has_ended() -> None:
     told, all_told, stop = list[str](), asyncio.Event(), asyncio.Event()
     queues = [Queue(told, all_told, name) for name in ("interactive", "background")]
-    serving = asyncio.create_task(serve(cast(list[Worker], queues), stop))
+    serving = asyncio.create_task(serve(cast(list[Worker], queues), stop, cast(Pulse, Heart())))
     await asyncio.sleep(0)
     assert told == []
     stop.set()
+    async with asyncio.timeout(PATIENCE):
+        await serving
+    assert sorted(told) == ["background", "interactive"]
+
+
+async def test_both_queues_end_where_the_clock_is_wrong() -> None:
+    told, all_told, heart = list[str](), asyncio.Event(), Heart()
+    queues = [Queue(told, all_told, name) for name in ("interactive", "background")]
+    serving = asyncio.create_task(
+        serve(cast(list[Worker], queues), asyncio.Event(), cast(Pulse, heart))
+    )
+    await asyncio.sleep(0.05)
+    assert told == []
+    heart.clock_is_wrong.set()
     async with asyncio.timeout(PATIENCE):
         await serving
     assert sorted(told) == ["background", "interactive"]
@@ -48,9 +62,13 @@ class Heart:
 
     def __init__(self) -> None:
         self.database_is_there = asyncio.Event()
+        self.clock_is_wrong = asyncio.Event()
 
-    async def begun(self) -> None:
+    async def fit(self) -> None:
         await self.database_is_there.wait()
+
+    async def astray(self) -> None:
+        await self.clock_is_wrong.wait()
 
 
 async def test_a_worker_serves_no_queue_before_its_first_sign_of_life() -> None:

@@ -183,9 +183,7 @@ def _requests(figures: Figures) -> Sign:
 def _clocks(figures: Figures) -> Sign:
     astray = liveness.astray(figures.processes, figures.at)
     if astray:
-        named = "; ".join(
-            f"{one.name} by {one.clock_ahead.total_seconds():+.1f} s" for one in astray
-        )
+        named = "; ".join(map(liveness.strayed, astray))
         return unhealthy("clocks", f"not the database's: {named}")
     return healthy("clocks", "those of all processes agree with the database's")
 

@@ -27,6 +27,8 @@ FAILED_SHARE: Final = 0.1
 QUIET: Final = timedelta(seconds=30)
 """A route with only good answers for this long after its last failure is healthy."""
 CLOCKS_APART: Final = timedelta(seconds=2)
+CLOCK_TOLERANCE: Final = timedelta(minutes=1)
+"""The default of how far a worker's clock may be from the database's while it takes work."""
 REFUSED_LATELY: Final = timedelta(hours=1)
 
 
@@ -57,6 +59,21 @@ def silent(found: Sequence[Process], kind: str, now: datetime) -> list[Process]:
 def astray(found: Sequence[Process], now: datetime) -> list[Process]:
     """Return living processes whose clock differs from the database's."""
     return [one for one in living(found, now) if abs(one.clock_ahead) > CLOCKS_APART]
+
+
+def strayed(process: Process) -> str:
+    """Return a process, how far its clock is from the database's, and what follows, as text."""
+    idles = ", and takes no work" if process.kind == "worker" and _has_wrong_clock(process) else ""
+    return f"{process.name} by {process.clock_ahead.total_seconds():+.1f} s{idles}"
+
+
+def idle(found: Sequence[Process], now: datetime) -> list[Process]:
+    """Return living workers that take no work because of their clock."""
+    return [one for one in alive(found, "worker", now) if _has_wrong_clock(one)]
+
+
+def _has_wrong_clock(process: Process) -> bool:
+    return process.figures.has_wrong_clock
 
 
 def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]]:

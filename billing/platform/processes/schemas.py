@@ -66,6 +66,8 @@ class Figures(Frozen):
     # An object of ours that Stripe does not know under its key.
     unknown_object: str | None = None
     failures: tuple[Failures, ...] = ()
+    # True while its clock is farther from the database's than BILLING_CLOCK_TOLERANCE_SECONDS.
+    has_wrong_clock: bool = False
     # True once the database lacked commits that the process had made.
     lacks_commits: bool = False
     # Its values of the settings in which all processes must agree.

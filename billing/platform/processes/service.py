@@ -20,7 +20,7 @@ from billing.core.database_room import room
 from billing.core.database_words import database_words
 from billing.core.settings import VERSION
 from billing.platform.processes import store
-from billing.platform.processes.rules import BEAT, wanted
+from billing.platform.processes.rules import BEAT, CLOCK_TOLERANCE, wanted
 from billing.platform.processes.schemas import (
     Deliveries,
     Failures,
@@ -48,6 +48,7 @@ class Pulse:
         unknown_object: Callable[[], str | None] = lambda: None,
         failures: Callable[[], tuple[Failures, ...]] = tuple,
         agreed: Mapping[str, str] | None = None,
+        clock_tolerance: timedelta = CLOCK_TOLERANCE,
     ) -> None:
         self._database = database
         self._deliveries = deliveries
@@ -57,7 +58,8 @@ class Pulse:
         self._refusals: dict[str, datetime] = {}
         self._beats, self._beaten_at = 0, real_now()
         self._lacks_commits = False
-        self._begun = asyncio.Event()
+        self._clock_tolerance = clock_tolerance
+        self._is_fit, self._is_astray = asyncio.Event(), asyncio.Event()
         now = real_now()
         self._own = Process(
             id=ids.new(),
@@ -86,14 +88,36 @@ class Pulse:
             unknown_object=self._unknown_object(),
             failures=self._failures(),
             agreed=self._agreed,
+            has_wrong_clock=self._is_astray.is_set(),
             lacks_commits=self._lacks_commits,
         )
         own, before = self._own.model_copy(update={"figures": figures}), self._beats
         async with self._database.tenant() as connection:
             # Only now: a wait for the connection is no difference of clocks.
-            beats = await store.beat(connection, own, real_now())
+            asked_at = real_now()
+            beats, at = await store.beat(connection, own, asked_at)
+            answered_at = real_now()
         self._compare(before, beats)
-        self._begun.set()
+        self._judge_clock(at, asked_at, answered_at)
+
+    def _judge_clock(self, at: datetime, asked_at: datetime, answered_at: datetime) -> None:
+        """Note whether this clock is too far from the database's, which said `at` between two
+        times of ours: a slow answer is no difference.
+        """
+        ahead = max(asked_at - at, timedelta()) or min(answered_at - at, timedelta())
+        was_astray = self._is_astray.is_set()
+        if abs(ahead) > self._clock_tolerance:
+            self._is_astray.set()
+            self._is_fit.clear()
+            if not was_astray:
+                words = "this process's clock is %+.0f s from the database's%s: see its host's NTP"
+                idles = ", it takes no work" if self._own.kind == "worker" else ""
+                _logger.error(words, ahead.total_seconds(), idles)
+            return
+        self._is_astray.clear()
+        self._is_fit.set()
+        if was_astray:
+            _logger.warning("this process's clock is the database's again")
 
     def _compare(self, before: int, beats: int) -> None:
         """Compare the database's count of heartbeats with the number that were committed `before`
@@ -108,9 +132,13 @@ class Pulse:
             _logger.error("the database lacks commits that this process had made")
         self._beats, self._beaten_at = beats, now
 
-    async def begun(self) -> None:
-        """Wait until a first heartbeat is written."""
-        await self._begun.wait()
+    async def fit(self) -> None:
+        """Wait until a heartbeat is written, and the clock is the database's."""
+        await self._is_fit.wait()
+
+    async def astray(self) -> None:
+        """Wait until the clock is too far from the database's."""
+        await self._is_astray.wait()
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:

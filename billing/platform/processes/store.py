@@ -20,7 +20,7 @@ _BEAT = Prepared(
         extract(epoch FROM CAST(:now AS timestamptz) - clock_timestamp()) * 1000, :figures)
     ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, beats = processes.beats + 1,
         clock_ahead_ms = excluded.clock_ahead_ms, figures = excluded.figures
-    RETURNING beats
+    RETURNING beats, seen_at
     """
     ).bindparams(bindparam("figures", type_=JSONB))
 )
@@ -30,11 +30,11 @@ _FORGET = Prepared(
 )
 
 
-async def beat(connection: AsyncConnection, own: Process, now: datetime) -> int:
+async def beat(connection: AsyncConnection, own: Process, now: datetime) -> tuple[int, datetime]:
     """Record that the process is alive; `now` is the time of its own clock. Return the number of
-    its heartbeats in the database, with this one.
+    its heartbeats in the database, with this one, and the database's time.
     """
-    beats: int = await _BEAT.scalar(
+    row = await _BEAT.one(
         connection,
         id=own.id,
         kind=own.kind,
@@ -44,7 +44,7 @@ async def beat(connection: AsyncConnection, own: Process, now: datetime) -> int:
         now=now,
         figures=own.figures.model_dump(mode="json"),
     )
-    return beats
+    return row["beats"], row["seen_at"]
 
 
 async def leave(connection: AsyncConnection, process_id: UUID) -> None:

@@ -20,3 +20,8 @@ def test_a_temporal_that_limits_our_calls_is_told_of_once_it_does_for_minutes(
         'billing_temporal_limits{instance="another"}': "0x80",
     }
     fired(tmp_path, "BillingTemporalLimits", told, {"5m": False, "14m": fires})
+
+
+def test_a_worker_that_idles_because_of_its_clock_pages_at_once(tmp_path: Path) -> None:
+    told = {"billing_workers_with_wrong_clock": "0x20 2x40"}
+    fired(tmp_path, "BillingWorkerClockWrong", told, {"5m": False, "5m30s": True}, "2")

@@ -1,9 +1,10 @@
-"""A worker takes work once Temporal is there."""
+"""A worker takes work once Temporal is there and its clock is right, and only while it is."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from os import getpid
 from typing import Any, Final
 
 import pytest
@@ -12,11 +13,14 @@ from temporalio.worker import Worker
 
 import worker
 from billing.core import garbage
+from billing.core.database import Database
+from billing.insight.health import rules, store
 from billing.platform.processes import service
 from devstack.stack import StackInfo
 from tests.integration.api_app import stack_settings
 from tests.integration.sandbox.support import free_port
 from tests.integration.waiting import wait_for
+from tests.integration.wrong_clock import wrong_clock
 
 IDLE: Final = ("idle/one", "idle/two")
 """Queues without any work."""
@@ -65,6 +69,46 @@ async def running(stack: StackInfo) -> AsyncIterator[asyncio.Task[None]]:
 async def serving(built: list[Worker]) -> int:
     """The number of its queues that it serves."""
     return sum(one.is_running and not one.is_shutdown for one in built)
+
+
+async def clocks(database: Database) -> str:
+    """The words of the sign about the clock of this process."""
+    async with database.operator() as connection:
+        found = rules.signs(await store.look(connection))
+    (words,) = (one.words for one in found if one.name == "clocks")
+    return next((part for part in words.split("; ") if f"worker {getpid()} on" in part), "")
+
+
+async def test_a_worker_takes_no_work_while_its_clock_is_wrong(
+    stack: StackInfo,
+    database: Database,
+    built: list[Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(stack):
+        with wrong_clock(timedelta(hours=2)):
+            await wait_for(lambda: clocks(database), "the sign tells", lambda said: "+7200" in said)
+            await asyncio.sleep(10 * BEAT.total_seconds())
+            assert built == [], "it would date what it does by that clock"
+            assert (await clocks(database)).endswith("s, and takes no work")
+            assert "clock is +7200 s from the database's, it takes no work" in caplog.text
+        await wait_for(lambda: serving(built), "its clock is right", lambda n: n == len(IDLE))
+        with wrong_clock(-timedelta(hours=2)):
+            await wait_for(lambda: serving(built), "it stops", lambda n: n == 0)
+            assert all(one.is_shutdown for one in built)
+        await wait_for(lambda: serving(built), "it goes on", lambda n: n == len(IDLE))
+        assert len(built) == 2 * len(IDLE)
+        assert await clocks(database) == ""
+
+
+async def test_a_worker_whose_clock_is_a_little_off_works(
+    stack: StackInfo, database: Database, built: list[Worker]
+) -> None:
+    with wrong_clock(timedelta(seconds=30)):
+        async with running(stack):
+            await wait_for(lambda: serving(built), "it serves", lambda n: n == len(IDLE))
+            said = await wait_for(lambda: clocks(database), "the sign tells")
+            assert "takes no work" not in said
 
 
 @pytest.mark.parametrize(

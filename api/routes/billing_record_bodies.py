@@ -20,7 +20,9 @@ from billing.money.usage_voids.service import Voided
 class PricingContext(Body):
     """The subscription to price under: the account's open one, which is also the default."""
 
-    subscription_id: Text | None = None
+    subscription_id: Text | None = Field(
+        None, description="The account's open subscription, which is also the default"
+    )
 
 
 class CalculateBody(Body):
@@ -29,7 +31,7 @@ class CalculateBody(Body):
     product_id: Text
     usage_amount: Quantity
     user_id: Text | None = None
-    service_type: ServiceType | None = None
+    service_type: ServiceType | None = Field(None, description="The service that is to be used")
     pricing_context: PricingContext | None = Field(
         None, description="The subscription to price under"
     )
@@ -66,7 +68,9 @@ class ProcessBody(Body):
     """A billing record to pay [F13]."""
 
     billing_id: Text
-    billing_method: BillingMethod | None = None
+    billing_method: BillingMethod | None = Field(
+        None, description="What pays: credits by default, or the card (`payment_charge`)"
+    )
     force_charge: StrictBool = Field(
         False,
         description="True takes the credits even if they are not there, up to the account's"

@@ -154,7 +154,8 @@ class EntitlementAnswer(Answer):
     limit: Limit | None = Field(description="The limit of the meter; null: there is none")
     access: Access
     reason: Withheld | None = Field(
-        description="Why the plan gives less than all; null: it gives all"
+        description="Why the plan gives less than all: the state of the subscription, or"
+        " `no_subscription`; null: it gives all"
     )
 
     @classmethod

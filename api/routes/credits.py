@@ -141,7 +141,10 @@ class LotShare(_LotPart):
     amount: Credits = Field(description="The credits of this lot; below 0 it gave them")
     value_cents: int | None
     currency: str | None
-    because: Because = Field(description="Which rule decided its place")
+    because: Because = Field(
+        description="Which rule decided its place: `scope`, `priority`, `expiry`,"
+        " `free_before_paid` or `age`; `held`: a hold had it; `only`: there was no choice"
+    )
     words: str = Field(description="The same in words")
 
     @classmethod

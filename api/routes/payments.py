@@ -50,7 +50,9 @@ _REQUIRED: Final = ("invoice_id", "payment_method", "transaction_reference")
 class ManualBody(Body):
     """Money sent outside the service: a reference, never account numbers or card data [J4, J7]."""
 
-    invoice_id: Spelled = Field(examples=["inv_01h455vb4pex5vsknk084sn02q"])
+    invoice_id: Spelled = Field(
+        examples=["inv_01h455vb4pex5vsknk084sn02q"], description="The invoice that was paid"
+    )
     payment_method: Spelled = Field(
         examples=["bank_transfer"], description="How it was sent, in the payer's own words"
     )
@@ -61,7 +63,9 @@ class ManualBody(Body):
     amount: PositiveMinor | None = Field(
         None, description="In minor units; by default all that is owed"
     )
-    currency: Currency | None = None
+    currency: Currency | None = Field(
+        None, description="ISO 4217; if it is sent, it must be that of the invoice"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -69,7 +69,9 @@ class PackBody(Body):
         description="The saved card; null: the account's default. With `payment_method: saved_card`"
         " only",
     )
-    currency: Currency | None = None
+    currency: Currency | None = Field(
+        None, description="ISO 4217; by default the account's currency, else USD"
+    )
     return_url: Url | None = Field(
         None,
         description="The page to which the payer comes back from Stripe's or PayPal's; null: a page"

@@ -47,10 +47,14 @@ class CheckBody(Body):
     user_id: Text | None = None
     organization_id: Text | None = None
     product_id: Text | None = None
-    service_type: ServiceType | None = None
-    feature_type: Text | None = None
-    operation: Text | None = None
-    billing_method: BillingMethod | None = None
+    service_type: ServiceType | None = Field(None, description="The service that is to be used")
+    feature_type: Text | None = Field(None, description="The feature that is to be used")
+    operation: Text | None = Field(None, description="The operation that is to be used")
+    billing_method: BillingMethod | None = Field(
+        None,
+        description="What the record will name to pay: a plan limits nothing that credits or a card"
+        " pay",
+    )
     consume: StrictBool = Field(
         False,
         description="True claims it: quotas and a plan that blocks count it at once, for ten"
@@ -105,7 +109,7 @@ class CheckAnswer(Answer):
     passes_at: datetime | None = None
     reason: str | None = Field(description="Why it is not allowed; null: it is")
     refused_by: Literal["plan", "quota", "budget"] | None = Field(
-        description="What refuses it; null: nothing does"
+        description="What refuses it: the `plan`, a `quota` or a `budget`; null: nothing does"
     )
     budget_id: Annotated[str, encoded(ids.BUDGET)] | None = Field(
         description="The budget that refuses it; null: none does"
@@ -118,15 +122,21 @@ class QuotaBody(Body):
     each user of the account, with its own window.
     """
 
-    account_id: Text
-    user_id: Text | None = None
-    organization_id: Text | None = None
+    account_id: Text = Field(description="The account, by our id or your own")
+    user_id: Text | None = Field(None, description="Only for this user, by your own id")
+    organization_id: Text | None = Field(
+        None, description="Only for this organisation, by your own id"
+    )
     each_user: StrictBool = Field(
         False,
         description="True: for each user of the account by default, each with a window of its own",
     )
-    service_type: ServiceType | None = None
-    feature_type: Text | None = None
+    service_type: ServiceType | None = Field(
+        None, description="The service whose meter is limited; instead of `feature_type`"
+    )
+    feature_type: Text | None = Field(
+        None, description="The feature whose meter is limited; instead of `service_type`"
+    )
     limit: Credits = Field(ge=0, description="Units of the meter that may be used per window")
     window: Window | None = Field(
         None,

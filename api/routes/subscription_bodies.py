@@ -34,7 +34,11 @@ class SubscribeBody(PayingBody):
 
     plan: CatalogName
     interval: PriceInterval = "month"
-    currency: Currency | None = None
+    currency: Currency | None = Field(
+        None,
+        description="ISO 4217; by default the account's currency, else that of its contract, else"
+        " USD",
+    )
     quantity: Annotated[int, Field(strict=True, ge=1, le=10_000)] = Field(
         1, description="How many seats, of a plan that is sold by seats"
     )

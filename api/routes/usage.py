@@ -19,7 +19,7 @@ from api.requests.fast_route import fast, reading
 from api.routes.base import new_router
 from api.usage import batch_parser, dated_uses, use_times
 from api.usage.batch import UsageBatch
-from api.usage.body import UseBody, UseRow, read_use, use_of
+from api.usage.body import SAID, UseBody, UseRow, read_use, use_of
 from api.usage.card_usage import charge_now
 from api.usage.dry_run import DryRun, attempt_one
 from api.usage.refusals import CODES_OF_USES, refusal
@@ -37,6 +37,8 @@ router = new_router("usage")
 BatchCall = Annotated[Call, Depends(OperatorGate(MEMBER))]
 _ROW_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema(UseRow)["$defs"]["UseRow"]
 _ROW_SCHEMA["properties"]["usage_amount"] = TypeAdapter(Credits).json_schema()
+for _name, _words in SAID.items():
+    _ROW_SCHEMA["properties"][_name] |= {"description": _words}
 _BATCH_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["events"],

@@ -72,7 +72,8 @@ class MeterAnswer(Answer):
     )
     then: str | None
     overage: Total = Field(
-        validation_alias="net_overage", description="Units beyond the included ones that cost money"
+        validation_alias="net_overage",
+        description="Units beyond the included ones that invoices charge",
     )
     overage_cost: Total = Field(
         validation_alias="net_overage_total",

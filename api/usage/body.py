@@ -50,6 +50,26 @@ _PYDANTIC: Final[dict[Any, Any]] = {
 }
 """Pydantic types for fields that have these types for msgspec."""
 
+SAID: Final = {
+    "account_id": "The account, by our id or your own; by default the caller's",
+    "billing_method": "What pays: bought credits (`wallet_deduction`), any credits"
+    " (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`),"
+    " which is the default if it limits the meter or nothing else pays, else any credits are",
+    "event_id": "Your own id of the use: sent again under it, it is not counted again. Without one"
+    " the `Idempotency-Key` is its id",
+    "external_id": "The account, by your own id",
+    "feature_type": "The feature that was used; without a product it says what is counted",
+    "hold_id": "The hold that pays for the use; what is left of it is freed",
+    "model": "The model that was used; by default `model` of `usage_details`",
+    "occurred_at": "When it happened; by default now",
+    "operation": "What was done, in your own word; one with a cost of its own costs that for each"
+    " unit",
+    "service_type": "The service that was used; without a product it says what is counted",
+    "usage_amount": "How much was used, in units of the meter, above 0; of a level, such as"
+    " storage, the reading",
+}
+"""The meaning of fields for who sends a use, where answers with such a field say less."""
+
 Kinds = dict[tuple[object, ...], UseKind]
 
 
@@ -170,7 +190,10 @@ def _model_in(details: dict[str, Any]) -> str | None:
 
 def _model(struct: type[UseBody]) -> type[Body]:
     fields: dict[str, Any] = {
-        field.name: (_checked(field.type), ... if field.required else field.default)
+        field.name: (
+            _checked(field.type),
+            Field(... if field.required else field.default, description=SAID.get(field.name)),
+        )
         for field in msgspec.structs.fields(struct)
     }
     return create_model(struct.__name__, __base__=Body, __doc__=struct.__doc__, **fields)

@@ -27,7 +27,7 @@ class AdjustBalanceBody(Body):
         Field(description="In minor units: above 0 gives money, below 0 takes it")
     )
     currency: PricedIn | None = Field(
-        None, description="ISO 4217; by default the account's currency"
+        None, description="ISO 4217; by default the account's currency, else USD"
     )
     reason: FreeText = Field(
         description="Shown to the customer, and in the audit trail and the event"

@@ -57,8 +57,8 @@ class SteerBody(Body):
     """
 
     act: Act = Field(
-        description="What to do: the last two change the subscription, the others its overdue"
-        " invoices",
+        description="What to do: `pause` and `extend` change the subscription, the others its"
+        " overdue invoices",
     )
     reason: FreeText = Field(
         description="For the audit trail, and for the credit notes of `forgive`"
@@ -143,7 +143,7 @@ class OverduePart(Answer):
     )
     next_at: datetime | None
     result: AttemptStatus | None = Field(
-        description="The outcome of the retry; null: no card was tried within ten seconds"
+        description=f"{statuses.ATTEMPT}; null: no card was tried within ten seconds"
     )
 
     @classmethod

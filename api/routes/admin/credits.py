@@ -26,7 +26,7 @@ class AdjustBody(Body):
     Given credits may have an expiry and a priority: a lower one is spent first (100 by default).
     """
 
-    account_id: Text
+    account_id: Text = Field(description="The account, by our id or your own")
     amount: Annotated[Credits, NOT_ZERO] = Field(
         description="Credits: above 0 gives them, below 0 takes them"
     )

@@ -47,7 +47,9 @@ class RecordedBody(Body):
     """Money received outside of the service, in minor units."""
 
     amount_cents: PositiveMinor = Field(description="What came, in minor units")
-    currency: Currency | None = None
+    currency: Currency | None = Field(
+        None, description="ISO 4217; if it is sent, it must be that of the invoice"
+    )
     payment_method: Reference = Field("bank_transfer", description="How it came, in your own words")
     reference: Reference = Field(
         examples=["TRX-2027-0004711"], description="The reference of the transfer"

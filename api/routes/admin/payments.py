@@ -44,7 +44,9 @@ class ApproveBody(Body):
         None, description="What arrived, in minor units; by default what the payer stated"
     )
     amount_minor: PositiveMinor | None = Field(None, description="Older name of `amount_cents`")
-    currency: Currency | None = None
+    currency: Currency | None = Field(
+        None, description="ISO 4217; if it is sent, it must be that of the invoice"
+    )
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:

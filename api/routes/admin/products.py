@@ -44,7 +44,7 @@ class PricedProduct(Product):
 class AgreeBody(Body):
     """A price agreed with one account, from now on; without `terms` the agreement ends."""
 
-    account_id: Text
+    account_id: Text = Field(description="The account, by our id or your own")
     product: Text
     currency: SoldIn = Field(
         CREDIT, description="ISO 4217 of the price; `CREDIT` for a price in credits"

@@ -59,11 +59,13 @@ class ReconcileBody(Body):
     )
     since_at: Bound | None = Field(
         None,
-        description="Compare what was created from then on; by default 14 days back, for disputes"
-        " 120",
+        description="Compare what was created from then on; by default 14 days before the end,"
+        " without both bounds 120 days for disputes",
     )
     until_at: Bound | None = Field(
-        None, description="Compare what was created before then; by default now"
+        None,
+        description="Compare what was created before then; by default, and at most, half an hour"
+        " ago",
     )
     heal: StrictBool = Field(
         False, description="True has each payment checked whose difference a check settles"

@@ -45,7 +45,7 @@ class UndoBody(Body):
     """The price that was published by mistake, and the right version of it."""
 
     interval: PriceInterval = "month"
-    currency: Currency
+    currency: Currency = Field(description="The currency of the price, ISO 4217")
     wrong_version: Version = Field(
         examples=[2], description="The version of the price that was published by mistake"
     )

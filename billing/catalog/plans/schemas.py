@@ -279,6 +279,7 @@ class CreditCost(Strict):
     """The cost of one operation in credits; `built_in` when no active row sets it [F5]."""
 
     operation: str
+    """The operation, as uses name it."""
     cost: Amount
     """The cost of a unit, in credits."""
     is_active: bool

@@ -4342,7 +4342,7 @@ export interface components {
             amount_cents: number;
             /**
              * Currency
-             * @description ISO 4217; by default the account's currency
+             * @description ISO 4217; by default the account's currency, else USD
              */
             currency?: string | null;
             /**
@@ -4360,7 +4360,7 @@ export interface components {
         AdjustBody: {
             /**
              * Account Id
-             * @description The account, by our id
+             * @description The account, by our id or your own
              */
             account_id: string;
             /**
@@ -4440,7 +4440,7 @@ export interface components {
         AgreeBody: {
             /**
              * Account Id
-             * @description The account, by our id
+             * @description The account, by our id or your own
              */
             account_id: string;
             /**
@@ -4527,7 +4527,7 @@ export interface components {
             meter: string;
             /**
              * Owner
-             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
+             * @description Whose use it counts: that of the whole `account`, of one `user` or `organization`, or of `each_user` by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
@@ -4586,7 +4586,7 @@ export interface components {
             amount_minor?: number | null;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; if it is sent, it must be that of the invoice
              */
             currency?: string | null;
         };
@@ -5408,7 +5408,7 @@ export interface components {
             user_id?: string | null;
             /**
              * Service Type
-             * @description The kind of service that was used
+             * @description The service that is to be used
              */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
             /** @description The subscription to price under */
@@ -5579,7 +5579,7 @@ export interface components {
             slots_used: number;
             /**
              * Final Action
-             * @description What happens after the last try: `unpaid`, `cancel` or `uncollectible`
+             * @description After the last try: the subscription waits (`unpaid`), it ends (`cancel`), or it goes on and the debt is given up (`uncollectible`)
              */
             final_action: string;
             /**
@@ -5662,7 +5662,7 @@ export interface components {
             slots_used: number;
             /**
              * Final Action
-             * @description What happens after the last try: `unpaid`, `cancel` or `uncollectible`
+             * @description After the last try: the subscription waits (`unpaid`), it ends (`cancel`), or it goes on and the debt is given up (`uncollectible`)
              */
             final_action: string;
             /**
@@ -6067,7 +6067,7 @@ export interface components {
             reason: string | null;
             /**
              * Refused By
-             * @description What refuses it; null: nothing does
+             * @description What refuses it: the `plan`, a `quota` or a `budget`; null: nothing does
              */
             refused_by: ("plan" | "quota" | "budget") | null;
             /**
@@ -6109,22 +6109,22 @@ export interface components {
             product_id?: string | null;
             /**
              * Service Type
-             * @description The kind of service that was used
+             * @description The service that is to be used
              */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
             /**
              * Feature Type
-             * @description The feature that was used
+             * @description The feature that is to be used
              */
             feature_type?: string | null;
             /**
              * Operation
-             * @description The operation that was used, as the caller named it
+             * @description The operation that is to be used
              */
             operation?: string | null;
             /**
              * Billing Method
-             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
+             * @description What the record will name to pay: a plan limits nothing that credits or a card pay
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
@@ -7135,7 +7135,7 @@ export interface components {
         DatedCost: {
             /**
              * Operation
-             * @description The operation that was used, as the caller named it
+             * @description The operation, as uses name it.
              */
             operation: string;
             /**
@@ -7727,7 +7727,7 @@ export interface components {
             access: "full" | "no_new_overage" | "none";
             /**
              * Reason
-             * @description Why the plan gives less than all; null: it gives all
+             * @description Why the plan gives less than all: the state of the subscription, or `no_subscription`; null: it gives all
              */
             reason: ("unpaid" | "paused" | "past_due" | "incomplete" | "no_subscription") | null;
         };
@@ -9384,7 +9384,7 @@ export interface components {
             meter: string;
             /**
              * Owner
-             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
+             * @description Whose use it counts: that of the whole `account`, of one `user` or `organization`, or of `each_user` by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
@@ -9959,7 +9959,7 @@ export interface components {
             currency: string | null;
             /**
              * Because
-             * @description Which rule decided its place
+             * @description Which rule decided its place: `scope`, `priority`, `expiry`, `free_before_paid` or `age`; `held`: a hold had it; `only`: there was no choice
              * @enum {string}
              */
             because: "scope" | "priority" | "expiry" | "free_before_paid" | "age" | "held" | "only";
@@ -9998,7 +9998,7 @@ export interface components {
         ManualBody: {
             /**
              * Invoice Id
-             * @description The invoice
+             * @description The invoice that was paid
              * @example inv_01h455vb4pex5vsknk084sn02q
              */
             invoice_id: string;
@@ -10021,7 +10021,7 @@ export interface components {
             amount?: number | null;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; if it is sent, it must be that of the invoice
              */
             currency?: string | null;
         };
@@ -10221,7 +10221,7 @@ export interface components {
             then: string | null;
             /**
              * Overage
-             * @description Units beyond the included ones that cost money
+             * @description Units beyond the included ones that invoices charge
              * @example 2.00
              */
             overage: string;
@@ -11508,7 +11508,7 @@ export interface components {
             next_at: string | null;
             /**
              * Result
-             * @description The outcome of the retry; null: no card was tried within ten seconds
+             * @description `pending`: under way; `succeeded`; `declined`; `action`: the payer must confirm it; `processing`: a bank decides; `unreached`: it reached no card; `skipped`: no card was tried; null: no card was tried within ten seconds
              */
             result: ("pending" | "succeeded" | "declined" | "action" | "processing" | "unreached" | "skipped") | null;
         };
@@ -11642,7 +11642,7 @@ export interface components {
             payment_method_id?: string | null;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; by default the account's currency, else USD
              */
             currency?: string | null;
             /**
@@ -13045,7 +13045,7 @@ export interface components {
         PricingContext: {
             /**
              * Subscription Id
-             * @description The subscription
+             * @description The account's open subscription, which is also the default
              */
             subscription_id?: string | null;
         };
@@ -13104,7 +13104,7 @@ export interface components {
             billing_id: string;
             /**
              * Billing Method
-             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
+             * @description What pays: credits by default, or the card (`payment_charge`)
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
@@ -13472,7 +13472,7 @@ export interface components {
             payment_method_id?: string | null;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; by default the account's currency, else USD
              */
             currency?: string | null;
             /**
@@ -13580,7 +13580,7 @@ export interface components {
             account_id: string;
             /**
              * Owner
-             * @description Whose use it counts: the account's, one user's, one organisation's, or each user's by default
+             * @description Whose use it counts: that of the whole `account`, of one `user` or `organization`, or of `each_user` by default
              * @enum {string}
              */
             owner: "account" | "user" | "organization" | "each_user";
@@ -13654,17 +13654,17 @@ export interface components {
         QuotaBody: {
             /**
              * Account Id
-             * @description The account, by our id
+             * @description The account, by our id or your own
              */
             account_id: string;
             /**
              * User Id
-             * @description Your own id of a user within the account
+             * @description Only for this user, by your own id
              */
             user_id?: string | null;
             /**
              * Organization Id
-             * @description Your own id of an organisation within the account
+             * @description Only for this organisation, by your own id
              */
             organization_id?: string | null;
             /**
@@ -13675,12 +13675,12 @@ export interface components {
             each_user?: boolean;
             /**
              * Service Type
-             * @description The kind of service that was used
+             * @description The service whose meter is limited; instead of `feature_type`
              */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
             /**
              * Feature Type
-             * @description The feature that was used
+             * @description The feature whose meter is limited; instead of `service_type`
              */
             feature_type?: string | null;
             /**
@@ -13808,12 +13808,12 @@ export interface components {
             idempotency_key?: string | null;
             /**
              * Since At
-             * @description Compare what was created from then on; by default 14 days back, for disputes 120
+             * @description Compare what was created from then on; by default 14 days before the end, without both bounds 120 days for disputes
              */
             since_at?: string | null;
             /**
              * Until At
-             * @description Compare what was created before then; by default now
+             * @description Compare what was created before then; by default, and at most, half an hour ago
              */
             until_at?: string | null;
             /**
@@ -13998,7 +13998,7 @@ export interface components {
             amount_cents: number;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; if it is sent, it must be that of the invoice
              */
             currency?: string | null;
             /**
@@ -14983,7 +14983,7 @@ export interface components {
         SteerBody: {
             /**
              * Act
-             * @description What to do: the last two change the subscription, the others its overdue invoices
+             * @description What to do: `pause` and `extend` change the subscription, the others its overdue invoices
              * @enum {string}
              */
             act: "pause_dunning" | "resume_dunning" | "extend_dunning" | "retry" | "forgive" | "pause" | "extend";
@@ -15170,7 +15170,7 @@ export interface components {
             interval?: string;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description ISO 4217; by default the account's currency, else that of its contract, else USD
              */
             currency?: string | null;
             /**
@@ -16120,7 +16120,7 @@ export interface components {
             interval?: string;
             /**
              * Currency
-             * @description ISO 4217; `CREDIT` for an amount of credits
+             * @description The currency of the price, ISO 4217
              */
             currency: string;
             /**
@@ -16339,7 +16339,7 @@ export interface components {
         UseBody: {
             /**
              * Usage Amount
-             * @description How much was used, in units of the meter; of a level the reading
+             * @description How much was used, in units of the meter, above 0; of a level, such as storage, the reading
              * @example 2.00
              */
             usage_amount: string | number;
@@ -16365,7 +16365,7 @@ export interface components {
             request_id?: string | null;
             /**
              * Event Id
-             * @description Your own id of the use: uses with one id are one use
+             * @description Your own id of the use: sent again under it, it is not counted again. Without one the `Idempotency-Key` is its id
              */
             event_id?: string | null;
             /**
@@ -16375,27 +16375,27 @@ export interface components {
             product_id?: string | null;
             /**
              * Service Type
-             * @description The kind of service that was used
+             * @description The service that was used; without a product it says what is counted
              */
             service_type?: ("model_inference" | "mcp_service" | "agent_execution" | "storage_minio" | "api_gateway" | "notification") | null;
             /**
              * Feature Type
-             * @description The feature that was used
+             * @description The feature that was used; without a product it says what is counted
              */
             feature_type?: string | null;
             /**
              * Operation
-             * @description The operation that was used, as the caller named it
+             * @description What was done, in your own word; one with a cost of its own costs that for each unit
              */
             operation?: string | null;
             /**
              * Model
-             * @description The model that was used
+             * @description The model that was used; by default `model` of `usage_details`
              */
             model?: string | null;
             /**
              * Billing Method
-             * @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`)
+             * @description What pays: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`), which is the default if it limits the meter or nothing else pays, else any credits are
              */
             billing_method?: ("wallet_deduction" | "payment_charge" | "credit_consumption" | "subscription_included") | null;
             /**
@@ -16407,7 +16407,7 @@ export interface components {
             on_insufficient?: "reject" | "defer";
             /**
              * Occurred At
-             * @description When it happened
+             * @description When it happened; by default now
              */
             occurred_at?: string | null;
             /**
@@ -16419,7 +16419,7 @@ export interface components {
             } | null;
             /**
              * Hold Id
-             * @description Credits that are set aside
+             * @description The hold that pays for the use; what is left of it is freed
              */
             hold_id?: string | null;
         };
@@ -16731,7 +16731,7 @@ export interface components {
          */
         UseRow: {
             /**
-             * @description How much was used, in units of the meter; of a level the reading
+             * @description How much was used, in units of the meter, above 0; of a level, such as storage, the reading
              * @example 2.00
              */
             usage_amount: string | number;
@@ -16743,19 +16743,19 @@ export interface components {
             session_id?: string | null;
             /** @description Your own id of the request that used it; many uses may share it */
             request_id?: string | null;
-            /** @description Your own id of the use: uses with one id are one use */
+            /** @description Your own id of the use: sent again under it, it is not counted again. Without one the `Idempotency-Key` is its id */
             event_id?: string | null;
             /** @description The key of the product that prices a use */
             product_id?: string | null;
-            /** @description The kind of service that was used */
+            /** @description The service that was used; without a product it says what is counted */
             service_type?: ("agent_execution" | "api_gateway" | "mcp_service" | "model_inference" | "notification" | "storage_minio") | null;
-            /** @description The feature that was used */
+            /** @description The feature that was used; without a product it says what is counted */
             feature_type?: string | null;
-            /** @description The operation that was used, as the caller named it */
+            /** @description What was done, in your own word; one with a cost of its own costs that for each unit */
             operation?: string | null;
-            /** @description The model that was used */
+            /** @description The model that was used; by default `model` of `usage_details` */
             model?: string | null;
-            /** @description What pays for a use: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`) */
+            /** @description What pays: bought credits (`wallet_deduction`), any credits (`credit_consumption`), the card (`payment_charge`), or the plan (`subscription_included`), which is the default if it limits the meter or nothing else pays, else any credits are */
             billing_method?: ("credit_consumption" | "payment_charge" | "subscription_included" | "wallet_deduction") | null;
             /**
              * @description If nothing pays for the use: `reject` refuses it, `defer` records it to be settled later, which takes the role `billing` or `service`
@@ -16763,15 +16763,15 @@ export interface components {
              * @enum {unknown}
              */
             on_insufficient?: "defer" | "reject";
-            /** @description When it happened */
+            /** @description When it happened; by default now */
             occurred_at?: string | null;
             /** @description Your own object about the use, kept with it; 16,384 bytes of JSON at most */
             usage_details?: Record<string, never> | null;
-            /** @description Credits that are set aside */
+            /** @description The hold that pays for the use; what is left of it is freed */
             hold_id?: string | null;
-            /** @description The account, by our id */
+            /** @description The account, by our id or your own; by default the caller's */
             account_id?: string | null;
-            /** @description Your own id of the account */
+            /** @description The account, by your own id */
             external_id?: string | null;
         };
         /** RecordUsageBatchBody */

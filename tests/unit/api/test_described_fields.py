@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from api.document.field_meanings import FIELDS
 from tests.api_document import DOCUMENT
 
 _SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -44,3 +45,12 @@ def test_each_field_of_an_answer_says_what_it_means() -> None:
     answers = [one.get("content", {}) for each in _OPERATIONS for one in each["responses"].values()]
     schemas = [content["schema"] for one in answers for content in one.values()]
     assert sorted(set(undescribed(schemas, set()))) == []
+
+
+def test_a_meaning_is_that_of_some_field() -> None:
+    said = {
+        (name, field.get("description"))
+        for schema in _SCHEMAS.values()
+        for name, field in schema.get("properties", {}).items()
+    }
+    assert FIELDS.items() - said == set()

@@ -67,6 +67,10 @@ async def test_a_use_that_was_included_leaves_its_place_to_one_beyond_the_plan(
     await use(second, "100")
     await void(actors, wrong)
     assert await records(second) == []
+    assert await second.rows(
+        "SELECT status_before, status_after FROM billing_events WHERE account_id = %(me)s"
+        " AND detail ->> 'reason' = 'included after all'"
+    ) == [{"status_before": "pending", "status_after": "completed"}]  # fmt: skip
     assert (await second.ask("GET", "/usage/current"))["overages"]["total_overage_cost"] == "0"
     await second.advance(to=RENEWAL)
     assert await lines(second) == []

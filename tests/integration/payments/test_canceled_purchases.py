@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
+import httpx2
 from sqlalchemy import event
 
 from cli import step_back
@@ -17,6 +20,26 @@ from tests.integration.workflows.test_purchase_events import cancellations
 from tests.integration.workflows.test_purchases import proven_once
 
 CANCEL = "/v1/payment_intents/*/cancel"
+CONFIRM = "/v1/payment_intents/*/confirm"
+SAVED = {"pack": "small", "payment_method": "saved_card"}
+SUBSCRIPTION = "/billing/subscription"
+HANGS_SECONDS = 6.0
+
+
+async def hanging(customer: Customer, buying: Coroutine[Any, Any, httpx2.Response]) -> None:
+    """Begin to buy; return once Stripe works on the charge, for longer than anybody waits."""
+    sandbox = customer.actors.sandbox
+    fault = await sandbox.fault(
+        "hang", method="POST", path=CONFIRM, metadata={"account": customer.id},
+        seconds=HANGS_SECONDS,
+    )  # fmt: skip
+    begun = asyncio.create_task(buying)
+
+    async def hits() -> int:
+        return next(one["hits"] for one in await sandbox.plans("faults") if one["id"] == fault)
+
+    await wait_for(hits, "Stripe works on the charge", bool)
+    begun.add_done_callback(lambda done: done.exception())
 
 
 def path_of(begun: Json) -> str:
@@ -274,3 +297,37 @@ async def test_only_who_may_buy_may_cancel(actors: Actors) -> None:
     await customer.refused("FORBIDDEN", "POST", path_of(begun), role="member")
     await stranger.refused("PURCHASE_NOT_FOUND", "POST", path_of(begun))
     assert (await customer.purchase(begun["purchase_id"]))["status"] == "pending"
+
+
+async def test_a_cancel_while_the_card_is_being_tried_leaves_what_stripe_decides(
+    customer: Customer,
+) -> None:
+    await customer.save_card()
+    await hanging(customer, customer.call("POST", "/billing/purchases", SAVED, key="hangs"))
+    (begun,) = (await customer.ask("GET", "/billing/purchases"))["data"]
+    refused = await customer.refused("PURCHASE_STATE", "POST", path_of(begun))
+    assert refused["state"] == "completed", "it waits for what Stripe says"
+    await proven_once(customer, begun["purchase_id"])
+    assert await customer.credits() == 100
+    await check_books(customer)
+
+
+async def test_a_subscription_that_is_canceled_while_its_card_is_being_tried_keeps_no_money(
+    customer: Customer,
+) -> None:
+    await customer.save_card()
+    await hanging(customer, customer.call("POST", SUBSCRIPTION, {"plan": "basic", "trial": False}))
+    ended = await customer.ask("POST", f"{SUBSCRIPTION}/cancel", {"at": "now"}, status=200)
+    assert ended["status"] == "canceled"
+
+    async def moved() -> list[tuple[str, int]]:
+        return [(one["name"], one["amount"]) for one in await customer.effects(None)]
+
+    await wait_for(
+        moved,
+        "what the card paid is given back",
+        lambda seen: seen == [("charge.succeeded", 1900), ("refund.succeeded", 1900)],
+    )
+    assert (await customer.subscription())["status"] == "canceled"
+    assert [one["status"] for one in await customer.invoices()] == ["void"]
+    await check_books(customer)

@@ -231,3 +231,23 @@ async def test_the_views_show_an_account_its_own_uses_and_no_others(new_shop: Ne
     assert await own.rows("SELECT account_id, credits::integer FROM credit_usage_logs") == [
         (own.id, 2)
     ]
+
+
+async def test_a_use_is_listed_with_its_subscription_feature_and_period(new_shop: NewShop) -> None:
+    """Within a subscription, whose cycles are no months, and without one."""
+    clock = {"is_test": True, "clock_at": "2027-01-10T12:00:00Z"}
+    inside, outside = await new_shop("10", **clock), await new_shop("10", **clock)
+    cycle = datetime(2027, 1, 5, tzinfo=UTC), datetime(2027, 2, 5, tzinfo=UTC)
+    await inside.subscribe("basic", start=cycle[0], end=cycle[1])
+    [(subscription,)] = await inside.rows("SELECT id FROM subscriptions")
+    month = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
+    for shop, period, of in ((inside, cycle, subscription), (outside, month, None)):
+        await shop.record("1", feature_type="document_uploads")
+        await shop.record("1")
+        assert await shop.rows(
+            "SELECT subscription_id, billing_period_start, billing_period_end, feature_type,"
+            " service_type, product_id, meter FROM usage_records ORDER BY recorded_at, id"
+        ) == [
+            (of, *period, "document_uploads", None, None, "document_uploads"),
+            (of, *period, None, "model_inference", "gpt-4", "model_inference"),
+        ]

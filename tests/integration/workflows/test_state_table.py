@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from billing.money.subscriptions.states import ROUTES, TABLE, Command, State, takes
-from tests.integration.actors import Actors, Customer
+from tests.integration.actors import Actors, Customer, Json
 from tests.integration.coupons.coupons_made import coupon
 from tests.integration.dunning.dunning_setup import RENEWAL, START
 
@@ -157,6 +157,55 @@ async def test_a_state_refuses_and_takes_what_the_table_says(actors: Actors, sta
         answer = await give(customer, command)
         assert answer.status_code == 200, (command, answer.text)
         assert answer.json()["status"] == state, command
+
+
+LATER: Final = [(state, one) for state in MAKERS for one in ROUTES if TABLE[state][one] == "later"]
+
+
+@pytest.mark.parametrize(("state", "command"), LATER)
+async def test_a_command_for_later_bills_nothing_until_the_resumption(
+    actors: Actors, state: State, command: Command
+) -> None:
+    customer = await MAKERS[state](actors)
+    if command == "change_down":
+        await give(customer, "change_up")
+    billed = await customer.invoices()
+    assert (await give(customer, command)).status_code == 200
+    assert await customer.invoices() == billed
+    assert (await customer.ask("GET", "/billing/entitlements"))["access"] == "none"
+    assert (await give(customer, "resume")).is_success
+    await customer.until_subscription("active")
+    sold = await customer.rows(
+        "SELECT quantity::integer FROM invoice_lines WHERE account_id = %(me)s AND kind = 'add_on'"
+    )
+    assert [one["quantity"] for one in sold] == ([2] if command == "change_up" else [])
+
+
+OLDER: Final[dict[Command, str]] = {
+    "subscribe": "subscribe", "cancel": "cancel", "coupon": "apply-coupon",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["/api/v1/billing/", "/api/billing/"])
+@pytest.mark.parametrize("state", MAKERS)
+async def test_an_older_path_of_a_command_says_the_same(
+    actors: Actors, state: State, prefix: str
+) -> None:
+    customer = await MAKERS[state](actors)
+    headers = actors.headers(customer.id, "billing")
+    code = await coupon(actors, percent="10", duration="forever")
+    asked: dict[Command, Json] = {
+        "coupon": {"code": code}, "cancel": {}, "subscribe": {"plan": "basic", "trial": False},
+    }  # fmt: skip
+    no = ("no", "overdue")
+    # What is taken may leave the state, so it comes last.
+    for command in sorted(asked, key=lambda one: TABLE[state][one] not in no):
+        path = f"{prefix}{OLDER[command]}/"
+        answer = await actors.client.post(path, json=asked[command], headers=headers)
+        if TABLE[state][command] in no:
+            assert answer.json().get("code") in refusal(state, command), (path, answer.text)
+        else:
+            assert answer.is_success, (path, answer.text)
 
 
 LEAVING: Final = [(state, one) for state in MAKERS for one in leaving(state)]

@@ -1,7 +1,8 @@
 """Shares of a credit: of an invoice, and of the invoices whose money paid it. Pure.
 
 An invoice that credits time of earlier ones charged more than its total: their money paid the rest.
-So a note on it never exceeds its total, and the rest is a note on them (docs/rules.md#invoices).
+So the notes on it never exceed its total, or what it asks for with a debt that was carried to it;
+the rest is a note on them (docs/rules.md#invoices).
 """
 
 from collections.abc import Iterator

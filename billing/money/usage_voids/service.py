@@ -304,8 +304,8 @@ async def _returned(connection: AsyncConnection, charge: UseCharge) -> Returned:
 
 
 def _destination(invoice: Invoice) -> Destination:
-    """What is still owed is reduced, also of an invoice that was given up: it may be paid yet. Paid
-    money goes to the money balance.
+    """Reduce what is still owed, also of an invoice that was given up: it may be paid yet. Money
+    that was paid goes to the money balance.
     """
     return "debt" if invoice.is_owed else "balance"
 

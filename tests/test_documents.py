@@ -112,7 +112,7 @@ RETIRED: Final = (
     word("usage_terms_without_plan", "usage_terms_before_order"),
     word("OverdueMiddleware", "SlowHandlerMiddleware"),
     Retired(r"\bcycles\.of\(", "subscription_of"),
-    Retired(r"\b(?:notifying|start)\.bear\b", "start_new"),
+    Retired(r"\b(?:notifying|start)\.bear\b|\bensure_running\b", "start_new"),
     Retired(r"\binvoices[./]bearing\b", "note_shares"),
     Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),
     Retired(r"\bfrom_balance\b", "from_balance_cents"),

@@ -80,7 +80,7 @@ class MatterWorkflow(Generic[S]):
     def changed(self, *event: Any) -> None:
         """Read the rows again, or check the given event at once."""
         self._requests += 1
-        self._next_step = self._look_at(step_of(event, self.ref.subject)) or self._next_step
+        self._next_step = self._allowed(step_of(event, self.ref.subject)) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
@@ -88,7 +88,7 @@ class MatterWorkflow(Generic[S]):
         standing = await self._until_quiet()
         return Settled(settled=standing.settled, halted=standing.halted)
 
-    def _look_at(self, named: Step | None) -> Step | None:
+    def _allowed(self, named: Step | None) -> Step | None:
         """Return the named step only if it checks an event; the agenda plans all others, and an
         unknown step would halt the matter. Runs of earlier releases did any step a signal named.
         """

@@ -25,9 +25,7 @@ from temporalio.exceptions import TemporalError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
-from billing.core.clock import real_now
 from billing.core.errors import Unavailable
-from billing.matters.agenda import CLOCK_SKEW, Step
 from billing.matters.kinds import BACKGROUND, KINDS, MatterKind
 from billing.matters.schemas import Matter, Planned
 from billing.platform.provider_inbox.rules import WaitingEvent
@@ -67,17 +65,15 @@ _BETWEEN_RUNS: Final = {
 }
 
 
-async def ensure_running(client: Client, matter: Matter) -> None:
-    """Start the matter's workflow from its row, unless it already runs."""
-    kind = KINDS[matter.kind]
-    await client.start_workflow(
-        kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
-    )
-
-
 async def start_new(client: Client, matter: Matter) -> None:
-    """Start a new matter; wake it if its kind allows that it already exists."""
-    await (nudge if KINDS[matter.kind].born_anew else ensure_running)(client, matter)
+    """Start a new matter, unless its workflow runs; wake it if its kind allows that it exists."""
+    kind = KINDS[matter.kind]
+    if kind.born_anew:
+        await nudge(client, matter)
+    else:
+        await client.start_workflow(
+            kind.workflow, _ref(matter), rpc_timeout=_RPC_TIMEOUT, **_options(matter, kind)
+        )
 
 
 async def begin(client: Client, matter: Matter, planned: Planned | None = None) -> bool:
@@ -297,19 +293,9 @@ def _ref(matter: Matter) -> MatterRef:
         account_id=matter.account_id,
         kind=matter.kind,
         subject_id=matter.subject_id,
-        head=_due_head(matter),
+        head=matter.head if matter.head is not None and matter.head.is_planned else None,
         correlation_id=matter.correlation_id,
     )
-
-
-def _due_head(matter: Matter) -> Step | None:
-    """Return the step to begin the run with; None: it is not due yet, or only a name, and the rows
-    tell when and what it is. Of a test account it may wait for that look though it is due.
-    """
-    step = matter.head
-    if step is None or not step.is_planned or step.due > real_now() + CLOCK_SKEW:
-        return None
-    return step
 
 
 def _options(matter: Matter, kind: MatterKind) -> dict[str, Any]:

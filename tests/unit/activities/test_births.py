@@ -9,7 +9,9 @@ import pytest
 from temporalio.client import Client
 
 from billing.core.clock import real_now
+from billing.matters import store as matters
 from billing.matters.agenda import Step
+from billing.matters.effects import Bear
 from billing.matters.kinds import COLLECTION, REVERSAL, TRIAL, MatterKind
 from billing.matters.schemas import Matter
 from workflows import start
@@ -54,9 +56,8 @@ async def test_a_run_is_given_a_step_only_if_it_is_due(days: int) -> None:
     """One that is due in weeks was asked for at once, refused, and done a second late."""
     temporal, account = Temporal(), UUID(int=1)
     first = Step(name="expire", due=real_now() + timedelta(days=days), key="k", words="end it")
-    matter = Matter(
-        workflow_id=TRIAL.workflow_id(account), account_id=account, kind=TRIAL.name,
-        subject_id=account, head=first,
-    )  # fmt: skip
+    matter = matters.of_birth(Bear(TRIAL, account, account, first))
+    assert matter.head is not None
+    assert matter.head.due == first.due
     await start.start_new(cast(Client, temporal), matter)
     assert [ref.head for ref in temporal.begun] == [None if days else first]

@@ -36,7 +36,8 @@ async def hanging(customer: Customer, buying: Coroutine[Any, Any, httpx2.Respons
     begun = asyncio.create_task(buying)
 
     async def hits() -> int:
-        return next(one["hits"] for one in await sandbox.plans("faults") if one["id"] == fault)
+        plans = {one["id"]: one["hits"] for one in await sandbox.plans("faults")}
+        return int(plans[fault])
 
     await wait_for(hits, "Stripe works on the charge", bool)
     begun.add_done_callback(lambda done: done.exception())

@@ -26,7 +26,7 @@ AGAIN: Final = "which try again within the hour"
 
 
 class Resumed(NamedTuple):
-    """What became of the halted matters."""
+    """The result of an order to resume all halted matters."""
 
     number: int = 0
     left: tuple[str, ...] = ()

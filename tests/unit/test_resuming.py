@@ -99,7 +99,7 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _resumed(monkeypatch: pytest.MonkeyPatch, refused: set[int]) -> Result:
-    """What the command says if Temporal refuses the calls for these matters."""
+    """The end of the command, if Temporal refuses the calls for these matters."""
     names = {of_account(UUID(int=n)).workflow_id for n in refused}
 
     async def resume(_: Client, matter: Matter) -> bool:

@@ -68,7 +68,7 @@ class Sale:
 
     @property
     def came(self) -> list[Payment]:
-        """What brought money, oldest first."""
+        """The payments that brought money, oldest first."""
         found = [one for one in self.rows.of(Payment) if one.settled_at is not None]
         return sorted(found, key=lambda one: (one.settled_at or AT, one.id))
 
@@ -244,7 +244,7 @@ class Sale:
         self.hold_true()
 
     def book(self, payment: Payment) -> None:
-        """What went back is booked, as by the matter of its payment."""
+        """Book all that went back, as the matter of its payment does."""
         done = set[str]()
         while True:
             w = self.reversing(payment)

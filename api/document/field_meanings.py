@@ -222,8 +222,8 @@ FIELDS: Final[Mapping[str, str]] = {
     " (`payment_charge`)",
     "preview_token": "Binds a change to exactly what was shown, for 15 minutes",
     "price_cents": "The price of one seat per interval, in minor units of `currency`",
-    "price_cents_before": "The price of one seat per interval until then, in minor units of"
-    " `currency`",
+    "price_cents_before": "The price of the plan per period until then, with its seats, in minor"
+    " units of `currency`",
     "price_monthly": "The price per month, of one seat if it is sold by seats, in minor units of"
     " `currency`; null: not sold by the month",
     "price_yearly": "The price per year, of one seat if it is sold by seats, in minor units of"

@@ -100,7 +100,9 @@ class CheckAnswer(Answer):
 
     allowed: bool = Field(description="True if the limits allow the use")
     meter: str
-    limit: Total | None = Field(description="The tightest limit; null: there is none")
+    limit: Total | None = Field(
+        description="The tightest limit, of a budget in what it measures; null: there is none"
+    )
     used: Total = Field(description="What counts against it")
     remaining: Total | None = Field(description="What is left of it; null: there is no limit")
     requested: Credits

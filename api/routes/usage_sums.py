@@ -125,8 +125,8 @@ class StatsAnswer(Answer):
     revenue_by_currency: dict[str, RevenueAnswer] = Field(
         description="The same by currency, before tax and rounding"
     )
-    active_users: int = Field(description="How many users there were")
-    active_organizations: int = Field(description="How many organisations there were")
+    active_users: int = Field(description="How many users have used something")
+    active_organizations: int = Field(description="How many organisations have used something")
     stats_period_start: datetime = Field(description="When the time that is summed up begins")
     stats_period_end: datetime = Field(description="When it ends; it is no part of the time")
     as_of: datetime

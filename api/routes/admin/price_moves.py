@@ -48,7 +48,7 @@ class MovePart(Answer):
     price_cents_before: int = Field(validation_alias="before_minor")
     price_cents: int = Field(
         validation_alias="after_minor",
-        description="The price of one seat per interval from then on, in minor units of `currency`",
+        description="The price of the plan per period from then on, with its seats, in minor units",
     )
     currency: str
     effective_at: datetime = Field(description="When the price changes")

@@ -6025,7 +6025,7 @@ export interface components {
             meter: string;
             /**
              * Limit
-             * @description The tightest limit; null: there is none
+             * @description The tightest limit, of a budget in what it measures; null: there is none
              */
             limit: string | null;
             /**
@@ -10630,12 +10630,12 @@ export interface components {
             subscription_id: string;
             /**
              * Price Cents Before
-             * @description The price of one seat per interval until then, in minor units of `currency`
+             * @description The price of the plan per period until then, with its seats, in minor units of `currency`
              */
             price_cents_before: number;
             /**
              * Price Cents
-             * @description The price of one seat per interval from then on, in minor units of `currency`
+             * @description The price of the plan per period from then on, with its seats, in minor units
              */
             price_cents: number;
             /**
@@ -14946,12 +14946,12 @@ export interface components {
             };
             /**
              * Active Users
-             * @description How many users there were
+             * @description How many users have used something
              */
             active_users: number;
             /**
              * Active Organizations
-             * @description How many organisations there were
+             * @description How many organisations have used something
              */
             active_organizations: number;
             /**

@@ -3,7 +3,7 @@
 All instants have a time zone; all credits, units and prices have one precision.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -59,10 +59,16 @@ def whole_key() -> UniqueConstraint:
     return UniqueConstraint("id", "account_id")
 
 
-def same_account(name: str, table: str) -> ForeignKeyConstraint:
+LATE: Final = {"deferrable": True, "initially": "DEFERRED"}
+"""Of a key that holds from the end of a transaction: it may be written before what it refers to."""
+MUTUAL: Final = {**LATE, "use_alter": True}
+"""Of such a key to a row that refers to this one too."""
+
+
+def same_account(name: str, table: str, **more: Any) -> ForeignKeyConstraint:
     """A foreign key to a row of the same account."""
     referred = (f"{table}.id", f"{table}.account_id")
-    return ForeignKeyConstraint((name, "account_id"), referred)
+    return ForeignKeyConstraint((name, "account_id"), referred, **more)
 
 
 def uuid(name: str, **options: Any) -> Column[Any]:

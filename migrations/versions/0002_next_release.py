@@ -16,10 +16,13 @@ branch_labels = None
 depends_on = None
 
 # A row refers to rows of its own account only: the second wall behind the check of ids.
-_REFERRED = ("invoices", "payment_methods", "payments", "subscriptions", "top_ups")
+_REFERRED = ("invoices", "payment_methods", "payments", "purchases", "subscriptions", "top_ups")
 _OF_ACCOUNT = (
+    ("balance_entries", "invoice_id", "invoices"), ("balance_entries", "payment_id", "payments"),
     ("credit_notes", "invoice_id", "invoices"), ("dunning_cases", "invoice_id", "invoices"),
+    ("dunning_cases", "subscription_id", "subscriptions"),
     ("invoice_lines", "invoice_id", "invoices"), ("invoices", "pay_method_id", "payment_methods"),
+    ("invoices", "purchase_id", "purchases"), ("invoices", "subscription_id", "subscriptions"),
     ("payment_attempts", "invoice_id", "invoices"), ("payment_attempts", "payment_id", "payments"),
     ("payment_attempts", "payment_method_id", "payment_methods"),
     ("payments", "invoice_id", "invoices"), ("payments", "payment_method_id", "payment_methods"),
@@ -28,7 +31,10 @@ _OF_ACCOUNT = (
     ("setup_intents", "payment_method_id", "payment_methods"),
     ("subscription_items", "subscription_id", "subscriptions"),
     ("top_up_settings", "payment_method_id", "payment_methods"),
+    ("top_ups", "purchase_id", "purchases"),
 )  # fmt: skip
+# What such a row refers to refers to it too, so both are written before either is looked up.
+_MUTUAL = (("invoices", "purchases"), ("top_ups", "purchases"))
 # Sums get wider than any number of accepted uses fills. Nothing is rewritten: only the precision
 # grows. A view stands in the way of its columns' types.
 _WIDER = """
@@ -305,10 +311,12 @@ def _hold_references_to_one_account() -> None:
         name = f"uq_{table}_id_account_id"
         op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
     for table, column, to in _OF_ACCOUNT:
+        late = (table, to) in _MUTUAL
         # Rows that are there already are looked through by the migration after, without a lock.
         op.create_foreign_key(
             f"fk_{table}_{column}_account_id", table, to,
             [column, "account_id"], ["id", "account_id"], postgresql_not_valid=True,
+            deferrable=late or None, initially="DEFERRED" if late else None,
         )  # fmt: skip
         # What it implies is not looked up a second time.
         op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS fk_{table}_{column}")

@@ -71,6 +71,28 @@ SHARED: Final = {
 """Tables whose rows belong to no account."""
 BEYOND_ROW_SECURITY: Final = {"usage_make_months"}
 """SQL functions with their owner's rights: row-level security does not hold them."""
+_HOT: Final = "written by the SQL functions of the hot path, of one account each"
+_ANY: Final = "names a thing of any kind"
+WITHOUT_KEY: Final = {
+    "billing_events.billing_id": _HOT,
+    "billing_idempotency.lease": "names no row",
+    "billing_idempotency.resource_id": _ANY,
+    "billing_records.transaction_id": _HOT,
+    "billing_records.voids": _HOT,
+    "capture_logs.transaction_id": _HOT,
+    "credit_balances.period_id": _HOT,
+    "credit_hold_lots.hold_id": _HOT,
+    "credit_hold_lots.lot_id": _HOT,
+    "credit_transaction_lots.lot_id": _HOT,
+    "credit_transaction_lots.transaction_id": _HOT,
+    "matters.subject_id": _ANY,
+    "quota_slices.quota_id": _HOT,
+    "unpaid_retries.from_id": _HOT,
+    "unpaid_uses.record_id": _HOT,
+    "usage_periods.plan_id": "names a row of no account",
+    "usage_periods.subscription_id": _HOT,
+}
+"""Columns that name another row without a foreign key, and the reason."""
 
 
 def _owner(table: Table) -> str | None:
@@ -111,6 +133,19 @@ def test_a_row_refers_to_rows_of_its_own_account() -> None:
                 referred = rule.elements[0].column.table
                 if _owner(referred) is not None and referred.name != "accounts":
                     assert _owner(table) in rule.column_keys, f"{table.name}: {rule.name}"
+
+
+def test_every_other_id_of_a_row_is_a_foreign_key() -> None:
+    found = {
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if _owner(table)
+        and isinstance(column.type, Uuid)
+        and column.name not in ("id", _owner(table))
+        and not column.foreign_keys
+    }
+    assert found == set(WITHOUT_KEY)
 
 
 def test_nothing_else_is_unique_over_all_accounts() -> None:

@@ -100,9 +100,10 @@ async def remove(
     await credits.lock(connection, account_id)
     gone = await get(connection, account_id, address_id)
     successor = await _successor(connection, gone) if gone.is_default else None
+    was_named = await store.unname(connection, account_id, address_id, at)
     await row_writes.send_removal(connection, billing_addresses, address_id)
     await _audit(connection, gone, "address.removed", at)
-    if await store.unname(connection, account_id, address_id, at):
+    if was_named:
         await audit.record(
             connection, account_id=account_id, action="billing_details.changed",
             subject=ids.encode(ids.ACCOUNT, account_id), at=at, fields=["address_id"],

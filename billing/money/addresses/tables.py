@@ -18,6 +18,7 @@ billing_addresses = c.table(
     c.flag("is_default", server_default="false"),
     c.instant("created_at"),
     c.instant("updated_at"),
+    c.whole_key(),
     c.check("country ~ '^[A-Z]{2}$'", name="country_is_a_code"),
     c.index("ix_billing_addresses_account", "account_id", "created_at", "id"),
     c.index("uq_billing_addresses_default", "account_id", unique=True, where="is_default"),

@@ -18,5 +18,6 @@ billing_details = c.table(
     # A list of {name, value}.
     c.json("custom_fields", server_default="[]"),
     c.instant("updated_at"),
+    c.same_account("address_id", "billing_addresses"),
     c.index("ix_billing_details_email", text("lower(billing_email)")),
 )

@@ -30,6 +30,8 @@ discounts = c.table(
     c.text("status"),
     c.instant("created_at"),
     c.instant("ended_at", nullable=True),
+    c.same_account("subscription_id", "subscriptions"),
+    c.same_account("purchase_id", "purchases", **c.LATE),
     c.check("num_nonnulls(subscription_id, purchase_id) = 1", name="of_one_thing"),
     c.check("num_nonnulls(percent, amount_minor) = 1", name="percent_or_amount"),
     c.check("periods_left >= 0", name="periods_left_counted"),

@@ -30,6 +30,7 @@ dunning_cases = c.table(
     c.instant("closed_at", nullable=True),
     c.text("close_reason", nullable=True),
     c.same_account("invoice_id", "invoices"),
+    c.same_account("subscription_id", "subscriptions"),
     c.check(
         "status IN ('open', 'paused', 'recovered', 'exhausted', 'forgiven', 'canceled')",
         name="status_known",

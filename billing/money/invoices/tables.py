@@ -70,6 +70,8 @@ invoices = c.table(
     c.instant("created_at"),
     c.whole_key(),
     c.same_account("pay_method_id", "payment_methods"),
+    c.same_account("subscription_id", "subscriptions"),
+    c.same_account("purchase_id", "purchases", **c.MUTUAL),
     Unique("series", "number"),
     c.check("total_minor >= 0", name="total_not_negative"),
     c.check("amount_due_minor >= 0", name="due_not_negative"),
@@ -189,6 +191,8 @@ balance_entries = c.table(
     # For an operator's adjustment, which no invoice has caused.
     c.text("reason", nullable=True),
     c.instant("at"),
+    c.same_account("invoice_id", "invoices"),
+    c.same_account("payment_id", "payments"),
     c.index("ix_balance_entries_account", "account_id", "at"),
     c.index("ix_balance_entries_at", "at", "id"),
     info={"append_only": True},

@@ -28,6 +28,7 @@ purchases = c.table(
     c.instant("completed_at", nullable=True),
     c.instant("closed_at", nullable=True),
     c.instant("archived_at", nullable=True),
+    c.whole_key(),
     c.same_account("invoice_id", "invoices"),
     c.same_account("payment_method_id", "payment_methods"),
     c.same_account("top_up_id", "top_ups"),

@@ -42,6 +42,7 @@ top_ups = c.table(
     c.instant("wanted_at"),
     c.instant("decided_at", nullable=True),
     c.whole_key(),
+    c.same_account("purchase_id", "purchases", **c.MUTUAL),
     c.check(
         "status IN ('wanted', 'buying', 'completed', 'failed', 'capped', 'dropped')",
         name="status_known",

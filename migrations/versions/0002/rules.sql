@@ -43,19 +43,9 @@ ALTER TABLE billing_addresses FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON billing_addresses
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
-ALTER TABLE billing_details ENABLE ROW LEVEL SECURITY;
-ALTER TABLE billing_details FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON billing_details
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
-
 ALTER TABLE contracts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE contracts FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON contracts
-    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
-
-ALTER TABLE discounts ENABLE ROW LEVEL SECURITY;
-ALTER TABLE discounts FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON discounts
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE dropped_events ENABLE ROW LEVEL SECURITY;
@@ -112,6 +102,11 @@ ALTER TABLE unpaid_uses FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unpaid_uses
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
+ALTER TABLE billing_details ENABLE ROW LEVEL SECURITY;
+ALTER TABLE billing_details FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON billing_details
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
 ALTER TABLE invoice_documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE invoice_documents FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON invoice_documents
@@ -133,6 +128,11 @@ REVOKE UPDATE, DELETE, TRUNCATE ON invoice_snapshots FROM billing_app, billing_o
 ALTER TABLE subscription_changes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE subscription_changes FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON subscription_changes
+    USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
+
+ALTER TABLE discounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE discounts FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON discounts
     USING (account_id = ANY ((SELECT string_to_array(NULLIF(current_setting('app.accounts', true), ''), ',')::uuid[])::uuid[]));
 
 ALTER TABLE disputes ENABLE ROW LEVEL SECURITY;

@@ -253,6 +253,7 @@ CREATE TABLE billing_addresses (
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_billing_addresses PRIMARY KEY (id),
+    CONSTRAINT uq_billing_addresses_id_account_id UNIQUE (id, account_id),
     CONSTRAINT ck_billing_addresses_country_is_a_code CHECK (country ~ '^[A-Z]{2}$'),
     CONSTRAINT fk_billing_addresses_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
 );
@@ -260,22 +261,6 @@ CREATE TABLE billing_addresses (
 CREATE INDEX ix_billing_addresses_account ON billing_addresses (account_id, created_at, id);
 
 CREATE UNIQUE INDEX uq_billing_addresses_default ON billing_addresses (account_id) WHERE is_default;
-
-CREATE TABLE billing_details (
-    account_id UUID NOT NULL,
-    legal_name TEXT,
-    address_id UUID,
-    billing_email TEXT,
-    cc_emails JSONB DEFAULT '[]' NOT NULL,
-    po_number TEXT,
-    memo TEXT,
-    custom_fields JSONB DEFAULT '[]' NOT NULL,
-    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    CONSTRAINT pk_billing_details PRIMARY KEY (account_id),
-    CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
-);
-
-CREATE INDEX ix_billing_details_email ON billing_details (lower(billing_email));
 
 CREATE TABLE contracts (
     id UUID NOT NULL,
@@ -292,43 +277,6 @@ CREATE TABLE contracts (
 );
 
 CREATE UNIQUE INDEX uq_contracts_account ON contracts (account_id, effective_from);
-
-CREATE TABLE discounts (
-    id UUID NOT NULL,
-    account_id UUID NOT NULL,
-    coupon_id UUID NOT NULL,
-    subscription_id UUID,
-    purchase_id UUID,
-    code TEXT NOT NULL,
-    percent NUMERIC(27, 12),
-    amount_minor BIGINT,
-    kinds JSONB DEFAULT '[]' NOT NULL,
-    sold JSONB DEFAULT '[]' NOT NULL,
-    use_since TIMESTAMP WITH TIME ZONE,
-    use_until TIMESTAMP WITH TIME ZONE,
-    is_counted BOOLEAN DEFAULT 'false' NOT NULL,
-    is_used BOOLEAN DEFAULT 'false' NOT NULL,
-    periods_left INTEGER,
-    status TEXT NOT NULL,
-    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    ended_at TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT pk_discounts PRIMARY KEY (id),
-    CONSTRAINT ck_discounts_of_one_thing CHECK (num_nonnulls(subscription_id, purchase_id) = 1),
-    CONSTRAINT ck_discounts_percent_or_amount CHECK (num_nonnulls(percent, amount_minor) = 1),
-    CONSTRAINT ck_discounts_periods_left_counted CHECK (periods_left >= 0),
-    CONSTRAINT ck_discounts_status_known CHECK (status IN ('reserved', 'active', 'ended', 'released')),
-    CONSTRAINT ck_discounts_ended CHECK ((status IN ('ended', 'released')) = (ended_at IS NOT NULL)),
-    CONSTRAINT fk_discounts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
-    CONSTRAINT fk_discounts_coupon_id FOREIGN KEY(coupon_id) REFERENCES coupons (id)
-);
-
-CREATE INDEX ix_discounts_account ON discounts (account_id, created_at, id);
-
-CREATE INDEX ix_discounts_coupon ON discounts (coupon_id, account_id);
-
-CREATE INDEX ix_discounts_purchase ON discounts (purchase_id) WHERE purchase_id IS NOT NULL;
-
-CREATE INDEX ix_discounts_subscription ON discounts (subscription_id) WHERE subscription_id IS NOT NULL;
 
 CREATE TABLE dropped_events (
     account_id UUID NOT NULL,
@@ -476,6 +424,23 @@ CREATE INDEX ix_unpaid_uses_tried ON unpaid_uses (account_id, tried_at) WHERE tr
 
 CREATE INDEX ix_unpaid_uses_untold ON unpaid_uses (account_id, overdue_at) WHERE told_at IS NULL;
 
+CREATE TABLE billing_details (
+    account_id UUID NOT NULL,
+    legal_name TEXT,
+    address_id UUID,
+    billing_email TEXT,
+    cc_emails JSONB DEFAULT '[]' NOT NULL,
+    po_number TEXT,
+    memo TEXT,
+    custom_fields JSONB DEFAULT '[]' NOT NULL,
+    updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_billing_details PRIMARY KEY (account_id),
+    CONSTRAINT fk_billing_details_address_id_account_id FOREIGN KEY(address_id, account_id) REFERENCES billing_addresses (id, account_id),
+    CONSTRAINT fk_billing_details_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+
+CREATE INDEX ix_billing_details_email ON billing_details (lower(billing_email));
+
 CREATE TABLE invoice_documents (
     id UUID NOT NULL,
     account_id UUID NOT NULL,
@@ -532,6 +497,45 @@ CREATE INDEX ix_subscription_changes_applied ON subscription_changes (subscripti
 CREATE UNIQUE INDEX uq_subscription_changes_pending ON subscription_changes (subscription_id) WHERE status = 'pending';
 
 CREATE UNIQUE INDEX uq_subscription_changes_scheduled ON subscription_changes (subscription_id, kind) WHERE status = 'scheduled';
+
+CREATE TABLE discounts (
+    id UUID NOT NULL,
+    account_id UUID NOT NULL,
+    coupon_id UUID NOT NULL,
+    subscription_id UUID,
+    purchase_id UUID,
+    code TEXT NOT NULL,
+    percent NUMERIC(27, 12),
+    amount_minor BIGINT,
+    kinds JSONB DEFAULT '[]' NOT NULL,
+    sold JSONB DEFAULT '[]' NOT NULL,
+    use_since TIMESTAMP WITH TIME ZONE,
+    use_until TIMESTAMP WITH TIME ZONE,
+    is_counted BOOLEAN DEFAULT 'false' NOT NULL,
+    is_used BOOLEAN DEFAULT 'false' NOT NULL,
+    periods_left INTEGER,
+    status TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_discounts PRIMARY KEY (id),
+    CONSTRAINT fk_discounts_subscription_id_account_id FOREIGN KEY(subscription_id, account_id) REFERENCES subscriptions (id, account_id),
+    CONSTRAINT fk_discounts_purchase_id_account_id FOREIGN KEY(purchase_id, account_id) REFERENCES purchases (id, account_id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT ck_discounts_of_one_thing CHECK (num_nonnulls(subscription_id, purchase_id) = 1),
+    CONSTRAINT ck_discounts_percent_or_amount CHECK (num_nonnulls(percent, amount_minor) = 1),
+    CONSTRAINT ck_discounts_periods_left_counted CHECK (periods_left >= 0),
+    CONSTRAINT ck_discounts_status_known CHECK (status IN ('reserved', 'active', 'ended', 'released')),
+    CONSTRAINT ck_discounts_ended CHECK ((status IN ('ended', 'released')) = (ended_at IS NOT NULL)),
+    CONSTRAINT fk_discounts_account_id FOREIGN KEY(account_id) REFERENCES accounts (id),
+    CONSTRAINT fk_discounts_coupon_id FOREIGN KEY(coupon_id) REFERENCES coupons (id)
+);
+
+CREATE INDEX ix_discounts_account ON discounts (account_id, created_at, id);
+
+CREATE INDEX ix_discounts_coupon ON discounts (coupon_id, account_id);
+
+CREATE INDEX ix_discounts_purchase ON discounts (purchase_id) WHERE purchase_id IS NOT NULL;
+
+CREATE INDEX ix_discounts_subscription ON discounts (subscription_id) WHERE subscription_id IS NOT NULL;
 
 CREATE TABLE disputes (
     id UUID NOT NULL,

@@ -208,6 +208,9 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payment_methods_id_account_id
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_payments_id_account_id
     ON payments (id, account_id);
 
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_purchases_id_account_id
+    ON purchases (id, account_id);
+
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq_subscriptions_id_account_id
     ON subscriptions (id, account_id);
 

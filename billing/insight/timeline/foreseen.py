@@ -49,7 +49,8 @@ class ForeseenCredits:
         self._granted.add(key)
         lot = Expiring(name=name, credits=credits, expires_at=expires_at, grant_key=key)
         if kept is not None:
-            lot = lot.model_copy(update={"kept_from": kept.cycle_end, "cap": kept.cap})
+            end = kept.cycle_end
+            lot = lot.model_copy(update={"kept_from": end, "cycle_end": end, "cap": kept.cap})
         self._parts.append(lot)
         return True
 
@@ -61,7 +62,7 @@ class ForeseenCredits:
         others = [one for one in self._parts if one not in mine]
         live = list[Expiring]()
         cap = max((one.cap for one in mine), default=ZERO)
-        for one in reversed(mine):
+        for one in _first_to_roll(mine, before):
             moved = {"kept_from": end if cycle["until"] else None, "expires_at": until}
             if begins:
                 left = min(one.credits, cap)
@@ -69,15 +70,17 @@ class ForeseenCredits:
                     gone = {"credits": one.credits - left, "expires_at": start, "kept_from": None}
                     others.append(one.model_copy(update=gone))
                 cap, moved = cap - left, moved | {"credits": left}
+            elif one.cycle_end == before:
+                moved["cycle_end"] = end
             if moved.get("credits", one.credits):
                 live.append(one.model_copy(update=moved))
         self._parts = others + live[::-1]
 
     def _end_without_room(self, kept: Kept, end: datetime) -> None:
-        """End credits that rolled over before with the cycle if newer ones fill the cap."""
+        """End credits that rolled over before with the cycle if others fill the cap."""
         mine = [one for one in self._parts if one.kept_from == kept.cycle_end]
         room = max(one.cap for one in mine)
-        for one in reversed(mine):
+        for one in _first_to_roll(mine, kept.cycle_end):
             if room <= 0:
                 moved = {"kept_from": kept.cycle_start, "expires_at": end}
                 self._parts[self._parts.index(one)] = one.model_copy(update=moved)
@@ -106,6 +109,14 @@ def _follows(lot: Expiring, before: datetime, start: datetime | None) -> bool:
     if known is None or known > before:
         return False
     return known == before if start is None else start <= known < lot.expires_at
+
+
+def _first_to_roll(lots: Iterable[Expiring], end: datetime) -> list[Expiring]:
+    """Sort credits, oldest first, as they use the cap: those of the cycle that ends at `end`, then
+    those of a higher cap, then newer ones.
+    """
+    newest = list(lots)[::-1]
+    return sorted(newest, key=lambda one: (one.cycle_end == end, one.cap), reverse=True)
 
 
 class ForeseenDeclines:

@@ -136,6 +136,8 @@ class Expiring(Frozen):
     """None: a hold."""
     kept_from: AwareDatetime | None = None
     """The end of the cycle that the credits outlive; None: they do not roll over."""
+    cycle_end: AwareDatetime | None = None
+    """The end of the cycle that brought the credits, if they may roll over."""
     cap: Decimal = ZERO
     """The maximum of one cycle's credits that roll over, by the plan that granted them."""
     is_freed: bool = False

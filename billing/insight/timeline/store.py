@@ -77,7 +77,7 @@ MAX_MATTERS: Final = 50
 _EXPIRING: Final = text(
     """
     SELECT l.kind || ' credits' AS name, l.remaining - coalesce(beyond.held, 0) AS credits,
-           l.expires_at, l.grant_key, l.kept_from, coalesce((
+           l.expires_at, l.grant_key, l.kept_from, l.cycle_end, coalesce((
                SELECT (t.detail ->> 'rollover_cap')::numeric FROM credit_transactions t
                WHERE t.key = l.grant_key AND l.kept_from IS NOT NULL), 0) AS cap,
            false AS is_freed
@@ -94,7 +94,7 @@ _EXPIRING: Final = text(
     WHERE l.account_id = :account_id AND l.is_open AND l.expires_at IS NOT NULL
       AND l.remaining > coalesce(beyond.held, 0)
     UNION ALL
-    SELECT 'held credits', sum(k.amount), h.expires_at, NULL, NULL, 0, own.is_freed
+    SELECT 'held credits', sum(k.amount), h.expires_at, NULL, NULL, NULL, 0, own.is_freed
     FROM (
         SELECT id, expires_at FROM credit_holds
         WHERE account_id = :account_id AND status = 'open'

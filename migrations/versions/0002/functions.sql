@@ -405,7 +405,8 @@ BEGIN
         FROM credit_transactions AS t
         WHERE l.account_id = p_account_id AND l.is_open AND l.expires_at > l.kept_from
             AND l.expires_at <= lot.kept_from AND t.key = l.grant_key
-            AND t.account_id = p_account_id AND t.subject = lot.subject AND credit_has_room(l);
+            AND t.account_id = p_account_id AND t.subject = lot.subject
+            AND credit_has_room(l, lot.kept_from);
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;
@@ -602,7 +603,7 @@ BEGIN
         UPDATE credit_lots AS l
         SET kept_from = p_cycle_start, expires_at = p_item.expires_at, noticed_at = NULL
         WHERE l.account_id = p_item.account_id AND l.is_open AND l.kept_from = p_cycle_end
-            AND NOT credit_has_room(l);
+            AND NOT credit_has_room(l, p_cycle_end);
         UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
         WHERE account_id = p_item.account_id AND FOUND;
     END IF;
@@ -640,13 +641,18 @@ BEGIN
 END;
 $$;
 
-CREATE OR REPLACE FUNCTION credit_has_room(p_lot credit_lots) RETURNS boolean
+CREATE OR REPLACE FUNCTION credit_has_room(p_lot credit_lots, p_cycle_end timestamptz)
+RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT max((t.detail ->> 'rollover_cap')::numeric) > coalesce(
-        sum(l.remaining - l.claimed) FILTER (WHERE l.granted_seq > p_lot.granted_seq), 0)
+    SELECT max(brought.cap) > coalesce(
+        sum(l.remaining - l.claimed) FILTER (WHERE
+            (l.cycle_end IS NOT DISTINCT FROM p_cycle_end, brought.cap, l.granted_seq) > (
+                p_lot.cycle_end IS NOT DISTINCT FROM p_cycle_end,
+                (mine.detail ->> 'rollover_cap')::numeric, p_lot.granted_seq)), 0)
     FROM credit_transactions AS mine
     JOIN credit_lots AS l ON l.account_id = mine.account_id
     JOIN credit_transactions AS t ON t.key = l.grant_key AND t.account_id = l.account_id
+    CROSS JOIN LATERAL (SELECT (t.detail ->> 'rollover_cap')::numeric AS cap) AS brought
     WHERE mine.key = p_lot.grant_key AND mine.account_id = p_lot.account_id AND l.kind = 'plan'
         AND l.is_open AND l.kept_from >= p_lot.kept_from AND t.subject = mine.subject
 $$;
@@ -1183,7 +1189,10 @@ BEGIN
     IF verdict = 'ok' AND p_begins THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
-            FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
+            FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
+            WHERE l.id = ANY (known.lots) AND t.account_id = p_account_id
+            ORDER BY l.cycle_end IS NOT DISTINCT FROM p_before DESC,
+                (t.detail ->> 'rollover_cap')::numeric DESC, l.granted_seq DESC
         LOOP
             gone := least(lot.free, greatest(lot.remaining - cap, 0));
             IF gone > 0 THEN

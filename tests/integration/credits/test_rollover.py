@@ -13,6 +13,7 @@ from tests.integration.reversals.refunds_made import paid_for, refunded
 PATH: Final = "/billing/subscription"
 MARCH: Final = "2027-03-01T10:00:00Z"
 APRIL: Final = "2027-04-01T10:00:00Z"
+MAY: Final = "2027-05-01T10:00:00Z"
 
 
 async def plan(actors: Actors, credits: int, cap: int | None, **prices: int) -> str:

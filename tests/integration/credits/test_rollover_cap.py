@@ -5,6 +5,7 @@ from decimal import Decimal
 from random import Random
 from uuid import uuid4
 
+from billing.insight.timeline.foreseen import ForeseenCredits
 from billing.ledger.credits import rollover
 from billing.ledger.credits.schemas import Kept
 from tests.integration.credits.accounts import CreditAccount
@@ -35,3 +36,30 @@ async def test_what_rolls_over_is_what_is_left_up_to_the_cap(account: CreditAcco
         )  # fmt: skip
         before, start = min(cap, left - gone), end
         assert (await account.books()).balance == before
+
+
+async def test_the_highest_cap_holds_in_the_ledger_as_in_the_timeline(
+    account: CreditAccount,
+) -> None:
+    """The plan changes now and then; some cycles bring none, and nothing is spent."""
+    dice, day, start = Random(7), timedelta(days=1), datetime.now(UTC)
+    foreseen, before, highest = ForeseenCredits((), ()), Decimal(0), Decimal(0)
+    for _ in range(40):
+        end, until = start + day, start + 2 * day
+        cap, own = (Decimal(dice.choice(of)) for of in ((50, 50, 60, 80), (0, 33, 66, 101)))
+        part = min(own, cap)
+        if own:
+            kept = Kept(amount=part, cap=cap, cycle_start=start, cycle_end=end, until=until)
+            lot = {"kind": "plan", "key": f"test/{uuid4()}", "amount": own, "expires_at": end}
+            foreseen.arrive(lot | {"kept": kept})
+            await account.do(
+                rollover.grant, kept=kept, is_paid=False, reason="a cycle", subject="test",
+                at=start, **lot,
+            )  # fmt: skip
+            highest = max(highest, cap)
+        cycle = {"before": end, "start": end, "end": until, "until": until + day, "begins": True}
+        foreseen.roll_over(cycle)
+        await account.do(rollover.roll_over, subject="test", at=end, **cycle)
+        left, before, start = own + before, min(highest, part + before), end
+        assert (await account.books()).balance == before
+        assert sum(one.credits for one in foreseen.end(end)) == left - before

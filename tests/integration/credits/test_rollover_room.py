@@ -8,6 +8,7 @@ from tests.integration.actors import Actors, Json
 from tests.integration.credits.test_rollover import (
     APRIL,
     MARCH,
+    MAY,
     PATH,
     begun,
     notices,
@@ -99,3 +100,21 @@ async def test_what_the_cap_leaves_no_room_for_is_told_before_its_end(actors: Ac
     assert ends == [3, 4], "those of January end with February, those of February may roll over"
     await customer.advance(to="2027-02-25T10:00:00Z")
     assert await notices(customer) == ["2027-03-01"]
+
+
+@pytest.mark.parametrize("own", [33, 66])
+async def test_after_a_downgrade_the_higher_cap_holds_until_its_credits_are_spent(
+    actors: Actors, own: int
+) -> None:
+    customer = await begun(actors, 101, 80)
+    other = await plan(actors, own, 50, month=500)
+    await customer.ask("PUT", PATH, {"plan": other, "at": "period_end"}, status=200)
+    for to in (RENEWAL, MARCH, APRIL, MAY):
+        await customer.advance(to=to)
+        assert await customer.credits() == own + 80
+        assert await broken(customer) == []
+    kept = [lot["remaining"] for lot in await customer.grants("plan") if lot["kept_from"]]
+    assert kept[0] == 80 - min(own, 50), "of the higher plan, all that the others leave room for"
+    await spend(customer, own + 80 - min(own, 50))
+    await customer.advance(to="2027-07-01T10:00:00Z")
+    assert await customer.credits() == own + 50, "the cap of the plan that it has"

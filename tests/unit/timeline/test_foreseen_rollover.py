@@ -68,6 +68,18 @@ def test_an_end_ends_it_with_its_cycle_for_good() -> None:
     assert ended(lots, 2) == 100
 
 
+def test_credits_of_a_higher_cap_roll_over_after_the_cycle_s_own_and_before_others() -> None:
+    lots = ForeseenCredits((), ())
+    arrives(lots, 1, 80)
+    for number in (2, 3, 4):
+        begins(lots, number)
+        arrives(lots, number, 50, 50)
+    assert ended(lots, 4) == 20 + 50 + 50, "the rest of January, and February"
+    begins(lots, 5)
+    assert ended(lots, 5) == 50, "March had no room"
+    assert lots.take("cycle-1") == 30, "all that 50 leave of 80"
+
+
 @given(cap=st.integers(1, 300), came=st.lists(st.integers(0, 400), min_size=1, max_size=9))
 def test_what_rolls_over_is_what_is_left_up_to_the_cap(cap: int, came: list[int]) -> None:
     """Some cycles bring none, for their invoice was given up."""
@@ -78,5 +90,23 @@ def test_what_rolls_over_is_what_is_left_up_to_the_cap(cap: int, came: list[int]
         assert ended(lots, number) == 0, "nothing ends within a cycle"
         begins(lots, number + 1)
         rolled = min(cap, before + own)
+        assert ended(lots, number + 1) == before + own - rolled
+        before = rolled
+
+
+_CYCLES = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 400)), min_size=1, max_size=9)
+
+
+@given(cycles=_CYCLES)
+def test_while_nothing_is_spent_the_highest_cap_holds(cycles: list[tuple[int, int]]) -> None:
+    """Each cycle may be of another plan."""
+    lots, before, highest = ForeseenCredits((), ()), 0, 0
+    for number, (cap, own) in enumerate(cycles, start=1):
+        if own:
+            arrives(lots, number, cap, own)
+            highest = max(highest, cap)
+        assert ended(lots, number) == 0, "nothing ends within a cycle"
+        begins(lots, number + 1)
+        rolled = min(highest, before + min(own, cap))
         assert ended(lots, number + 1) == before + own - rolled
         before = rolled

@@ -55,7 +55,8 @@ BEGIN
         FROM credit_transactions AS t
         WHERE l.account_id = p_account_id AND l.is_open AND l.expires_at > l.kept_from
             AND l.expires_at <= lot.kept_from AND t.key = l.grant_key
-            AND t.account_id = p_account_id AND t.subject = lot.subject AND credit_has_room(l);
+            AND t.account_id = p_account_id AND t.subject = lot.subject
+            AND credit_has_room(l, lot.kept_from);
     END IF;
     PERFORM set_config('app.accounts', shown, true);
 END;

@@ -1,7 +1,7 @@
 -- Credits arrive of which so many, or all, may outlive their cycle: these are a lot of their own,
 -- which has the key, and live until p_until; the others come first, for debt is paid from what
 -- arrives. Their cycle is from p_cycle_start to p_cycle_end, from which on what is left of them is
--- there by rollover. What had rolled over into it ends with these where newer ones fill the cap.
+-- there by rollover. What had rolled over into it ends with these where others fill the cap.
 -- Once per key.
 -- Verdicts: ok; duplicate (nothing is changed); conflict (the key is something else); no_account.
 CREATE OR REPLACE FUNCTION credit_grant_kept(
@@ -36,7 +36,7 @@ BEGIN
         UPDATE credit_lots AS l
         SET kept_from = p_cycle_start, expires_at = p_item.expires_at, noticed_at = NULL
         WHERE l.account_id = p_item.account_id AND l.is_open AND l.kept_from = p_cycle_end
-            AND NOT credit_has_room(l);
+            AND NOT credit_has_room(l, p_cycle_end);
         UPDATE credit_balances SET next_expiry = least(next_expiry, p_item.expires_at)
         WHERE account_id = p_item.account_id AND FOUND;
     END IF;

@@ -2,9 +2,10 @@
 -- they know it: those of the cycle that runs live on from p_end until p_until, which is p_end where
 -- nothing follows, or null where nothing can follow any more; so do those that are spent or that a
 -- dispute took, for they may return. Where a cycle begins at p_start (p_begins), those of the one
--- before roll over into it, the newest first up to the highest cap of the plans that brought them,
--- each told once: what is beyond expires. All may live on once more, until credits arrive that fill
--- the cap (credit_grant_kept). Verdicts: ok; no_account.
+-- before roll over into it, up to the highest cap of the plans that brought them, each told once:
+-- its own first, then those of a higher cap, which so holds until they are spent, then newer ones.
+-- What is beyond expires. All may live on once more, until credits arrive that fill the cap
+-- (credit_grant_kept). Verdicts: ok; no_account.
 CREATE OR REPLACE FUNCTION credit_roll_over(
     p_account_id uuid, p_subject text, p_before timestamptz, p_start timestamptz,
     p_end timestamptz, p_until timestamptz, p_begins boolean, p_at timestamptz, OUT verdict text)
@@ -33,7 +34,10 @@ BEGIN
     IF verdict = 'ok' AND p_begins THEN
         FOR lot IN
             SELECT l.id, l.remaining, l.remaining - l.held AS free
-            FROM credit_lots AS l WHERE l.id = ANY (known.lots) ORDER BY l.granted_seq DESC
+            FROM credit_lots AS l JOIN credit_transactions AS t ON t.key = l.grant_key
+            WHERE l.id = ANY (known.lots) AND t.account_id = p_account_id
+            ORDER BY l.cycle_end IS NOT DISTINCT FROM p_before DESC,
+                (t.detail ->> 'rollover_cap')::numeric DESC, l.granted_seq DESC
         LOOP
             gone := least(lot.free, greatest(lot.remaining - cap, 0));
             IF gone > 0 THEN

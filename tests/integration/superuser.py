@@ -53,8 +53,12 @@ class Superuser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for session in self._resting:
-            await session.close()
+        await self.leave()
+
+    async def leave(self) -> None:
+        """End the sessions that rest: no database is dropped while somebody is in it."""
+        while self._resting:
+            await self._resting.pop().close()
 
 
 def _is_ended(session: Connection) -> bool:

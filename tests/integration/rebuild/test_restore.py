@@ -73,6 +73,7 @@ async def restore(actors: Actors, backup: Path) -> None:
     """Everything is stopped, the database is that of the backup, and it is parked first of all."""
     await actors.control.stop("api")
     await actors.control.stop("worker")
+    await actors.superuser.leave()
     url = dsn(actors.stack.superuser_url)
     await tool(
         actors, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error",

@@ -17,6 +17,8 @@ CORRECTIONS: Final = (f"{ids.NOTE}_", "price-", f"void-{ids.BILLING_RECORD}_")
 """Begin the suffixes of notes that correct a price: an operator's, that of a wrong price, and that
 of a voided use. They claw back no credits.
 """
+_BRING_CREDITS: Final = ("pack", "plan")
+"""Kinds of lines whose price bought credits."""
 Settlement = Literal["credited", "forgiven"]
 """The reason why nothing is owed once notes took the rest: it was not due, or somebody forgave it.
 """
@@ -151,11 +153,27 @@ def is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
 
 
 def corrected_to_balance(rows: Rows, invoice: Invoice) -> int:
-    """Return what corrections of an invoice have put on the money balance."""
+    """Return what corrections of a price that bought credits have put on the money balance."""
     name = ids.encode(ids.INVOICE, invoice.id)
     begins = tuple(f"{name}/balance-credited-{one}" for one in CORRECTIONS)
     entries = (one for one in rows.of(BalanceEntry) if one.key.startswith(begins))
-    return sum(one.amount_minor for one in entries if giving_back.OF not in one.key)
+    there = {
+        one.key.replace("/balance-credited-", "/", 1): one.amount_minor
+        for one in entries
+        if giving_back.OF not in one.key
+    }
+    written = (one for one in rows.of(CreditNote) if one.fact_key in there)
+    beside = sum(min(there[one.fact_key], beside_credits(rows, invoice, one)) for one in written)
+    return sum(there.values()) - beside
+
+
+def beside_credits(rows: Rows, invoice: Invoice, note: CreditNote) -> int:
+    """Return the part of a note that credits lines of its invoice which brought no credits, such as
+    use or an add-on; none of a note that names no line.
+    """
+    charged = transitions.lines_of(rows, invoice.id)
+    others = {one.position for one in charged if one.kind not in _BRING_CREDITS}
+    return sum(one["amount_minor"] for one in note.lines if one["position"] in others)
 
 
 def key(invoice: Invoice, suffix: str) -> str:

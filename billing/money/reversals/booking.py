@@ -161,11 +161,15 @@ def _price_of_credits(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]
     """Return the part of the invoice's total that its credits cost.
 
     A note of tax alone does not make them cheaper: the rest of the invoice paid for them. Nor does
-    money that went back because the price was too high.
+    money that went back because the price was too high, nor a note on what brought no credits.
     """
-    written = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    written = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
-    return invoice.total_minor - tax_alone - sum(one.note_minor for one in away if _keeps(one))
+    went_back = {one.id for one in notes_of(rows, reversals(rows, invoice))}
+    corrections = (one for one in written if one.id not in went_back)
+    beside = sum(notes.beside_credits(rows, invoice, one) for one in corrections)
+    kept = sum(one.note_minor for one in away if _keeps(one))
+    return invoice.total_minor - tax_alone - beside - kept
 
 
 def _lost_price(rows: Rows, reversed_: list[Refund | Dispute]) -> int:

@@ -4,12 +4,13 @@ too, the credits go with it.
 
 from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
 import pytest
 
 from billing.money.invoices import notes, transitions
 from billing.money.invoices.notes import NewNote
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import Invoice, InvoiceLine
 from billing.money.payments.schemas import Payment
 from tests.unit.reversals.story import CREDITS, INVOICE, PAYMENT, Story, act
 
@@ -97,3 +98,62 @@ def test_what_is_owed_again_takes_none() -> None:
     for one in (("dashboard", TOTAL), ("hear",)):
         act(story, one)
     assert round(story.lot["asked"], 4) == round(BY_THE_PRICE, 4)
+
+
+def with_use(suffix: str, kind: str = "usage", part: int = OFF) -> Story:
+    """A price beside which the invoice charged something that brings no credits; a note put a part
+    of that on the money balance.
+    """
+    story = Story(TOTAL, 0)
+    w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
+    [line] = story.rows.of(InvoiceLine)
+    used = line.model_copy(
+        update={"id": UUID(int=5), "position": 2, "kind": kind, "amount_minor": OFF, "taxes": []}
+    )
+    w.change(line, amount_minor=TOTAL - OFF, taxes=[])
+    w.add(used)
+    note = NewNote(part, "counted twice", suffix, (notes.noted_part(used, part),))
+    notes.credit_note(w, invoice, note, to_balance=True)
+    return story
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("void-bill_1", "usage"), ("note_1", "usage"), ("change-0a", "add_on")]
+)
+def test_all_credits_go_with_all_that_is_left_of_their_price(suffix: str, kind: str) -> None:
+    """What a note took out of the invoice bought none: it may stay on the balance, or go, too."""
+    story, left = with_use(suffix, kind), TOTAL - OFF
+    assert round(refunded(story, 600), 4) == round(CREDITS * 600 / left, 4)
+    assert refunded(story, left - 600) == CREDITS
+    assert refunded(story, OFF) == CREDITS
+    assert story.rows.get(Payment, PAYMENT).status == "refunded"
+
+
+@pytest.mark.parametrize("spent", [0, OFF])
+def test_a_dispute_takes_all_credits_with_what_is_left_of_their_price(spent: int) -> None:
+    story = with_use("void-bill_1")
+    if spent:
+        spend(story, spent)
+    for one in (("dispute", "lost", TOTAL - OFF), ("hear",)):
+        act(story, one)
+    assert story.lot["asked"] == CREDITS
+
+
+def test_a_part_of_the_use_that_is_still_charged_bears_its_share() -> None:
+    story = with_use("void-bill_1", part=OFF // 2)
+    half = (TOTAL - OFF // 2) // 2
+    assert round(refunded(story, half), 4) == round(CREDITS * half / (TOTAL - OFF // 2), 4)
+
+
+def test_a_note_on_the_price_itself_takes_its_share_once_it_goes_from_the_balance() -> None:
+    """What a note put there of something else goes before it."""
+    story, off = with_use("void-bill_1"), 399
+    w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
+    [line] = [one for one in story.rows.of(InvoiceLine) if one.position == 1]
+    note = NewNote(off, "goodwill", "note_2", (notes.noted_part(line, off),))
+    notes.credit_note(w, invoice, note, to_balance=True)
+    price = TOTAL - OFF
+    by_the_rest = round(CREDITS * (price - off) / price, 4)
+    assert round(refunded(story, price - off), 4) == by_the_rest
+    assert round(refunded(story, OFF), 4) == by_the_rest
+    assert refunded(story, off) == CREDITS

@@ -121,7 +121,7 @@ def with_use(suffix: str, kind: str = "usage", part: int = OFF) -> Story:
     ("suffix", "kind"), [("void-bill_1", "usage"), ("note_1", "usage"), ("change-0a", "add_on")]
 )
 def test_all_credits_go_with_all_that_is_left_of_their_price(suffix: str, kind: str) -> None:
-    """What a note took out of the invoice bought none: it may stay on the balance, or go, too."""
+    """Money of lines that a note took out bought none: it may stay on the balance, or go, too."""
     story, left = with_use(suffix, kind), TOTAL - OFF
     assert round(refunded(story, 600), 4) == round(CREDITS * 600 / left, 4)
     assert refunded(story, left - 600) == CREDITS
@@ -146,7 +146,7 @@ def test_a_part_of_the_use_that_is_still_charged_bears_its_share() -> None:
 
 
 def test_a_note_on_the_price_itself_takes_its_share_once_it_goes_from_the_balance() -> None:
-    """What a note put there of something else goes before it."""
+    """Money that a note on something else put there goes before it."""
     story, off = with_use("void-bill_1"), 399
     w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
     [line] = [one for one in story.rows.of(InvoiceLine) if one.position == 1]

@@ -27,7 +27,7 @@ LISTS = {
     "quotas": ("ix_billing_quotas_created",),
     "subscriptions": ("pk_subscriptions", "uq_subscriptions_id_account_id"),
     "subscriptions?status=paused": ("ix_subscriptions_status",),
-    "purchases": ("pk_purchases",),
+    "purchases": ("pk_purchases", "uq_purchases_id_account_id"),
     "purchases?status=failed": ("ix_purchases_status",),
     "purchases?pack=small": ("ix_purchases_pack",),
 }
@@ -72,7 +72,8 @@ async def asked(
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", note)
     assert answer.status_code == 200, answer.text
-    return [one for one in seen if "ORDER BY" in one[0]][-1]  # after the count
+    # After the count, and before what is read of the rows that were found.
+    return [one for one in seen if "ORDER BY" in one[0] and "LIMIT" in one[0]][-1]
 
 
 async def planned(api: Api, statement: str, values: Any) -> str:

@@ -73,8 +73,9 @@ class ReconciliationActivities:
             return await service.go_on(connection, run, seen, found, self.alert_above)
 
     async def _still_standing(self, run: Reconciliation) -> list[Discrepancy]:
-        """Compare again what the latest run found and what the window of this one has left behind;
-        return what stands. Nobody chose the window.
+        """Compare again what the latest run found before this one's window; return what stands.
+
+        A run whose window somebody chose compares nothing again.
         """
         async with self.database.operator() as connection:
             known = await store.latest(connection) if run.is_whole else ()

@@ -60,9 +60,9 @@ def show_interval(interval: Interval) -> str:
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
 
 
-def is_too_dear(amount_minor: int, seats: Seats | None) -> bool:
-    """True if a period with the most seats would cost more than any sum of money here."""
-    return amount_minor * most_seats(seats) >= MINOR_LIMIT
+def is_too_dear(unit_minor: int, quantity: int) -> bool:
+    """True if so many of a unit price would cost more than any sum of money here."""
+    return unit_minor * quantity >= MINOR_LIMIT
 
 
 def most_seats(seats: Seats | None) -> int:

@@ -183,16 +183,17 @@ class PlanSpec(_Spec):
     @model_validator(mode="after")
     def _seats_stay_within_bounds(self) -> Self:
         """Refuse a price or credits that are too large for as many seats as may be ordered."""
-        many = f"for {rules.most_seats(self.seats)} seats"
+        most = rules.most_seats(self.seats)
+        many = f"for {most} seats"
         for every, prices in self.prices.items():
             for currency, price in prices.items():
-                if rules.is_too_dear(price.amount_minor, self.seats):
+                if rules.is_too_dear(price.amount_minor, most):
                     raise ValueError(
                         f"the price per {every} in {currency} is too large {many}: lower"
                         " `seats.most`"
                     )
         each = self.seats is not None and self.seats.credits
-        if each and self.monthly_credits * rules.most_seats(self.seats) > MOST_GRANTED:
+        if each and self.monthly_credits * most > MOST_GRANTED:
             raise ValueError(
                 f"`monthly_credits` are more than {MOST_GRANTED} {many}: lower `seats.most`, or set"
                 " `seats.credits: false`"

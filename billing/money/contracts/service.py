@@ -156,7 +156,7 @@ async def _write_prices(
             raise wrong_field(
                 "prices", f"the interval does not fit the allowance cycles of plan {plan.key}"
             )
-        if rules.is_too_dear(one.amount_minor, plan.seats):
+        if rules.is_too_dear(one.amount_minor, rules.most_seats(plan.seats)):
             raise wrong_field("prices", f"too large for as many seats as plan {plan.key} may have")
         row_id = await writer.add_agreed_price(connection, plan.key, one, at)
         made.append(ContractPrice(price_id=row_id, **one.model_dump()))

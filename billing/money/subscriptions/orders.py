@@ -58,7 +58,7 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     price = await _price(connection, contract, offered, wanted.interval, currency, at)
     if balance.currency not in (None, currency):
         raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
-    items.demand_price(price.amount_minor, wanted.quantity)
+    items.demand_bounded_price(price.amount_minor, wanted.quantity)
     wanted = agreements.wish(contract, wanted)
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)
     if price.amount_minor and wanted.collection == "charge":

@@ -348,7 +348,7 @@ def demand_offered(
                 "ADD_ON_NOT_OFFERED",
                 f"{add_on.key} is only sold where a period is one allowance cycle",
             )
-        items.demand_price(add_on.prices[currency], wanted[add_on.key])
+        items.demand_bounded_price(add_on.prices[currency], wanted[add_on.key])
 
 
 def _line(subscription: Subscription, move: Move, part: Fraction, at: datetime) -> Line:

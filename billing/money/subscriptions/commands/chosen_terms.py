@@ -32,7 +32,7 @@ def asked_for(w: Work[SubscriptionFacts], wish: PlanWish) -> Terms:
     # A plan without seats is sold once, so the wish need not say so.
     quantity = wish.quantity or (seats.quantity if plan.seats is not None else 1)
     items.demand_seats(plan, quantity)
-    items.demand_price(unit_minor, quantity)
+    items.demand_bounded_price(unit_minor, quantity)
     if wish.add_ons is not None:
         _demand_sold(w, plan, interval, wish.add_ons)
     return Terms(

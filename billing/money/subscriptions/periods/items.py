@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from billing.catalog.plans.rules import show_interval
+from billing.catalog.plans.rules import is_too_dear, show_interval
 from billing.catalog.plans.schemas import AddOn, Plan
 from billing.core.errors import Conflict
-from billing.core.money import MINOR_LIMIT
 from billing.core.periods import Interval
 from billing.matters.effects import Rows, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
@@ -70,9 +69,9 @@ def demand_seats(plan: Plan, quantity: int) -> None:
     raise Conflict("QUANTITY_NOT_OFFERED", f"plan {plan.key} is sold with {span} seats")
 
 
-def demand_price(unit_minor: int, quantity: int) -> None:
+def demand_bounded_price(unit_minor: int, quantity: int) -> None:
     """Refuse a price of a period that is no sum of money here. Errors: PRICE_TOO_LARGE."""
-    if unit_minor * quantity >= MINOR_LIMIT:
+    if is_too_dear(unit_minor, quantity):
         raise Conflict("PRICE_TOO_LARGE")
 
 

@@ -20,6 +20,7 @@ from billing.core import ids
 from billing.core.errors import NotFound
 from billing.money.invoices import store
 from billing.money.invoices.arrears import NAMED_USE
+from billing.money.invoices.schemas import NoteKind
 from billing.money.invoices.tables import credit_notes
 
 router = new_router("invoices")
@@ -45,7 +46,13 @@ class CreditNoteAnswer(Answer):
     credit_note_id: Annotated[str, encoded(ids.CREDIT_NOTE)] = Field(validation_alias="id")
     invoice_id: InvoiceId
     number: str = Field(description="The number of the credit note")
-    reason: str = Field(description="Why it was written")
+    kind: NoteKind = Field(
+        description="What it was written for: by an `operator`, a `wrong_price`, a `voided_use`, a"
+        " proven VAT id (`reverse_charge`), unused time after a `change` or a cancel (`canceled`),"
+        " time that was not served (`unserved`), a `forgiven` debt, the `void` of its invoice, or"
+        " money that went back by a `refund` or lost `dispute`",
+    )
+    reason: str = Field(description="Why it was written, in words")
     amount: int = Field(
         validation_alias="amount_minor",
         description="What it credits, with tax, in minor units of `currency`",

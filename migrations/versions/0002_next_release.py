@@ -102,6 +102,12 @@ _UNPAID = """
 """
 
 
+# What a credit note was written for.
+_KINDS = """ck_credit_notes_kind_known CHECK (kind IN (
+    'operator', 'wrong_price', 'voided_use', 'reverse_charge', 'change', 'canceled', 'unserved',
+    'forgiven', 'void', 'refund', 'dispute'))"""
+
+
 # Entries of the ledger give credits back.
 _SIGN = """(kind = 'grant' AND amount > 0 AND debt = 0)
         OR (kind = 'void' AND amount > 0 AND debt = 0)
@@ -363,6 +369,9 @@ def _describe_documents() -> None:
     op.add_column(
         "credit_notes", Column("was_served", sa.Boolean, nullable=False, server_default="false")
     )
+    # Its column is made beforehand (0002_large/prepare.sql).
+    op.execute(f"ALTER TABLE credit_notes ADD CONSTRAINT {_KINDS} NOT VALID")
+    op.execute("DROP INDEX unserved_of_before")
     op.add_column("payments", Column("received_on", sa.Date))
     op.add_column("payments", Column("paid_with", JSONB))
     op.add_column("payments", Column("rest_refund", JSONB))

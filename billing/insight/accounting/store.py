@@ -55,7 +55,7 @@ class Source(NamedTuple):
 
 
 def _of_dispute(key: ColumnElement[Any]) -> ColumnElement[bool]:
-    """True for what a dispute credited, or moved on the money balance, by its key."""
+    """True for what a dispute moved on the money balance, by its key."""
     return key.regexp_match(f"[-/]{ids.DISPUTE}_")
 
 
@@ -84,7 +84,7 @@ SOURCES: Final = (
     Source(
         "credit_note", credit_notes, ids.CREDIT_NOTE, _N.issued_on,
         {"revenue": _N.amount_minor - _N.tax_minor, "tax": _N.tax_minor,
-         **_split(_of_dispute(_N.fact_key), -_N.amount_minor)},
+         **_split(_N.kind == "dispute", -_N.amount_minor)},
         _N.number.is_not(None), _N.number,
     ),
     Source(

@@ -72,7 +72,7 @@ def forgive(w: Work[InvoiceFacts], invoice_id: UUID, reason: str, *, tries: bool
     demand_no_money_on_its_way(w, invoice_id, tries=tries)
     close_case(w, invoice_id, "forgiven", reason)
     owed = invoice.remaining_minor
-    note = NewNote(owed, reason, "forgiven", was_served=True, settlement="forgiven")
+    note = NewNote("forgiven", owed, reason, "forgiven", was_served=True, settlement="forgiven")
     return notes.credit_note(w, invoice, note)
 
 

@@ -14,7 +14,7 @@ from billing.money.invoices.arrears import SINGLE_USE, USAGE
 from billing.money.invoices.note_shares import payers, reserved
 from billing.money.invoices.notes import NewNote, Settlement
 from billing.money.invoices.refusals import wrong_status
-from billing.money.invoices.schemas import CHARGED, Invoice
+from billing.money.invoices.schemas import CHARGED, Invoice, NoteKind
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.owed import Owed
@@ -80,14 +80,14 @@ def credit(
     reason: str,
     to: Destination,
     suffix: str,
-    of_use: bool = False,
+    kind: NoteKind = "operator",
     tries: bool = True,
 ) -> None:
     """Credit a part of an invoice, once per `suffix`; with nothing left to pay it counts as paid.
 
-    `of_use`: it returns a voided use, which does not wait for money on its way; `tries`: one may be
-    under way. Errors: INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, PAYMENT_PENDING if it is on all that is
-    owed, or leaves too little for a card.
+    That of a voided use does not wait for money on its way; `tries`: one may be under way. Errors:
+    INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, PAYMENT_PENDING if it is on all that is owed, or leaves
+    too little for a card.
     """
     if notes.is_written(w, w.rows.get(Invoice, invoice_id), suffix):
         return
@@ -98,10 +98,10 @@ def credit(
             "CREDIT_NOTE_TOO_LARGE",
             left_cents=left,
         )
-    if to == "debt" and _settles(before, amount) and not of_use:
+    if to == "debt" and _settles(before, amount) and kind != "voided_use":
         cases.demand_no_money_on_its_way(w, invoice_id, tries=tries)
     settlement: Settlement = "credited" if lines else "forgiven"
-    note = NewNote(amount, reason, suffix, lines, was_served=not lines, settlement=settlement)
+    note = NewNote(kind, amount, reason, suffix, lines, was_served=not lines, settlement=settlement)
     after = settling.credit_note(w, before, note, to_balance=to == "balance")
     _end_with_note(w, before, after)
 

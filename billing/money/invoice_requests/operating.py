@@ -21,7 +21,7 @@ from billing.money.invoice_requests.asking import ask, learn, may_try
 from billing.money.invoice_requests.corrections import Destination, LeftOfUse
 from billing.money.invoices import account_currency, notes
 from billing.money.invoices import store as invoice_store
-from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.money.invoices.schemas import Invoice, InvoiceLine, NoteKind
 from billing.money.payments import store
 from billing.money.payments.service import announce
 from billing.platform.accounts import store as accounts
@@ -80,10 +80,10 @@ async def credit(
     reason: str,
     to: Destination,
     suffix: str,
-    of_use: bool = False,
+    kind: NoteKind = "operator",
 ) -> Matter:
-    """Credit part of a numbered invoice, or of its lines, once per `suffix`; `of_use`: a voided
-    one's, which does not wait for money on its way.
+    """Credit part of a numbered invoice, or of its lines, once per `suffix`; a note of a voided
+    use does not wait for money on its way.
 
     Errors: INVOICE_NOT_FOUND, INVOICE_STATE, CREDIT_NOTE_TOO_LARGE, INVALID_AMOUNT,
     PAYMENT_PENDING.
@@ -95,7 +95,7 @@ async def credit(
     tries = may_try(await locks.collector(connection, invoice))
     verb = partial(
         corrections.credit, amount=amount, lines=parts, reason=reason, to=to, suffix=suffix,
-        of_use=of_use, tries=tries,
+        kind=kind, tries=tries,
     )  # fmt: skip
     beside = await invoice_store.beside(connection, invoice)
     return await ask(connection, invoice, verb, beside=beside)

@@ -8,15 +8,18 @@ from billing.catalog.taxes.schemas import STANDARD
 from billing.core import ids
 from billing.matters.effects import Add, Issue, Rows, Work
 from billing.money.invoices import giving_back, note_shares, note_taxes, series, transitions
-from billing.money.invoices.giving_back import Part
+from billing.money.invoices.giving_back import Part, is_of
 from billing.money.invoices.refusals import wrong_status
-from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice, InvoiceLine
+from billing.money.invoices.schemas import (
+    CORRECTIONS,
+    BalanceEntry,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    NoteKind,
+)
 from billing.money.invoices.transitions import InvoiceFacts
 
-CORRECTIONS: Final = (f"{ids.NOTE}_", "price-", f"void-{ids.BILLING_RECORD}_")
-"""Begin the suffixes of notes that correct a price: an operator's, that of a wrong price, and that
-of a voided use. They claw back no credits.
-"""
 _BRING_CREDITS: Final = ("pack", "plan")
 """Kinds of lines whose price bought credits."""
 Settlement = Literal["credited", "forgiven"]
@@ -27,6 +30,7 @@ Settlement = Literal["credited", "forgiven"]
 class NewNote(NamedTuple):
     """The content of a note to write; its taxes follow from the invoice."""
 
+    kind: NoteKind
     amount_minor: int
     reason: str
     suffix: str
@@ -70,7 +74,7 @@ def credit_note(
         rest = rest.without(part)
         taxes = note_taxes.on(w.rows, source, part).as_rows
         named = _of(invoice, note.suffix)
-        of_source = NewNote(minor, note.reason, named, was_served=note.was_served)
+        of_source = NewNote(note.kind, minor, note.reason, named, was_served=note.was_served)
         _take_back(w, source, of_source, taxes, to_balance=True)
     return invoice
 
@@ -101,7 +105,7 @@ def credit_tax(
             continue
         is_own = payer.id == invoice.id
         named = suffix if is_own else _of(invoice, suffix)
-        note = NewNote(own.total_minor, reason, named, was_served=True)
+        note = NewNote("reverse_charge", own.total_minor, reason, named, was_served=True)
         written = _take_back(w, payer, note, own.as_rows, to_balance=not is_own)
         changed = written if is_own else changed
     return changed
@@ -154,17 +158,18 @@ def is_written(w: Work[InvoiceFacts], invoice: Invoice, suffix: str) -> bool:
 
 def corrected_to_balance(rows: Rows, invoice: Invoice) -> int:
     """Return what corrections of a price that bought credits have put on the money balance."""
-    name = ids.encode(ids.INVOICE, invoice.id)
-    begins = tuple(f"{name}/balance-credited-{one}" for one in CORRECTIONS)
-    entries = (one for one in rows.of(BalanceEntry) if one.key.startswith(begins))
-    there = {
-        one.key.replace("/balance-credited-", "/", 1): one.amount_minor
-        for one in entries
-        if giving_back.OF not in one.key
-    }
-    written = (one for one in rows.of(CreditNote) if one.fact_key in there)
-    beside = sum(min(there[one.fact_key], beside_credits(rows, invoice, one)) for one in written)
-    return sum(there.values()) - beside
+    there = {one.key: one.amount_minor for one in rows.of(BalanceEntry)}
+    written = (one for one in rows.of(CreditNote) if one.invoice_id == invoice.id)
+    corrections = (one for one in written if one.kind in CORRECTIONS and is_of(one, invoice))
+    return sum(
+        max(0, there.get(_balance_key(one), 0) - beside_credits(rows, invoice, one))
+        for one in corrections
+    )
+
+
+def _balance_key(note: CreditNote) -> str:
+    """Return the key of the entry for what a note has put on the money balance."""
+    return note.fact_key.replace("/", "/balance-credited-", 1)
 
 
 def beside_credits(rows: Rows, invoice: Invoice, note: CreditNote) -> int:
@@ -207,7 +212,7 @@ def void_numbered(w: Work[InvoiceFacts], invoice: Invoice, reason: str) -> Invoi
         transitions.add_balance(w, invoice, "credited", amount - credited, part="-void")
     transitions.announce(w, voided, "voided", reason=reason)
     taxes = giving_back.room(w.rows, invoice).as_rows
-    _issue_note(w, invoice, NewNote(amount, reason, "void"), taxes)
+    _issue_note(w, invoice, NewNote("void", amount, reason, "void"), taxes)
     return voided
 
 
@@ -253,6 +258,7 @@ def _issue_note(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
         invoice_id=invoice.id,
+        kind=note.kind,
         fact_key=key(invoice, note.suffix),
         series=transitions.series_of(w.facts, invoice, series.CREDIT_NOTES),
         reason=note.reason,

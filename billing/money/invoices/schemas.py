@@ -29,6 +29,18 @@ InvoiceCollection = Literal["automatic", "held", "send_invoice"]
 """`held`: more than one renewal or cycle was missed, and an operator decides whether a card is
 charged.
 """
+NoteKind = Literal[
+    "operator", "wrong_price", "voided_use", "reverse_charge", "change", "canceled", "unserved",
+    "forgiven", "void", "refund", "dispute",
+]  # fmt: skip
+"""The reason why a credit note was written: an operator credited a part; a price was wrong; a use
+was voided; the VAT id is proven; a change credits unused time, and a cancel does; time was not
+served; the rest was forgiven; the invoice was voided; money went back by a refund or lost dispute.
+"""
+CORRECTIONS: Final[tuple[NoteKind, ...]] = ("operator", "wrong_price", "voided_use")
+"""Notes that correct a price. They claw back no credits."""
+REVERSED: Final[tuple[NoteKind, ...]] = ("refund", "dispute")
+"""Notes of money that went back."""
 
 
 class Line(Frozen):
@@ -215,6 +227,7 @@ class CreditNote(Row):
 
     account_id: UUID
     invoice_id: UUID
+    kind: NoteKind
     fact_key: str
     series: str
     number: str | None = None

@@ -154,6 +154,8 @@ credit_notes = c.table(
     c.row_id(),
     c.account(),
     c.uuid("invoice_id"),
+    # The release before names none: its notes forgive, or a trigger says what they do.
+    c.text("kind", server_default="forgiven"),
     c.text("fact_key", unique=True),
     c.text("series"),
     c.text("number"),
@@ -171,6 +173,11 @@ credit_notes = c.table(
     c.same_account("invoice_id", "invoices"),
     Unique("series", "number"),
     c.check("amount_minor > 0", name="amount_positive"),
+    c.check(
+        "kind IN ('operator', 'wrong_price', 'voided_use', 'reverse_charge', 'change',"
+        " 'canceled', 'unserved', 'forgiven', 'void', 'refund', 'dispute')",
+        name="kind_known",
+    ),
     c.index("ix_credit_notes_account", "account_id", "created_at"),
     c.index("ix_credit_notes_number", "number"),
     c.index("ix_credit_notes_issued", "issued_on", "id"),

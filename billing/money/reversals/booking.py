@@ -15,7 +15,13 @@ from billing.money.invoices import notes
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.giving_back import is_of, left
 from billing.money.invoices.notes import NewNote
-from billing.money.invoices.schemas import BalanceEntry, CreditNote, Invoice
+from billing.money.invoices.schemas import (
+    REVERSED,
+    BalanceEntry,
+    CreditNote,
+    Invoice,
+    NoteKind,
+)
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments import transitions as payments
 from billing.money.payments.schemas import Payment
@@ -45,7 +51,8 @@ def note(w: Work[InvoiceFacts], row: Refund | Dispute, amount_minor: int, part: 
     # A customer who keeps the credits was charged too high a price.
     served = not _keeps(row)
     lines = _lines(w, row, amount_minor)
-    new = NewNote(amount_minor, _reason(row), f"{subject_of(row)}{part}", lines, served)
+    kind: NoteKind = "refund" if isinstance(row, Refund) else "dispute"
+    new = NewNote(kind, amount_minor, _reason(row), f"{subject_of(row)}{part}", lines, served)
     if _to_balance(row):
         notes.credit_note(w, invoice, new, to_balance=True)
     elif amount_minor:
@@ -165,9 +172,8 @@ def _price_of_credits(rows: Rows, invoice: Invoice, away: list[Refund | Dispute]
     """
     written = [one for one in rows.of(CreditNote) if one.invoice_id == invoice.id]
     tax_alone = sum(one.amount_minor for one in written if one.amount_minor == one.tax_minor)
-    went_back = {one.id for one in notes_of(rows, reversals(rows, invoice))}
-    corrections = (one for one in written if one.id not in went_back)
-    beside = sum(notes.beside_credits(rows, invoice, one) for one in corrections)
+    others = (one for one in written if one.kind not in REVERSED)
+    beside = sum(notes.beside_credits(rows, invoice, one) for one in others)
     kept = sum(one.note_minor for one in away if _keeps(one))
     return invoice.total_minor - tax_alone - beside - kept
 

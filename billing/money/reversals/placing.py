@@ -71,7 +71,7 @@ def _credit_later(w: Work[ReversalFacts], refund: Refund, most_minor: int, suffi
     credited = 0
     for one, amount in _later(w, refund, most_minor):
         credited += amount
-        note = NewNote(amount, refund.reason, suffix, was_served=True)
+        note = NewNote("refund", amount, refund.reason, suffix, was_served=True)
         notes.credit_note(w, one, note, to_balance=True)
     waits = max(
         _owed(w, most_minor - credited, refund), min(refund.short_minor, most_minor - credited)

@@ -89,8 +89,9 @@ _GIVEN_BACK = Prepared(
         SELECT b.amount_minor
         FROM subscriptions s JOIN invoices i ON i.subscription_id = s.id
         JOIN balance_entries b ON b.account_id = s.account_id AND b.invoice_id = i.id
+        JOIN credit_notes n ON n.fact_key = replace(b.key, '/balance-credited-', '/')
         WHERE s.id = :subscription_id AND b.kind = 'credited' AND b.at = s.ended_at
-          AND split_part(b.key, '/balance-credited-', 2) ~ '^(canceled|unserved)(/|$)'
+          AND n.kind IN ('canceled', 'unserved')
         UNION ALL
         -- What payments brought that were under way then.
         SELECT b.amount_minor

@@ -264,7 +264,7 @@ async def _credited_away(
     if not await months.are_away(connection):
         return 0
     notes = await invoice_store.credit_notes_of(connection, invoice_id)
-    by_use = {_use_of(one["fact_key"]): one["lines"] for one in notes}
+    by_use = {_use_of(one): one["lines"] for one in notes}
     here = await months.here(connection, {one for one in by_use if one is not None})
     return sum(
         part["amount_minor"]
@@ -274,10 +274,10 @@ async def _credited_away(
     )
 
 
-def _use_of(fact_key: str) -> UUID | None:
+def _use_of(note: dict[str, Any]) -> UUID | None:
     """Return the voided use that a note credits; None for any other note."""
-    _, is_void, use = fact_key.partition(f"/{_SUFFIX}")
-    return ids.parse(ids.BILLING_RECORD, use) if is_void else None
+    _, _, use = note["fact_key"].partition(f"/{_SUFFIX}")
+    return ids.parse(ids.BILLING_RECORD, use) if note["kind"] == "voided_use" else None
 
 
 def _share(line_minor: int, part: Fraction) -> int:
@@ -326,7 +326,7 @@ async def _credit(connection: AsyncConnection, done: Voided, returned: Returned)
         reason=f"{use} was taken back: {done.reason}",
         to=_destination(returned.invoice),
         suffix=f"{_SUFFIX}{use}",
-        of_use=True,
+        kind="voided_use",
     )
 
 

@@ -90,7 +90,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     matter = await operating.credit(
         connection, invoice.id, amount_minor=None,
         lines=[CreditedLine(position=line.position, amount_minor=amount)],
-        reason=mistake.reason, to="debt", suffix=suffix,
+        reason=mistake.reason, to="debt", suffix=suffix, kind="wrong_price",
     )  # fmt: skip
     after = await invoice_store.get(connection, invoice.id)
     return given.model_copy(update={"invoice": after, "given_minor": amount, "matter": matter})

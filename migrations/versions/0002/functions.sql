@@ -6625,6 +6625,20 @@ AS $$
     GROUP BY i.account_id
 $$;
 
+CREATE OR REPLACE FUNCTION credit_note_unserved() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.kind := 'unserved';
+    RETURN NEW;
+END;
+$$;
+
+CREATE OR REPLACE TRIGGER kind_of_before
+    BEFORE INSERT ON credit_notes
+    FOR EACH ROW
+    WHEN (NEW.kind = 'forgiven' AND NEW.fact_key LIKE '%/unserved')
+    EXECUTE FUNCTION credit_note_unserved();
+
 CREATE OR REPLACE FUNCTION invoice_keep() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

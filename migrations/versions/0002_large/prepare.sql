@@ -279,6 +279,30 @@ CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_credit_holds_ended
 CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_billing_audit_account_at
     ON billing_audit (account_id, at);
 
+-- What a credit note was written for. Those of before forgave a debt, or credited what was owed for
+-- time that was not served. Nobody changes a note, but for once its owner does; each page is
+-- committed, so whoever reads or writes notes waits for one page only.
+ALTER TABLE credit_notes ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'forgiven';
+
+CREATE INDEX CONCURRENTLY IF NOT EXISTS unserved_of_before ON credit_notes (id)
+    WHERE fact_key LIKE '%/unserved' AND kind = 'forgiven';
+
+DO $$
+DECLARE
+    is_done boolean;
+BEGIN
+    LOOP
+        ALTER TABLE credit_notes NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER append_only;
+        UPDATE credit_notes SET kind = 'unserved' WHERE id IN (
+            SELECT id FROM credit_notes
+            WHERE fact_key LIKE '%/unserved' AND kind = 'forgiven' LIMIT 5000);
+        is_done := NOT FOUND;
+        ALTER TABLE credit_notes FORCE ROW LEVEL SECURITY, ENABLE TRIGGER append_only;
+        EXIT WHEN is_done;
+        COMMIT;
+    END LOOP;
+END $$;
+
 -- Captures of before have their usage logs too; those that a use is behind name its record. Their
 -- table is made here and filled page by page, each in a transaction of its own, by an index that
 -- goes with the migration. That one adds what came since: an id tells its time, and nobody takes an

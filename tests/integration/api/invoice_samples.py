@@ -93,6 +93,7 @@ async def credited(api: Api, account: Account) -> str:
             id=note_id,
             account_id=ids.decode(ids.ACCOUNT, account["id"]),
             invoice_id=ids.decode(ids.INVOICE, await owed(api, account)),
+            kind="operator",
             fact_key=name,
             series=f"TEST-{name}-CN",
             reason="a sample",

@@ -63,6 +63,7 @@ async def test_what_is_paid_and_not_used_goes_back_to_its_payer(actors: Actors) 
     assert (note["amount"], note["reason"], invoice["amount_refunded"]) == (
         2450, "time not used", 2450,
     )  # fmt: skip
+    assert note["kind"] == "canceled"
     (written,) = await customer.rows("SELECT lines FROM credit_notes WHERE account_id = %(me)s")
     assert [one["description"] for one in written["lines"]] == [
         "Pro, 1 Jan 2027 to 1 Feb 2027: 16 Jan 2027 to 1 Feb 2027"

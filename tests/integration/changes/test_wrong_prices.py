@@ -77,7 +77,8 @@ async def test_who_paid_a_wrong_price_is_given_back_what_was_too_much(actors: Ac
     assert await paid.credits() == 100, "what was bought stays, at a lower price"
     read = await paid.ask("GET", f"/billing/invoices/{mine['invoice_id']}", status=200)
     (note,) = read["credit_notes"]
-    assert (note["amount"], note["reason"]) == (2000, "a slip of the pen")
+    assert (note["kind"], note["amount"]) == ("refund", 2000), "its money went back to the payer"
+    assert note["reason"] == "a slip of the pen"
 
     await paid.advance(to=RENEWAL)
 

@@ -172,7 +172,7 @@ async def test_a_forgiven_debt_is_as_good_as_paid(actors: Actors, way: str) -> N
     assert (invoice["status"], invoice["settlement"]) == ("paid", "forgiven")
     assert (invoice["amount_paid"], invoice["amount_credited"]) == (0, 4900)
     [note] = invoice["credit_notes"]
-    assert (note["amount"], note["reason"]) == (4900, "our fault")
+    assert (note["kind"], note["amount"], note["reason"]) == ("forgiven", 4900, "our fault")
     told = (await customer.ask("GET", "/billing/events?type=evt.billing.invoice.paid"))["data"]
     assert [one["data"]["invoice_id"] for one in told].count(debt) == 1
     assert (await customer.published()).count("evt.billing.dunning.forgiven") == 1

@@ -68,7 +68,7 @@ async def test_a_void_invoice_is_taken_back_whole_and_asked_of_nobody(actors: Ac
     assert (voided["status"], voided["amount_remaining"]) == ("void", 0)
     assert voided["invoice_number"] == debt["invoice_number"]
     [note] = voided["credit_notes"]
-    assert (note["amount"], note["reason"]) == (4900, "never ordered")
+    assert (note["kind"], note["amount"], note["reason"]) == ("void", 4900, "never ordered")
     assert await money(customer) == 1000
     assert voided["dunning"]["status"] == "canceled"
     assert (await customer.subscription())["status"] == "active"

@@ -34,7 +34,7 @@ async def test_a_payment_goes_back_in_parts_until_nothing_is_left(actors: Actors
         "paid", 333, 999,
     )  # fmt: skip
     [note] = invoice["credit_notes"]
-    assert (note["amount"], note["reason"]) == (333, WHY["reason"])
+    assert (note["kind"], note["amount"], note["reason"]) == ("refund", 333, WHY["reason"])
     assert (invoice["amount_credited"], invoice["credit_notes_total"]) == (0, 333)
     assert await customer.credits() == Decimal("66.666667")
     too_much = await refunded(customer, payment, 667, status=409)

@@ -271,8 +271,8 @@ async def test_a_number_beside_a_name_from_right_to_left_stands_with_its_own_wor
 async def test_a_credit_note_and_a_receipt_name_their_invoice(press: Press) -> None:
     of = invoice(line(1), paid_at=AT, amount_paid_minor=4900)
     note = CreditNote(
-        id=UUID(int=3), account_id=UUID(int=1), invoice_id=of.id, fact_key="k", series="CN",
-        number="CN-000001", reason="a bad month", amount_minor=900, currency="USD",
+        id=UUID(int=3), account_id=UUID(int=1), invoice_id=of.id, kind="operator", fact_key="k",
+        series="CN", number="CN-000001", reason="a bad month", amount_minor=900, currency="USD",
         issued_on=date(2027, 1, 5), created_at=AT, tax_minor=144,
         taxes=[{"name": "VAT", "jurisdiction": "DE", "rate": "19.0", "inclusive": True,
                 "amount_minor": 144}],

@@ -37,8 +37,8 @@ def line(amount: int, tax: int, *, inclusive: bool = False, position: int = 1) -
 
 def note(amount: int, taxes: list[Json]) -> CreditNote:
     return CreditNote(
-        id=UUID(int=9), account_id=NOBODY, invoice_id=NOBODY, fact_key="note", series="CN",
-        reason="", amount_minor=amount, currency="EUR", taxes=taxes,
+        id=UUID(int=9), account_id=NOBODY, invoice_id=NOBODY, kind="operator", fact_key="note",
+        series="CN", reason="", amount_minor=amount, currency="EUR", taxes=taxes,
         created_at=datetime(2027, 1, 1, tzinfo=UTC),
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ def test_a_note_takes_what_is_owed_and_the_rest_is_the_customers(
     facts = InvoiceFacts(at=now, real_at=now, new_id=lambda: UUID(int=next(numbers)))
     lines = [line(3100, 620, position=place) for place in (1, 2)]
     work = Work(Rows([owing, *lines]), facts)
-    note = notes.NewNote(given["note_total_minor"], "ended", "end")
+    note = notes.NewNote("canceled", given["note_total_minor"], "ended", "end")
     changed = notes.credit_note(work, owing, note)
     credited = changed.amount_credited_minor
     assert credited == expected["credit_minor"]

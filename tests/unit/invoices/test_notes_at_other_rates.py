@@ -72,7 +72,7 @@ def test_notes_take_back_no_more_than_each_invoice_and_rate_charged(dice: Random
         one, number = dice.choice(left), number + 1
         most = creditable(player.rows, one)
         minor = most if dice.random() < 0.3 else dice.randint(1, most)
-        note = notes.NewNote(minor, "goodwill", f"n{number}")
+        note = notes.NewNote("operator", minor, "goodwill", f"n{number}")
         player.do(partial(notes.credit_note, invoice=one, note=note, to_balance=True))
         hold_true(player)
     charged = sum(one.total_minor for one in player.rows.of(Invoice) if one.finalized_at)

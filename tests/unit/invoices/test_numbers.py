@@ -18,6 +18,7 @@ NOTE = CreditNote(
     id=ids.new(),
     account_id=ids.new(),
     invoice_id=ids.new(),
+    kind="operator",
     fact_key="note",
     series="CN",
     reason="goodwill",

@@ -95,10 +95,11 @@ class Paid:
         w, named = Work(self.rows, facts), f"n{next(self.numbers)}"
         invoice = self.rows.get(Invoice, INVOICE)
         if goes_back:
-            note = notes.NewNote(amount, "r", named, lines, was_served=True)
+            note = notes.NewNote("refund", amount, "r", named, lines, was_served=True)
             notes.reverse(w, invoice, note)
         else:
-            notes.credit_note(w, invoice, notes.NewNote(amount, "r", named, lines), to_balance=True)
+            note = notes.NewNote("operator", amount, "r", named, lines)
+            notes.credit_note(w, invoice, note, to_balance=True)
 
     def noted(self, position: int) -> int:
         """The part of a line that notes name."""

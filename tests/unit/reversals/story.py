@@ -224,7 +224,7 @@ class Story:
         invoice = self.rows.get(Invoice, INVOICE)
         if 0 < amount <= creditable(self.rows, invoice):
             named = f"note_{next(self.numbers)}"
-            note = NewNote(amount, "goodwill", named)
+            note = NewNote("operator", amount, "goodwill", named)
             notes.credit_note(self.work(), invoice, note, to_balance=True)
 
     def prove(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from billing.money.invoices import notes, transitions
 from billing.money.invoices.notes import NewNote
-from billing.money.invoices.schemas import Invoice, InvoiceLine
+from billing.money.invoices.schemas import CORRECTIONS, Invoice, InvoiceLine, NoteKind
 from billing.money.payments.schemas import Payment
 from tests.unit.reversals.story import CREDITS, INVOICE, PAYMENT, Story, act
 
@@ -18,10 +18,10 @@ TOTAL, OFF = 3999, 1600
 BY_THE_PRICE: Final = CREDITS * (TOTAL - OFF) / TOTAL
 
 
-def noted(suffix: str = "note_1", overpaid: int = 0) -> Story:
+def noted(kind: NoteKind = "operator", overpaid: int = 0) -> Story:
     """A pack of which a note put a part on the money balance."""
     story = Story(TOTAL, overpaid)
-    note = NewNote(OFF, "goodwill", suffix)
+    note = NewNote(kind, OFF, "goodwill", "1")
     invoice = story.rows.get(Invoice, INVOICE)
     notes.credit_note(story.work(), invoice, note, to_balance=True)
     return story
@@ -36,9 +36,9 @@ def refunded(story: Story, *amounts: int) -> Decimal:
 
 
 @pytest.mark.parametrize("parts", [(TOTAL,), (1200, TOTAL - 1200), (TOTAL - OFF, OFF)])
-@pytest.mark.parametrize("suffix", ["note_1", "price-0a-1", "void-bill_1"])
-def test_all_credits_go_with_all_the_money(suffix: str, parts: tuple[int, ...]) -> None:
-    story = noted(suffix)
+@pytest.mark.parametrize("kind", CORRECTIONS)
+def test_all_credits_go_with_all_the_money(kind: NoteKind, parts: tuple[int, ...]) -> None:
+    story = noted(kind)
     assert refunded(story, *parts) == CREDITS
     assert story.rows.get(Payment, PAYMENT).status == "refunded"
 
@@ -70,9 +70,9 @@ def spend(story: Story, amount: int) -> None:
     transitions.add_balance(w, other, "applied", -amount)
 
 
-@pytest.mark.parametrize("suffix", ["canceled", "unserved", "change-0a"])
-def test_time_whose_credits_its_note_has_clawed_back_takes_none_again(suffix: str) -> None:
-    assert round(refunded(noted(suffix), TOTAL), 4) == round(BY_THE_PRICE, 4)
+@pytest.mark.parametrize("kind", ["canceled", "unserved", "change"])
+def test_time_whose_credits_its_note_has_clawed_back_takes_none_again(kind: NoteKind) -> None:
+    assert round(refunded(noted(kind), TOTAL), 4) == round(BY_THE_PRICE, 4)
 
 
 def test_what_came_beyond_the_price_goes_first_and_takes_none() -> None:
@@ -100,7 +100,7 @@ def test_what_is_owed_again_takes_none() -> None:
     assert round(story.lot["asked"], 4) == round(BY_THE_PRICE, 4)
 
 
-def with_use(suffix: str, kind: str = "usage", part: int = OFF) -> Story:
+def with_use(kind: NoteKind = "voided_use", charge: str = "usage", part: int = OFF) -> Story:
     """A price beside which the invoice charged something that brings no credits; a note put a part
     of that on the money balance.
     """
@@ -108,21 +108,21 @@ def with_use(suffix: str, kind: str = "usage", part: int = OFF) -> Story:
     w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
     [line] = story.rows.of(InvoiceLine)
     used = line.model_copy(
-        update={"id": UUID(int=5), "position": 2, "kind": kind, "amount_minor": OFF, "taxes": []}
+        update={"id": UUID(int=5), "position": 2, "kind": charge, "amount_minor": OFF, "taxes": []}
     )
     w.change(line, amount_minor=TOTAL - OFF, taxes=[])
     w.add(used)
-    note = NewNote(part, "counted twice", suffix, (notes.noted_part(used, part),))
+    note = NewNote(kind, part, "counted twice", "1", (notes.noted_part(used, part),))
     notes.credit_note(w, invoice, note, to_balance=True)
     return story
 
 
 @pytest.mark.parametrize(
-    ("suffix", "kind"), [("void-bill_1", "usage"), ("note_1", "usage"), ("change-0a", "add_on")]
+    ("kind", "charge"), [("voided_use", "usage"), ("operator", "usage"), ("change", "add_on")]
 )
-def test_all_credits_go_with_all_that_is_left_of_their_price(suffix: str, kind: str) -> None:
+def test_all_credits_go_with_all_that_is_left_of_their_price(kind: NoteKind, charge: str) -> None:
     """Money of lines that a note took out bought none: it may stay on the balance, or go, too."""
-    story, left = with_use(suffix, kind), TOTAL - OFF
+    story, left = with_use(kind, charge), TOTAL - OFF
     assert round(refunded(story, 600), 4) == round(CREDITS * 600 / left, 4)
     assert refunded(story, left - 600) == CREDITS
     assert refunded(story, OFF) == CREDITS
@@ -131,7 +131,7 @@ def test_all_credits_go_with_all_that_is_left_of_their_price(suffix: str, kind: 
 
 @pytest.mark.parametrize("spent", [0, OFF])
 def test_a_dispute_takes_all_credits_with_what_is_left_of_their_price(spent: int) -> None:
-    story = with_use("void-bill_1")
+    story = with_use()
     if spent:
         spend(story, spent)
     for one in (("dispute", "lost", TOTAL - OFF), ("hear",)):
@@ -140,17 +140,17 @@ def test_a_dispute_takes_all_credits_with_what_is_left_of_their_price(spent: int
 
 
 def test_a_part_of_the_use_that_is_still_charged_bears_its_share() -> None:
-    story = with_use("void-bill_1", part=OFF // 2)
+    story = with_use(part=OFF // 2)
     half = (TOTAL - OFF // 2) // 2
     assert round(refunded(story, half), 4) == round(CREDITS * half / (TOTAL - OFF // 2), 4)
 
 
 def test_a_note_on_the_price_itself_takes_its_share_once_it_goes_from_the_balance() -> None:
     """Money that a note on something else put there goes before it."""
-    story, off = with_use("void-bill_1"), 399
+    story, off = with_use(), 399
     w, invoice = story.work(), story.rows.get(Invoice, INVOICE)
     [line] = [one for one in story.rows.of(InvoiceLine) if one.position == 1]
-    note = NewNote(off, "goodwill", "note_2", (notes.noted_part(line, off),))
+    note = NewNote("operator", off, "goodwill", "2", (notes.noted_part(line, off),))
     notes.credit_note(w, invoice, note, to_balance=True)
     price = TOTAL - OFF
     by_the_rest = round(CREDITS * (price - off) / price, 4)

@@ -49,7 +49,7 @@ def test_a_credit_note_takes_the_money_that_is_here(parts: tuple[int, ...]) -> N
     assert (creditable(story.rows, later()), unbacked(story.rows, later())) == (500, 400)
     for place, minor in enumerate(parts):
         w = story.work()
-        notes.credit_note(w, later(), NewNote(minor, "r", str(place)), to_balance=True)
+        notes.credit_note(w, later(), NewNote("operator", minor, "r", str(place)), to_balance=True)
     assert (creditable(story.rows, later()), unbacked(story.rows, later())) == (0, 400)
     on = Counter[UUID]()
     for note in story.rows.of(CreditNote):

@@ -36,8 +36,9 @@ def noted(amount_minor: int, reason: str = NOT_SERVED) -> CreditNote:
     rate = {"jurisdiction": "AT", "name": "VAT", "rate": "20", "inclusive": False}
     part = {"position": 1, "description": "plan", "amount_minor": amount_minor}
     return CreditNote(
-        id=UUID(int=20), account_id=ME, invoice_id=INVOICE, fact_key="inv/unserved", series="C",
-        reason=reason, amount_minor=amount_minor, currency="EUR", lines=[part], tax_minor=tax,
+        id=UUID(int=20), account_id=ME, invoice_id=INVOICE, kind="unserved",
+        fact_key="inv/unserved", series="C", reason=reason, amount_minor=amount_minor,
+        currency="EUR", lines=[part], tax_minor=tax,
         taxes=[rate | {"amount_minor": tax}], created_at=START,
     )  # fmt: skip
 

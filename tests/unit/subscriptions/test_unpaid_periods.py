@@ -174,4 +174,4 @@ def test_money_that_went_back_has_paid_nothing_of_the_credits_that_are_left(
 def give_back(w: Work[SubscriptionFacts], billed: Invoice, minor: int) -> None:
     """A bank takes so much of an invoice, as a lost dispute is booked."""
     w.rows.take(Add(dispute(w, billed, minor, minor)))
-    notes.reverse(w, billed, notes.NewNote(minor, "lost", "dsp", was_served=True))
+    notes.reverse(w, billed, notes.NewNote("dispute", minor, "lost", "dsp", was_served=True))

@@ -53,7 +53,7 @@ def take_back_unserved(
         amount = sum(one.total_minor for one in unserved)
         amount = amount if paid_too else min(amount, billed.remaining_minor)
         lines = proration.parts(unserved, subscription_of(w).zone)
-        note = NewNote(amount, proration.NOT_SERVED, "unserved", lines)
+        note = NewNote("unserved", amount, proration.NOT_SERVED, "unserved", lines)
         noted = settling.credit_note(w, billed, note, ends=reason)
         of_plan = any(one.line.kind == items.PLAN for one in unserved)
         if noted != billed and of_plan and not paid_too:
@@ -74,7 +74,8 @@ def credit_rest(w: Work[SubscriptionFacts], reason: str, as_of: datetime | None)
         billed = w.rows.get(Invoice, invoice_id)
         amount = sum(one.total_minor for one in unused)
         lines = proration.parts(unused, subscription.zone)
-        settling.credit_note(w, billed, NewNote(amount, proration.NOT_USED, "canceled", lines))
+        note = NewNote("canceled", amount, proration.NOT_USED, "canceled", lines)
+        settling.credit_note(w, billed, note)
     if rest or owed:
         fewer = plan_credits.for_rest(w, since)
         if not plan_credits.can_be_clawed_back(w, fewer):

@@ -116,7 +116,7 @@ def give_back(
         suffix = f"change-{change.id.hex}"
         # While the change waited for its payment, an operator may have credited some of it.
         amount_minor = min(note.amount_minor, creditable(w.rows, billed))
-        new = NewNote(amount_minor, reason, suffix, note.lines)
+        new = NewNote("change", amount_minor, reason, suffix, note.lines)
         noted = settling.credit_note(w, billed, new)
         if noted.status != billed.status:
             granting.grant_billed(w, noted)  # the note has settled it

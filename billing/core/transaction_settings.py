@@ -14,6 +14,8 @@ CYCLE_STATEMENT_MS: Final = 10_000
 """Limit of a statement that may change all uses of a cycle: one that is cut off each time would
 never be done. With the provider's call it fits into a try of a step (workflows/policies.py).
 """
+WHOLE_TABLE_MS: Final = 300_000
+"""Limit of an operator's statement that reads a whole table, perhaps from a cold disk."""
 WHOLE_ACCOUNT_MS: Final = 900_000
 """Limit of a statement that reads all rows of one account, perhaps tens of millions of uses."""
 NOTICES_DEATH_MS: Final = 2_000

@@ -12,6 +12,7 @@ from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.core.errors import Unavailable
+from billing.core.transaction_settings import WHOLE_TABLE_MS, limit_statements
 from billing.platform.audit import service as audit
 from billing.platform.outbox import skipped
 from billing.platform.parking import store
@@ -46,6 +47,7 @@ async def park(connection: AsyncConnection, reason: str) -> Parking:
     A backup, even one taken while billing was parked, does not know the numbers assigned after it,
     and none may be assigned again. An unnecessary jump does no harm.
     """
+    await limit_statements(connection, WHOLE_TABLE_MS)
     now = real_now()
     parking = await store.current(connection)
     if parking is None:

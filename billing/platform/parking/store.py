@@ -16,10 +16,11 @@ _OPEN: Final = Prepared(select(parkings).where(parkings.c.ended_at.is_(None)))
 _END: Final = Prepared(
     update(parkings).where(parkings.c.ended_at.is_(None)).values(ended_at=given("at"))
 )
-# Every running process writes these, in real time.
+# Every running process writes these, in real time. Of the audit only ids have an index that finds
+# the last row.
 _DATA_UNTIL: Final = text(
     "SELECT greatest((SELECT max(seen_at) FROM processes),"
-    " (SELECT max(real_at) FROM billing_audit))"
+    " (SELECT real_at FROM billing_audit ORDER BY id DESC LIMIT 1))"
 )
 
 

@@ -3,7 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.platform.parking import service, store
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.money_seen import charged
@@ -138,3 +141,22 @@ async def test_no_number_of_an_event_is_given_again_after_a_parking(
         )
         assert {"evt.billing.credits.purchased"} <= {event["type"] for event in page["data"]}
         await check_books(one)
+
+
+async def test_a_parking_waits_for_the_cold_disk_of_a_restored_database(
+    superuser: AsyncConnection,
+) -> None:
+    """It reads every balance once, in more time than a customer's request has."""
+    await superuser.execute(text("SET LOCAL statement_timeout = '5s'"))
+    await service.park(superuser, "restored")
+    assert await superuser.scalar(text("SHOW statement_timeout")) == "5min"
+
+
+async def test_the_last_activity_before_a_parking_is_read_by_index(
+    superuser: AsyncConnection,
+) -> None:
+    """Each event that is told is a row of the audit: no table grows faster."""
+    await superuser.execute(text("SET LOCAL enable_seqscan = off"))
+    plan = "\n".join(await superuser.scalars(text(f"EXPLAIN {store._DATA_UNTIL}")))
+    assert "Seq Scan on billing_audit" not in plan
+    assert "Bitmap Heap Scan on billing_audit" not in plan

@@ -26,6 +26,11 @@ _WHOLE_CYCLE: Final = (
     f"SELECT set_config('statement_timeout', '{CYCLE_STATEMENT_MS}', true),"
     f" set_config('lock_timeout', '{STATEMENT_TIMEOUT_MS}', true)"
 )
+_BY_INDEX: Final = text(
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('random_page_cost', '1', true),"
+    " set_config('max_parallel_workers_per_gather', '0', true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 _BEGIN: Final = Prepared(text("BEGIN"))
 _SHOW: Final = Prepared(text(f"SELECT set_config('app.accounts', :account, true), {PLANS}"))
 _DECIDE: Final = Prepared(
@@ -56,6 +61,14 @@ async def limit_statements(connection: AsyncConnection, milliseconds: int) -> No
             f" set_config('client_connection_check_interval', '{NOTICES_DEATH_MS}', true)"
         )
     )
+
+
+async def read_by_index(connection: AsyncConnection) -> None:
+    """Have this transaction find its rows by index, however many they are.
+
+    The planner overestimates random reads and would scan a whole table in parallel.
+    """
+    await connection.execute(_BY_INDEX)
 
 
 async def allow_whole_cycle(connection: AsyncConnection) -> None:

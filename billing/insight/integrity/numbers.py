@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.database import Database
 from billing.core.frozen import Frozen
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import store
 from billing.insight.integrity.rules import EXAMPLES
 from billing.insight.integrity.schemas import Broken
@@ -123,7 +124,7 @@ async def _prove(database: Database, series: Series, proven: int) -> tuple[int, 
 async def prepare(connection: AsyncConnection) -> None:
     """Allow time for a page, and have its numbers found by index."""
     await store.allow_time(connection)
-    await store.read_by_index(connection)
+    await read_by_index(connection)
 
 
 async def _keep(database: Database, name: str, up_to: int, whole_at: datetime | None) -> None:

@@ -18,6 +18,7 @@ from billing.core import ids
 from billing.core.clock import agreed_now, real_now
 from billing.core.database import Database
 from billing.core.database_errors import took_too_long
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import numbers, openings, rules, store
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.schemas import Broken, Report
@@ -152,7 +153,7 @@ async def _written(
     alone: bool = False,
 ) -> list[Broken]:
     await store.allow_time(connection, alone=alone)
-    await store.read_by_index(connection)
+    await read_by_index(connection)
     broken = await store.changed_invoices(connection, accounts, opening)
     for query in (store.SINCE if opening else store.WRITTEN).values():
         broken += await store.ask(connection, query, now, accounts, opening)

@@ -43,11 +43,6 @@ TIMEOUT_MS: Final = 300_000
 """A check reads all rows of its accounts; the usual statement limit is for interactive requests."""
 PAGE: Final = 2_000
 
-_BY_INDEX: Final = text(
-    "SELECT set_config('enable_seqscan', 'off', true), set_config('random_page_cost', '1', true),"
-    " set_config('max_parallel_workers_per_gather', '0', true),"
-    " set_config('plan_cache_mode', 'force_custom_plan', true)"
-)
 _EXAMPLES: Final = f"(array_agg(DISTINCT subject ORDER BY subject))[1:{EXAMPLES}] AS examples"
 _NARROWED: Final = """
 {narrowed}
@@ -152,14 +147,6 @@ async def allow_time(connection: AsyncConnection, *, alone: bool = False) -> Non
     opening then saves the repetition.
     """
     await limit_statements(connection, WHOLE_ACCOUNT_MS if alone else TIMEOUT_MS)
-
-
-async def read_by_index(connection: AsyncConnection) -> None:
-    """Have this transaction find the rows of its accounts by index, however many they are.
-
-    The planner overestimates random reads and would scan a whole table in parallel.
-    """
-    await connection.execute(_BY_INDEX)
 
 
 async def freeze(connection: AsyncConnection) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import store
 from tests.integration.actors import Actors
 from tests.integration.rows_fetched import become_program, fetched
@@ -25,7 +26,7 @@ async def test_adjustments_of_others_are_not_read(
     await superuser.execute(text("ALTER TABLE billing_audit DISABLE TRIGGER USER"))
     await superuser.execute(THEIRS, {"id": theirs})
     await superuser.execute(text("ANALYZE billing_audit"))
-    await store.read_by_index(superuser)
+    await read_by_index(superuser)
     if with_policy:
         await become_program(superuser, mine)
     before = await fetched(superuser, "billing_audit")

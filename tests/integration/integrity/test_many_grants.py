@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import store
 from tests.integration.actors import Actors, Customer
 
@@ -51,7 +52,7 @@ async def done_by(
             await superuser.execute(text(ROWS.format(table=table, fields=fields)), values)
         if not mine:
             await superuser.execute(text(f"ANALYZE {', '.join(tables)}"))
-    await store.read_by_index(superuser)
+    await read_by_index(superuser)
     await superuser.execute(text("SET LOCAL track_functions = 'all'"))
     assert await store.ask(superuser, store.WRITTEN[check], real_now(), [customer.uuid]) == []
     return int(await superuser.scalar(DONE) or 0)

@@ -4,6 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import openings, store
 from tests.integration.actors import Actors
 from tests.integration.rows_fetched import fetched
@@ -26,7 +27,7 @@ async def test_holds_that_were_over_before_the_opening_are_not_read(
     await superuser.execute(text("ANALYZE credit_holds"))
     (opening,) = await openings.read(superuser, [me], real_now(), 0)
     recent = opening.model_copy(update={"at": real_now()})
-    await store.read_by_index(superuser)
+    await read_by_index(superuser)
     before = await fetched(superuser, "credit_holds")
     assert await store.ask(superuser, store.SINCE["sums"], real_now(), [me], recent) == []
     assert await fetched(superuser, "credit_holds") - before < MANY / 10

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import Database
+from billing.core.transaction_settings import read_by_index
 from billing.insight.integrity import hourly, openings, rules, service, store
 from billing.insight.integrity.openings import Opening
 from billing.insight.rounds import store as rounds
@@ -252,7 +253,7 @@ async def test_of_a_long_audit_the_newest_entries_alone_are_read(
     )
     await superuser.execute(older, {"id": busy.uuid})
     await superuser.execute(text("ANALYZE billing_audit"))
-    await store.read_by_index(superuser)
+    await read_by_index(superuser)
     query = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {store.SINCE['audit_chain']}")
     values = {"accounts": [busy.uuid], "day": opening.day}
     (plan,) = await superuser.scalar(query, values)

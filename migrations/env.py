@@ -19,6 +19,13 @@ from migrations.walls import put_up_again
 WAIT_SECONDS: Final = 0.2
 MIGRATION_LOCK: Final = 7_214_031  # any number, the same in every process that migrates
 
+# A server or a role may limit these for all. What is cut off is begun from the first row the next
+# time, and one connection rests while the other migrates.
+NO_LIMITS: Final = " ".join(
+    f"-c {limit}=0"
+    for limit in ("statement_timeout", "transaction_timeout", "idle_session_timeout")
+)
+
 
 def prepare_schema(connection: Connection, settings: Settings) -> None:
     """Create the chosen schema, and grant its use to the roles that the settings name."""
@@ -37,7 +44,8 @@ def run(settings: Settings) -> None:
     in one transaction.
     """
     url = settings.database_owner_url or settings.database_url
-    options = f"-c search_path={settings.database_schema} -c lock_timeout={LOCK_TIMEOUT_MS}"
+    schema = f"-c search_path={settings.database_schema}"
+    options = f"{schema} -c lock_timeout={LOCK_TIMEOUT_MS} {NO_LIMITS}"
     engine = create_engine(
         url.get_secret_value(), connect_args={"options": options, **NOTICES_DEATH}
     )

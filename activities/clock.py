@@ -74,7 +74,7 @@ class ClockActivities:
             matter = await sweeps.due_first(connection, account_id, account.clock_target)
             if matter is None or matter.head is None:
                 arrived = await clocks.arrive(connection, account)
-                return arrived.clock_at or clock_at, None
+                return now_by(arrived.clock_at), None
             clock_at = max(clock_at, matter.head.due)
             await clocks.move(connection, account_id, clock_at)
             return clock_at, matter

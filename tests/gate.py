@@ -45,6 +45,7 @@ STARTING: Final = (
     "tests/test_mutants.py",
     "tests/test_noted.py",
     "tests/test_text_ranges.py",
+    "tests/test_time.py",
     "tests/unit",
     "tests/replay",
     "clients/python/tests",

@@ -1,4 +1,4 @@
-"""The shape of the code, held by tests: who may import whom, sizes, names, clocks, floats.
+"""The shape of the code, held by tests: who may import whom, sizes, names, floats.
 
 Every exception is listed here by name with its reason.
 """
@@ -36,16 +36,6 @@ PURE_CORE: Final = {
 IMPURE: Final = re.compile(
     r"\.(store|tables|service)$|^billing\.core\.(database|clock|settings|logs|prepared)\b"
     r"|^(sqlalchemy|psycopg)\b"
-)
-
-CLOCK_READERS: Final = {
-    "billing/core/clock.py": "the one source of time",
-    "cli/tokens.py": "a development token expires in real time",
-}
-"""Files that may ask the operating system for the time."""
-
-CLOCK_CALLS: Final = re.compile(
-    r"\b(datetime\.(now|utcnow|today)|date\.today|time\.(time|time_ns))\("
 )
 
 MONEY_MODULES: Final = re.compile(
@@ -303,32 +293,6 @@ def test_an_import_under_another_name_means_one_module_everywhere() -> None:
                         meant.setdefault(one.asname, set()).add(target)
     unclear = {alias: sorted(targets) for alias, targets in meant.items() if len(targets) > 1}
     assert unclear == {}
-
-
-def test_only_the_clock_asks_what_time_it_is() -> None:
-    readers = {
-        name(path)
-        for path in python_files(product_only=True)
-        if not name(path).startswith(("sandbox/", "benchmarks/"))  # programs with a time of theirs
-        and CLOCK_CALLS.search(path.read_text())
-    }
-    assert readers == CLOCK_READERS.keys() & {name(path) for path in python_files()}
-
-
-def test_an_account_has_its_time_by_one_rule() -> None:
-    reckoned = re.compile(r"clock_at\b.* or (clock\.)?real_now\(")
-    found = [name(p) for p in python_files(product_only=True) if reckoned.search(p.read_text())]
-    assert found == ["billing/core/clock.py"]
-
-
-def test_sql_takes_business_dates_from_its_caller() -> None:
-    asked = re.compile(r"\b(now\(\)|CURRENT_DATE|CURRENT_TIMESTAMP|LOCALTIMESTAMP)", re.IGNORECASE)
-    wrong = [
-        name(path)
-        for path in tracked()
-        if path.suffix == ".sql" and asked.search(re.sub(r"--.*", "", path.read_text()))
-    ]
-    assert wrong == []
 
 
 def test_money_never_touches_a_float() -> None:

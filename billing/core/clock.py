@@ -1,6 +1,7 @@
 """The only source of time: an account's frozen test clock if it has one, else real time.
 
-Nothing else in the product reads a business date from the operating system or the database.
+Nothing else in the product reckons an account's time, but SQL functions that tests/test_time.py
+lists.
 """
 
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ async def now(connection: AsyncConnection, account_id: UUID) -> datetime:
     return now_by(await _NOW.scalar(connection, account_id=account_id))
 
 
-def now_by(clock_at: datetime | None) -> datetime:
-    """Return the own time of an account whose `clock_at` was read already."""
-    return clock_at or real_now()
+def now_by(clock_at: datetime | None, real_at: datetime | None = None) -> datetime:
+    """Return the own time of an account whose `clock_at` was read already; `real_at` is the real
+    time, if that was read already, too.
+    """
+    return clock_at or real_at or real_now()

@@ -259,6 +259,8 @@ class Facts:
     real_at: datetime
     new_id: Callable[[], UUID]
     """Ids are not pure, so they are handed in: a counter in tests, UUIDv7 in the product."""
+    clock_at: datetime | None = None
+    """The account's frozen test clock."""
     answer: Any = None
     """The provider's answer to the decision's own call; None before it was made."""
     database_at: datetime | None = None

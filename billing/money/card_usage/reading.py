@@ -30,7 +30,7 @@ from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.verbs import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
 from billing.money.taxation.reading import TAXATION, shown
-from billing.platform.decisions.service import Engine, Read
+from billing.platform.decisions.service import Engine, Read, now_facts
 
 _IN_ITS_MONTH = "month = ANY (usage_record_months(:subject_id))"
 _LOCK_RECORD = reading.lock("billing_records", _IN_ITS_MONTH)
@@ -99,8 +99,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         raise await months.missing(connection, wanted.subject_id)
     (row,) = found
     facts = ChargeFacts(
-        at=row["clock_at"] or real_at,
-        real_at=real_at,
+        **now_facts(row["clock_at"], real_at),
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
@@ -108,7 +107,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, ChargeF
         declines=reading.declines_by_card(row),
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),
-        clock_at=row["clock_at"],
     )
     rows = reading.rows_of(row, ChargedUse.model_validate(row), credit_notes=CreditNote, **TYPES)
     facts.balance_minor = row["balance_minor"] - reading.booked_here(rows)

@@ -1,7 +1,6 @@
 """Decisions on a use that a card pays: begun, completed, or failed and proven unpaid. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -32,9 +31,6 @@ SET_STATUS: Final = "set_usage_status"
 @dataclass(slots=True)
 class ChargeFacts(CollectFacts):
     """Facts of a charge beside its rows."""
-
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""
 
 
 def view(rows: Rows, facts: ChargeFacts) -> ChargeState:

@@ -1,7 +1,6 @@
 """The matter that pursues one invoice whose subscription has ended: its decision. Pure."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 from billing.matters.agenda import Step
@@ -20,8 +19,6 @@ class CollectionFacts(CollectFacts):
     """The facts of a collection, in addition to its rows."""
 
     invoice_id: UUID = field(kw_only=True)
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""
 
 
 def view(rows: Rows, facts: CollectionFacts) -> CollectionState:

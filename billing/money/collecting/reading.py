@@ -19,7 +19,7 @@ from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.verbs import COLLECTING
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.platform.decisions.service import Engine, Read
+from billing.platform.decisions.service import Engine, Read, now_facts
 
 _LOCK_INVOICE = reading.lock("invoices")
 _LOCK_ACCOUNT = reading.lock_account("invoices")
@@ -71,8 +71,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     (row,) = found
     rows = reading.rows_of(row, cases=DunningCase, credit_notes=CreditNote, **TYPES)
     facts = CollectionFacts(
-        at=row["clock_at"] or real_at,
-        real_at=real_at,
+        **now_facts(row["clock_at"], real_at),
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
@@ -85,7 +84,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
         is_test=row["is_test"],
         balance_minor=row["balance_minor"] - reading.booked_here(rows),
         invoice_id=wanted.subject_id,
-        clock_at=row["clock_at"],
     )
     return rows, facts
 

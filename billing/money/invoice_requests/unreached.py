@@ -37,7 +37,7 @@ _WAITING: Final = """
     JOIN invoices i ON i.id = t.invoice_id
     JOIN accounts a ON a.id = i.account_id
     WHERE i.status = 'open' AND t.status = 'unreached'
-        AND t.finished_at > coalesce(a.clock_at, statement_timestamp()) - :every
+        AND t.finished_at > coalesce(a.clock_at, CAST(:real_at AS timestamptz)) - :every
         AND {chosen}
         AND NOT EXISTS (
             SELECT FROM payment_attempts n WHERE n.invoice_id = t.invoice_id
@@ -45,7 +45,7 @@ _WAITING: Final = """
     GROUP BY 1, 2 ORDER BY 2
     """
 _LATELY: Final = """a.clock_at IS NULL AND t.detail ->> :again_at IS NULL
-        AND t.real_started_at > statement_timestamp() - :within"""
+        AND t.real_started_at > CAST(:real_at AS timestamptz) - :within"""
 _SHARED: Final = {"again_at": AGAIN_AT, "every": PROVIDER_DOWN_EVERY, "within": _UNDECIDED_FOR}
 _OF_ALL: Final = text(_WAITING.format(chosen=_LATELY))
 _OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
@@ -53,7 +53,7 @@ _OF_MATTER: Final = text(_WAITING.format(chosen="i.workflow_id = :workflow_id"))
 
 async def waiting(connection: AsyncConnection) -> list[Waiting]:
     """Return what waits in real time; a test clock is moved by whoever tests."""
-    found = await connection.execute(_OF_ALL, _SHARED)
+    found = await connection.execute(_OF_ALL, _SHARED | {"real_at": clock.real_now()})
     return [Waiting.model_validate(dict(row)) for row in found.mappings()]
 
 
@@ -61,7 +61,8 @@ async def waiting_of(connection: AsyncConnection, workflow_id: str) -> list[Wait
     """Return what waits of one matter, also of a test clock's account, or was ordered and is still
     to be done.
     """
-    found = await connection.execute(_OF_MATTER, _SHARED | {"workflow_id": workflow_id})
+    named = {"workflow_id": workflow_id, "real_at": clock.real_now()}
+    found = await connection.execute(_OF_MATTER, _SHARED | named)
     return [Waiting.model_validate(dict(row)) for row in found.mappings()]
 
 

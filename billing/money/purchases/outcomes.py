@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -42,8 +41,6 @@ class PurchaseFacts(InvoiceFacts):
     declines: Mapping[UUID, int] = field(default_factory=dict)
     """The number of declines of each card in the last 30 days, over all its invoices."""
     purchase_id: UUID = field(kw_only=True)
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""
 
 
 def start(

@@ -80,7 +80,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         raise NotFound("PURCHASE_NOT_FOUND")
     (row,) = found
     facts = PurchaseFacts(
-        **now_facts(row["clock_at"]),
+        **now_facts(row["clock_at"], real_now()),
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
@@ -88,7 +88,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
         is_test=row["is_test"],
         taxation=shown(row["taxation"]),
         purchase_id=purchase_id,
-        clock_at=row["clock_at"],
     )
     purchase = Purchase.model_validate(row["purchase"])
     rows = reading.rows_of(row, purchase, discounts=Discount, credit_notes=CreditNote, **TYPES)

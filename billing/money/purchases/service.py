@@ -13,7 +13,7 @@ from billing.catalog.plans import store as catalog
 from billing.catalog.plans.rules import DEFAULT_CURRENCY
 from billing.catalog.plans.schemas import OfferedPack, Pack, Price
 from billing.core import context, ids
-from billing.core.clock import now_by
+from billing.core.clock import now_by, real_now
 from billing.core.currencies import demand_enough, demand_payable
 from billing.core.errors import Conflict, Invalid
 from billing.core.paypal_currencies import demand_taken
@@ -117,13 +117,12 @@ async def _terms(
         (TAXATION_OF, own),
     )
     facts = PurchaseFacts(
-        **now_facts(at),
+        **now_facts(account.clock_at, real_now()) | {"at": at},
         new_id=ids.new,
         is_test=account.is_test,
         balance_minor=int(money["minor"]),
         taxation=shown(tax["taxation"]),
         purchase_id=purchase_id,
-        clock_at=account.clock_at,
     )
     return Terms(wanted.offered or catalog.shown_pack(sold), facts, tax["seller_id"])
 

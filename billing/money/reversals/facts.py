@@ -1,7 +1,6 @@
 """The facts of a reversal beside its rows."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -26,5 +25,3 @@ class ReversalFacts(InvoiceFacts):
     answer: RefundAnswer | SurveyAnswer | None = None
     payment_id: UUID = field(kw_only=True)
     granted: tuple[Granted, ...] = ()
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""

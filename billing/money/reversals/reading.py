@@ -161,7 +161,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
     (row,) = found
     rows = reading.rows_of(row, credit_notes=CreditNote, purchases=Purchase, **TYPES)
     facts = ReversalFacts(
-        **now_facts(row["clock_at"]),
+        **now_facts(row["clock_at"], real_now()),
         new_id=ids.new,
         answer=wanted.answer,
         is_test=row["is_test"],
@@ -169,7 +169,6 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
         payment_id=wanted.subject_id,
         taxation=shown(row["taxation"]),
         granted=tuple(Granted.model_validate(one) for one in row["granted"]),
-        clock_at=row["clock_at"],
     )
     return rows, facts
 

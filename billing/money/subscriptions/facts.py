@@ -139,8 +139,6 @@ class SubscriptionFacts(CollectFacts):
     """
     account_zone: str | None = None
     """The account's current zone; None: that of the subscription."""
-    clock_at: datetime | None = None
-    """The account's frozen test clock."""
     issuer_id: UUID | None = None
     credits_at_start: bool = False
     """True if a period's credits are granted at its start, not with its payment."""

@@ -55,7 +55,7 @@ from billing.money.subscriptions.terms import change_rows
 from billing.money.subscriptions.transitions import RULES
 from billing.money.taxation.reading import shown
 from billing.money.trials.schemas import Trial
-from billing.platform.decisions.service import Engine, Read
+from billing.platform.decisions.service import Engine, Read, now_facts
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, SubscriptionFacts]:
@@ -113,9 +113,9 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
     known = (plan, *map(read_plan, row["later_plans"]), *(one.plan for one in offers))
     (subscription,) = rows.of(Subscription)
     entries = (one for one in rows.of(BalanceEntry) if one.currency == subscription.currency)
+    times = now_facts(row["clock_at"], real_at)
     return SubscriptionFacts(
-        at=now_after(subscription.updated_at, row["clock_at"] or real_at),
-        real_at=real_at,
+        **times | {"at": now_after(subscription.updated_at, times["at"])},
         new_id=ids.new,
         answer=wanted.answer,
         database_at=row["database_at"],
@@ -141,7 +141,6 @@ def _facts(row: Row, real_at: Any, wanted: Read, rows: Rows) -> SubscriptionFact
         owes_change=row["owes_change"],
         spent=tuple(map(Spent.model_validate, row["spent"])),
         contracts=tuple(map(Contract.model_validate, row["contracts"])),
-        clock_at=row["clock_at"],
         issuer_id=row["issuer_id"],
         period_went_back=row["period_went_back"],
         period_is_lost=row["period_is_lost"],

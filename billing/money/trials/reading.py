@@ -4,6 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
+from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared, last_of
@@ -47,9 +48,8 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, TrialFa
         raise NotFound("TRIAL_NOT_FOUND")
     (row,) = found
     facts = TrialFacts(
-        **now_facts(row["clock_at"]),
+        **now_facts(row["clock_at"], real_now()),
         new_id=ids.new,
-        clock_at=row["clock_at"],
         left=(row["free"] or ZERO) + (row["lost"] or ZERO),
     )
     return Rows([Trial.model_validate(row)]), facts

@@ -19,7 +19,6 @@ from billing.money.trials.schemas import Trial
 class TrialFacts(Facts):
     """Facts of a trial beside its row."""
 
-    clock_at: datetime | None = None
     left: Decimal = field(default=ZERO)
     """Credits of the trial that are neither spent nor held, including those already expired."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
-from billing.core.clock import now_by, real_now
+from billing.core.clock import now_by
 from billing.core.errors import Conflict, NotFound, wrong_field
 from billing.platform.accounts import issuers, store
 from billing.platform.accounts.schemas import Account, AccountFields
@@ -30,11 +30,10 @@ async def upsert(connection: AsyncConnection, wanted: AccountFields) -> tuple[Ac
 
 
 async def _add(connection: AsyncConnection, wanted: AccountFields) -> Account | None:
-    at = real_now()
     row = wanted.model_dump(exclude={"issuer"}) | {
         "id": ids.new(),
         "issuer_id": await _issuer(connection, wanted.issuer),
-        "created_at": wanted.clock_at or at,
+        "created_at": now_by(wanted.clock_at),
         "clock_status": "ready" if wanted.clock_at else None,
     }
     account = await store.add(connection, row)

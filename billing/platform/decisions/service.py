@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.clock import real_now
+from billing.core.clock import now_by
 from billing.core.errors import Conflict
 from billing.core.prepared import Sent
 from billing.core.profile import TEST_PROFILE
@@ -290,7 +290,6 @@ async def _compare(
         raise AssertionError(f"rows differ: {written.by_type()} is written, not {rows.by_type()}")
 
 
-def now_facts(clock_at: datetime | None) -> dict[str, Any]:
-    """Return the instants of a decision."""
-    real_at = real_now()
-    return {"at": clock_at or real_at, "real_at": real_at}
+def now_facts(clock_at: datetime | None, real_at: datetime) -> dict[str, Any]:
+    """Return the instants of a decision on an account with this clock."""
+    return {"at": now_by(clock_at, real_at), "real_at": real_at, "clock_at": clock_at}

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from billing.core.clock import real_now
 from billing.money.invoice_requests import unreached
 from devstack.stack import StackInfo, dsn
 from tests.integration.scratch import scratch_database, url_of
@@ -65,7 +66,9 @@ async def test_the_tries_of_late_are_read_and_not_those_of_each_open_invoice(sho
         async with engine.connect() as connection:
             found = await unreached.waiting(connection)
             explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {unreached._OF_ALL.text}")
-            ((plan,),) = await connection.execute(explain, unreached._SHARED)
+            ((plan,),) = await connection.execute(
+                explain, unreached._SHARED | {"real_at": real_now()}
+            )
     finally:
         await engine.dispose()
     # The newest try of the second reached a card; that of the third was undecided for long.

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.catalog.plans.schemas import Price
+from billing.core.clock import real_now
 from billing.core.errors import Conflict
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
@@ -39,7 +40,8 @@ _SUBSCRIBERS: Final = Prepared(
     WITH walked AS MATERIALIZED (
         -- A pause is resumed at the prices of that time.
         SELECT s.*, CASE s.status
-            WHEN 'paused' THEN greatest(s.current_period_end, coalesce(a.clock_at, now()))
+            WHEN 'paused' THEN greatest(
+                s.current_period_end, coalesce(a.clock_at, CAST(:real_at AS timestamptz)))
             ELSE s.current_period_end END AS goes_on_at
         FROM subscriptions s JOIN accounts a ON a.id = s.account_id
         WHERE s.plan_key = :plan AND s.id > :after
@@ -139,8 +141,9 @@ async def to_move(
     place: UUID | None = after or UUID(int=0)
     while place is not None and len(found) < most:
         rows = await _SUBSCRIBERS.all(
-            connection, plan=plan, most=most, wrong=wrong, right=right, after=place, walked=WALKED
-        )
+            connection, plan=plan, most=most, wrong=wrong, right=right, after=place,
+            walked=WALKED, real_at=real_now(),
+        )  # fmt: skip
         place = rows[0]["reached"]
         moving = [{name: row[name] for name in Move.model_fields} for row in rows]
         found += [Move.model_validate(row) for row in moving if row["id"] is not None]

@@ -21,6 +21,7 @@ from billing.core.database import Database, open_database
 from billing.core.settings import Settings
 from billing.matters import sweeps
 from billing.matters.schemas import Matter, Planned
+from billing.money.subscriptions import sleeping
 from billing.platform.accounts import store as accounts
 from billing.platform.parking import store as parkings
 from cli.errors import StackError
@@ -131,7 +132,7 @@ class _Rebuilding:
     async def _begin(self, batch: Sequence[Matter]) -> None:
         names = [matter.workflow_id for matter in batch]
         async with self.database.operator() as connection:
-            planned = await sweeps.planned(connection, names, real_now() + FAR)
+            planned = await sleeping.planned(connection, names, real_now() + FAR)
             looking = [name for name in names if name not in planned]
             await sweeps.expect_look(connection, looking, real_now())
         slots = asyncio.Semaphore(AT_ONCE)

@@ -5,20 +5,17 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, and_, column, func, select, update
+from sqlalchemy import ColumnElement, Uuid, column, func, select, update
 from sqlalchemy import table as sql_table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.matters import store as matters
-from billing.matters.kinds import KINDS, SUBSCRIPTION, TRIAL
-from billing.matters.schemas import LOOK, Matter, Planned
+from billing.matters.kinds import KINDS
+from billing.matters.schemas import Matter
 from billing.matters.tables import matters as matter_rows
 
 # The few columns this module needs of a table that is described elsewhere.
 _ACCOUNTS: Final = sql_table("accounts", column("id", Uuid), column("clock_at"))
-_SUBSCRIPTIONS: Final = sql_table(
-    "subscriptions", column("id", Uuid), column("status"), column("plan_key")
-)
 
 
 async def left_behind(
@@ -113,42 +110,6 @@ async def count_open(connection: AsyncConnection) -> int:
         .where(matter_rows.c.closed_at.is_(None), matter_rows.c.status != "resting")
     )
     return int(await connection.scalar(query) or 0)
-
-
-async def planned(
-    connection: AsyncConnection, names: Sequence[str], beyond: datetime
-) -> dict[str, Planned]:
-    """Of the given matters, return those whose next step is after `beyond`.
-
-    They have looked at their rows since they were woken, and are on real time.
-    """
-    found = await connection.execute(
-        select(
-            matter_rows.c.workflow_id,
-            func.coalesce(_SUBSCRIPTIONS.c.status, TRIAL.born_as).label("status"),
-            _SUBSCRIPTIONS.c.plan_key.label("plan"),
-            (matter_rows.c.next_due - func.clock_timestamp()).label("asleep_for"),
-        )
-        .join(_ACCOUNTS, _ACCOUNTS.c.id == matter_rows.c.account_id)
-        .outerjoin(
-            _SUBSCRIPTIONS,
-            and_(
-                matter_rows.c.kind == SUBSCRIPTION.name,
-                _SUBSCRIPTIONS.c.id == matter_rows.c.subject_id,
-            ),
-        )
-        .where(
-            matter_rows.c.workflow_id.in_(names),
-            matter_rows.c.kind.in_([kind.name for kind in KINDS.values() if kind.sleeps]),
-            matter_rows.c.status == "open",
-            matter_rows.c.closed_at.is_(None),
-            matter_rows.c.started_at.is_not(None),
-            matter_rows.c.next_due > beyond,
-            matter_rows.c.next_step != LOOK,
-            _ACCOUNTS.c.clock_at.is_(None),
-        )
-    )
-    return {row["workflow_id"]: Planned.model_validate(dict(row)) for row in found.mappings()}
 
 
 async def expect_look(connection: AsyncConnection, names: Sequence[str], at: datetime) -> None:

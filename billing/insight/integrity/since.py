@@ -9,7 +9,7 @@ confirm it.
 from pathlib import Path
 from typing import Final
 
-from billing.core.narrowed import ACCOUNTS
+from billing.insight.integrity.narrowed import ACCOUNTS
 from billing.metering import usage
 
 # Within its own query, and in queries listed before it, a name means the table.

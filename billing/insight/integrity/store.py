@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import currencies, ids
 from billing.core.clock import real_now
-from billing.core.narrowed import ACCOUNTS, narrowed
 from billing.core.transaction_settings import WHOLE_ACCOUNT_MS, limit_statements
 from billing.insight.integrity import credits, flow, money, since, usage
+from billing.insight.integrity.narrowed import ACCOUNTS, narrowed
 from billing.insight.integrity.openings import Opening
 from billing.insight.integrity.rules import (
     ENDS_WITHIN,

@@ -2,7 +2,7 @@
 
 For the integrity checks: each row a rule finds is a violation, with the account, the sum that the
 rows state and the sum they add up to. The rules run on a list of accounts
-(billing/core/narrowed.py), whose parts are found by entry and hold, and by lot.
+(billing/insight/integrity/narrowed.py), whose parts are found by entry and hold, and by lot.
 """
 
 from typing import Final

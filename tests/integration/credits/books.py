@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.narrowed import narrowed
+from billing.insight.integrity.narrowed import narrowed
 from billing.ledger.credits import store
 from billing.ledger.credits.invariants import RULES
 

@@ -13,7 +13,7 @@ from pglast.stream import RawStream
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.narrowed import tables
+from billing.insight.integrity.narrowed import tables
 from tests.integration.integrity.alternatives import ME, OF, ONE, QUERIES, Rows
 
 _VALUES: Final = {"now": "now()", "minimums": "'{}'", "minimum": "0"}

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.core.database import open_database
-from billing.core.narrowed import tables
 from billing.core.settings import Settings
 from billing.insight.integrity import numbers, rules, service, store
+from billing.insight.integrity.narrowed import tables
 from billing.insight.integrity.rules import CHECKS, LEDGER
 from billing.ledger.credits import invariants
 from tests.integration.actors import Actors, Customer, wait_for

@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 from billing.core.database import metadata
-from billing.core.narrowed import ACCOUNTS, NARROWED, narrowed, tables
 from billing.insight.integrity import credits, flow, money, usage
+from billing.insight.integrity.narrowed import ACCOUNTS, NARROWED, narrowed, tables
 from billing.ledger.credits.invariants import RULES
 from migrations.draft import load_tables
 

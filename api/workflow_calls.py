@@ -21,14 +21,12 @@ from api.idempotency import Claim
 from billing.core.errors import Conflict, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import sweeps
-from billing.matters.kinds import CHARGE, COLLECTION, PURCHASE, SUBSCRIPTION
+from billing.matters.kinds import COLLECTING
 from billing.matters.schemas import Matter
 from billing.money.reconciliations.schemas import Reconciliation
 from workflows import start
 
 WAIT: Final = timedelta(seconds=10)
-_PAYING: Final = frozenset(kind.name for kind in (SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE))
-"""The kinds of matters that have an invoice paid."""
 _logger = logging.getLogger("api.workflow_calls")
 
 
@@ -99,7 +97,7 @@ async def free_halted(call: Call, *account_ids: UUID) -> None:
     """
     async with call.database.tenant(*account_ids) as connection:
         halted = await sweeps.halted(connection, account_ids)
-    paying = (matter for matter in halted if matter.kind in _PAYING)
+    paying = (matter for matter in halted if matter.kind in COLLECTING)
     await asyncio.gather(*(_go_on(call, matter) for matter in paying))
 
 

@@ -37,6 +37,8 @@ class MatterKind:
     """Rebuilt far ahead of its next step, it sleeps until then; a bare signal does not wake it."""
     independent_steps: bool = False
     """None of its steps waits for another: while one fails, the others are done."""
+    collects: bool = False
+    """It collects invoices, so it may have one paid."""
 
     def subject(self, subject_id: UUID) -> str:
         """The subject's external id: `sub_01…`."""
@@ -55,11 +57,17 @@ TRIAL: Final = MatterKind(
     "trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", handles_events=False, sleeps=True
 )
 SUBSCRIPTION: Final = MatterKind(
-    "subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND, sleeps=True
+    "subscription", ids.SUBSCRIPTION, 1, "Subscription", BACKGROUND, sleeps=True, collects=True
 )
-COLLECTION: Final = MatterKind("collection", ids.INVOICE, 2, "Collection", BACKGROUND, "collecting")
-PURCHASE: Final = MatterKind("purchase", ids.PURCHASE, 3, "Purchase", INTERACTIVE, "pending")
-CHARGE: Final = MatterKind("charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending")
+COLLECTION: Final = MatterKind(
+    "collection", ids.INVOICE, 2, "Collection", BACKGROUND, "collecting", collects=True
+)
+PURCHASE: Final = MatterKind(
+    "purchase", ids.PURCHASE, 3, "Purchase", INTERACTIVE, "pending", collects=True
+)
+CHARGE: Final = MatterKind(
+    "charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending", collects=True
+)
 REST: Final = timedelta(days=1)
 """What is due later than this needs no workflow: Postgres keeps it."""
 ACCOUNT: Final = MatterKind(
@@ -78,3 +86,5 @@ KINDS: Final = {
     kind.name: kind
     for kind in (TRIAL, SUBSCRIPTION, COLLECTION, PURCHASE, CHARGE, ACCOUNT, REVERSAL)
 }
+COLLECTING: Final = frozenset(kind.name for kind in KINDS.values() if kind.collects)
+"""The names of the kinds that collect invoices."""

@@ -27,7 +27,7 @@ from workflows import start
 
 router = new_router("matters")
 
-MatterKind = Literal[
+KindName = Literal[
     "trial", "subscription", "collection", "purchase", "charge", "account", "reversal"
 ]
 
@@ -58,7 +58,7 @@ async def list_matters(
     call: AdminCall,
     paging: Paging,
     status: Status | None = None,
-    kind: MatterKind | None = None,
+    kind: KindName | None = None,
     account_id: OneWord = None,
 ) -> Page[MatterAnswer]:
     """All matters, newest first; `status=halted` lists those that need a person."""

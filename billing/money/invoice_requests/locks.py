@@ -28,12 +28,13 @@ from billing.money.payment_methods.tables import payment_methods
 from billing.money.purchases.tables import purchases
 from billing.money.subscriptions.tables import subscriptions
 
-_ROWS: Final[dict[str, Table]] = {
+ROWS: Final[dict[str, Table]] = {
     "purchase": purchases,
     "subscription": subscriptions,
     "collection": invoice_rows,
     "charge": billing_records,
 }
+"""The table of the subjects of each kind of matter that collects invoices."""
 
 _FIRST_PAYMENTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "purchase": {"draft": ("pending",), "void": ("expired", "failed", "canceled")},
@@ -95,7 +96,7 @@ async def _take_all(
 
 async def _take_rows(connection: AsyncConnection, subjects: Collection[tuple[str, UUID]]) -> None:
     for kind, subject_id in sorted(subjects):
-        rows = _ROWS[kind]
+        rows = ROWS[kind]
         await connection.execute(
             select(rows.c.id).where(rows.c.id == subject_id).with_for_update(key_share=True)
         )
@@ -181,5 +182,5 @@ async def _takes_first_payment(
     if by_card and (invoice.purchase_id is not None or invoice.status == "void"):
         return False
     taken = _FIRST_PAYMENTS[kind].get(invoice.status, ()) if invoice.number is None else ()
-    rows = _ROWS[kind]
+    rows = ROWS[kind]
     return await connection.scalar(select(rows.c.status).where(rows.c.id == owner)) in taken

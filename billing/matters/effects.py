@@ -122,17 +122,24 @@ class Watch:
     due: datetime | None = None
 
 
+A = TypeVar("A")
+
+
+class Operation(str, Generic[A]):
+    """The name of a verb, with the type of its arguments: `Operation[Grant]("grant")`."""
+
+
 @dataclass(frozen=True, slots=True)
-class Do:
+class Do(Generic[A]):
     """A verb carried out in SQL, such as a grant; no later line may need its result."""
 
-    verb: str
-    arguments: Mapping[str, Any]
+    verb: Operation[A]
+    arguments: A
     leaves: Change | None = None
     """The verb's change of a row in memory; only the verb writes it."""
 
 
-Effect = Add | Change | Remove | Issue | Bear | Wake | WakeOpen | Announce | Heard | Watch | Do
+Effect = Add | Change | Remove | Issue | Bear | Wake | WakeOpen | Announce | Heard | Watch | Do[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +298,7 @@ class Work(Generic[F_co]):
         self.effects.append(effect)
         self.rows.take(effect)
 
-    def do_first(self, effect: Do) -> None:
+    def do_first(self, effect: Do[Any]) -> None:
         """Have a verb carried out before all others of the decision; rows are written before it."""
         self.effects.insert(0, effect)
         self.rows.take(effect)

@@ -1,13 +1,13 @@
 """Decisions on a use that a card pays: begun, completed, or failed and proven unpaid. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.matters.agenda import Step, head
-from billing.matters.effects import Bear, Change, Do, Rows, Wake, Work
+from billing.matters.effects import Bear, Change, Do, Operation, Rows, Wake, Work
 from billing.matters.kinds import CHARGE
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Status
@@ -24,7 +24,17 @@ from billing.money.payments.owed import Owed
 from billing.money.payments.schemas import Attempt
 from billing.platform.provider_inbox.rules import waiting_events
 
-SET_STATUS: Final = "set_usage_status"
+
+class UsageStatus(TypedDict):
+    """A billing record with its new status."""
+
+    account_id: UUID
+    record_id: UUID
+    method: str
+    status: str
+
+
+SET_STATUS: Final = Operation[UsageStatus]("set_usage_status")
 """The verb that writes the status of a billing record."""
 
 
@@ -147,7 +157,7 @@ def _end(w: Work[ChargeFacts], status: Status) -> None:
     use = use_of(w.rows)
     if use.billing_status == status:
         return
-    named = {
+    named: UsageStatus = {
         "account_id": use.account_id,
         "record_id": use.id,
         "method": use.billing_method,

@@ -3,14 +3,23 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypedDict
+from uuid import UUID
 
 from billing.core.money import round_exact
 from billing.matters.agenda import CLOCK_SKEW
-from billing.matters.effects import Do, Facts, Rows, Work
+from billing.matters.effects import Do, Facts, Operation, Rows, Work
 from billing.money.discounts.schemas import IN_FORCE, Discount
 
-COUNT: Final = "count_redemption"
+
+class CountedRedemption(TypedDict):
+    """A coupon whose redemptions change by a number."""
+
+    coupon_id: UUID
+    by: int
+
+
+COUNT: Final = Operation[CountedRedemption]("count_redemption")
 """The verb that corrects a coupon's number of redemptions."""
 
 
@@ -91,7 +100,7 @@ def use(
             continue
         if one.status == "released":
             # Its payment arrived after the release.
-            w.do(Do(COUNT, {"coupon_id": one.coupon_id, "by": 1}))
+            w.do(Do(COUNT, CountedRedemption(coupon_id=one.coupon_id, by=1)))
         left = None if one.periods_left is None else max(0, one.periods_left - 1)
         over = left == 0
         w.change(
@@ -151,7 +160,7 @@ def release(w: Work[Facts]) -> None:
     for one in w.rows.of(Discount):
         if one.status == "reserved":
             w.change(one, status="released", ended_at=w.facts.at)
-            w.do(Do(COUNT, {"coupon_id": one.coupon_id, "by": -1}))
+            w.do(Do(COUNT, CountedRedemption(coupon_id=one.coupon_id, by=-1)))
 
 
 def end(w: Work[Facts]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
@@ -12,7 +12,7 @@ from billing.catalog.taxes.rules import freeing_id, why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable, is_too_large
-from billing.matters.effects import Do, Facts, Rows, Watch, Work
+from billing.matters.effects import Do, Facts, Operation, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import giving_back, series
 from billing.money.invoices.arrears import USAGE
@@ -26,11 +26,27 @@ from billing.money.invoices.schemas import (
 )
 from billing.money.invoices.sums import SummedLine, sum_lines
 
-OWE_TAX: Final = "owe_tax"
+
+class OfAccount(TypedDict):
+    """The account that a verb is about."""
+
+    account_id: UUID
+
+
+class KeptSnapshot(TypedDict):
+    """An invoice that gets its number, with its amounts in minor units."""
+
+    invoice_id: UUID
+    applied: int
+    due: int
+    paid: int
+
+
+OWE_TAX: Final = Operation[OfAccount]("owe_tax")
 """The verb that has tax credited which an account should not have been charged."""
-KEEP_SNAPSHOT: Final = "keep_snapshot"
+KEEP_SNAPSHOT: Final = Operation[KeptSnapshot]("keep_snapshot")
 """The verb that stores the seller and the customer with an invoice that gets its number."""
-LEAVE_CURRENCY: Final = "leave_currency"
+LEAVE_CURRENCY: Final = Operation[OfAccount]("leave_currency")
 """The verb that unsets the currency of an account that was never billed and never paid."""
 STORED: Final = Decimal("1e-12")
 """The decimals of a stored quantity."""
@@ -335,7 +351,7 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
         [vars(one) for one in lines_of(w.rows, invoice.id)],
     )
     amounts = invoice.model_copy(update=fields)
-    kept = {
+    kept: KeptSnapshot = {
         "invoice_id": invoice.id,
         "applied": amounts.balance_applied_minor,
         "due": amounts.amount_due_minor,
@@ -350,7 +366,7 @@ def _number(w: Work[InvoiceFacts], invoice: Invoice, **fields: Any) -> Invoice:
 def owe_tax(w: Work[InvoiceFacts], invoice: Invoice) -> None:
     """Have the account's matter credit tax that the invoice should not have charged."""
     if _charges_tax_in_vain(w, invoice):
-        w.do(Do(OWE_TAX, {"account_id": invoice.account_id}))
+        w.do(Do(OWE_TAX, OfAccount(account_id=invoice.account_id)))
         w.do(Watch(invoice.account_id, due=w.facts.at))
 
 

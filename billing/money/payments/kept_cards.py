@@ -1,16 +1,23 @@
 """Keeping the card that a payer has just paid with. Pure."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
-from billing.matters.effects import Do, WakeOpen, Watch, Work
+from billing.matters.effects import Do, Operation, WakeOpen, Watch, Work
 from billing.matters.kinds import RECOVERING
 from billing.money.payment_methods.rules import CardDetails, keeping, replaced
 from billing.money.payment_methods.schemas import Method
 from billing.money.payments import transitions as payments
 
-ANOTHER_CARD: Final = "another_card"
+
+class CardToTry(TypedDict):
+    """The account whose default card is another one."""
+
+    account_id: UUID
+
+
+ANOTHER_CARD: Final = Operation[CardToTry]("another_card")
 """The verb that lets another default card be tried on unpaid uses."""
 
 
@@ -31,7 +38,7 @@ def keep_card(
     if kept.is_new:
         w.do(WakeOpen(account_id, RECOVERING))
     if kept.is_new and method.is_default:
-        w.do(Do(ANOTHER_CARD, {"account_id": account_id}))
+        w.do(Do(ANOTHER_CARD, CardToTry(account_id=account_id)))
 
 
 def _add(w: Work[Any], account_id: UUID, fields: dict[str, Any]) -> Method:

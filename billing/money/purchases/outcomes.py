@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 from uuid import UUID
 
 from billing.catalog.taxes.schemas import STANDARD, TaxRate
 from billing.core import ids, keys
 from billing.core.money import show_decimal
 from billing.ledger.credits import verbs
-from billing.matters.effects import Do, Facts, Work
+from billing.matters.effects import Do, Facts, Operation, Work
 from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
@@ -25,8 +25,26 @@ from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds import transitions as refunds
 
-TOP_UP_COMPLETED: Final = "top_up_completed"
-TOP_UP_FAILED: Final = "top_up_failed"
+
+class CompletedTopUp(TypedDict):
+    """A top-up whose purchase was paid."""
+
+    top_up_id: UUID
+    purchase_id: UUID
+    pack: str
+    amount_minor: int
+    currency: str
+
+
+class FailedTopUp(TypedDict):
+    """A top-up whose purchase was not paid."""
+
+    top_up_id: UUID
+    reason: str
+
+
+TOP_UP_COMPLETED: Final = Operation[CompletedTopUp]("top_up_completed")
+TOP_UP_FAILED: Final = Operation[FailedTopUp]("top_up_failed")
 REFUNDED: Final = "REFUNDED"
 """The failure code of a purchase whose money went back before it was booked: no decline."""
 EndedUnpaid = Literal["failed", "expired", "canceled"]
@@ -139,8 +157,10 @@ def _complete(w: Work[PurchaseFacts], purchase: Purchase, invoice: Invoice) -> P
     named = ids.encode(ids.INVOICE, invoice.id)
     _announce(w, done, "completed", type="evt.billing.credits.purchased", invoice_id=named)
     if done.top_up_id is not None:
-        bought = {"top_up_id": done.top_up_id, "purchase_id": done.id, "pack": done.pack}
-        bought |= {"amount_minor": invoice.total_minor, "currency": done.currency}
+        bought: CompletedTopUp = {
+            "top_up_id": done.top_up_id, "purchase_id": done.id, "pack": done.pack,
+            "amount_minor": invoice.total_minor, "currency": done.currency,
+        }  # fmt: skip
         w.do(Do(TOP_UP_COMPLETED, bought))
     return done
 
@@ -166,12 +186,13 @@ def end_unpaid(
     )
     _announce(w, ended, status, code=code)
     if ended.top_up_id is not None:
-        w.do(Do(TOP_UP_FAILED, {"top_up_id": ended.top_up_id, "reason": code or status}))
+        failed = FailedTopUp(top_up_id=ended.top_up_id, reason=code or status)
+        w.do(Do(TOP_UP_FAILED, failed))
     invoice = w.rows.get(Invoice, purchase.invoice_id)
     if invoice.status == "draft":
         invoices.void(w, invoice, f"purchase {status}")
     discounts.release(w)
-    w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": ended.account_id}))
+    w.do(Do(invoices.LEAVE_CURRENCY, invoices.OfAccount(account_id=ended.account_id)))
     return ended
 
 
@@ -247,7 +268,7 @@ def _announce(
     w.announce(purchase.account_id, f"purchase.{what}", subject, facts, type=type)
 
 
-def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do:
+def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do[verbs.Grant]:
     return Do(
         verbs.GRANT,
         {

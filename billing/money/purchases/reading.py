@@ -10,8 +10,7 @@ from billing.core.clock import real_now
 from billing.core.errors import NotFound
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Prepared, last_of
-from billing.ledger.credits import service as credits
-from billing.ledger.credits import verbs
+from billing.ledger.credits import rollover, verbs
 from billing.matters.deciding import Rules
 from billing.matters.effects import Rows
 from billing.matters.kinds import PURCHASE
@@ -97,7 +96,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Purchas
 
 async def _grant(connection: AsyncConnection, **values: Any) -> None:
     await failpoint("purchase.in_fulfil")
-    await credits.grant(connection, **values)
+    await rollover.grant(connection, **values)
 
 
 ENGINE = Engine(

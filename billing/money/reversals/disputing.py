@@ -6,11 +6,14 @@ stops automatic top-ups, again once the bank takes the money and once it keeps i
 bars its card.
 """
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypedDict
+from uuid import UUID
 
 from billing.core import ids, keys
+from billing.ledger.credits import verbs
 from billing.matters.agenda import Step
-from billing.matters.effects import Do, Work
+from billing.matters.effects import Do, Operation, Work
 from billing.money.disputes.rules import state_of
 from billing.money.disputes.schemas import FRAUD, Dispute, DisputeState
 from billing.money.payments.schemas import Payment
@@ -22,15 +25,40 @@ from billing.money.reversals.booking import subject_of
 from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.rules import REMIND_BEFORE
 
-GIVE_BACK: Final = "return_clawback"
-"""The verb that returns credits that a dispute had clawed back."""
-STOP: Final = "stop_top_ups"
+
+class StoppedTopUps(TypedDict):
+    """An account that buys nothing more by itself."""
+
+    account_id: UUID
+    reason: str
+
+
+class BarredCard(TypedDict):
+    """The card of a payment that was disputed at `since`."""
+
+    payment_id: UUID
+    since: datetime
+
+
+class FreedCard(TypedDict):
+    """The card of a payment whose dispute its bank has not won."""
+
+    payment_id: UUID
+
+
+class BoundUse(TypedDict):
+    """An account that owes what banks took back."""
+
+    account_id: UUID
+
+
+STOP: Final = Operation[StoppedTopUps]("stop_top_ups")
 """The verb that stops automatic top-ups until their owner switches them on again."""
-BAR: Final = "bar_card"
+BAR: Final = Operation[BarredCard]("bar_card")
 """The verb that bars the card that paid."""
-FREE: Final = "free_card"
+FREE: Final = Operation[FreedCard]("free_card")
 """The verb that frees a card that was barred by disputes alone."""
-BOUND: Final = "bound_use"
+BOUND: Final = Operation[BoundUse]("bound_use")
 """The verb that has the limits of use follow what banks took back for use."""
 WON: Final = "dispute_won"
 """Kind of the balance entry for money that a bank had taken and returned."""
@@ -137,10 +165,12 @@ def _protect(w: Work[ReversalFacts], row: Dispute) -> None:
     # One in another currency is closed here, though its bank has the money.
     is_over = row.state in ("won", "closed") and row.status != "lost"
     if not is_over:
-        w.do(Do(STOP, {"account_id": row.account_id, "reason": f"disputed: {row.reason}"}))
-    if row.reason == FRAUD:
-        since = {} if is_over else {"since": row.created_at}
-        w.do(Do(FREE if is_over else BAR, {"payment_id": row.payment_id, **since}))
+        reason = f"disputed: {row.reason}"
+        w.do(Do(STOP, StoppedTopUps(account_id=row.account_id, reason=reason)))
+    if row.reason == FRAUD and is_over:
+        w.do(Do(FREE, FreedCard(payment_id=row.payment_id)))
+    elif row.reason == FRAUD:
+        w.do(Do(BAR, BarredCard(payment_id=row.payment_id, since=row.created_at)))
 
 
 def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
@@ -166,7 +196,7 @@ def _move(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> None:
 def _close(w: Work[ReversalFacts], row: Dispute, state: DisputeState) -> Dispute:
     row = w.change(row, state=state, closed_at=w.facts.at)
     _protect(w, row)
-    w.do(Do(BOUND, {"account_id": row.account_id}))
+    w.do(Do(BOUND, BoundUse(account_id=row.account_id)))
     return row
 
 
@@ -230,14 +260,14 @@ def _return(w: Work[ReversalFacts], row: Dispute) -> int:
     row = w.change(row, loss_minor=0)
     kept -= placing.take_returned(w, row, kept)
     for number, taken in enumerate(row.credits, start=1):
-        returned = {
+        returned: verbs.ReturnedClawback = {
             "account_id": row.account_id,
             "grant_key": taken["grant_key"],
             "clawback_key": keys.clawback(subject_of(row), number),
             "key": keys.returned_clawback(subject_of(row), number),
             "subject": subject_of(row),
         }
-        w.do(Do(GIVE_BACK, returned))
+        w.do(Do(verbs.RETURN_CLAWBACK, returned))
     refunds.look_again(w, but=row.payment_id)
     return kept
 

@@ -26,7 +26,7 @@ from billing.money.invoices.verbs import NUMBERING
 from billing.money.payments import reading
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES
-from billing.money.reversals.disputing import BAR, BOUND, FREE, GIVE_BACK, STOP
+from billing.money.reversals.disputing import BAR, BOUND, FREE, STOP
 from billing.money.reversals.facts import Granted, ReversalFacts
 from billing.money.reversals.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
@@ -180,7 +180,7 @@ ENGINE: Final = Engine(
     verbs={
         **NUMBERING,
         verbs.CLAWBACK: credits.clawback,
-        GIVE_BACK: credits.return_clawback,
+        verbs.RETURN_CLAWBACK: credits.return_clawback,
         BOUND: usage_store.follow_again,
         STOP: top_ups.stop,
         BAR: cards.bar,

@@ -1,12 +1,12 @@
 """Effects of payment on a subscription: paid, unpaid, given up, ended. Pure."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from billing.catalog.plans.schemas import FinalAction
 from billing.core import keys
-from billing.matters.effects import Do, Work
+from billing.matters.effects import Do, Operation, Work
 from billing.money.collecting.handing_over import hand_to_collection
 from billing.money.discounts import transitions as discounts
 from billing.money.dunning import settling
@@ -34,7 +34,15 @@ from billing.money.subscriptions.schemas import Paying, Subscription
 from billing.money.subscriptions.terms import agreements, changes, scheduling
 from billing.money.trials import transitions as trials
 
-KEEP_CURRENCY: Final = "keep_currency"
+
+class KeptCurrency(TypedDict):
+    """An account with the currency that it pays in."""
+
+    account_id: UUID
+    currency: str
+
+
+KEEP_CURRENCY: Final = Operation[KeptCurrency]("keep_currency")
 """The verb that fixes the account's currency again when money is billed after the end."""
 NOT_ASKED: Final = "nothing could be asked for the first payment"
 """The end reason if the card was not tried, or the provider did not open the payment."""
@@ -205,7 +213,7 @@ def bill_late(w: Work[SubscriptionFacts]) -> None:
     key = keys.late_usage(cycles.stem(subscription_of(w)), w.facts.at)
     invoice = invoicing.bill_usage(w, key, invoicing.LATE)
     if invoice is not None and invoice.total_minor:
-        kept = {"account_id": invoice.account_id, "currency": invoice.currency}
+        kept = KeptCurrency(account_id=invoice.account_id, currency=invoice.currency)
         w.do(Do(KEEP_CURRENCY, kept))
     if invoice is not None and invoice.status == "open":
         hand_to_collection(w, invoice)
@@ -236,7 +244,8 @@ def leave_currency(w: Work[SubscriptionFacts]) -> None:
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
     if not any(one.total_minor for one in asked):
-        w.do(Do(invoices.LEAVE_CURRENCY, {"account_id": subscription_of(w).account_id}))
+        left = invoices.OfAccount(account_id=subscription_of(w).account_id)
+        w.do(Do(invoices.LEAVE_CURRENCY, left))
 
 
 def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

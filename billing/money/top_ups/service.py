@@ -83,13 +83,23 @@ async def _with_card(
 
 
 async def completed(
-    connection: AsyncConnection, top_up_id: UUID, at: datetime, **bought: Any
+    connection: AsyncConnection,
+    *,
+    top_up_id: UUID,
+    purchase_id: UUID,
+    pack: str,
+    amount_minor: int,
+    currency: str,
+    at: datetime,
 ) -> None:
     """Complete a top-up whose purchase was paid: maybe at once from the money balance, or after the
-    top-up had been given up. `bought` are the top-up's columns about its purchase.
+    top-up had been given up.
     """
     wanted = await store.get(connection, top_up_id)
-    top_up = await _decide(connection, wanted, "completed", at, **bought)
+    top_up = await _decide(
+        connection, wanted, "completed", at,
+        purchase_id=purchase_id, pack=pack, amount_minor=amount_minor, currency=currency,
+    )  # fmt: skip
     await store.change_settings(connection, top_up.account_id, failures=0)
     await _announce(connection, top_up, at)
 

@@ -43,7 +43,7 @@ def transition(w: Work[TrialFacts], step: Step) -> None:
         raise ValueError(f"a trial has no step {step.name!r}")
     trial = trial_of(w.rows)
     grant_key = keys.trial_grant(trial.account_id)
-    lot = {"account_id": trial.account_id, "grant_key": grant_key, "reason": "trial expired"}
+    lot = verbs.ExpiredLot(account_id=trial.account_id, grant_key=grant_key, reason="trial expired")
     w.do(Do(verbs.EXPIRE_LOT, lot))
     ended = w.change(trial, status="expired", ended_at=w.facts.at)
     w.do(announcement(ended, "expired", expired=show_decimal(w.facts.left)))

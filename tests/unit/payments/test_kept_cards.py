@@ -57,7 +57,7 @@ def test_a_new_default_is_tried_on_what_else_is_overdue_or_unpaid_and_another_ca
         w = work(method(1, "f", is_default=True))
         kept_cards.keep_card(w, ACCOUNT, given("new"), make_default=make_default)
         assert (WakeOpen(ACCOUNT, RECOVERING) in w.effects) == make_default
-        tried = Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT})
+        tried = Do(kept_cards.ANOTHER_CARD, kept_cards.CardToTry(account_id=ACCOUNT))
         assert (tried in w.effects) == make_default
 
 
@@ -65,7 +65,7 @@ def test_another_card_that_is_given_again_is_new_and_no_other_default() -> None:
     w = work(method(1, "f", is_default=True), method(2, "g"))
     kept_cards.keep_card(w, ACCOUNT, given("g"), make_default=False)
     assert WakeOpen(ACCOUNT, RECOVERING) in w.effects, "a subscription may name it"
-    assert Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) not in w.effects
+    assert Do(kept_cards.ANOTHER_CARD, kept_cards.CardToTry(account_id=ACCOUNT)) not in w.effects
 
 
 @pytest.mark.parametrize("fingerprint", ["f", "new"])
@@ -139,7 +139,9 @@ def test_a_card_that_its_bank_reissues_is_new_and_another_number_is_not_barred(
     now = w.rows.get(Method, kept.id)
     assert (now.chosen_at == NOW, now.barred_at is not None) == (is_new, is_barred)
     assert (WakeOpen(ACCOUNT, RECOVERING) in w.effects) is is_new
-    assert (Do(kept_cards.ANOTHER_CARD, {"account_id": ACCOUNT}) in w.effects) is is_new
+    assert (
+        Do(kept_cards.ANOTHER_CARD, kept_cards.CardToTry(account_id=ACCOUNT)) in w.effects
+    ) is is_new
 
 
 def test_a_removed_card_and_one_without_a_fingerprint_are_methods_of_their_own() -> None:

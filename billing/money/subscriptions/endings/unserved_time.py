@@ -155,7 +155,7 @@ def _take_unpaid_credits(
         amount = min(left, one.unspent)
         if amount > 0:
             left -= amount
-            taken = {
+            taken: verbs.Clawback = {
                 "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": amount,

@@ -1,16 +1,26 @@
 """Limits of contracts, which begin and end with the subscription's periods. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypedDict
+from uuid import UUID
 
 from billing.catalog.plans.rules import SERVED
 from billing.core import periods
-from billing.matters.effects import Do, Watch, Work
+from billing.matters.effects import Do, Operation, Watch, Work
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Subscription
 
-ALIGN_LIMITS: Final = "align_limits"
+
+class AlignedLimits(TypedDict):
+    """Instants of an account's contracts, each with the start of its period."""
+
+    account_id: UUID
+    starts: Sequence[tuple[datetime, datetime]]
+
+
+ALIGN_LIMITS: Final = Operation[AlignedLimits]("align_limits")
 """The verb that moves limits to the periods in which they begin and end now."""
 _BEGUN: Final = (*SERVED, "unpaid", "paused")
 """It has had periods. One that stayed incomplete has moved no limits, and its end may come when
@@ -31,7 +41,7 @@ def align(w: Work[SubscriptionFacts], before: Subscription | None, now: Subscrip
     else:
         return
     if moved:
-        w.do(Do(ALIGN_LIMITS, {"account_id": now.account_id, "starts": moved}))
+        w.do(Do(ALIGN_LIMITS, AlignedLimits(account_id=now.account_id, starts=moved)))
         w.do(Watch(now.account_id, due=w.facts.at))
 
 

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypedDict
+from uuid import UUID
 
 from billing.core import ids
-from billing.matters.effects import Do, Work
+from billing.matters.effects import Do, Operation, Work
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import (
     agreed_limits,
@@ -18,7 +19,15 @@ from billing.money.subscriptions.periods import (
 from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import CrossedPeriod, Subscription
 
-OPEN_USAGE_PERIOD: Final = "open_usage_period"
+
+class OpenedUsagePeriod(TypedDict):
+    """The account whose usage period follows its subscription from an instant on."""
+
+    account_id: UUID
+    at: datetime
+
+
+OPEN_USAGE_PERIOD: Final = Operation[OpenedUsagePeriod]("open_usage_period")
 FOLLOWED: Final = frozenset({"status", "plan_id", "amount_minor", "cycle_start", "cycle_end"})
 """Fields that the account's usage period follows."""
 _BOUNDING: Final = frozenset({"current_period_end", "cancel_at_period_end", "cancel_at"})
@@ -63,7 +72,8 @@ def follow(w: Work[SubscriptionFacts]) -> None:
     for period in w.rows.of(CrossedPeriod):
         if period.closed_at is None and period.start_at < cut:
             w.change(period, end_at=min(period.end_at, cut), closed_at=since)
-    w.do(Do(OPEN_USAGE_PERIOD, {"account_id": subscription.account_id, "at": since}))
+    opened = OpenedUsagePeriod(account_id=subscription.account_id, at=since)
+    w.do(Do(OPEN_USAGE_PERIOD, opened))
 
 
 def usage_cut(w: Work[SubscriptionFacts]) -> datetime:

@@ -119,7 +119,7 @@ def grant(
         if not amount:
             return None
     key = grant_key(subscription, plan.allowance, start)
-    lot = {
+    lot: verbs.Grant = {
         "account_id": subscription.account_id,
         "amount": amount,
         "kind": "plan",
@@ -128,8 +128,10 @@ def grant(
         "reason": f"{plan.name}, cycle of {periods.spoken_day(start, subscription.zone)}",
         "expires_at": end,
         "subject": cycles.stem(subscription),
-        **rollover.kept(w, amount, start),
     }
+    kept = rollover.kept(w, amount, start)
+    if kept is not None:
+        lot["kept"] = kept
     w.do(Do(verbs.GRANT, lot))
     return key
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 from uuid import UUID
 
 from billing.catalog.plans.schemas import Plan
 from billing.core import ids, keys, periods
 from billing.core.currencies import collectable
 from billing.core.money import show_decimal
-from billing.matters.effects import Do, Rows, Work
+from billing.matters.effects import Do, Operation, Rows, Work
 from billing.matters.kinds import SUBSCRIPTION
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
@@ -22,7 +22,17 @@ from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import cycles, proration, shares, spans, true_ups
 from billing.money.subscriptions.schemas import Item, Subscription
 
-COMPLETE_RECORDS: Final = "complete_records"
+
+class BilledRecords(TypedDict):
+    """The lines of an invoice that bill records of use."""
+
+    account_id: UUID
+    invoice: str
+    currency: str
+    lines: Sequence[Line]
+
+
+COMPLETE_RECORDS: Final = Operation[BilledRecords]("complete_records")
 
 
 class UsageToBill(NamedTuple):
@@ -219,7 +229,7 @@ def _usage(w: Work[SubscriptionFacts], which: UsageToBill) -> tuple[Line, ...]:
 
 def _complete_records(w: Work[SubscriptionFacts], invoice: Invoice, used: Sequence[Line]) -> None:
     if used:
-        billed = {
+        billed: BilledRecords = {
             "account_id": invoice.account_id,
             "invoice": ids.encode(ids.INVOICE, invoice.id),
             "currency": invoice.currency,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from billing.catalog.plans.rules import SERVED_AND_BILLED
 from billing.catalog.plans.schemas import Plan
@@ -24,7 +24,7 @@ FOLLOWED: Final = frozenset(
 
 def kept(
     w: Work[SubscriptionFacts], amount: Decimal, start: datetime, *, begins: bool = True
-) -> dict[str, Any]:
+) -> Kept | None:
     """Return the part of the credits of the cycle from `start` on that may roll over, and until
     when; nothing for a cycle that is over.
 
@@ -35,9 +35,9 @@ def kept(
         before = sum((one.kept for one in w.facts.lots if one.rolls_over), before)
     part, until = min(amount, most - before), _until(w)
     if part <= 0 or start != subscription.cycle_start or until is None:
-        return {}
+        return None
     end = subscription.cycle_end
-    return {"kept": Kept(amount=part, cap=most, cycle_start=start, cycle_end=end, until=until)}
+    return Kept(amount=part, cap=most, cycle_start=start, cycle_end=end, until=until)
 
 
 def cap(plan: Plan) -> Decimal:
@@ -53,7 +53,7 @@ def follow(w: Work[SubscriptionFacts], before: Subscription | None = None) -> No
         return
     subscription = subscription_of(w)
     before = before or subscription
-    cycle = {
+    cycle: verbs.RolledOver = {
         "account_id": subscription.account_id,
         "subject": ids.encode(ids.SUBSCRIPTION, subscription.id),
         "before": before.cycle_end,

@@ -204,7 +204,7 @@ def _grant_credits(
     if subscription.cycle_end <= w.facts.at:
         return
     ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
-    lot = {
+    lot: verbs.Grant = {
         "account_id": subscription.account_id,
         "amount": amount,
         "kind": "plan",
@@ -213,6 +213,8 @@ def _grant_credits(
         "reason": f"{plan.name}, until {ends}",
         "expires_at": subscription.cycle_end,
         "subject": cycles.stem(subscription),
-        **rollover.kept(w, amount, subscription.cycle_start, begins=begins),
     }
+    kept = rollover.kept(w, amount, subscription.cycle_start, begins=begins)
+    if kept is not None:
+        lot["kept"] = kept
     w.do(Do(verbs.GRANT, lot))

@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans.rules import SERVED
 from billing.core import prepared
 from billing.core.errors import NotFound
+from billing.core.literals import texts
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared, given, written
 from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
@@ -71,7 +72,7 @@ _OVERVIEWS: Final = Prepared(
                 SELECT i.quantity FROM subscription_items i
                 WHERE i.subscription_id = s.id AND i.kind = 'plan'), 1) ELSE 1 END
             FROM subscriptions s JOIN plans p ON p.id = s.plan_id
-            WHERE s.account_id = me.account_id AND s.status IN ({served})), 0)
+            WHERE s.account_id = me.account_id AND s.status IN {served}), 0)
             AS plan_monthly_credits
     FROM me,
     LATERAL (
@@ -85,7 +86,7 @@ _OVERVIEWS: Final = Prepared(
                 AND expires_at <= me.as_of + CAST(:soon AS interval) AS soon
             FROM credit_lots WHERE account_id = me.account_id AND is_open) AS open_lots
     ) AS lots
-    """.replace("{served}", ", ".join(f"'{status}'" for status in SERVED))
+    """.replace("{served}", texts(SERVED))
     )
 )
 

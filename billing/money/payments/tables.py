@@ -6,6 +6,8 @@ A payment is one flow (one PaymentIntent, or one manual submission); an attempt 
 from sqlalchemy import Date, text
 
 from billing.core import columns as c
+from billing.core.literals import texts
+from billing.money.payments.schemas import LIVE
 
 payments = c.table(
     "payments",
@@ -80,8 +82,7 @@ payments = c.table(
         "uq_payments_one_collector",
         "invoice_id",
         unique=True,
-        where="status IN ('pending', 'pending_approval', 'processing')"
-        " AND NOT (flow = 'manual' AND status = 'pending')",
+        where=f"status IN {texts(LIVE)} AND NOT (flow = 'manual' AND status = 'pending')",
     ),
     c.index(
         "uq_payments_one_submission",

@@ -4,15 +4,18 @@ from functools import cache
 
 from sqlalchemy import text
 
+from billing.core.literals import texts
 from billing.core.prepared import Prepared
 from billing.matters.agenda import EARLY
 from billing.money.discounts import store as discount_store
 from billing.money.dunning.store import ALL_PAUSED
 from billing.money.payments import reading
+from billing.money.payments.schemas import LIVE
 from billing.money.refunds.reading import REVERSALS
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
+from billing.money.subscriptions.schemas import UNDECIDED
 from billing.money.taxation.reading import TAXATION
 from billing.platform.accounts.issuers import SELLER
 
@@ -67,7 +70,7 @@ _INVOICES = f"""
                         OR EXISTS (SELECT FROM disputes x WHERE x.invoice_id = i.id))
                 OR EXISTS (SELECT FROM payments p
                            WHERE p.invoice_id = i.id
-                             AND (p.status IN ('pending', 'pending_approval', 'processing')
+                             AND (p.status IN {texts(LIVE)}
                                   OR (p.status IN ('succeeded', 'completed')
                                       AND p.settled_at IS NULL)))
                 OR i.id IN (SELECT p.invoice_id
@@ -148,7 +151,7 @@ _HAS_USED = f"""
 _HAS_RARE = f"""
     (s.status = 'unpaid' OR s.unserved_since IS NOT NULL OR {_HAS_MINIMUM}
      OR EXISTS (SELECT FROM subscription_changes x
-                WHERE x.subscription_id = s.id AND x.status IN ('pending', 'scheduled'))
+                WHERE x.subscription_id = s.id AND x.status IN {texts(UNDECIDED)})
      OR EXISTS (SELECT FROM refunds x JOIN invoices i ON i.id = x.invoice_id
                 WHERE x.account_id = s.account_id AND i.subscription_id = s.id)
      OR EXISTS (SELECT FROM disputes x JOIN invoices i ON i.id = x.invoice_id
@@ -165,7 +168,7 @@ _READ = f"""
                  WHERE :rare AND pl.id = ANY (ARRAY(
                      SELECT (x.terms ->> 'plan_id')::uuid FROM subscription_changes x
                      WHERE x.subscription_id = s.id
-                       AND x.status IN ('pending', 'scheduled')))) AS later_plans,
+                       AND x.status IN {texts(UNDECIDED)}))) AS later_plans,
            ARRAY(SELECT jsonb_build_object('plan', {_PLAN}, 'price', to_jsonb(r))
                  FROM plans pl LEFT JOIN prices r ON r.kind = 'plan' AND r.key = pl.key
                       AND r.is_current AND r.currency = s.currency
@@ -197,7 +200,7 @@ _READ = f"""
            {reading.METHODS} AS methods,
            ARRAY(SELECT to_jsonb(x) FROM subscription_changes x
                  WHERE x.subscription_id = s.id
-                   AND (x.status IN ('pending', 'scheduled')
+                   AND (x.status IN {texts(UNDECIDED)}
                         -- Portions of add-ons in the period, and days that were given to it.
                         OR :deciding AND x.status = 'applied'
                            AND (x.invoice_id IS NOT NULL OR x.kind = 'extend')

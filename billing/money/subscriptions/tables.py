@@ -3,7 +3,10 @@
 from sqlalchemy import DateTime
 from sqlalchemy import UniqueConstraint as Unique
 
+from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core import columns as c
+from billing.core.literals import texts
+from billing.money.subscriptions.schemas import UNDECIDED
 
 subscriptions = c.table(
     "subscriptions",
@@ -102,7 +105,7 @@ subscriptions = c.table(
         "uq_subscriptions_one_open",
         "account_id",
         unique=True,
-        where="status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')",
+        where=f"status IN {texts(OPEN_STATUSES)}",
     ),
     c.index("ix_subscriptions_account_created", "account_id", "created_at", "id"),
     c.index("ix_subscriptions_plan", "plan_key", "id"),
@@ -140,7 +143,7 @@ subscription_changes = c.table(
         "status IN ('pending', 'scheduled', 'applied', 'failed', 'expired', 'canceled')",
         name="status_known",
     ),
-    c.check("(status IN ('pending', 'scheduled')) = (decided_at IS NULL)", name="decided"),
+    c.check(f"(status IN {texts(UNDECIDED)}) = (decided_at IS NULL)", name="decided"),
     c.check(
         "terms <> '{}' OR kind NOT IN ('plan', 'price', 'add_ons')"
         " OR kind = 'add_ons' AND invoice_id IS NULL",

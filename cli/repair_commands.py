@@ -155,20 +155,20 @@ def skip_numbers(
         typer.echo(asyncio.run(parking.skip_numbers(Settings(), number, reason)))
 
 
-def reconcile(
+def catch_up(
     since: Annotated[
         datetime | None, typer.Option(help="UTC; default: an hour before the data ends.")
     ] = None,
     data: Data = None,
 ) -> None:
     """Find and record what Stripe did after the backup."""
-    from cli import reconcile as reconciling
+    from cli import catch_up as catching_up
 
     at = since.replace(tzinfo=UTC) if since else None
     with reporting_errors():
         use_database(data)
         try:
-            counts = asyncio.run(reconciling.reconcile(Settings(), at, typer.echo))
+            counts = asyncio.run(catching_up.catch_up(Settings(), at, typer.echo))
         except BillingError as error:
             raise StackError(f"not done, repeat the command: {error.detail}") from error
     told = (f"{count} {what.replace('_', ' ')}" for what, count in sorted(counts.items()) if count)

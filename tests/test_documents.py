@@ -119,6 +119,7 @@ RETIRED: Final = (
     Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
     word("subscription_orders", "subscription_commands"),
     Retired(r"(?-i:\b(?:PAYING|COLLECTORS)\b)", "COLLECTING_STEPS, RECOVERING"),
+    Retired(r"\bbilling reconcile\b|\bcli[./]reconcile\b", "billing catch-up, cli.catch_up"),
     Retired(r"\bGivingBack\b|\bremaining import .*\bbill_of\b", "OpenRefund, booked_on"),
 )
 

@@ -57,7 +57,7 @@ class Backup:
 
     async def gone_on(self, actors: Actors) -> None:
         """The steps behind the parking; a follower misses nothing."""
-        for verb in ("reconcile", "rebuild", "unpark"):
+        for verb in ("catch-up", "rebuild", "unpark"):
             await command(actors, verb)
         shutil.rmtree(self.folder, ignore_errors=True)
         assert self.follower is not None

@@ -318,6 +318,6 @@ INCIDENTS: Final = (
     ),
     Incident(
         "a backup was restored", "parking", "restored to the backup", backups.REWOUND.restored,
-        backups.REWOUND.gone_on, "reconcile, rebuild, unpark",
+        backups.REWOUND.gone_on, "catch-up, rebuild, unpark",
     ),
 )  # fmt: skip

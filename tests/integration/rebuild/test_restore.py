@@ -248,7 +248,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
     await restore(actors, backup)
     await poll(actors)
 
-    code, said = await billing(actors, "reconcile")
+    code, said = await billing(actors, "catch-up")
     assert code == 0, said
     assert f"4900 USD are on the money balance of {shop.renewing.id}" in said.replace(
         "49.00", "4900"
@@ -270,7 +270,7 @@ async def test_a_restored_database_learns_what_was_charged_since(
         **at,
     )
     assert strays == [], "an operator would be told of each"
-    code, again = await billing(actors, "reconcile")
+    code, again = await billing(actors, "catch-up")
     assert (code, "called back" in again) == (0, False), again
     assert ("2 kept before" in again, "on the money balance" in again) == (True, False), again
     assert ("1 cards kept before" in again, "its card is kept" in again) == (True, False), again
@@ -349,11 +349,11 @@ async def test_what_becomes_later_of_the_money_of_lost_payments_is_told(
     dispute = (await actors.sandbox.dispute(intents[0])).body["id"]
     await restore(actors, backup)
 
-    code, said = await billing(actors, "reconcile")
+    code, said = await billing(actors, "catch-up")
     assert (code, f"{dispute} is not decided" in said) == (0, True), said
     assert [await on_balance(one) for one in people] == [0, 999, 999, 999]
     await actors.sandbox.finish_dispute(dispute, "won")
-    code, said = await billing(actors, "reconcile")
+    code, said = await billing(actors, "catch-up")
     assert (code, await on_balance(awaiting)) == (0, 999), said
     for command in ("rebuild", "unpark"):
         code, said = await billing(actors, command)
@@ -366,7 +366,7 @@ async def test_what_becomes_later_of_the_money_of_lost_payments_is_told(
     dispute = (await actors.sandbox.dispute(intents[3])).body["id"]
     await actors.sandbox.finish_dispute(dispute, "lost")
     told = await told_of(actors, intents[1:])
-    for words in (("park", "--reason", "asked again"), ("reconcile",), ("unpark",)):
+    for words in (("park", "--reason", "asked again"), ("catch-up",), ("unpark",)):
         code, said = await billing(actors, *words)
         assert code == 0, said
     assert await told_of(actors, intents[1:]) == told, "a repeat does not silence it"

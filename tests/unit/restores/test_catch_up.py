@@ -1,4 +1,4 @@
-"""The operator who reconciles reads at the end what became money on balances, packs apart."""
+"""The operator reads at the end what became money on balances, packs apart."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from billing.core.errors import Unavailable
 from billing.money.payments.rules import Outcome
 from billing.money.restores import service
 from billing.money.restores.schemas import FoundIntent, FoundObject, Placed
-from cli.reconcile import Reconciliation
+from cli.catch_up import CatchUp
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def found(intent_id: str, matter: str, currency: str) -> FoundIntent:
 def test_packs_are_summed_apart_from_the_rest() -> None:
     told = list[str]()
     gateway: Any = SimpleNamespace(client=None)
-    walk = Reconciliation(cast(Database, None), gateway, AT, told.append)
+    walk = CatchUp(cast(Database, None), gateway, AT, told.append)
     for name, matter, minor, currency in (
         ("pi_1", "purchase/pur_1", 999, "USD"),
         ("pi_2", "subscription/sub_1", 4900, "USD"),
@@ -74,7 +74,7 @@ async def test_a_run_that_stripe_ends_early_tells_the_sums_of_what_it_kept(
     told = list[str]()
     gateway: Any = SimpleNamespace(client=None)
     database: Any = SimpleNamespace(operator=operator)
-    walk = Reconciliation(database, gateway, AT, told.append)
+    walk = CatchUp(database, gateway, AT, told.append)
     monkeypatch.setattr(service, "doubt_refunds", none)
     monkeypatch.setattr(walk, "_intent", keep)
     stripe = {"customers": none, "open_pages": none, "intents": intents, "saved": silent}

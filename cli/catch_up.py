@@ -35,7 +35,7 @@ rule of their own.
 Tell = Callable[[str], None]
 
 
-class Reconciliation:
+class CatchUp:
     """One pass over Stripe's objects; `tell` gets each line for the operator."""
 
     def __init__(self, database: Database, gateway: StripeGateway, since: datetime, tell: Tell):
@@ -186,7 +186,7 @@ class Reconciliation:
         self._tell(words)
 
 
-async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> Counter[str]:
+async def catch_up(settings: Settings, since: datetime | None, tell: Tell) -> Counter[str]:
     """Process Stripe's objects since an instant, by default since the database's data ends.
 
     Errors: StackError if billing is not parked, Unavailable if Stripe does not answer.
@@ -196,7 +196,7 @@ async def reconcile(settings: Settings, since: datetime | None, tell: Tell) -> C
         async with open_database(settings) as database:
             begun = await _begun(database, since)
             tell(f"Stripe's objects since {begun:%Y-%m-%d %H:%M:%S} UTC")
-            walk = Reconciliation(database, gateway, begun, tell)
+            walk = CatchUp(database, gateway, begun, tell)
             await walk.run()
     finally:
         await gateway.close()

@@ -158,7 +158,7 @@ def largest(
     by: Literal["operation", "model"],
     start: datetime,
     end: datetime,
-    only: str | None = None,
+    only: str | None,
 ) -> Select[Any]:
     """Select sums of uses and captures by operation or model: the `MOST_NAMES` largest by credits,
     then by quantity, and then one row without a name for all others.

@@ -87,7 +87,7 @@ async def assess(
     account_id: UUID,
     total: Decimal,
     currency: str,
-    used_at: datetime | None = None,
+    used_at: datetime | None,
 ) -> CardCharge | Obstacle:
     """Return the charge for `total`, whole units of `currency`, or why no card can pay it.
 

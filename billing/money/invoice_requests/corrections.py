@@ -81,7 +81,7 @@ def credit(
     to: Destination,
     suffix: str,
     kind: NoteKind = "operator",
-    tries: bool = True,
+    tries: bool,
 ) -> None:
     """Credit a part of an invoice, once per `suffix`; with nothing left to pay it counts as paid.
 

@@ -93,7 +93,7 @@ async def forgive_all(
     invoice_ids: Collection[UUID],
     reason: str,
     *,
-    numbered: bool = True,
+    numbered: bool,
 ) -> list[Matter]:
     """Forgive what is still owed of several invoices, whose collectors the caller has locked.
 

@@ -105,9 +105,7 @@ async def want_quote(
     return row is not None
 
 
-async def unasked(
-    connection: AsyncConnection, after: UUID, account_id: UUID | None = None
-) -> list[UUID]:
+async def unasked(connection: AsyncConnection, after: UUID, account_id: UUID | None) -> list[UUID]:
     """Return a page of accounts without a quote, in the order of their ids, or only this one."""
     rows = await _UNASKED.all(connection, after=after, only=account_id)
     return [row["id"] for row in rows]

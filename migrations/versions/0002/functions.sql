@@ -512,8 +512,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION credit_give_back(
-    p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
-    p_subject text, p_at timestamptz)
+    p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_subject text,
+    p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -560,7 +560,7 @@ BEGIN
         parts := ROW(new_lot, owing)::credit_part || parts;
     END IF;
     entry := credit_post(
-        ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
+        ROW(p_account_id, 'void', p_key, NULL, 'usage taken back', p_subject,
             jsonb_strip_nulls(jsonb_build_object(
                 'transaction_id', public_id('ctx', p_entry), 'debts', debts)), p_at),
         parts);
@@ -3852,7 +3852,7 @@ BEGIN
     PERFORM credit_open(p_account_id, p_at);
     RETURN credit_give_back(
         p_account_id, p_entry, usage_given_back(p_account_id, p_entry), p_amount, name || '/void',
-        'usage taken back', name, p_at);
+        name, p_at);
 END;
 $$;
 

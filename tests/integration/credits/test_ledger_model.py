@@ -46,7 +46,7 @@ GIVE_BACK = text(
     """
     WITH opened AS MATERIALIZED (SELECT credit_open(:account, :at) AS at)
     SELECT credit_give_back(
-        :account, t.id, '{}', :amount, :key, 'model', NULL, o.at)
+        :account, t.id, '{}', :amount, :key, NULL, o.at)
     FROM opened AS o, credit_transactions AS t
     WHERE t.account_id = :account AND t.key = :debit
     """

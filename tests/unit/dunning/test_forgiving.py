@@ -20,8 +20,9 @@ from tests.unit.lives.collections import Life
 from tests.unit.lives.told import Told
 
 ALL_CREDITED: Final = partial(
-    corrections.credit, amount=4900, lines=(), reason="goodwill", to="debt", suffix="note"
-)
+    corrections.credit, amount=4900, lines=(), reason="goodwill", to="debt", suffix="note",
+    tries=True,
+)  # fmt: skip
 
 
 def test_a_charge_on_its_way_comes_before_the_forgiveness() -> None:

@@ -220,7 +220,7 @@ class Sale:
             if left:
                 corrections.credit(
                     w, one.id, amount=min(amount or left, left), lines=(), reason="goodwill",
-                    to="balance", suffix=named,
+                    to="balance", suffix=named, tries=True,
                 )  # fmt: skip
 
     def _step(self, payment: Payment, row: Refund, answer: Any) -> None:

@@ -255,6 +255,7 @@ def test_a_pack_whose_refund_failed_is_not_refunded_by_a_note_for_the_rest(
         act(story, what)
         story.hold_true()
     corrections.credit(
-        story.work(), INVOICE, amount=499, lines=(), reason="goodwill", to="balance", suffix="rest"
-    )
+        story.work(), INVOICE, amount=499, lines=(), reason="goodwill", to="balance",
+        suffix="rest", tries=True,
+    )  # fmt: skip
     assert story.rows.get(Purchase, pack.id).status == ends

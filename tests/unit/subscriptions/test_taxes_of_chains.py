@@ -83,7 +83,7 @@ class Chain(Player):
         try:
             self.do(lambda w: corrections.credit(
                 w, invoice.id, amount=amount, lines=(), reason="sorry", to="balance",
-                suffix=f"n{len(self.rows.of(CreditNote))}"))  # fmt: skip
+                suffix=f"n{len(self.rows.of(CreditNote))}", tries=True))  # fmt: skip
         except Conflict:
             return False
         self.sorry = True

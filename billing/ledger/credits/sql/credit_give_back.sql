@@ -4,8 +4,8 @@
 -- a lot of its own, which pays that. What else came back pays what is owed, first what ends first;
 -- what is left may pay unpaid uses. Expects the account's lock.
 CREATE OR REPLACE FUNCTION credit_give_back(
-    p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_reason text,
-    p_subject text, p_at timestamptz)
+    p_account_id uuid, p_entry uuid, p_before uuid[], p_amount numeric, p_key text, p_subject text,
+    p_at timestamptz)
 RETURNS uuid
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -52,7 +52,7 @@ BEGIN
         parts := ROW(new_lot, owing)::credit_part || parts;
     END IF;
     entry := credit_post(
-        ROW(p_account_id, 'void', p_key, NULL, p_reason, p_subject,
+        ROW(p_account_id, 'void', p_key, NULL, 'usage taken back', p_subject,
             jsonb_strip_nulls(jsonb_build_object(
                 'transaction_id', public_id('ctx', p_entry), 'debts', debts)), p_at),
         parts);

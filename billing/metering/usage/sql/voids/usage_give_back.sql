@@ -12,6 +12,6 @@ BEGIN
     PERFORM credit_open(p_account_id, p_at);
     RETURN credit_give_back(
         p_account_id, p_entry, usage_given_back(p_account_id, p_entry), p_amount, name || '/void',
-        'usage taken back', name, p_at);
+        name, p_at);
 END;
 $$;

@@ -94,7 +94,7 @@ def change(
 
 
 def change_plan(
-    w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None = None
+    w: Work[SubscriptionFacts], wish: PlanWish, paying: Paying, as_of: datetime | None
 ) -> Subscription:
     """Change the plan, interval, number of seats or add-ons, now or from the next period on.
 
@@ -158,7 +158,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     subscription, plan = subscription_of(w), chosen_terms.plan_of(w, wanted)
     shown = chosen_terms.shown(w, wanted)
     timing = _timing(w, wanted, plan, at)
-    after, resets, since, _, counts_use = timing
+    after, resets, since = timing.after, timing.resets, timing.since
     wanted, sale = _with_add_ons(w, wanted, timing, at)
     billed = proration.current(w.rows, ("plan",), since)
     # Within a period add-ons go by their units, which are unspent.
@@ -171,7 +171,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     charges = [charge, *sale.lines]
     begun = after if resets else None
     lines, given_back = netting.net(w, unused, charges, plan, begun)
-    closes = bool(unused) and (counts_use or portions.lifts_limit(w, plan))
+    closes = bool(unused) and (timing.counts_use or portions.lifts_limit(w, plan))
     terms = wanted.model_copy(
         update={
             **_credits(w, plan, wanted, timing, at),
@@ -181,7 +181,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
             "gave_back_at": at if closes else None,
             "cycle_start": subscription.cycle_start,
             "row_start": granting.row_start(w),
-            "credited_since": since if counts_use else None,
+            "credited_since": since if timing.counts_use else None,
         }
     )
     _have_paid(w, shown, terms, [*lines, *charges], paying, begun)

@@ -19,8 +19,8 @@ import httpx2
 import typer
 
 from api.edge.slow_handlers import ANSWER_SECONDS
-from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings
+from billing.platform.accounts.schemas import ANY_ACCOUNT
 from cli import tokens
 from cli.errors import StackError
 from cli.servers import use_stack

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import load_settings, reasons
+from billing.platform.accounts.schemas import ANY_ACCOUNT
 from cli import tokens
 from cli.errors import StackError
 from cli.project import HAS_STACK

@@ -11,6 +11,7 @@ import jwt
 
 from api.identity import auth
 from billing.core.settings import Settings, load_settings
+from billing.platform.accounts.schemas import ANY_ACCOUNT
 from cli.errors import UsageError
 
 TTL_SECONDS: Final = 3600
@@ -109,4 +110,4 @@ def own_account(token: str) -> str:
     except jwt.InvalidTokenError:
         return ""
     account = str(claims.get("account_id", ""))
-    return "" if account == auth.ANY_ACCOUNT else account
+    return "" if account == ANY_ACCOUNT else account

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.identity.auth import ANY_ACCOUNT
 from billing.core.settings import Settings
+from billing.platform.accounts.schemas import ANY_ACCOUNT
 from cli import tokens
 from cli.errors import StackError
 from cli.project import HAS_STACK

@@ -18,6 +18,7 @@ from billing.core.clock import real_now
 from billing.core.errors import BillingError
 from billing.core.json_members import each_once
 from billing.core.settings import MIN_HMAC_BYTES, Settings
+from billing.platform.accounts.schemas import ANY_ACCOUNT
 
 MEMBER: Final = "member"
 BILLING: Final = "billing"
@@ -26,8 +27,6 @@ SERVICE: Final = "service"
 ROLES: Final = frozenset({MEMBER, BILLING, ADMIN, SERVICE})
 """All roles: which one includes which says `ALLOWED` of the gates, and docs/tokens.md what for."""
 OPERATORS: Final = frozenset({ADMIN, SERVICE})
-ANY_ACCOUNT: Final = "*"
-"""The account of the operators' roles."""
 
 MAX_TOKEN_CHARS: Final = 8_192
 MAX_CLAIM_CHARS: Final = 255

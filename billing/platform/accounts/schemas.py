@@ -1,6 +1,6 @@
 """Accounts and issuers, and the fields of an account that an operator may set."""
 
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime
@@ -10,6 +10,8 @@ from billing.core.frozen import Frozen
 ClockStatus = Literal["ready", "advancing", "blocked"]
 Preference = Literal["wallet_deduction", "credit_consumption", "payment_charge"]
 """An account's preferred payment method beyond its plan."""
+ANY_ACCOUNT: Final = "*"
+"""The account of the operators' roles."""
 
 
 class Account(Frozen):

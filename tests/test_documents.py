@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -326,6 +327,17 @@ def test_the_architecture_names_the_files_that_import_the_providers_sdk() -> Non
     row = next(line for line in ARCHITECTURE.splitlines() if line.startswith("| `gateways/` |"))
     named = [path for path in re.findall(r"`([\w/*]+\.py)`", row) for path in ROOT.glob(path)]
     assert {name(path) for path in named} == allowed
+
+
+def test_the_changelog_has_each_area_once_below_a_heading() -> None:
+    section = (ROOT / "CHANGELOG.md").read_text().partition("\n## Unreleased\n")[2]
+    parts = re.split(r"^### ", section.partition("\n## ")[0], flags=re.MULTILINE)[1:]
+    assert len(parts) > 3
+    for part in parts:
+        entries = re.findall(r"^- (?:\*\*(.+?)\.?\*\*)?", part, re.MULTILINE)
+        areas = [area for area, _ in groupby(entries)]
+        again = {area for area in areas if areas.count(area) > 1 or not area}
+        assert not again, f"{part.splitlines()[0]}: stand at two places: {sorted(again)}"
 
 
 @pytest.mark.parametrize("layer", ["platform", "catalog", "ledger", "metering", "money", "insight"])

@@ -57,7 +57,8 @@ def word(text: str, instead: str, still: int = 0) -> Retired:
     return Retired(rf"{_NO_LETTER}(?:{text})(?![A-Za-z])", instead, still)
 
 
-# One line per word; add a line with the commit that takes the word away.
+# One line per word of ours, public name or name of a release; add a line with the commit that takes
+# it away.
 RETIRED: Final = (
     word("roads?", "flow"),
     word("laps(?:e|es|ed|ing)", "expire"),
@@ -67,10 +68,6 @@ RETIRED: Final = (
     word("rows' word", "state read from the rows"),
     word("hush", "mark_object_handled"),
     word("obey(?:ed|s)?", "run_command"),
-    word("settle_once|SETTLE_RETRY", "wait_until_done"),
-    word("DunningOrder", "DunningCommand"),
-    word("last_words|LastWords", "before_commit, log_tail"),
-    word("mark_told", "mark_object_handled"),
     word("steering", "dunning_commands, control"),
     Retired(r"\w+Picture\b|[a-z]{4}Future\b", "Snapshot, Projection"),
     word("lookout", "sweeps"),
@@ -82,46 +79,23 @@ RETIRED: Final = (
     Retired(
         r'"""(?:What|Whether|How|Who|Where|When|Which|Why) ',
         "a noun phrase or a sentence",
-        still=20,
     ),
-    word("StraightRoute", "@fast, serve"),
-    word("Signpost", "RouteIndex"),
     word("[Tt]ellers?", "Notifier"),
-    word(r"usage_plain\w*|\w+_sure", "a name that ends in _fast", still=1),
-    word("usage_turn", "usage_open_period"),
-    word("usage_recall", "usage_ensure_past_period"),
-    word("usage_short", "usage_insufficient"),
-    word(r"usage_take\w*", "usage_write_accepted"),
-    word("usage_known", "usage_existing_ids"),
-    word("usage_words", "the names of what it returns"),
-    word("credit_(?:enter|book|take|unhold|end_lot)", "credit_open, _post, _deduct"),
-    Retired(r"with told\(\)", "translated"),
-    word("TellingClient", "LoggingClient"),
-    Retired(r"\btelling\.(?:nudge|bear|begin|tried|call_each)", "notifying"),
-    word("ValidOrder|held_on_terms|held_from|price_words", "Order, owned_on_terms, shown_price"),
+    word(r"usage_plain\w*|\w+_sure", "a name that ends in _fast"),
     word("hold_collectors|charge_told|plan_bound", "take_collectors, charge_of, of_plan"),
     word("RegisterActivities|AccountSteps|RateLimits", "MatterNote-, AccountBase, CallerRates"),
-    word("account_steps|rate_limits", "account_base, request_windows"),
     Retired(r"\bactivities[./](?:interceptor|register)\b", "billing_interceptor, matter_notes"),
-    Retired(r"\bactivities[./]telling\b", "notifying"),
     Retired(r"\bSweep(?:Request|Report|Workflow)\b|\bworkflows[./]sweep\b", "Job-, workflows.job"),
-    Retired(r"\bidentity[./]rates\b", "rate_leases"),
     Retired(r"\bpayments[./]methods\b", "payment_methods"),
     word("usage_batch_parser|usage_refusals|preview_tokens", "usage/, previews/tokens"),
     word("budget_used|quota_roll_windows", "budget_spent, quota_open_windows"),
     word("usage_dues_fast|usage_goes_on_since", "usage_charges_fast, usage_carried_since"),
-    word("usage_terms_without_plan", "usage_terms_before_order"),
-    word("OverdueMiddleware", "SlowHandlerMiddleware"),
     Retired(r"\bcycles\.of\(", "subscription_of"),
     Retired(r"\b(?:notifying|start)\.bear\b|\bensure_running\b", "start_new"),
-    Retired(r"\binvoices[./]bearing\b", "note_shares"),
-    Retired(r"\bactivities\.tries import .*\bharmless\b", "with_new_keys"),
     Retired(r"\bfrom_balance\b", "from_balance_cents"),
     Retired(r'"(?:well|ill)"', "healthy, unhealthy"),
-    word("subscription_orders", "subscription_commands"),
     Retired(r"(?-i:\b(?:PAYING|COLLECTORS)\b)", "COLLECTING_STEPS, RECOVERING"),
     Retired(r"\bbilling reconcile\b|\bcli[./]reconcile\b", "billing catch-up, cli.catch_up"),
-    Retired(r"\bGivingBack\b|\bremaining import .*\bbill_of\b", "OpenRefund, booked_on"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What only the API needs to know of error codes: where they appear, and when they are temporary.
+"""Facts about error codes for the API alone: where they appear, and when they are temporary.
 
 Routes list the codes they may answer with `problems.responses`.
 """

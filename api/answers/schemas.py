@@ -185,12 +185,12 @@ ExpectedAmount = Annotated[
         " PRICE_CHANGED"
     ),
 ]
-"""What a buyer expects to be charged."""
+"""The amount that a buyer expects to be charged."""
 
 UseBalance = Annotated[
     bool, Field(strict=True, description="Pay from the money balance first, as far as it goes")
 ]
-"""Whether the customer's money with us pays first."""
+"""True if the customer's money with us pays first."""
 
 KeyPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 """A key of the catalog, in a path."""

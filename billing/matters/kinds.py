@@ -69,7 +69,7 @@ CHARGE: Final = MatterKind(
     "charge", ids.BILLING_RECORD, 4, "ChargeUsage", INTERACTIVE, "pending", collects=True
 )
 REST: Final = timedelta(days=1)
-"""What is due later than this needs no workflow: Postgres keeps it."""
+"""A step that is due later than this needs no workflow: Postgres keeps it."""
 ACCOUNT: Final = MatterKind(
     "account", ids.ACCOUNT, 5, "Account", INTERACTIVE, "active",
     rests_beyond=REST, independent_steps=True,

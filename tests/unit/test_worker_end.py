@@ -1,4 +1,4 @@
-"""When a worker process begins to serve, and how its queues end."""
+"""A worker process begins to serve once it is ready, and its queues end with it."""
 
 import asyncio
 from typing import Any, cast

@@ -23,4 +23,4 @@ class Blocker(Frozen):
     place: str | None
     """A table that the others wait for, or that this session has locked."""
     holds: Literal["table", "rows", "reads"] | None = None
-    """What it keeps while idle in a transaction: a table, some rows, or only what it has read."""
+    """The locks of an idle transaction: a table, some rows, or only what it has read."""

@@ -1,4 +1,4 @@
-"""What only payers may read or write: secrets of payments, and never a card's number."""
+"""Payers alone read the secrets of their payments; nobody writes a card's number."""
 
 import pytest
 
@@ -9,7 +9,7 @@ CARD = "4242 4242 4242 4242"
 
 
 async def shown_to(customer: Customer, role: str, path: str) -> Json:
-    """What to do next, as a caller of this role reads it."""
+    """The next action, as a caller of this role reads it."""
     answer = (await customer.call("GET", path, role=role)).json()
     found: Json = (answer["data"][0] if "data" in answer else answer)["next_action"]
     return found

@@ -313,7 +313,7 @@ async def test_it_lasts_from_cycle_to_cycle_and_an_upgrade_does_not_end_it(
     assert await shown(shop, "document_uploads") == ["50.00"] * 3
 
 
-async def test_a_quota_that_was_sure_of_itself_asks_again_when_a_limit_begins(
+async def test_a_quota_without_a_limit_asks_again_when_a_limit_begins(
     new_shop: NewShop,
 ) -> None:
     shop = await new_shop()

@@ -43,13 +43,13 @@ async def shop_in(new_shop: NewShop, state: str | None, policy: str = "full") ->
 
 
 def why_not(state: str | None, policy: str) -> str | None:
-    """Why such a shop's plan gives nothing."""
+    """The reason for which such a shop's plan gives nothing."""
     nothing = state in ("incomplete", "unpaid", "paused")
     return state if nothing or (state == "past_due" and policy == "none") else None
 
 
 async def verdicts(shop: Shop, meter: dict[str, str]) -> dict[str, tuple[Any, ...]]:
-    """What each way in says to one use that only a plan would pay."""
+    """The answer of each way in to one use that only a plan would pay."""
     asked = {"requested_amount": "1"} | meter
     use = {"usage_amount": "1"} | meter
     name = meter["feature_type"]

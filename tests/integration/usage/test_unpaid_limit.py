@@ -1,4 +1,4 @@
-"""What an account uses and does not pay is bounded by its plan's unpaid limit."""
+"""A plan's unpaid limit bounds the use that its account does not pay."""
 
 from datetime import UTC, datetime
 from typing import Any, Final

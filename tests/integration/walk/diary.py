@@ -40,11 +40,11 @@ class Entry:
     clock_from: datetime
     clock_to: datetime
     began: int
-    """The last row of the provider's journal when it began,"""
+    """The last row of the provider's journal when it began."""
     answered: int
-    """when it was answered,"""
+    """The last row when it was answered."""
     ended: int
-    """and when nothing was left to do."""
+    """The last row when nothing was left to do."""
     before: Json
     """The subscription as it was shown; empty when there was none."""
     after: Json

@@ -29,7 +29,7 @@ def told(outcome: str, seconds: float, count: int = 1) -> Deliveries:
 def test_deliveries_are_ill_while_a_process_refuses_the_last_ones(
     deliveries: tuple[Deliveries, ...], is_unhealthy: bool
 ) -> None:
-    """What another process takes hides nothing: each has its own secret."""
+    """Deliveries that another process takes hide nothing: each has its own secret."""
     one = process(10, "api", figures=Own(deliveries=deliveries))
     other = process(11, "api", figures=Own(deliveries=(told("taken", 1),)))
     found = unhealthy(figures(one, other))

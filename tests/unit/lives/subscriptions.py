@@ -244,7 +244,7 @@ class SubscriptionLife(Life):
         self.ask_of_it(wishes.wish_of(self.dice, self.now, self.new_id, self.paying()))
 
     def change_plan(self) -> None:
-        """What was previewed is what is charged, whatever it is."""
+        """A change costs what its preview said, whatever it is."""
         self.plan_lots.spend(self.dice, self.now)
         self.wish, paying = catalogs.wish_of(self.dice), self.paying()
         verb = partial(plan_changes.change, wish=self.wish)
@@ -332,7 +332,7 @@ class SubscriptionLife(Life):
                 assert self._billed(arrear) == arrear.overage, "use is on no invoice"
 
     def _debts_are_pursued(self) -> None:
-        """What outlives the subscription has a matter of its own, which comes to its end."""
+        """A debt that outlives the subscription has a matter of its own, which comes to its end."""
         for invoice in self.rows.of(Invoice):
             if invoice.workflow_id == COLLECTION.workflow_id(invoice.id):
                 assert invoice.id in self.pursued, "nobody pursues the debt"

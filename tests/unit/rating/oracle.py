@@ -1,4 +1,4 @@
-"""What whole units cost, found by walking from one to the next: an opinion of its own."""
+"""The cost of whole units, found by walking from one to the next: an opinion of its own."""
 
 from decimal import Decimal
 

@@ -57,7 +57,7 @@ def sold(
 
 
 def renewed(player: Player, *days: int) -> list[list[tuple[str, int]]]:
-    """What the renewals of these days of February charge."""
+    """The charges of the renewals of these days of February."""
     found = []
     for day in days:
         lines = player.play({"at": f"2027-02-{day}T10:00:00Z", "renews": True})

@@ -21,8 +21,8 @@ ASKED: Final = {
     "submit": 0, "approve_order": 0, "settle_order": 0, "reverse_order": 0, "void_invoice": 0,
     "give_up": 0, "credit_note": 0, "void_use": 0, "agree": 0, "end_contract": 0,
 }  # fmt: skip
-"""Where a command is not here, more is asked or planned: debts behind a new card, top-ups. A change
-of plan may end a cycle, whose use is charged too.
+"""Any other command may ask or plan more: debts behind a new card, top-ups. A change of plan may
+end a cycle, whose use is charged too.
 """
 SHORTFALLS: Final = ("minimum", "commitment")
 """Lines up to the least that was agreed; an end owes them too."""
@@ -139,7 +139,7 @@ def asked_or_planned(case: Case) -> Iterator[str]:
 
 
 def _settled_alone(case: Case) -> Iterator[str]:
-    """When a bank says yes, the product takes no further money by itself."""
+    """The product takes no further money by itself once a bank has said yes."""
     for entry in case.entries:
         if entry.name == "settle" and entry.command.terms["outcome"] == "succeed":
             tries = [one for one in case.charges_in(entry) if one.by_product and one.took_money]

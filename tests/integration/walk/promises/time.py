@@ -66,7 +66,7 @@ def _days_after(first: datetime, days: int, zone: str) -> datetime:
 
 
 def came_true(case: Case) -> Iterator[str]:
-    """Where all cards paid, the charges are those that were shown, to the cent and in order."""
+    """If all cards paid, the charges are those that were shown, to the cent and in order."""
     for entry in case.entries:
         if entry.name not in TIME or not entry.done or not _is_comparable(case, entry):
             continue

@@ -35,7 +35,7 @@ from billing.core.database_roles import refuse_unsafe_roles
 from billing.core.database_room import refuse_small_server
 from billing.core.process_end import run_and_end
 from billing.core.profile import TEST_PROFILE
-from billing.core.setting_names import warn_of_misspelt
+from billing.core.setting_names import warn_of_names
 from billing.core.settings import VERSION, Settings, load_settings
 from billing.core.tracing import Tracing, open_tracing
 from billing.matters.kinds import BACKGROUND, INTERACTIVE, QUEUES
@@ -341,7 +341,7 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     settings = load_settings()
     logs.configure(settings, process="worker")
-    warn_of_misspelt()
+    warn_of_names(settings)
     open_files.allow_many()
     await run(settings, stop)
 

@@ -7,7 +7,7 @@ import uvloop
 from api.server import serve
 from billing.core import logs, open_files
 from billing.core.process_end import run_and_end
-from billing.core.setting_names import warn_of_misspelt
+from billing.core.setting_names import warn_of_names
 from billing.core.settings import load_settings
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = load_settings()
     logs.configure(settings, process="api")
-    warn_of_misspelt()
+    warn_of_names(settings)
     open_files.allow_many()
     with suppress(KeyboardInterrupt):
         uvloop.run(serve(settings))

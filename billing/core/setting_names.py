@@ -1,4 +1,6 @@
-"""Finds variables that look like settings of ours and are none: most are misspelt."""
+"""Finds variables that look like settings of ours and are none, as most are misspelt, and settings
+that a later release takes away.
+"""
 
 import logging
 import os
@@ -16,12 +18,20 @@ _PREFIX: Final = "BILLING_"
 # Read by the commands, or by the tests, without Settings.
 _OTHERS: Final = ("BILLING_TOKEN", "BILLING_URL", "BILLING_FAILPOINTS")
 _LIKE: Final = 0.75
+_OUTGOING: Final = {
+    "rate_limit": "BILLING_RATE_LIMIT is taken away by release 0.3.0: set BILLING_RATE_LIMIT_MONEY,"
+    " BILLING_RATE_LIMIT_READS and BILLING_RATE_LIMIT_METERING instead",
+}
+"""Settings of a release that a later one lacks, and what to do."""
 _logger: Final = logging.getLogger("billing.settings")
 
 
-def warn_of_misspelt() -> None:
-    """Log each variable of the environment or of `.env` that looks like a setting and is none."""
-    for words in misspelt({*os.environ, *dotenv_values(".env")}):
+def warn_of_names(settings: Settings) -> None:
+    """Log each variable of the environment or of `.env` that looks like a setting and is none, or
+    that a later release takes away.
+    """
+    given = {*os.environ, *dotenv_values(".env")}
+    for words in (*misspelt(given), *outgoing(settings)):
         _logger.warning("%s", words)
 
 
@@ -49,6 +59,11 @@ def misspelt(given: Iterable[str]) -> list[str]:
         _OTHERS
     )
     return [_words(name, known) for name in sorted(strange)]
+
+
+def outgoing(settings: Settings) -> list[str]:
+    """Return a sentence for each setting that is set and that a later release takes away."""
+    return [words for field, words in _OUTGOING.items() if getattr(settings, field)]
 
 
 def _words(name: str, known: set[str]) -> str:

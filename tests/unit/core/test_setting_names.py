@@ -2,7 +2,8 @@
 
 import pytest
 
-from billing.core.setting_names import misspelt
+from billing.core.setting_names import misspelt, outgoing
+from tests.unit.api.conftest import lonely_settings
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,18 @@ def test_a_name_that_is_like_none_is_still_named() -> None:
 def test_settings_and_variables_of_others_are_not_named() -> None:
     ours = ["BILLING_HOSTS", "billing_enabled", "BILLING_PAY_LINK_SECRET_FILE", "BILLING_TOKEN"]
     assert misspelt([*ours, "PATH", "STRIPE_SECRET_KEY", "BILLING_SERVICE_SERVICE_HOST"]) == []
+
+
+def test_one_rate_for_all_classes_is_told_to_go_with_the_settings_to_use_instead() -> None:
+    (words,) = outgoing(lonely_settings(BILLING_RATE_LIMIT="600/minute"))
+    assert words == (
+        "BILLING_RATE_LIMIT is taken away by release 0.3.0: set BILLING_RATE_LIMIT_MONEY,"
+        " BILLING_RATE_LIMIT_READS and BILLING_RATE_LIMIT_METERING instead"
+    )
+
+
+def test_the_rates_of_the_classes_stay() -> None:
+    assert (
+        outgoing(lonely_settings(BILLING_RATE_LIMIT=None, BILLING_RATE_LIMIT_MONEY="9/minute"))
+        == []
+    )

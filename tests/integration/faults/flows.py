@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 from uuid import uuid4
 
 import httpx2
@@ -130,33 +130,31 @@ class CardPurchase(Flow):
         assert (await self.customer.published()).count("evt.billing.credits.purchased") == 1
 
 
-class SavedCardPurchase(CardPurchase):
+class WithCard(Flow):
+    """The business of a customer who has saved a card."""
+
+    @classmethod
+    async def prepare(cls, actors: Actors) -> Self:
+        customer = await actors.customer()
+        await customer.save_card()
+        return cls(customer)
+
+
+class SavedCardPurchase(WithCard, CardPurchase):
     """A pack, paid by a stored card at once."""
 
     name = "purchase by saved card"
     flow = "saved_card"
-
-    @classmethod
-    async def prepare(cls, actors: Actors) -> "SavedCardPurchase":
-        customer = await actors.customer()
-        await customer.save_card()
-        return cls(customer)
 
     async def drive(self) -> None:
         begun = await insist(self._begin, f"{self.name} {self.key} is decided")
         await insist(lambda: self._completed(begun["purchase_id"]), f"{self.name} is completed")
 
 
-class TopUp(Flow):
+class TopUp(WithCard):
     """Credits that are bought by themselves when few are left."""
 
     name = "top-up"
-
-    @classmethod
-    async def prepare(cls, actors: Actors) -> "TopUp":
-        customer = await actors.customer()
-        await customer.save_card()
-        return cls(customer)
 
     async def drive(self) -> None:
         body = {"threshold": "10", "pack": "small"}
@@ -176,16 +174,10 @@ class TopUp(Flow):
         assert (await self.customer.published()).count("evt.billing.top_up.completed") == 1
 
 
-class SingleUse(Flow):
+class SingleUse(WithCard):
     """A use that a saved card pays at once."""
 
     name = "single use"
-
-    @classmethod
-    async def prepare(cls, actors: Actors) -> "SingleUse":
-        customer = await actors.customer()
-        await customer.save_card()
-        return cls(customer)
 
     async def drive(self) -> None:
         body = {

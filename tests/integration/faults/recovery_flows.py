@@ -16,6 +16,7 @@ from tests.integration.faults.flows import (
     NotYet,
     Renewal,
     SavedCardPurchase,
+    WithCard,
     insist,
 )
 
@@ -34,16 +35,10 @@ async def walked(customer: Customer, target: str) -> None:
     await insist(walk, f"the clock of {customer.id} arrives")
 
 
-class KnownBuyer(CardPurchase):
+class KnownBuyer(WithCard, CardPurchase):
     """A pack paid in the browser, by an account that Stripe knows already."""
 
     name = "purchase of a known buyer"
-
-    @classmethod
-    async def prepare(cls, actors: Actors) -> "KnownBuyer":
-        customer = await actors.customer()
-        await customer.save_card()
-        return cls(customer)
 
 
 class PutOff(CardPurchase):
@@ -94,7 +89,7 @@ class PagePurchase(CardPurchase):
         return begun
 
 
-class PayPalPurchase(CardPurchase):
+class PayPalPurchase(PagePurchase):
     """A pack, approved at PayPal and captured by us."""
 
     name = "purchase by PayPal"
@@ -115,13 +110,6 @@ class PayPalPurchase(CardPurchase):
         assert await self.customer.credits() == 100
         assert [one["status"] for one in await self.customer.invoices()] == ["paid"]
         assert await self.customer.effects() == []
-
-    async def _page(self) -> Json:
-        body = {"return_url": "https://shop.example/back"}
-        begun = await self.customer.buy("small", self.flow, key=self.key, **body)
-        if begun["checkout_url"] is None:
-            raise NotYet(str(begun))
-        return begun
 
     async def _orders(self, purchase_id: str) -> list[Json]:
         return await self.customer.actors.sandbox.paypal(f"purchase/{purchase_id}")
@@ -294,17 +282,11 @@ class KeptCard(Flow):
         await self.proven(charges=[], grants=0, kind="purchase")
 
 
-class RenewedCard(KeptCard):
+class RenewedCard(WithCard, KeptCard):
     """A stored card of which Stripe says that the bank has renewed it."""
 
     name = "renewed card"
     cards: ClassVar[int] = 1
-
-    @classmethod
-    async def prepare(cls, actors: Actors) -> "RenewedCard":
-        customer = await actors.customer()
-        await customer.save_card()
-        return cls(customer)
 
     async def drive(self) -> None:
         reference = await self.reference()

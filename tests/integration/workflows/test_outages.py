@@ -51,13 +51,17 @@ async def after_two_missed_renewals(actors: Actors) -> tuple[Customer, list[Json
     await customer.subscribed("pro")
     await wake_up_late(customer, 65)
 
+    return customer, await three_invoices(customer)
+
+
+async def three_invoices(customer: Customer) -> list[Json]:
+    """The account's invoices, the newest first, once there are three."""
+
     async def written() -> list[Json]:
         found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
         return found
 
-    return customer, await wait_for(
-        written, "both renewals are invoiced", lambda seen: len(seen) == 3
-    )
+    return await wait_for(written, "all three are written", lambda seen: len(seen) == 3)
 
 
 async def told(api: Api, customer: Customer) -> int:
@@ -174,11 +178,7 @@ async def test_invoices_by_transfer_are_sent_also_where_two_renewals_were_missed
     await actors.operate("POST", path, paper, key=str(uuid4()))
     await wake_up_late(customer, 65)
 
-    async def written() -> list[Json]:
-        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
-        return found
-
-    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    invoices = await three_invoices(customer)
     assert [one["collection"] for one in invoices] == ["send_invoice"] * 3, "no card is to be asked"
 
 
@@ -194,11 +194,7 @@ async def test_the_use_of_two_missed_months_of_a_year_is_charged_by_nobody(
 
     await wake_up_late(customer, 1)
 
-    async def written() -> list[Json]:
-        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
-        return found
-
-    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    invoices = await three_invoices(customer)
     assert [one["collection"] for one in invoices] == ["held", "held", "automatic"]
     assert [one["amount_due"] for one in invoices[:2]] == [400, 400]
     await customer.advance(days=1)
@@ -217,11 +213,7 @@ async def test_the_use_of_a_month_missed_after_a_late_renewal_is_not_charged_bes
 
     await wake_up_late(customer, 1)
 
-    async def written() -> list[Json]:
-        found: list[Json] = (await customer.ask("GET", "/billing/invoices"))["data"]
-        return found
-
-    invoices = await wait_for(written, "both are invoiced", lambda seen: len(seen) == 3)
+    invoices = await three_invoices(customer)
     used, year, _ = invoices
     assert (used["collection"], used["amount_due"]) == ("held", 400)
     assert year["collection"] == "automatic"

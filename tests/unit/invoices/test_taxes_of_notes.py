@@ -2,7 +2,6 @@
 together they take back the tax that was charged, to the cent.
 """
 
-from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Rows, Work
 from billing.money.invoices import giving_back, notes
-from billing.money.invoices.giving_back import Rate, rate_of
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine, Line
 from billing.money.invoices.sums import SummedLine, sum_lines
 from billing.money.invoices.transitions import InvoiceFacts
 from tests.searching import examples
+from tests.unit.invoices.test_notes_at_other_rates import taxes
 
 AT: Final = datetime(2027, 1, 1, tzinfo=UTC)
 ME, INVOICE = UUID(int=1), UUID(int=2)
@@ -105,14 +104,6 @@ class Paid:
         """The part of a line that notes name."""
         parts = (part for one in self.rows.of(CreditNote) for part in one.lines)
         return sum(part["amount_minor"] for part in parts if part["position"] == position)
-
-
-def taxes(rows: list[Any]) -> Counter[Rate]:
-    found = Counter[Rate]()
-    for one in rows:
-        for tax in one.taxes:
-            found[rate_of(tax)] += tax["amount_minor"]
-    return found
 
 
 sold = st.lists(

@@ -232,9 +232,13 @@ class Story:
         named = f"proven-{next(self.numbers)}"
         corrections.credit_tax(self.work(), INVOICE, country="AT", reason="proven", suffix=named)
 
+    @property
+    def balance(self) -> int:
+        """The customer's money with us."""
+        return sum(one.amount_minor for one in self.rows.of(BalanceEntry))
+
     def hold_true(self, *, credits_follow: bool = False) -> None:
         invoice, payment = self.rows.get(Invoice, INVOICE), self.rows.get(Payment, PAYMENT)
-        balance = sum(one.amount_minor for one in self.rows.of(BalanceEntry))
         rows: list[Refund | Dispute] = [*self.rows.of(Refund), *self.rows.of(Dispute)]
         away = sum(
             one.own_minor
@@ -246,8 +250,8 @@ class Story:
         holds += sum(one.amount_minor for one, _ in self.asked)
         # Nor is what went back twice, until one of the two is heard to have failed.
         holds += max(0, away - self.paid)
-        assert balance >= -self.credited - holds, "the customer is no debtor by what went back"
-        assert balance + away <= self.paid, "more went back than came"
+        assert self.balance >= -self.credited - holds, "the customer is no debtor by what went back"
+        assert self.balance + away <= self.paid, "more went back than came"
         written = self.rows.of(CreditNote)
         noted = sum(one.amount_minor for one in written)
         reserved = sum(one.note_minor for one in rows if one.is_reserved)

@@ -45,10 +45,6 @@ class Customer(Story):
         w.change(self.rows.get(Invoice, INVOICE), balance_applied_minor=-DEBT, **billed)
         w.change(self.rows.get(Payment, PAYMENT), amount_minor=due, received_minor=self.paid)
 
-    @property
-    def balance(self) -> int:
-        return sum(one.amount_minor for one in self.rows.of(BalanceEntry))
-
     def renew(self) -> None:
         """Sell another period, charged with what is owed, less what is here."""
         used = min(LATER, self.balance)

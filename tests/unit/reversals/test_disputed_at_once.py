@@ -58,10 +58,6 @@ class Early(Story):
         for one in acts:
             act(self, one)
 
-    @property
-    def kept(self) -> int:
-        return sum(one.amount_minor for one in self.rows.of(BalanceEntry))
-
 
 @pytest.mark.parametrize("known", [OPENED, (*OPENED, *LOST)], ids=["open", "lost"])
 def test_it_takes_the_credits_and_is_a_credit_note_once_the_payment_is_booked(
@@ -87,7 +83,7 @@ def test_two_that_come_before_the_payment_is_booked_take_its_money_once() -> Non
     parts = [(one.note_minor, one.loss_minor) for one in story.rows.of(Dispute)]
     assert parts == [(PRICE, 0), (0, PRICE)]
     assert story.lot["asked"] == CREDITS
-    assert story.kept == 0
+    assert story.balance == 0
 
 
 def test_it_leaves_nothing_else_to_return_while_it_is_open() -> None:
@@ -105,7 +101,7 @@ def test_it_takes_what_the_payment_left_on_the_balance() -> None:
     story.come(to_balance=99)
     [dispute] = story.rows.of(Dispute)
     assert (dispute.note_minor, dispute.balance_minor, dispute.loss_minor) == (900, 99, 0)
-    assert story.kept == 0
+    assert story.balance == 0
 
 
 def test_one_that_is_won_before_the_payment_is_booked_takes_nothing() -> None:

@@ -13,7 +13,7 @@ from billing.matters.agenda import Step
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoice_requests import corrections
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds import transitions as refunds
@@ -87,17 +87,12 @@ class Unasked(Story):
             self.follow(w.effects)
         self.settle()
 
-    @property
-    def kept(self) -> int:
-        """The customer's money with us."""
-        return sum(one.amount_minor for one in self.rows.of(BalanceEntry))
-
     def prove(self) -> None:
         rows: list[Refund | Dispute] = [*self.rows.of(Refund), *self.rows.of(Dispute)]
         away = sum(one.own_minor for one in rows if one.takes_room)
-        assert self.kept >= 0
+        assert self.balance >= 0
         came = PAID + self.by_hand
-        assert self.kept + away == came, "what came is with us or with its payer, once"
+        assert self.balance + away == came, "what came is with us or with its payer, once"
         assert all(one.is_finished for one in self.rows.of(Refund))
 
 
@@ -149,10 +144,10 @@ def test_money_whose_refund_failed_goes_back_from_the_balance(
     for name, made in story.made.items():
         story.made[name] = made.model_copy(update={"status": "failed"})
         story.go()
-    assert story.kept == PAID + by_hand, "every cent that came back is kept"
+    assert story.balance == PAID + by_hand, "every cent that came back is kept"
     taken(story)
     story.prove()
-    assert story.kept == by_hand, "it is no more on the balance"
+    assert story.balance == by_hand, "it is no more on the balance"
     assert not any(one.loss_minor for one in story.rows.of(Dispute))
     assert story.rows.get(Payment, PAYMENT).status == "refunded"
 
@@ -163,12 +158,12 @@ def test_what_came_back_goes_before_what_our_own_refund_has_under_way(by_us: boo
     story.go(("dashboard", 400))
     story.come()
     story.go(("settle", "failed"))
-    assert story.kept == 400
+    assert story.balance == 400
     if by_us:
         story.ask(400, "provider", "succeeded")
     else:
         story.go(("dashboard", 400))
-    assert story.kept == 0, "the other 600 are on their way"
+    assert story.balance == 0, "the other 600 are on their way"
     while story.asked:
         story.tell()
     story.prove()
@@ -215,7 +210,7 @@ def test_what_was_refunded_before_is_not_asked_for_again() -> None:
     story.go(("dashboard", PAID))
     story.come()
     [only] = story.rows.of(Refund)
-    assert (only.amount_minor, story.kept, story.asked) == (PAID, 0, [])
+    assert (only.amount_minor, story.balance, story.asked) == (PAID, 0, [])
     assert story.rows.get(Payment, PAYMENT).status == "refunded"
 
 
@@ -226,7 +221,7 @@ def test_what_is_left_of_it_goes_back() -> None:
     story.tell()
     story.book()
     assert sorted(one.amount_minor for one in story.rows.of(Refund)) == [400, 600]
-    assert (story.kept, story.rows.get(Payment, PAYMENT).status) == (0, "refunded")
+    assert (story.balance, story.rows.get(Payment, PAYMENT).status) == (0, "refunded")
 
 
 @pytest.mark.parametrize(("end", "kept"), [("won", PAID), ("lost", 0)])
@@ -235,9 +230,9 @@ def test_a_dispute_decides_on_money_that_the_provider_cannot_refund(end: str, ke
     story.go(("dispute", "needs_response", None))
     story.come()
     story.tell()
-    assert story.kept == 0
+    assert story.balance == 0
     story.go(("decide", end))
-    assert story.kept == kept
+    assert story.balance == kept
 
 
 @pytest.mark.parametrize(("fate", "ends"), [("succeeded", "refunded"), ("failed", "completed")])

@@ -131,7 +131,7 @@ class Charger:
         unreached = Outcome(kind="unreached", intent_id=intent_id)
         chosen = _pending(card) if card is not None else await self._chosen(attempt)
         if chosen.card is None:
-            return _declined_unasked(unreached, BARRED if chosen.is_barred else CARD_GONE)
+            return _declined_untried(unreached, BARRED if chosen.is_barred else CARD_GONE)
         await failpoint("charge.before_confirm")
         try:
             with doubting_a_key():
@@ -237,7 +237,7 @@ class Charger:
         """
         unreached = Outcome(kind="unreached", intent_id=intent_id)
         if await self._is_gone(attempt, card):
-            return _declined_unasked(unreached, CARD_GONE)
+            return _declined_untried(unreached, CARD_GONE)
         await self._now(intent_id)
         why = Decline(code=CHARGE_REFUSED, message=refused.detail)
         return unreached.model_copy(update={"decline": why})
@@ -332,7 +332,7 @@ def no_attempt() -> Conflict:
     return Conflict("NO_ATTEMPT")
 
 
-def _declined_unasked(unreached: Outcome, why: Decline) -> Outcome:
+def _declined_untried(unreached: Outcome, why: Decline) -> Outcome:
     """Return the outcome of a try whose card was lost after the try was put on record."""
     return unreached.model_copy(update={"kind": "declined", "decline": why})
 

@@ -22,7 +22,7 @@ async def _ask(database: Database, only: UUID | None) -> int:
     count, after = 0, UUID(int=0)
     while True:
         async with database.operator() as connection:
-            page = await store.unasked(connection, after, only)
+            page = await store.without_quote(connection, after, only)
         for account_id in page:
             # One transaction per account: none waits for the lock of another account.
             async with database.operator() as connection:

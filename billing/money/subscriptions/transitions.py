@@ -235,14 +235,14 @@ def _collect(w: Work[SubscriptionFacts], step: Step) -> None:
         return
     _react(w, invoice_id, became)
     if isinstance(became, Refused) and became.reason not in card_rules.OF_THE_SUM:
-        _end_unasked(w, invoice_id)
+        _end_unopened(w, invoice_id)
     if w.result == "unreached":
         changes.refuse(w, invoice_id, "unreached")
     if subscription_of(w).status in ENDED:
         payment_effects.leave_currency(w)
 
 
-def _end_unasked(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
+def _end_unopened(w: Work[SubscriptionFacts], invoice_id: UUID) -> None:
     """End a subscription whose first payment was never opened at the provider.
 
     An agreed transfer may still arrive, so a subscription that waits for one stays.

@@ -46,7 +46,7 @@ _QUESTION: Final = Prepared(
     """  # noqa: S608
     )
 )
-_UNASKED: Final = Prepared(
+_WITHOUT_QUOTE: Final = Prepared(
     text("""
     SELECT a.id FROM accounts a
     WHERE a.id > :after AND a.id = coalesce(CAST(:only AS uuid), a.id)
@@ -105,9 +105,11 @@ async def want_quote(
     return row is not None
 
 
-async def unasked(connection: AsyncConnection, after: UUID, account_id: UUID | None) -> list[UUID]:
+async def without_quote(
+    connection: AsyncConnection, after: UUID, account_id: UUID | None
+) -> list[UUID]:
     """Return a page of accounts without a quote, in the order of their ids, or only this one."""
-    rows = await _UNASKED.all(connection, after=after, only=account_id)
+    rows = await _WITHOUT_QUOTE.all(connection, after=after, only=account_id)
     return [row["id"] for row in rows]
 
 

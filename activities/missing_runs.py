@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from temporalio.client import Client
 
-from activities.paged_scan import Page, pass_over
+from activities.paged_scan import ScannedPage, pass_over
 from billing.core.database import Database
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
@@ -14,11 +14,11 @@ from workflows import start, visibility
 async def begin(database: Database, client: Client, limit: int) -> dict[str, int]:
     """Start the missing workflows of open matters from their rows."""
 
-    async def page(after: str) -> Page[Matter]:
+    async def page(after: str) -> ScannedPage[Matter]:
         async with database.operator() as connection:
             found = await sweeps.open_page(connection, after, limit)
         last = found[-1].workflow_id if found else ""
-        return Page(await without_run(client, found), read=len(found), last=last)
+        return ScannedPage(await without_run(client, found), read=len(found), last=last)
 
     async def start_run(matter: Matter) -> int:
         return int(await start.begin(client, matter))

@@ -37,7 +37,7 @@ class Undone(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class ScanProgress:
     """The progress of a pass: the last item of its last whole page, and its sums so far."""
 
     after: str = ""
@@ -47,7 +47,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class ScannedPage(Generic[T]):
     """Items to check, the number of items read, and the name of the last one read."""
 
     things: Sequence[T]
@@ -55,7 +55,7 @@ class Page(Generic[T]):
     last: str
 
     @classmethod
-    def whole(cls, things: Sequence[T], name: Callable[[T], str]) -> "Page[T]":
+    def whole(cls, things: Sequence[T], name: Callable[[T], str]) -> "ScannedPage[T]":
         """Return a page whose items must all be checked."""
         return cls(things, len(things), name(things[-1]) if things else "")
 
@@ -154,22 +154,22 @@ async def each_apart(parts: Mapping[str, Callable[[], Awaitable[int]]]) -> dict[
 
 
 async def pass_over(
-    page: Callable[[str], Awaitable[Page[T]]],
+    page: Callable[[str], Awaitable[ScannedPage[T]]],
     name: Callable[[T], str],
     look: Callable[[T], Awaitable[int]],
-) -> Passed:
+) -> ScanProgress:
     """Check every item, starting where an earlier try of this activity stopped.
 
     `page` returns the items to check after a name, in order; `look` returns how many findings one
     has. An item that fails is logged and counted, and left to the next pass.
     """
-    passed = Passed(*activity.info().heartbeat_details)
+    passed = ScanProgress(*activity.info().heartbeat_details)
     while (one := await page(passed.after)).read:
         async with heartbeating(*_place(passed)):  # one item may take longer than a silence may
             found, errors = await _look_at(one.things, name, look, passed)
         if _is_outage(errors):
             raise next(error for error in errors if not took_too_long(error))
-        passed = Passed(
+        passed = ScanProgress(
             after=one.last,
             seen=passed.seen + one.read,
             found=passed.found + found,
@@ -183,7 +183,7 @@ async def _look_at(
     things: Sequence[T],
     name: Callable[[T], str],
     look: Callable[[T], Awaitable[int]],
-    passed: Passed,
+    passed: ScanProgress,
 ) -> tuple[int, list[Exception]]:
     """Check one page; return (found, errors)."""
     gate = asyncio.Semaphore(AT_ONCE)
@@ -211,9 +211,9 @@ def _is_outage(errors: Sequence[Exception]) -> bool:
     return sum(not took_too_long(error) for error in errors) > MOST_FAILURES
 
 
-def _report_place(passed: Passed) -> None:
+def _report_place(passed: ScanProgress) -> None:
     activity.heartbeat(*_place(passed))
 
 
-def _place(passed: Passed) -> tuple[object, ...]:
+def _place(passed: ScanProgress) -> tuple[object, ...]:
     return passed.after, passed.seen, passed.found, passed.failed

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities.paged_scan import Page, pass_over
+from activities.paged_scan import ScannedPage, pass_over
 from activities.signs_of_life import heartbeating
 from billing.core.clock import agreed_now
 from billing.core.database import Database
@@ -28,11 +28,11 @@ async def compare(database: Database, limit: int) -> dict[str, int]:
     def name(found: LastCycle) -> str:
         return str(found.account_id)
 
-    async def page(after: str) -> Page[LastCycle]:
+    async def page(after: str) -> ScannedPage[LastCycle]:
         async with database.operator() as connection:
             place = UUID(after) if after else UUID(int=0)
             noted = await rounds.page(connection, "usage-sync", place, limit)
-            return Page.whole(await counter_rebuild.last_cycles(connection, noted), name)
+            return ScannedPage.whole(await counter_rebuild.last_cycles(connection, noted), name)
 
     async def mend(found: LastCycle) -> int:
         account_id = found.account_id

@@ -29,7 +29,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EventQuery:
     """A query: types, the first and the last second, and the event after which it continues."""
 
     types: Sequence[str]
@@ -51,7 +51,7 @@ class Listed:
         return self.events[-1]["id"] if self.events else None
 
 
-Ask = Callable[[Asked], Awaitable[Listed]]
+Ask = Callable[[EventQuery], Awaitable[Listed]]
 
 
 async def oldest_first(ask: Ask, first: int, last: int) -> AsyncIterator[EventPage]:
@@ -79,7 +79,7 @@ async def _whole(ask: Ask, first: int, last: int) -> list[dict[str, Any]] | None
     found: list[dict[str, Any]] = []
     for types in GROUPS:
         try:
-            listed = await ask(Asked(types, first, last))
+            listed = await ask(EventQuery(types, first, last))
         except Unreadable:
             return None
         if listed.has_more:
@@ -97,7 +97,7 @@ async def _second(ask: Ask, second: int) -> AsyncIterator[EventPage]:
         behind, has_more = None, True
         while has_more:
             try:
-                listed = await ask(Asked(types, second, second, behind))
+                listed = await ask(EventQuery(types, second, second, behind))
             except Unreadable:
                 _logger.error("an event of %s cannot be read", moment)
                 break

@@ -66,7 +66,7 @@ _GONE: Final = frozenset({"ORDER_EXPIRED", "RESOURCE_NOT_FOUND"})
 _LOOK_AGAIN: Final = frozenset({"ORDER_ALREADY_CAPTURED", "ORDER_NOT_APPROVED"})
 
 
-class Refusal(ProviderFailure):
+class PayPalRefusal(ProviderFailure):
     """PayPal's refusal with its issue code, such as INSTRUMENT_DECLINED."""
 
     def __init__(self, answered: int, issue: str, words: str) -> None:
@@ -132,7 +132,7 @@ class PayPalGateway:
     async def retrieve_order(self, order_id: str) -> Order:
         try:
             return _order(await self._ask("GET", _path(order_id)))
-        except Refusal as refused:
+        except PayPalRefusal as refused:
             if refused.issue in _GONE:
                 return _gone(order_id)
             raise
@@ -140,7 +140,7 @@ class PayPalGateway:
     async def capture_order(self, order_id: str, key: str) -> Order:
         try:
             return _order(await self._ask("POST", f"{_path(order_id)}/capture", {}, key=key))
-        except Refusal as refused:
+        except PayPalRefusal as refused:
             if refused.issue in _LOOK_AGAIN:
                 return await self.retrieve_order(order_id)
             if refused.issue in _GONE:
@@ -176,7 +176,7 @@ class PayPalGateway:
     async def _ask(
         self, method: str, path: str, body: Json | None = None, key: str | None = None
     ) -> Json:
-        """Return the answer's JSON. Errors: Refusal, Unavailable."""
+        """Return the answer's JSON. Errors: PayPalRefusal, Unavailable."""
         answer = await self._send(method, path, body, key)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             self._token = None  # it may have been revoked early
@@ -218,7 +218,7 @@ class PayPalGateway:
 
 
 def _json(answer: httpx2.Response) -> Json:
-    """Return an answer's JSON. Errors: Refusal, Unavailable, by its status."""
+    """Return an answer's JSON. Errors: PayPalRefusal, Unavailable, by its status."""
     status = answer.status_code
     if status == HTTPStatus.CONFLICT:
         raise Unavailable(KEY_IN_USE, "PayPal is still processing a request with this key")
@@ -239,7 +239,7 @@ def _json(answer: httpx2.Response) -> Json:
             denied = f"PayPal does not allow this to our account: {issue or body.get('name')}"
             raise Unavailable(KEY_REFUSED, denied)
         words = str(detail.get("description") or "")
-        raise Refusal(status, str(issue or body.get("name")), words)
+        raise PayPalRefusal(status, str(issue or body.get("name")), words)
     return body
 
 

@@ -355,7 +355,7 @@ class StripeGateway:
         found = await _if_known(self._client.raw_request_async("get", path, expand=expand))
         return money_lists.read(kind, found.data) if found is not None else None
 
-    async def _events(self, asked: events.Asked) -> events.Listed:
+    async def _events(self, asked: events.EventQuery) -> events.Listed:
         params: Any = {
             "types": list(asked.types),
             "created": {"gte": asked.first, "lte": asked.last},

@@ -14,11 +14,11 @@ from billing.matters.kinds import KINDS
 from billing.platform.provider_inbox.rules import WaitingEvent, event_step
 
 
-class Contract(Lean):
+class TemporalMessage(Lean):
     """Base of all messages: immutable, and readable by the release before and after."""
 
 
-class MatterRef(Contract):
+class MatterRef(TemporalMessage):
     """Argument of every matter workflow: the matter, and the step it starts with."""
 
     workflow_id: str = ""
@@ -42,7 +42,7 @@ class MatterRef(Contract):
         return KINDS[self.kind].subject(self.subject_id)
 
 
-class StepRequest(Contract):
+class StepRequest(TemporalMessage):
     """A step to do if it is still the head of the matter's agenda and due."""
 
     ref: MatterRef
@@ -51,7 +51,7 @@ class StepRequest(Contract):
     """Tries of this step before this activity, in the same run."""
 
 
-class Command(Contract):
+class Command(TemporalMessage):
     """An operator's command from the Temporal UI, with the verbs of the admin API."""
 
     name: str
@@ -60,7 +60,7 @@ class Command(Contract):
     invoice: str | None = None
 
 
-class DunningCommand(Contract):
+class DunningCommand(TemporalMessage):
     """A command on one unpaid invoice; `invoice` (inv_…) is optional if only one is unpaid."""
 
     invoice: str | None = None
@@ -73,7 +73,7 @@ class DunningExtension(DunningCommand):
     days: int
 
 
-class CommandRequest(Contract):
+class CommandRequest(TemporalMessage):
     """A command and its matter; `key` makes a redelivery harmless."""
 
     ref: MatterRef
@@ -81,7 +81,7 @@ class CommandRequest(Contract):
     key: str
 
 
-class Settled(Contract):
+class Settled(TemporalMessage):
     """The answer to a caller who waits until nothing is due at the account's now."""
 
     settled: bool
@@ -96,20 +96,20 @@ class MatterStatus(Settled):
     words: str = ""
 
 
-class HaltRequest(Contract):
+class HaltRequest(TemporalMessage):
     """A note for the register that a matter is halted, or (without a reason) goes on."""
 
     ref: MatterRef
     reason: str | None
 
 
-class WalkRequest(Contract):
+class WalkRequest(TemporalMessage):
     """A request to move an account's test clock towards its target."""
 
     account_id: UUID
 
 
-class WalkMove(Contract):
+class WalkMove(TemporalMessage):
     """The result of one move: the clock's new time, and whether the walk is done."""
 
     clock_at: AwareDatetime
@@ -118,13 +118,13 @@ class WalkMove(Contract):
     moved: str | None = None
 
 
-class ReconcileRequest(Contract):
+class ReconcileRequest(TemporalMessage):
     """A request to continue a comparison with the provider, by the id of its row."""
 
     run_id: UUID
 
 
-class ReconcileMove(Contract):
+class ReconcileMove(TemporalMessage):
     """The progress of a comparison: objects compared, and discrepancies found."""
 
     done: bool
@@ -132,14 +132,14 @@ class ReconcileMove(Contract):
     discrepancies: int = 0
 
 
-class JobRequest(Contract):
+class JobRequest(TemporalMessage):
     """A request for one pass of a scheduled job."""
 
     name: str
     limit: int = Field(default=500, ge=1)
 
 
-class JobReport(Contract):
+class JobReport(TemporalMessage):
     """The counts of one pass, by name."""
 
     counts: dict[str, int] = Field(default_factory=dict)

@@ -20,11 +20,11 @@ from workflows.commands import key_of
 from workflows.contracts import (
     Command,
     CommandRequest,
-    Contract,
     MatterRef,
     MatterStatus,
     Settled,
     StepRequest,
+    TemporalMessage,
     step_of,
 )
 from workflows.failed_steps import FailedSteps
@@ -249,7 +249,7 @@ class MatterWorkflow(Generic[S]):
     async def _look(self) -> None:
         await self._run_to_success(LOOK, self.ref, "look at the rows")
 
-    async def _run_to_success(self, activity: str, argument: Contract, words: str) -> None:
+    async def _run_to_success(self, activity: str, argument: TemporalMessage, words: str) -> None:
         """Run one activity until it succeeds or is put off, or an operator sends a command."""
         while True:
             try:
@@ -261,7 +261,7 @@ class MatterWorkflow(Generic[S]):
                 return None
             await self._begin_turn()
 
-    async def _run(self, activity: str, argument: Contract, words: str) -> None:
+    async def _run(self, activity: str, argument: TemporalMessage, words: str) -> None:
         """Run one activity and keep its result, the newest state of the rows, unless its step is
         put off.
         """
@@ -275,7 +275,7 @@ class MatterWorkflow(Generic[S]):
             self._failed.keep({step.key for step in self.agenda(state)} - {done})
         self._show()
 
-    async def _try(self, activity: str, argument: Contract, words: str) -> S | None:
+    async def _try(self, activity: str, argument: TemporalMessage, words: str) -> S | None:
         """Return the state that an activity returns; None if its step is put off.
 
         The first try is at once, the others are an activity's, which operators see; a step that was
@@ -307,7 +307,7 @@ class MatterWorkflow(Generic[S]):
         )
         return state
 
-    async def _first_try(self, activity: str, argument: Contract, words: str) -> S:
+    async def _first_try(self, activity: str, argument: TemporalMessage, words: str) -> S:
         """Try a step as a local activity, which costs one event instead of six. A lost task loses
         the record of its try, but the rows show that a step was done.
 

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 
 from billing.matters.kinds import QUEUES
-from workflows.contracts import Contract
+from workflows.contracts import TemporalMessage
 
 TASK_TYPES: Final = {
     "workflows": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
@@ -23,7 +23,7 @@ GONE: Final = timedelta(seconds=75)
 _RPC_TIMEOUT: Final = timedelta(seconds=3)
 
 
-class Polled(Contract):
+class Polled(TemporalMessage):
     """The last poll of one queue and task type.
 
     `asked_at` is None if no worker of the current build has polled recently.

@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from billing.matters.kinds import KINDS
 from workflows.attributes import ATTRIBUTES, BILLING_STATUS, HALTED
 from workflows.client import never_connected
-from workflows.contracts import Contract
+from workflows.contracts import TemporalMessage
 
 MAX_RUNS: Final = 20
 ASKED_TOGETHER: Final = 200
@@ -32,7 +32,7 @@ _WORKFLOWS: Final = frozenset(kind.workflow for kind in KINDS.values())
 _LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class Run(Contract):
+class Run(TemporalMessage):
     """One run of a workflow, in real time."""
 
     run_id: str

@@ -11,7 +11,7 @@ from billing.core.batcher import Batcher
 from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.ledger.credits import store
-from billing.ledger.credits.schemas import Overview
+from billing.ledger.credits.schemas import CreditOverview
 
 
 class Balances:
@@ -20,13 +20,13 @@ class Balances:
     def __init__(self, database: Database, soon: timedelta) -> None:
         self._database = database
         self._soon = soon
-        self._batcher: Batcher[UUID, Overview | None] = Batcher(self._read)
+        self._batcher: Batcher[UUID, CreditOverview | None] = Batcher(self._read)
 
-    async def of(self, account_id: UUID) -> Overview | None:
+    async def of(self, account_id: UUID) -> CreditOverview | None:
         """Return the current balance; None when there is no such account."""
         return await self._batcher.do(account_id)
 
-    async def _read(self, account_ids: Sequence[UUID]) -> list[Overview | None]:
+    async def _read(self, account_ids: Sequence[UUID]) -> list[CreditOverview | None]:
         accounts = list(set(account_ids))
         async with self._database.tenant(*accounts) as connection:
             found = await store.overviews(connection, accounts, real_now(), self._soon)

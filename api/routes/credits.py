@@ -21,7 +21,7 @@ from billing.insight.explanations import rules
 from billing.insight.explanations import store as explanations
 from billing.insight.explanations.schemas import Because, PaidUse, Share
 from billing.ledger.credits import store
-from billing.ledger.credits.schemas import Overview, Transaction
+from billing.ledger.credits.schemas import CreditOverview, Transaction
 from billing.ledger.credits.tables import credit_lots, credit_transactions
 
 router = new_router("credits")
@@ -66,7 +66,7 @@ class BalanceAnswer(Answer):
     as_of: datetime
 
     @classmethod
-    def of_overview(cls, found: Overview) -> Self:
+    def of_overview(cls, found: CreditOverview) -> Self:
         """The balance as callers see it; the month is the calendar's in the account's zone."""
         soon = ExpiringAnswer.of(found) if found.expiring_at else None
         return cls.of(found, available=found.balance - found.held, expiring_soon=soon)

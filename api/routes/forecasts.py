@@ -13,7 +13,7 @@ from api.dependencies import Fresh, MemberRead
 from api.routes.base import new_router
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules, service
-from billing.insight.forecasts.schemas import Forecast, Outlook
+from billing.insight.forecasts.schemas import CycleForecast, Forecast
 
 router = new_router("usage")
 
@@ -88,7 +88,7 @@ class OutlookAnswer(Answer):
     as_of: datetime
 
     @classmethod
-    def of_outlook(cls, found: Outlook, as_of: datetime) -> Self:
+    def of_outlook(cls, found: CycleForecast, as_of: datetime) -> Self:
         """The outlook as callers see it."""
         money = MoneyForecast.of_forecast(found.money, currency=found.currency)
         return cls(

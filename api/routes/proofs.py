@@ -19,8 +19,8 @@ from billing.insight.proofs import rules, store
 from billing.insight.proofs.schemas import (
     AttemptFact,
     Check,
-    Facts,
     MatterFact,
+    ProofFacts,
     RequestFact,
     StepFact,
     Verdict,
@@ -130,7 +130,7 @@ class ProofAnswer(Answer):
     published: int = Field(description="How many events tell of it: one, once it is completed")
 
     @classmethod
-    def of_facts(cls, facts: Facts, verdict: Verdict, runs: list[Run] | None) -> Self:
+    def of_facts(cls, facts: ProofFacts, verdict: Verdict, runs: list[Run] | None) -> Self:
         """The facts as callers see them."""
         temporal = RunsPart(available=runs is not None, runs=runs or [])
         return cls.of(
@@ -174,6 +174,6 @@ def _for_caller(call: Call, answer: ProofAnswer) -> ProofAnswer:
     return answer.model_copy(update={"payments": hidden, "request": request})
 
 
-async def _facts(call: AccountCall, purchase: UUID) -> Facts:
+async def _facts(call: AccountCall, purchase: UUID) -> ProofFacts:
     async with call.transaction() as connection:
         return await store.facts(connection, purchase)

@@ -66,13 +66,13 @@ async def read_usage_report(
     return sent
 
 
-async def _page(call: ReadCall, report: store.Report, fresh: bool, after: Any) -> Page:
+async def _page(call: ReadCall, report: store.ReportQuery, fresh: bool, after: Any) -> Page:
     async with call.database.reading(call.account_id, fresh=fresh) as connection:
         rows = await store.page(connection, report, after)
     return rows, rows[-1][: len(report.keys)] if len(rows) >= store.PAGE else None
 
 
-def _values(report: store.Report, days: Days, row: Any) -> list[Any]:
+def _values(report: store.ReportQuery, days: Days, row: Any) -> list[Any]:
     return [
         _value(name, value, days, report.prefixed)
         for name, value in zip(report.columns, row, strict=True)

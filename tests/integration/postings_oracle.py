@@ -117,8 +117,8 @@ async def exported(connection: AsyncConnection, account_id: UUID) -> Sums:
 
 async def postings(connection: AsyncConnection, account_id: UUID) -> list[Posting]:
     """Return every posting of an account."""
-    found, mark = await store.page(connection, store.Asked(*ALWAYS, account_id), None)
+    found, mark = await store.page(connection, store.AskedDays(*ALWAYS, account_id), None)
     while mark is not None:
-        more, mark = await store.page(connection, store.Asked(*ALWAYS, account_id), mark)
+        more, mark = await store.page(connection, store.AskedDays(*ALWAYS, account_id), mark)
         found += more
     return found

@@ -56,13 +56,13 @@ async def export_accounting(
     first, last = _days(month, start_date, end_date)
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
-    read = partial(_page, call, store.Asked(first, last, account))
+    read = partial(_page, call, store.AskedDays(first, last, account))
     form = form_of(format, rules.COLUMNS, tuple, {"start": first, "end": last})
     name = f"accounting-{first}-{last}.{format}"
     return await send(call.services.report_turns, account or NOBODY, read, form, name)
 
 
-async def _page(call: Call, asked: store.Asked, after: Any) -> Page:
+async def _page(call: Call, asked: store.AskedDays, after: Any) -> Page:
     async with call.database.operator() as connection:
         return await store.page(connection, asked, after)
 

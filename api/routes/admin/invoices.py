@@ -24,7 +24,7 @@ from billing.core import clock, ids
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import operating
 from billing.money.invoice_requests.corrections import Destination
-from billing.money.invoice_requests.operating import CreditedLine, Recorded
+from billing.money.invoice_requests.operating import CreditedLine, RecordedMoney
 from billing.money.invoices import store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import store as payment_store
@@ -148,7 +148,7 @@ async def record_payment(
     """Record money received outside of the service. A part payment leaves the rest open; an excess
     goes to the money balance.
     """
-    money = Recorded(
+    money = RecordedMoney(
         amount_minor=body.amount_cents, currency=body.currency, method=body.payment_method,
         reference=body.reference, received_on=body.received_on,
     )  # fmt: skip

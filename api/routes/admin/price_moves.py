@@ -23,7 +23,7 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Work
 from billing.money.subscriptions import service
 from billing.money.subscriptions.commands import price_moves
-from billing.money.subscriptions.commands.price_moves import Move
+from billing.money.subscriptions.commands.price_moves import PriceMove
 from billing.money.subscriptions.facts import SubscriptionFacts
 from billing.money.subscriptions.schemas import PlanWish
 from billing.money.subscriptions.tables import subscriptions
@@ -102,7 +102,7 @@ def cursor_at(reached: UUID) -> str:
 
 
 async def move(
-    call: Call, one: Move, verb: Callable[[Work[SubscriptionFacts]], object], about: PlanWish
+    call: Call, one: PriceMove, verb: Callable[[Work[SubscriptionFacts]], object], about: PlanWish
 ) -> bool:
     """Move a subscription; return False if it has ended or changed since it was found."""
     try:

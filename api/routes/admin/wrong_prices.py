@@ -30,7 +30,7 @@ from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import InvoiceLine
 from billing.money.invoices.tables import invoice_lines
 from billing.money.subscriptions.commands import price_moves
-from billing.money.subscriptions.commands.price_moves import Move
+from billing.money.subscriptions.commands.price_moves import PriceMove
 from billing.money.subscriptions.schemas import PlanWish
 from billing.money.wrong_prices import service, store
 from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
@@ -209,7 +209,9 @@ async def _give_back(
         return found, refused
 
 
-async def _moves(call: Call, found: list[Move], mistake: Mistake, *, dry_run: bool) -> list[Move]:
+async def _moves(
+    call: Call, found: list[PriceMove], mistake: Mistake, *, dry_run: bool
+) -> list[PriceMove]:
     verb = partial(
         price_moves.undo, wrong=mistake.wrong.id, right=mistake.right, reason=mistake.reason
     )

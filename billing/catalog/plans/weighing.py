@@ -33,7 +33,7 @@ Numbers = Mapping[str, int | Decimal]
 
 
 @dataclass(frozen=True)
-class Step:
+class NumberChange:
     """A change of one number of a price."""
 
     name: str
@@ -62,7 +62,7 @@ def gone(changes: Sequence[Change]) -> list[str]:
     return [words for change in changes for words in _gone(change)]
 
 
-def too_large(changes: Sequence[Change]) -> list[Step]:
+def too_large(changes: Sequence[Change]) -> list[NumberChange]:
     """Return the price steps of more than a half."""
     return [step for change in changes for step in _steps(change) if step.is_large]
 
@@ -99,29 +99,31 @@ def _signed(minor: int, currency: str) -> str:
     return f"{words} more" if minor >= 0 else f"{words} less"
 
 
-def _steps(change: Change) -> Iterator[Step]:
+def _steps(change: Change) -> Iterator[NumberChange]:
     """Yield each number that a price, or what it buys in credits, has both before and after."""
     match change:
         case PriceChange(key=(kind, key, currency, _), old=old, new=new) if old and new:
-            yield Step(f"price of {kind} {key} in minor units of {currency}",
+            yield NumberChange(f"price of {kind} {key} in minor units of {currency}",
                        old.amount_minor, new.amount_minor)  # fmt: skip
             if old.minimum_minor and new.minimum_minor:
-                yield Step(f"minimum of {kind} {key} in minor units of {currency}",
+                yield NumberChange(f"minimum of {kind} {key} in minor units of {currency}",
                            old.minimum_minor, new.minimum_minor)  # fmt: skip
         case ProductPriceChange(key=key, currency=currency, old=old, new=new) if old and new:
             yield from _between(
                 f"product {key}", _terms(currency, old.terms), _terms(currency, new)
             )
         case PackChange(key=key, old=old, new=new) if old and new:
-            yield Step(f"credits of pack {key}", old.credits, new.credits)
+            yield NumberChange(f"credits of pack {key}", old.credits, new.credits)
         case PlanChange(key=key, old=old, new=new) if old and new:
             yield from _between(f"plan {key}", _extras(old), _extras(new))
             if old.monthly_credits and new.monthly_credits:
-                yield Step(f"credits of plan {key}", old.monthly_credits, new.monthly_credits)
+                yield NumberChange(
+                    f"credits of plan {key}", old.monthly_credits, new.monthly_credits
+                )
         case CostChange(operation=operation, old=old, new=new) if (
             old and new and old.is_active and new.is_active
         ):
-            yield Step(f"credit cost of {operation}", old.cost, new.cost)
+            yield NumberChange(f"credit cost of {operation}", old.cost, new.cost)
 
 
 def _gone(change: Change) -> Iterator[str]:
@@ -141,10 +143,10 @@ def _priced(plan: Plan | PlanSpec) -> set[str]:
     return limits | add_ons
 
 
-def _between(name: str, old: Numbers, new: Numbers) -> Iterator[Step]:
+def _between(name: str, old: Numbers, new: Numbers) -> Iterator[NumberChange]:
     for part in old.keys() & new.keys():
         if old[part] != new[part]:
-            yield Step(f"{name}, {part}", old[part], new[part])
+            yield NumberChange(f"{name}, {part}", old[part], new[part])
 
 
 def _extras(plan: Plan | PlanSpec) -> Numbers:

@@ -29,7 +29,7 @@ Mark = tuple[int, Place | None]
 """The number of a source, and the last row of it that was read, if any."""
 
 
-class Asked(NamedTuple):
+class AskedDays(NamedTuple):
     """The wanted days, both inclusive, and the account; None: all but test accounts."""
 
     first: date
@@ -123,7 +123,7 @@ SOURCES: Final = (
 
 
 async def page(
-    connection: AsyncConnection, asked: Asked, after: Mark | None
+    connection: AsyncConnection, asked: AskedDays, after: Mark | None
 ) -> tuple[list[Posting], Mark | None]:
     """Return the postings of the next rows, by source and moment, and the mark of the next page."""
     number, last = after or (0, None)
@@ -135,7 +135,7 @@ async def page(
     return found, (number + 1, None) if number + 1 < len(SOURCES) else None
 
 
-def query(source: Source, asked: Asked, last: Place | None) -> Select[Any]:
+def query(source: Source, asked: AskedDays, last: Place | None) -> Select[Any]:
     """Select the next documents of a source; an index of its moments has their order."""
     row, key = source.table.c, (source.moment, source.table.c.id)
     found = (
@@ -155,7 +155,9 @@ def query(source: Source, asked: Asked, last: Place | None) -> Select[Any]:
     return found.join(accounts, accounts.c.id == row.account_id).where(~accounts.c.is_test)
 
 
-def _within(moment: Column[Any], asked: Asked) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _within(
+    moment: Column[Any], asked: AskedDays
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     begin, end = asked.first, asked.last + timedelta(days=1)
     if not isinstance(moment.type, Date):
         begin, end = (datetime.combine(day, time(), UTC) for day in (begin, end))

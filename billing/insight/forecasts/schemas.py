@@ -34,7 +34,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class CycleForecast:
     """Forecast of an account's open cycle, by meter and in cost."""
 
     start_at: datetime

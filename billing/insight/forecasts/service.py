@@ -20,7 +20,7 @@ from billing.core import periods
 from billing.core.clock import now_by
 from billing.core.money import ZERO
 from billing.insight.forecasts import rules
-from billing.insight.forecasts.schemas import Ahead, Day, Forecast, Outlook
+from billing.insight.forecasts.schemas import Ahead, CycleForecast, Day, Forecast
 from billing.metering.usage import logs, store, sums
 from billing.metering.usage import rules as usage_rules
 from billing.metering.usage.schemas import Counter, Period
@@ -52,7 +52,7 @@ class _Lately:
         return rules.mean(days) if days or self.first is None else None
 
 
-async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
+async def outlook(connection: AsyncConnection, account_id: UUID) -> CycleForecast:
     """Forecast to the end of the open cycle, or of the month without a subscription [Q6].
 
     Money is the cost of usage beyond the plan on the next invoice.
@@ -75,7 +75,7 @@ async def outlook(connection: AsyncConnection, account_id: UUID) -> Outlook:
     billed = await usage_lines.billed_of_cycle(connection, account_id, start)
     _, captured = await logs.captured(connection, account_id, start, end)
     spent = sum((counter.credits for counter in counters.values()), captured)
-    return Outlook(
+    return CycleForecast(
         start_at=start,
         end_at=end,
         at=at,

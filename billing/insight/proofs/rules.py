@@ -5,7 +5,7 @@ A purchase is paid once and granted once, or not granted at all, whatever proces
 
 from typing import Final
 
-from billing.insight.proofs.schemas import Check, Facts, Verdict
+from billing.insight.proofs.schemas import Check, ProofFacts, Verdict
 
 FULFILLED: Final = ("completed", "refunded")
 _SENTENCES: Final = {
@@ -23,7 +23,7 @@ _SENTENCES: Final = {
 }
 
 
-def judge(facts: Facts, *, running: bool | None) -> Verdict:
+def judge(facts: ProofFacts, *, running: bool | None) -> Verdict:
     """Run all checks; `running` says if the workflow runs, None if Temporal is not reachable."""
     found = _of_credits(facts) | _of_money(facts) | _of_events(facts)
     if running is not None and facts.matter is not None:
@@ -37,7 +37,7 @@ def judge(facts: Facts, *, running: bool | None) -> Verdict:
     )
 
 
-def _of_credits(facts: Facts) -> dict[str, bool]:
+def _of_credits(facts: ProofFacts) -> dict[str, bool]:
     return {
         "one_grant": [one.key for one in facts.grants] == [facts.grant_key] * _wanted(facts),
         "credits_as_sold": all(one.credits == facts.credits for one in facts.grants),
@@ -45,7 +45,7 @@ def _of_credits(facts: Facts) -> dict[str, bool]:
     }
 
 
-def _of_money(facts: Facts) -> dict[str, bool]:
+def _of_money(facts: ProofFacts) -> dict[str, bool]:
     """Check the money, which is booked in the same transaction as the grant."""
     booked = sum(one.received_minor for one in facts.payments if one.booked_at is not None)
     on_invoices = sum(one.amount_paid_minor for one in facts.invoices)
@@ -60,7 +60,7 @@ def _of_money(facts: Facts) -> dict[str, bool]:
     }
 
 
-def _of_events(facts: Facts) -> dict[str, bool]:
+def _of_events(facts: ProofFacts) -> dict[str, bool]:
     """Check the events; while the matter is open, received ones count as in progress."""
     done = ("handled", "ignored", "received") if _waits(facts) else ("handled", "ignored")
     return {
@@ -69,17 +69,17 @@ def _of_events(facts: Facts) -> dict[str, bool]:
     }
 
 
-def _wanted(facts: Facts) -> int:
+def _wanted(facts: ProofFacts) -> int:
     """Return the required number of grants, of paid invoices and of announcements."""
     return 1 if facts.status in FULFILLED else 0
 
 
-def _waits(facts: Facts) -> bool:
+def _waits(facts: ProofFacts) -> bool:
     """Return True while something is left to do."""
     return facts.matter is not None and facts.matter.closed_at is None
 
 
-def _sentence(facts: Facts) -> str:
+def _sentence(facts: ProofFacts) -> str:
     match facts.status:
         case "completed" | "refunded":
             return "paid once, granted once"

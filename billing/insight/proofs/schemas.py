@@ -130,7 +130,7 @@ class GrantFact(Frozen):
     real_granted_at: AwareDatetime | None
 
 
-class Facts(Frozen):
+class ProofFacts(Frozen):
     """All facts of a proof."""
 
     purchase_id: UUID

@@ -11,11 +11,11 @@ from billing.core import ids, keys
 from billing.core.frozen import Frozen
 from billing.insight.proofs.schemas import (
     AttemptFact,
-    Facts,
     GrantFact,
     InvoiceFact,
     MatterFact,
     PaymentFact,
+    ProofFacts,
     RequestFact,
     StepFact,
     WebhookFact,
@@ -121,7 +121,7 @@ _PUBLISHED: Final = text(
 )
 
 
-async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
+async def facts(connection: AsyncConnection, purchase_id: UUID) -> ProofFacts:
     """Return all facts about one purchase. Errors: PURCHASE_NOT_FOUND."""
     purchase = await purchases.get(connection, purchase_id)
     named = _names(purchase)
@@ -134,7 +134,7 @@ async def facts(connection: AsyncConnection, purchase_id: UUID) -> Facts:
     ]
     matter = await _read(connection, _MATTER, named, MatterFact)
     steps = tuple([_step(row) for row in await _rows(connection, _STEPS, named)])
-    return Facts(
+    return ProofFacts(
         **purchase.model_dump(
             include={"status", "pack", "credits", "amount_minor", "currency", "completed_at"}
         ),

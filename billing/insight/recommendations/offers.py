@@ -7,7 +7,7 @@ from typing import NamedTuple
 from billing.catalog.plans.schemas import Limit, Plan
 from billing.catalog.rating.schemas import FREE, PriceTerms
 from billing.core.money import exponent
-from billing.insight.recommendations.schemas import PlanOffer, Terms
+from billing.insight.recommendations.schemas import MeterTerms, PlanOffer
 from billing.money.subscriptions.periods import items, portions
 
 
@@ -50,7 +50,8 @@ def had(
         credits=items.seats_credits(plan, quantity),
         features=plan.features,
         limits={
-            meter: Terms(included[meter], _more(limit, currency)) for meter, limit in limits.items()
+            meter: MeterTerms(included[meter], _more(limit, currency))
+            for meter, limit in limits.items()
         },
     )
 

@@ -14,7 +14,7 @@ from billing.core.money import ZERO
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MeterTerms:
     """Units of a meter that a plan includes, and the price of more; None: no more are sold."""
 
     included: Decimal
@@ -29,7 +29,7 @@ class PlanOffer:
     price: Decimal
     credits: Decimal
     features: Mapping[str, bool | int | str]
-    limits: Mapping[str, Terms]
+    limits: Mapping[str, MeterTerms]
     least: Decimal = ZERO
     """The minimum for a cycle, usage included."""
 

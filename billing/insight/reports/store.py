@@ -39,7 +39,7 @@ _RECORD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportQuery:
     """A query and its sort columns, which are its first columns and together unique.
 
     `prefixed` names the column whose values are owners of counters, such as `u:ann`; `rest` then
@@ -64,7 +64,7 @@ def report(
     end: datetime,
     as_of: datetime,
     only_user: str | None = None,
-) -> Report:
+) -> ReportQuery:
     """Return the report of usage from `start` to before `end`; records as of `as_of`.
 
     Reports by user and by record include only `only_user`, if given.
@@ -85,10 +85,12 @@ def report(
     where = sums.counted(account_id, "day", start, end)
     query = query.add_columns(*_sums(literal(1))).where(*where, whose).group_by(*keys)
     if prefix is None:
-        return Report(query, keys)
+        return ReportQuery(query, keys)
     if group_by == "user" and only_user is not None:
-        return Report(query.where(counter.owner == usage_rules.user(only_user)), keys, group_by)
-    return Report(query, keys, group_by, _rest(where, whose, group_by))
+        return ReportQuery(
+            query.where(counter.owner == usage_rules.user(only_user)), keys, group_by
+        )
+    return ReportQuery(query, keys, group_by, _rest(where, whose, group_by))
 
 
 def _sums(sign: ColumnElement[Any]) -> list[ColumnElement[Any]]:
@@ -122,7 +124,7 @@ def _rest(
 
 
 async def page(
-    connection: AsyncConnection, asked: Report, after: Sequence[Any] | None
+    connection: AsyncConnection, asked: ReportQuery, after: Sequence[Any] | None
 ) -> Sequence[Any]:
     """Return the next rows after these key values, or the first rows."""
     query = asked.query.order_by(*asked.keys).limit(PAGE)
@@ -137,7 +139,7 @@ async def page(
 
 def _records(
     account_id: UUID, start: datetime, end: datetime, as_of: datetime, only_user: str | None
-) -> Report:
+) -> ReportQuery:
     record = billing_records.c
     shown = (record.occurred_at, record.id.label("billing_id"), *(record[n] for n in _RECORD))
     query = select(*shown).where(
@@ -148,4 +150,4 @@ def _records(
     )
     if only_user is not None:
         query = query.where(record.user_id == only_user)
-    return Report(query, (record.occurred_at, record.id))
+    return ReportQuery(query, (record.occurred_at, record.id))

@@ -1,7 +1,7 @@
 """The projection of an invoice that its own matter collects."""
 
 from billing.insight.timeline.deciding import DecidingProjection
-from billing.insight.timeline.foreseen import Foreseen
+from billing.insight.timeline.foreseen import ForeseenFacts
 from billing.insight.timeline.schemas import DecidingSnapshot
 from billing.matters.kinds import COLLECTION
 from billing.money.collecting.collection import RULES, CollectionFacts
@@ -13,5 +13,7 @@ class CollectionProjection(DecidingProjection[CollectionState, CollectionFacts])
 
     rank = COLLECTION.rank
 
-    def __init__(self, snapshot: DecidingSnapshot[CollectionFacts], foreseen: Foreseen) -> None:
+    def __init__(
+        self, snapshot: DecidingSnapshot[CollectionFacts], foreseen: ForeseenFacts
+    ) -> None:
         super().__init__(snapshot, RULES, foreseen)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from billing.core import ids
 from billing.core.money import ZERO
 from billing.insight.timeline.assumptions import assume
-from billing.insight.timeline.foreseen import Foreseen
+from billing.insight.timeline.foreseen import ForeseenFacts
 from billing.insight.timeline.projection import Projection
 from billing.insight.timeline.schemas import ComingEntry, DecidingSnapshot
 from billing.insight.timeline.step_words import Before, Shown, show
@@ -31,7 +31,7 @@ class DecidingProjection(Projection, Generic[S, F]):
     """The base of projected matters that collect invoices."""
 
     def __init__(
-        self, snapshot: DecidingSnapshot[F], rules: Rules[S, F], foreseen: Foreseen
+        self, snapshot: DecidingSnapshot[F], rules: Rules[S, F], foreseen: ForeseenFacts
     ) -> None:
         super().__init__(snapshot.workflow_id)
         # Waiting events are left out: most are echoes of our own calls.

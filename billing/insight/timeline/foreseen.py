@@ -153,7 +153,7 @@ class ForeseenDeclines:
         return {card: sum(one >= since for one in known) for card, known in self._known.items()}
 
 
-class Foreseen:
+class ForeseenFacts:
     """The projected facts that the matters of one account share."""
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from billing.core.money import show_decimal, show_money
 from billing.insight.timeline.collection import CollectionProjection
-from billing.insight.timeline.foreseen import Foreseen, ForeseenCredits
+from billing.insight.timeline.foreseen import ForeseenCredits, ForeseenFacts
 from billing.insight.timeline.projection import Projection
 from billing.insight.timeline.schemas import (
     AccountSnapshot,
@@ -83,7 +83,7 @@ def _entries(outlook: Outlook) -> Iterator[ComingEntry]:
 
 
 def _projections(outlook: Outlook) -> list[Projection]:
-    foreseen = Foreseen(outlook.now, outlook.expiring, outlook.granted)
+    foreseen = ForeseenFacts(outlook.now, outlook.expiring, outlook.granted)
     ending = foreseen.credits
     projections: list[Projection] = [
         SubscriptionProjection(one, foreseen) for one in outlook.subscriptions

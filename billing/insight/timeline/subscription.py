@@ -7,7 +7,7 @@ from uuid import UUID
 from billing.insight.timeline.assumptions import paid
 from billing.insight.timeline.collection import CollectionProjection
 from billing.insight.timeline.deciding import DecidingProjection
-from billing.insight.timeline.foreseen import Foreseen
+from billing.insight.timeline.foreseen import ForeseenFacts
 from billing.insight.timeline.period_words import FIRST_PAYMENT, show_period
 from billing.insight.timeline.schemas import DecidingSnapshot
 from billing.insight.timeline.step_words import Before, Shown, show
@@ -31,7 +31,9 @@ class SubscriptionProjection(DecidingProjection[SubscriptionState, SubscriptionF
 
     rank = SUBSCRIPTION.rank
 
-    def __init__(self, snapshot: DecidingSnapshot[SubscriptionFacts], foreseen: Foreseen) -> None:
+    def __init__(
+        self, snapshot: DecidingSnapshot[SubscriptionFacts], foreseen: ForeseenFacts
+    ) -> None:
         super().__init__(snapshot, RULES, foreseen)
 
     def answer(self, step: Step, call: Call, at: datetime) -> Answer:

@@ -35,7 +35,7 @@ class Balance(Frozen):
         return self.balance - self.held
 
 
-class Overview(Frozen):
+class CreditOverview(Frozen):
     """The balance with related sums, at the account's own time."""
 
     balance: Decimal

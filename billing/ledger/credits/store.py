@@ -32,7 +32,13 @@ from billing.core.errors import NotFound
 from billing.core.literals import texts
 from billing.core.money import ZERO
 from billing.core.prepared import Prepared, given, written
-from billing.ledger.credits.schemas import Balance, Overview, SplitPart, StoredHold, Transaction
+from billing.ledger.credits.schemas import (
+    Balance,
+    CreditOverview,
+    SplitPart,
+    StoredHold,
+    Transaction,
+)
 from billing.ledger.credits.tables import (
     credit_balances,
     credit_hold_lots,
@@ -202,7 +208,7 @@ def _after_expiry(
 
 async def overviews(
     connection: AsyncConnection, account_ids: Sequence[UUID], now: datetime, soon: timedelta
-) -> dict[UUID, Overview]:
+) -> dict[UUID, CreditOverview]:
     """Return balances with related sums, each at its account's time (`now` is real) [F1].
 
     Free credits that end within `soon` are announced beside the balance.
@@ -213,7 +219,7 @@ async def overviews(
         if ends is not None and ends <= row["as_of"]:
             gone, held, _ = await unsettled(connection, account_id, row["as_of"])
             row |= {"balance": row["balance"] - gone, "held": held}
-        found[account_id] = Overview.model_validate(row)
+        found[account_id] = CreditOverview.model_validate(row)
     return found
 
 

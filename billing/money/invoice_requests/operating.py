@@ -27,7 +27,7 @@ from billing.money.payments.service import announce
 from billing.platform.accounts import store as accounts
 
 
-class Recorded(Frozen):
+class RecordedMoney(Frozen):
     """Money received outside of the service."""
 
     amount_minor: int
@@ -113,7 +113,7 @@ async def left_of_use(
 async def record_payment(
     connection: AsyncConnection,
     invoice_id: UUID,
-    money: Recorded,
+    money: RecordedMoney,
     *,
     payment_id: UUID,
     four_eyes: bool,

@@ -47,7 +47,7 @@ from billing.platform.decisions import writer
 from billing.platform.decisions.service import now_facts
 
 
-class Terms(NamedTuple):
+class PurchaseTerms(NamedTuple):
     """The facts that decide a purchase; `offered` is None if no such pack is on sale."""
 
     offered: OfferedPack | None
@@ -107,7 +107,7 @@ async def _terms(
     currency: str,
     purchase_id: UUID,
     at: datetime,
-) -> Terms:
+) -> PurchaseTerms:
     """Read under the account's lock, in one round trip."""
     own = {"account_id": account.id}
     sold, (money,), (tax,) = await answers(
@@ -124,7 +124,7 @@ async def _terms(
         taxation=shown(tax["taxation"]),
         purchase_id=purchase_id,
     )
-    return Terms(wanted.offered or catalog.shown_pack(sold), facts, tax["seller_id"])
+    return PurchaseTerms(wanted.offered or catalog.shown_pack(sold), facts, tax["seller_id"])
 
 
 def _demand_offered(
@@ -179,7 +179,7 @@ async def _redeem(
 
 async def _write(
     connection: AsyncConnection,
-    terms: Terms,
+    terms: PurchaseTerms,
     row: dict[str, Any],
     discount: Discount | None,
     at: datetime,

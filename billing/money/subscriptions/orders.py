@@ -25,7 +25,7 @@ from billing.money.subscriptions.schemas import NewSubscription
 from billing.money.subscriptions.terms import agreements
 
 
-class Order(Frozen):
+class CheckedOrder(Frozen):
     """A validated order: the plan version, its price, and the card to charge."""
 
     wanted: NewSubscription
@@ -35,7 +35,9 @@ class Order(Frozen):
     contract: Contract | None
 
 
-async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSubscription) -> Order:
+async def validate(
+    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
+) -> CheckedOrder:
     """Lock the account and validate an order; write nothing.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
@@ -64,7 +66,7 @@ async def validate(connection: AsyncConnection, account_id: UUID, wanted: NewSub
     if price.amount_minor and wanted.collection == "charge":
         demand_chargeable(currency)
     method = await _card(connection, account_id, wanted, currency)
-    return Order(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
+    return CheckedOrder(wanted=wanted, plan=plan, price=price, method=method, contract=contract)
 
 
 async def _price(

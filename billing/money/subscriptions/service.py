@@ -283,7 +283,7 @@ async def _refuse_second(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def _take_trial(
-    connection: AsyncConnection, account: Account, order: orders.Order, at: datetime
+    connection: AsyncConnection, account: Account, order: orders.CheckedOrder, at: datetime
 ) -> datetime | None:
     """Start the plan's trial and return its end; None without one, or if used before [D10]."""
     if not (order.wanted.trial and order.plan.trial_days):
@@ -299,7 +299,7 @@ async def _take_trial(
 
 def _row(
     account: Account,
-    order: orders.Order,
+    order: orders.CheckedOrder,
     subscription_id: UUID,
     trial_end: datetime | None,
     at: datetime,
@@ -338,7 +338,7 @@ def _first_payment_within(wanted: NewSubscription) -> timedelta:
     return FIRST_APPROVAL_WITHIN if wanted.collection == "send_invoice" else AWAITS_PAYER
 
 
-def _plan_item(order: orders.Order) -> dict[str, Any]:
+def _plan_item(order: orders.CheckedOrder) -> dict[str, Any]:
     return {
         "kind": "plan",
         "price_id": order.price.id,

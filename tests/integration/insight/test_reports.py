@@ -128,9 +128,9 @@ async def test_many_reports_of_one_account_keep_no_other_waiting(
     new_shop: NewShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     greedy, other, go = await new_shop("100"), await new_shop("100"), asyncio.Event()
-    page, begun = store.page, list[store.Report]()
+    page, begun = store.page, list[store.ReportQuery]()
 
-    async def slow(connection: Any, report: store.Report, after: Any) -> Any:
+    async def slow(connection: Any, report: store.ReportQuery, after: Any) -> Any:
         begun.append(report)
         if len(begun) == 1:
             await go.wait()

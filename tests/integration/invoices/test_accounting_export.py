@@ -127,7 +127,7 @@ async def test_pages_leave_nothing_out(actors: Actors, monkeypatch: pytest.Monke
 async def test_an_index_leads_to_the_days_of_an_export(
     actors: Actors, source: store.Source, goes_on: bool
 ) -> None:
-    asked = store.Asked(date(2027, 1, 1), date(2027, 1, 31), None)
+    asked = store.AskedDays(date(2027, 1, 1), date(2027, 1, 31), None)
     moment = date(2027, 1, 9) if source.kind in {"invoice", "credit_note"} else NOON
     wanted = store.query(source, asked, (moment, ids.new()) if goes_on else None)
     engine = create_async_engine(actors.stack.superuser_url)

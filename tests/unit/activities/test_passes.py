@@ -16,8 +16,8 @@ from activities import integrity, signs_of_life, usage_sync
 from activities.paged_scan import (
     AT_ONCE,
     MOST_FAILURES,
-    Page,
-    Passed,
+    ScannedPage,
+    ScanProgress,
     Undone,
     drain_each,
     pass_over,
@@ -44,8 +44,8 @@ class Place:
         self.why = Exception("the database is away")
         self.together = self.most_together = 0
 
-    async def page(self, after: str) -> Page[str]:
-        return Page.whole([thing for thing in THINGS if thing > after][:PAGE], str)
+    async def page(self, after: str) -> ScannedPage[str]:
+        return ScannedPage.whole([thing for thing in THINGS if thing > after][:PAGE], str)
 
     async def look(self, thing: str) -> int:
         self.together += 1
@@ -57,7 +57,7 @@ class Place:
         self.looked.append(thing)
         return 2
 
-    async def run(self) -> Passed:
+    async def run(self) -> ScanProgress:
         return await self.environment.run(pass_over, self.page, str, self.look)
 
 
@@ -65,7 +65,7 @@ async def test_a_pass_sees_everything_a_few_at_once() -> None:
     place = Place()
     passed = await place.run()
     assert sorted(place.looked) == THINGS
-    assert passed == Passed(THINGS[-1], len(THINGS), 2 * len(THINGS))
+    assert passed == ScanProgress(THINGS[-1], len(THINGS), 2 * len(THINGS))
     assert place.most_together == AT_ONCE
     assert len(place.told) > len(THINGS), "it is alive at each of them"
 
@@ -74,7 +74,7 @@ async def test_another_try_goes_on_from_the_last_whole_page() -> None:
     first = Place()
     page = first.page
 
-    async def away(after: str) -> Page[str]:
+    async def away(after: str) -> ScannedPage[str]:
         if after == THINGS[2 * PAGE - 1]:
             raise OperationalError("a page", None, Exception("the database is away"))
         return await page(after)
@@ -85,7 +85,7 @@ async def test_another_try_goes_on_from_the_last_whole_page() -> None:
     second = Place(*first.told[-1])
     passed = await second.run()
     assert sorted(second.looked) == THINGS[2 * PAGE :]
-    assert passed == Passed(THINGS[-1], len(THINGS), 2 * len(THINGS)), "the sums go on, too"
+    assert passed == ScanProgress(THINGS[-1], len(THINGS), 2 * len(THINGS)), "the sums go on, too"
 
 
 async def test_a_try_that_ends_within_a_page_repeats_that_page() -> None:
@@ -101,14 +101,14 @@ async def test_a_page_with_nothing_to_look_at_is_passed_and_counted() -> None:
     place = Place()
     page = place.page
 
-    async def few(after: str) -> Page[str]:
+    async def few(after: str) -> ScannedPage[str]:
         one = await page(after)
-        return Page([thing for thing in one.things if thing < THINGS[3]], one.read, one.last)
+        return ScannedPage([thing for thing in one.things if thing < THINGS[3]], one.read, one.last)
 
     place.page = few  # type: ignore[method-assign]
     passed = await place.run()
     assert sorted(place.looked) == THINGS[:3]
-    assert passed == Passed(THINGS[-1], len(THINGS), 2 * 3)
+    assert passed == ScanProgress(THINGS[-1], len(THINGS), 2 * 3)
     assert place.told[-1][0] == THINGS[-1]
 
 

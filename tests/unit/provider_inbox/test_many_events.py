@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from billing.platform.provider_inbox.webhooks import PAYMENT_EVENTS
-from gateways.events import Asked, Listed, oldest_first
+from gateways.events import EventQuery, Listed, oldest_first
 from gateways.list_limits import PAGE, TYPES_AT_ONCE
 from tests.unit.provider_inbox.test_odd_events import NOW, Events, event, gateway, heard, names
 
@@ -69,9 +69,9 @@ async def test_an_answer_that_promises_more_and_has_nothing_ends_its_second(
     answers: Listed,
 ) -> None:
     """The poll asked the same for as long as its run lasts, and no other run began."""
-    asked: list[Asked] = []
+    asked: list[EventQuery] = []
 
-    async def ask(question: Asked) -> Listed:
+    async def ask(question: EventQuery) -> Listed:
         asked.append(question)
         assert len(asked) < 100
         await asyncio.sleep(0)

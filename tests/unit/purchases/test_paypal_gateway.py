@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from billing.core.errors import ProviderFailure, Unavailable
 from billing.core.paypal_currencies import from_paypal, to_paypal
 from billing.money.payments.rules import Order
-from gateways.paypal import PayPalGateway, Refusal
+from gateways.paypal import PayPalGateway, PayPalRefusal
 from gateways.provider import KEY_IN_USE, SILENT, OrderRequest, RefundRequest
 from gateways.stripe import StripeGateway
 from sandbox.paypal_routes import routes
@@ -203,7 +203,7 @@ async def test_whatever_else_refuses_a_capture_is_a_decline_of_the_payers(issue:
 )  # fmt: skip
 async def test_the_sellers_own_faults_are_refusals(status: int, issue: str) -> None:
     told = httpx2.Response(status, json={"name": "U", "details": [{"issue": issue}]})
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(PayPalRefusal) as refused:
         await answered(told)
     assert refused.value.issue == issue
 
@@ -278,11 +278,11 @@ async def test_a_call_that_paypal_denies_us_is_told_until_it_takes_one(refusal: 
         (404, []), (refusal, ["paypal"]), (503, ["paypal"]), (429, ["paypal"]), (404, []),
     ):  # fmt: skip
         answers[:] = [status, status]
-        with suppress(Unavailable, Refusal):
+        with suppress(Unavailable, PayPalRefusal):
             await paypal.create_order(WANTED)
         assert refusing(stripe, paypal) == refused, status
     answers[:] = [401, 404]
-    with pytest.raises(Refusal):
+    with pytest.raises(PayPalRefusal):
         await paypal.create_order(WANTED)
     assert refusing(stripe, paypal) == [], "only its token was revoked"
     await paypal.close()
@@ -322,7 +322,7 @@ async def test_credentials_that_paypal_refuses_are_told_until_it_takes_them() ->
         with pytest.raises(Unavailable):
             await paypal.create_order(WANTED)
         assert refusing(stripe, paypal) == refused, "trouble at PayPal accepts nothing"
-    with pytest.raises(Refusal):
+    with pytest.raises(PayPalRefusal):
         await paypal.create_order(WANTED)
     assert refusing(stripe, paypal) == refusing(stripe, None) == []
     with pytest.raises(Unavailable):

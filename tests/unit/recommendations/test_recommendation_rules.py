@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from billing.catalog.rating.schemas import PriceTerms, Tier
 from billing.core.periods import MONTH, Interval
 from billing.insight.recommendations import rules
-from billing.insight.recommendations.schemas import Lot, PlanOffer, Terms
+from billing.insight.recommendations.schemas import Lot, MeterTerms, PlanOffer
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 amounts = st.decimals(min_value=0, max_value=10_000, places=2)
 prices = st.builds(PriceTerms, unit_price=amounts)
-terms = st.builds(Terms, included=amounts, price=st.none() | prices)
+terms = st.builds(MeterTerms, included=amounts, price=st.none() | prices)
 offers = st.builds(
     PlanOffer, key=st.sampled_from("abcd"), price=amounts, credits=amounts,
     features=st.just({}), limits=st.dictionaries(st.sampled_from(["m", "n"]), terms),
@@ -32,7 +32,9 @@ lots = st.lists(
 def offer(
     key: str, price: int, included: int, each: str | None, **features: bool | int
 ) -> PlanOffer:
-    limits = {"m": Terms(Decimal(included), PriceTerms(unit_price=Decimal(each)) if each else None)}
+    limits = {
+        "m": MeterTerms(Decimal(included), PriceTerms(unit_price=Decimal(each)) if each else None)
+    }
     return PlanOffer(key, Decimal(price), Decimal(0), features, limits)
 
 
@@ -53,7 +55,7 @@ def test_a_plan_that_gets_cheaper_by_tier_is_compared_by_its_tiers() -> None:
     tiers = (
         Tier(up_to=Decimal(100), unit_price=Decimal("0.10")), Tier(unit_price=Decimal("0.01")),
     )  # fmt: skip
-    limits = {"m": Terms(Decimal(100), PriceTerms(model="graduated", tiers=tiers))}
+    limits = {"m": MeterTerms(Decimal(100), PriceTerms(model="graduated", tiers=tiers))}
     falling = PlanOffer("falling", Decimal(10), Decimal(0), {}, limits)
     assert rules.cost(falling, {"m": Decimal(600)}) == 10 + 10 + 4
     found = rules.cheaper(SMALL, [LARGE, falling], [{"m": Decimal(600)}], "USD", sold=())

@@ -110,7 +110,7 @@ _CHOOSERS: Final = Prepared(
 )
 
 
-class Move(Frozen):
+class PriceMove(Frozen):
     """A subscription whose price changes at an instant."""
 
     id: UUID
@@ -129,7 +129,7 @@ async def to_move(
     wrong: UUID | None = None,
     right: UUID | None = None,
     after: UUID | None,
-) -> list[Move]:
+) -> list[PriceMove]:
     """Find up to `most` subscribers to move, by id, after the id `after`.
 
     Without prices: those whose price is not the plan's current amount and who were not notified
@@ -137,7 +137,7 @@ async def to_move(
     the right one, even if they are paused or unpaid. Needs a connection that may see every
     account's.
     """
-    found: list[Move] = []
+    found: list[PriceMove] = []
     place: UUID | None = after or UUID(int=0)
     while place is not None and len(found) < most:
         rows = await _SUBSCRIBERS.all(
@@ -145,14 +145,14 @@ async def to_move(
             walked=WALKED, real_at=real_now(),
         )  # fmt: skip
         place = rows[0]["reached"]
-        moving = [{name: row[name] for name in Move.model_fields} for row in rows]
-        found += [Move.model_validate(row) for row in moving if row["id"] is not None]
+        moving = [{name: row[name] for name in PriceMove.model_fields} for row in rows]
+        found += [PriceMove.model_validate(row) for row in moving if row["id"] is not None]
     return found[:most]
 
 
 async def to_undo(
     connection: AsyncConnection, wrong: Price, right: Price, most: int, after: UUID | None
-) -> list[Move]:
+) -> list[PriceMove]:
     """Find up to `most` subscribers who have the wrong price, were notified of it, or chose it for
     a later period although the right one is lower; by id, after the id `after`.
 
@@ -161,7 +161,7 @@ async def to_undo(
     named = {"wrong": wrong.id, "right": right.id}
     found = await to_move(connection, wrong.key, most, **named, after=after)
     chose = await _CHOOSERS.all(connection, **named, after=after or UUID(int=0), most=most)
-    found += map(Move.model_validate, chose)
+    found += map(PriceMove.model_validate, chose)
     return sorted(found, key=lambda one: one.id)[:most]
 
 

@@ -27,7 +27,7 @@ from billing.money.subscriptions.periods import (
     unpaid_credits,
 )
 from billing.money.subscriptions.periods.proration import Credit
-from billing.money.subscriptions.periods.unpaid_credits import Grant
+from billing.money.subscriptions.periods.unpaid_credits import BilledGrant
 
 _CREDITS_SPENT: Final = (
     "the plan's credits are already spent; cancel at period_end, or now without a refund"
@@ -142,7 +142,7 @@ def _by_credits(w: Work[SubscriptionFacts]) -> datetime | None:
 
 
 def _take_unpaid_credits(
-    w: Work[SubscriptionFacts], grants: Mapping[str, Grant], reason: str
+    w: Work[SubscriptionFacts], grants: Mapping[str, BilledGrant], reason: str
 ) -> None:
     """Claw back credits that were granted before they were paid, as far as they are left; the paid
     part of them stays, and is spent first.

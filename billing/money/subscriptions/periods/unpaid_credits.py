@@ -19,14 +19,14 @@ from billing.money.subscriptions.periods import granting, proration
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 
-class Asked(NamedTuple):
+class AskedSum(NamedTuple):
     """The sum that an invoice has asked for, and the part of it that is not paid."""
 
     minor: int
     unpaid: Fraction
 
 
-class Grant(NamedTuple):
+class BilledGrant(NamedTuple):
     """The invoice that bills a grant, and the part of the grant that is not paid."""
 
     invoice: Invoice | None
@@ -40,7 +40,7 @@ def parts(w: Work[SubscriptionFacts]) -> dict[str, Fraction]:
     return {key: one.unpaid for key, one in grants(w).items()}
 
 
-def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
+def grants(w: Work[SubscriptionFacts]) -> dict[str, BilledGrant]:
     """Return the grants of the current cycle and of the changes of plan in it, by their keys.
 
     A change takes what is owed for unused time off the invoice before it, and asks for it by its
@@ -48,7 +48,7 @@ def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
     """
     granted = _granted(w)
     billed = {one.invoice.id: one.invoice for one in granted.values() if one.invoice is not None}
-    found, later = dict[UUID, Asked](), Asked(0, Fraction(0))
+    found, later = dict[UUID, AskedSum](), AskedSum(0, Fraction(0))
     for invoice_id in sorted(billed, reverse=True):
         found[invoice_id] = later = _asked(w, billed[invoice_id], later)
     return {
@@ -59,7 +59,7 @@ def grants(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
     }
 
 
-def _unpaid(w: Work[SubscriptionFacts], key: str, invoice: Invoice, asked: Asked) -> Fraction:
+def _unpaid(w: Work[SubscriptionFacts], key: str, invoice: Invoice, asked: AskedSum) -> Fraction:
     """Return the part that is not paid of a grant's credits, without those that went with money
     that went back: that money has paid none of the others.
     """
@@ -84,7 +84,7 @@ def _is_away(one: Refund | Dispute) -> bool:
     return one.booked_at is not None or (isinstance(one, Dispute) and one.takes_room)
 
 
-def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
+def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: AskedSum) -> AskedSum:
     """Return the sum that an invoice has asked for, by itself or by that of the `later` change."""
     noted = sum(
         one.amount_minor
@@ -96,7 +96,7 @@ def _asked(w: Work[SubscriptionFacts], invoice: Invoice, later: Asked) -> Asked:
     asked = invoice.total_minor - invoice.amount_credited_minor + moved + credited
     owed = invoice.outstanding_minor + moved * later.unpaid + lost
     # More than all of it is owed if an earlier debt was carried to it.
-    return Asked(asked, min(Fraction(1), owed / asked) if asked > 0 else Fraction(0))
+    return AskedSum(asked, min(Fraction(1), owed / asked) if asked > 0 else Fraction(0))
 
 
 def _credited(w: Work[SubscriptionFacts], invoice: Invoice) -> tuple[int, int]:
@@ -112,17 +112,19 @@ def _credited(w: Work[SubscriptionFacts], invoice: Invoice) -> tuple[int, int]:
     return sum(one.total_minor for one in lines), unbacked(w.rows, invoice)
 
 
-def _granted(w: Work[SubscriptionFacts]) -> dict[str, Grant]:
+def _granted(w: Work[SubscriptionFacts]) -> dict[str, BilledGrant]:
     """Return each grant with its invoice; the change that began the cycle replaces those before."""
     subscription, plan = subscription_of(w), w.facts.plan_of(w.rows)
     start, since = subscription.cycle_start, subscription.current_period_start
     billed = (one for one in w.rows.of(Invoice) if one.cycle_start == start)
-    found = {granting.grant_key(subscription, plan.allowance, start): Grant(next(billed, None))}
+    found = {
+        granting.grant_key(subscription, plan.allowance, start): BilledGrant(next(billed, None))
+    }
     for one in sorted(w.rows.of(SubscriptionChange), key=lambda one: one.id):
         came = one.decided_at if one.kind == "plan" and one.was_invoiced else None
         if came is not None and came >= since:
             asked = w.rows.find(Invoice, one.invoice_id)
             if asked is not None and asked.cycle_start == start:
                 found.clear()
-            found[keys.change_grant(one.id)] = Grant(asked, spent=one.new_terms.credits_spent)
+            found[keys.change_grant(one.id)] = BilledGrant(asked, spent=one.new_terms.credits_spent)
     return found

@@ -32,7 +32,7 @@ from billing.money.subscriptions.periods import (
 from billing.money.subscriptions.schemas import Note, Portion, SubscriptionChange, Terms
 
 
-class Span(NamedTuple):
+class WaitedSpan(NamedTuple):
     """The part of the credited time that counts as used."""
 
     credited_since: datetime
@@ -52,7 +52,7 @@ class Span(NamedTuple):
 class Used(NamedTuple):
     """The part that counts as used of all that a change credits."""
 
-    span: Span | None
+    span: WaitedSpan | None
     removed: Mapping[str, Portion]
     """By add-on, the units that the change removes from the cycle."""
     units: Mapping[str, Fraction]
@@ -135,14 +135,14 @@ def _used(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Used:
     return Used(_span(w, terms, was_free=was_free), removed, units, was_free)
 
 
-def _span(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> Span | None:
+def _span(w: Work[SubscriptionFacts], terms: Terms, *, was_free: bool) -> WaitedSpan | None:
     subscription, credited = subscription_of(w), terms.credited_since
     if credited is None:
         return None
     start = max(credited, subscription.cycle_start)
     used = shares.used_until(subscription, w.facts.used_share, start)
     end = used if was_free else max(used, _spent_until(w, terms, start))
-    return Span(credited, start, end) if end > start else None
+    return WaitedSpan(credited, start, end) if end > start else None
 
 
 def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> datetime:

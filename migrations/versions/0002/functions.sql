@@ -7001,7 +7001,7 @@ CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeri
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(sum(least(d.taken, l.used)), 0)
+    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - c.credited))), 0)
     FROM (
         SELECT invoice_id, sum(amount_minor) AS taken
         FROM disputes
@@ -7011,9 +7011,15 @@ AS $$
                 - interval '1 year'
         GROUP BY invoice_id) AS d
     CROSS JOIN LATERAL (
-        SELECT sum(amount_minor - discount_minor + tax_minor - tax_included_minor) AS used
+        SELECT sum(amount_minor - discount_minor + tax_minor - tax_included_minor) AS used,
+            array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
+        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
+        WHERE n.account_id = p_account_id AND n.invoice_id = d.invoice_id
+            AND (part ->> 'position')::int = ANY (l.positions)) AS c
 $$;
 
 CREATE OR REPLACE FUNCTION usage_own_limits(

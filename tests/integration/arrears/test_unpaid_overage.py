@@ -4,6 +4,7 @@ from billing.core.ids import INVOICE, encode
 from tests.integration.actors import Actors, Customer, Json
 from tests.integration.arrears.overage_uses import RENEWAL, START, use
 from tests.integration.catalog.test_open_currency import currency_of
+from tests.integration.operator_acts import void
 from tests.integration.reversals.outside_events import disputed
 from tests.integration.reversals.refunds_made import paid_for
 
@@ -156,6 +157,19 @@ async def test_overage_whose_money_a_bank_took_back_counts_until_the_bank_return
 
     await actors.sandbox.finish_dispute(dispute, "won")
     await disputed(actors, customer, "won")
+    assert (await use(customer, "50500"))["total_cost"] == "1000.00"
+
+
+async def test_overage_is_not_bounded_by_what_a_bank_took_of_an_invoice_whose_use_was_voided(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    wrong = await use(customer, "4500")
+    await customer.advance(to=RENEWAL)
+    assert (await void(actors, wrong))["balance_cents"] == 8000
+    await taken_back(actors, customer, amount=900)
+    assert (await customer.subscription())["status"] == "active"
     assert (await use(customer, "50500"))["total_cost"] == "1000.00"
 
 

@@ -3,16 +3,40 @@
 from typing import Final
 
 from billing.matters.agenda import EARLY
-from billing.money.invoices.schemas import PRORATION
+from billing.money.invoices.schemas import CORRECTIONS, PRORATION, REVERSED
 from billing.money.invoices.sums import LINE_TOTAL
 from billing.money.refunds.remaining import KEPT
 
-_PAID: Final = f"""greatest(0, i.amount_paid_minor + i.balance_applied_minor + (
-    SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
-    WHERE e.account_id = i.account_id AND e.invoice_id = i.id AND e.kind IN {KEPT}))
+_OF_PERIOD: Final = ("plan", "add_on")
+"""Kinds of the lines that charge for a period."""
+_CORRECTED: Final = f"""(
+    SELECT coalesce(sum(least(e.amount_minor, o.amount_minor)), 0)
+    FROM credit_notes n
+    JOIN balance_entries e ON e.key = replace(n.fact_key, '/', '/balance-credited-')
+    CROSS JOIN LATERAL (
+        SELECT sum((part ->> 'amount_minor')::bigint) AS amount_minor
+        FROM jsonb_array_elements(n.lines) part
+        JOIN invoice_lines l ON l.invoice_id = i.id AND l.position = (part ->> 'position')::int
+        WHERE l.kind NOT IN {_OF_PERIOD}) o
+    WHERE n.account_id = i.account_id AND n.invoice_id = i.id AND n.kind IN {CORRECTIONS}
+      AND o.amount_minor > 0
+      AND EXISTS (SELECT FROM credit_notes b
+                  WHERE b.account_id = i.account_id AND b.invoice_id = i.id
+                    AND b.kind IN {REVERSED} AND b.id > n.id))
 """  # noqa: S608 - put together from constants
+"""Sums that corrections of its other charges, as of a voided use, put on the money balance before
+money went back: that took what was left of the invoice first, so it was the period's. A correction
+that comes later ends nothing: it may return money of the period, in place of what had gone back as
+if it were for the period.
+"""
+_SURPLUS: Final = f"""(
+    SELECT coalesce(sum(e.amount_minor), 0) FROM balance_entries e
+    WHERE e.account_id = i.account_id AND e.invoice_id = i.id AND e.kind IN {KEPT})
+"""  # noqa: S608 - put together from constants
+"""Its overpaid amount on the money balance, which goes back first."""
+_PAID: Final = f"greatest(0, i.amount_paid_minor + i.balance_applied_minor + {_SURPLUS})"
 """The money that an invoice took beyond a debt that was carried to it; none if it was forgiven
-with that. An overpaid amount on the money balance goes back first.
+with that.
 """
 _BY_BANKS: Final = """(
     SELECT coalesce(sum(d.amount_minor), 0) FROM disputes d
@@ -28,6 +52,12 @@ _GONE: Final = f"""
 """  # noqa: S608 - put together from constants
 """Its money that went back, even if it was credited before and a lost dispute was our loss."""
 _TAKEN: Final = f"{_BY_BANKS} - {_DEBT}"
+_FROM_BALANCE: Final = f"""greatest(0, (
+    SELECT coalesce(sum(d.balance_minor), 0) FROM disputes d
+    WHERE d.account_id = i.account_id AND d.invoice_id = i.id
+      AND d.state = 'lost' AND d.booked_at IS NOT NULL) - {_DEBT} - {_SURPLUS})
+"""  # noqa: S608 - put together from constants
+"""The part of it from the money balance on which corrections had put it."""
 _KEPT: Final = """(
     SELECT coalesce(sum(r.amount_minor), 0) FROM refunds r
     WHERE r.invoice_id = i.id AND r.keep_subscription AND r.status <> 'failed')
@@ -35,12 +65,13 @@ _KEPT: Final = """(
 """Its money that an operator refunded, but kept the subscription."""
 _OWN_SHARE: Final = f"""(
     SELECT coalesce(sum({LINE_TOTAL}), 0)
-    FROM invoice_lines l WHERE l.invoice_id = i.id AND l.kind IN ('plan', 'add_on'))
+    FROM invoice_lines l WHERE l.invoice_id = i.id AND l.kind IN {_OF_PERIOD})
 """  # noqa: S608 - put together from constants
 _WENT_BACK: Final = "CASE WHEN x.took_money AND x.share > 0 THEN x.gone >= x.paid END"
 """Null if it took no money: it was forgiven or carried, and `bool_and` passes over it."""
 _BANKS: Final = """
-    2 * sum(greatest(0, x.taken - (x.paid - x.share))) > sum(least(x.share, x.paid - x.kept))
+    2 * sum(greatest(0, x.taken - (x.paid - x.share)))
+    > sum(least(x.share, greatest(0, x.paid - x.kept)))
 """
 """Banks take first the money for something else, as for use of the period before."""
 PERIOD_WENT_BACK: Final = f"coalesce(bool_and({_WENT_BACK}) OR {_BANKS}, false)"
@@ -67,7 +98,7 @@ def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> s
             WHERE i.subscription_id = {subscription} AND i.created_at >= {since} - {EARLY}
               AND i.status = 'paid'
               AND EXISTS (SELECT FROM invoice_lines l
-                          WHERE l.invoice_id = i.id AND l.kind IN ('plan', 'add_on')
+                          WHERE l.invoice_id = i.id AND l.kind IN {_OF_PERIOD}
                             AND l.period_start >= {since} AND l.period_start < {until})
             UNION ALL
             SELECT c.id, 0::numeric, least(o.own_share + o.moved, c.credited)
@@ -77,11 +108,14 @@ def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> s
                 WHERE l.invoice_id = o.id AND l.kind = '{PRORATION}' GROUP BY 1) c),
         money AS (
             SELECT i.id, {_PAID} AS paid, {_GONE} AS gone, {_TAKEN} AS taken, {_KEPT} AS kept,
+                   {_CORRECTED} AS corrected, {_FROM_BALANCE} AS corrected_gone,
                    i.amount_paid_minor + i.balance_applied_minor > 0 AS took_money, s.share
             FROM (SELECT id, greatest(max(own_share), sum(moved)) AS share
                   FROM source GROUP BY id) s
             -- Looked up one by one, for a join would read all that its account ever had.
             CROSS JOIN LATERAL (SELECT * FROM invoices n WHERE n.id = s.id OFFSET 0) i)
-        SELECT paid, gone, taken, kept, took_money, least(paid, share) AS share FROM money) x
+        SELECT r.paid, gone, taken - least(corrected, corrected_gone) AS taken, kept, took_money,
+               least(r.paid, share) AS share
+        FROM money m CROSS JOIN LATERAL (SELECT greatest(0, m.paid - corrected) AS paid) r) x
     WHERE true
     """  # noqa: S608 - put together from constants

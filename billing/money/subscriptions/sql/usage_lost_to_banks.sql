@@ -1,11 +1,11 @@
 -- What banks took back for use within a year, by disputes that were lost, in minor units: of each
--- invoice first the money for its use. The customer owes nothing for it, and does not get as much
--- again on credit.
+-- invoice first the money for its use, less what notes credited of that, as of a voided one. The
+-- customer owes nothing for it, and does not get as much again on credit.
 CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeric
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(sum(least(d.taken, l.used)), 0)
+    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - c.credited))), 0)
     FROM (
         SELECT invoice_id, sum(amount_minor) AS taken
         FROM disputes
@@ -15,7 +15,13 @@ AS $$
                 - interval '1 year'
         GROUP BY invoice_id) AS d
     CROSS JOIN LATERAL (
-        SELECT sum(amount_minor - discount_minor + tax_minor - tax_included_minor) AS used
+        SELECT sum(amount_minor - discount_minor + tax_minor - tax_included_minor) AS used,
+            array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
+        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
+        WHERE n.account_id = p_account_id AND n.invoice_id = d.invoice_id
+            AND (part ->> 'position')::int = ANY (l.positions)) AS c
 $$;

@@ -108,12 +108,14 @@ def paid_invoices(subscription: str, since: str, until: str = "'infinity'") -> s
                 WHERE l.invoice_id = o.id AND l.kind = '{PRORATION}' GROUP BY 1) c),
         money AS (
             SELECT i.id, {_PAID} AS paid, {_GONE} AS gone, {_TAKEN} AS taken, {_KEPT} AS kept,
-                   {_CORRECTED} AS corrected, {_FROM_BALANCE} AS corrected_gone,
+                   c.corrected,
+                   CASE WHEN c.corrected > 0 THEN {_FROM_BALANCE} ELSE 0 END AS corrected_gone,
                    i.amount_paid_minor + i.balance_applied_minor > 0 AS took_money, s.share
             FROM (SELECT id, greatest(max(own_share), sum(moved)) AS share
                   FROM source GROUP BY id) s
             -- Looked up one by one, for a join would read all that its account ever had.
-            CROSS JOIN LATERAL (SELECT * FROM invoices n WHERE n.id = s.id OFFSET 0) i)
+            CROSS JOIN LATERAL (SELECT * FROM invoices n WHERE n.id = s.id OFFSET 0) i
+            CROSS JOIN LATERAL (SELECT {_CORRECTED} AS corrected OFFSET 0) c)
         SELECT r.paid, gone, taken - least(corrected, corrected_gone) AS taken, kept, took_money,
                least(r.paid, share) AS share
         FROM money m CROSS JOIN LATERAL (SELECT greatest(0, m.paid - corrected) AS paid) r) x

@@ -94,7 +94,9 @@ class ProviderCalls:
                 await self._keep_next_card(call, tried)
                 return Answer(call, tried, asked_at)
             case "call_back":
-                return Answer(call, await self._call_back(call), asked_at)
+                called = await self._call_back(call)
+                card = await self._card_of(call.payment, called) if call.save_card else None
+                return Answer(call, called, asked_at, card)
             case "look":
                 payment, outcome = await self._desk(call).look(call.payment)
                 card = await self._card_of(payment, outcome) if call.save_card else None

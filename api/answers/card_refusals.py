@@ -2,7 +2,12 @@
 
 from billing.core.errors import BillingError, Conflict, PaymentRequired, ProviderFailure
 from billing.money.payments.card_rules import WORDS
-from billing.money.payments.rules import CHARGE_REFUSED, NOT_OPENED, PROVIDER_REFUSED
+from billing.money.payments.rules import (
+    CHARGE_REFUSED,
+    NOT_OPENED,
+    PAID_OTHERWISE,
+    PROVIDER_REFUSED,
+)
 from billing.money.payments.schemas import Attempt
 
 
@@ -12,7 +17,11 @@ def not_opened() -> ProviderFailure:
 
 
 def refusal(attempt: Attempt) -> BillingError | None:
-    """Return the error for a failed attempt; None for any other."""
+    """Return the error for a failed attempt; None for any other, also for one whose payer has used
+    another card.
+    """
+    if attempt.decline_code == PAID_OTHERWISE:
+        return None
     if attempt.status == "unreached" and attempt.decline_code == PROVIDER_REFUSED:
         return not_opened()
     if attempt.status == "unreached" and attempt.decline_code == CHARGE_REFUSED:

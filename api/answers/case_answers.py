@@ -19,7 +19,7 @@ from api.answers.schemas import Answer
 from billing.matters.agenda import Step
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoice_requests import recovery
-from billing.money.payments.rules import CHARGE_REFUSED, PROVIDER_REFUSED
+from billing.money.payments.rules import CHARGE_REFUSED, PAID_OTHERWISE, PROVIDER_REFUSED
 from billing.money.payments.schemas import Attempt
 
 CaseStatus = Literal["open", "paused", "recovered", "exhausted", "forgiven", "canceled"]
@@ -45,7 +45,7 @@ class AttemptAnswer(Answer):
         without a class where no bank was asked.
         """
         shown = cls.of(attempt)
-        if attempt.decline_code not in (PROVIDER_REFUSED, CHARGE_REFUSED):
+        if attempt.decline_code not in (PROVIDER_REFUSED, CHARGE_REFUSED, PAID_OTHERWISE):
             return shown
         return shown.model_copy(update={"decline_class": None, "message": None})
 

@@ -21,7 +21,7 @@ from billing.money.payments import captures, card_rules
 from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Call, What
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import NOT_ASKED, Decline, Outcome
+from billing.money.payments.rules import NOT_ASKED, OVERTAKEN, Decline, Outcome
 from billing.money.payments.schemas import PAYPAL, Attempt, Payment
 
 _APPROVAL_ENDED: Final = {
@@ -83,9 +83,14 @@ def charge(w: Work[CollectFacts], owed: Owed, step: Step) -> Collected | None:
             return None
         w.call = _try(owed, payment, attempt, step, again=answer.call.again)
         return None
-    payments.finish_attempt(w, attempt, outcome)
-    w.result = outcome.kind
-    became = outcomes.follow(w, answer, outcome, attempt=attempt)
+    if answer.call.what == "try_card" and owed.is_of_another(attempt, outcome):
+        w.call = Call("look", answer.call.payment)  # which reads the payer's card, to keep it
+        return None
+    is_overtaken = answer.call.what == "look"
+    payments.finish_attempt(w, attempt, OVERTAKEN if is_overtaken else outcome)
+    w.result = "not tried" if is_overtaken else outcome.kind
+    mine = None if is_overtaken else attempt
+    became = outcomes.follow(w, answer, outcome, attempt=mine)
     if outcome.kind == "succeeded" and outcome.intent_id is not None:
         # Last: events that arrived until now are echoes of this charge.
         w.do(Heard(object_id=outcome.intent_id))

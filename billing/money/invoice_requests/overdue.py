@@ -27,6 +27,7 @@ from billing.money.invoices import transitions as invoices
 from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.payments import store as payment_store
+from billing.money.payments.rules import PAID_OTHERWISE
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.commands import running
@@ -132,6 +133,8 @@ async def _try(
             raise
         attempt = await payment_store.find_attempt(connection, asked.attempt)
         if attempt is None or attempt.status != "unreached":
+            return asked
+        if attempt.decline_code == PAID_OTHERWISE:
             return asked
         number += 1
         order = f"{suffix}-{number}"

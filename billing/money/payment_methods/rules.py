@@ -96,6 +96,13 @@ def named(methods: Iterable[Method], reference: str | None) -> Method | None:
     return next(known, None) if reference is not None else None
 
 
+def names_of(methods: Iterable[Method], method: Method) -> set[str]:
+    """Return the provider's ids of a method's card, also those before it was given again."""
+    mine = method.fingerprint
+    same = (one for one in methods if mine is not None and one.fingerprint == mine)
+    return {one.stripe_payment_method_id for one in (method, *same)}
+
+
 def of_card(methods: Iterable[Method], card: CardDetails) -> Method | None:
     """Return the active method of the same card; of two older ones, the one that is charged."""
     if card.fingerprint is None:

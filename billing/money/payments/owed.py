@@ -7,8 +7,9 @@ from uuid import UUID
 from billing.matters.agenda import CLOCK_SKEW
 from billing.matters.effects import Rows
 from billing.money.invoices.schemas import Invoice
+from billing.money.payment_methods.rules import names_of
 from billing.money.payment_methods.schemas import Method
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import OVERTAKEN, Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 
 # A decline, or an intent that waits or asks for 3-D Secure, may belong to an older try while the
@@ -101,9 +102,18 @@ class Owed:
         asked = self.asks_payer(payment_id)
         if asked is None or outcome.kind != "succeeded":
             return asked if outcome.kind == "declined" else None
-        card = self._rows.find(Method, asked.payment_method_id)
-        is_other = card is not None and outcome.card not in (None, card.stripe_payment_method_id)
-        return None if is_other else asked
+        return None if self.is_of_another(asked, outcome) else asked
+
+    def is_of_another(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """True if the provider's answer tells that another card than the try's pays, or may."""
+        card = self._rows.find(Method, attempt.payment_method_id)
+        if card is None or outcome.card is None or outcome.kind not in ("succeeded", "processing"):
+            return False
+        return outcome.card not in names_of(self._rows.of(Method), card)
+
+    def result_of(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """The result of a try by the provider's answer about its payment."""
+        return OVERTAKEN if self.is_of_another(attempt, outcome) else outcome
 
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
         """The tries of one payment that the provider's answer decides."""

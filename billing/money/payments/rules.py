@@ -23,6 +23,8 @@ NOT_OPENED: Final = "the payment provider did not open a payment"
 """The words for its payer, as the provider's own may be of our account."""
 CHARGE_REFUSED: Final = "charge_refused"
 """The reason of a try that the provider refused before it reached the card."""
+PAID_OTHERWISE: Final = "paid_otherwise"
+"""The reason of a try that came after its payer had used another card."""
 CUSTOMER_GONE: Final = "customer_gone"
 """The reason of a try whose account's customer was deleted at the provider, with its cards."""
 CARDS_GONE: Final = (
@@ -140,6 +142,13 @@ class Outcome(Frozen):
     """It waits for our capture: its payer has approved the order."""
     given_back: tuple[GivenBack, ...] = ()
     """Money that came and went back, where the same answer says so."""
+
+
+OVERTAKEN: Final = Outcome(
+    kind="unreached",
+    decline=Decline(code=PAID_OTHERWISE, message="its payer had used another card"),
+)
+"""The outcome of a try whose payment is made with another card."""
 
 
 class CheckoutSession(Frozen):

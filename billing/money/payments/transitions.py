@@ -114,6 +114,7 @@ def finish_attempt(w: Work[Facts], attempt: Attempt, outcome: Outcome) -> None:
 
     Its card is barred if the bank asks for that, whichever flow the payment has by now.
     """
+    outcome = Owed(w.rows, attempt.invoice_id).result_of(attempt, outcome)
     decline = outcome.decline
     _bar(w, attempt, decline)
     w.change(

@@ -248,7 +248,7 @@ def _call_back(w: Work[PurchaseFacts]) -> tuple[Payment | None, Outcome] | None:
         return payment, answer.outcome or Outcome(kind="canceled")
     live = Owed(w.rows, purchase_of(w).invoice_id).live
     if live is not None and live.opened:
-        w.call = Call("call_back", live)
+        w.call = Call("call_back", live, save_card=False)
         return None
     return live, Outcome(kind="canceled")
 

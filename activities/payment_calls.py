@@ -19,6 +19,7 @@ from activities.tries import (
 from billing.core import context, ids
 from billing.core.errors import Conflict, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.card_rules import BARRED
@@ -39,7 +40,7 @@ from gateways.provider import (
 )
 
 R = TypeVar("R", bound=IntentRequest)
-# Our clock may be ahead of the provider's; a larger gap is accepted for the attempt's own card.
+# Our clock may be ahead of the provider's; a larger gap is accepted where the card is known.
 _CLOCKS_APART: Final = timedelta(seconds=5)
 _CLOCKS_FAR_APART: Final = timedelta(minutes=5)
 
@@ -248,9 +249,8 @@ class Charger:
             return await self._provider.retrieve_intent(intent_id)
 
     async def _is_of_another(self, asks: Outcome, attempt: Attempt) -> bool:
-        """Return True if 3-D Secure is required for the card of an earlier attempt."""
-        card = (await self._chosen(attempt)).card
-        return None not in (card, asks.card) and card != asks.card
+        """Return True if 3-D Secure is required for another card than the attempt's."""
+        return asks.card is not None and asks.card not in await self._names(attempt)
 
     async def _with_reason(self, outcome: Outcome) -> Outcome:
         """Return the outcome with the charge's decline if that is hard and the error's was soft."""
@@ -282,14 +282,15 @@ class Charger:
         """Return the outcome with the decline of the attempt's charge; None: no charge failed."""
         async with self._database.tenant(attempt.account_id) as connection:
             earlier = await store.charges_on_record(connection, attempt.invoice_id)
-        card = (await self._chosen(attempt)).card
+        own = await self._names(attempt)
         with doubting_a_look():
             charges = await self._provider.charges(intent_id)
         for charge in charges:
-            is_own_card = card is not None and charge.payment_method_id == card
-            apart = _CLOCKS_FAR_APART if is_own_card else _CLOCKS_APART
+            name = charge.payment_method_id
+            apart = _CLOCKS_APART if name is None else _CLOCKS_FAR_APART
             is_before = charge.created_at < attempt.real_started_at - apart
-            if is_before or charge.charge_id in earlier:
+            is_anothers = name is not None and name not in own  # such as its payer's, in a browser
+            if is_before or is_anothers or charge.charge_id in earlier:
                 continue
             if charge.decline is not None:
                 said = {"kind": "declined", "decline": charge.decline}
@@ -303,6 +304,12 @@ class Charger:
         if not is_detached:
             return False
         return (await self._chosen(attempt)).card in (card, None)
+
+    async def _names(self, attempt: Attempt) -> set[str]:
+        """Return the provider's ids of the attempt's card. Errors: as for `_chosen`."""
+        chosen = await self._chosen(attempt)
+        async with self._database.glancing(attempt.account_id) as connection:
+            return await method_store.names_of(connection, chosen.method_id)
 
     async def _chosen(self, attempt: Attempt) -> AttemptCard:
         """Return the card to try. Errors: Unavailable if another worker decided the attempt."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import row_writes
@@ -33,6 +33,23 @@ _DEFAULT: Final = Prepared(
 _OF_REFERENCE: Final = Prepared(
     select(payment_methods).where(payment_methods.c.stripe_payment_method_id == given("reference"))
 )
+_SAME: Final = payment_methods.alias("same")
+# As in `rules.names_of`.
+_NAMES_OF: Final = Prepared(
+    select(_SAME.c.stripe_payment_method_id)
+    .select_from(payment_methods)
+    .join(
+        _SAME,
+        and_(
+            _SAME.c.account_id == payment_methods.c.account_id,
+            or_(
+                _SAME.c.id == payment_methods.c.id,
+                _SAME.c.fingerprint == payment_methods.c.fingerprint,
+            ),
+        ),
+    )
+    .where(payment_methods.c.id == given("method_id"))
+)
 
 
 async def get(connection: AsyncConnection, method_id: UUID) -> Method:
@@ -47,6 +64,12 @@ async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
     """One active method."""
     row = await _OF_ID.first(connection, method_id=method_id)
     return show(row) if row else None
+
+
+async def names_of(connection: AsyncConnection, method_id: UUID | None) -> set[str]:
+    """The provider's ids of a method's card, also those before it was given again."""
+    rows = await _NAMES_OF.all(connection, method_id=method_id)
+    return {str(row["stripe_payment_method_id"]) for row in rows}
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:

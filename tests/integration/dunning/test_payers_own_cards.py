@@ -3,12 +3,13 @@
 from typing import Final
 from uuid import uuid4
 
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.dunning.dunning_setup import attempts, overdue, owed
 
 LAST_CHECK: Final = "2027-02-04T09:00:00Z"
 """Stripe was asked at 11:00 on the day before, and is next at 11:00."""
 SLOT: Final = "2027-02-04T10:00:00Z"
+STOLEN: Final = "pm_card_visa_chargeDeclinedStolenCard"
 
 
 async def offered(actors: Actors) -> tuple[Customer, str, Json]:
@@ -98,3 +99,21 @@ async def test_a_payers_debit_that_the_bank_decides_on_is_not_the_slots(actors: 
     await customer.actors.sandbox.settle(rows[0]["intent"])
     await customer.advance(days=1)
     assert await paid_with(customer, invoice) == "visa", "the slot is made again"
+
+
+async def test_a_decline_of_the_payers_card_is_not_the_slots(actors: Actors) -> None:
+    """Stripe lets nobody else confirm while the payer's card is tried: it answers 429."""
+    customer, invoice, begun = await offered(actors)
+    sandbox, path = actors.sandbox, f"/v1/payment_intents/{intent_of(begun)}/confirm"
+    async with customer.unheard():
+        lock = await sandbox.fault("error_429", method="POST", path=path, times=None)
+        await customer.aim_clock(to=SLOT)
+        await wait_for(
+            lambda: attempts(customer), "the slot's try has begun",
+            lambda tries: tries[-1] == ("attempt-1", "pending"),
+        )  # fmt: skip
+        assert (await customer.confirm(begun, STOLEN)).status == 402
+        await sandbox.clear("faults", lock)
+        assert await paid_with(customer, invoice) == "visa"
+    assert await attempts(customer) == [("attempt-0", "declined"), ("attempt-1", "succeeded")]
+    assert await cards(customer) == {"visa": (True, False)}, "its own bank bars no card"

@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.dependencies import Dependencies
 from activities.payment_calls import Charger
 from billing.core.errors import ProviderFailure, Unavailable
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import store
 from billing.money.payments.rules import Charge, Decline, Outcome
 from billing.money.payments.schemas import Attempt, AttemptCard, Payment
@@ -60,7 +61,11 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Callable[[Provider, str], Awaitabl
         async def card_of(*_: Any) -> AttemptCard:
             return AttemptCard("pending", UUID(int=3), card, "card")
 
+        async def names_of(*_: Any) -> set[str]:
+            return {card, f"{card}_before"}
+
         monkeypatch.setattr(store, "card_of", card_of)
+        monkeypatch.setattr(method_store, "names_of", names_of)
         charger = Charger(Dependencies(database=provider, settings=None, provider=provider))  # type: ignore[arg-type]
         payment, tried = Payment.model_construct(**PAYMENT), Attempt.model_construct(**TRIED)
         return await charger.charge(payment, tried, off_session=True, again=True)
@@ -90,10 +95,21 @@ async def test_only_its_own_cards_question_is_the_result_of_a_try(
     [
         ("ch_new", "pm_2", -40, "declined"),
         ("ch_new", "pm_3", -40, "succeeded"),
+        ("ch_new", "pm_3", -3, "succeeded"),
+        ("ch_new", "pm_3", 3, "succeeded"),
+        ("ch_new", "pm_2_before", -3, "declined"),
         ("ch_new", "pm_2", -400, "succeeded"),
         ("ch_on_record", "pm_2", -40, "succeeded"),
     ],
-    ids=["a clock that is ahead", "another card", "long before", "an earlier try"],
+    ids=[
+        "a clock that is ahead",
+        "another card",
+        "another card just before",
+        "another card meanwhile",
+        "given again since",
+        "long before",
+        "an earlier try",
+    ],
 )
 async def test_a_decline_is_found_by_a_clock_that_is_ahead_of_the_providers(
     tries: Callable[[Provider, str], Awaitable[Outcome]],

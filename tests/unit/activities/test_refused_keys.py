@@ -17,6 +17,7 @@ from activities.dependencies import Dependencies
 from activities.provider_calls import ProviderCalls
 from activities.tries import SAME_KEY_TRIES
 from billing.core.errors import ProviderFailure, Unavailable
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import store
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.rules import CHARGE_REFUSED, Charge, Outcome
@@ -77,8 +78,12 @@ def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
     async def charges_on_record(*_: Any) -> set[str]:
         return set()
 
+    async def names_of(*_: Any) -> set[str]:
+        return {"pm_1"}
+
     monkeypatch.setattr(store, "card_of", card_of)
     monkeypatch.setattr(store, "charges_on_record", charges_on_record)
+    monkeypatch.setattr(method_store, "names_of", names_of)
 
 
 async def answer(provider: Provider, call: Call, number: int = SAME_KEY_TRIES + 1) -> Outcome:

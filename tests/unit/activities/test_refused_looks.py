@@ -17,6 +17,7 @@ from activities.provider_calls import ProviderCalls
 from activities.refund_calls import Refunder
 from activities.tries import SAME_KEY_TRIES
 from billing.core.errors import ProviderFailure, Unavailable
+from billing.money.payment_methods import store as method_store
 from billing.money.payments import service as payment_service
 from billing.money.payments import store
 from billing.money.payments.calls import Call
@@ -74,6 +75,9 @@ def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
     async def charges_on_record(*_: Any) -> set[str]:
         return set()
 
+    async def names_of(*_: Any) -> set[str]:
+        return {"pm_1"}
+
     async def attempts_of(*_: Any) -> list[Any]:
         return [TRIED.model_copy(update={"payment_id": ASKED.id})]
 
@@ -82,6 +86,7 @@ def _rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(store, "card_of", card_of)
     monkeypatch.setattr(store, "charges_on_record", charges_on_record)
+    monkeypatch.setattr(method_store, "names_of", names_of)
     monkeypatch.setattr(store, "attempts_of", attempts_of)
     monkeypatch.setattr(payment_service, "record_session", record_session)
 

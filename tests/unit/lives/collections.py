@@ -45,6 +45,8 @@ class Bank:
     took: dict[str, int] = field(default_factory=dict)
     """Money that each intent brought."""
     stands: dict[str, str] = field(default_factory=dict)
+    payers: dict[str, str] = field(default_factory=dict)
+    """The card that each intent's payer has confirmed with."""
     numbers: Iterator[int] = field(default_factory=count)
 
     def answer(self, call: Call) -> Outcome:
@@ -65,6 +67,8 @@ class Bank:
 
     def tried(self, payment: Payment, intent: str, *, on_session: bool) -> Outcome:
         """Nothing paid is confirmed again; a bank may ask even a payer who is not there."""
+        if intent in self.payers:
+            return self.word(payment, intent)
         if self.stands.get(intent) not in ("waiting", "action"):
             return Outcome(kind="unreached", intent_id=intent)
         kinds = ["succeeded", "declined", "declined", "processing", "unreached"]
@@ -80,6 +84,7 @@ class Bank:
 
     def declined(self, intent: str) -> Outcome:
         self.stands[intent] = "waiting"
+        self.payers.pop(intent, None)
         reason = self.dice.choice(REASONS)
         advice = "do_not_try_again" if self.dice.random() < 0.05 else None
         decline = Decline(code="card_declined", decline_code=reason, message="no", advice=advice)
@@ -92,17 +97,22 @@ class Bank:
             return self.decided(payment, intent)
         received = self.took.get(intent, 0) if stands == "succeeded" else 0
         return Outcome.model_validate(
-            {"kind": stands, "intent_id": intent or None, "received_minor": received}
-        )
+            {
+                "kind": stands, "intent_id": intent or None, "received_minor": received,
+                "card": self.payers.get(intent),
+            }
+        )  # fmt: skip
 
     def decided(self, payment: Payment, intent: str) -> Outcome:
         """A bank that was processing says yes or no some day, or lets the payment go."""
         luck = self.dice.random()
         if luck < 0.1:
             self.stands[intent] = self.dice.choice(("canceled", "waiting"))
+            self.payers.pop(intent, None)
             return self.word(payment, intent)
         if luck < 0.4:
-            return Outcome(kind="processing", intent_id=intent)
+            card = self.payers.get(intent)
+            return Outcome(kind="processing", intent_id=intent, card=card)
         if luck < 0.7:
             return self.declined(intent)
         self.took[intent], self.stands[intent] = payment.amount_minor, "succeeded"
@@ -116,6 +126,11 @@ class Bank:
             if one.status == "succeeded"
         }
         assert booked == self.took, "the bank and the books differ"
+        paid_by = {one.id: self.payers.get(one.stripe_payment_intent_id or "")
+                   for one in rows.of(Payment)}  # fmt: skip
+        ours = [one for one in rows.of(Attempt) if one.status in ("succeeded", "processing")]
+        taken = [one for one in ours if one.payment_id and paid_by[one.payment_id]]
+        assert taken == [], "a try took another's money"
 
 
 class Life:
@@ -264,6 +279,7 @@ class Life:
             intent = one.stripe_payment_intent_id
             stands = self.bank.stands.get(intent or "", "canceled")
             if intent and one.status == "pending" and stands in ("waiting", "action"):
+                self.bank.payers[intent] = f"pm_{next(self.ids)}"
                 if self.dice.random() < 0.3:
                     self.bank.stands[intent] = "processing"
                     continue

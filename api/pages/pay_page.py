@@ -5,7 +5,7 @@ open it too; the button starts the payment. The card's number goes from the brow
 the stand-in.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -35,7 +35,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import card_setup
 from billing.money.payments import store as payment_store
 from billing.money.payments.pay_links import PayLink
-from billing.money.payments.schemas import PAYPAL, Payment
+from billing.money.payments.schemas import PAYPAL, UNCONFIRMED, Attempt, Payment
 from billing.platform.accounts import issuers
 
 Handler = Callable[[Request], Awaitable[HTMLResponse]]
@@ -74,7 +74,7 @@ class PayPageState:
     more: dict[str, Any] | None = None
     """The invoice, its lines and its issuer."""
     tries: int = 0
-    """Attempts so far. If the count has grown since the payer left, a debit has failed."""
+    """The payer's declined tries. If they are more since the payer left, a debit has failed."""
     offer: tuple[card.PayersOwn, str | None] | None = None
     """The flow that the button asks for, and the page its payer returns to."""
 
@@ -285,7 +285,15 @@ async def _invoice(call: AccountCall, invoice_id: UUID) -> PayPageState:
     if action["type"] == "none" and invoice.outstanding_minor:
         action = {"type": "ask"}
     about = _about(action, invoice, live)
-    return PayPageState(title, action=action, more=more, tries=len(tries), **about)
+    return PayPageState(title, action=action, more=more, tries=_by_payer(tries), **about)
+
+
+def _by_payer(tries: Iterable[Attempt]) -> int:
+    """Count the declined tries that the payer's page counts, too: those with cards of its own, and
+    each failed 3-D Secure. A slot may be declined while the page is open.
+    """
+    declined = (one for one in tries if one.status == "declined")
+    return sum(one.payment_method_id is None or UNCONFIRMED in one.detail for one in declined)
 
 
 def _about(action: Mapping[str, Any], invoice: Invoice, live: Payment | None) -> dict[str, Any]:

@@ -26,6 +26,8 @@ UNTRIED: Final = ("unreached", "skipped")
 """Statuses of an attempt that reached no card."""
 AGAIN_AT: Final = "again_at"
 """In the detail of a try that reached no card: when an operator has ordered the next one."""
+UNCONFIRMED: Final = "unconfirmed"
+"""In the detail of a try whose payer failed 3-D Secure: the provider's id of the card."""
 DECLINED: Final = ("declined", "action")
 """Statuses of an attempt that count as a decline of its card."""
 

@@ -22,6 +22,7 @@ from billing.money.payments.rules import (
 from billing.money.payments.schemas import (
     LIVE,
     PAYPAL,
+    UNCONFIRMED,
     Attempt,
     AttemptStatus,
     Payment,
@@ -220,7 +221,7 @@ def _proof(outcome: Outcome) -> dict[str, str]:
     unconfirmed = outcome.decline.unconfirmed if outcome.decline is not None else None
     if outcome.charge_id is not None:
         return {"charge_id": outcome.charge_id}
-    return {"unconfirmed": unconfirmed} if unconfirmed is not None else {}
+    return {UNCONFIRMED: unconfirmed} if unconfirmed is not None else {}
 
 
 def _bar(w: Work[Facts], attempt: Attempt, decline: Decline | None) -> None:

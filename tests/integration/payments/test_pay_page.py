@@ -10,7 +10,7 @@ import pytest
 
 from api.app import create_app
 from billing.core.database import open_database
-from tests.integration.actors import Actors, Customer, Json, wait_for
+from tests.integration.actors import Actors, Customer, Json, intent_of, wait_for
 from tests.integration.api_app import stack_settings
 from tests.integration.dunning.dunning_setup import case, overdue, owed
 
@@ -206,6 +206,41 @@ async def test_a_payer_who_has_paid_is_not_asked_again_before_his_declines_are_o
     declined = await browser.pay(url, "pm_card_visa_chargeDeclined")
     counted = dict(_HIDDEN.findall(declined.text))["return_url"]
     assert counted == f"{url}?tries=1", "the page with the form counts it"
+
+
+async def test_a_payer_who_has_paid_is_not_asked_again_because_a_slot_was_declined_meanwhile(
+    actors: Actors, browser: Browser
+) -> None:
+    customer = await overdue(actors, "insufficient_funds")
+    path = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    asked = await customer.ask("POST", path, {"payment_method": "card"}, key="k")
+    url = asked["next_action"]["pay_url"]
+    form = await browser.client.post(url)
+    back = unescape(dict(_HIDDEN.findall(form.text))["return_url"])
+    await customer.advance(days=3)
+    assert [one["status"] for one in (await owed(customer))["attempts"]] == ["declined"] * 2
+    await customer.script()
+    async with customer.unheard():
+        await customer.pay(asked)
+        paid = await browser.open(f"{back}&redirect_status=succeeded")
+    assert "The bank is deciding" in paid.text
+    assert "<form" not in paid.text
+
+
+async def test_a_failed_challenge_counts_as_a_try_of_the_payer(
+    customer: Customer, browser: Browser
+) -> None:
+    """The form stays open after one, and its script counts it, too."""
+    begun = await customer.buy("medium")
+    url, sandbox = begun["next_action"]["pay_url"], customer.actors.sandbox
+    assert (await customer.confirm(begun, THREE_D_SECURE)).status == 200
+    await sandbox.authenticate(intent_of(begun), passed=False)
+
+    async def counted() -> str:
+        form = await browser.client.post(url)
+        return str(dict(_HIDDEN.findall(form.text))["return_url"])
+
+    await wait_for(counted, "it is counted", lambda back: back == f"{url}?tries=1")
 
 
 async def test_a_card_is_saved_on_its_page(customer: Customer, browser: Browser) -> None:

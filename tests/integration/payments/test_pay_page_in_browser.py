@@ -118,6 +118,34 @@ async def test_a_card_form_can_be_sent_once_it_is_there(chromium: Browser) -> No
     await page.close()
 
 
+CONFIRM: Final = """{confirmPayment: async ({confirmParams}) => {
+  window.back = confirmParams.return_url; return {error: ERROR};
+}, elements"""
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        ('{type: "card_error", code: "card_declined"}', 1),
+        ('{type: "invalid_request_error", code: "payment_intent_authentication_failure"}', 1),
+        ('{type: "validation_error", code: "incomplete_number"}', 0),
+    ],
+)
+async def test_a_card_form_counts_the_tries_that_are_recorded(
+    chromium: Browser, error: str, tries: int
+) -> None:
+    confirms = CONFIRM.replace("ERROR", error)
+    page = await _card_form(
+        chromium, STRIPE.replace("EVENT", "ready").replace("{elements", confirms)
+    )
+    for tried in (0, tries):
+        await page.get_by_role("button", name="Pay").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await expect(page.get_by_role("button", name="Pay")).to_be_enabled()
+        assert await page.evaluate("window.back") == f"{FORM}?tries={tried}"
+    await page.close()
+
+
 @pytest.mark.parametrize(
     ("script", "has_scripts"),
     [(None, True), (STRIPE.replace("EVENT", "loaderror"), True), (None, False)],

@@ -189,6 +189,10 @@ class SandboxControl:
         """End a payment that is processing; without an outcome as its bank account does."""
         return await self._act(f"/payment_intents/{intent}/settle", {"outcome": outcome})
 
+    async def cancel(self, intent: str) -> Outcome:
+        """Cancel a payment in the dashboard, also one that is processing."""
+        return await self._act(f"/payment_intents/{intent}/cancel", {})
+
     async def refund(self, intent: str, amount: int | None = None) -> Outcome:
         """Refund a payment in the dashboard; all that is left without an amount."""
         return await self._act(f"/payment_intents/{intent}/refund", {"amount": amount})

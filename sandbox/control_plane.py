@@ -272,6 +272,11 @@ def _acting(router: APIRouter, envelope: Envelope) -> None:
             raise HTTPException(422, f"{order.outcome!r} is not an outcome of a charge.")
         return _told(_do(envelope, "settle", intent_id, people.settle, order.outcome))
 
+    @router.post("/payment_intents/{intent_id}/cancel")
+    async def cancel(intent_id: str) -> JSONResponse:
+        """Cancel a payment in the dashboard, also one that is processing."""
+        return _told(_do(envelope, "cancel", intent_id, people.cancel))
+
     @router.post("/{kind}/{intent_id}/confirm_as_client")
     async def confirm(kind: str, intent_id: str, order: ClientConfirm) -> JSONResponse:
         """Confirm as a browser does: publishable key, client secret, a test card."""

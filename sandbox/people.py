@@ -11,6 +11,7 @@ from sandbox.resources import (
     charging,
     checkout_sessions,
     disputes,
+    payment_intents,
     payment_methods,
     portal_sessions,
     refunds,
@@ -118,6 +119,13 @@ def dispute(call: Call, intent_id: str, order: Dispute) -> Json:
         raise problems.invalid("The charge was less than that.", param="amount")
     case = order.prevented or ("inquiry" if order.inquiry else "chargeback")
     return disputes.begin(call, charge, order.reason, case, order.amount)
+
+
+def cancel(call: Call, intent_id: str) -> Json:
+    """Cancel a payment in the provider's dashboard, also a debit on which its bank decides."""
+    intent = call.load("payment_intent", intent_id)
+    payment_intents.demand_cancelable(intent, also=("processing",))
+    return payment_intents.give_up(call, intent, "requested_by_customer")
 
 
 def settle(call: Call, intent_id: str, word: str | None) -> Json:

@@ -239,14 +239,7 @@ def capture(call: Call) -> Json:
 def cancel(call: Call) -> Json:
     """Give up an intent that has not succeeded; money set aside is released."""
     intent = call.load_intent("payment_intent")
-    if intent["status"] not in CANCELABLE:
-        raise problems.unexpected_state(
-            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. "
-            "Only a PaymentIntent with one of the following statuses may be canceled: "
-            "requires_payment_method, requires_capture, requires_confirmation, requires_action.",
-            "payment_intent",
-            intent,
-        )
+    demand_cancelable(intent)
     if call.store.hidden(intent["id"]).get("session"):
         raise problems.unexpected_state(
             "You cannot cancel this PaymentIntent because it was created by a Checkout Session. "
@@ -257,10 +250,25 @@ def cancel(call: Call) -> Json:
     return give_up(call, intent, call.params.get("cancellation_reason"))
 
 
+def demand_cancelable(intent: Json, *, also: tuple[str, ...] = ()) -> None:
+    """Refuse to cancel an intent that has another status than those, and `also` these."""
+    if intent["status"] not in (*CANCELABLE, *also):
+        raise problems.unexpected_state(
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. "
+            "Only a PaymentIntent with one of the following statuses may be canceled: "
+            "requires_payment_method, requires_capture, requires_confirmation, requires_action.",
+            "payment_intent",
+            intent,
+        )
+
+
 def give_up(call: Call, intent: Json, reason: str | None) -> Json:
-    """Cancel without checks, and release what was set aside."""
+    """Cancel without checks, and release what was set aside, or is being debited."""
     if intent["status"] == "requires_capture":
         refunds.release(call, call.load("charge", intent["latest_charge"]))
+    if intent["status"] == "processing":
+        charge = call.load("charge", intent["latest_charge"])
+        call.store.save({**charge, "paid": False, "status": "failed"})
     intent |= {
         "amount_capturable": 0,
         "canceled_at": call.now(intent["customer"]),

@@ -13,13 +13,11 @@ from billing.money.payments import transitions as payments
 from billing.money.payments.calls import Answer, Call
 from billing.money.payments.declines import classify
 from billing.money.payments.owed import Owed
-from billing.money.payments.rules import Outcome
+from billing.money.payments.rules import BROUGHT_NO_MONEY, Outcome
 from billing.money.payments.schemas import Attempt, Payment
 from billing.money.refunds import rests
 from billing.money.refunds import transitions as refunds
 
-# Outcomes of a payment that the bank was deciding on which mean that it brought no money.
-_BROUGHT_NO_MONEY: Final = ("declined", "canceled", "waiting", "action")
 _DEFAULT_REASONS: Final = {"action": "authentication_required", "canceled": "canceled"}
 """The reason of a failed try if the bank gave none."""
 
@@ -54,7 +52,7 @@ def follow(
         refunds.take_early(w, payment, outcome.given_back)
         return book(w, payment)
     if before.status == "processing":
-        if outcome.kind not in _BROUGHT_NO_MONEY:
+        if outcome.kind not in BROUGHT_NO_MONEY:
             return None
         cases.after_the_bank(w, Owed(w.rows, payment.invoice_id))
         return _declined(w, payment, attempt, outcome)

@@ -9,7 +9,7 @@ from billing.matters.effects import Rows
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods.rules import names_of
 from billing.money.payment_methods.schemas import Method
-from billing.money.payments.rules import OVERTAKEN, Outcome
+from billing.money.payments.rules import BROUGHT_NO_MONEY, OVERTAKEN, Decline, Outcome
 from billing.money.payments.schemas import LIVE, Attempt, Payment
 
 # A decline, or an intent that waits or asks for 3-D Secure, may belong to an older try while the
@@ -112,8 +112,15 @@ class Owed:
         return outcome.card not in names_of(self._rows.of(Method), card)
 
     def result_of(self, attempt: Attempt, outcome: Outcome) -> Outcome:
-        """The result of a try by the provider's answer about its payment."""
-        return OVERTAKEN if self.is_of_another(attempt, outcome) else outcome
+        """The result of a try by the provider's answer about its payment.
+
+        A bank that was deciding brought no money if the payment goes on, or ends, without it.
+        """
+        is_another = self.is_of_another(attempt, outcome)
+        if attempt.status != "processing":
+            return OVERTAKEN if is_another else outcome
+        brought_none = is_another or outcome.kind in BROUGHT_NO_MONEY
+        return _without_money(outcome) if brought_none else outcome
 
     def decided_by(self, payment_id: UUID, outcome: Outcome) -> list[Attempt]:
         """The tries of one payment that the provider's answer decides."""
@@ -163,4 +170,14 @@ def is_before_choice(attempt: Attempt, card: Method) -> bool:
 def _is_decided(attempt: Attempt, outcome: Outcome) -> bool:
     if attempt.status == "pending":
         return outcome.kind in _DECIDES_ATTEMPTS or outcome.is_over
-    return attempt.status == "processing" and outcome.kind in ("succeeded", "declined")
+    is_end = outcome.kind == "succeeded" or outcome.kind in BROUGHT_NO_MONEY
+    return attempt.status == "processing" and is_end
+
+
+def _without_money(outcome: Outcome) -> Outcome:
+    """Return the outcome of a debit that ended without a decline, as one that was canceled."""
+    if outcome.decline is not None:
+        return outcome
+    code = outcome.kind if outcome.kind == "canceled" else "declined"
+    why = Decline(code=code, message="the debit brought no money")
+    return Outcome(kind="declined", decline=why)

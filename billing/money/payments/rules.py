@@ -50,6 +50,8 @@ OutcomeKind = Literal[
     "canceled",
     "unreached",  # proven: the try never reached the card
 ]
+BROUGHT_NO_MONEY: Final = ("declined", "canceled", "waiting", "action")
+"""Outcomes of a payment that the bank was deciding on which mean that it brought no money."""
 FINAL_PAYMENT = frozenset({"succeeded", "completed", "failed", "refunded", "canceled"})
 
 

@@ -130,6 +130,46 @@ async def test_a_card_that_pays_what_a_debit_did_not_is_kept(actors: Actors) -> 
     assert default["brand"] == "mastercard"
 
 
+async def cancel(customer: Customer) -> None:
+    """The seller cancels the debit that is under way, at Stripe."""
+    (payment,) = await customer.rows(
+        "SELECT stripe_payment_intent_id AS intent FROM payments"
+        " WHERE account_id = %(me)s AND status = 'processing'"
+    )
+    assert (await customer.actors.sandbox.cancel(payment["intent"])).status == 200
+
+
+async def test_a_debit_that_is_canceled_while_its_bank_decides_has_failed(actors: Actors) -> None:
+    customer = await debited(actors, "pm_usBankAccount_success")
+    pay = f"/billing/invoices/{(await owed(customer))['invoice_id']}/pay"
+    for number in ("1", "2", "3"):
+        await cancel(customer)
+        await wait_for(
+            lambda: attempts(customer), "the debit has failed",
+            lambda tries: tries[-1][1] == "declined",
+        )  # fmt: skip
+        if number != "3":
+            await customer.ask("POST", pay, {}, key=number, status=202)
+    await customer.until_subscription("past_due")
+    tries = (await owed(customer))["attempts"]
+    assert {one["decline_code"] for one in tries} == {"canceled"}
+    assert all(one["finished_at"] for one in tries)
+    problem = await customer.refused("CARD_DECLINED", "POST", pay, {}, key="4")
+    assert problem["decline_code"] == "debits_returned", "each of them counts"
+
+
+async def test_a_pack_whose_debit_is_canceled_is_not_granted(customer: Customer) -> None:
+    await save_account(customer, "pm_usBankAccount_success")
+    begun = await customer.buy("small", "saved_card")
+    await cancel(customer)
+    ended = await customer.until_purchase(begun["purchase_id"], "failed")
+    assert ended["failure_code"] == "PAYMENT_CANCELED"
+    rows = await customer.rows(
+        "SELECT status, decline_code FROM payment_attempts WHERE account_id = %(me)s"
+    )
+    assert [(one["status"], one["decline_code"]) for one in rows] == [("declined", "canceled")]
+
+
 async def test_an_account_is_debited_no_oftener_than_there_are_slots(actors: Actors) -> None:
     customer = await debited(actors, "pm_usBankAccount_insufficientFunds")
     await customer.advance(days=4)

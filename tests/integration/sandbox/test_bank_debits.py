@@ -35,6 +35,20 @@ async def test_a_debit_ends_as_its_account_does(
     assert error.param == "payment_method"
 
 
+async def test_a_debit_is_canceled_in_the_dashboard_while_its_bank_decides(
+    v1: Any, control: SandboxControl, customer: str
+) -> None:
+    terms = {"amount": 900, "currency": "usd", "customer": customer, "confirm": True}
+    account = {"payment_method": "pm_usBankAccount_success"}
+    made = await v1.payment_intents.create_async({**terms, **account})
+    refusal = await refused(v1.payment_intents.cancel_async(made.id))
+    assert refusal.code == "payment_intent_unexpected_state", "Stripe does it in rare cases"
+    assert (await control.cancel(made.id)).body["status"] == "canceled"
+    ended = await v1.payment_intents.retrieve_async(made.id, {"expand": ["latest_charge"]})
+    assert (ended.status, ended.latest_charge.status) == ("canceled", "failed")
+    assert (await control.settle(made.id)).status == 400, "there is nothing left to decide"
+
+
 async def test_an_account_is_saved_like_a_card(
     v1: Any, control: SandboxControl, customer: str
 ) -> None:

@@ -100,3 +100,23 @@ def test_a_look_before_the_try_has_its_result_tells_whose_card_has_paid() -> Non
     assert debt.shown() == ("unreached", "paid_otherwise")
     (payment,) = debt.rows.of(Payment)
     assert (payment.status, payment.payment_method_id) == ("succeeded", None)
+
+
+@pytest.mark.parametrize(
+    ("became", "code"),
+    [
+        (Outcome(kind="canceled", intent_id="pi_1", is_over=True), "canceled"),
+        (Outcome(kind="waiting", intent_id="pi_1"), "declined"),
+        (PAID, "declined"),
+    ],
+    ids=["canceled", "left", "another has paid"],
+)
+def test_a_debit_that_brought_no_money_has_failed_without_a_word_of_its_bank(
+    became: Outcome, code: str
+) -> None:
+    debt = Debt()
+    debt.say(debt.called(debt.tries), Outcome(kind="processing", intent_id="pi_1", card="pm_1"))
+    assert debt.shown() == ("processing", None)
+    (payment,) = debt.rows.of(Payment)
+    payments.record(debt.work(), payment, became)
+    assert debt.shown() == ("declined", code)

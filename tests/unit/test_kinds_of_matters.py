@@ -1,4 +1,4 @@
-"""What else names a kind of matter names them all: one forgotten would be left out in silence."""
+"""All other lists of kinds of matters are whole: one forgotten would be left out in silence."""
 
 from typing import get_args
 

@@ -10,7 +10,7 @@ from billing.ledger.credits.schemas import Kept
 from billing.matters.effects import Operation
 
 
-class Grant(TypedDict):
+class NewGrant(TypedDict):
     """Credits to grant as one lot, once per `key`."""
 
     account_id: UUID
@@ -25,7 +25,7 @@ class Grant(TypedDict):
     """The part that lasts beyond its cycle."""
 
 
-class Clawback(TypedDict):
+class NewClawback(TypedDict):
     """Credits of one grant to take back, once per `key`."""
 
     account_id: UUID
@@ -67,8 +67,8 @@ class RolledOver(TypedDict):
     at: datetime
 
 
-CLAWBACK: Final = Operation[Clawback]("clawback")
+CLAWBACK: Final = Operation[NewClawback]("clawback")
 RETURN_CLAWBACK: Final = Operation[ReturnedClawback]("return_clawback")
 EXPIRE_LOT: Final = Operation[ExpiredLot]("expire_lot")
-GRANT: Final = Operation[Grant]("grant")
+GRANT: Final = Operation[NewGrant]("grant")
 ROLL_OVER: Final = Operation[RolledOver]("roll_over")

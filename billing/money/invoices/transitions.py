@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 from uuid import UUID
 
 from billing.catalog.rating.rules import EXACT
@@ -12,10 +12,11 @@ from billing.catalog.taxes.rules import freeing_id, why_none
 from billing.catalog.taxes.schemas import Taxation
 from billing.core import ids
 from billing.core.currencies import collectable, is_too_large
-from billing.matters.effects import Do, Facts, Operation, Rows, Watch, Work
+from billing.matters.effects import Do, Facts, Rows, Watch, Work
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import giving_back, series
 from billing.money.invoices.arrears import USAGE
+from billing.money.invoices.operations import KEEP_SNAPSHOT, OWE_TAX, KeptSnapshot, OfAccount
 from billing.money.invoices.refusals import wrong_status
 from billing.money.invoices.rules import content_hash
 from billing.money.invoices.schemas import (
@@ -26,28 +27,6 @@ from billing.money.invoices.schemas import (
 )
 from billing.money.invoices.sums import SummedLine, sum_lines
 
-
-class OfAccount(TypedDict):
-    """The account that a verb is about."""
-
-    account_id: UUID
-
-
-class KeptSnapshot(TypedDict):
-    """An invoice that gets its number, with its amounts in minor units."""
-
-    invoice_id: UUID
-    applied: int
-    due: int
-    paid: int
-
-
-OWE_TAX: Final = Operation[OfAccount]("owe_tax")
-"""The verb that has tax credited which an account should not have been charged."""
-KEEP_SNAPSHOT: Final = Operation[KeptSnapshot]("keep_snapshot")
-"""The verb that stores the seller and the customer with an invoice that gets its number."""
-LEAVE_CURRENCY: Final = Operation[OfAccount]("leave_currency")
-"""The verb that unsets the currency of an account that was never billed and never paid."""
 STORED: Final = Decimal("1e-12")
 """The decimals of a stored quantity."""
 

@@ -5,7 +5,7 @@ from typing import Final
 from billing.money.discounts import service as discount_service
 from billing.money.discounts import transitions as discounts
 from billing.money.invoices import snapshots, store
-from billing.money.invoices.transitions import KEEP_SNAPSHOT, OWE_TAX
+from billing.money.invoices.operations import KEEP_SNAPSHOT, OWE_TAX
 from billing.money.taxation import store as tax_profiles
 from billing.platform.decisions.writer import ISSUE, Verb
 

@@ -15,6 +15,7 @@ from billing.matters.kinds import PURCHASE
 from billing.money.discounts import transitions as discounts
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import transitions as invoices
+from billing.money.invoices.operations import LEAVE_CURRENCY, OfAccount
 from billing.money.invoices.rules import payment_reference
 from billing.money.invoices.schemas import Invoice, InvoiceLine, Line, NewInvoice
 from billing.money.invoices.transitions import InvoiceFacts
@@ -192,7 +193,7 @@ def end_unpaid(
     if invoice.status == "draft":
         invoices.void(w, invoice, f"purchase {status}")
     discounts.release(w)
-    w.do(Do(invoices.LEAVE_CURRENCY, invoices.OfAccount(account_id=ended.account_id)))
+    w.do(Do(LEAVE_CURRENCY, OfAccount(account_id=ended.account_id)))
     return ended
 
 
@@ -268,7 +269,7 @@ def _announce(
     w.announce(purchase.account_id, f"purchase.{what}", subject, facts, type=type)
 
 
-def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do[verbs.Grant]:
+def _grant_of(purchase: Purchase, *, is_paid: bool) -> Do[verbs.NewGrant]:
     return Do(
         verbs.GRANT,
         {

@@ -17,8 +17,8 @@ from billing.matters.kinds import PURCHASE
 from billing.money.discounts import store as discount_store
 from billing.money.discounts.schemas import Discount
 from billing.money.invoices import account_currency
+from billing.money.invoices.operations import LEAVE_CURRENCY
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.verbs import COLLECTING

@@ -245,7 +245,7 @@ def _counts(row: Refund | Dispute) -> bool:
 
 def _clawback(
     row: Refund | Dispute, grant_key: str, amount: Decimal, number: int
-) -> verbs.Clawback:
+) -> verbs.NewClawback:
     subject = subject_of(row)
     return {
         "account_id": row.account_id,

@@ -15,7 +15,7 @@ from billing.money.refunds.reading import REVERSALS
 from billing.money.subscriptions.periods import period_paid
 from billing.money.subscriptions.periods.plan_lots import FREE_GRANTS, KEEPS, LOTS
 from billing.money.subscriptions.periods.spending import CHARGES
-from billing.money.subscriptions.schemas import UNDECIDED
+from billing.money.subscriptions.tables import UNDECIDED
 from billing.money.taxation.reading import TAXATION
 from billing.platform.accounts.issuers import SELLER
 

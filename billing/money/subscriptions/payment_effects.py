@@ -13,6 +13,7 @@ from billing.money.dunning import settling
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.notes import NewNote
+from billing.money.invoices.operations import LEAVE_CURRENCY, OfAccount
 from billing.money.invoices.schemas import Invoice
 from billing.money.payments import transitions as payments
 from billing.money.refunds.remaining import creditable
@@ -244,8 +245,8 @@ def leave_currency(w: Work[SubscriptionFacts]) -> None:
     """
     asked = (one for one in w.rows.of(Invoice) if one.status not in ("draft", "void"))
     if not any(one.total_minor for one in asked):
-        left = invoices.OfAccount(account_id=subscription_of(w).account_id)
-        w.do(Do(invoices.LEAVE_CURRENCY, left))
+        left = OfAccount(account_id=subscription_of(w).account_id)
+        w.do(Do(LEAVE_CURRENCY, left))
 
 
 def _begin(w: Work[SubscriptionFacts], invoice: Invoice) -> None:

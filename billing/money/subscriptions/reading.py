@@ -29,8 +29,8 @@ from billing.money.contracts.schemas import Contract
 from billing.money.discounts.schemas import Discount
 from billing.money.dunning.schemas import DunningCase
 from billing.money.invoices import account_currency, usage_lines
+from billing.money.invoices.operations import LEAVE_CURRENCY
 from billing.money.invoices.schemas import BalanceEntry, CreditNote
-from billing.money.invoices.transitions import LEAVE_CURRENCY
 from billing.money.payments import event_owners, reading
 from billing.money.payments.card_rules import ATTEMPT_WINDOW
 from billing.money.payments.verbs import COLLECTING

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -24,8 +24,6 @@ CancelReason = Literal[
 ChangeKind = Literal["add_ons", "extend", "pause", "plan", "price", "resume"]
 PauseReason = Literal["debt_settled", "requested", "trial_ended"]
 ChangeStatus = Literal["pending", "scheduled", "applied", "failed", "expired", "canceled"]
-UNDECIDED: Final = ("pending", "scheduled")
-"""Changes that wait for their payment or for their instant."""
 When = Literal["now", "period_end"]
 Rest = Literal["none", "credit", "refund"]
 """At an end now, money paid for unused time is kept, goes to the money balance, or is refunded."""

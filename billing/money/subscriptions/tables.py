@@ -1,12 +1,16 @@
 """An account's plan over time: its period, its allowance cycle, and what is planned for it."""
 
+from typing import Final
+
 from sqlalchemy import DateTime
 from sqlalchemy import UniqueConstraint as Unique
 
 from billing.catalog.plans.rules import OPEN_STATUSES
 from billing.core import columns as c
 from billing.core.literals import texts
-from billing.money.subscriptions.schemas import UNDECIDED
+
+UNDECIDED: Final = ("pending", "scheduled")
+"""Changes that wait for their payment or for their instant."""
 
 subscriptions = c.table(
     "subscriptions",

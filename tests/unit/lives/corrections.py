@@ -21,6 +21,7 @@ def correction(dice: Random, now: datetime) -> Callable[..., None]:
         reason="sorry",
         to=dice.choice(DESTINATIONS),
         suffix=f"note-{now}",
+        tries=True,
     )
     void = partial(corrections.void, reason="wrong")
     lost = partial(corrections.mark_uncollectible, reason="lost")

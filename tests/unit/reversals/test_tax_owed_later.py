@@ -7,8 +7,8 @@ import pytest
 from billing.catalog.taxes.schemas import Taxation
 from billing.matters.agenda import Step
 from billing.matters.effects import Do, Effect, Watch, Work
+from billing.money.invoices.operations import OWE_TAX
 from billing.money.invoices.schemas import CreditNote
-from billing.money.invoices.transitions import OWE_TAX
 from billing.money.payments.schemas import Payment
 from billing.money.refunds.calls import SurveyAnswer, SurveyCall
 from billing.money.refunds.rules import Taken

@@ -155,7 +155,7 @@ def _take_unpaid_credits(
         amount = min(left, one.unspent)
         if amount > 0:
             left -= amount
-            taken: verbs.Clawback = {
+            taken: verbs.NewClawback = {
                 "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": amount,

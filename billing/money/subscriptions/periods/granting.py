@@ -119,7 +119,7 @@ def grant(
         if not amount:
             return None
     key = grant_key(subscription, plan.allowance, start)
-    lot: verbs.Grant = {
+    lot: verbs.NewGrant = {
         "account_id": subscription.account_id,
         "amount": amount,
         "kind": "plan",

@@ -120,7 +120,7 @@ def take(
         part = min(left, one.unspent)
         if part > 0:
             left -= part
-            taken: verbs.Clawback = {
+            taken: verbs.NewClawback = {
                 "account_id": subscription_of(w).account_id,
                 "grant_key": one.grant_key,
                 "amount": part,

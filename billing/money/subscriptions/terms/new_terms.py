@@ -204,7 +204,7 @@ def _grant_credits(
     if subscription.cycle_end <= w.facts.at:
         return
     ends = periods.spoken_day(subscription.cycle_end, subscription.zone)
-    lot: verbs.Grant = {
+    lot: verbs.NewGrant = {
         "account_id": subscription.account_id,
         "amount": amount,
         "kind": "plan",

@@ -175,8 +175,7 @@ class MatterWorkflow(Generic[S]):
     async def _begin_turn(self) -> None:
         if self._halt and not self._failed.has_ended_round():
             self.ref = await self._halt.end(self.ref)
-            if workflow.patched("the-end-of-a-halt-is-shown"):
-                self._show()  # its step may be planned no longer, and then nothing else is read
+            self._show()  # its step may be planned no longer, and then nothing else is read
         if workflow.info().is_continue_as_new_suggested():
             await self._renew_run()
 
@@ -314,7 +313,7 @@ class MatterWorkflow(Generic[S]):
         One that this worker refused too often is any worker's: another clock may be right.
         """
         execute: Any = workflow.execute_local_activity
-        if self._refused >= REFUSED_HERE and workflow.patched("a-refused-step-is-any-workers"):
+        if self._refused >= REFUSED_HERE:
             execute = workflow.execute_activity
         state: S = await execute(
             activity,
@@ -369,9 +368,8 @@ class MatterWorkflow(Generic[S]):
 
     async def _wait_halted(self, reason: str) -> None:
         """Halt for an hour, or until `resume`, a command, or a change if steps are independent."""
-        independent, before = self._steps_are_independent(), self._read_for
-        if independent and workflow.patched("a-halt-outlasts-earlier-requests"):
-            before = self._requests  # what was asked for before it was tried for a round
+        independent = self._steps_are_independent()
+        before = self._requests  # what was asked for before it was tried for a round
         self.ref = await self._halt.begin(self.ref, reason, self._shown)
 
         def goes_on() -> bool:

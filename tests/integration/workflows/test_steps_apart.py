@@ -112,8 +112,12 @@ class Rows:
 
 
 @asynccontextmanager
-async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any, Any]]:
-    """An account's workflow on a worker of its own; the handle is of its newest run."""
+async def living(
+    client: Client, rows: Rows, *, as_before: bool = False
+) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """An account's workflow on a worker of its own; the handle is of its newest run. One begun
+    `as_before` is named by its argument, as by the release before.
+    """
     queue, subject = f"steps-apart-{uuid4()}", ids.new()
     name = f"account/{ids.encode(ids.ACCOUNT, subject)}"
     async with Worker(
@@ -123,7 +127,10 @@ async def living(client: Client, rows: Rows) -> AsyncIterator[WorkflowHandle[Any
         activities=[rows.load, rows.setup, rows.limits, rows.halted],
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
-        ref = MatterRef(account_id=subject, kind="account", subject_id=subject)
+        ref = MatterRef(
+            account_id=subject, kind="account", subject_id=subject,
+            workflow_id=name if as_before else "",
+        )  # fmt: skip
         await client.start_workflow(AccountWorkflow.run, ref, id=name, task_queue=queue)
         newest = client.get_workflow_handle(name)
         try:

@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -20,10 +19,9 @@ from api.dependencies import EveryRead, Fresh, MemberRead
 from api.routes.base import new_router
 from api.user_scope import only_user, user_of
 from billing.catalog.rating.schemas import CREDIT
-from billing.core import periods
 from billing.core.errors import Conflict, wrong_field
 from billing.core.money import ZERO
-from billing.metering.usage import levels, logs, rules, sums
+from billing.metering.usage import aggregates, logs, rules, sums
 
 MOST_ACCOUNTS: Final = 10_000
 """Accounts whose days are summed together: there is a row for each day, service and user."""
@@ -168,9 +166,7 @@ async def read_usage_aggregations(
     words = _uncounted(owner, grain, service_type)
     async with call.filtering(*words, fresh=fresh) as connection:
         days = await span(call, connection, start_date, end_date)
-        rows = await _buckets(call, connection, owner, grain, service_type, days)
-        found = [BucketAnswer.of(row) for row in rows]
-        data = await _by_month(connection, found, days.zone) if grain == "month" else found
+        data = await _aggregated(connection, call, owner, grain, service_type, days)
     return AggregationsAnswer(
         grain=grain,
         data=data,
@@ -238,27 +234,8 @@ async def _sums_by_name(
 async def _sums_by_meter(
     connection: AsyncConnection, account_id: UUID, days: Days
 ) -> list[SumAnswer]:
-    meters: defaultdict[str, list[Any]] = defaultdict(list)
-    query = sums.buckets(account_id, "", "day", days.start, days.end)
-    for row in await connection.execute(query):
-        meters[row.meter].append(row)
-    events, spent = await logs.captured(connection, account_id, days.start, days.end)
-    if events:
-        meters[logs.METER].append(TotalsAnswer(quantity=spent, events=events, credits=spent))
-    highest = await levels.keys(connection)
-    return [
-        SumAnswer(name=meter, **_totals(rows, is_level=meter in highest))
-        for meter, rows in sorted(meters.items())
-    ]
-
-
-def _totals(rows: Sequence[Any], *, is_level: bool) -> dict[str, Any]:
-    quantities = [row.quantity for row in rows]
-    return {
-        "quantity": max(quantities) if is_level else sum(quantities, ZERO),
-        "events": sum(row.events for row in rows),
-        "credits": sum((row.credits for row in rows), ZERO),
-    }
+    meters = await aggregates.by_meter(connection, account_id, days.start, days.end)
+    return [SumAnswer(name=meter, **found) for meter, found in meters.items()]
 
 
 def _owner(call: ReadCall, user_id: str | None, organization_id: str | None) -> str:
@@ -276,39 +253,31 @@ def _uncounted(owner: str, grain: Grain, service: str | None) -> tuple[str | Non
     return service if owner or hours else None, owner if hours else None
 
 
-async def _buckets(
-    call: ReadCall,
+async def _aggregated(
     connection: AsyncConnection,
+    call: ReadCall,
     owner: str,
     grain: Grain,
     service: str | None,
     days: Days,
-) -> list[Any]:
-    """Return an owner's counters; where they tell no services or hours apart, sums of records."""
-    kept: Literal["hour", "day"] = "hour" if grain == "hour" else "day"
-    asked = call.account_id, owner, kept, days.start, days.end
-    read = partial(sums.buckets, *asked)
-    rows: list[Any] = []
-    if owner and kept == "hour":  # hours are counted for the whole account only
-        if days.last - days.first >= MOST_OF_HOURS:
-            words = f"hours of one are summed for {MOST_OF_HOURS.days} days at most"
-            raise wrong_field("start_date", words)
-        hours = sums.buckets(call.account_id, "", kept, days.start, days.end)
-        mixed = {row.meter for row in await connection.execute(hours)}
-    elif service is None:
-        return list(await connection.execute(read()))
-    elif not owner and kept == "day":
-        return list(await connection.execute(read(service=service)))
-    else:
-        known = await sums.services_of(connection, call.account_id, days.start, days.end)
-        meters = [meter for meter, services in known.items() if service in services]
-        counted = list(await connection.execute(read(meters=meters)))
-        mixed = {row.meter for row in counted if len(known[row.meter]) > 1}
-        rows = [row for row in counted if row.meter not in mixed]
-    if mixed:
-        summed = sums.buckets_of_records(*asked, meters=mixed, service=service)
-        rows += await connection.execute(summed)
-    return sorted(rows, key=lambda row: (-row.bucket.timestamp(), row.meter))
+) -> list[BucketAnswer]:
+    kept = _kept(owner, grain, days)
+    rows = await aggregates.buckets(
+        connection, call.account_id, owner, kept, service, days.start, days.end
+    )
+    if grain == "month":
+        rows = await aggregates.by_month(connection, rows, days.zone)
+    return [BucketAnswer.of(row) for row in rows]
+
+
+def _kept(owner: str, grain: Grain, days: Days) -> Literal["hour", "day"]:
+    """Return the counters that a grain is made of. Error: VALIDATION_FAILED for too many hours."""
+    if grain != "hour":
+        return "day"
+    if owner and days.last - days.first >= MOST_OF_HOURS:
+        words = f"hours of one are summed for {MOST_OF_HOURS.days} days at most"
+        raise wrong_field("start_date", words)
+    return "hour"
 
 
 def _stats(facets: Sequence[tuple[Any, ...]], active: list[int], days: Days) -> StatsAnswer:
@@ -351,25 +320,3 @@ def _revenue(amounts: Sequence[tuple[str, str, Decimal]]) -> RevenueAnswer:
     return RevenueAnswer(
         total=sum(services.values(), ZERO), by_service=dict(services), by_method=dict(methods)
     )
-
-
-async def _by_month(
-    connection: AsyncConnection, days: list[BucketAnswer], zone: str
-) -> list[BucketAnswer]:
-    """Sum the days of each calendar month to one bucket per meter, newest first; of a level the
-    highest day counts.
-    """
-    highest = await levels.keys(connection)
-    months: defaultdict[tuple[datetime, str], list[BucketAnswer]] = defaultdict(list)
-    for day in days:
-        first = datetime.combine(rules.day_of(day.start, zone).replace(day=1), time())
-        months[periods.from_wall(first, zone), day.meter].append(day)
-    return [
-        BucketAnswer(
-            start=start,
-            meter=meter,
-            maximum=max(ZERO, *(row.maximum for row in rows)),
-            **_totals(rows, is_level=meter in highest),
-        )
-        for (start, meter), rows in months.items()
-    ]

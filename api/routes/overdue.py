@@ -35,7 +35,7 @@ from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
 from billing.matters.effects import Work
 from billing.money.invoice_requests import card, overdue
-from billing.money.invoice_requests.overdue import Foreseen
+from billing.money.invoice_requests.overdue import Foreseen, Wanted
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.schemas import Invoice
 from billing.money.payment_methods import store as method_store
@@ -104,19 +104,25 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
     """Try each invoice once."""
     await free_halted(call, call.account.id)
     async with call.transaction() as connection:
-        only = invoice_rows(body.invoice_ids)
-        known = await _has_asked(connection, call.account.id, claim)
+        account_id, wanted = call.account.id, _wanted(body)
+        only = wanted.only
+        # One that ended before it requested money, such as without Temporal, is checked anew.
+        known = claim.resumed and await overdue.has_asked(
+            connection, account_id, claim.suffix, claim.resource_id
+        )
         if not known:
-            await _demand_method(connection, body)
+            await _demand_method(connection, wanted)
         if body.preview_token is not None and not known:
-            await overdue.lock_owed(connection, call.account.id, only)
-            only = await _demand_as_previewed(call, connection, body, body.preview_token)
+            secrets = call.services.settings.pay_link_secrets
+            only = await overdue.demand_as_previewed(
+                connection, account_id, wanted, body.preview_token, secrets
+            )
         asked = await overdue.ask(
             connection,
-            call.account.id,
-            await clock.now(connection, call.account.id),
+            account_id,
+            await clock.now(connection, account_id),
             suffix=claim.suffix,
-            method_id=payment_method_row(body.payment_method_id),
+            method_id=wanted.method_id,
             only=only,
         )
     claim.has_acted = True
@@ -128,20 +134,18 @@ async def _try_each(call: AccountCall, claim: Claim, body: PayOverdueBody) -> li
         ]
 
 
-async def _demand_method(connection: AsyncConnection, body: PayOverdueBody) -> None:
-    if method_id := payment_method_row(body.payment_method_id):
-        await method_store.get(connection, method_id)
+def _wanted(body: PayOverdueBody) -> Wanted:
+    return Wanted(
+        only=invoice_rows(body.invoice_ids),
+        method_id=payment_method_row(body.payment_method_id),
+        resumes=body.resume,
+        use_balance=body.use_balance,
+    )
 
 
-async def _has_asked(connection: AsyncConnection, account_id: UUID, claim: Claim) -> bool:
-    """True if an earlier request with this key has requested money; one that ended before that,
-    such as without Temporal, has not.
-    """
-    if not claim.resumed:
-        return False
-    if await subscriptions.find_change(connection, claim.resource_id) is not None:
-        return True
-    return bool(await overdue.asked_before(connection, account_id, claim.suffix))
+async def _demand_method(connection: AsyncConnection, wanted: Wanted) -> None:
+    if wanted.method_id is not None:
+        await method_store.get(connection, wanted.method_id)
 
 
 async def _is_decided(call: AccountCall, tried: list[_Try]) -> bool:
@@ -165,7 +169,7 @@ def _raise_refusal(tried: list[_Try]) -> None:
 async def _paid_before(call: AccountCall, tried: list[_Try]) -> dict[str, Any]:
     """Return the fields that say what was paid before a card refused the rest."""
     async with call.transaction() as connection:
-        paid = {one: await _received(connection, attempt) for one, attempt in tried}
+        paid = {one: await overdue.received(connection, attempt) for one, attempt in tried}
         subscription = await subscriptions.find_current(connection, call.account.id)
     return {
         "charged_cents": sum(paid.values()),
@@ -218,7 +222,7 @@ async def _done(
             tries = await payment_store.attempts_of(connection, invoice_id)
             mine = await next_action_of(connection, invoice, tries, call.services.pay_links)
             action = mine if mine["type"] != "none" else action
-            paid = await _received(connection, attempt)
+            paid = await overdue.received(connection, attempt)
             charged += paid
             parts.append(OwedPart.of(invoice, remaining_minor=paid or invoice.remaining_minor))
         subscription = await subscriptions.find_current(connection, call.account.id)
@@ -244,31 +248,8 @@ async def _resumption(
         return (resumption_part(offered, None) if offered else None), 0
     invoice = await invoice_store.get(connection, change.draft_id)
     tries = await payment_store.attempts_of(connection, invoice.id)
-    received = [await _received(connection, one) for one in tries]
+    received = [await overdue.received(connection, one) for one in tries]
     return resumption_part(invoice, invoice.id), sum(received)
-
-
-async def _received(connection: AsyncConnection, attempt: Attempt | None) -> int:
-    if attempt is None or attempt.payment_id is None or attempt.status != "succeeded":
-        return 0
-    return (await payment_store.get(connection, attempt.payment_id)).received_minor or 0
-
-
-async def _look(
-    call: AccountCall, connection: AsyncConnection, body: PayOverdueBody
-) -> tuple[list[Invoice], Foreseen]:
-    """Return the requested invoices that are owed, and the result of paying them."""
-    only = invoice_rows(body.invoice_ids)
-    owed = await overdue.owed(connection, call.account.id, only)
-    foreseen = await overdue.foresee(
-        connection,
-        call.account.id,
-        only,
-        resumes=body.resume,
-        use_balance=body.use_balance,
-        method_id=payment_method_row(body.payment_method_id),
-    )
-    return owed, foreseen
 
 
 def _promised(
@@ -291,34 +272,15 @@ def _promised(
     return {"preview_token": token, "expires_at": now + tokens.LIFETIME}
 
 
-async def _demand_as_previewed(
-    call: AccountCall, connection: AsyncConnection, body: PayOverdueBody, token: str
-) -> list[UUID]:
-    """Refuse if the amounts to be charged differ from the previewed ones; return the previewed
-    invoices. Error: PREVIEW_EXPIRED.
-    """
-    secrets = call.services.settings.pay_link_secrets
-    promise = tokens.read(token, secrets, clock.real_now())
-    owed, foreseen = await _look(call, connection, body)
-    if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
-        raise tokens.expired()
-    if foreseen.digest_with(owed, resumes=body.resume) != promise.digest:
-        raise tokens.expired()
-    return [one.id for one in owed]
-
-
 async def _foreseen(call: AccountCall, body: PayOverdueBody) -> OverdueAnswer:
+    wanted = _wanted(body)
     async with call.transaction() as connection:
-        await _demand_method(connection, body)
+        await _demand_method(connection, wanted)
         at = await clock.now(connection, call.account.id)
         await overdue.demand(
-            connection,
-            call.account.id,
-            at,
-            method_id=payment_method_row(body.payment_method_id),
-            only=invoice_rows(body.invoice_ids),
+            connection, call.account.id, at, method_id=wanted.method_id, only=wanted.only
         )
-        owed, foreseen = await _look(call, connection, body)
+        owed, foreseen = await overdue.look(connection, call.account.id, wanted)
     coming = foreseen.resumption
     return OverdueAnswer(
         **_promised(call, body, owed, foreseen, at),

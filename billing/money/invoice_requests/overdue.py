@@ -8,13 +8,13 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import ids
+from billing.core import clock, ids
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.matters.effects import Work
@@ -28,6 +28,7 @@ from billing.money.invoices.schemas import Invoice
 from billing.money.invoices.tables import invoices as invoice_rows
 from billing.money.payments import store as payment_store
 from billing.money.payments.rules import PAID_OTHERWISE
+from billing.money.payments.schemas import Attempt
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions import store as subscriptions
 from billing.money.subscriptions.commands import running
@@ -41,6 +42,17 @@ from billing.money.subscriptions.rules import ENDED
 from billing.money.subscriptions.schemas import Paying, Subscription, SubscriptionChange
 from billing.money.subscriptions.terms import scheduling
 from billing.platform.decisions import service as decisions
+
+
+class Wanted(NamedTuple):
+    """A payment of all that is open, or of `only` some invoices, by the default card or another."""
+
+    only: Collection[UUID] | None
+    method_id: UUID | None
+    resumes: bool
+    """True also starts a paused subscription again."""
+    use_balance: bool
+    """True if the money balance pays first for that."""
 
 
 class Foreseen(Frozen):
@@ -79,6 +91,40 @@ async def owed(
         for invoice in found:
             await locks.demand_owed(connection, invoice, by_card=True)
     return found
+
+
+async def look(
+    connection: AsyncConnection, account_id: UUID, wanted: Wanted
+) -> tuple[list[Invoice], Foreseen]:
+    """Return what is `owed` of what is wanted, and the result of paying it. Errors: those of `owed`
+    and `foresee`.
+    """
+    debts = await owed(connection, account_id, wanted.only)
+    foreseen = await foresee(
+        connection, account_id, wanted.only,
+        resumes=wanted.resumes, use_balance=wanted.use_balance, method_id=wanted.method_id,
+    )  # fmt: skip
+    return debts, foreseen
+
+
+async def demand_as_previewed(
+    connection: AsyncConnection,
+    account_id: UUID,
+    wanted: Wanted,
+    token: str,
+    secrets: Sequence[str],
+) -> list[UUID]:
+    """Lock what is wanted, and refuse if the amounts to be charged differ from the previewed ones;
+    return the previewed invoices. Errors: PREVIEW_EXPIRED, those of `look`.
+    """
+    await lock_owed(connection, account_id, wanted.only)
+    promise = tokens.read(token, secrets, clock.real_now())
+    debts, foreseen = await look(connection, account_id, wanted)
+    if foreseen.subscription is None or foreseen.subscription.id != promise.subscription_id:
+        raise tokens.expired()
+    if foreseen.digest_with(debts, resumes=wanted.resumes) != promise.digest:
+        raise tokens.expired()
+    return [one.id for one in debts]
 
 
 async def lock_owed(
@@ -167,6 +213,22 @@ async def asked_before(
         .order_by(steps.c.key)
     )
     return [ids.decode(ids.INVOICE, key.partition("/")[0]) for key in found]
+
+
+async def has_asked(
+    connection: AsyncConnection, account_id: UUID, suffix: str, change_id: UUID
+) -> bool:
+    """True if money was requested under this suffix before: for a debt, or for this resumption."""
+    if await subscriptions.find_change(connection, change_id) is not None:
+        return True
+    return bool(await asked_before(connection, account_id, suffix))
+
+
+async def received(connection: AsyncConnection, attempt: Attempt | None) -> int:
+    """Return what came in by a try, in minor units."""
+    if attempt is None or attempt.payment_id is None or attempt.status != "succeeded":
+        return 0
+    return (await payment_store.get(connection, attempt.payment_id)).received_minor or 0
 
 
 async def foresee(

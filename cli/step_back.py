@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from billing.core.database import open_database
 from billing.core.settings import Settings
+from billing.core.transaction_settings import WHOLE_TABLE_MS, limit_statements
 
 BEFORE: Final = "0.1.0"
 
@@ -149,6 +150,7 @@ UNKNOWN: Final = (
 async def unknown(settings: Settings) -> list[str]:
     """Return a line for each kind of rows of which there are some."""
     async with open_database(settings) as database, database.operator() as connection:
+        await limit_statements(connection, WHOLE_TABLE_MS)
         counts = [
             (one, await connection.scalar(text(f"SELECT count(*) {one.found}"))) for one in UNKNOWN
         ]

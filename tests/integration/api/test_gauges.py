@@ -274,6 +274,26 @@ async def test_the_money_of_test_accounts_raises_no_alarm(
     assert risen == (set() if is_test else planted.keys())
 
 
+@pytest.mark.parametrize(("reason", "risen"), [("charge_refused", 1), ("paid_otherwise", 0)])
+async def test_a_try_whose_payer_has_used_another_card_calls_no_operator(
+    api: Api, actors: Actors, reason: str, risen: int
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    planted = text(
+        "INSERT INTO payment_attempts (id, account_id, invoice_id, payment_id, key, status,"
+        " decline_code, started_at, real_started_at) SELECT gen_random_uuid(), account_id,"
+        " invoice_id, id, 'another', 'unreached', :reason, now(), now() FROM payments"
+        " WHERE account_id = :account"
+    )
+    async with api.database.operator() as connection:
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        before = (await store.look(connection)).backlog("unreached").count
+        await connection.execute(planted, {"account": customer.uuid, "reason": reason})
+        assert (await store.look(connection)).backlog("unreached").count == before + risen
+        await connection.rollback()
+
+
 async def test_an_event_that_is_delivered_after_the_poll_found_it_was_sent(api: Api) -> None:
     """And what came before the last webhook is of a time that has passed."""
     found = {"account": None, "at": real_now()}

@@ -41,6 +41,19 @@ def is_withdrawn(dispute: Listed) -> bool:
     return moved < 0
 
 
+def returned(dispute: Listed) -> int:
+    """Return the part of a dispute that was withdrawn and is back, in the provider's unit: the
+    movements may be in another currency, so only their ratio counts.
+    """
+    moves = [one["amount"] for one in dispute.get("balance_transactions") or ()]
+    taken = -min(moves, default=0)
+    if taken <= 0:
+        return 0
+    back = min(taken, max(0, taken + sum(moves)))
+    part: int = dispute["amount"] * back // taken
+    return part
+
+
 def page(kind: ObjectKind, body: Any) -> MoneyPage:
     """Return a page of Stripe's list."""
     return MoneyPage(
@@ -61,6 +74,10 @@ def read(kind: ObjectKind, one: Any) -> AtStripe:
     currency = one["currency"].upper()
     paid = kind == "payment" and one["status"] == "succeeded"
     amount = one["amount_received"] if paid else one["amount"]
+    state = _STATES[kind](one)
+    # One in another currency than its payment's is not booked here, nor what is back of it.
+    if state == "lost" and one["currency"] == intent.get("currency"):
+        amount -= returned(one)
     return AtStripe(
         object_id=one["id"],
         intent_id=intent.get("id"),
@@ -71,7 +88,7 @@ def read(kind: ObjectKind, one: Any) -> AtStripe:
             # In a currency that nobody can pay in here the object is of another product.
             amount_minor=from_provider(amount, currency) if chargeable(currency) else amount,
             currency=currency,
-            state=_STATES[kind](one),
+            state=state,
         ),
         created_at=_instant(one["created"]),
         changed_at=_instant(max(at["created"] for at in (one, *_moves(one, charge)))),

@@ -9,7 +9,7 @@ from billing.core.currencies import from_provider
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Decline, Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome
-from gateways.money_lists import REFUND_ENDS, is_withdrawn
+from gateways.money_lists import REFUND_ENDS, is_withdrawn, returned
 
 _INTENT_KINDS: Final[dict[str, OutcomeKind]] = {
     "requires_confirmation": "waiting",
@@ -60,6 +60,7 @@ def dispute_outcome(dispute: stripe.Dispute) -> DisputeOutcome:
         reason=dispute.reason,
         evidence_due_at=datetime.fromtimestamp(due, UTC) if due else None,
         is_withdrawn=is_withdrawn(said),
+        returned_minor=from_provider(returned(said), dispute.currency.upper()),
     )
 
 

@@ -213,9 +213,12 @@ class SandboxControl:
         order = {"reason": reason, "inquiry": inquiry, "amount": amount, "prevented": prevented}
         return await self._act(f"/payment_intents/{intent}/dispute", order)
 
-    async def finish_dispute(self, dispute: str, outcome: str) -> Outcome:
-        """End a dispute: won or lost."""
-        return await self._act(f"/disputes/{dispute}/finish", {"outcome": outcome})
+    async def finish_dispute(
+        self, dispute: str, outcome: str, *, returned: int | None = None
+    ) -> Outcome:
+        """End a dispute: won or lost, with a part `returned` of what is lost."""
+        order = {"outcome": outcome, "returned": returned}
+        return await self._act(f"/disputes/{dispute}/finish", order)
 
     async def vat_register(self, names: Json | None = None, *, away: bool = False) -> None:
         """Add businesses to the VAT register by id, or make it unavailable."""

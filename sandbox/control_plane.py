@@ -309,7 +309,9 @@ def _taking_back(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/disputes/{dispute_id}/finish")
     async def finish(dispute_id: str, order: EndDispute) -> JSONResponse:
         """Win or lose a dispute."""
-        return _told(_do(envelope, "finish", dispute_id, disputes.finish, order.outcome))
+        return _told(
+            _do(envelope, "finish", dispute_id, disputes.finish, order.outcome, order.returned)
+        )
 
 
 def _finish(envelope: Envelope, intent_id: str, passed: bool) -> Answer:

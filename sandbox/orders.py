@@ -165,9 +165,10 @@ class Dispute(Order):
 
 
 class EndDispute(Order):
-    """The issuer's decision."""
+    """The issuer's decision. Of a lost dispute it may return a part, also later."""
 
     outcome: Literal["won", "lost"]
+    returned: int | None = Field(default=None, gt=0)
 
 
 class AskedTax(Order):

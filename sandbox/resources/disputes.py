@@ -89,32 +89,36 @@ def begin(call: Call, charge: Json, reason: str, case: str, amount: int | None =
     return dispute
 
 
-def finish(call: Call, dispute_id: str, outcome: str) -> Json:
-    """End a dispute: `won` brings the money back, `lost` does not; an inquiry just closes.
+def finish(call: Call, dispute_id: str, outcome: str, returned: int | None = None) -> Json:
+    """End a dispute: `won` brings the money back, `lost` a part at most, also later; an inquiry
+    just closes.
 
     A lost dispute may still be won.
     """
     dispute = call.load("dispute", dispute_id)
     before = dispute["status"]
-    if before in ("won", "warning_closed", "prevented") or before == outcome:
+    is_over = before in ("won", "warning_closed", "prevented")
+    if is_over or (before == outcome and returned is None):
         raise problems.invalid(f"This dispute is already {before}.", param="dispute")
     charge = call.load("charge", dispute["charge"])
     inquiry = before.startswith("warning_")
     dispute["status"] = "warning_closed" if inquiry else outcome
-    returned = outcome == "won" and not inquiry
-    if returned:
+    held = -sum(one["amount"] for one in dispute["balance_transactions"])
+    back = min(held, held if outcome == "won" else returned or 0)
+    if back > 0:
         movement = balance_transactions.record(
             call, {**dispute, "metadata": charge["metadata"]}, "adjustment", "dispute_reversal",
-            dispute["amount"], at=call.now(charge["customer"]),
+            back, at=call.now(charge["customer"]),
             description=f"Chargeback reversal for {charge['id']}",
         )  # fmt: skip
         dispute["balance_transactions"] = [*dispute["balance_transactions"], movement]
     call.store.save(dispute)
     owner = {**dispute, "customer": charge["customer"]}
     call.effect(f"dispute.{dispute['status']}", owner, reason=dispute["reason"])
-    if returned:
+    if back > 0:
         call.emit("charge.dispute.funds_reinstated", dispute)
-    call.emit("charge.dispute.closed", dispute, {"status": before})
+    if dispute["status"] != before:
+        call.emit("charge.dispute.closed", dispute, {"status": before})
     return dispute
 
 

@@ -126,6 +126,13 @@ GIVEN_BACK: Final = (
         ("tests/unit/reversals/test_carried_debts.py",),
     ),
     Mutant(
+        "what a bank returns of a lost dispute is the customer's before it covers our loss",
+        "billing/money/reversals/disputing.py",
+        "loss = min(part, row.loss_minor)",
+        "loss = 0",
+        ("tests/unit/reversals/test_returned_parts.py", "-k", "covers_our_loss"),
+    ),
+    Mutant(
         "a refund at the provider is owed again after a step down",
         "billing/money/reversals/placing.py",
         "if isinstance(placed, Refund):",

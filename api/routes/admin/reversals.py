@@ -18,7 +18,7 @@ from api.routes.base import new_router
 from api.workflow_calls import need_temporal, wait_until_done
 from billing.catalog.plans.schemas import PositiveMinor
 from billing.core import ids
-from billing.money.disputes.schemas import DisputeState
+from billing.money.disputes.schemas import Dispute, DisputeState
 from billing.money.disputes.tables import disputes
 from billing.money.payments import store
 from billing.money.payments.schemas import Payment
@@ -119,7 +119,11 @@ class DisputeAnswer(Answer):
     )
     stripe_status: str = Field(validation_alias="status", description="The status at Stripe")
     amount_cents: int = Field(
-        validation_alias="amount_minor", description="What the bank asks back, in minor units"
+        validation_alias="asked_minor", description="What the bank asks back, in minor units"
+    )
+    returned_cents: int = Field(
+        validation_alias="returned_minor",
+        description="What the bank returned of it though the dispute is lost",
     )
     loss_cents: int = Field(validation_alias="loss_minor")
     currency: str
@@ -127,6 +131,11 @@ class DisputeAnswer(Answer):
     evidence_due_at: datetime | None
     created_at: datetime
     closed_at: datetime | None
+
+    @classmethod
+    def of_row(cls, row: Any) -> Self:
+        """Show a row of `service.dispute_listing`."""
+        return cls.of(Dispute.model_validate(row))
 
 
 @router.post(
@@ -185,7 +194,7 @@ async def list_disputes(
     async with call.database.operator() as connection:
         account = await account_filter(connection, account_id)
         query = service.dispute_listing(account, (status,) if status else ())
-        return await paginate(connection, query, keys, paging, DisputeAnswer.of)
+        return await paginate(connection, query, keys, paging, DisputeAnswer.of_row)
 
 
 async def _paid(call: Call, name: str) -> Payment:

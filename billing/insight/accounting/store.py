@@ -72,6 +72,7 @@ _I, _N, _P, _R, _D, _B = (
 )
 _SENT: Final = and_(_R.booked_at.is_not(None), _R.way != "balance")
 _LOST: Final = _D.booked_at.is_not(None)
+_ASKED: Final = _D.amount_minor + _D.returned_minor
 _ADJUSTED: Final = _B.kind == "adjusted"
 _ENTRY: Final = case((_ADJUSTED, 0), else_=_B.amount_minor)
 SOURCES: Final = (
@@ -104,8 +105,13 @@ SOURCES: Final = (
     ),
     Source(
         "dispute_lost", disputes, ids.DISPUTE, _D.booked_at,
-        {"disputes": _D.amount_minor, "cash": -_D.amount_minor},
+        {"disputes": _ASKED, "cash": -_ASKED},
         _LOST,
+    ),
+    Source(
+        "dispute_returned", disputes, ids.DISPUTE, _D.returned_at,
+        {"disputes": -_D.returned_minor, "cash": _D.returned_minor},
+        _D.returned_at.is_not(None), suffix="/returned",
     ),
     Source(
         "dispute_won", disputes, ids.DISPUTE, _D.closed_at,

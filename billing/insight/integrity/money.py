@@ -87,7 +87,8 @@ QUERIES: Final[dict[str, str]] = {
            OR bool_or(a.currency <> p.currency)
     """,
     # A dispute's debit of the money balance stands exactly while the dispute is open or lost. A
-    # dispute won after it was booked has its note's amount on the balance.
+    # dispute won after it was booked has its note's amount on the balance, and a lost one what came
+    # back though its note stands.
     "disputes_booked": """
         SELECT d.account_id, public_id('dsp', d.id) AS subject
         FROM disputes d
@@ -95,8 +96,9 @@ QUERIES: Final[dict[str, str]] = {
            OR (SELECT coalesce(sum(b.amount_minor), 0) FROM balance_entries b
                WHERE b.account_id = d.account_id
                  AND b.key LIKE '%-' || public_id('dsp', d.id))
-              <> CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor
-                      WHEN d.booked_at IS NOT NULL THEN d.note_minor ELSE 0 END
+              <> d.noted_back_minor
+                 + CASE WHEN d.state IN ('open', 'lost') THEN -d.balance_minor
+                        WHEN d.booked_at IS NOT NULL THEN d.note_minor ELSE 0 END
     """,
     # Refunds and disputes whose invoice had no room for a note: once it has, the matter must act.
     "reversals_placed": f"""
@@ -258,7 +260,7 @@ QUERIES: Final[dict[str, str]] = {
                    FROM (SELECT invoice_id, note_minor FROM refunds
                          WHERE booked_at IS NOT NULL AND way <> 'balance'
                          UNION ALL
-                         SELECT invoice_id, note_minor FROM disputes
+                         SELECT invoice_id, note_minor + noted_back_minor FROM disputes
                          WHERE booked_at IS NOT NULL) away
                    GROUP BY invoice_id) r ON r.invoice_id = i.id
         -- A debt that was carried to it may be forgiven with it.

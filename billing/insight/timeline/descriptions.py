@@ -25,6 +25,7 @@ _CHANGES: Final[dict[str, str]] = {
     "dispute.evidence_due": "the answer to a dispute of {money} is due on {evidence_due_at}",
     "dispute.lost": "a dispute of {money} was lost",
     "dispute.opened": "the payer's bank asks {money} back: {reason}",
+    "dispute.returned": "the bank gave back {returned_cents} of a lost dispute, in minor units",
     "dispute.won": "a dispute of {money} was won: the money is here again",
     "dunning.attempt_failed": "a try brought no money: {reason}",
     "dunning.canceled": "recovery ended, for nothing is owed any more: {reason}",

@@ -20,9 +20,19 @@ class Dispute(ReversalClaim):
     status: str
     state: DisputeState
     loss_minor: int = 0
+    returned_minor: int = 0
+    """The part that the bank returned though the dispute stays lost; `amount_minor` is the rest."""
+    noted_back_minor: int = 0
+    """The part of that whose credit note stands; `note_minor` is the rest of the notes."""
     evidence_due_at: AwareDatetime | None = None
     reminders: int = 0
     closed_at: AwareDatetime | None = None
+    returned_at: AwareDatetime | None = None
+
+    @property
+    def asked_minor(self) -> int:
+        """What the bank demanded."""
+        return self.amount_minor + self.returned_minor
 
     @property
     def is_placed(self) -> bool:

@@ -13,11 +13,15 @@ disputes = c.table(
     c.text("status"),
     # inquiry: nothing was taken; open: the bank has the money; then won, lost or closed.
     c.text("state"),
+    # What the bank demands, without the part that it returned though it kept the verdict.
     c.bigint("amount_minor"),
+    c.bigint("returned_minor", server_default="0"),
     c.bigint("note_minor", server_default="0"),
     c.bigint("balance_minor", server_default="0"),
     # What the bank took beyond the money we still had: our loss.
     c.bigint("loss_minor", server_default="0"),
+    # What came back though its credit note stands: it is on the money balance.
+    c.bigint("noted_back_minor", server_default="0"),
     # What a note should take once there is room; set if some was reserved for something else.
     c.bigint("wanted_minor", server_default="0"),
     c.text("currency"),
@@ -33,7 +37,15 @@ disputes = c.table(
     # When it was lost and its credit note was written.
     c.instant("booked_at", nullable=True),
     c.instant("closed_at", nullable=True),
-    c.check("amount_minor > 0", name="amount_positive"),
+    # When a part came back after it was booked.
+    c.instant("returned_at", nullable=True),
+    c.check("amount_minor >= 0 AND amount_minor + returned_minor > 0", name="amount_positive"),
+    c.check(
+        "returned_minor >= noted_back_minor AND noted_back_minor >= 0"
+        " AND (returned_minor > 0) = (returned_at IS NOT NULL)"
+        " AND (returned_at IS NULL OR booked_at IS NOT NULL)",
+        name="returned_after_booking",
+    ),
     c.check(
         "least(note_minor, balance_minor, loss_minor,"
         " amount_minor - note_minor - balance_minor - loss_minor) >= 0",
@@ -51,4 +63,5 @@ disputes = c.table(
     # For the export of postings.
     c.index("ix_disputes_booked", "booked_at", "id"),
     c.index("ix_disputes_closed", "closed_at", "id"),
+    c.index("ix_disputes_returned", "returned_at", "id", where="returned_at IS NOT NULL"),
 )

@@ -119,7 +119,12 @@ def heals(one: Discrepancy) -> bool:
         return False
     if one.here is None:
         return True
-    return one.kind == "state_differs" and (one.here.state, one.at_stripe.state) in _FOLLOWED
+    states = (one.here.state, one.at_stripe.state)
+    if one.kind == "amount_differs":
+        # A part of it came back.
+        is_less = one.at_stripe.amount_minor < one.here.amount_minor
+        return one.object == "dispute" and states == ("lost", "lost") and is_less
+    return one.kind == "state_differs" and states in _FOLLOWED
 
 
 def span(

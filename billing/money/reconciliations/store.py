@@ -48,7 +48,11 @@ _ROWS: Final[Mapping[ObjectKind, str]] = {
                 WHEN d.status NOT IN ('warning_closed', 'prevented') THEN 'open'
                 WHEN d.state = 'lost' THEN 'lost'
                 ELSE 'closed' END AS state,
-            d.currency, d.amount_minor, d.created_at
+            d.currency,
+            -- Of a lost one what its bank has not returned.
+            d.amount_minor + CASE d.status WHEN 'won' THEN d.returned_minor ELSE 0 END
+                AS amount_minor,
+            d.created_at
         FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE p.flow <> 'paypal'""",
 }
 _SIDES: Final = """

@@ -35,6 +35,8 @@ class DisputeOutcome(Frozen):
     evidence_due_at: AwareDatetime | None = None
     is_withdrawn: bool = False
     """True if the provider's account lacks the money of the dispute now."""
+    returned_minor: int = 0
+    """The part that was withdrawn and is back."""
 
 
 class Taken(Frozen):

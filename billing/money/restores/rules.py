@@ -43,7 +43,9 @@ def left_minor(received_minor: int, taken: Taken) -> int:
     the money: an inquiry, or one that was prevented without a refund, took none.
     """
     refunded = sum(one.amount_minor for one in taken.refunds if one.status != "failed")
-    withdrawn = sum(one.amount_minor for one in taken.disputes if one.is_withdrawn)
+    withdrawn = sum(
+        one.amount_minor - one.returned_minor for one in taken.disputes if one.is_withdrawn
+    )
     return received_minor - refunded - withdrawn
 
 

@@ -1,9 +1,9 @@
 """Disputes: the payer's bank inquires, takes the money, and returns or keeps it. Pure.
 
 An open dispute claws back the credits; a dispute that is won returns money and credits. One that is
-won after it was booked as lost returns only the money, which is then the customer's. Any dispute
-stops automatic top-ups, again once the bank takes the money and once it keeps it, and one for fraud
-bars its card.
+won after it was booked as lost returns only the money, which is then the customer's. So is a part
+that comes back of one that stays lost, beyond our loss. Any dispute stops automatic top-ups, again
+once the bank takes the money and once it keeps it, and one for fraud bars its card.
 """
 
 from datetime import datetime
@@ -86,7 +86,15 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         known = _open(w, outcome, "inquiry" if state in ("inquiry", "closed") else "open")
     if known.closed_at is not None:
         _follow_ended(w, known, outcome.status, state)
-        return
+    else:
+        _follow_open(w, known, outcome, state)
+    _take_part(w, w.rows.get(Dispute, known.id), outcome.returned_minor)
+
+
+def _follow_open(
+    w: Work[ReversalFacts], known: Dispute, outcome: DisputeOutcome, state: DisputeState
+) -> None:
+    """Follow a dispute that has not ended: its deadline, and the money."""
     before = known
     if (known.status, known.evidence_due_at) != (outcome.status, outcome.evidence_due_at):
         known = w.change(known, status=outcome.status, evidence_due_at=outcome.evidence_due_at)
@@ -253,6 +261,32 @@ def _keep(w: Work[ReversalFacts], row: Dispute) -> int:
     return kept
 
 
+def _take_part(w: Work[ReversalFacts], row: Dispute, returned_minor: int) -> None:
+    """Book the part that a bank returned of a dispute that stays lost, once: a refund had paid it,
+    or the verdict is on a part. It covers our loss first; the rest is the customer's.
+    """
+    is_booked = row.state == "lost" and row.booked_at is not None
+    part = min(returned_minor, row.amount_minor)
+    if not is_booked or row.returned_at is not None or part <= 0:
+        return
+    loss = min(part, row.loss_minor)
+    balance = min(part - loss, row.balance_minor)
+    noted = min(part - loss - balance, row.note_minor)
+    note, rest = row.note_minor - noted, row.loss_minor - loss + row.balance_minor - balance
+    row = w.change(
+        row, amount_minor=row.amount_minor - part, returned_minor=part, returned_at=w.facts.at,
+        loss_minor=row.loss_minor - loss, balance_minor=row.balance_minor - balance,
+        note_minor=note, noted_back_minor=noted,
+        wanted_minor=min(row.wanted_minor, note + rest) if rest else 0,
+    )  # fmt: skip
+    booking.move_balance(w, row, balance + noted, WON, "-part")
+    kept = balance + noted - placing.take_returned(w, row, balance + noted, "-part")
+    booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
+    w.do(Do(BOUND, {"account_id": row.account_id}))
+    refunds.look_again(w, but=row.payment_id)
+    _announce(w, w.rows.get(Dispute, row.id), "returned", returned_cents=part, balance_cents=kept)
+
+
 def _return(w: Work[ReversalFacts], row: Dispute) -> int:
     """Return the credits, and to the money balance its part; the answer is what stays there."""
     kept = row.balance_minor
@@ -279,7 +313,7 @@ def _announce(w: Work[ReversalFacts], row: Dispute, what: str, **more: int) -> N
         "dispute_id": subject_of(row),
         "payment_id": ids.encode(ids.PAYMENT, row.payment_id),
         "invoice_id": ids.encode(ids.INVOICE, row.invoice_id),
-        "amount_cents": row.amount_minor,
+        "amount_cents": row.asked_minor,
         "loss_cents": row.loss_minor,
         "currency": row.currency,
         "reason": row.reason,

@@ -126,9 +126,12 @@ def take_room(w: Work[InvoiceFacts]) -> None:
     refunds.look_again(w)
 
 
-def take_returned(w: Work[ReversalFacts], back: Refund | Dispute, returned_minor: int) -> int:
-    """Give the money of a failed refund, or of a dispute that was won, to the disputes of its
-    payment that are partly our loss, the oldest first. Return how much they take.
+def take_returned(
+    w: Work[ReversalFacts], back: Refund | Dispute, returned_minor: int, of: str = ""
+) -> int:
+    """Give the money of a failed refund, of a dispute that was won, or a part `of` one that is lost
+    to the disputes of its payment that are partly our loss, the oldest first. Return how much they
+    take.
     """
     left, booked = returned_minor, list[Dispute]()
     for row in sorted(w.rows.of(Dispute), key=lambda one: (one.created_at, one.id)):
@@ -139,7 +142,8 @@ def take_returned(w: Work[ReversalFacts], back: Refund | Dispute, returned_minor
             left -= taken
             balance, loss = row.balance_minor + taken, row.loss_minor - taken
             changed = w.change(row, balance_minor=balance, loss_minor=loss)
-            booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(back)}")
+            named = f"-{booking.subject_of(back)}{of}"
+            booking.move_balance(w, changed, -taken, "refunded", named)
             booked += [changed] if changed.booked_at is not None else []
         _want_less(w, w.rows.get(Dispute, row.id))
     # Only now: halfway the payment would seem no longer `refunded`, and be announced again.

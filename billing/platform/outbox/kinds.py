@@ -148,11 +148,15 @@ FAMILIES: Final = (
         Kind("won", "the money was returned, `balance_cents` of it stay on the money balance; if"
              " the dispute had been lost, the payment is no longer `refunded`", "balance_cents"),
         Kind("lost", "the bank keeps the money"),
+        Kind("returned", "the bank returned a part of a lost dispute (`returned_cents`): it covered"
+             " your loss first, `balance_cents` stay on the money balance",
+             "returned_cents balance_cents"),
         Kind("closed", "it ended without a verdict, or is not booked here: `stripe_status` says"
              " how", "balance_cents"),
     ), {
         "reason": Field("text", "the bank's reason", "fraudulent"),
         "stripe_status": Field("text", "Stripe's status of it", "needs_response"),
+        "returned_cents": Field("money", "the part that the bank returned", 333),
     }),
     Family("dunning", "Dunning of unpaid invoices", "dunning_case_id invoice_id", (
         Kind("opened", "an invoice could not be collected: dunning begins"),

@@ -546,9 +546,11 @@ CREATE TABLE disputes (
     status TEXT NOT NULL,
     state TEXT NOT NULL,
     amount_minor BIGINT NOT NULL,
+    returned_minor BIGINT DEFAULT '0' NOT NULL,
     note_minor BIGINT DEFAULT '0' NOT NULL,
     balance_minor BIGINT DEFAULT '0' NOT NULL,
     loss_minor BIGINT DEFAULT '0' NOT NULL,
+    noted_back_minor BIGINT DEFAULT '0' NOT NULL,
     wanted_minor BIGINT DEFAULT '0' NOT NULL,
     currency TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -559,8 +561,10 @@ CREATE TABLE disputes (
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     booked_at TIMESTAMP WITH TIME ZONE,
     closed_at TIMESTAMP WITH TIME ZONE,
+    returned_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_disputes PRIMARY KEY (id),
-    CONSTRAINT ck_disputes_amount_positive CHECK (amount_minor > 0),
+    CONSTRAINT ck_disputes_amount_positive CHECK (amount_minor >= 0 AND amount_minor + returned_minor > 0),
+    CONSTRAINT ck_disputes_returned_after_booking CHECK (returned_minor >= noted_back_minor AND noted_back_minor >= 0 AND (returned_minor > 0) = (returned_at IS NOT NULL) AND (returned_at IS NULL OR booked_at IS NOT NULL)),
     CONSTRAINT ck_disputes_parts_fit CHECK (least(note_minor, balance_minor, loss_minor, amount_minor - note_minor - balance_minor - loss_minor) >= 0),
     CONSTRAINT ck_disputes_state_known CHECK (state IN ('inquiry', 'open', 'won', 'lost', 'closed')),
     CONSTRAINT ck_disputes_closed_in_time CHECK ((state IN ('inquiry', 'open')) = (closed_at IS NULL)),
@@ -581,6 +585,8 @@ CREATE INDEX ix_disputes_created ON disputes (created_at, id);
 CREATE INDEX ix_disputes_invoice ON disputes (invoice_id);
 
 CREATE INDEX ix_disputes_payment ON disputes (payment_id);
+
+CREATE INDEX ix_disputes_returned ON disputes (returned_at, id) WHERE returned_at IS NOT NULL;
 
 CREATE INDEX ix_disputes_unbooked ON disputes (closed_at) WHERE state = 'lost' AND booked_at IS NULL;
 

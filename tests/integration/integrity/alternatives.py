@@ -159,8 +159,10 @@ OF: Final[dict[str, Alternatives]] = {
          {"refunds": _REFUND | {"amount_minor": 6}}, {"refunds": _REFUND | {"currency": "EUR"}}),
     ),
     "disputes_booked": Alternatives(
-        {"disputes": {"state": "lost", "booked_at": PAST, "balance_minor": 0, "note_minor": 0}},
+        {"disputes": {"state": "lost", "booked_at": PAST, "balance_minor": 0, "note_minor": 0,
+                      "noted_back_minor": 0}},
         ({"disputes": {"state": "open"}}, {"disputes": {"balance_minor": 1}},
+         {"disputes": {"noted_back_minor": 1}},
          {"disputes": {"state": "won", "note_minor": 1}}),
     ),
     "reversals_placed": Alternatives(

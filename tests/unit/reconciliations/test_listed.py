@@ -37,3 +37,23 @@ def test_a_dispute_has_changed_when_its_money_moved() -> None:
     listed = {"data": [DISPUTE | {"balance_transactions": moves}], "has_more": False}
     (won,) = money_lists.page("dispute", listed).objects
     assert (won.changed_at - won.created_at).total_seconds() == 900
+
+
+def moved(*cents: int) -> list[dict[str, int]]:
+    return [{"amount": one, "created": 1_800_000_000} for one in cents]
+
+
+def test_what_came_back_of_a_lost_dispute_is_not_at_its_bank() -> None:
+    cases: list[tuple[list[int], str, str, int]] = [
+        ([-500], "lost", "eur", 500), ([-500, 200], "lost", "eur", 300),
+        # In the account's own currency: only the ratio counts.
+        ([-1000, 250], "lost", "eur", 375), ([-500, 500], "lost", "eur", 0),
+        ([-500, 500, -500], "lost", "eur", 500), ([], "lost", "eur", 500),
+        # It is won whole, and open until its bank decides.
+        ([-500, 200], "won", "eur", 500), ([-500, 200], "needs_response", "eur", 500),
+        ([-500, 200], "lost", "usd", 500),
+    ]  # fmt: skip
+    for cents, status, currency, left in cases:
+        said = {"balance_transactions": moved(*cents), "status": status, "currency": currency}
+        (seen,) = money_lists.page("dispute", {"data": [DISPUTE | said], "has_more": False}).objects
+        assert seen.side.amount_minor == left, (cents, status)

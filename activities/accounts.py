@@ -17,7 +17,7 @@ from activities.tries import doubting_a_key, with_new_keys
 from billing.core import ids, keys
 from billing.core.clock import real_now
 from billing.core.database_errors import is_busy
-from billing.core.errors import Invalid, ProviderFailure
+from billing.core.errors import Invalid, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
 from billing.core.money import show_decimal
 from billing.ledger.credits import expiry_notices
@@ -44,7 +44,7 @@ from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
 from billing.money.top_ups.store import ask_if_low
 from billing.platform.provider_inbox import store as inbox
-from gateways.provider import NO_CUSTOMER
+from gateways.provider import KEY_REFUSED, NO_CUSTOMER
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
 
 T = TypeVar("T")
@@ -300,10 +300,17 @@ class AccountActivities(AccountBase):
         return await self._from_stripe(wanted.account_id, make, "portal")
 
     async def _ask(self, setup: Setup) -> SetupOutcome | None:
-        """Return the setup intent's state; None if the provider does not know it."""
-        if setup.stripe_setup_intent_id is None or await self._is_apart_now(setup.account_id):
+        """Return the setup intent's state; None if the provider must not be called.
+
+        One that is not known there proves nothing: the key may be another account's.
+        """
+        reference = setup.stripe_setup_intent_id
+        if reference is None or await self._is_apart_now(setup.account_id):
             return None
-        return await self.provider.retrieve_setup_intent(setup.stripe_setup_intent_id)
+        outcome = await self.provider.retrieve_setup_intent(reference)
+        if outcome is None:
+            raise Unavailable(KEY_REFUSED, f"Stripe does not know {reference} under our key")
+        return outcome
 
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
         """Read a card at the provider; None if the customer has no such card, is gone, or is not

@@ -232,7 +232,9 @@ class PaymentProvider(Refunding, Protocol):
         ...
 
     async def detach_method(self, payment_method: str) -> None:
-        """Detach a card; a card already detached is no error."""
+        """Detach a card; a card already detached is no error. Any other refusal is a doubt: the key
+        may be another account's. Errors: PROVIDER_KEY.
+        """
         ...
 
     def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:

@@ -15,7 +15,7 @@ from stripe import StripeClient
 
 from billing.core import ids
 from billing.core.currencies import to_provider
-from billing.core.errors import ProviderFailure
+from billing.core.errors import ProviderFailure, Unavailable
 from billing.money.payment_methods.rules import CardDetails, SetupOutcome
 from billing.money.payments.rules import Charge, CheckoutSession, Outcome
 from billing.money.reconciliations.schemas import AtStripe, MoneyPage, ObjectKind
@@ -23,6 +23,7 @@ from billing.money.refunds.rules import RefundOutcome, Taken
 from gateways import events, list_limits, money_lists
 from gateways.provider import (
     CALL_SECONDS,
+    KEY_REFUSED,
     NO_CUSTOMER,
     CheckoutRequest,
     EventPage,
@@ -256,9 +257,8 @@ class StripeGateway:
 
     async def retrieve_checkout(self, session_id: str) -> CheckoutSession:
         async with translated():
-            return checkout_session(
-                await self._client.v1.checkout.sessions.retrieve_async(session_id)
-            )
+            session = await self._client.v1.checkout.sessions.retrieve_async(session_id)
+        return checkout_session(session)
 
     async def expire_checkout(self, session_id: str, key: str) -> CheckoutSession:
         try:
@@ -317,17 +317,19 @@ class StripeGateway:
         return card_details(card) if card is not None else None
 
     async def method_is_detached(self, payment_method: str) -> bool:
-        methods = self._client.v1.payment_methods
-        method = await _if_known(methods.retrieve_async(payment_method))
+        method = await _if_known(self._client.v1.payment_methods.retrieve_async(payment_method))
         return method is not None and method.customer is None
 
     async def detach_method(self, payment_method: str) -> None:
         try:
             async with translated():
                 await self._client.v1.payment_methods.detach_async(payment_method)
-        except ProviderFailure as error:
-            if error.code != "PROVIDER_REFUSED":
-                raise  # a card that is not attached any more is what was asked for
+        except Refusal as refused:
+            # A card that is detached is what was asked for. Else another account's key knows none.
+            if not await self.method_is_detached(payment_method):
+                self._http.rights.note_object(payment_method, is_known=not refused.is_missing)
+                raise Unavailable(KEY_REFUSED, refused.detail) from refused
+        self._http.rights.note_object(payment_method, is_known=True)
 
     async def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
         first, last = int(since.timestamp()), int(until.timestamp())

@@ -18,6 +18,7 @@ FaultKind = Literal[
     "reset_after",
     "error_400_stored",
     "error_403",
+    "error_404_missing",
     "error_429",
     "conflict_409",
     "error_500_unstored",

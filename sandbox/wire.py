@@ -81,10 +81,9 @@ class Wire:
             case "error_429":
                 answer = envelope.refuse(incoming, problems.rate_limited(), kind)
                 return respond(incoming, answer, {"Retry-After": "1"})
-            case "error_403" | "conflict_409":
-                in_use = problems.key_in_use(incoming.key or "none")
-                refused = in_use if kind == "conflict_409" else problems.not_permitted()
-                return respond(incoming, envelope.refuse(incoming, refused, kind))
+            case "error_403" | "error_404_missing" | "conflict_409":
+                answer = envelope.refuse(incoming, _refusal(incoming, kind), kind)
+                return respond(incoming, answer)
             case "error_500_unstored" | "error_500_stored":
                 keep = kind == "error_500_stored"
                 answer = envelope.refuse(incoming, problems.server_error(), kind, keep=keep)
@@ -153,6 +152,17 @@ def respond(
     if cut:
         body = body[: len(body) // 2]
     return Response(body, answer.status, told, "application/json")
+
+
+def _refusal(incoming: Incoming, kind: str) -> ApiError:
+    """Return the answer of a fault that refuses the request for the key that it names."""
+    match kind:
+        case "error_403":
+            return problems.not_permitted()
+        case "error_404_missing":
+            return problems.no_such("object", next(iter(incoming.names.values()), ""))
+        case _:
+            return problems.key_in_use(incoming.key or "none")
 
 
 async def _drop(request: Request, seconds: float) -> Response:

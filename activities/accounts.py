@@ -43,6 +43,7 @@ from billing.money.purchases import automatic
 from billing.money.subscriptions.service import bill_late
 from billing.money.taxation import service as taxation
 from billing.money.top_ups.store import ask_if_low
+from billing.platform.accounts import store as accounts
 from billing.platform.provider_inbox import store as inbox
 from gateways.provider import KEY_REFUSED, NO_CUSTOMER
 from workflows.contracts import CommandRequest, MatterRef, StepRequest
@@ -239,11 +240,17 @@ class AccountActivities(AccountBase):
         event_id = step.event or ""
         async with self.database.tenant(request.ref.account_id) as connection:
             subject = await inbox.subject_of(connection, event_id) or ""
+            account = await accounts.get(connection, request.ref.account_id)
+            is_apart = await self.is_apart(connection, request.ref.account_id)
+        is_chosen = subject == account.stripe_customer_id
+        if is_chosen:
+            subject = await self._default_of(subject, is_apart=is_apart)
+        async with self.database.tenant(request.ref.account_id) as connection:
             wanted = await card_setup.find_by_reference(connection, subject)
             method = await method_store.find_by_reference(connection, subject)
-            is_apart = await self.is_apart(connection, request.ref.account_id)
         outcome = await self._ask(wanted) if wanted else None
-        card = await self._card(request.ref.account_id, subject) if not wanted else None
+        asks = subject and not wanted
+        card = await self._card(request.ref.account_id, subject) if asks else None
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did | str:
             await inbox.mark_looked(connection, event_id, asked_at)
@@ -253,7 +260,7 @@ class AccountActivities(AccountBase):
                 woken = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
                 woken = await following.follow(
-                    connection, request.ref.account_id, subject, card, at,
+                    connection, request.ref.account_id, subject, card, at, is_chosen=is_chosen,
                     may_be_links=payment_store.is_open_by_link,
                 )  # fmt: skip
             return Did("looked" if wanted or method or card else "nothing to ask about", woken)
@@ -311,6 +318,10 @@ class AccountActivities(AccountBase):
         if outcome is None:
             raise Unavailable(KEY_REFUSED, f"Stripe does not know {reference} under our key")
         return outcome
+
+    async def _default_of(self, customer_id: str, *, is_apart: bool) -> str:
+        """Return the card that the customer made its default at the provider; empty: none."""
+        return "" if is_apart else await self.provider.default_method(customer_id) or ""
 
     async def _card(self, account_id: UUID, reference: str) -> CardDetails | None:
         """Read a card at the provider; None if the customer has no such card, is gone, or is not

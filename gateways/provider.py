@@ -237,6 +237,12 @@ class PaymentProvider(Refunding, Protocol):
         """
         ...
 
+    async def default_method(self, customer_id: str) -> str | None:
+        """Return the card that is the customer's default at the provider; None: there is none, or
+        the customer was deleted. Errors: PROVIDER_KEY.
+        """
+        ...
+
     def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
         """Yield pages of the events that matters act on, from one second to another, oldest first.
 

@@ -36,6 +36,7 @@ from gateways.stripe_objects import (
     card_details,
     charge_of,
     checkout_session,
+    default_card,
     dispute_outcome,
     intent_outcome,
     refund_outcome,
@@ -330,6 +331,12 @@ class StripeGateway:
                 self._http.rights.note_object(payment_method, is_known=not refused.is_missing)
                 raise Unavailable(KEY_REFUSED, refused.detail) from refused
         self._http.rights.note_object(payment_method, is_known=True)
+
+    async def default_method(self, customer_id: str) -> str | None:
+        customer = await self._customer(customer_id)
+        if customer is None:
+            raise Unavailable(KEY_REFUSED, f"Stripe does not know {customer_id} under our key")
+        return default_card(customer)
 
     async def events_between(self, since: datetime, until: datetime) -> AsyncIterator[EventPage]:
         first, last = int(since.timestamp()), int(until.timestamp())

@@ -81,6 +81,13 @@ def card_details(method: stripe.PaymentMethod) -> CardDetails:
     )
 
 
+def default_card(customer: stripe.Customer) -> str | None:
+    """Return the customer's default card; a deleted one has none."""
+    settings = customer.to_dict().get("invoice_settings") or {}
+    method: str | None = settings.get("default_payment_method")
+    return method
+
+
 def checkout_session(session: stripe.checkout.Session) -> CheckoutSession:
     """Return the state of a hosted page."""
     intent = session.payment_intent

@@ -211,8 +211,9 @@ def _portal(router: APIRouter, envelope: Envelope) -> None:
     @router.post("/portal/{session_id}")
     async def change(session_id: str, request: Request) -> Response:
         given = form.decode((await request.body()).decode("utf-8", "replace"))
-        what, verb = ("add", people.add) if "card" in given else ("remove", people.remove)
-        name = str(given.get("card") or given.get("method", ""))
+        verbs = {"card": people.add, "default": people.choose, "method": people.remove}
+        what = next((one for one in verbs if one in given), "method")
+        verb, name = verbs[what], str(given.get(what, ""))
         answer = act(envelope, what, session_id, lambda call: verb(call, session_id, name))
         return shown(session_id, None if answer.status == 200 else answer.body["error"]["message"])
 

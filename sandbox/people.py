@@ -10,6 +10,7 @@ from sandbox.orders import Dispute
 from sandbox.resources import (
     charging,
     checkout_sessions,
+    customers,
     disputes,
     payment_intents,
     payment_methods,
@@ -90,6 +91,13 @@ def remove(call: Call, session_id: str, name: str) -> Json:
     if method["customer"] != session["customer"]:
         raise problems.invalid("This card belongs to another customer.", "payment_method")
     return payment_methods.detach_from(call, method)
+
+
+def choose(call: Call, session_id: str, name: str) -> Json:
+    """Make a card the default on the portal's page."""
+    session = call.load(portal_sessions.KIND, session_id)
+    customer = call.load("customer", session["customer"])
+    return customers.change(call, customer, {}, {"default_payment_method": name})
 
 
 def add(call: Call, session_id: str, name: str) -> Json:

@@ -123,17 +123,26 @@ def retrieve(call: Call) -> Json:
 def update(call: Call) -> Json:
     """Change some fields; metadata is merged."""
     customer = call.load("customer", call.path["customer"])
-    before = json.loads(json.dumps(customer))
     settings = call.params.pop("invoice_settings", {})
     if "default_source" in call.params:
         raise problems.invalid(
             "The sandbox keeps no sources; use invoice_settings[default_payment_method].",
             "default_source",
         )
-    _apply(customer, call.params)
+    return change(call, customer, call.params, settings)
+
+
+def change(call: Call, customer: Json, fields: Json, settings: Json) -> Json:
+    """Change some fields and invoice settings, and emit what they were."""
+    before = json.loads(json.dumps(customer))
+    _apply(customer, fields)
     _set_invoice_settings(call, customer, settings)
     call.store.save(customer)
     previous = {key: value for key, value in before.items() if customer[key] != value}
+    if "invoice_settings" in previous:  # of a nested object Stripe tells what changed in it
+        now = customer["invoice_settings"]
+        were = before["invoice_settings"].items()
+        previous["invoice_settings"] = {key: value for key, value in were if now[key] != value}
     if previous:
         call.emit("customer.updated", customer, previous)
     return customer

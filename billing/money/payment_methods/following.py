@@ -1,4 +1,4 @@
-"""Cards changed at the provider: renewed, removed, or added in its portal [K10]."""
+"""Cards changed at the provider: renewed, removed, or added or chosen in its portal [K10]."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,13 +18,15 @@ async def follow(
     card: CardDetails | None,
     at: datetime,
     *,
+    is_chosen: bool = False,
     may_be_links: service.Ask,
 ) -> list[Matter]:
     """Sync the account's method with the provider; None: it no longer exists there.
 
-    An unknown card is saved. Under the account's lock `may_be_links` returns whether it may be that
-    of a payer by link, of whose payment the provider will tell next. Returns the woken matters: the
-    card that they charge, or whose expiry they announce, may be another now.
+    An unknown card is saved. One that `is_chosen` there becomes the default. Under the account's
+    lock `may_be_links` returns whether it may be that of a payer by link, of whose payment the
+    provider will tell next. Returns the woken matters: the card that they charge, or whose expiry
+    they announce, may be another now.
     """
     await credits.lock(connection, account_id)
     method = await store.ever_known(connection, reference)
@@ -33,7 +35,7 @@ async def follow(
     if card is not None:
         by_link = method is None and await may_be_links(connection, account_id)
         _, woken = await service.save(
-            connection, account_id, card, at, make_default=False, by_link=by_link
+            connection, account_id, card, at, make_default=is_chosen, by_link=by_link
         )
         return woken
     return await service.gone(connection, method, at) if method is not None else []

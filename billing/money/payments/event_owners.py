@@ -25,8 +25,10 @@ from billing.platform.provider_inbox.schemas import ProviderEvent, Waiting
 from billing.platform.provider_inbox.tables import stripe_webhook_events as inbox
 from billing.platform.provider_inbox.webhooks import (
     CARD_ADDED,
+    DEFAULT_CHOSEN,
     PAYMENT_EVENTS,
     REVERSAL_EVENTS,
+    is_news,
     read,
 )
 
@@ -49,13 +51,13 @@ _FIND_NAMED_MATTER: Final = Prepared(
 )
 # Many events in one statement. The owner is the matter that now collects the payment's invoice,
 # else the one we wrote into the object's metadata, else the account of a stored card (cards carry
-# no metadata of ours). An added card has an owner only if its customer has visited the portal:
-# any other was given to a payment or setup of ours, which keeps it. A card that is not stored here
-# and a setup that Stripe's own pages made are foreign: no later search finds them an owner. An
-# event about a refund or dispute belongs to the payment's reversal; one about money already booked
-# adds nothing. While a try of ours is under way nobody is woken: the try reports its result, or the
-# sweeper if the try dies. That of a halted matter is not under way. Rows are taken in order of
-# their ids, so batches cannot deadlock.
+# no metadata of ours). An added or chosen card has an owner only if its customer has visited the
+# portal: any other was given to a payment or setup of ours, which keeps it. A card that is not
+# stored here and a setup that Stripe's own pages made are foreign: no later search finds them an
+# owner. An event about a refund or dispute belongs to the payment's reversal; one about money
+# already booked adds nothing. While a try of ours is under way nobody is woken: the try reports its
+# result, or the sweeper if the try dies. That of a halted matter is not under way. Rows are taken
+# in order of their ids, so batches cannot deadlock.
 _RECEIVE = Prepared(
     text(
         f"""
@@ -205,12 +207,12 @@ async def receive(
             "object": event.object_id,
             "intent": event.intent_id,
             "customer": event.customer_id,
-            "added_to": event.customer_id if event.type == CARD_ADDED else None,
+            "added_to": _visitor(event),
             "matter": event.workflow_id,
             "payload": event.payload,
-            "relevant": event.type in ACTED_ON,
+            "relevant": event.type in ACTED_ON and is_news(event),
             "reversal": event.type in _REVERSALS,
-            "foreign_card": event.type.startswith("payment_method.")
+            "foreign_card": event.type.startswith(("payment_method.", "customer."))
             or (event.type.startswith("setup_intent.") and event.workflow_id is None),
             "created_at": event.created_at.isoformat() if event.created_at else None,
             "fault": event.fault,
@@ -224,6 +226,13 @@ async def receive(
     owners = {row["stripe_event_id"]: matters.show(row) for row in stored}
     # Of copies in one batch only the first notifies a matter.
     return [owners.pop(event.event_id, None) for event in found]
+
+
+def _visitor(event: ProviderEvent) -> str | None:
+    """Return the customer whose visit to the portal explains the event."""
+    if event.type == DEFAULT_CHOSEN:
+        return event.object_id
+    return event.customer_id if event.type == CARD_ADDED else None
 
 
 async def bear_reversals(

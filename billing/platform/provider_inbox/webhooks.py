@@ -42,6 +42,10 @@ REVERSAL_EVENTS: Final = frozenset(
 """Events of returned money; the matter of the payment's reversal handles them."""
 CARD_ADDED: Final = "payment_method.attached"
 """A card was saved, possibly in the provider's portal."""
+DEFAULT_CHOSEN: Final = "customer.updated"
+"""Another card is the customer's default, possibly chosen in the provider's portal; or it tells of
+something else.
+"""
 # Events that can change the state of a matter; all others are stored and ignored.
 PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
     {
@@ -56,6 +60,7 @@ PAYMENT_EVENTS: Final = REVERSAL_EVENTS | frozenset(
         "setup_intent.setup_failed",
         "setup_intent.canceled",
         CARD_ADDED,
+        DEFAULT_CHOSEN,
         "payment_method.automatically_updated",
         "payment_method.updated",
         "payment_method.detached",
@@ -127,6 +132,16 @@ def _of_stripe(payload: dict[str, Any]) -> ProviderEvent:
         created_at=_instant(payload["created"]),
         payload=payload,
     )
+
+
+def is_news(event: ProviderEvent) -> bool:
+    """False for news of a customer that tell of no other default card."""
+    if event.type != DEFAULT_CHOSEN:
+        return True
+    data: Any = event.payload["data"]
+    before = data.get("previous_attributes") or {}
+    settings = before.get("invoice_settings")
+    return isinstance(settings, dict) and "default_payment_method" in settings
 
 
 def _set_aside(text: str, reason: str) -> ProviderEvent:

@@ -14,6 +14,7 @@ from billing.money.payments import store as payment_store
 from tests.integration.actors import Json, wait_for
 from tests.integration.api_app import Api
 from tests.integration.payment_methods.conftest import Cardholder
+from tests.integration.payment_methods.test_keeping_cards import choose
 from tests.integration.payment_methods.test_named_cards import START, charged
 
 PORTAL = "/billing/portal-session"
@@ -217,3 +218,70 @@ async def test_a_live_key_saves_no_card_of_a_test_account_and_opens_it_no_portal
     for path in (PORTAL, "/billing/payment-methods/setup-intent"):
         answer = await api.client.post(f"/api/v1{path}", json={}, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (409, "TEST_ACCOUNT_ON_LIVE_KEY")
+
+
+async def chosen_there(customer: Cardholder, url: str, reference: str) -> None:
+    """Make a card the default on the portal's page."""
+    page = await customer.actors.client.post(url, data={"default": reference})
+    assert page.status_code == 200, page.text
+    assert 'role="alert"' not in page.text
+
+
+async def test_the_card_that_its_owner_makes_the_default_in_the_portal_is_charged_from_then_on(
+    new_customer: Callable[..., Awaitable[Cardholder]],
+) -> None:
+    customer = await new_customer(is_test=True, clock_at=START)
+    await customer.save_card()
+    await customer.subscribe("basic")
+    url = await visit(customer)
+    await given(customer, url, "pm_card_mastercard")
+    await customer.eventually(lambda methods: len(methods) == 2)
+    await chosen_there(customer, url, await customer.reference())
+    await customer.eventually(lambda methods: bool(methods[0]["is_default"]))
+    assert (await customer.audit())[-1] == "payment_method.chosen"
+    await customer.advance(days=32)
+    assert await charged(customer) == ["visa", "mastercard"]
+
+
+async def test_other_news_of_a_customer_leave_the_default_that_was_chosen_here(
+    customer: Cardholder,
+) -> None:
+    first = await customer.save_card()
+    url = await visit(customer)
+    await given(customer, url, "pm_card_mastercard")
+    second, _ = await customer.eventually(lambda methods: len(methods) == 2)
+    await chosen_there(customer, url, await customer.reference())
+    await customer.eventually(lambda methods: bool(methods[0]["is_default"]))
+    await choose(customer, first)
+    payer = await customer.stripe_customer()
+    await customer.stripe("POST", f"/v1/customers/{payer}", description="moved")
+
+    async def told() -> list[Json]:
+        return await customer.rows(
+            "SELECT status FROM stripe_webhook_events WHERE type = 'customer.updated'"
+            " AND object_id = %(payer)s ORDER BY received_at",
+            payer=payer,
+        )
+
+    seen = await wait_for(told, "both are here", lambda rows: len(rows) == 2)
+    assert seen == [{"status": "handled"}, {"status": "ignored"}]
+    assert [one["is_default"] for one in await customer.methods()] == [False, True]
+    assert (second["is_default"], first["is_default"]) == (False, True)
+
+
+async def test_a_default_of_an_account_that_never_saw_the_portal_is_not_its_owners(
+    customer: Cardholder,
+) -> None:
+    await customer.save_card()
+    await customer.save_card("pm_card_mastercard")
+    payer, newest = await customer.stripe_customer(), await customer.reference()
+    chosen = {"invoice_settings[default_payment_method]": newest}
+    await customer.stripe("POST", f"/v1/customers/{payer}", **chosen)
+    await wait_for(
+        lambda: customer.rows(
+            "SELECT status FROM stripe_webhook_events WHERE type = 'customer.updated'"
+            " AND object_id = %(payer)s", payer=payer,
+        ),
+        "it is here", lambda rows: rows == [{"status": "ignored"}],
+    )  # fmt: skip
+    assert [one["is_default"] for one in await customer.methods()] == [False, True]

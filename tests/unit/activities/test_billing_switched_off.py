@@ -135,9 +135,13 @@ async def test_a_live_key_never_sees_a_test_account(account_id: UUID) -> None:
                 await asked
 
 
-@pytest.mark.parametrize("setup", [None, SimpleNamespace(id=TEST, stripe_setup_intent_id="seti_1")])
+@pytest.mark.parametrize(
+    ("subject", "setup"),
+    [("pm_1", None), ("cus_1", None),
+     ("seti_1", SimpleNamespace(id=TEST, stripe_setup_intent_id="seti_1"))],
+)  # fmt: skip
 async def test_an_event_about_a_card_that_a_live_key_may_not_read_leaves_it(
-    monkeypatch: pytest.MonkeyPatch, setup: Any
+    monkeypatch: pytest.MonkeyPatch, subject: str, setup: Any
 ) -> None:
     step, done = event_step("acc_1", WaitingEvent(id="evt_1")), list[str]()
 
@@ -158,7 +162,8 @@ async def test_an_event_about_a_card_that_a_live_key_may_not_read_leaves_it(
         setup.account_id = TEST
     for module, name, answer in (
         (made, "still_due", answers(step)), (made, "once", once),
-        (inbox, "subject_of", answers("pm_1")), (inbox, "mark_looked", answers(None, "looked")),
+        (accounts, "get", answers(SimpleNamespace(stripe_customer_id="cus_1"))),
+        (inbox, "subject_of", answers(subject)), (inbox, "mark_looked", answers(None, "looked")),
         (card_setup, "find_by_reference", answers(setup)),
         (method_store, "find_by_reference", answers(SimpleNamespace())),
         (card_setup, "record", answers([], "recorded")),

@@ -35,7 +35,7 @@ _DIFFERENT: Final = (
     "SELECT owner, grain, bucket, meter, kept_quantity AS kept, true_quantity AS true,"
     " period_start, facet"
 )
-_RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_recount(:account_id, :since, false)")
+_RECOUNT: Final = text(f"{_DIFFERENT} FROM usage_differing_counters(:account_id, :since)")
 _RECOUNT_DAYS: Final = text(f"{_DIFFERENT} FROM usage_recount_days(:account_id, :since)")
 _CORRECT: Final = text(
     "SELECT usage_correct_counters(:account_id, CAST(:counters AS jsonb), :day, :end)"

@@ -196,7 +196,7 @@ async def test_what_the_plan_sold_gives_no_free_units_of_its_product_back(
     await void(actors, wrong)
     late = await use(customer, "10", START, **in_credits)
     assert (late["total_cost"], late["currency"]) == ("10.00", "CREDIT")
-    differing = "SELECT * FROM usage_recount(%(me)s, '-infinity', false)"
+    differing = "SELECT * FROM usage_differing_counters(%(me)s, '-infinity')"
     assert await customer.rows(differing) == []
     await check_books(customer)
 

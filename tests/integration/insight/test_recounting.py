@@ -45,6 +45,7 @@ TOO_LONG = """
     FROM pg_sleep(5) AS slept(well)
     WHERE CAST(well AS text) = 'never' AND CAST(:account_id AS uuid) IS NOT NULL
         AND CAST(:since AS timestamptz) IS NOT NULL"""
+AS_BEFORE = "SELECT * FROM usage_recount(:id, '-infinity', true)"
 DAMAGE = (
     "UPDATE usage_counters SET quantity = quantity + 1 WHERE account_id = :id AND owner = 'u:ann'",
     "DELETE FROM usage_counters WHERE account_id = :id AND owner = 'o:team' AND grain = 'day'",
@@ -97,6 +98,24 @@ async def test_damaged_counters_are_told_and_mended(new_shop: NewShop) -> None:
     assert told[0].startswith(f"{shop.account['id']}: {wrong} counters differ, such as ")
     assert await shop.rows(SUMS) != before
     assert (await recount(shop, write=True))[0] == wrong
+    assert await recount(shop, write=False) == (0, [])
+    assert await shop.rows(SUMS) == before
+
+
+async def test_a_worker_of_the_release_before_mends_them_by_the_call_that_compares(
+    new_shop: NewShop,
+) -> None:
+    shop = await used_in_every_way(new_shop)
+    before = await shop.rows(SUMS)
+    async with shop.api.database.operator() as connection:
+        for damage in DAMAGE:
+            await connection.execute(text(damage), {"id": shop.id})
+    wrong, _ = await recount(shop, write=False)
+    async with shop.api.database.operator() as connection:
+        told = (await connection.execute(text(AS_BEFORE), {"id": shop.id})).all()
+    assert len(told) == wrong
+    assert {one.true_events for one in told if one.owner == "u:nobody"} == {None}
+    assert {one.kept_events for one in told if one.owner == "o:team"} == {None}
     assert await recount(shop, write=False) == (0, [])
     assert await shop.rows(SUMS) == before
 

@@ -1,62 +1,23 @@
--- Counters that differ from the records, in one snapshot. Hours are compared only from when, and
--- while, the meter counts them; the highest use only of a whole day, because one whose payment
--- changed stays the highest of the counter that it left. The release before has it correct them
--- (`p_write`), under the account's lock.
+-- Counters that differ from the records, as the release before asks for them: it has them corrected
+-- by the same call (`p_write`), under the account's lock.
 CREATE OR REPLACE FUNCTION usage_recount(p_account_id uuid, p_since timestamptz, p_write boolean)
 RETURNS TABLE (
     owner text, grain text, period_start timestamptz, bucket timestamptz, meter text, facet text,
     kept_quantity numeric, true_quantity numeric, kept_events bigint, true_events bigint)
-LANGUAGE sql
-SET enable_nestloop = off
-SET enable_hashjoin = on
-AS $$
-    WITH compared AS (
-        SELECT owner, grain, period_start, bucket, meter, facet, w.quantity, w.events, w.maximum,
-            w.last_value, w.last_at, w.credits, w.overage, w.overage_total,
-            c.quantity AS kept_quantity, c.events AS kept_events,
-            (coalesce(w.quantity, 0), coalesce(w.events, 0), coalesce(w.credits, 0),
-                coalesce(w.overage, 0), coalesce(w.overage_total, 0))
-            <> (coalesce(c.quantity, 0), coalesce(c.events, 0), coalesce(c.credits, 0),
-                coalesce(c.overage, 0), coalesce(c.overage_total, 0)) AS has_other_sums,
-            w.maximum IS DISTINCT FROM c.maximum AND owner = '' AND grain = 'day'
-                AND max(w.maximum) OVER day <> max(c.maximum) OVER day AS is_otherwise_highest
-        FROM usage_counted_between(p_account_id, p_since, '-infinity', 'infinity') AS w
-        FULL JOIN (
-            SELECT u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet, u.quantity,
-                u.events, u.maximum, u.credits, u.overage, u.overage_total
-            FROM usage_counters AS u
-            WHERE u.account_id = p_account_id AND u.period_start >= p_since
-                AND (u.owner NOT LIKE 'p:%'
-                    OR substr(u.owner, 3) = ANY (usage_tiered_products(p_account_id)))
-        ) AS c USING (owner, grain, period_start, bucket, meter, facet)
-        WINDOW day AS (PARTITION BY owner, grain, period_start, bucket, meter)
-    ), wrong AS MATERIALIZED (
-        SELECT owner, grain, period_start, bucket, meter, facet, quantity, events, maximum,
-            last_value, last_at, credits, overage, overage_total, kept_quantity, kept_events
-        FROM compared
-        WHERE (has_other_sums OR is_otherwise_highest) AND (grain <> 'hour' OR EXISTS (
-            SELECT FROM meters AS m
-            WHERE m.key = meter AND m.hourly
-                AND bucket >= coalesce(m.hourly_since + interval '1 hour', '-infinity')))
-    ), gone AS (
-        DELETE FROM usage_counters AS u USING wrong AS x
-        WHERE p_write AND x.events IS NULL AND u.account_id = p_account_id
-            AND (u.owner, u.grain, u.period_start, u.bucket, u.meter, u.facet)
-                = (x.owner, x.grain, x.period_start, x.bucket, x.meter, x.facet)
-    ), written AS (
-        INSERT INTO usage_counters (
-            account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
-            maximum, last_value, last_at, credits, overage, overage_total)
-        SELECT p_account_id, owner, grain, period_start, bucket, meter, facet, quantity, events,
-            maximum, last_value, last_at, credits, overage, overage_total
-        FROM wrong WHERE p_write AND events IS NOT NULL
-        ON CONFLICT (account_id, owner, grain, period_start, bucket, meter, facet) DO UPDATE SET
-            quantity = excluded.quantity, events = excluded.events, maximum = excluded.maximum,
-            last_value = excluded.last_value, last_at = excluded.last_at,
-            credits = excluded.credits, overage = excluded.overage,
-            overage_total = excluded.overage_total
-    )
-    SELECT owner, grain, period_start, bucket, meter, facet, kept_quantity, quantity, kept_events,
-        events
-    FROM wrong ORDER BY grain, period_start, bucket, owner, meter, facet
+LANGUAGE plpgsql AS $$
+DECLARE
+    found jsonb := (
+        SELECT jsonb_agg(d) FROM usage_differing_counters(p_account_id, p_since) AS d);
+BEGIN
+    IF p_write AND found IS NOT NULL THEN
+        PERFORM usage_correct_counters(p_account_id, found, '-infinity', 'infinity');
+    END IF;
+    RETURN QUERY
+    SELECT x.owner, x.grain, x.period_start, x.bucket, x.meter, x.facet, x.kept_quantity,
+        x.true_quantity, x.kept_events, x.true_events
+    FROM jsonb_to_recordset(found) AS x(
+        owner text, grain text, period_start timestamptz, bucket timestamptz, meter text,
+        facet text, kept_quantity numeric, true_quantity numeric, kept_events bigint,
+        true_events bigint);
+END;
 $$;

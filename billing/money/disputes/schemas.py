@@ -31,7 +31,7 @@ class Dispute(ReversalClaim):
 
     @property
     def asked_minor(self) -> int:
-        """What the bank demanded."""
+        """The amount that the bank demanded."""
         return self.amount_minor + self.returned_minor
 
     @property

@@ -14,6 +14,7 @@ from billing.money.payments import store as payment_store
 from tests.integration.actors import Json, wait_for
 from tests.integration.api_app import Api
 from tests.integration.payment_methods.conftest import Cardholder
+from tests.integration.payment_methods.test_account_matter import overdue
 from tests.integration.payment_methods.test_keeping_cards import choose
 from tests.integration.payment_methods.test_named_cards import START, charged
 
@@ -241,6 +242,27 @@ async def test_the_card_that_its_owner_makes_the_default_in_the_portal_is_charge
     assert (await customer.audit())[-1] == "payment_method.chosen"
     await customer.advance(days=32)
     assert await charged(customer) == ["visa", "mastercard"]
+
+
+async def test_a_default_of_the_portal_pays_what_is_overdue_whatever_the_order_of_its_news(
+    new_customer: Callable[..., Awaitable[Cardholder]],
+) -> None:
+    customer = await new_customer(is_test=True, clock_at=START)
+    await overdue(customer)
+    url, payer = await visit(customer), await customer.stripe_customer()
+    control = customer.actors.sandbox
+    held = await control.webhooks("hold", customer=payer, types=["payment_method.attached"])
+    poll = await control.fault("error_429", method="GET", path="/v1/events", times=None)
+    await given(customer, url, "pm_card_mastercard")
+    saved = await customer.stripe("GET", "/v1/payment_methods", customer=payer)
+    (added,) = [one["id"] for one in saved["data"] if one["card"]["brand"] == "mastercard"]
+    await chosen_there(customer, url, added)
+    await customer.until_subscription("active")
+    assert (await customer.methods())[0]["is_default"]
+    assert len(await customer.effects()) == 1
+    await control.clear("faults", poll)
+    await control.clear("webhooks", held)
+    await control.release(customer=payer)
 
 
 async def test_other_news_of_a_customer_leave_the_default_that_was_chosen_here(

@@ -114,6 +114,7 @@ async def count_open(connection: AsyncConnection) -> int:
 
 async def expect_look(connection: AsyncConnection, names: Sequence[str], at: datetime) -> None:
     """Note that these matters' workflows must look at their rows, if need be by a sweep."""
+    await matters.take(connection, names)
     await connection.execute(
         update(matter_rows)
         .where(matter_rows.c.workflow_id.in_(names), matter_rows.c.closed_at.is_(None))

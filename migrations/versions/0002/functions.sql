@@ -4984,7 +4984,8 @@ DECLARE
     part record;
 BEGIN
     FOR one IN SELECT d.account_id, max(d.as_of) AS as_of FROM unnest(p_dues) AS d
-        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart) GROUP BY d.account_id
+        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart)
+        GROUP BY d.account_id ORDER BY d.account_id
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
         PERFORM credit_settle(one.account_id, one.as_of);
@@ -6174,9 +6175,11 @@ DECLARE
 BEGIN
     PERFORM set_config('app.accounts', array_to_string(p_accounts, ','), true);
     PERFORM usage_settle_soon(b.account_id, b.last_at)
-    FROM credit_balances AS b
-    WHERE b.account_id IN (SELECT u.account_id FROM unpaid_uses AS u
-        WHERE u.account_id = ANY (p_accounts));
+    FROM (
+        SELECT c.account_id, c.last_at FROM credit_balances AS c
+        WHERE c.account_id IN (SELECT u.account_id FROM unpaid_uses AS u
+            WHERE u.account_id = ANY (p_accounts))
+        ORDER BY c.account_id) AS b;
     PERFORM set_config('app.accounts', shown, true);
 END;
 $$;

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -10,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core.clock import real_now
 from billing.core.database import Database
-from billing.matters import store
+from billing.matters import store, sweeps
 from billing.matters.effects import Wake
 from billing.matters.kinds import ACCOUNT, SUBSCRIPTION
 from billing.money.invoice_requests import locks
@@ -80,3 +82,54 @@ async def test_who_waits_for_a_matter_holds_none_behind_it(
         await waiting_behind(actors, receiver)
         await receiver.execute(HELD, [names[1]])
     await waking
+
+
+async def test_a_rebuild_takes_matters_in_the_order_of_their_names(
+    actors: Actors, database: Database
+) -> None:
+    accounts = [await actors.customer(), await actors.customer()]
+    names = [ACCOUNT.workflow_id(one.uuid) for one in accounts]
+    for customer in reversed(accounts):
+        async with database.tenant(customer.uuid) as connection:
+            due = real_now() + timedelta(days=9)
+            await store.ensure_account(connection, customer.uuid, due=due, at=real_now())
+
+    async def rebuild() -> None:
+        async with database.operator() as connection:
+            # The plan of many names, which reads rows in the order of the table.
+            await connection.execute(text("SET LOCAL enable_indexscan = off"))
+            await sweeps.expect_look(connection, names, real_now())
+
+    async with other_session(actors.stack) as receiver:
+        await receiver.execute(HELD, [names[0]])
+        looking = asyncio.create_task(rebuild())
+        await waiting_behind(actors, receiver)
+        await receiver.execute(HELD, [names[1]])
+    await looking
+
+
+SETTLED: Final = (
+    # The plan of many rows, which reads them in the order of the table.
+    "SET LOCAL enable_indexscan = off",
+    """
+    INSERT INTO credit_balances (account_id, last_at)
+    SELECT u, now() FROM unnest(CAST(:accounts AS uuid[])) AS u""",
+    """
+    INSERT INTO unpaid_uses (record_id, account_id, used_at, overdue_at)
+    SELECT uuidv7(), u, now(), now() FROM unnest(CAST(:accounts AS uuid[])) AS u""",
+    "SELECT usage_settle_freed(CAST(:accounts AS uuid[]))",
+)
+
+
+async def test_captures_of_many_accounts_take_their_matters_in_order(
+    superuser: AsyncConnection,
+) -> None:
+    accounts = [UUID(f"0196a1b2-0000-7000-8000-{n * 7919 % 1000:012}") for n in range(20)]
+    for statement in SETTLED:
+        values = {"accounts": accounts} if ":accounts" in statement else {}
+        await superuser.execute(text(statement), values)
+    taken = await superuser.scalars(
+        text("SELECT account_id FROM matters WHERE account_id = ANY(:accounts) ORDER BY woken_at"),
+        {"accounts": accounts},
+    )
+    assert list(taken) == sorted(accounts)

@@ -14,7 +14,8 @@ DECLARE
     part record;
 BEGIN
     FOR one IN SELECT d.account_id, max(d.as_of) AS as_of FROM unnest(p_dues) AS d
-        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart) GROUP BY d.account_id
+        WHERE d.account = ANY (p_expired) AND d.account <> ALL (p_apart)
+        GROUP BY d.account_id ORDER BY d.account_id
     LOOP
         PERFORM set_config('app.accounts', one.account_id::text, true);
         PERFORM credit_settle(one.account_id, one.as_of);

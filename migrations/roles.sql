@@ -33,6 +33,8 @@ GRANT CONNECT ON DATABASE billing TO billing_app, billing_operator;
 
 \connect billing
 ALTER SCHEMA public OWNER TO billing_owner;
+-- A database of before Postgres 15 lets everybody make functions in it, which others would call.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO billing_app, billing_operator;
 ALTER DEFAULT PRIVILEGES FOR ROLE billing_owner
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO billing_app, billing_operator;

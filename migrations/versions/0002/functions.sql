@@ -4319,8 +4319,11 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION usage_make_months(p_ahead integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
+    self oid;
     home text;
     one date;
     name text;
@@ -4329,12 +4332,10 @@ DECLARE
     this date := date_trunc('month', transaction_timestamp() AT TIME ZONE 'UTC');
     made integer := 0;
 BEGIN
+    GET DIAGNOSTICS self = PG_ROUTINE_OID;
     SELECT n.nspname INTO STRICT home
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass('billing_records')
-        AND c.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER);
-    PERFORM pg_catalog.set_config(
-        'search_path', pg_catalog.quote_ident(home) || ', pg_temp', true);
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = self;
+    PERFORM set_config('search_path', quote_ident(home) || ', pg_temp', true);
     PERFORM pg_advisory_xact_lock(7214034);
     FOR one IN
         SELECT (this + make_interval(months => n))::date FROM generate_series(0, p_ahead) AS n

@@ -74,3 +74,42 @@ def test_a_migrated_database_has_the_definitions_of_the_tree(
     for name in migrated.keys() - tree.keys():
         kept = re.search(rf"^CREATE .*\b{name}\b", draft.frozen_text(), re.MULTILINE)
         assert kept, f"{name} is in the database, and neither in the tree nor in a release"
+
+
+ACTS_AS_OWNER = """
+    SELECT proname, coalesce(array_to_string(proconfig, ' '), '') FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND prosecdef"""
+HIJACK = (
+    "GRANT CREATE ON SCHEMA public TO billing_app",  # as databases of before Postgres 15 have it
+    "SET LOCAL ROLE billing_app",
+    """
+    CREATE FUNCTION public.date_trunc(text, timestamp) RETURNS timestamp LANGUAGE plpgsql AS $$
+    BEGIN RAISE 'it acts as %', current_user; END $$""",
+    "SET LOCAL search_path = public, pg_catalog",
+    "SELECT usage_make_months(0)",
+)
+
+
+def test_a_function_that_acts_as_the_owner_has_a_path_of_its_own(
+    connection: psycopg.Connection,
+) -> None:
+    paths = dict(connection.execute(ACTS_AS_OWNER).fetchall())
+    connection.rollback()
+    assert paths == {"usage_make_months": "search_path=pg_catalog, pg_temp"}
+
+
+def test_no_function_of_a_caller_runs_as_the_owner(stack: StackInfo) -> None:
+    with psycopg.connect(dsn(stack.superuser_url)) as superuser:
+        for statement in HIJACK:
+            superuser.execute(statement.encode())
+        superuser.rollback()
+
+
+def test_nobody_but_the_owner_makes_objects_beside_the_tables(stack: StackInfo) -> None:
+    with psycopg.connect(dsn(stack.superuser_url)) as superuser:
+        superuser.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        _, _, rights = (draft.HERE / "roles.sql").read_text().partition("\\connect billing\n")
+        superuser.execute(rights.encode())
+        asked = "SELECT has_schema_privilege('billing_app', 'public', 'CREATE')"
+        assert superuser.execute(asked).fetchone() == (False,)
+        superuser.rollback()

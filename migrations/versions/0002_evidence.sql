@@ -5,10 +5,11 @@ ALTER TABLE billing_audit ADD COLUMN previous_id bigint, ADD COLUMN digest bytea
 REVOKE UPDATE ON invoice_lines FROM billing_app, billing_operator;
 
 REVOKE DELETE, TRUNCATE ON
-    accounts, billing_records, credit_balances, credit_holds, credit_lots, disputes, dunning_cases,
-    events, invoice_lines, invoice_series, invoices, issuers, matters, meters, payment_attempts,
-    payment_methods, payments, plans, prices, products, purchases, refunds, setup_intents, steps,
-    stripe_webhook_events, subscription_changes, subscriptions, top_ups, trials, usage_periods
+    accounts, billing_records, coupons, credit_balances, credit_holds, credit_lots, default_plan,
+    discounts, disputes, dunning_cases, events, invoice_lines, invoice_series, invoices, issuers,
+    matters, meters, migration_requests, payment_attempts, payment_methods, payments, plans, prices,
+    products, purchases, refunds, setup_intents, steps, stripe_webhook_events, subscription_changes,
+    subscriptions, tax_profiles, top_ups, trial_identities, trials, usage_alerts, usage_periods
 FROM billing_app, billing_operator;
 
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON alembic_version FROM billing_app, billing_operator;

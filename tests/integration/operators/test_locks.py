@@ -179,3 +179,19 @@ async def test_rights_that_are_told_by_the_migrations_are_those_that_roles_have(
         if one.role == role and one.kind == "TABLE"
     }
     assert told == found
+
+
+KEPT = (
+    "coupons", "default_plan", "discounts", "migration_requests", "tax_profiles",
+    "trial_identities", "usage_alerts",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("role", draft.ROLES)
+@pytest.mark.parametrize("table", KEPT)
+async def test_no_role_deletes_rows_that_no_program_deletes(
+    actors: Actors, role: str, table: str
+) -> None:
+    """Without its identities a shop that moved would get its trial again."""
+    asked = "SELECT has_table_privilege(%(role)s, %(table)s, 'DELETE') AS may"
+    assert await actors.sql(asked, role=role, table=table) == [{"may": False}]

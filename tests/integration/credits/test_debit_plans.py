@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from billing.core.clock import real_now
 from billing.ledger.credits import store
 from devstack.stack import StackInfo
-from tests.integration.credits.accounts import CreditAccount
+from tests.integration.credits.accounts import CreditAccount, NewAccount
 from tests.integration.credits.batches import Item, debit_batch
 
 LEDGER: Final = 4_000
@@ -101,3 +101,13 @@ async def test_the_balance_reads_no_ledger_but_one_entry(busy: CreditAccount) ->
     assert found is not None
     assert found.used_this_month == 0
     assert read["credit_transactions"] <= 1
+
+
+async def test_a_batch_leaves_no_cursor_open(new_account: NewAccount) -> None:
+    """Each would keep its state and a snapshot until the commit."""
+    account = await new_account()
+    await account.grant("5")
+    async with account.transaction() as connection:
+        await debit_batch(connection, debits(account, 3))
+        left = await connection.scalars(text("SELECT name FROM pg_cursors"))
+        assert [name for name in left if name.startswith("<unnamed")] == []

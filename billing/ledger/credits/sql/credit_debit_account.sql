@@ -67,6 +67,7 @@ BEGIN
         END IF;
         answers := answers || answer;
     END LOOP;
+    CLOSE lots;
     RETURN ROW(answers, entries, wants_at);
 END;
 $$;

@@ -1,4 +1,5 @@
--- The lines of a numbered invoice stay, as its sums do.
+-- The lines of a numbered invoice stay, as its sums do. A line that is added to one is not refused:
+-- the check of its content_hash finds it.
 CREATE OR REPLACE FUNCTION invoice_line_keep() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

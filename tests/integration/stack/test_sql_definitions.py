@@ -93,7 +93,7 @@ HIJACK = (
 def test_a_function_that_acts_as_the_owner_has_a_path_of_its_own(
     connection: psycopg.Connection,
 ) -> None:
-    paths = dict(connection.execute(ACTS_AS_OWNER).fetchall())
+    paths: dict[str, str] = dict(connection.execute(ACTS_AS_OWNER).fetchall())
     connection.rollback()
     assert paths == {"usage_make_months": "search_path=pg_catalog, pg_temp"}
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 from billing.core.money import show_decimal
 from billing.core.periods import show_instant
 
-FORMULAS: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
-"""Characters with which a spreadsheet formula begins; the last four are full-width forms."""
+FORMULAS: Final = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
+"""Characters with which a spreadsheet formula begins, with their full-width and small forms."""
 RISKY: Final = (*FORMULAS, "\t", "\r", "\n")
 """Characters with which a text may begin that a spreadsheet takes for a formula."""
 # Spreadsheets with German or French settings split lines at `;`, others at tabs. A quotation mark
-# counts for them only where their cell begins.
-_CELLS: Final = re.compile(rf'([;\t\r\n]"*)(?=[{re.escape(FORMULAS)}])')
+# counts for them only where their cell begins, and some cut off the blanks there.
+_CELLS: Final = re.compile(rf'((?:^(?=\s)|[;\t\r\n])(?:"|[^\S\t\r\n])*)(?=[{re.escape(FORMULAS)}])')
 
 
 def shown(value: Any) -> str | int | bool | None:

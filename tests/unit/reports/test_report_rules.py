@@ -16,7 +16,7 @@ from billing.insight.reports import rules
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@pytest.mark.parametrize("start", list("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))
+@pytest.mark.parametrize("start", [*"=+-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b"])
 def test_a_text_that_looks_like_a_formula_gets_a_quote(start: str) -> None:
     assert rules.harmless(f"{start}1+1") == f"'{start}1+1"
     assert rules.harmless(f"a{start}1") == f"a{start}1"
@@ -28,8 +28,17 @@ def test_so_does_a_part_of_a_text_where_another_sheet_begins_a_cell(end: str) ->
     for start in rules.FORMULAS:
         assert rules.harmless(f"a{end}{start}1+1;b") == f"a{end}'{start}1+1;b"
         assert rules.harmless(f"{start}1{end}{start}2") == f"'{start}1{end}'{start}2"
-        for text in (f"a;b{start}1", f"a; {start}1", "a;1", f"a,{start}1"):
+        for text in (f"a;b{start}1", "a; 1", "a;1", f"a,{start}1", f"a {start}1"):
             assert rules.harmless(text) == text
+
+
+@pytest.mark.parametrize("blanks", [" ", "  ", "\u00a0", "\u3000", ' "', '" "'])
+def test_so_does_a_part_that_begins_with_blanks(blanks: str) -> None:
+    """A sheet that cuts them off begins its cell with what follows."""
+    for start in rules.FORMULAS:
+        assert rules.harmless(f"x;{blanks}{start}1") == f"x;{blanks}'{start}1"
+        assert rules.harmless(f"x\t{blanks}{start}1") == f"x\t{blanks}'{start}1"
+        assert rules.harmless(f" {start}1") == f" '{start}1"
 
 
 @given(st.lists(texts, min_size=2, max_size=5))

@@ -46,6 +46,7 @@ def test_a_returned_part_covers_our_loss_and_then_is_the_customers(
     [row] = story.rows.of(Dispute)
     assert (row.loss_minor, balance(story)) == (loss, kept)
     assert (row.asked_minor, row.returned_minor) == (1000, returned)
+    assert row.noted_back_minor == kept, "our loss is in no note"
     assert story.rows.get(Payment, PAYMENT).refunded_minor == 1000 - kept
     [told] = story.told("dispute.returned")
     assert (told["returned_cents"], told["balance_cents"]) == (returned, kept)

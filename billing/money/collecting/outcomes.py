@@ -28,7 +28,9 @@ def called_back(w: Work[CollectFacts], live: Payment | None) -> tuple[bool, Coll
     """
     answer = w.facts.answer
     if answer is None and live is not None:
-        w.call = Call("call_back", live)
+        # Of a payment that is given up with what it was for, no card is kept.
+        is_owed = Owed(w.rows, live.invoice_id).invoice.takes_money
+        w.call = Call("call_back", live, save_card=is_owed)
         return False, None
     if answer is None or answer.outcome is None:
         return True, None

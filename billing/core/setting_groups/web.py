@@ -8,6 +8,8 @@ from pydantic import AliasChoices, BaseModel, Field, SecretStr
 
 from billing.core.setting_groups.forms import Networks, Port, Words, split_secrets
 
+_SHARED: Final = "HS256"
+_ALGORITHMS: Final = (_SHARED, "RS256", "ES256")
 SANDBOX_PAY_LINK_SECRET: Final = "pay_link_sandbox"  # noqa: S105 - known to all
 # As browsers send it: without a path, in lower case.
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\sA-Z]+")
@@ -24,7 +26,7 @@ class TokenSettings(BaseModel):
     jwt_secret: SecretStr | None = None
     # Production accepts tokens signed with the shared secret only if this is true.
     allow_hs256: bool = Field(False, validation_alias="BILLING_ALLOW_HS256")
-    jwt_algorithms: Words = ("HS256",)
+    jwt_algorithms: Words = (_SHARED,)
     jwt_jwks_url: str | None = None
     jwt_audience: str = "durable-billing"
     jwt_issuer: str = "durable-billing"
@@ -33,6 +35,16 @@ class TokenSettings(BaseModel):
     def jwt_secrets(self) -> list[str]:
         """Secrets that may have signed a token; two during a rotation."""
         return split_secrets(self.jwt_secret) if self.jwt_secret else []
+
+    def token_faults(self) -> Iterator[str]:
+        """Yield what would accept a token that the settings do not allow."""
+        if not all(self.jwt_secrets):
+            yield "JWT_SECRET has an extra comma: anybody could sign tokens"
+        if unknown := [one for one in self.jwt_algorithms if one not in _ALGORITHMS]:
+            words = f"{', '.join(unknown)} is not one of {', '.join(_ALGORITHMS)}"
+            yield f"JWT_ALGORITHMS: {words}"
+        elif self.jwt_secrets and not self.jwt_jwks_url and _SHARED not in self.jwt_algorithms:
+            yield f"JWT_ALGORITHMS does not allow {_SHARED}, by which JWT_SECRET checks tokens"
 
 
 class WebSettings(BaseModel):

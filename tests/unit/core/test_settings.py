@@ -155,6 +155,8 @@ def test_an_empty_secret_of_webhooks_is_refused_everywhere() -> None:
         ("BILLING_RETURN_URL_HOSTS", "https://b.example", ": https://b.example is not a name"),
         ("BILLING_RETURN_URL_HOSTS", "B.example", ": B.example is not a name alone"),
         ("BILLING_RETURN_URL_HOSTS", "b.example,[::1]", ": [::1] is not a name alone"),
+        ("JWT_ALGORITHMS", "none", ": none is not one of HS256, RS256, ES256"),
+        ("JWT_ALGORITHMS", "RS256,rs512", ": rs512 is not one of HS256, RS256, ES256"),
     ],
 )
 def test_a_key_of_another_kind_or_an_address_for_a_name_is_refused_everywhere(
@@ -166,6 +168,14 @@ def test_a_key_of_another_kind_or_an_address_for_a_name_is_refused_everywhere(
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f"{name}{words}")
     assert "sk_test_x" not in line
+
+
+def test_a_secret_whose_algorithm_is_not_allowed_is_refused() -> None:
+    allowed = {"jwt_algorithms": ("RS256",), "jwt_secret": "a-secret"}
+    with pytest.raises(ValidationError, match="JWT_ALGORITHMS does not allow HS256"):
+        Settings.model_validate(allowed)
+    found = Settings.model_validate(allowed | {"jwt_jwks_url": "https://login.example/keys"})
+    assert found.jwt_algorithms == ("RS256",), "the provider's keys check, and not the secret"
 
 
 def test_names_of_hosts_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

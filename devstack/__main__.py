@@ -66,7 +66,7 @@ async def supervise(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stopping.set)
     supervisor = prepare(options)
-    watcher = asyncio.create_task(watch(options, stopping))
+    watcher = asyncio.create_task(watch(options, stopping, supervisor.folder))
     starting = asyncio.create_task(supervisor.start())
     asked = asyncio.create_task(stopping.wait())
     try:
@@ -83,8 +83,10 @@ async def supervise(options: Options) -> None:
         await supervisor.stop()
 
 
-async def watch(options: Options, stopping: asyncio.Event) -> None:
-    """Request a stop when the owner process has ended or the data folder was deleted."""
+async def watch(options: Options, stopping: asyncio.Event, folder: DataFolder) -> None:
+    """Request a stop when the owner process has ended or the data folder was deleted; write what
+    a full disk kept out of the folder.
+    """
     owner = None
     if options.owner is not None:
         with suppress(psutil.NoSuchProcess):
@@ -96,6 +98,8 @@ async def watch(options: Options, stopping: asyncio.Event) -> None:
         elif not (options.data / LOCK).exists():
             log.info("%s is gone", options.data)
             stopping.set()
+        else:
+            folder.catch_up()
         await asyncio.sleep(WATCH_SECONDS)
 
 

@@ -5,6 +5,7 @@ Every child inherits the lock's descriptor, so the lock is held while any part o
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -24,6 +25,8 @@ SUPERVISOR: Final = "supervisor"
 LOCK: Final = "lock"
 END_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class Process(Frozen):
@@ -70,6 +73,7 @@ class DataFolder:
         self._children_file = path / "children.json"
         self._children: dict[str, Process] = {}
         self._run_folder: Path | None = None
+        self._unwritten: OSError | None = None
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -90,13 +94,13 @@ class DataFolder:
             self.make()
             self.lock_fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StackError(
-                f"{self.path} cannot be written ({error.strerror}): choose another folder"
-            ) from error
+            raise self._unwritable(error) from error
         left = [] if self._try_lock() else self._take_over()
         if stale := self._read()[1]:
             shutil.rmtree(stale, ignore_errors=True)
         self.note(SUPERVISOR, os.getpid())
+        if self._unwritten:
+            raise self._unwritable(self._unwritten)
         self.stack_file.unlink(missing_ok=True)
         return left
 
@@ -127,6 +131,11 @@ class DataFolder:
         """Remove a process of this stack that has ended."""
         self._children.pop(name, None)
         self._write()
+
+    def catch_up(self) -> None:
+        """Write the list if that has failed before, as on a full disk."""
+        if self._unwritten:
+            self._write()
 
     def secrets(self) -> Secrets:
         """Read the secrets; create them first if missing. Errors: StackError for a damaged file."""
@@ -181,12 +190,26 @@ class DataFolder:
         return entries, Path(folder) if folder else None
 
     def _write(self) -> None:
+        """Write the list. A full disk ends nobody who notes a process: `catch_up` tries again."""
         content = {
             "children": {name: entry.model_dump() for name, entry in self._children.items()},
             "run_folder": str(self._run_folder) if self._run_folder else None,
         }
-        with suppress(FileNotFoundError):  # somebody deleted the whole folder
+        try:
             write_private(self._children_file, json.dumps(content, indent=1))
+        except FileNotFoundError:
+            return  # somebody deleted the whole folder
+        except OSError as error:
+            if self._unwritten is None:
+                log.warning("%s cannot be written: %s", self._children_file, error.strerror)
+            self._unwritten = error
+        else:
+            self._unwritten = None
+
+    def _unwritable(self, error: OSError) -> StackError:
+        return StackError(
+            f"{self.path} cannot be written ({error.strerror}): choose another folder"
+        )
 
 
 def end(processes: dict[str, psutil.Process]) -> None:

@@ -32,7 +32,7 @@ _FOUND: Final = text(
         SELECT i.relname FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid
         WHERE x.indrelid = c.oid AND x.indisvalid
         UNION ALL
-        SELECT t.tgname FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgenabled <> 'D'
+        SELECT t.tgname FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('O', 'A')
         UNION ALL
         SELECT p.polname FROM pg_policy AS p WHERE p.polrelid = c.oid
         UNION ALL
@@ -58,19 +58,20 @@ class Wall(NamedTuple):
 
 
 def wanted() -> list[Wall]:
-    """Return all walls of this release's tables."""
+    """Return all walls of this release's tables; foreign keys come after what they refer to, also
+    where two tables refer to each other.
+    """
     load_tables()
-    tables = metadata.sorted_tables
-    walls = [_wall(table, one) for table in tables for one in _parts(table)]
+    parts = [(table, one) for table in metadata.sorted_tables for one in _parts(table)]
+    parts.sort(key=lambda it: isinstance(it[1], ForeignKeyConstraint))
+    walls = [_wall(table, one) for table, one in parts]
     told = guards("\n".join(scripts()))
     return walls + [one for one in told if one.table in metadata.tables]
 
 
 def _parts(table: Table) -> Iterable[Constraint | Index]:
-    """Return constraints and indexes; foreign keys come last, because they need the others."""
-    named = [one for one in table.constraints if one.name is not None]
-    keys = [one for one in named if isinstance(one, ForeignKeyConstraint)]
-    return [*(one for one in named if one not in keys), *table.indexes, *keys]
+    """Return the named constraints, and the indexes."""
+    return [*(one for one in table.constraints if one.name is not None), *table.indexes]
 
 
 def _wall(table: Table, part: Constraint | Index) -> Wall:

@@ -19,6 +19,9 @@ TAKEN = {
         "ALTER TABLE credit_transactions DISABLE TRIGGER append_only"
     ),
     ("invoices", "numbered_stays"): "DROP TRIGGER numbered_stays ON invoices",
+    ("billing_audit", "append_only"): (
+        "ALTER TABLE billing_audit ENABLE REPLICA TRIGGER append_only"
+    ),
     ("events", "tenant"): "DROP POLICY tenant ON events",
     ("credit_balances", "tenant"): "DROP POLICY tenant ON credit_balances",
     ("usage_counters", "tenant"): "DROP POLICY tenant ON usage_counters",

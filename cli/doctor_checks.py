@@ -20,6 +20,7 @@ from api.monitoring.health_checks import StripeUnwell, ask_stripe
 from billing.catalog.products.provider import PricesAway
 from billing.core.clock import real_now
 from billing.core.database import REPLICA_FAR_BEHIND, Database
+from billing.core.database_roles import blind_operator, role_faults, without_triggers
 from billing.core.database_words import message_of
 from billing.core.settings import Settings
 from billing.insight.health import service as health
@@ -146,7 +147,12 @@ async def locks(patient: Patient) -> Iterable[Sign]:
 
 
 async def rights(patient: Patient) -> Iterable[Sign]:
-    """Check that the programs' roles have the rights that the migrations gave."""
+    """Check that the programs' roles have the rights that the migrations gave, that row-level
+    security holds the customers' role, and that it hides nothing from the operators'.
+    """
+    look = blind_operator if patient.settings.has_one_role else role_faults
+    if wrong := await look(patient.database):
+        return [unhealthy("rights", "; ".join(wrong))]
     if lacking := await _lacking(patient, given.missing):
         return [unhealthy("rights", f"{lacking}: billing migrate gives them again")]
     return [healthy("rights", "those that the migrations gave")]
@@ -154,8 +160,10 @@ async def rights(patient: Patient) -> Iterable[Sign]:
 
 async def walls(patient: Patient) -> Iterable[Sign]:
     """Check that the tables have their constraints, indexes, triggers and policies, and that no
-    month kept the trigger of a detaching that was killed.
+    month kept the trigger of a detaching that was killed. Where sessions obey none, say so.
     """
+    if wrong := await without_triggers(patient.database):
+        return [unhealthy("walls", "; ".join(wrong))]
     if lacking := await _lacking(patient, built.missing):
         return [unhealthy("walls", f"{lacking}: billing migrate puts them up again")]
     async with patient.database.operator() as connection:

@@ -13,7 +13,7 @@ from billing.core.database import NOTICES_DEATH, metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
 from migrations.prepare import LOCK_TIMEOUT_MS, prepare, until_free
-from migrations.rights import give_again
+from migrations.rights import alter_again, give_again
 from migrations.walls import put_up_again
 
 WAIT_SECONDS: Final = 0.2
@@ -65,10 +65,11 @@ def _migrate(engine: Engine, settings: Settings) -> None:
 
 
 def _restore(connection: Connection) -> list[str]:
-    """Restore missing rights, and missing walls if the database is at the newest migration: an
-    earlier one does not have all. Return a line for each.
+    """Restore missing rights and altered roles, and missing walls if the database is at the newest
+    migration: an earlier one does not have all. Return a line for each.
     """
     given = [f"{one.words}: given again" for one in give_again(connection)]
+    given += alter_again(connection)
     head = context.script.get_current_head()
     is_newest = context.get_context().get_current_revision() == head
     return given + (put_up_again(connection) if is_newest else [])

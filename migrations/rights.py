@@ -1,7 +1,8 @@
-"""Rights that the migrations gave the programs' roles, and which of them are missing.
+"""Rights that the migrations gave the programs' roles, which of them are missing, and whether
+row-level security holds the right ones.
 
-They are read from the migrations: each table starts with all four by the default privileges of
-migrations/roles.sql, and the migrations' REVOKE and GRANT follow in order.
+The rights are read from the migrations: each table starts with all four by the default privileges
+of migrations/roles.sql, and the migrations' REVOKE and GRANT follow in order.
 """
 
 import re
@@ -10,6 +11,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from billing.core.database import metadata
 from migrations import sql
@@ -46,6 +48,21 @@ _SEQUENCES: Final = text(
     WHERE s.relkind = 'S' AND t.oid = to_regclass(t.relname) AND t.relname = ANY(:tables)
     """
 )
+
+
+# As migrations/roles.sql has made them: row-level security holds one, and the other sees all rows.
+_ALTERED: Final = text(
+    """
+    SELECT rolname FROM pg_roles
+    WHERE rolname = 'billing_app' AND (rolbypassrls OR rolsuper)
+        OR rolname = 'billing_operator' AND NOT (rolbypassrls OR rolsuper)
+    ORDER BY rolname
+    """
+)
+_ATTRIBUTES: Final = {
+    "billing_app": ("bypasses row-level security", "NOSUPERUSER NOBYPASSRLS"),
+    "billing_operator": ("does not bypass row-level security", "BYPASSRLS"),
+}
 
 
 class Right(NamedTuple):
@@ -123,6 +140,22 @@ def give_again(connection: Connection) -> list[Right]:
     for one in lacking:
         connection.execute(text(f"GRANT {one.right} ON {one.kind} {one.name} TO {one.role}"))
     return lacking
+
+
+def alter_again(connection: Connection) -> list[str]:
+    """Restore the attributes of the roles where this role may; return a line for each."""
+    told = []
+    for role in connection.scalars(_ALTERED).all():
+        fault, attributes = _ATTRIBUTES[role]
+        alter = f"ALTER ROLE {role} {attributes}"
+        try:
+            with connection.begin_nested():
+                connection.exec_driver_sql(alter)
+        except DBAPIError:
+            told.append(f"{role} {fault}: as the superuser run {alter}")
+        else:
+            told.append(f"{role} {fault}: altered again")
+    return told
 
 
 def _views() -> list[str]:

@@ -7,11 +7,12 @@ Routes and activities open the transaction; nothing deeper commits
 import asyncio
 import logging
 import select
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -43,6 +44,10 @@ NOTICES_DEATH: Final[dict[str, Any]] = {
 }
 """Detect a dead host, which closes no connection: without these a send blocks for 15 minutes, and a
 wait for an answer for two hours. The last value is in milliseconds.
+"""
+LOUD: Final = {"row_security": "off"}
+"""The operator's role bypasses row-level security. Once it no longer does, Postgres refuses its
+statements: otherwise each would see no rows, and zero looks as if all were well.
 """
 REPLICA_PAUSE_SECONDS: Final = 10
 REPLICA_FAR_BEHIND: Final = timedelta(minutes=2)
@@ -316,7 +321,7 @@ def open_database(settings: Settings) -> Database:
     size, replica = settings.database_pool_size, settings.replica_database_url
     return Database(
         _engine(settings.database_url.get_secret_value(), settings, size),
-        _engine(settings.operator_url.get_secret_value(), settings, size),
+        _engine(settings.operator_url.get_secret_value(), settings, size, LOUD),
         _engine(replica.get_secret_value(), settings, size) if replica else None,
     )
 
@@ -340,8 +345,10 @@ def _session(settings: Settings) -> dict[str, str]:
     }
 
 
-def _engine(url: str, settings: Settings, size: int) -> AsyncEngine:
-    session = _session(settings)
+def _engine(
+    url: str, settings: Settings, size: int, more: Mapping[str, str] = MappingProxyType({})
+) -> AsyncEngine:
+    session = {**_session(settings), **more}
     options = {"options": " ".join(f"-c {name}={value}" for name, value in session.items())}
     added = ""
     if settings.database_prepare_threshold is None:

@@ -1,5 +1,7 @@
-"""Checks of a process's database roles. Production does not start with a role that could disable
-row-level security: a superuser, a role that bypasses it, an owner of tables.
+"""Checks of a process's database roles and sessions.
+
+Production does not start with a role that could disable row-level security (a superuser, a role
+that bypasses it, an owner of tables), nor with an operator's role that it would hide rows from.
 """
 
 from typing import Any, Final
@@ -16,6 +18,8 @@ _RIGHTS: Final = text(
     """
     SELECT current_user AS name, bool_or(role.rolsuper) AS is_superuser,
         bool_or(role.rolbypassrls) AS bypasses,
+        -- A member does not inherit this attribute: it must have it itself.
+        bool_or(role.rolname = current_user AND (role.rolsuper OR role.rolbypassrls)) AS sees_all,
         bool_or(EXISTS (
             SELECT FROM pg_class t
             WHERE t.relowner = role.oid AND t.relkind IN ('r', 'p')
@@ -23,6 +27,9 @@ _RIGHTS: Final = text(
         )) AS owns
     FROM pg_roles role WHERE pg_has_role(role.oid, 'MEMBER')
     """
+)
+_TRIGGERS: Final = text(
+    "SELECT current_user AS name, current_setting('session_replication_role') AS setting"
 )
 
 
@@ -38,11 +45,11 @@ async def refuse_unsafe_roles(settings: Settings, database: Database) -> None:
             " Postgres does not answer at DATABASE_URL or DATABASE_OPERATOR_URL"
         ) from error
     if found:
-        raise SystemExit("\n".join(found))
+        raise SystemExit("\n".join(f"ENV=production: {fault}" for fault in found))
 
 
 async def role_faults(database: Database) -> list[str]:
-    """Return all faults of these pools' roles. The operator's role may bypass row-level security,
+    """Return all faults of these pools' roles. The operator's role bypasses row-level security,
     because it reads all accounts.
     """
     async with database.tenant_statement() as connection:
@@ -56,14 +63,48 @@ async def role_faults(database: Database) -> list[str]:
             reader = await _rights(connection)
             faults += [_sentence("REPLICA_DATABASE_URL", reader, it) for it in _of_reader(reader)]
     return faults + [
-        _sentence("DATABASE_OPERATOR_URL", operator, fault) for fault in _too_much(operator)
+        _sentence("DATABASE_OPERATOR_URL", operator, fault) for fault in _of_operator(operator)
     ]
+
+
+async def blind_operator(database: Database) -> list[str]:
+    """Return the fault of an operator's role that row-level security hides rows from: all that one
+    role for customers and operators must have.
+    """
+    async with database.operator_statement() as connection:
+        operator = await _rights(connection)
+    return [_sentence("DATABASE_OPERATOR_URL", operator, it) for it in _too_little(operator)]
+
+
+async def without_triggers(database: Database) -> list[str]:
+    """Return a sentence for each pool in whose sessions no trigger and no foreign key acts."""
+    found = []
+    for name, begin in (
+        ("DATABASE_URL", database.tenant_statement),
+        ("DATABASE_OPERATOR_URL", database.operator_statement),
+    ):
+        async with begin() as connection:
+            session = (await connection.execute(_TRIGGERS)).one()
+        if session.setting == "replica":
+            found.append(
+                f"no trigger and no foreign key holds what {session.name} of {name} writes:"
+                " session_replication_role is replica"
+            )
+    return found
 
 
 def _of_reader(role: Row[Any]) -> tuple[str, ...]:
     """Return the faults of a role that may see only the accounts that are named to it."""
     bypasses = role.bypasses and not role.is_superuser
     return (*(("bypasses row-level security",) if bypasses else ()), *_too_much(role))
+
+
+def _of_operator(role: Row[Any]) -> tuple[str, ...]:
+    return _too_much(role) or _too_little(role)
+
+
+def _too_little(role: Row[Any]) -> tuple[str, ...]:
+    return () if role.sees_all else ("does not bypass row-level security",)
 
 
 def _too_much(role: Row[Any]) -> tuple[str, ...]:
@@ -73,7 +114,7 @@ def _too_much(role: Row[Any]) -> tuple[str, ...]:
 
 
 def _sentence(name: str, role: Row[Any], fault: str) -> str:
-    return f"ENV=production: the role {role.name} of {name} {fault}: see migrations/roles.sql"
+    return f"the role {role.name} of {name} {fault}: see migrations/roles.sql"
 
 
 async def _rights(connection: AsyncConnection) -> Row[Any]:

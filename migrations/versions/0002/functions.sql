@@ -7098,6 +7098,30 @@ AS $$
             AND (part ->> 'position')::int = ANY (l.positions)) AS c
 $$;
 
+CREATE OR REPLACE FUNCTION usage_on_unpaid_invoices(p_account_id uuid, p_since timestamptz)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum(greatest(0, least(
+            i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor,
+            l.used - c.credited))), 0)
+    FROM invoices AS i
+    CROSS JOIN LATERAL (
+        SELECT sum(amount_minor) AS used, array_agg(position) AS positions
+        FROM invoice_lines
+        WHERE invoice_id = i.id AND kind = 'usage') AS l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
+        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
+        WHERE n.account_id = p_account_id AND n.invoice_id = i.id
+            AND (part ->> 'position')::int = ANY (l.positions)) AS c
+    WHERE i.account_id = p_account_id AND i.status IN ('draft', 'open', 'uncollectible')
+        AND (i.created_at > p_since OR EXISTS (
+            SELECT FROM subscriptions AS s
+            WHERE s.id = i.subscription_id AND s.status IN ('canceled', 'incomplete_expired')))
+$$;
+
 CREATE OR REPLACE FUNCTION usage_own_limits(
     p_limits jsonb, p_seats jsonb, p_subscription_id uuid, p_start timestamptz)
 RETURNS jsonb
@@ -7435,11 +7459,7 @@ BEGIN
             WHERE r.account_id = p_account_id AND r.billing_status <> 'completed'
                 AND r.billing_status <> 'refunded');
     IF owes THEN
-        unpaid := unpaid + coalesce((
-            SELECT sum(l.amount_minor) FROM invoices AS i
-            JOIN invoice_lines AS l ON l.invoice_id = i.id AND l.kind = 'usage'
-            WHERE i.account_id = p_account_id AND i.created_at > since
-                AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
+        unpaid := unpaid + usage_on_unpaid_invoices(p_account_id, since) / unit;
     END IF;
 END;
 $$;

@@ -5,7 +5,7 @@
 -- its trial, while it is past due or unpaid, as long as no money ever came for it
 -- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while an invoice of the
 -- account is overdue or was given up. Of one that is paid for only what came after that invoice
--- counts. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
+-- counts, beside all that is unpaid of subscriptions that ended. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
 -- owes; but not for a use that a card pays at once (`p_is_paid_at_once`), which is no credit.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz, p_is_paid_at_once boolean,
@@ -66,11 +66,7 @@ BEGIN
             WHERE r.account_id = p_account_id AND r.billing_status <> 'completed'
                 AND r.billing_status <> 'refunded');
     IF owes THEN
-        unpaid := unpaid + coalesce((
-            SELECT sum(l.amount_minor) FROM invoices AS i
-            JOIN invoice_lines AS l ON l.invoice_id = i.id AND l.kind = 'usage'
-            WHERE i.account_id = p_account_id AND i.created_at > since
-                AND i.status IN ('draft', 'open', 'uncollectible')), 0) / unit;
+        unpaid := unpaid + usage_on_unpaid_invoices(p_account_id, since) / unit;
     END IF;
 END;
 $$;

@@ -297,6 +297,10 @@ async def _ledger_key(idempotency_key: KeyHeader = None) -> str:
     return valid_key(idempotency_key) or str(ids.new())
 
 
+async def _sent_key(idempotency_key: KeyHeader = None) -> str | None:
+    return valid_key(idempotency_key)
+
+
 def in_flight() -> Conflict:
     """Return the error for a key whose request is running elsewhere."""
     return Conflict("IDEMPOTENCY_IN_FLIGHT")
@@ -318,6 +322,9 @@ def valid_key(key: str | None) -> str | None:
         )
     return key
 
+
+SentKey = Annotated[str | None, Depends(_sent_key)]
+"""`key: SentKey` — the ledger stores the key, and does without one."""
 
 OptionalKey = Annotated[Once, Depends(_optional)]
 """`once: OptionalKey` — a write that accepts an Idempotency-Key."""

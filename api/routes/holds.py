@@ -14,7 +14,7 @@ from api.answers.public_ids import encoded, row_id
 from api.answers.schemas import Answer, Body, Credits, Instant, Text, optional_body
 from api.calls import AccountCall
 from api.dependencies import BillingCall, MemberCall
-from api.idempotency import LedgerKey, encoded_answer
+from api.idempotency import LedgerKey, SentKey, encoded_answer
 from api.requests.card_numbers import FreeText
 from api.requests.fast_route import fast
 from api.routes.base import new_router
@@ -221,15 +221,19 @@ async def read_hold(hold_id: str, call: MemberCall) -> HoldAnswer:
 @router.post(
     "/billing/credits/holds/{hold_id}/capture",
     response_model=CaptureAnswer,
-    responses=responses(*_ENDS, "HOLD_EXCEEDED", "INVALID_AMOUNT"),
+    responses=responses(*_ENDS, "HOLD_EXCEEDED", "INVALID_AMOUNT", "IDEMPOTENCY_KEY_INVALID"),
 )
 @fast
 async def capture_hold(
-    hold_id: str, body: Annotated[CaptureBody, optional_body(CaptureBody)], call: BillingCall
+    hold_id: str,
+    body: Annotated[CaptureBody, optional_body(CaptureBody)],
+    call: BillingCall,
+    key: SentKey,
 ) -> Response:
     """Spend a hold or a part of it; the rest is released for good.
 
-    Repeating it with the same amount returns the first capture: no key is needed.
+    Repeating it with the same amount, reason and detail returns the first capture: no key is
+    needed. With another `Idempotency-Key` it is the capture of other work: 409.
     """
     order = CaptureOrder(
         account_id=call.account.id,
@@ -237,6 +241,7 @@ async def capture_hold(
         amount=body.amount,
         reason=body.reason,
         detail=dict(body.detail),
+        key=key,
     )
     capture = await call.services.hold_batcher.capture(order)
     return encoded_answer(capture_answer(capture), 200, replayed=capture.replayed)

@@ -139,6 +139,7 @@ def upgrade() -> None:
     )
     op.add_column("meters", sa.Column("hourly_since", DateTime(timezone=True)))
     op.add_column("credit_holds", sa.Column("made_by", sa.Text))
+    op.add_column("credit_holds", sa.Column("capture_key", sa.Text))
     op.add_column("credit_lots", sa.Column("kept_from", DateTime(timezone=True)))
     op.add_column("price_overrides", Column("offered", JSONB))
     for name in ("tables.sql", "functions.sql", "rules.sql"):

@@ -88,7 +88,7 @@ class Sent:
     def __init__(self) -> None:
         self.items = ""
 
-    async def all(self, _: Any, *, items: str, at: datetime | None) -> list[Any]:
+    async def all(self, _: Any, *, items: str, at: datetime | None, **_more: Any) -> list[Any]:
         self.items = items
         return []
 

@@ -69,10 +69,14 @@ class CaptureOrder:
     amount: Decimal | None = None
     reason: str = "capture"
     detail: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    """The caller's; with another one it is no repeat."""
 
     def __post_init__(self) -> None:
         if self.amount is not None:
             object.__setattr__(self, "amount", rules.bookable(self.amount))
+        if self.key is not None:
+            object.__setattr__(self, "key", rules.caller_key(self.account_id, self.key))
 
 
 async def hold_many(
@@ -123,11 +127,13 @@ async def capture_many(
         )
         for one in orders
     ])  # fmt: skip
-    rows = await _rows(connection, sql_calls.CAPTURE_MANY, items, at)
+    keys = [one.key for one in orders]
+    rows = await _rows(connection, sql_calls.CAPTURE_MANY, items, at, keys=keys)
     return [refusal(row) if is_refused(row) else fact(Capture, row) for row in rows]
 
 
 async def _rows(
-    connection: AsyncConnection, call: Prepared, items: str, at: datetime | None
+    connection: AsyncConnection, call: Prepared, items: str, at: datetime | None, **more: Any
 ) -> list[Row]:
-    return sorted(await call.all(connection, items=items, at=at), key=lambda row: row["place"])
+    rows = await call.all(connection, items=items, at=at, **more)
+    return sorted(rows, key=lambda row: row["place"])

@@ -63,7 +63,9 @@ DEBIT: Final = _call_on_item(
 )
 # Many items as the text of one array (billing.core.arrays.records), fields in the type's order.
 HOLD_MANY: Final = _call("credit_hold_many_v2", "items credit_hold_item_v2[], at timestamptz")
-CAPTURE_MANY: Final = _call("credit_capture_many", "items credit_capture_item[], at timestamptz")
+CAPTURE_MANY: Final = _call(
+    "credit_capture_once", "items credit_capture_item[], keys text[], at timestamptz"
+)
 RELEASE: Final = _call("credit_release", "account_id uuid, hold_id uuid, at timestamptz")
 EXPIRE: Final = _call("credit_expire", "account_id uuid, at timestamptz")
 EXPIRE_AHEAD: Final = _call("credit_expire_ahead", "account_id uuid, at timestamptz")

@@ -189,6 +189,8 @@ credit_holds = c.table(
     c.instant("resolved_at", nullable=True),
     # The `sub` of the caller who made it: a member may not spend another's.
     c.text("made_by", nullable=True),
+    # The Idempotency-Key that captured it: with another one a capture is of other work.
+    c.text("capture_key", nullable=True),
     c.check(
         "amount > 0 AND least(captured, amount - captured) >= 0"
         " AND (captured > 0) = (status = 'captured')",

@@ -266,13 +266,16 @@ BEGIN
     answer.hold_id := p_item.hold_id;
     answer.captured := coalesce(p_item.amount, known.amount);
     answer.released := known.amount - answer.captured;
+    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
+        NULL, p_item.reason, known.subject, p_item.detail, as_of);
     answer.verdict := credit_hold_verdict(
-        as_of, known.status, known.captured = answer.captured);
+        as_of, known.status, known.captured = answer.captured AND EXISTS (
+            SELECT FROM credit_transactions AS t
+            WHERE t.key = posting.key AND t.reason = posting.reason
+                AND t.detail = coalesce(posting.detail, '{}')));
     IF answer.verdict = 'ok' AND answer.captured > known.amount THEN
         answer.verdict := 'exceeded';
     END IF;
-    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
-        NULL, p_item.reason, known.subject, p_item.detail, as_of);
     IF answer.verdict = 'ok' THEN
         PERFORM credit_spend_held(p_item.hold_id, answer.captured, posting);
         PERFORM credit_release_lots(p_item.account_id, p_item.hold_id, answer.captured, as_of);
@@ -323,6 +326,36 @@ BEGIN
         answers := answers || answer;
     END LOOP;
     PERFORM budget_count_captures(p_items, answers, p_at);
+    RETURN QUERY SELECT a.* FROM unnest(answers) AS a;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION credit_capture_once(
+    p_items credit_capture_item[], p_keys text[], p_at timestamptz DEFAULT NULL)
+RETURNS SETOF credit_capture_answer
+LANGUAGE plpgsql
+SET enable_seqscan = off
+AS $$
+DECLARE
+    shown text := coalesce(current_setting('app.accounts', true), '');
+    answers credit_capture_answer[] := ARRAY(
+        SELECT a FROM credit_capture_many(p_items, p_at) AS a);
+    i integer;
+    other boolean;
+BEGIN
+    FOR i IN 1 .. cardinality(answers) LOOP
+        CONTINUE WHEN p_keys[answers[i].place] IS NULL;
+        PERFORM set_config('app.accounts', p_items[answers[i].place].account_id::text, true);
+        IF answers[i].verdict = 'ok' THEN
+            UPDATE credit_holds SET capture_key = p_keys[answers[i].place]
+            WHERE id = answers[i].hold_id;
+        ELSIF answers[i].verdict = 'duplicate' THEN
+            SELECT capture_key <> p_keys[answers[i].place] INTO other
+            FROM credit_holds WHERE id = answers[i].hold_id;
+            answers[i].verdict := CASE WHEN other THEN 'captured' ELSE 'duplicate' END;
+        END IF;
+    END LOOP;
+    PERFORM set_config('app.accounts', shown, true);
     RETURN QUERY SELECT a.* FROM unnest(answers) AS a;
 END;
 $$;

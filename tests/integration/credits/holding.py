@@ -54,7 +54,7 @@ async def capture(
     """Spend `amount` of a hold (all of it when left out) and release the rest; final.
 
     A second call for the same amount answers the first. Errors: HOLD_NOT_FOUND; HOLD_RESOLVED
-    (409) when it was released, expired or captured for another amount; HOLD_EXCEEDED.
+    (409) when it was released, expired or captured otherwise; HOLD_EXCEEDED.
     """
     order = CaptureOrder(
         account_id=account_id, hold_id=hold_id, amount=amount, reason=reason, detail=detail or {}

@@ -51,7 +51,7 @@ async def test_a_hold_is_captured_in_part_and_the_rest_is_free_again(actors: Act
     done = await customer.ask("POST", f"{path}/capture", {"amount": "5.5", "detail": price})
     assert (done["captured"], done["released"], done["balance"]) == ("5.50", "2.50", "4.50")
     assert await balance(customer) == ("4.50", "0", "4.50")
-    again = await customer.call("POST", f"{path}/capture", {"amount": "5.50"})
+    again = await customer.call("POST", f"{path}/capture", {"amount": "5.50", "detail": price})
     assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", done)
     entry = await customer.ask("GET", f"/billing/credits/transactions/{done['transaction_id']}")
     assert (entry["kind"], entry["subject"], entry["detail"]) == ("capture", "job-7", price)

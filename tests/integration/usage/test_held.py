@@ -242,3 +242,57 @@ async def test_a_member_reads_the_logs_of_the_holds_it_made(new_shop: NewShop) -
     assert sums == {"for bob": "3.00", "capture": "3.00"}
     whole = (await shop.get("/usage/summary"))["by_operation"]
     assert {one["name"] for one in whole} == {"for ann", "for bob"}
+
+
+async def test_a_hold_that_a_use_ended_is_not_captured_once_more(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await hold(shop)
+    await shop.record(hold_id=held, event_id="req-1")
+    await _is_resolved(shop, held, {"amount": "2"})
+    await _is_resolved(shop, held, {"amount": "2", "reason": "usage: gpt-4"})
+    assert await balance_and_held(shop) == ("8.00", "0")
+
+
+async def test_a_capture_for_other_work_is_no_repeat(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held, work = await hold(shop), {"amount": "3", "reason": "work A", "detail": {"model": "m"}}
+    first = await _captured(shop, held, work, {"Idempotency-Key": "c1"})
+    for same in ({"Idempotency-Key": "c1"}, {}):
+        assert await _captured(shop, held, work, same) == first
+    await _is_resolved(shop, held, work, {"Idempotency-Key": "c2"})
+    await _is_resolved(shop, held, work | {"reason": "work B"}, {"Idempotency-Key": "c1"})
+    await _is_resolved(shop, held, work | {"detail": {"model": "n"}})
+    await _is_resolved(shop, held, {"amount": "3"})
+    assert await balance_and_held(shop) == ("7.00", "0")
+
+
+async def test_of_captures_of_one_hold_at_once_each_key_is_other_work(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held = await hold(shop)
+    headers = [{"Idempotency-Key": key} for key in ("a", "b", "a", "b", "c")]
+    answers = await asyncio.gather(*(_capture(shop, held, {}, one) for one in headers))
+    taken = {
+        one["Idempotency-Key"]
+        for one, answer in zip(headers, answers, strict=True)
+        if answer.status_code == 200
+    }
+    assert len(taken) == 1
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert await balance_and_held(shop) == ("5.00", "0")
+
+
+async def _capture(shop: Shop, held: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+    return await shop.post(f"{HOLDS}/{held}/capture", body, **headers)
+
+
+async def _captured(shop: Shop, held: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+    answer = await _capture(shop, held, body, headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def _is_resolved(
+    shop: Shop, held: str, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> None:
+    answer = await _capture(shop, held, body, headers or {})
+    assert (answer.status_code, answer.json().get("hold_status")) == (409, "captured"), answer.text

@@ -1,7 +1,7 @@
 -- Spend an amount of a hold (null: all of it), from its first lot on, and release the rest; final.
 -- The caller writes its usage log: a billing record, or what credit_capture_one writes.
--- Verdicts: ok; duplicate (captured before, same amount); captured (another amount), released,
--- expired; exceeded; no_hold; no_account.
+-- Verdicts: ok; duplicate (captured before: same amount, reason and detail); captured (otherwise,
+-- such as by a use), released, expired; exceeded; no_hold; no_account.
 CREATE OR REPLACE FUNCTION credit_capture_held(
     p_item credit_capture_item, p_at timestamptz DEFAULT NULL)
 RETURNS credit_capture_answer
@@ -21,13 +21,16 @@ BEGIN
     answer.hold_id := p_item.hold_id;
     answer.captured := coalesce(p_item.amount, known.amount);
     answer.released := known.amount - answer.captured;
+    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
+        NULL, p_item.reason, known.subject, p_item.detail, as_of);
     answer.verdict := credit_hold_verdict(
-        as_of, known.status, known.captured = answer.captured);
+        as_of, known.status, known.captured = answer.captured AND EXISTS (
+            SELECT FROM credit_transactions AS t
+            WHERE t.key = posting.key AND t.reason = posting.reason
+                AND t.detail = coalesce(posting.detail, '{}')));
     IF answer.verdict = 'ok' AND answer.captured > known.amount THEN
         answer.verdict := 'exceeded';
     END IF;
-    posting := ROW(p_item.account_id, 'capture', public_id('hld', p_item.hold_id) || '/capture',
-        NULL, p_item.reason, known.subject, p_item.detail, as_of);
     IF answer.verdict = 'ok' THEN
         PERFORM credit_spend_held(p_item.hold_id, answer.captured, posting);
         PERFORM credit_release_lots(p_item.account_id, p_item.hold_id, answer.captured, as_of);

@@ -278,7 +278,9 @@ class BillingClient:
         reason: str = "capture",
         detail: Mapping[str, str] | None = None,
     ) -> Capture:
-        """Spend all or part of a hold; repeating the same amount returns the first capture."""
+        """Spend all or part of a hold. Repeating it with the same amount, reason and detail returns
+        the first capture.
+        """
         body: dict[str, Any] = {"reason": reason, "detail": dict(detail or {})}
         if amount is not None:
             body["amount"] = events.amount_text(amount, name="amount")

@@ -52,7 +52,7 @@ class Hold:
 
         Zero releases the hold and returns None. The ledger entry keeps `detail`. Errors:
         BillingProblem HOLD_EXCEEDED, HOLD_RESOLVED; BillingUnreachable: capturing the same amount
-        again is safe.
+        with the same detail again is safe.
         """
         text = None if amount is None else amount_text(amount, zero=True, name="amount")
         if text is not None and not Decimal(text):

@@ -62,6 +62,9 @@ class Services:
     report_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reports", OF_ALL))
     filter_turns: AccountTurns = field(default_factory=lambda: AccountTurns("reads of single uses"))
     """Lists of uses by what no index knows may read all uses of an account."""
+    trial_turns: AccountTurns = field(default_factory=lambda: AccountTurns("dry runs of uses"))
+    preview_turns: AccountTurns = field(default_factory=lambda: AccountTurns("previews"))
+    """Each decides what the real request would, and keeps a processor busy with it."""
     usage_batcher: UsageBatcher = field(init=False)
     pulse: Pulse = field(init=False)
     barrier: Barrier = field(init=False)

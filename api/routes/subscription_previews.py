@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
+from uuid import UUID
 
 from fastapi import Query
 from pydantic import Field, StringConstraints
@@ -184,7 +185,9 @@ async def foreseen(
     about: PlanWish | None = None,
     binding: Binding | None = None,
 ) -> PreviewAnswer:
-    """Preview a verb; with `binding` add the token that fixes the result for a while."""
+    """Preview a verb, in the account's turn; with `binding` add the token that fixes the result for
+    a while. Errors: RATE_LIMITED.
+    """
     held: list[bytes] = []
 
     def tried(w: Work[SubscriptionFacts]) -> None:
@@ -192,6 +195,25 @@ async def foreseen(
         # Digest it before its payment, which the preview adds.
         held[:] = [binding(w)] if binding else []
 
+    async with call.services.preview_turns.one(call.account.id):
+        subscription_id, seen = await _decided(call, command, tried, about)
+    answer = PreviewAnswer.of_preview(seen)
+    if not held:
+        return answer
+    now = real_now()
+    promise = Promise(subscription_id=subscription_id, as_of=seen.as_of, digest=held[0])
+    token = tokens.write(promise, call.services.settings.pay_link_secrets, now)
+    fields = {"preview_token": token, "expires_at": now + tokens.LIFETIME}
+    return answer.model_copy(update=fields)
+
+
+async def _decided(
+    call: AccountCall,
+    command: Command,
+    tried: Callable[[Work[SubscriptionFacts]], object],
+    about: PlanWish | None,
+) -> tuple[UUID, Preview]:
+    """Return the id of the subscription, and what the verb would do to it."""
     redeeming = about if about is not None and about.coupon is not None else None
     async with call.glancing() as connection:
         found = await service.commanded(connection, call.account.id, command)
@@ -206,14 +228,7 @@ async def foreseen(
                 account = await call.read_account(connection)
                 await coupons.redeem_for(connection, account, found.id, redeeming)
                 seen = await service.foresee(connection, found.id, tried, about=about)
-    answer = PreviewAnswer.of_preview(seen)
-    if not held:
-        return answer
-    now = real_now()
-    promise = Promise(subscription_id=found.id, as_of=seen.as_of, digest=held[0])
-    token = tokens.write(promise, call.services.settings.pay_link_secrets, now)
-    fields = {"preview_token": token, "expires_at": now + tokens.LIFETIME}
-    return answer.model_copy(update=fields)
+    return found.id, seen
 
 
 def keep(

@@ -45,13 +45,16 @@ class _Trial:
     """Raise a card error instead of returning its code."""
 
     async def outcomes(self) -> dict[int, Recorded]:
-        """Return the outcome of each use, in the real order: by credits, by holds, by card."""
-        try:
+        """Return the outcome of each use, in the real order: by credits, by holds, by card; in the
+        account's turn. Errors: RATE_LIMITED.
+        """
+        async with self.call.services.trial_turns.one(self.uses[0][1].account_id):
+            try:
+                return await self._once()
+            except DBAPIError as error:
+                if sqlstate_of(error) not in RETRIED:
+                    raise
             return await self._once()
-        except DBAPIError as error:
-            if sqlstate_of(error) not in RETRIED:
-                raise
-        return await self._once()
 
     async def _once(self) -> dict[int, Recorded]:
         found: dict[int, Recorded] = {}

@@ -1,5 +1,5 @@
-"""What is used and not paid of a subscription that has ended counts against the unpaid limit of
-the account's next one, until it is paid, voided or credited.
+"""Unpaid use of a subscription that has ended counts against the unpaid limit of the account's next
+one, until it is paid, voided or credited.
 """
 
 from billing.core.ids import INVOICE, encode

@@ -113,6 +113,10 @@ def rate(notation: str) -> str:
         ("reads of single uses by a word, such as `model`, of one account, in one API process", [
             account_turns.OF_ONE,
         ]),
+        ("dry runs of uses of one account, in one API process", [account_turns.OF_ONE]),
+        ("previews of changes to a subscription, of one account, in one API process", [
+            account_turns.OF_ONE,
+        ]),
         ("reports of all accounts under way, in one API process", [account_turns.OF_ALL]),
         ("the answer to an `Idempotency-Key`", [length(kept.LIFETIME)]),
         ("a request that died, under its key", [f"{kept.LEASE.seconds} seconds"]),

@@ -147,6 +147,7 @@ WHOLE: Final = (
     "tests/integration/stack/test_builds.py",
     "tests/integration/stack/test_step_back.py",
     "tests/integration/upgrade/test_prepared.py",
+    "tests/integration/upgrade/test_kinds_of_notes.py",
     "tests/integration/operators/test_locks.py",
     "tests/integration/changes/test_given_days.py",
     "tests/integration/changes/test_long_trials.py",

@@ -5,8 +5,9 @@
 -- its trial, while it is past due or unpaid, as long as no money ever came for it
 -- (usage_is_paid_for), when it ended or paused with an unpaid invoice, and while an invoice of the
 -- account is overdue or was given up. Of one that is paid for only what came after that invoice
--- counts, beside all that is unpaid of subscriptions that ended. What banks took back for use (usage_lost_to_banks) is unpaid, too, and who has taken it
--- owes; but not for a use that a card pays at once (`p_is_paid_at_once`), which is no credit.
+-- counts, beside all that is unpaid of subscriptions that ended. What banks took back for use
+-- (usage_lost_to_banks) is unpaid, too, and who has taken it owes; but not for a use that a card
+-- pays at once (`p_is_paid_at_once`), which is no credit.
 CREATE OR REPLACE FUNCTION usage_unpaid(
     p_account_id uuid, p_at timestamptz, p_is_paid_at_once boolean,
     OUT unpaid numeric, OUT unpaid_limit numeric, OUT currency text, OUT owes boolean)

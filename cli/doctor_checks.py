@@ -160,7 +160,7 @@ async def rights(patient: Patient) -> Iterable[Sign]:
 
 async def walls(patient: Patient) -> Iterable[Sign]:
     """Check that the tables have their constraints, indexes, triggers and policies, and that no
-    month kept the trigger of a detaching that was killed. Where sessions obey none, say so.
+    month kept the trigger of a detaching that was killed. Name sessions for which none acts.
     """
     if wrong := await without_triggers(patient.database):
         return [unhealthy("walls", "; ".join(wrong))]

@@ -340,19 +340,19 @@ DECLARE
     shown text := coalesce(current_setting('app.accounts', true), '');
     answers credit_capture_answer[] := ARRAY(
         SELECT a FROM credit_capture_many(p_items, p_at) AS a);
-    i integer;
-    other boolean;
 BEGIN
+    PERFORM set_config('app.accounts', (
+        SELECT string_agg(DISTINCT account_id::text, ',') FROM unnest(p_items)), true);
+    UPDATE credit_holds AS h SET capture_key = p_keys[a.place]
+    FROM unnest(answers) AS a
+    WHERE h.id = a.hold_id AND a.verdict = 'ok' AND p_keys[a.place] IS NOT NULL;
     FOR i IN 1 .. cardinality(answers) LOOP
-        CONTINUE WHEN p_keys[answers[i].place] IS NULL;
-        PERFORM set_config('app.accounts', p_items[answers[i].place].account_id::text, true);
-        IF answers[i].verdict = 'ok' THEN
-            UPDATE credit_holds SET capture_key = p_keys[answers[i].place]
-            WHERE id = answers[i].hold_id;
-        ELSIF answers[i].verdict = 'duplicate' THEN
-            SELECT capture_key <> p_keys[answers[i].place] INTO other
-            FROM credit_holds WHERE id = answers[i].hold_id;
-            answers[i].verdict := CASE WHEN other THEN 'captured' ELSE 'duplicate' END;
+        CONTINUE WHEN answers[i].verdict <> 'duplicate';
+        IF EXISTS (
+            SELECT FROM credit_holds
+            WHERE id = answers[i].hold_id AND capture_key <> p_keys[answers[i].place])
+        THEN
+            answers[i].verdict := 'captured';
         END IF;
     END LOOP;
     PERFORM set_config('app.accounts', shown, true);

@@ -37,7 +37,7 @@ GIVEN_BACK: Final = (
     Mutant(
         "money that went back has paid for the credits that are left",
         "billing/money/subscriptions/periods/unpaid_credits.py",
-        " - sum(one.note_minor for one in away)\n",
+        " - sum(one.noted_minor for one in away)\n",
         "\n",
         ("tests/unit/subscriptions/test_unpaid_periods.py", "-k", "money_that_went_back"),
     ),

@@ -35,6 +35,11 @@ class Dispute(ReversalClaim):
         return self.amount_minor + self.returned_minor
 
     @property
+    def noted_minor(self) -> int:
+        """The part for which its credit note and its clawback stand, with what is back of it."""
+        return self.note_minor + self.noted_back_minor
+
+    @property
     def is_placed(self) -> bool:
         """False if it was heard before its payment was booked: its place is known only then."""
         return not self.wanted_minor or self.note_minor + self.balance_minor + self.loss_minor > 0

@@ -282,6 +282,11 @@ class ReversalClaim(Row):
         return True
 
     @property
+    def noted_minor(self) -> int:
+        """The part for which its credit note stands, whether or not its money is back."""
+        return self.note_minor
+
+    @property
     def short_minor(self) -> int:
         """The part for which a credit note still lacks room, once it is placed."""
         has_place = self.takes_room and self.is_placed

@@ -160,7 +160,7 @@ def take_from_grant(
     waited = cycle_start is None or invoice.paid_at is None or invoice.paid_at >= cycle_start
     for one in reversals(w.rows, invoice):
         keeps = isinstance(one, Refund) and one.keep_credits
-        if keeps or not (one.takes_room and one.booked_at is not None and one.note_minor):
+        if keeps or not (one.takes_room and one.booked_at is not None and one.noted_minor):
             continue
         bears = waited or (cycle_start is not None and one.booked_at >= cycle_start)
         if bears and one.late_grant != grant_key:

@@ -137,7 +137,7 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     invoice = w.rows.get(Invoice, row.invoice_id)
     rows = reversals(w.rows, invoice)
     away = [one for one in rows if _counts(one)]
-    noted = sum(one.note_minor for one in away if not _keeps(one))
+    noted = sum(one.noted_minor for one in away if not _keeps(one))
     later = _credited_of_later(w.rows, invoice, away)
     corrected = _corrected(w, invoice, away, later)
     reversed_minor = noted + _lost_price(w.rows, rows) + later + corrected

@@ -88,7 +88,9 @@ def follow(w: Work[ReversalFacts], outcome: DisputeOutcome) -> None:
         _follow_ended(w, known, outcome.status, state)
     else:
         _follow_open(w, known, outcome, state)
-    _take_part(w, w.rows.get(Dispute, known.id), outcome.returned_minor)
+    if state == "lost":
+        # During an appeal the bank may return the money, and take it again.
+        _take_part(w, w.rows.get(Dispute, known.id), outcome.returned_minor)
 
 
 def _follow_open(

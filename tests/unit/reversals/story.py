@@ -130,7 +130,7 @@ class Story:
         """The provider gives back no more than the charge."""
         gone = sum(one.amount_minor for one in self.made.values() if one.status != "failed")
         away = sum(
-            one.amount_minor
+            one.amount_minor - one.returned_minor
             for one in self.disputes.values()
             if one.status in ("needs_response", "lost", "appeal_under_review")
         )
@@ -267,7 +267,7 @@ class Story:
         assert (payment.status == "refunded") == (booked >= self.paid)
         assert 0 <= self.lot["asked"] <= CREDITS, "more credits are asked back than were granted"
         away = sum(
-            one.note_minor for one in rows
+            one.noted_minor for one in rows
             if one.takes_room and (isinstance(one, Dispute) or one.booked_at)
         )  # fmt: skip
         share = CREDITS * away / invoice.total_minor

@@ -119,6 +119,23 @@ def take(quarters: int, w: Work[SubscriptionFacts]) -> None:
     w.rows.take(Add(dispute(w, first, amount, note)))
 
 
+def test_what_a_bank_returned_of_a_note_has_not_paid_for_the_credits_that_are_left() -> None:
+    player = Moving()
+    player.go((CYCLES[0], 4, 0, Fraction(0), 2))
+    *_, billed = player.rows.of(Invoice)
+
+    def take(w: Work[SubscriptionFacts], back: int) -> None:
+        row = dispute(w, billed, SEAT_MINOR, SEAT_MINOR)
+        returned = {
+            "amount_minor": SEAT_MINOR - back, "returned_minor": back,
+            "note_minor": SEAT_MINOR - back, "noted_back_minor": back,
+        }  # fmt: skip
+        w.rows.take(Add(row.model_copy(update=returned)))
+
+    gone, back = (player.unpaid(lambda w, n=n: take(w, n)) for n in (0, SEAT_MINOR))  # type: ignore[misc]
+    assert gone == back != player.unpaid(lambda _: None)
+
+
 @given(taken=steps(*CYCLES, YEAR))
 def test_an_unpaid_part_is_a_share_and_follows_the_money(taken: list[Step]) -> None:
     player = Moving()

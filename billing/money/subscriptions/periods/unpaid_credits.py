@@ -73,7 +73,7 @@ def _unpaid(w: Work[SubscriptionFacts], key: str, invoice: Invoice, asked: Asked
     price = Fraction(asked.minor - too_much)
     if gone:
         price *= Fraction(kept) / Fraction(kept + gone)
-    paid = asked.minor * (1 - asked.unpaid) - sum(one.note_minor for one in away)
+    paid = asked.minor * (1 - asked.unpaid) - sum(one.noted_minor for one in away)
     return 1 - min(Fraction(1), max(Fraction(0), paid) / price) if price > 0 else asked.unpaid
 
 

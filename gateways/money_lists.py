@@ -76,8 +76,8 @@ def read(kind: ObjectKind, one: Any) -> AtStripe:
     amount = one["amount_received"] if paid else one["amount"]
     state = _STATES[kind](one)
     # One in another currency than its payment's is not booked here, nor what is back of it.
-    if state == "lost" and one["currency"] == intent.get("currency"):
-        amount -= returned(one)
+    is_lost = state == "lost" and one["currency"] == intent.get("currency")
+    back = returned(one) if is_lost else 0
     return AtStripe(
         object_id=one["id"],
         intent_id=intent.get("id"),
@@ -86,7 +86,10 @@ def read(kind: ObjectKind, one: Any) -> AtStripe:
         customer=intent.get("customer"),
         side=Side(
             # In a currency that nobody can pay in here the object is of another product.
-            amount_minor=from_provider(amount, currency) if chargeable(currency) else amount,
+            # Each part is rounded as where it is booked.
+            amount_minor=from_provider(amount, currency) - from_provider(back, currency)
+            if chargeable(currency)
+            else amount - back,
             currency=currency,
             state=state,
         ),

@@ -121,9 +121,10 @@ def heals(one: Discrepancy) -> bool:
         return True
     states = (one.here.state, one.at_stripe.state)
     if one.kind == "amount_differs":
-        # A part of it came back.
+        # A part of it came back, the first one.
         is_less = one.at_stripe.amount_minor < one.here.amount_minor
-        return one.object == "dispute" and states == ("lost", "lost") and is_less
+        is_lost = one.object == "dispute" and states == ("lost", "lost")
+        return is_lost and is_less and not one.here.has_returned
     return one.kind == "state_differs" and states in _FOLLOWED
 
 

@@ -32,6 +32,8 @@ class Side(Frozen):
     amount_minor: int
     currency: str
     state: MoneyState
+    has_returned: bool = False
+    """A part of a lost dispute that came back is booked here: a further one never is."""
 
 
 class AtStripe(Frozen):

@@ -32,32 +32,34 @@ _ROWS: Final[Mapping[ObjectKind, str]] = {
             CASE WHEN p.paid_at IS NULL THEN 'unpaid' ELSE 'paid' END AS state, p.currency,
             CASE WHEN p.paid_at IS NULL THEN p.amount_minor ELSE p.received_minor END
                 AS amount_minor,
-            p.created_at
+            false AS has_returned, p.created_at
         FROM payments p WHERE p.flow NOT IN ('paypal', 'manual')""",
     "refund": """
         SELECT r.id, r.stripe_refund_id AS object_id, r.payment_id, r.account_id,
             CASE WHEN r.status IN ('succeeded', 'failed') THEN r.status ELSE 'under_way' END
                 AS state,
-            r.currency, r.amount_minor, r.created_at
+            r.currency, r.amount_minor, false AS has_returned, r.created_at
         FROM refunds r JOIN payments p ON p.id = r.payment_id WHERE p.flow <> 'paypal'""",
     # One in another currency is closed here, whoever has the money. One that was closed is lost
     # where its money is gone.
     "dispute": """
-        SELECT d.id, d.stripe_dispute_id AS object_id, d.payment_id, d.account_id,
+        SELECT d.id, d.stripe_dispute_id AS object_id, d.payment_id, d.account_id, seen.state,
+            d.currency,
+            -- Of a lost one what its bank has not returned.
+            d.amount_minor + CASE seen.state WHEN 'lost' THEN 0 ELSE d.returned_minor END
+                AS amount_minor,
+            d.returned_at IS NOT NULL AS has_returned, d.created_at
+        FROM disputes d JOIN payments p ON p.id = d.payment_id
+        CROSS JOIN LATERAL (SELECT
             CASE WHEN d.status IN ('won', 'lost') THEN d.status
                 WHEN d.status NOT IN ('warning_closed', 'prevented') THEN 'open'
                 WHEN d.state = 'lost' THEN 'lost'
-                ELSE 'closed' END AS state,
-            d.currency,
-            -- Of a lost one what its bank has not returned.
-            d.amount_minor + CASE d.status WHEN 'won' THEN d.returned_minor ELSE 0 END
-                AS amount_minor,
-            d.created_at
-        FROM disputes d JOIN payments p ON p.id = d.payment_id WHERE p.flow <> 'paypal'""",
+                ELSE 'closed' END AS state) seen
+        WHERE p.flow <> 'paypal'""",
 }
 _SIDES: Final = """
     SELECT x.id AS row_id, x.object_id, x.payment_id, x.account_id, x.state, x.currency,
-        x.amount_minor, x.created_at, a.is_test,
+        x.amount_minor, x.has_returned, x.created_at, a.is_test,
         EXISTS (SELECT FROM matters m WHERE m.status = 'open' AND m.closed_at IS NULL
             AND m.next_due BETWEEN statement_timestamp() - CAST(:settles AS interval)
                 AND statement_timestamp() + CAST(:settles AS interval)

@@ -2,7 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
+
 from billing.core.clock import real_now
+from billing.core.database import Database
+from billing.money.reconciliations import store
 from tests.integration.actors import Actors, Customer, Json, wait_for
 from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
@@ -92,6 +96,32 @@ async def test_what_is_returned_beyond_our_loss_is_the_customers(actors: Actors)
     assert (seen["status"], seen["amount_refunded"]) == ("succeeded", 0)
     assert await money(customer) == await cash(customer) == 999
     await check_books(customer)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "amount"),
+    [("lost", "lost", 599), ("appeal_under_review", "open", 999), ("won", "won", 999)],
+)
+async def test_what_was_returned_is_compared_as_stripe_tells_it(
+    actors: Actors, database: Database, status: str, state: str, amount: int
+) -> None:
+    """While the bank looks again, Stripe's whole amount is undecided."""
+    customer = await actors.customer()
+    await customer.bought("small")
+    opened = await lost(customer)
+    await actors.sandbox.finish_dispute(opened, "lost", returned=400)
+    await returned(customer, 400)
+    said = {"status": status, "name": opened}
+    await actors.sql(
+        "UPDATE disputes SET status = %(status)s WHERE stripe_dispute_id = %(name)s", **said
+    )
+    async with database.operator() as connection:
+        side = (await store.rows_named(connection, "dispute", [opened]))[opened].side
+    said["status"] = "lost"
+    await actors.sql(
+        "UPDATE disputes SET status = %(status)s WHERE stripe_dispute_id = %(name)s", **said
+    )
+    assert (side.state, side.amount_minor, side.has_returned) == (state, amount, True)
 
 
 async def test_a_part_that_comes_with_the_verdict_is_booked_with_it(actors: Actors) -> None:

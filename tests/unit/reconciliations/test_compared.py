@@ -195,6 +195,24 @@ def test_a_check_is_the_fix_of_what_the_provider_knows_better() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("state", "there", "has_returned", "heals"),
+    [
+        ("lost", 600, False, True),
+        # A part is booked once, so a check does nothing for a second one.
+        ("lost", 200, True, False), ("lost", 1200, False, False), ("open", 600, False, False),
+    ],
+)  # fmt: skip
+def test_a_check_books_a_part_that_a_bank_returned_once(
+    state: MoneyState, there: int, *, has_returned: bool, heals: bool
+) -> None:
+    side = Side(amount_minor=there, currency="EUR", state=state)
+    here = Side(amount_minor=1000, currency="EUR", state=state, has_returned=has_returned)
+    verdict = rules.decide("dispute", found("dp_1", side), row("dp_1", here), None, BEGAN)
+    assert isinstance(verdict, tuple)
+    assert [(one.kind, rules.heals(one)) for one in verdict] == [("amount_differs", heals)]
+
+
 def test_disputes_are_compared_for_months_unless_somebody_chose_the_window() -> None:
     run = Reconciliation(
         id=uuid4(), started_at=ENDED, since_at=BEGAN, until_at=ENDED, is_whole=True, heal=False

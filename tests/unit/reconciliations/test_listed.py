@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+import stripe
+
 from billing.money.reconciliations.schemas import ObjectKind
-from gateways import money_lists
+from gateways import money_lists, stripe_objects
 
 INTENT: dict[str, Any] = {
     "id": "pi_1", "status": "succeeded", "amount": 500, "amount_received": 500, "currency": "eur",
@@ -41,6 +43,17 @@ def test_a_dispute_has_changed_when_its_money_moved() -> None:
 
 def moved(*cents: int) -> list[dict[str, int]]:
     return [{"amount": one, "created": 1_800_000_000} for one in cents]
+
+
+def test_what_came_back_is_rounded_as_where_it_is_booked() -> None:
+    """Stripe's unit of ISK is a hundredth, which no amount here has."""
+    said = {"status": "lost", "amount": 1_000_000, "balance_transactions": moved(-6789, 2263)}
+    listed = DISPUTE | said | {"currency": "isk", "payment_intent": INTENT | {"currency": "isk"}}
+    (seen,) = money_lists.page("dispute", {"data": [listed], "has_more": False}).objects
+    booked = stripe_objects.dispute_outcome(
+        stripe.Dispute.construct_from(listed | {"reason": "general"}, "sk")
+    )
+    assert seen.side.amount_minor == booked.amount_minor - booked.returned_minor == 6667
 
 
 def test_what_came_back_of_a_lost_dispute_is_not_at_its_bank() -> None:

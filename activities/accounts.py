@@ -253,6 +253,7 @@ class AccountActivities(AccountBase):
         card = await self._card(request.ref.account_id, subject) if asks else None
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did | str:
+            told_at = await inbox.newest(connection, event_id, asked_at)
             await inbox.mark_looked(connection, event_id, asked_at)
             if is_apart:
                 return "kept apart"  # Stripe was not called: that no card was read proves nothing
@@ -260,7 +261,8 @@ class AccountActivities(AccountBase):
                 woken = await card_setup.record(connection, wanted, outcome, cause="told", at=at)
             else:
                 woken = await following.follow(
-                    connection, request.ref.account_id, subject, card, at, is_chosen=is_chosen,
+                    connection, request.ref.account_id, subject, card, at,
+                    chosen_at=told_at if is_chosen else None,
                     may_be_links=payment_store.is_open_by_link,
                 )  # fmt: skip
             return Did("looked" if wanted or method or card else "nothing to ask about", woken)

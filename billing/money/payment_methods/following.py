@@ -18,12 +18,13 @@ async def follow(
     card: CardDetails | None,
     at: datetime,
     *,
-    is_chosen: bool = False,
+    chosen_at: datetime | None = None,
     may_be_links: service.Ask,
 ) -> list[Matter]:
     """Sync the account's method with the provider; None: it no longer exists there.
 
-    An unknown card is saved. One that `is_chosen` there becomes the default. Under the account's
+    An unknown card is saved. One that was made the default there at `chosen_at`, of real time,
+    becomes it here, unless one was chosen here since: its news may come late. Under the account's
     lock `may_be_links` returns whether it may be that of a payer by link, of whose payment the
     provider will tell next. Returns the woken matters: the card that they charge, or whose expiry
     they announce, may be another now.
@@ -34,8 +35,11 @@ async def follow(
         return []
     if card is not None:
         by_link = method is None and await may_be_links(connection, account_id)
+        is_last = chosen_at is not None and not await store.is_chosen_here_since(
+            connection, account_id, chosen_at
+        )
         _, woken = await service.save(
-            connection, account_id, card, at, make_default=is_chosen, by_link=by_link
+            connection, account_id, card, at, make_default=is_last, by_link=by_link, at_stripe=True
         )
         return woken
     return await service.gone(connection, method, at) if method is not None else []

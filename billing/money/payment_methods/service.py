@@ -47,8 +47,9 @@ async def save(
     *,
     make_default: bool,
     by_link: bool = False,
+    at_stripe: bool = False,
 ) -> tuple[Method, list[Matter]]:
-    """Save a card that was given, by the rule of `keeping`.
+    """Save a card that was given, by the rule of `keeping`; `at_stripe`: in Stripe's portal.
 
     A default that is new is tried at once on what is overdue. Returns also the woken matters, to be
     notified after the commit.
@@ -63,20 +64,25 @@ async def save(
     else:
         method = await _refresh(connection, kept.method, kept.fields, at)
     if kept.default_since is not None:
-        method = await _make_default(connection, method, kept.default_since, at)
+        since = kept.default_since
+        method = await _make_default(connection, method, since, at, at_stripe=at_stripe)
     if kept.is_new and method.is_default:
         return method, await _try(connection, account_id, at)
     return method, await matters.wake_open(connection, account_id, RECOVERING, at)
 
 
-async def choose(connection: AsyncConnection, method_id: UUID, at: datetime) -> list[Matter]:
+async def choose(
+    connection: AsyncConnection, method_id: UUID, at: datetime, *, at_stripe: bool = False
+) -> list[Matter]:
     """Make a method the account's one default; it is tried at once on what is overdue [K3].
 
-    Returns the woken matters, to be notified after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
+    `at_stripe`: it follows from what its owner did there. Returns the woken matters, to be notified
+    after the commit. Errors: PAYMENT_METHOD_NOT_FOUND.
     """
     account_id = (await store.get(connection, method_id)).account_id
     await credits.lock(connection, account_id)
-    await _make_default(connection, await store.get(connection, method_id), at, at)
+    method = await store.get(connection, method_id)
+    await _make_default(connection, method, at, at, at_stripe=at_stripe)
     return await _try(connection, account_id, at)
 
 
@@ -165,7 +171,7 @@ async def gone(connection: AsyncConnection, method: Method, at: datetime) -> lis
     """
     await _record(connection, method, "removed", at)
     await detached(connection, method.id, at)
-    woken = await _hand_over(connection, method, None, at)
+    woken = await _hand_over(connection, method, None, at, at_stripe=True)
     return woken or await matters.wake_open(connection, method.account_id, (SUBSCRIPTION,), at)
 
 
@@ -187,14 +193,21 @@ async def detached(connection: AsyncConnection, method_id: UUID, at: datetime) -
 
 
 async def _hand_over(
-    connection: AsyncConnection, before: Method, successor_id: UUID | None, at: datetime
+    connection: AsyncConnection,
+    before: Method,
+    successor_id: UUID | None,
+    at: datetime,
+    *,
+    at_stripe: bool = False,
 ) -> list[Matter]:
     """Replace a removed method as default by the named one, else by the rule of `successor`."""
     if successor_id is None:
         currency = (await credits.lock(connection, before.account_id)).currency
         next_one = successor(before, await store.others(connection, before), currency)
         successor_id = next_one.id if next_one is not None else None
-    return await choose(connection, successor_id, at) if successor_id else []
+    if successor_id is None:
+        return []
+    return await choose(connection, successor_id, at, at_stripe=at_stripe)
 
 
 async def _try(connection: AsyncConnection, account_id: UUID, at: datetime) -> list[Matter]:
@@ -210,7 +223,12 @@ async def _end_backup(connection: AsyncConnection, backup: Method, at: datetime)
 
 
 async def _make_default(
-    connection: AsyncConnection, method: Method, chosen_at: datetime, at: datetime
+    connection: AsyncConnection,
+    method: Method,
+    chosen_at: datetime,
+    at: datetime,
+    *,
+    at_stripe: bool,
 ) -> Method:
     """Make a method the one default; under the account's lock."""
     if method.is_backup:
@@ -225,7 +243,8 @@ async def _make_default(
         .values(is_default=False)
     )
     chosen = await store.change(connection, method.id, is_default=True, chosen_at=chosen_at)
-    await _record(connection, chosen, "chosen", at)
+    detail = {store.AT_STRIPE: True} if at_stripe else {}
+    await _record(connection, chosen, "chosen", at, **detail)
     return chosen
 
 
@@ -269,10 +288,12 @@ async def _refuse_last(connection: AsyncConnection, method: Method, currency: st
         raise Conflict("PAYMENT_METHOD_IN_USE")
 
 
-async def _record(connection: AsyncConnection, method: Method, what: str, at: datetime) -> None:
-    """Write the audit row [K11] and the event."""
+async def _record(
+    connection: AsyncConnection, method: Method, what: str, at: datetime, **detail: Any
+) -> None:
+    """Write the audit row [K11], which alone has the detail, and the event."""
     action = f"payment_method.{what}"
-    await _audit(connection, method, action, at)
+    await _audit(connection, method, action, at, **detail)
     await outbox.publish(
         connection,
         account_id=method.account_id,

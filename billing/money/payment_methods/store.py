@@ -1,19 +1,22 @@
 """Queries on stored payment methods."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core import row_writes
+from billing.core import ids, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
+from billing.platform.audit.tables import billing_audit
 
+_WHOLE: Final = timedelta(seconds=1)
+"""The provider tells whole seconds, so what was done within one has no order."""
 _DETACH: Final = Prepared(
     update(payment_methods)
     .where(payment_methods.c.id == given("method_id"))
@@ -25,6 +28,8 @@ _DETACH: Final = Prepared(
     )
     .returning(payment_methods)
 )
+AT_STRIPE: Final = "at_stripe"
+"""The key of the audit's detail where that followed from what its owner did at the provider."""
 _ACTIVE: Final = select(payment_methods).where(payment_methods.c.status == "active")
 _OF_ID: Final = Prepared(_ACTIVE.where(payment_methods.c.id == given("method_id")))
 _DEFAULT: Final = Prepared(
@@ -76,6 +81,22 @@ async def default(connection: AsyncConnection, account_id: UUID) -> Method | Non
     """The account's default method."""
     row = await _DEFAULT.first(connection, account_id=account_id)
     return show(row) if row else None
+
+
+async def is_chosen_here_since(
+    connection: AsyncConnection, account_id: UUID, since: datetime
+) -> bool:
+    """True if the default became it here after this second, of real time."""
+    method, entry = await default(connection, account_id), billing_audit.c
+    if method is None:
+        return False
+    chosen = exists().where(
+        entry.subject == ids.encode(ids.PAYMENT_METHOD, method.id),
+        entry.action == "payment_method.chosen",
+        entry.real_at >= since + _WHOLE,
+        ~entry.detail.has_key(AT_STRIPE),
+    )
+    return bool(await connection.scalar(select(chosen)))
 
 
 async def find_by_reference(connection: AsyncConnection, reference: str) -> Method | None:

@@ -108,6 +108,25 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
     return subject
 
 
+async def newest(connection: AsyncConnection, event_id: str, until: datetime) -> datetime | None:
+    """Return when the provider made the newest event that `mark_looked` would mark handled."""
+    cause = inbox.alias()
+    is_covered = (
+        (inbox.c.object_id == cause.c.object_id)
+        & (inbox.c.status == "received")
+        & (inbox.c.received_at <= until)
+    )
+    found: datetime | None = await connection.scalar(
+        select(func.max(inbox.c.created_at))
+        .join_from(cause, inbox, inbox.c.workflow_id == cause.c.workflow_id)
+        .where(
+            cause.c.stripe_event_id == event_id,
+            or_(inbox.c.stripe_event_id == event_id, is_covered),
+        )
+    )
+    return found
+
+
 async def waiting(
     connection: AsyncConnection, received_before: datetime, limit: int
 ) -> list[Waiting]:

@@ -1,5 +1,6 @@
 """The provider's portal: opened once per key, and what is done there comes back."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -263,6 +264,59 @@ async def test_a_default_of_the_portal_pays_what_is_overdue_whatever_the_order_o
     await control.clear("faults", poll)
     await control.clear("webhooks", held)
     await control.release(customer=payer)
+
+
+async def test_of_choices_there_and_here_the_last_one_counts_however_late_its_news_come(
+    customer: Cardholder,
+) -> None:
+    first = await customer.save_card()
+    url, payer = await visit(customer), await customer.stripe_customer()
+    second, third = [await customer.save_card(f"pm_card_{one}") for one in ("mastercard", "amex")]
+    newest = await customer.reference()
+    references = await customer.rows(
+        "SELECT stripe_payment_method_id AS name FROM payment_methods WHERE account_id = %(me)s"
+        " ORDER BY created_at, id"
+    )
+    control = customer.actors.sandbox
+    held = await control.webhooks("hold", customer=payer, types=["customer.updated"])
+    poll = await control.fault("error_429", method="GET", path="/v1/events", times=None)
+    try:
+        await chosen_there(customer, url, references[1]["name"])
+        await asyncio.sleep(1.1)  # Stripe tells whole seconds
+        await choose(customer, third)
+        await choose(customer, first)
+        await control.release(customer=payer)
+        (told,) = await wait_for(lambda: news(customer), "it was looked at", is_handled)
+        assert [one["is_default"] for one in await customer.methods()] == [False, False, True]
+
+        path = f"/admin/webhooks/{told['id']}/replay"
+        await customer.actors.operate("POST", path, {})
+        await wait_for(lambda: news(customer), "it is looked at again", is_handled)
+        assert [one["is_default"] for one in await customer.methods()] == [False, False, True]
+
+        await chosen_there(customer, url, newest)
+        await asyncio.sleep(1.1)
+        await choose(customer, second)
+        await asyncio.sleep(1.1)
+        await chosen_there(customer, url, references[0]["name"])
+        await control.release(customer=payer)
+        await customer.eventually(lambda methods: bool(methods[2]["is_default"]))
+    finally:
+        await control.clear("faults", poll)
+        await control.clear("webhooks", held)
+
+
+async def news(customer: Cardholder) -> list[Json]:
+    """Stripe's news of the customer."""
+    return await customer.rows(
+        "SELECT stripe_event_id AS id, status, replays FROM stripe_webhook_events"
+        " WHERE type = 'customer.updated' AND object_id = %(payer)s ORDER BY received_at",
+        payer=await customer.stripe_customer(),
+    )
+
+
+def is_handled(rows: list[Json]) -> bool:
+    return bool(rows) and all(one["status"] == "handled" for one in rows)
 
 
 async def test_other_news_of_a_customer_leave_the_default_that_was_chosen_here(

@@ -242,8 +242,8 @@ class AccountActivities(AccountBase):
             subject = await inbox.subject_of(connection, event_id) or ""
             account = await accounts.get(connection, request.ref.account_id)
             is_apart = await self.is_apart(connection, request.ref.account_id)
-        is_chosen = subject == account.stripe_customer_id
-        if is_chosen:
+        is_default = subject == account.stripe_customer_id
+        if is_default:
             subject = await self._default_of(subject, is_apart=is_apart)
         async with self.database.tenant(request.ref.account_id) as connection:
             wanted = await card_setup.find_by_reference(connection, subject)
@@ -253,7 +253,8 @@ class AccountActivities(AccountBase):
         card = await self._card(request.ref.account_id, subject) if asks else None
 
         async def record(connection: AsyncConnection, _: Step, at: datetime) -> Did | str:
-            told_at = await inbox.newest(connection, event_id, asked_at)
+            is_chosen = is_default and not is_apart
+            chosen_at = await inbox.newest(connection, event_id, asked_at) if is_chosen else None
             await inbox.mark_looked(connection, event_id, asked_at)
             if is_apart:
                 return "kept apart"  # Stripe was not called: that no card was read proves nothing
@@ -262,8 +263,7 @@ class AccountActivities(AccountBase):
             else:
                 woken = await following.follow(
                     connection, request.ref.account_id, subject, card, at,
-                    chosen_at=told_at if is_chosen else None,
-                    may_be_links=payment_store.is_open_by_link,
+                    chosen_at=chosen_at, may_be_links=payment_store.is_open_by_link,
                 )  # fmt: skip
             return Did("looked" if wanted or method or card else "nothing to ask about", woken)
 

@@ -308,7 +308,7 @@ class Charger:
     async def _names(self, attempt: Attempt) -> set[str]:
         """Return the provider's ids of the attempt's card. Errors: as for `_chosen`."""
         chosen = await self._chosen(attempt)
-        async with self._database.glancing(attempt.account_id) as connection:
+        async with self._database.tenant(attempt.account_id) as connection:
             return await method_store.names_of(connection, chosen.method_id)
 
     async def _chosen(self, attempt: Attempt) -> AttemptCard:

@@ -7141,7 +7141,7 @@ AS $$
             l.used - c.credited))), 0)
     FROM invoices AS i
     CROSS JOIN LATERAL (
-        SELECT sum(amount_minor) AS used, array_agg(position) AS positions
+        SELECT coalesce(sum(amount_minor), 0) AS used, array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = i.id AND kind = 'usage') AS l
     CROSS JOIN LATERAL (

@@ -33,6 +33,7 @@ OF_OPERATORS: Final = ("billing.insight.integrity.", "billing.insight.health.")
 """They read the rows of many accounts, as a role without a policy."""
 READ_WHOLE: Final = {
     "billing.platform.outbox.skipped._LAST": "once after a restore, by an operator",
+    "billing.platform.parking.store._DATA_UNTIL": "only the newest row, by the end of its key",
 }
 WHERE_AN_INDEX_SERVES: Final = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"

@@ -309,7 +309,7 @@ class Charger:
         """Return the provider's ids of the attempt's card. Errors: as for `_chosen`."""
         chosen = await self._chosen(attempt)
         async with self._database.tenant(attempt.account_id) as connection:
-            return await method_store.names_of(connection, chosen.method_id)
+            return await method_store.names_of(connection, attempt.account_id, chosen.method_id)
 
     async def _chosen(self, attempt: Attempt) -> AttemptCard:
         """Return the card to try. Errors: Unavailable if another worker decided the attempt."""

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, row_writes
 from billing.core.errors import NotFound
 from billing.core.prepared import Fields, Prepared, given
+from billing.money.payment_methods import rules
 from billing.money.payment_methods.schemas import Method
 from billing.money.payment_methods.tables import payment_methods
 from billing.platform.audit.tables import billing_audit
@@ -38,23 +39,6 @@ _DEFAULT: Final = Prepared(
 _OF_REFERENCE: Final = Prepared(
     select(payment_methods).where(payment_methods.c.stripe_payment_method_id == given("reference"))
 )
-_SAME: Final = payment_methods.alias("same")
-# As in `rules.names_of`.
-_NAMES_OF: Final = Prepared(
-    select(_SAME.c.stripe_payment_method_id)
-    .select_from(payment_methods)
-    .join(
-        _SAME,
-        and_(
-            _SAME.c.account_id == payment_methods.c.account_id,
-            or_(
-                _SAME.c.id == payment_methods.c.id,
-                _SAME.c.fingerprint == payment_methods.c.fingerprint,
-            ),
-        ),
-    )
-    .where(payment_methods.c.id == given("method_id"))
-)
 
 
 async def get(connection: AsyncConnection, method_id: UUID) -> Method:
@@ -71,10 +55,13 @@ async def find(connection: AsyncConnection, method_id: UUID) -> Method | None:
     return show(row) if row else None
 
 
-async def names_of(connection: AsyncConnection, method_id: UUID | None) -> set[str]:
-    """The provider's ids of a method's card, also those before it was given again."""
-    rows = await _NAMES_OF.all(connection, method_id=method_id)
-    return {str(row["stripe_payment_method_id"]) for row in rows}
+async def names_of(
+    connection: AsyncConnection, account_id: UUID, method_id: UUID | None
+) -> set[str]:
+    """The provider's ids of a method's card, by the rule of `rules.names_of`."""
+    methods = await ever_of(connection, account_id)
+    mine = (one for one in methods if one.id == method_id)
+    return {name for one in mine for name in rules.names_of(methods, one)}
 
 
 async def default(connection: AsyncConnection, account_id: UUID) -> Method | None:

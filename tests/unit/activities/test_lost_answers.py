@@ -34,10 +34,12 @@ class Provider:
         self.made = list(made)
 
     @asynccontextmanager
-    async def tenant(self, _: UUID) -> AsyncIterator[None]:
-        yield
+    async def tenant(self, _: UUID) -> AsyncIterator[str]:
+        yield "tenant"
 
-    glancing = tenant
+    @asynccontextmanager
+    async def glancing(self, _: UUID) -> AsyncIterator[str]:
+        yield "glancing"
 
     async def retrieve_intent(self, name: str) -> Outcome:
         return Outcome(kind="action", intent_id=name, card="pm_1")
@@ -61,8 +63,9 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Callable[[Provider, str], Awaitabl
         async def card_of(*_: Any) -> AttemptCard:
             return AttemptCard("pending", UUID(int=3), card, "card")
 
-        async def names_of(*_: Any) -> set[str]:
-            return {card, f"{card}_before"}
+        async def names_of(connection: str, *_: Any) -> set[str]:
+            # In a glance only the calls of `answers` see rows.
+            return {card, f"{card}_before"} if connection == "tenant" else set()
 
         monkeypatch.setattr(store, "card_of", card_of)
         monkeypatch.setattr(method_store, "names_of", names_of)

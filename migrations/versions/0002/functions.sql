@@ -6982,6 +6982,18 @@ LANGUAGE sql STABLE AS $$
         AND (c.terms ->> 'cycle_start')::timestamptz = p_start
 $$;
 
+CREATE OR REPLACE FUNCTION usage_credited_of_lines(
+    p_account_id uuid, p_invoice_id uuid, p_positions integer[])
+RETURNS numeric
+LANGUAGE sql STABLE
+SET enable_seqscan = off
+AS $$
+    SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0)
+    FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
+    WHERE n.account_id = p_account_id AND n.invoice_id = p_invoice_id
+        AND (part ->> 'position')::int = ANY (p_positions)
+$$;
+
 CREATE OR REPLACE FUNCTION usage_cycle_anchor(p_subscription_id uuid, p_start timestamptz)
 RETURNS timestamp
 LANGUAGE sql STABLE
@@ -7110,7 +7122,8 @@ CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeri
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - c.credited))), 0)
+    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - usage_credited_of_lines(
+                p_account_id, d.invoice_id, l.positions)))), 0)
     FROM (
         SELECT invoice_id, sum(amount_minor) AS taken
         FROM disputes
@@ -7124,11 +7137,6 @@ AS $$
             array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
-        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
-        WHERE n.account_id = p_account_id AND n.invoice_id = d.invoice_id
-            AND (part ->> 'position')::int = ANY (l.positions)) AS c
 $$;
 
 CREATE OR REPLACE FUNCTION usage_on_unpaid_invoices(p_account_id uuid, p_since timestamptz)
@@ -7138,17 +7146,12 @@ SET enable_seqscan = off
 AS $$
     SELECT coalesce(sum(greatest(0, least(
             i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor,
-            l.used - c.credited))), 0)
+            l.used - usage_credited_of_lines(p_account_id, i.id, l.positions)))), 0)
     FROM invoices AS i
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(amount_minor), 0) AS used, array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = i.id AND kind = 'usage') AS l
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
-        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
-        WHERE n.account_id = p_account_id AND n.invoice_id = i.id
-            AND (part ->> 'position')::int = ANY (l.positions)) AS c
     WHERE i.account_id = p_account_id AND i.status IN ('draft', 'open', 'uncollectible')
         AND (i.created_at > p_since OR EXISTS (
             SELECT FROM subscriptions AS s

@@ -5,7 +5,8 @@ CREATE OR REPLACE FUNCTION usage_lost_to_banks(p_account_id uuid) RETURNS numeri
 LANGUAGE sql STABLE
 SET enable_seqscan = off
 AS $$
-    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - c.credited))), 0)
+    SELECT coalesce(sum(least(d.taken, greatest(0, l.used - usage_credited_of_lines(
+                p_account_id, d.invoice_id, l.positions)))), 0)
     FROM (
         SELECT invoice_id, sum(amount_minor) AS taken
         FROM disputes
@@ -19,9 +20,4 @@ AS $$
             array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = d.invoice_id AND kind IN ('usage', 'single_use')) AS l
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
-        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
-        WHERE n.account_id = p_account_id AND n.invoice_id = d.invoice_id
-            AND (part ->> 'position')::int = ANY (l.positions)) AS c
 $$;

@@ -8,17 +8,12 @@ SET enable_seqscan = off
 AS $$
     SELECT coalesce(sum(greatest(0, least(
             i.amount_due_minor - i.amount_paid_minor - i.amount_credited_minor,
-            l.used - c.credited))), 0)
+            l.used - usage_credited_of_lines(p_account_id, i.id, l.positions)))), 0)
     FROM invoices AS i
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(amount_minor), 0) AS used, array_agg(position) AS positions
         FROM invoice_lines
         WHERE invoice_id = i.id AND kind = 'usage') AS l
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum((part ->> 'amount_minor')::bigint), 0) AS credited
-        FROM credit_notes AS n CROSS JOIN LATERAL jsonb_array_elements(n.lines) AS part
-        WHERE n.account_id = p_account_id AND n.invoice_id = i.id
-            AND (part ->> 'position')::int = ANY (l.positions)) AS c
     WHERE i.account_id = p_account_id AND i.status IN ('draft', 'open', 'uncollectible')
         AND (i.created_at > p_since OR EXISTS (
             SELECT FROM subscriptions AS s

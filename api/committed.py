@@ -1,4 +1,4 @@
-"""Committed work whose answer cannot be read: 202 with its ids, no 5xx (docs/rules.md#api)."""
+"""Committed work whose answer cannot be read: 202 with its ids, no 5xx (docs/rules/api.md)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,6 +1,6 @@
 """Updates that operators send from the Temporal UI to a matter that collects invoices.
 
-They have the verbs of the admin API (docs/rules.md#dunning); each runs once, between steps.
+They have the verbs of the admin API (docs/rules/dunning.md); each runs once, between steps.
 """
 
 from abc import abstractmethod

@@ -1,6 +1,6 @@
 """Holds and captures in batches: concurrent requests of this process become one statement.
 
-The ledger's own keys make them safe to repeat, so they need no idempotency row (docs/rules.md#api).
+The ledger's own keys make them safe to repeat, so they need no idempotency row (docs/rules/api.md).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Arithmetic of money and credits: integers of minor units, exact decimals, one rounding rule.
 
 Each line is rounded once, half away from zero; splits use the largest remainder
-(docs/rules.md#money).
+(docs/rules/money.md).
 """
 
 from collections.abc import Sequence

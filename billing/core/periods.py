@@ -1,7 +1,7 @@
 """Billing periods: half-open, counted from the anchor's local wall time, never from a clamped date.
 
 The 31st bills 31 Jan, 28 Feb, 31 Mar; a wall time that DST skips moves forward by the gap, and
-for a repeated one the first counts (docs/rules.md#time).
+for a repeated one the first counts (docs/rules/time.md).
 """
 
 from calendar import monthrange

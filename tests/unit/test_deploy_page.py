@@ -108,7 +108,7 @@ def test_the_endpoint_of_the_provider_is_made_before_anything_starts() -> None:
 
 def test_a_command_in_a_container_starts_no_other_service() -> None:
     composed = (ROOT / "docker-compose.yml").read_text()
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in sorted((ROOT / "docs").rglob("*.md")):
         words = " ".join(page.read_text().split())
         for options, service in _CONTAINER.findall(words):
             assert "--no-deps" in options, f"{page.name}: docker compose run{options}{service}"

@@ -1,11 +1,11 @@
-"""The fate of an idempotency key after each status (docs/rules.md#api)."""
+"""The fate of an idempotency key after each status (docs/rules/api.md)."""
 
 import re
 
 import pytest
 
 from billing.platform.idempotency.schemas import MOMENTARY, outcome
-from devstack.options import ROOT
+from tests.rule_chapters import rules_of
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 404, 409, 410, 413, 422])
@@ -30,7 +30,7 @@ def test_a_declined_card_is_an_answer_for_good_and_missing_credits_are_not() -> 
 
 def test_what_is_refused_for_the_moment_is_not_refused_for_a_day() -> None:
     """Exactly the codes that the page names."""
-    page = (ROOT / "docs" / "rules.md").read_text()
+    page = rules_of("api")
     (named,) = re.findall(r"still to act \(([^)]*)\)", page)
     assert set(re.findall(r"[A-Z_]+", named)) == MOMENTARY
     assert {outcome(409, code) for code in MOMENTARY} == {"forget"}

@@ -1,4 +1,4 @@
-"""Extensions of a subscription's period by operators (docs/rules.md#subscriptions)."""
+"""Extensions of a subscription's period by operators (docs/rules/subscriptions.md)."""
 
 from collections.abc import Callable
 from functools import partial

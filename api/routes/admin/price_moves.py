@@ -1,4 +1,4 @@
-"""Moves of subscribers from an old price to the current one (docs/rules.md#subscriptions)."""
+"""Moves of subscribers from an old price to the current one (docs/rules/subscriptions.md)."""
 
 from collections.abc import Callable
 from datetime import datetime

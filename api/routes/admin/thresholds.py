@@ -1,4 +1,4 @@
-"""The billing threshold of a subscription, for operators (docs/rules.md#subscriptions)."""
+"""The billing threshold of a subscription, for operators (docs/rules/subscriptions.md)."""
 
 from pydantic import Field
 

@@ -78,7 +78,7 @@ def limit_name(meter: str) -> str:
 
 
 def access(plan: Plan, status: str | None) -> Access:
-    """Return the access in this subscription status, or without one (docs/rules.md#catalog)."""
+    """Return the access in this subscription status, or without one (docs/rules/catalog.md)."""
     if status in (None, "trialing", "active"):
         return "full"
     return plan.past_due_access if status == "past_due" else "none"

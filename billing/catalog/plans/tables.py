@@ -1,7 +1,7 @@
 """Tables of the catalog: versioned plans and prices, credit packs, costs of operations.
 
 The terms of a row never change: a change writes the next version and moves the `is_current` mark,
-so a subscription keeps what it bought (docs/rules.md#catalog). Packs and costs of operations are
+so a subscription keeps what it bought (docs/rules/catalog.md). Packs and costs of operations are
 changed in place; what an operation cost before is kept, for late uses.
 """
 

@@ -22,7 +22,7 @@ class StripeSettings(BaseModel):
     stripe_api_base: str | None = None
     # The stand-in's address for browsers, if it differs.
     stripe_public_base: str | None = None
-    # What the pinned SDK speaks (docs/rules.md#the-card-provider).
+    # What the pinned SDK speaks (docs/rules/provider.md).
     stripe_api_version: Literal["2026-10-28.endive"] | None = None
 
     @property

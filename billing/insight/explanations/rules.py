@@ -1,7 +1,7 @@
 """Explanation of a ledger entry: the lots in burn order, and the reason for each.
 
 The reasons use the lots as they were at the time, so that anybody can check them by hand
-(docs/rules.md#proof).
+(docs/rules/proof.md).
 """
 
 from collections.abc import Sequence

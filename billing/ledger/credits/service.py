@@ -83,7 +83,7 @@ async def now_locked(connection: AsyncConnection, account_id: UUID) -> datetime:
 
 async def fix_currency(connection: AsyncConnection, account_id: UUID, currency: str) -> None:
     """Fix the account's currency: for good by the first payment, or money on an invoice or the
-    balance; by a subscription while it is open (docs/rules.md#money).
+    balance; by a subscription while it is open (docs/rules/money.md).
 
     Errors: NOT_FOUND; CURRENCY_MISMATCH when it is already another.
     """
@@ -238,7 +238,7 @@ async def clawback(
     at: datetime | None = None,
     subject: str | None = None,
 ) -> Clawback:
-    """Claw back credits of one grant, once per `key`: refund, dispute (docs/rules.md#purchases).
+    """Claw back credits of one grant, once per `key`: refund, dispute (docs/rules/purchases.md).
 
     Takes what is unspent and unheld; a held part is taken when released; the rest is booked as
     loss, so the balance never goes negative. Errors: NOT_FOUND; INVALID_AMOUNT.

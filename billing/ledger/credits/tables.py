@@ -13,7 +13,7 @@ credit_balances = c.table(
     c.account(primary_key=True),
     c.amount("balance", server_default="0"),
     c.amount("held", server_default="0"),
-    # Spent beyond the balance with force; the next grant pays it first (docs/rules.md#credits).
+    # Spent beyond the balance with force; the next grant pays it first (docs/rules/credits.md).
     c.amount("debt", server_default="0"),
     c.amount("overdraft", server_default="0"),
     # Credits are bought when less than this is available; null: never. Not before `top_up_from`
@@ -85,7 +85,7 @@ credit_lots = c.table(
         " amount - clawed - claimed - lost) >= 0 AND is_open = (remaining > 0)",
         name="amounts",
     ),
-    # Burn order (docs/rules.md#credits). What changes with a debit stays out of keys and predicate.
+    # Burn order (docs/rules/credits.md). What changes with a debit stays out of keys and predicate.
     c.index(
         "ix_credit_lots_burn",
         "account_id",

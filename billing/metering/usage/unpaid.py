@@ -1,6 +1,6 @@
 """Unpaid uses, deferred or failed: pay them with new credits, and notify after a week.
 
-Each verb runs in the caller's transaction, under the account's lock (docs/rules.md#usage).
+Each verb runs in the caller's transaction, under the account's lock (docs/rules/usage.md).
 """
 
 from datetime import datetime

@@ -130,7 +130,7 @@ async def begin(
     """Write the invoice of a use and charge its card, or carry it to the next invoice.
 
     Returns None if nothing is charged now: it is paid from the balance, or `carried`, and the next
-    invoice of the subscription collects it (docs/rules.md#money).
+    invoice of the subscription collects it (docs/rules/money.md).
     Errors: PAYMENT_CHARGE_NOT_OFFERED.
     """
     await credits.fix_currency(connection, record.account_id, price.currency)

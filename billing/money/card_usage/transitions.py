@@ -77,7 +77,7 @@ def begin(
 ) -> None:
     """Write the invoice of a use and its card payment; `unattended`: its payer did not ask for it.
 
-    If the money balance covers it, it is paid at once (docs/rules.md#money). If it is too small for
+    If the money balance covers it, it is paid at once (docs/rules/money.md). If it is too small for
     a card with its tax, it is charged with what was carried before; if both are too small, the next
     invoice carries it. A use whose card failed is begun again.
     """

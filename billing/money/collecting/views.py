@@ -68,7 +68,7 @@ def collecting(
 
 def _approval_within(owed: Owed) -> timedelta:
     """Return how long a manual payment holds cards back; earlier ones of the invoice have used up
-    the time that they waited (docs/rules.md#payments).
+    the time that they waited (docs/rules/payments.md).
     """
     if owed.invoice.finalized_at is None:  # a draft, also once it is void
         return FIRST_APPROVAL_WITHIN

@@ -1,6 +1,6 @@
 """The slots of a dunning case, and the instant of its final action. Pure.
 
-Slots are at day 0 (the renewal itself), 3 and 7 by default (docs/rules.md#dunning).
+Slots are at day 0 (the renewal itself), 3 and 7 by default (docs/rules/dunning.md).
 """
 
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ class Case(Frozen):
 
 
 def for_collection(policy: DunningPolicy) -> DunningPolicy:
-    """Return a plan's policy for a collection: it ends as uncollectible (docs/rules.md#dunning)."""
+    """Return a plan's policy for a collection: it ends as uncollectible (docs/rules/dunning.md)."""
     return policy.model_copy(update={"final_action": "uncollectible"})
 
 
@@ -90,7 +90,7 @@ def not_before(case: Case, due: datetime) -> datetime:
 def spaced_due(planned: datetime, gap: timedelta, last_ran_at: datetime) -> datetime:
     """The due date of a repeated step: its own date, or `gap` after the last run, if later.
 
-    A missed run happens at once; the runs after it never bunch up (docs/rules.md#time).
+    A missed run happens at once; the runs after it never bunch up (docs/rules/time.md).
     """
     return max(planned, last_ran_at + gap)
 

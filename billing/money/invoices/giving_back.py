@@ -1,7 +1,7 @@
 """The part of an invoice that can still be credited, and its tax by rate. Pure.
 
 Every credit stays within it: a note, a line of another invoice that credits this one, a refund and
-a dispute. So nothing is credited twice, nor any tax that was not charged (docs/rules.md#invoices).
+a dispute. So nothing is credited twice, nor any tax that was not charged (docs/rules/invoices.md).
 """
 
 from collections import Counter

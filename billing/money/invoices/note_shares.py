@@ -2,7 +2,7 @@
 
 An invoice that credits time of earlier ones charged more than its total: their money paid the rest.
 So the notes on it never exceed its total, or what it asks for with a debt that was carried to it;
-the rest is a note on them (docs/rules.md#invoices).
+the rest is a note on them (docs/rules/invoices.md).
 """
 
 from collections.abc import Iterator

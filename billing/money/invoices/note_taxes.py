@@ -1,7 +1,7 @@
 """The tax that a credit note credits, by the rates of what it credits. Pure.
 
 Each rate is rounded once per note, and the note that completes its invoice credits all the tax that
-is left (docs/rules.md#invoices).
+is left (docs/rules/invoices.md).
 """
 
 from collections import Counter

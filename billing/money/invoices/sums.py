@@ -1,7 +1,7 @@
 """The sums of an invoice: discounts off its lines, then tax on the rest, spread exactly. Pure.
 
 Each discount and each tax is rounded once, and spread over its lines by largest remainder: so the
-lines add up to the invoice (docs/rules.md#money).
+lines add up to the invoice (docs/rules/money.md).
 """
 
 from collections import defaultdict

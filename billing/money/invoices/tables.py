@@ -1,6 +1,6 @@
 """Tables of drafts, numbered invoices with frozen content, credit notes, and the money balance.
 
-Numbers are gapless per issuer series and taken last in the transaction (docs/rules.md#invoices).
+Numbers are gapless per issuer series and taken last in the transaction (docs/rules/invoices.md).
 """
 
 from sqlalchemy import Date, text

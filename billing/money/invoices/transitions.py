@@ -104,7 +104,7 @@ def finalize(
     """Number and freeze a draft that is owed: `open`, or `paid` when nothing is left to collect.
 
     An amount below what the provider charges at all is carried in the money balance, and the
-    invoice is paid with settlement `carried` (docs/rules.md#money). `with_debt` adds the debt
+    invoice is paid with settlement `carried` (docs/rules/money.md). `with_debt` adds the debt
     carried before; with `use_balance` the money balance pays first. Errors: INVOICE_STATE.
     """
     if invoice.status != "draft":

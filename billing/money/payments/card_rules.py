@@ -1,7 +1,7 @@
 """Card rules of all flows: which stored card may not be tried, and its error. Pure.
 
 Card schemes fine excessive retries: a card that its bank has barred is never tried again, and one
-that was declined too often must wait, even if it is saved again (docs/rules.md#dunning).
+that was declined too often must wait, even if it is saved again (docs/rules/dunning.md).
 """
 
 from collections.abc import Iterable

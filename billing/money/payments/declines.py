@@ -3,7 +3,7 @@
 Codes are Stripe's `decline_code`; its error `code` when the bank gave none; the reason in the
 outcome of a charge that Stripe blocked itself; and its code for a bank account or mandate that it
 refuses before contacting any bank. `card_barred`, `card_gone` and `customer_gone` are ours
-(docs/rules.md#dunning).
+(docs/rules/dunning.md).
 """
 
 from typing import Final, Literal

@@ -2,7 +2,7 @@
 
 Locks are taken by statements before the one that reads, because a statement that waits for a lock
 reads the other tables as of before its wait. The order is always the same: the matter's row, the
-account, its payments by id (docs/rules.md#accounts). In the SQL, `mine` are the invoices and `a`
+account, its payments by id (docs/rules/accounts.md). In the SQL, `mine` are the invoices and `a`
 is their account.
 """
 

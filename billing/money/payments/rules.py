@@ -12,7 +12,7 @@ from billing.core.frozen import Frozen
 from billing.money.payments.declines import BARRING, DeclineClass, classify
 from billing.money.payments.schemas import MONEY_IN
 
-# When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules.md#payments).
+# When no webhook came: ask after 1 min, 10 min, 1 h, then daily (docs/rules/payments.md).
 CHECK_AFTER: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LATER_CHECKS_EVERY: Final = timedelta(days=1)
 NOT_ASKED: Final = "nothing to ask about"

@@ -76,7 +76,7 @@ payments = c.table(
         " 'failed', 'refunded', 'canceled')",
         name="status_known",
     ),
-    # One collector per invoice (docs/rules.md#payments). A manual payment still `pending` waits
+    # One collector per invoice (docs/rules/payments.md). A manual payment still `pending` waits
     # until the card's intent has been called back, and collects nothing before.
     c.index(
         "uq_payments_one_collector",

@@ -121,7 +121,7 @@ def count_refunded(w: Work[InvoiceFacts], payment: Payment, reason: str) -> None
 
 
 def take_credits(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
-    """Claw back the share of credits that the money had paid for (docs/rules.md#purchases)."""
+    """Claw back the share of credits that the money had paid for (docs/rules/purchases.md)."""
     asked = list(row.credits)
     for grant_key, amount in credits_due(w, row).items():
         asked.append({"grant_key": grant_key, "amount": show_decimal(amount)})

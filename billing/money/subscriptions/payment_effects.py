@@ -141,7 +141,7 @@ def on_unpaid(w: Work[SubscriptionFacts]) -> None:
 
 
 def on_given_up(w: Work[SubscriptionFacts], invoice_id: UUID, action: FinalAction) -> None:
-    """Apply the final action of a case: unpaid | cancel | uncollectible (docs/rules.md#dunning)."""
+    """Apply the final action of a case: unpaid | cancel | uncollectible (docs/rules/dunning.md)."""
     match action:
         case "uncollectible":
             recover(w)

@@ -1,7 +1,7 @@
 """The rows of a subscription and the other facts of its decision, read in one round trip.
 
 Locks come first, each a statement of its own, in the order of all matters: the matter's row, the
-account, the payments by id (docs/rules.md#accounts). A look reads what the agenda needs; only a
+account, the payments by id (docs/rules/accounts.md). A look reads what the agenda needs; only a
 decision reads the lines of invoices, and only one that may bill reads usage. A second round trip
 reads what few subscriptions have rows for: starting its parts takes a third of the query's CPU.
 """

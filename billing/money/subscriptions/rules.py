@@ -102,7 +102,7 @@ def agenda(state: SubscriptionState) -> list[Step]:
     if state.events:
         steps.append(event_step(state.subscription, state.events[0]))
     for invoice in state.invoices:
-        # Unpaid: no charge unless somebody asks for it (docs/rules.md#subscriptions).
+        # Unpaid: no charge unless somebody asks for it (docs/rules/subscriptions.md).
         by_slots = state.status != "unpaid" or _is_of_change(state, invoice)
         steps += collecting_rules.agenda(
             invoice,

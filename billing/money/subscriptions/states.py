@@ -1,7 +1,7 @@
 """The table of subscription states and commands, for code and docs.
 
 `yes` accepts it; `later` waits for the resumption; `overdue` is refused until what is owed is paid;
-`replace` starts a new one; `no` is refused (docs/rules.md#subscriptions).
+`replace` starts a new one; `no` is refused (docs/rules/subscriptions.md).
 """
 
 from typing import Final, Literal, get_args

@@ -16,7 +16,7 @@ subscriptions = c.table(
     "subscriptions",
     c.row_id(),
     c.account(),
-    # The plan and price version it was sold with (docs/rules.md#catalog).
+    # The plan and price version it was sold with (docs/rules/catalog.md).
     c.reference("plan_id", "plans.id"),
     c.text("plan_key"),
     c.reference("price_id", "prices.id"),

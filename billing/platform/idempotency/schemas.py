@@ -64,7 +64,7 @@ Outcome = Literal["store", "keep", "forget"]
 
 
 def outcome(status: int, code: str | None = None) -> Outcome:
-    """Return what to do with the key after an answer with `status` (docs/rules.md#api).
+    """Return what to do with the key after an answer with `status` (docs/rules/api.md).
 
     `store`: the answer is final for that body, including a card's decline. `keep`: the same key
     rejoins the same resource (202, 5xx). `forget`: nothing was done, the same key starts again

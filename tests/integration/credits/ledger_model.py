@@ -1,6 +1,6 @@
 """A model of credits in plain Python: the oracle for the SQL functions.
 
-Written from docs/rules.md#credits and not from the functions: whole lists, no locks, no shortcuts.
+Written from docs/rules/credits.md and not from the functions: whole lists, no locks, no shortcuts.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""An event for each use, where an operator wants it (docs/rules.md#usage)."""
+"""An event for each use, where an operator wants it (docs/rules/usage.md)."""
 
 from typing import Any
 

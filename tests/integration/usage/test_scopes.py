@@ -1,4 +1,4 @@
-"""Credits for one meter: its uses burn them first, no other use can (docs/rules.md#credits)."""
+"""Credits for one meter: its uses burn them first, no other use can (docs/rules/credits.md)."""
 
 from decimal import Decimal
 from typing import Any

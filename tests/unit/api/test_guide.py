@@ -79,10 +79,20 @@ async def test_a_page_has_the_places_of_its_document_and_asks_no_other_host(
         assert "http" not in policy
 
 
-async def test_the_index_leads_to_every_page_but_the_decisions(client: httpx2.AsyncClient) -> None:
-    index = await opened(client, "/guide/")
-    single = {url(path) for name, path in PAGES.items() if not name.startswith("decisions/")}
-    assert single - {"/guide"} <= set(index.leads)
+async def test_the_contents_of_a_folder_lead_to_each_of_its_pages(
+    client: httpx2.AsyncClient,
+) -> None:
+    """The index leads to all others, and to the contents of each folder that has its own."""
+    pages: dict[str, set[str]] = {}
+    for name, path in PAGES.items():
+        folder = name.rpartition("/")[0]
+        contents = folder if folder in PAGES else ""
+        if name != contents:
+            pages.setdefault(contents, set()).add(url(path))
+    assert {"", "decisions", "rules"} <= set(pages)
+    for contents, inside in pages.items():
+        page = await opened(client, url(PAGES[contents]))
+        assert inside <= set(page.leads), contents
 
 
 async def test_what_is_not_a_page_is_not_found(client: httpx2.AsyncClient) -> None:

@@ -39,7 +39,7 @@ def pause(w: Work[SubscriptionFacts], reason: PauseReason) -> None:
 
 def forfeit_cycle(w: Work[SubscriptionFacts]) -> None:
     """After a change of terms, credit nothing for the cycle of a paused subscription: its unused
-    part cannot be computed any more (docs/rules.md#subscriptions).
+    part cannot be computed any more (docs/rules/subscriptions.md).
     """
     subscription = subscription_of(w)
     if subscription.status == "paused":

@@ -1,7 +1,7 @@
 """Refunds of an immediate end: credited money goes back over the payments that brought it. Pure.
 
 The credit notes are those of an end with a credit. What no payment can refund stays on the money
-balance (docs/rules.md#subscriptions).
+balance (docs/rules/subscriptions.md).
 """
 
 from collections import Counter

@@ -2,7 +2,7 @@
 dated into them.
 
 A credit leaves the time used so far; a use that is dated into it afterwards would be free
-(docs/rules.md#usage).
+(docs/rules/usage.md).
 """
 
 from datetime import datetime

@@ -1,7 +1,7 @@
 """Time sold for nothing, by a plan without a price or by a coupon: it renews no allowance. Pure.
 
 A change of plan takes back all that is left of it, used or not, and a plan without a price brings
-only the credits that such plans have not granted in the calendar month (docs/rules.md#catalog).
+only the credits that such plans have not granted in the calendar month (docs/rules/catalog.md).
 """
 
 from datetime import datetime

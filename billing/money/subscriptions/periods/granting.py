@@ -28,7 +28,7 @@ def next_cycle(w: Work[SubscriptionFacts]) -> Subscription:
     """Begin a cycle within a period; grant its credits if that is paid and nothing is overdue.
 
     Overage of the previous cycle is invoiced; in a trial it waits for the trial's end. After an
-    outage of more than one cycle the charge is held for an operator (docs/rules.md#time).
+    outage of more than one cycle the charge is held for an operator (docs/rules/time.md).
     """
     subscription, allowance = subscription_of(w), w.facts.plan_of(w.rows).allowance
     start = subscription.cycle_end

@@ -1,7 +1,7 @@
 """Seats and add-ons that stay when their number changes, with the discounts that they had. Pure.
 
 Those that came last leave first: so more and then fewer of them leave each discount as it was
-(docs/rules.md#subscriptions).
+(docs/rules/subscriptions.md).
 """
 
 from collections import Counter

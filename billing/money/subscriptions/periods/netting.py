@@ -1,7 +1,7 @@
 """Unused time, set off against the charges of a change. Pure.
 
 Credits bring an invoice to zero at most; the rest, what is not paid yet, and what another seller
-charged, is a credit note on the invoice that charged it (docs/rules.md#subscriptions).
+charged, is a credit note on the invoice that charged it (docs/rules/subscriptions.md).
 """
 
 from collections import defaultdict

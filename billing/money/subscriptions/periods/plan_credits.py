@@ -1,7 +1,7 @@
 """Plan credits that are clawed back with the time that they were for. Pure.
 
 A refund or dispute took its share of them, so less of the rest is clawed back
-(docs/rules.md#purchases).
+(docs/rules/purchases.md).
 """
 
 from collections.abc import Callable

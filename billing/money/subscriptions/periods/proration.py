@@ -1,7 +1,7 @@
 """Proration by the second: the price of the rest of a period, and the unused part of a line. Pure.
 
 A line is credited as it was charged, and never for more of its invoice than earlier credits have
-left (docs/rules.md#subscriptions).
+left (docs/rules/subscriptions.md).
 """
 
 from collections.abc import Sequence

@@ -74,7 +74,7 @@ def renew(
     one.
 
     While `unpaid` the invoice stays a draft. After an outage of more than one period the charge is
-    held for an operator (docs/rules.md#time).
+    held for an operator (docs/rules/time.md).
     """
     subscription = subscription_of(w)
     start = subscription.current_period_end

@@ -2,7 +2,7 @@
 
 The change credits what was unused when it was requested: time of the plan, and add-ons whose units
 it removes. What was used until the money came, or whose credits were spent, is billed as the change
-is applied, or left out of a note; its credits and units stay (docs/rules.md#subscriptions). Those
+is applied, or left out of a note; its credits and units stay (docs/rules/subscriptions.md). Those
 of a plan that costs nothing do not.
 """
 

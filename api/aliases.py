@@ -34,11 +34,15 @@ ALIASES: Final[Mapping[tuple[str, str], str]] = {
 USAGE: Final = "/usage/"
 OLDER_USAGE: Final = ("/billing/usage/", "/billing/credits/usage/")
 
+WHOSE: Final = (b"account_id", b"account", b"user_id")
+"""Filters that say whose rows are read. Without a value they are refused (422)."""
+
 
 class AliasMiddleware:
     """Rewrites a request's path to the canonical one and drops filters without a value.
 
-    A write keeps such a parameter: `dry_run=` must be refused, not carried out.
+    A write keeps such a parameter: `dry_run=` must be refused, not carried out. So does a read of
+    whose rows it is: without `account_id=` it would be of every account.
     """
 
     def __init__(self, app: ASGIApp, aliases: Mapping[tuple[str, str], str] = ALIASES) -> None:
@@ -78,4 +82,6 @@ class AliasMiddleware:
 
 def _filled(query: bytes) -> bytes:
     """Return the query without parameters that have no value, such as `status=`."""
-    return b"&".join(part for part in query.split(b"&") if part.find(b"=") != len(part) - 1)
+    return b"&".join(
+        part for part in query.split(b"&") if part.find(b"=") != len(part) - 1 or part[:-1] in WHOSE
+    )

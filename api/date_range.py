@@ -2,16 +2,15 @@
 instants.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.answers.schemas import Instant
+from api.answers.schemas import DAY, Day, Instant
 from api.calls import ReadCall
 from billing.core import periods
 from billing.core.clock import now_by
@@ -22,26 +21,21 @@ DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 400
 
 
-def _known(day: date) -> date:
-    if not periods.within_calendar(day):
-        raise ValueError(periods.BEYOND_CALENDAR)
-    return day
-
-
-_Day = Annotated[date, AfterValidator(_known)] | None
 MaybeDay = Annotated[
-    _Day, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
+    Day | None, Query(description="A day such as 2026-12-01, in the account's zone; inclusive.")
 ]
-MaybeUtcDay = Annotated[_Day, Query(description="A day such as 2026-12-01, in UTC; inclusive.")]
+MaybeUtcDay = Annotated[
+    Day | None, Query(description="A day such as 2026-12-01, in UTC; inclusive.")
+]
 
 
 def _moment(value: Any) -> Any:
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        return _known(date.fromisoformat(value))
+    if isinstance(value, str) and DAY.fullmatch(value):
+        return _day.validate_python(value)
     return _instant.validate_python(value)
 
 
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_day: Final[TypeAdapter[date]] = TypeAdapter(Day)
 _instant: Final[TypeAdapter[datetime]] = TypeAdapter(Instant)
 MaybeMoment = Annotated[
     Annotated[datetime | date, BeforeValidator(_moment)] | None,

@@ -160,7 +160,7 @@ class Once:
         asked, granted = await _take(call, asked, before)
         claim = Claim(granted, asked)
         try:
-            async with committed.accepting():
+            async with committed.accepting(keyed=True):
                 yield claim
         except BillingError as error:
             await _close(call, asked, claim, problems.from_error(error), error.code)
@@ -226,7 +226,7 @@ async def replay(_: Request, error: Replayed) -> Response:
 
 @asynccontextmanager
 async def _free() -> AsyncIterator[Claim]:
-    async with committed.accepting():
+    async with committed.accepting(keyed=False):
         yield Claim(Granted(resource_id=ids.new(), lease=ids.new()))
 
 

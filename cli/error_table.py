@@ -26,7 +26,7 @@ Every refusal is `application/problem+json` (RFC 9457):
 ```
 
 Decide by `code`, which never changes its meaning; show or log `detail`, whose wording may change.
-Some codes add fields (`required`, `available`, `decline_code`, `retry_after`, …). `errors` lists
+Some codes add fields (`required`, `available`, `decline_code`, …). `errors` lists
 the wrong fields of a body. Operators find the request in the logs by its `correlation_id`.
 
 | status | means | do |
@@ -38,7 +38,8 @@ the wrong fields of a body. Operators find the request in the logs by its `corre
 | 404 | it does not exist, or is not this account's | |
 | 409 | it conflicts with the current state | fetch it again; with `Retry-After`, wait and repeat |
 | 410 | it existed and was deleted or archived | do as `detail` says, or ask the operators |
-| 408, 429 | too slow, or too many requests | send it again after `Retry-After` |
+| 408 | the body came too slowly | send it again |
+| 429 | too much at once, or a limit is used up | wait for `Retry-After`; else as `detail` says |
 | 502 | the payment provider refused; nothing was charged | try again with the same key |
 | 500, 503 or no answer | the service is partly unavailable | repeat with the same key |
 

@@ -251,7 +251,9 @@ def _field(loc: tuple[int | str, ...]) -> str:
 
 def _message(item: Mapping[str, Any]) -> str:
     if isinstance(item.get("input"), (Decimal, float)) and str(item["type"]).startswith("int"):
-        return "must be a whole number: money is in minor units, never a fraction"
+        is_money = str(item["loc"][-1]).endswith(("_cents", "_minor", "amount"))
+        why = ": money is in minor units, never a fraction"
+        return f"must be a whole number{why if is_money else ''}"
     message, _, _ = str(item["msg"]).partition(" or instance of ")  # a class of ours
     return message.removeprefix("Value error, ")
 

@@ -1,7 +1,7 @@
 """Types of request and answer bodies: strict amounts; unknown fields are refused."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ _Amount = TypeVar("_Amount", int, Decimal)
 WHOLE_DIGITS: Final = 15
 NOT_DECIMAL: Final = 'must be a number, or a decimal in a string such as "1.50"'
 _ZONES: Final = frozenset(available_timezones())
+DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 
 
@@ -110,6 +111,17 @@ def _iso(value: Any) -> Any:
     if isinstance(value, datetime) or (isinstance(value, str) and _ISO.match(value)):
         return value
     return _refuse("must be a time such as 2026-12-01T09:00:00Z")
+
+
+def _day(value: Any) -> Any:
+    # As for times.
+    if isinstance(value, date) or (isinstance(value, str) and DAY.fullmatch(value)):
+        return value
+    return _refuse("must be a day such as 2026-12-01")
+
+
+def _known(day: date) -> date:
+    return day if within_calendar(day) else _refuse(BEYOND_CALENDAR)
 
 
 def _utc(value: datetime) -> datetime:
@@ -204,6 +216,9 @@ Zone = Annotated[str, AfterValidator(_zone)]
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_utc)]
 """ISO 8601 with an offset; stored and answered in UTC."""
+
+Day = Annotated[date, BeforeValidator(_day), AfterValidator(_known)]
+"""A day, ISO 8601."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 """A short text that is not empty."""

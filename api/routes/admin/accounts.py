@@ -102,7 +102,8 @@ class AccountBody(Body):
 
     @model_validator(mode="after")
     def _platform_is_whole(self) -> Self:
-        if (self.platform is None) != (self.platform_domain is None):
+        sent = len(self.model_fields_set & {"platform", "platform_domain"})
+        if sent == 1 or (self.platform is None) != (self.platform_domain is None):
             raise ValueError("send both platform and platform_domain, or neither")
         return self
 

@@ -88,7 +88,8 @@ class SteerBody(Body):
     def _says_what_and_whom(self) -> Self:
         if (self.days is None) == self.act.startswith("extend"):
             raise ValueError("days is required with the extend acts and not allowed otherwise")
-        if not self.model_fields_set - {"act", "reason", "days"}:
+        # A selector that is null selects nothing: alone it would mean every account's debts.
+        if not self.model_dump(exclude={"act", "reason", "days"}, exclude_none=True):
             raise ValueError("select the subscriptions by at least one field")
         return self
 

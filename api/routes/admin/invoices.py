@@ -1,7 +1,7 @@
 """Operators' commands on invoices: void, mark uncollectible, credit, record money from outside."""
 
 from collections.abc import Awaitable, Callable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Final, Self
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.answers.problems import KEYED, responses
 from api.answers.public_ids import row_id
-from api.answers.schemas import Body, Text
+from api.answers.schemas import Body, Day, Text
 from api.calls import Call
 from api.dependencies import AdminCall
 from api.idempotency import Claim, Once, OptionalKey, RequiredKey
@@ -54,7 +54,7 @@ class RecordedBody(Body):
     reference: Reference = Field(
         examples=["TRX-2027-0004711"], description="The reference of the transfer"
     )
-    received_on: date | None = Field(None, description="The day it was received; by default today")
+    received_on: Day | None = Field(None, description="The day it was received; by default today")
 
 
 class CreditedLineBody(Body):

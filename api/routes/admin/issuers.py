@@ -92,7 +92,7 @@ async def put_issuer(key: KeyPath, body: IssuerBody, call: AdminCall) -> IssuerA
     if body.is_default is None:
         del fields["is_default"]
     fields["address"] = body.address.model_dump(exclude_none=True)
-    picture = await _checked_logo(call, body.logo) if body.logo else None
+    picture = await _checked_logo(call, body.logo) if body.logo is not None else None
     async with call.database.operator() as connection:
         if picture is not None:
             fields["logo"] = await issuers.keep_logo(connection, picture)

@@ -16678,7 +16678,8 @@ export interface components {
          * AcceptedAnswer
          * @description The request is stored and will be carried out; a part of the service went away meanwhile.
          *
-         *     `subjects` are the ids that it is about. The same `Idempotency-Key` gets the result.
+         *     `subjects` are the ids that it is about. The same `Idempotency-Key` gets the result; a request
+         *     without one is not repeated.
          */
         AcceptedAnswer: {
             /**

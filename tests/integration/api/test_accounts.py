@@ -149,6 +149,18 @@ async def test_a_field_it_cannot_take_is_refused_and_changes_nothing(
         assert found.status_code == 404
 
 
+@pytest.mark.parametrize("half", ["platform", "platform_domain"])
+async def test_half_of_a_platform_cannot_be_taken_away(api: Api, half: str) -> None:
+    shop = {"external_id": f"shop-{uuid4()}", "platform": "etsy", "platform_domain": "a.example"}
+    await api.client.post(ACCOUNTS, json=shop, headers=api.admin())
+    halved = {"external_id": shop["external_id"], half: None}
+    answer = await api.client.post(ACCOUNTS, json=halved, headers=api.admin())
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+    none = {**halved, "platform": None, "platform_domain": None}
+    answer = await api.client.post(ACCOUNTS, json=none, headers=api.admin())
+    assert (answer.status_code, answer.json()["platform_domain"]) == (200, None)
+
+
 async def test_an_unknown_issuer_is_named(api: Api) -> None:
     body = {"external_id": f"shop-{uuid4()}", "issuer": "moon-office"}
     answer = await api.client.post(ACCOUNTS, json=body, headers=api.admin())

@@ -16,6 +16,7 @@ from tests.integration.dunning.dunning_setup import case, overdue, tried
 from tests.integration.locked import waiting
 
 STEER = "/admin/subscriptions/steer"
+SELECTORS = bulk_acts.SteerBody.model_fields.keys() - {"act", "reason", "days"}
 WHY = {"reason": "Stripe had a bad hour"}
 
 
@@ -166,6 +167,7 @@ async def test_a_page_that_broke_off_is_the_same_page_when_it_is_sent_again(
     ("fields", "code"),
     [
         ({"act": "forgive"}, "VALIDATION_FAILED"),
+        *(({"act": "forgive", name: None}, "VALIDATION_FAILED") for name in sorted(SELECTORS)),
         ({"act": "extend", "plan": "pro"}, "VALIDATION_FAILED"),
         ({"act": "pause", "plan": "pro", "days": 1}, "VALIDATION_FAILED"),
         ({"act": "retry", "account_ids": ["nobody"]}, "MERCHANT_NOT_FOUND"),

@@ -143,6 +143,7 @@ async def test_odd_money_from_outside_is_refused(actors: Actors) -> None:
     for body, code, status in (
         (from_outside(100, currency="EUR"), "CURRENCY_MISMATCH", 409),
         (from_outside(100, received_on="2027-02-02"), "INVALID_DATE", 422),
+        (from_outside(100, received_on=86400), "VALIDATION_FAILED", 422),
         (from_outside(0), "VALIDATION_FAILED", 422),
         (from_outside(100, reference="4242 4242 4242 4242"), "VALIDATION_FAILED", 422),
     ):

@@ -159,6 +159,9 @@ async def test_lists_name_their_filters_alike(new_shop: NewShop) -> None:
         ):  # fmt: skip
             answer = await shop.api.client.get(f"{V1}{path}?{wrong}", headers=shop.headers())
             assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
+    for wrong in ("1764547200", "20270101", "yesterday"):
+        sums = f"{V1}/usage/summary?start_date={wrong}"
+        assert (await shop.api.client.get(sums, headers=shop.headers())).status_code == 422
     purchases = f"{V1}/billing/purchases?status=done"
     answer = await shop.api.client.get(purchases, headers=shop.headers())
     assert answer.status_code == 422

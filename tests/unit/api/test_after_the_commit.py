@@ -92,6 +92,7 @@ async def test_a_result_that_cannot_be_read_is_accepted_with_the_id(
     if status == 202:
         assert answer.json()["subjects"] == ["acc_00000000000000000000000001"]
         assert answer.headers["Retry-After"] == "2"
+        assert "a repeat would be a new request" in answer.json()["detail"], "it had no key"
 
 
 def test_no_sentence_of_an_outage_says_that_nothing_was_done() -> None:

@@ -140,6 +140,8 @@ def build_worker(
         # A fixed few pollers would let new purchases starve behind running ones.
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        # Else a server may give it to the worker that asks, whose clock may be the wrong one.
+        disable_eager_activity_execution=True,
         max_cached_workflows=MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=GRACE,
         sticky_queue_schedule_to_start_timeout=_sticky_timeout(queue),

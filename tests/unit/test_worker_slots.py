@@ -1,8 +1,13 @@
 """However small the pool is, what lasts long, such as the passes, keeps nobody waiting."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+import worker
 from activities.clock import WALKS
+from billing.core.settings import Settings
 from billing.matters.kinds import BACKGROUND, INTERACTIVE
 from worker import COMPARISONS, MAX_STEPS, steps_at_once, tasks_at_once
 from workflows.schedules import PASSES
@@ -29,3 +34,13 @@ def test_every_step_of_a_worker_has_a_connection() -> None:
         assert sum(found) <= size, f"{found} steps on {size} connections"
         assert min(found) >= 1
     assert {queue: steps_at_once(queue, 20)[0] for queue in MAX_STEPS} == MAX_STEPS, "as delivered"
+
+
+def test_an_activity_is_any_workers_also_where_the_server_gives_it_to_who_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A step that a worker with a slow clock has refused too often came back to it."""
+    monkeypatch.setattr(worker, "Worker", lambda _, **options: SimpleNamespace(**options))
+    nothing: Any = None
+    built: Any = worker.build_worker(nothing, BACKGROUND, [], Settings(), nothing)
+    assert built.disable_eager_activity_execution is True

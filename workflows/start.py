@@ -162,10 +162,12 @@ async def wait_until_done(
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             while True:
-                answer = await _wait_once(client, matter, stem)
+                try:
+                    answer = await _wait_once(client, matter, stem)
+                except WorkflowUpdateFailedError:  # the run ended while the update waited, or
+                    answer, stem = None, None  # its worker's release waits for all steps alone
                 if answer is not None and (answer.settled or answer.halted):
                     return answer
-                stem = None  # a worker of an earlier release waits for all steps alone
                 await asyncio.sleep(WAIT_RETRY.total_seconds())
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         _raise_if_canceled()
@@ -270,8 +272,6 @@ async def _ask(client: Client, matter: Matter, stem: str | None, update_id: str)
             result_type=Settled,
         )
         return answer
-    except WorkflowUpdateFailedError:
-        return None  # the run ended while the update waited: the next round reaches a new run
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         await _read_failure(start)
         raise

@@ -7,7 +7,12 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    Client,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from billing.core import ids
@@ -75,6 +80,25 @@ class Refusing:
         raise AssertionError("it waits for ever")
 
 
+class Ending:
+    """A client of a matter whose run ends, or goes on anew, before it answers."""
+
+    def __init__(self, *rounds: Settled | Exception) -> None:
+        self.rounds = list(rounds)
+        self.asked: list[str] = []
+
+    async def execute_update_with_start_workflow(
+        self, name: str, *, start_workflow_operation: Any, **_: Any
+    ) -> Settled:
+        self.asked.append(name)
+        answer = self.rounds.pop(0)
+        if isinstance(answer, RPCError):
+            start_workflow_operation._workflow_handle.set_exception(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
 class Silent:
     """A client of a matter that answers no update."""
 
@@ -88,7 +112,7 @@ class Silent:
             raise WorkflowUpdateRPCTimeoutOrCancelledError from error
 
 
-async def waited(client: Refusing, timeout: timedelta) -> Settled | None:
+async def waited(client: Refusing | Ending, timeout: timedelta) -> Settled | None:
     return await start.wait_until_done(
         cast("Client", client), of_account(ids.new()), timeout, "tax-"
     )
@@ -103,6 +127,24 @@ async def test_a_call_whose_repeats_are_refused_is_made_anew_as_the_same_update(
     assert len(client.asked) == 3
     assert len(set(client.asked)) == 1
     assert client.asked[0].startswith("settled_about ")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (RPCError("between runs", RPCStatusCode.FAILED_PRECONDITION, b""), "settled_about"),
+        (Settled(settled=False), "settled_about"),
+        (WorkflowUpdateFailedError(ApplicationError("not found")), "settled"),
+    ],
+    ids=["between runs", "a run that goes on anew", "a worker of an earlier release"],
+)
+async def test_who_waits_for_a_step_goes_on_to_wait_for_no_other(
+    first: Settled | Exception, then: str
+) -> None:
+    """After a run's end a request waited ten seconds for others' steps, though its own was done."""
+    client = Ending(first, Settled(settled=True))
+    assert await waited(client, timedelta(seconds=9)) == Settled(settled=True)
+    assert client.asked == ["settled_about", then]
 
 
 async def test_nobody_waits_longer_than_asked_or_once_canceled(

@@ -18,11 +18,12 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from billing.core import ids
 from billing.core.clock import real_now
 from billing.matters.kinds import ACCOUNT
+from billing.matters.schemas import of_account
 from billing.money.account_agenda.rules import AccountState, SetupPlan
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.operators.test_matters import taken, until_status
 from tests.integration.workflows.test_at_once import failing
-from workflows import failed_steps, matter
+from workflows import failed_steps, matter, start
 from workflows.account import AccountWorkflow
 from workflows.attributes import BILLING_STATUS
 from workflows.contracts import HaltRequest, MatterRef, MatterStatus, Settled, StepRequest
@@ -198,6 +199,32 @@ async def test_who_waits_for_a_step_waits_for_no_other_that_fails(
             assert (rows.done["limits"], rows.noted) == (1, [])
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(answer(handle, "set_1/"), 0.5)
+
+
+async def test_who_waits_for_a_step_waits_for_no_other_after_a_new_run_either(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run was asked for all steps: the caller waited its ten seconds, and left that."""
+    rows = Rows()
+
+    def is_long(run: workflow.Info) -> bool:
+        return run.continued_run_id is None and bool(rows.done["limits"])
+
+    monkeypatch.setattr(workflow.Info, "is_continue_as_new_suggested", is_long)
+    slow = replace(TEST, first_retry=timedelta(hours=1), slowest_retry=timedelta(hours=1))
+    monkeypatch.setattr(matter, "POLICIES", slow)
+    monkeypatch.setattr(failed_steps, "POLICIES", slow)
+    async with living(actors.temporal, rows) as handle:
+        await until(lambda: rows.done["setup"], "it is tried")
+        begun = (await handle.describe()).run_id
+        rows.done.clear()
+        rows.limits_due = real_now()
+        asked = of_account(ids.decode(ids.ACCOUNT, handle.id.partition("/")[2]))
+        answer = await start.wait_until_done(
+            actors.temporal, asked, timedelta(seconds=SOON), "acc_1/limits"
+        )
+        assert answer == Settled(settled=True)
+        assert (await handle.describe()).run_id != begun
 
 
 @pytest.mark.usefixtures("short_round")

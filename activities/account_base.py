@@ -20,6 +20,7 @@ from billing.core.failpoints import failpoint
 from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.agenda import CLOCK_SKEW, Step, head
+from billing.matters.kinds import ACCOUNT
 from billing.matters.schemas import Matter
 from billing.money.account_agenda import rules, store
 from billing.money.account_agenda.rules import AccountState
@@ -61,8 +62,7 @@ class AccountBase:
         """Read the rows, and save the agenda's head in the register."""
         async with self.database.tenant(ref.account_id) as connection:
             state = await self.state(connection, ref, lock=True)
-            await self.save_head(connection, ref, state)
-            return state
+            return await self.save_head(connection, ref, state)
 
     async def still_due(self, request: StepRequest) -> Step | None:
         """Return the planned step with its facts; None if it is not due or not planned."""
@@ -87,9 +87,9 @@ class AccountBase:
                 did = done if isinstance(done, Did) else Did(done)
                 state = await self.state(connection, request.ref, lock=False)
             if did.result is None:
-                await self.save_head(connection, request.ref, state)
+                state = await self.save_head(connection, request.ref, state)
             else:
-                await self._finish(connection, request, state, did.result)
+                state = await self._finish(connection, request, state, did.result)
         if did.woken:
             await failpoint(f"{request.step.name}.before_notify")
             await notifying.nudge(activity.client(), did.woken)
@@ -107,20 +107,25 @@ class AccountBase:
 
     async def save_head(
         self, connection: AsyncConnection, ref: MatterRef, state: AccountState
-    ) -> None:
-        """Save the head of the agenda in the register of matters."""
+    ) -> AccountState:
+        """Save the head of the agenda in the register of matters; return its verdict, too."""
         now = now_of(state)
         first = head(rules.agenda(state), now)
         await matters.save_head(connection, ref, first, state.words, now, halted=ref.halted)
+        return _judged(state, first, now)
 
     async def _finish(
         self, connection: AsyncConnection, request: StepRequest, state: AccountState, result: str
-    ) -> None:
-        """Save the step's key and the new head in one statement; a taken key undoes everything."""
+    ) -> AccountState:
+        """Save the step's key and the new head in one statement; a taken key undoes everything.
+
+        Return the verdict of the register, too.
+        """
         if request.step.event is None:
             measure_lateness(request.step.name, state, real_now() - request.step.due)
         await events.flush(connection)  # it locks the account, which must precede the register
-        first = head(rules.agenda(state), now_of(state))
+        now = now_of(state)
+        first = head(rules.agenda(state), now)
         finished = await matters.send_finish(
             connection,
             request.ref,
@@ -128,8 +133,14 @@ class AccountBase:
             result=result,
             head=first,
             words=state.words,
-            at=now_of(state),
+            at=now,
             halted=request.ref.halted,
         )
         if not await matters.is_first(finished):
             raise Conflict("STEP_DONE", f"{request.step.key} is done, but was planned again")
+        return _judged(state, first, now)
+
+
+def _judged(state: AccountState, first: Step | None, now: datetime) -> AccountState:
+    due = first.due if first else None
+    return state.model_copy(update={"rests": ACCOUNT.verdict(due, now)})

@@ -15,7 +15,6 @@ from temporalio.exceptions import ActivityError, FailureError
 from billing.matters.agenda import State, Step, head
 from billing.matters.kinds import KINDS
 from billing.matters.schemas import LOOK
-from billing.platform.provider_inbox.rules import CHECK
 from workflows.commands import key_of
 from workflows.contracts import (
     Command,
@@ -30,6 +29,7 @@ from workflows.contracts import (
 from workflows.failed_steps import FailedSteps
 from workflows.failures import end_if_canceled, is_final, reason_of, refusal_of
 from workflows.halts import Halt
+from workflows.named_steps import allowed
 from workflows.policies import POLICIES, REFUSED_HERE, pause_after_refusals
 from workflows.showing import Shown
 
@@ -80,24 +80,14 @@ class MatterWorkflow(Generic[S]):
     def changed(self, *event: Any) -> None:
         """Read the rows again, or check the given event at once."""
         self._requests += 1
-        self._next_step = self._allowed(step_of(event, self.ref.subject)) or self._next_step
+        named = step_of(event, self.ref.subject)
+        self._next_step = allowed(named, KINDS[self.kind]) or self._next_step
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
         """Return once nothing is due at the account's now, the matter halts, or the run ends."""
         standing = await self._until_quiet()
         return Settled(settled=standing.settled, halted=standing.halted)
-
-    def _allowed(self, named: Step | None) -> Step | None:
-        """Return the named step only if it checks an event; the agenda plans all others, and an
-        unknown step would halt the matter. Runs of earlier releases did any step a signal named.
-        """
-        if named is None:
-            return None
-        is_look = named.name == CHECK and named.event is not None
-        if is_look and KINDS[self.kind].handles_events:
-            return named
-        return None if workflow.patched("signals-call-for-looks-alone") else named
 
     async def _until_quiet(self) -> MatterStatus:
         self._requests += 1
@@ -155,7 +145,7 @@ class MatterWorkflow(Generic[S]):
             elif again_at and (step is None or step.due > self._now()):
                 self._rest_done_for = self._read_for
                 await self._wait_for_try(again_at, step)
-            elif step is None or KINDS[self.kind].rests(step.due, self._now()):
+            elif step is None or self._rests(step):
                 self._quiet_for = self._read_for
                 if workflow.all_handlers_finished():
                     break
@@ -205,6 +195,10 @@ class MatterWorkflow(Generic[S]):
         """Return True if no step waits for another one that fails."""
         independent = KINDS[self.kind].independent_steps
         return independent and workflow.patched("a-failed-step-waits-beside-the-others")
+
+    def _rests(self, head: Step) -> bool:
+        told = self.state.rests if self.state else None
+        return KINDS[self.kind].rests(head.due, self._now()) if told is None else told
 
     def _now(self) -> datetime:
         return (self.state and self.state.clock_at) or workflow.now()

@@ -111,3 +111,7 @@ class State(Lean):
     """The customer's state as a sentence for the Temporal UI."""
     plan: str | None = None
     """The plan that is sold, by its key, for the search attribute Plan."""
+    rests: bool | None = None
+    """The register has the matter as resting; None: of a kind that never rests, or read by an
+    earlier release. Its run goes by that alone, because its own clock may say otherwise.
+    """

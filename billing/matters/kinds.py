@@ -52,6 +52,10 @@ class MatterKind:
         """True if a matter of this kind needs no workflow for now."""
         return self.rests_beyond is not None and due - now > self.rests_beyond
 
+    def verdict(self, due: datetime | None, now: datetime) -> bool | None:
+        """Return `State.rests` of a matter whose head is due then; without one it is over."""
+        return None if self.rests_beyond is None else due is not None and self.rests(due, now)
+
 
 TRIAL: Final = MatterKind(
     "trial", ids.ACCOUNT, 0, "Trial", INTERACTIVE, "active", handles_events=False, sleeps=True

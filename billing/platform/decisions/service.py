@@ -21,6 +21,7 @@ from billing.matters import store as matters
 from billing.matters.agenda import State, Step, head
 from billing.matters.deciding import Rules
 from billing.matters.effects import Bear, Facts, Rows, Wake, WakeOpen, Work
+from billing.matters.kinds import KINDS
 from billing.matters.schemas import Matter, Named
 from billing.platform.decisions import writer
 from billing.platform.outbox import service as outbox
@@ -86,7 +87,7 @@ async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named)
     """
     revision = await matters.revision(connection, matter.workflow_id)
     rows, facts = await engine.read(connection, Read(matter.subject_id))
-    state = engine.rules.view(rows, facts)
+    state = _view(engine, matter, rows, facts)
     await _save_head(connection, engine, matter, state, facts.at, revision=revision)
     return state
 
@@ -108,14 +109,14 @@ async def decide(
     rows, facts = await engine.read(connection, read)
     decided = engine.rules.decide(rows, facts, step)
     if decided is None:
-        state = engine.rules.view(rows, facts)
+        state = _view(engine, matter, rows, facts)
         await _save_head(connection, engine, matter, state, facts.at)
         return Done(state)
     planned, work = decided
     at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     successor = _go_on(engine, work, planned, may_call) if result is not None else None
-    state = engine.rules.view(work.rows, work.facts)
+    state = _view(engine, matter, work.rows, work.facts)
     finish = None
     if result is not None:
         finish = partial(_finish, connection, engine, matter, planned, result, state, at)
@@ -132,6 +133,15 @@ async def decide(
     born = await born_by(connection, work)
     woken = await _woken_by(connection, matter, work)
     return Done(state, call=work.call, lateness=late, born=born, woken=woken, successor=successor)
+
+
+def _view(engine: Engine[S, F], matter: Named, rows: Rows, facts: F) -> S:
+    """Return the state, with the verdict of rest that the register is given at the same time."""
+    state, kind = engine.rules.view(rows, facts), KINDS[matter.kind]
+    if kind.rests_beyond is None:
+        return state
+    first = head(engine.rules.agenda(state), facts.at)
+    return state.model_copy(update={"rests": kind.verdict(first.due if first else None, facts.at)})
 
 
 def _go_on(

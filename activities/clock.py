@@ -6,18 +6,21 @@ from time import monotonic
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
-from billing.core.clock import now_by
+from billing.core.clock import now_by, real_now
 from billing.matters import store as matters
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
 from billing.platform.accounts import clocks
 from billing.platform.accounts import store as accounts
+from billing.platform.parking import store as parkings
+from billing.platform.parking.service import CODE
 from workflows import start
 from workflows.contracts import WalkMove, WalkRequest
 from workflows.policies import POLICIES
@@ -29,6 +32,12 @@ WALKS: Final = 8
 """Walks of a worker at once: they wait for steps, whose tries need places of the same queue."""
 OTHERS_FIRST: Final = timedelta(seconds=1)
 """Until then a walk beyond these gives its place back."""
+PARKED_AGAIN: Final = timedelta(seconds=10)
+"""Until then a walk waits while billing is parked."""
+AFTER_PARKING: Final = 2 * POLICIES.slowest_retry
+"""A step that failed while billing was parked may be tried this long after it, so long a matter
+that is busy or halted blocks no clock.
+"""
 
 
 class ClockActivities:
@@ -67,6 +76,7 @@ class ClockActivities:
     async def _advance(self, account_id: UUID) -> tuple[datetime, Matter | None]:
         """Set the clock to the first due instant up to the target; no matter: it has arrived."""
         async with self.database.tenant(account_id) as connection:
+            await _refuse_if_parked(connection)
             account = await accounts.lock(connection, account_id)
             clock_at = now_by(account.clock_at)
             if account.clock_target is None:
@@ -97,5 +107,17 @@ class ClockActivities:
 
     async def _blocked(self, account_id: UUID, why: str) -> WalkMove:
         async with self.database.tenant(account_id) as connection:
+            await _refuse_if_parked(connection, lately=AFTER_PARKING)
             account = await clocks.block(connection, account_id, why)
         return WalkMove(clock_at=now_by(account.clock_at), done=True, blocked=why)
+
+
+async def _refuse_if_parked(connection: AsyncConnection, lately: timedelta = timedelta()) -> None:
+    """Have the walk wait while billing is parked, or was lately. Errors: ApplicationError."""
+    if await parkings.was_parked(connection, real_now() - lately):
+        raise ApplicationError(
+            "billing is parked, or was just now: the clock goes on after billing unpark",
+            type=CODE,
+            next_retry_delay=PARKED_AGAIN,
+            category=ApplicationErrorCategory.BENIGN,
+        )

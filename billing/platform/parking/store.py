@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import row_writes
@@ -15,6 +15,11 @@ from billing.platform.parking.tables import parkings
 _OPEN: Final = Prepared(select(parkings).where(parkings.c.ended_at.is_(None)))
 _END: Final = Prepared(
     update(parkings).where(parkings.c.ended_at.is_(None)).values(ended_at=given("at"))
+)
+_SINCE: Final = Prepared(
+    select(func.count()).where(
+        parkings.c.ended_at.is_(None) | (parkings.c.ended_at > given("since"))
+    )
 )
 # Every running process writes these, in real time. Of the audit only ids have an index that finds
 # the last row.
@@ -28,6 +33,11 @@ async def current(connection: AsyncConnection) -> Parking | None:
     """Return the parking in force, if any."""
     row = await _OPEN.first(connection)
     return Parking.model_validate(row) if row else None
+
+
+async def was_parked(connection: AsyncConnection, since: datetime) -> bool:
+    """Return True if billing is parked, or was until after `since`."""
+    return bool(await _SINCE.scalar(connection, since=since))
 
 
 async def begin(

@@ -1,17 +1,27 @@
 """While billing is parked nothing moves money, and what came meanwhile is done afterwards."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.exceptions import ApplicationError
 
+from activities import clock
+from activities.clock import ClockActivities
+from activities.dependencies import Dependencies
+from billing.core.database import Database
 from billing.platform.parking import service, store
+from billing.platform.parking.service import CODE
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.arrears.test_single_charges import CHARGED
 from tests.integration.money_seen import charged
 from tests.integration.operator_acts import check_books
 from tests.integration.rebuild.conftest import billing
+from workflows import start
+from workflows.contracts import WalkMove
 
 SEEN = "SELECT 1 FROM stripe_webhook_events WHERE account_id = %(me)s AND type = %(type)s"
 
@@ -98,6 +108,69 @@ async def test_a_use_that_a_card_pays_is_not_recorded_while_billing_is_parked(
         lambda answer: answer.json().get("billing_status") == "completed",
     )
     assert await charged(customer) == [200, 200]
+
+
+WAITS = "billing is parked, or was just now: the clock goes on after billing unpark"
+
+
+async def until_it_waits(customer: Customer) -> None:
+    """The walk of its clock fails because of the parking, and says so."""
+    walk = customer.actors.temporal.get_workflow_handle(f"clock/{customer.id}")
+
+    async def why() -> list[str]:
+        seen = (await walk.describe()).raw_description.pending_activities
+        return [one.last_failure.message for one in seen]
+
+    await wait_for(why, "the walk names the parking", lambda told: told == [WAITS], patience=45)
+    assert (await customer.clock())["status"] == "advancing"
+
+
+async def until_ready(customer: Customer) -> None:
+    clock = await wait_for(
+        customer.clock, "it stops", lambda seen: seen["status"] != "advancing", patience=45
+    )
+    assert clock["status"] == "ready", clock
+
+
+@pytest.mark.usefixtures("unparked")
+async def test_a_matter_that_parking_keeps_busy_blocks_no_clock(
+    actors: Actors, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock stood after the parking, too, until somebody advanced it again."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    nothing: Any = None
+    walks = ClockActivities(Dependencies(database, nothing, nothing), nothing)
+
+    async def block() -> WalkMove:
+        return await walks._blocked(customer.uuid, "sub_1 is still busy")
+
+    for order, *more in (("park", "--reason", "a restore"), ("unpark",)):
+        code, said = await billing(actors, order, *more)
+        assert code == 0, said
+        with pytest.raises(ApplicationError) as waits:
+            await block()
+        assert (waits.value.type, waits.value.message) == (CODE, WAITS)
+        assert (await customer.clock())["status"] == "ready"
+    monkeypatch.setattr(clock, "AFTER_PARKING", timedelta())
+    assert (await block()).blocked == "sub_1 is still busy"
+
+
+@pytest.mark.usefixtures("unparked")
+async def test_a_test_clock_does_not_move_while_billing_is_parked(actors: Actors) -> None:
+    """Its steps would have failed."""
+    customer = await actors.customer_on_clock("2027-01-01T10:00:00Z")
+    await customer.subscribed("pro")
+    code, said = await billing(actors, "park", "--reason", "a restore")
+    assert code == 0, said
+    await customer.rows(
+        "UPDATE accounts SET clock_target = '2027-02-10', clock_status = 'advancing'"
+        " WHERE id = %(me)s RETURNING 1"
+    )
+    await start.walk(actors.temporal, customer.uuid)
+    await until_it_waits(customer)
+    assert (await customer.clock())["clock_at"] == "2027-01-01T10:00:00Z"
+    await billing(actors, "unpark")
+    await until_ready(customer)
 
 
 @pytest.mark.usefixtures("unparked")

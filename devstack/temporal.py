@@ -1,6 +1,6 @@
 """The stack's own Temporal server, with its namespace.
 
-One SQLite file holds everything; the pragmas and the two limits make it three times faster.
+One SQLite file holds everything; the pragmas and the two rates make it three times faster.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,14 @@ from devstack.ports import HOST, Ports
 from devstack.process import Spec
 
 NAMESPACE: Final = "billing"
+IN_FLIGHT: Final = 100
+"""Updates that a run may have in flight: each caller who waits for a matter has one."""
 
 # One history shard loads 20 tasks a second unless told otherwise.
 FLAGS: Final = (
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
     *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
+    *("--dynamic-config-value", f"history.maxInFlightUpdates={IN_FLIGHT}"),
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
     *("--log-level", "warn", "--log-format", "json"),
 )

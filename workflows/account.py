@@ -3,6 +3,7 @@
 from temporalio import workflow
 
 from billing.money.account_agenda.rules import AccountState, agenda
+from workflows.answering import answer_in_time
 from workflows.contracts import MatterRef, Settled
 from workflows.matter import MatterWorkflow
 from workflows.policies import FOLLOWS_RELEASES
@@ -24,7 +25,8 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
     @workflow.update(description="Look again, and answer when nothing of these keys is due")
     async def settled_about(self, stem: str) -> Settled:
         """Return once no step whose key begins with `stem` is due, though others may fail; or once
-        such a step failed while the matter is halted, or the run ends.
+        such a step failed while the matter is halted, the run ends, or a step fails for longer
+        than callers wait.
         """
         self._requests += 1
         ticket = self._requests
@@ -38,5 +40,5 @@ class AccountWorkflow(MatterWorkflow[AccountState]):
             tried = self._rest_done_for >= ticket or not self._failed
             return self._draining or (bool(self._halt) and tried)
 
-        await workflow.wait_condition(lambda: is_done() or is_over())
+        await answer_in_time(lambda: is_done() or is_over(), self._is_delayed)
         return Settled(settled=is_done(), halted=None if is_done() else self._halt.reason)

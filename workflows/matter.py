@@ -15,6 +15,7 @@ from temporalio.exceptions import ActivityError, FailureError
 from billing.matters.agenda import State, Step, head
 from billing.matters.kinds import KINDS
 from billing.matters.schemas import LOOK
+from workflows.answering import answer_in_time
 from workflows.commands import key_of
 from workflows.contracts import (
     Command,
@@ -61,6 +62,7 @@ class MatterWorkflow(Generic[S]):
         self._next_step: Step | None = None
         self._failed = FailedSteps()  # where steps are independent
         self._tried: Step | None = None  # the step that was tried last
+        self._is_tried_again = False  # as an activity, which takes half an hour at worst
         self._refused = 0  # refusals of the due head in a row: its worker's clock is behind
         self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
         self._halt = Halt()
@@ -85,17 +87,23 @@ class MatterWorkflow(Generic[S]):
 
     @workflow.update(description="Look again, and answer when nothing is due")
     async def settled(self) -> Settled:
-        """Return once nothing is due at the account's now, the matter halts, or the run ends."""
+        """Return once nothing is due at the account's now, the matter halts, the run ends, or a
+        step fails for longer than callers wait.
+        """
         standing = await self._until_quiet()
         return Settled(settled=standing.settled, halted=standing.halted)
 
     async def _until_quiet(self) -> MatterStatus:
         self._requests += 1
         ticket = self._requests
-        await workflow.wait_condition(
-            lambda: self._quiet_for >= ticket or bool(self._halt) or self._draining
+        await answer_in_time(
+            lambda: self._quiet_for >= ticket or bool(self._halt) or self._draining,
+            self._is_delayed,
         )
         return self._standing(settled=self._quiet_for >= ticket and not self._halt)
+
+    def _is_delayed(self) -> bool:
+        return self._is_tried_again or bool(self._failed) or self._refused > 0
 
     @workflow.update(description="Try the halted step again now")
     async def resume(self) -> MatterStatus:
@@ -262,7 +270,7 @@ class MatterWorkflow(Generic[S]):
         state = await self._try(f"{self.kind}.{activity}", argument, words)
         if state is None:
             return
-        self.state, self._read_for = state, seen
+        self.state, self._read_for, self._is_tried_again = state, seen, False
         if self._failed:
             done = argument.step.key if isinstance(argument, StepRequest) else None
             self._failed.keep({step.key for step in self.agenda(state)} - {done})
@@ -290,6 +298,7 @@ class MatterWorkflow(Generic[S]):
                     await asyncio.sleep(POLICIES.first_retry.total_seconds())
             if step is not None:
                 argument = argument.model_copy(update={"tried": 1})
+        self._is_tried_again = not isinstance(argument, CommandRequest)
         state: S = await workflow.execute_activity(
             activity,
             argument,

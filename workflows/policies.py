@@ -106,6 +106,10 @@ TEST = Policies(
     left_behind=timedelta(seconds=3),
     overdue=timedelta(seconds=10),
 )
+ANSWER_WITHIN: Final = timedelta(seconds=12)
+"""An update that waits for a delayed step is answered by then: just after the API's requests have
+given up.
+"""
 REFUSED_HERE: Final = 3
 """Refusals of a due step by one worker, whose clock is behind, before any worker may do it."""
 

@@ -1,6 +1,7 @@
 """Typed functions that start, signal and update workflows; each is safe to repeat."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,6 +9,9 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.update.v1 import UpdateRef
+from temporalio.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -47,6 +51,7 @@ from workflows.contracts import (
 )
 from workflows.policies import TASK_TIMEOUT
 
+_logger: Final = logging.getLogger("workflows.start")
 WAIT_RETRY: Final = timedelta(milliseconds=50)
 ASK_AGAIN: Final = timedelta(seconds=3)
 RESUME_TRIES: Final = 20
@@ -246,6 +251,7 @@ async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settle
     once the run of that start has ended.
     """
     update_id = secrets.token_urlsafe(6)  # each event of it repeats the id, and a uuid is long
+    is_known = False
     while True:
         patience = asyncio.timeout(ASK_AGAIN.total_seconds())
         try:
@@ -256,6 +262,32 @@ async def _wait_once(client: Client, matter: Matter, stem: str | None) -> Settle
             is_ours = patience.expired() and task is not None and not task.cancelling()
             if not is_ours:  # Temporal's own answer, or the caller's time is over
                 raise
+        is_known = is_known or await _is_woken(client, matter, update_id)
+
+
+async def _is_woken(client: Client, matter: Matter, update_id: str) -> bool:
+    """Return True if Temporal has the update, or took a signal in its place: it refuses one beside
+    too many in flight, which the SDK tells nobody, because it repeats the call.
+    """
+    request = PollWorkflowExecutionUpdateRequest(
+        namespace=client.namespace,
+        update_ref=UpdateRef(
+            workflow_execution=WorkflowExecution(workflow_id=matter.workflow_id),
+            update_id=update_id,
+        ),
+    )
+    try:
+        await client.workflow_service.poll_workflow_execution_update(request, timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            return False
+    else:
+        return True
+    with suppress(RPCError):
+        await _wake(client, matter)
+        _logger.warning("%s took no update: it was woken by a signal", matter.workflow_id)
+        return True
+    return False
 
 
 async def _ask(client: Client, matter: Matter, stem: str | None, update_id: str) -> Settled | None:

@@ -13,9 +13,10 @@ from billing.matters.schemas import Planned
 from billing.matters.store import show
 from tests.integration.actors import Actors, Customer, intent_of, wait_for
 from tests.integration.payments.manual_payments import submit
+from tests.integration.workflows.test_at_once import failing
 from tests.replay.account_stories import ACCOUNT_STORIES
 from tests.replay.cast import START, Story, live, on_clock, subscribed
-from workflows.contracts import DunningCommand, DunningExtension
+from workflows.contracts import DunningCommand, DunningExtension, Settled
 from workflows.start import begin
 
 DUNNING_COMMANDS: Final = [
@@ -79,6 +80,20 @@ async def purchase_declined(actors: Actors) -> str:
         "CARD_DECLINED", "POST", "/billing/purchases", body, key="declined"
     )
     return f"purchase/{refused['purchase_id']}"
+
+
+async def purchase_answered_in_time(actors: Actors) -> str:
+    """Stripe is away for longer than its buyer, or anybody who asks again, waits."""
+    customer = await live(actors)
+    await customer.save_card()
+    away = await failing(customer, "/v1/payment_intents")
+    begun = await customer.buy("small", "saved_card")
+    name = f"purchase/{begun['purchase_id']}"
+    asked = actors.temporal.get_workflow_handle(name).execute_update("settled", result_type=Settled)
+    assert await asked == Settled(settled=False)
+    await actors.sandbox.clear("faults", away)
+    await customer.until_purchase(begun["purchase_id"], "completed")
+    return name
 
 
 async def purchase_on_a_page(actors: Actors) -> str:
@@ -355,7 +370,8 @@ STORIES: Final[dict[str, Story]] = {
     story.__name__.replace("_", "-"): story
     for story in (
         purchase_completed, purchase_by_saved_card, purchase_declined, purchase_on_a_page,
-        purchase_expired, purchase_canceled, purchase_late_money, purchase_halted_and_resumed,
+        purchase_answered_in_time, purchase_expired, purchase_canceled, purchase_late_money,
+        purchase_halted_and_resumed,
         charge_paid, charge_failed, trial_expired, trial_converted, subscription_told_by_hand,
         subscription_lived, subscription_running, subscription_rebuilt, subscription_asleep,
         subscription_of_a_live_account, subscription_yearly, subscription_never_paid,

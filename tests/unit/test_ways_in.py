@@ -59,12 +59,30 @@ async def test_a_wait_that_failed_leaves_no_failure_that_nobody_read(
 
 class Refusing:
     """A client whose first calls the SDK repeats without end, as Temporal refuses those of a start
-    that it knows; it answers the later ones.
+    that it knows; it answers the later ones. When asked for the update it answers in turn as told,
+    then that it has it.
     """
 
-    def __init__(self, refused: int) -> None:
-        self.refused = refused
+    namespace = "ours"
+
+    def __init__(self, refused: int, *known: RPCStatusCode) -> None:
+        self.refused, self.known = refused, list(known)
         self.asked: list[str] = []
+        self.polled: list[str] = []
+        self.signals = 0
+        self.workflow_service = self
+
+    async def poll_workflow_execution_update(self, request: Any, **_: Any) -> None:
+        self.polled.append(request.update_ref.update_id)
+        if self.known:
+            raise RPCError("no", self.known.pop(0), b"")
+
+    def get_workflow_handle(self, _: str) -> "Refusing":
+        return self
+
+    async def signal(self, name: str, **_: Any) -> None:
+        assert name == "changed"
+        self.signals += 1
 
     async def execute_update_with_start_workflow(
         self, name: str, *, id: str, start_workflow_operation: Any, **_: Any
@@ -145,6 +163,26 @@ async def test_who_waits_for_a_step_goes_on_to_wait_for_no_other(
     client = Ending(first, Settled(settled=True))
     assert await waited(client, timedelta(seconds=9)) == Settled(settled=True)
     assert client.asked == ["settled_about", then]
+
+
+@pytest.mark.parametrize(
+    ("known", "polls", "signals"),
+    [
+        ((), 1, 0),
+        ((RPCStatusCode.NOT_FOUND,), 1, 1),
+        ((RPCStatusCode.UNAVAILABLE, RPCStatusCode.RESOURCE_EXHAUSTED), 3, 0),
+        ((RPCStatusCode.UNAVAILABLE, RPCStatusCode.NOT_FOUND), 2, 1),
+    ],
+    ids=["it has it", "too many others", "it is away", "away, then too many"],
+)
+async def test_a_matter_that_took_no_update_is_woken_once(
+    monkeypatch: pytest.MonkeyPatch, known: tuple[RPCStatusCode, ...], polls: int, signals: int
+) -> None:
+    monkeypatch.setattr(start, "ASK_AGAIN", SOON)
+    client = Refusing(5, *known)
+    assert await waited(client, timedelta(seconds=9)) == Settled(settled=True)
+    assert (len(client.polled), client.signals) == (polls, signals)
+    assert {f"settled_about {one}" for one in client.polled} == set(client.asked)
 
 
 async def test_nobody_waits_longer_than_asked_or_once_canceled(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from ipaddress import ip_network
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from devstack.options import ROOT
 from devstack.ports import FIXED
 from devstack.postgres import TUNING
 from devstack.stack import StackInfo
+from devstack.temporal import FLAGS
 from devstack.temporal_attributes import kind
 from tests import image
 from workflows.attributes import ATTRIBUTES
@@ -299,3 +301,14 @@ def test_the_namespace_job_is_harmless_when_repeated(stack: StackInfo, tmp_path:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_a_server_of_ones_own_has_the_settings_of_the_stacks() -> None:
+    """Load tests run on the stack's, and callers wait alike on both."""
+    text = (ROOT / "deploy" / "temporal" / "dynamicconfig.yaml").read_text()
+    delivered = {
+        name: [one["value"] for one in told] for name, told in yaml.safe_load(text).items()
+    }
+    named = (words for flag, words in pairwise(FLAGS) if flag == "--dynamic-config-value")
+    settings = dict(words.split("=") for words in named)
+    assert delivered == {name: [int(value)] for name, value in settings.items()}

@@ -51,7 +51,7 @@ def place(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispute:
     return placed
 
 
-def _wanted(w: Work[ReversalFacts], row: Refund | Dispute, books: Books, note_minor: int) -> int:
+def _wanted(w: Work[InvoiceFacts], row: Refund | Dispute, books: Books, note_minor: int) -> int:
     """Return what a note could take if nothing else reserved room; 0 if it takes that already. A
     debt that others have taken stays with them, while their notes make room.
     """
@@ -133,7 +133,20 @@ def take_returned(
     to the disputes of its payment that are partly our loss, the oldest first. Return how much they
     take.
     """
-    left, booked = returned_minor, list[Dispute]()
+    taken, booked = _cover_losses(w, back, returned_minor, of)
+    # Only now: halfway the payment would seem no longer `refunded`, and be announced again.
+    for row in booked:
+        booking.count(w, row)
+    return taken
+
+
+def _cover_losses(
+    w: Work[InvoiceFacts], back: Refund | Dispute, back_minor: int, of: str
+) -> tuple[int, list[Dispute]]:
+    """Have the disputes of a payment take their loss of money that is back. Return how much they
+    take, and those of them that are booked.
+    """
+    left, booked = back_minor, list[Dispute]()
     for row in sorted(w.rows.of(Dispute), key=lambda one: (one.created_at, one.id)):
         if row.payment_id != back.payment_id or not row.takes_room:
             continue
@@ -146,13 +159,10 @@ def take_returned(
             booking.move_balance(w, changed, -taken, "refunded", named)
             booked += [changed] if changed.booked_at is not None else []
         _want_less(w, w.rows.get(Dispute, row.id))
-    # Only now: halfway the payment would seem no longer `refunded`, and be announced again.
-    for row in booked:
-        booking.count(w, row)
-    return returned_minor - left
+    return back_minor - left, booked
 
 
-def _want_less(w: Work[ReversalFacts], row: Dispute) -> None:
+def _want_less(w: Work[InvoiceFacts], row: Dispute) -> None:
     """Have a dispute wait for no room that it no longer needs: a debt may have come free for it."""
     if row.short_minor:
         wanted = _wanted(w, row, _books(w, w.rows, row), row.note_minor)
@@ -160,7 +170,7 @@ def _want_less(w: Work[ReversalFacts], row: Dispute) -> None:
             w.change(row, wanted_minor=wanted)
 
 
-def _takable(w: Work[ReversalFacts], row: Dispute) -> int:
+def _takable(w: Work[InvoiceFacts], row: Dispute) -> int:
     """Return the most that a dispute may still take from the money balance: all that is there. Of
     a debt, what it would take if it came now: a debt whose money it holds stays owed.
     """
@@ -197,7 +207,8 @@ def _place_rest(w: Work[ReversalFacts], row: Refund | Dispute) -> Refund | Dispu
 
 def _take_freed(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Dispute:
     """Move to the invoice, by its credit note, what found no room there before: first from our
-    loss, then from the money balance.
+    loss, then from the money balance. What the balance no longer lacks, disputes take that are
+    partly our loss.
     """
     room = _room(w, row)
     if not room:
@@ -209,8 +220,10 @@ def _take_freed(w: Work[InvoiceFacts], row: Refund | Dispute) -> Refund | Disput
     booking.move_balance(w, row, owed, "noted", f"-{note}")
     if row.booked_at is not None:
         booking.note(w, row, room, f"-{note}")
+    taken, _ = _cover_losses(w, row, owed, f"-{note}")
+    if taken or row.booked_at is not None:
         booking.count_refunded(w, w.rows.get(Payment, row.payment_id), row.reason)
-    return row
+    return w.rows.get(type(row), row.id)
 
 
 def _lacks_note(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:

@@ -5,6 +5,7 @@ charge what is owed and use what is here: in the end the customer has paid for w
 from typing import Any, Final
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,22 @@ class Customer(Story):
             if told.status == "needs_response":
                 self.disputes[name] = told.model_copy(update={"status": "won"})
         self.hear()
+
+
+@pytest.mark.parametrize("part", [1, 100, 200])
+def test_a_debt_is_owed_in_full_once_the_room_of_a_refund_that_fails_is_free(part: int) -> None:
+    """Of what a dashboard refund owed meanwhile, the bank's loss was not covered."""
+    customer = Customer(0)
+    act(customer, ("dashboard", part))
+    act(customer, ("ask", PRICE, "provider", "succeeded"))
+    customer.dispute(None)
+    customer.hear()
+    act(customer, ("decide", "lost"))
+    customer.end()
+    [dispute] = customer.rows.of(Dispute)
+    assert (dispute.balance_minor, dispute.loss_minor) == (DEBT, part), "it went back twice"
+    assert customer.balance == -DEBT
+    assert sum(one.amount_minor for one in customer.rows.of(CreditNote)) == PRICE
 
 
 @settings(max_examples=examples(300))

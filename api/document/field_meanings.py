@@ -250,8 +250,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "setup_intent_id": "The saving of a card, by our id",
     "slot_days": "Days on which a card is tried, counted from the first try",
     "slots_used": "How many of these days are used up",
-    "soft_limit_reached": "True if it would reach the lowest alert percent of any limit (80 unless a"
-    " quota has others)",
+    "soft_limit_reached": "True if it would reach the lowest alert percent of any limit: 80, unless"
+    " a quota has others",
     "sold": "The keys of the plans and packs that it is for; empty: all",
     "span_seconds": "The length of a rolling window in seconds; null: another kind of window",
     "state": "State, province or region",

@@ -6048,7 +6048,7 @@ export interface components {
             requested: string;
             /**
              * Soft Limit Reached
-             * @description True if it would reach the lowest alert percent of any limit, which is 80 unless a quota has others
+             * @description True if it would reach the lowest alert percent of any limit: 80, unless a quota has others
              */
             soft_limit_reached: boolean;
             /**

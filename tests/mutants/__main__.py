@@ -38,15 +38,18 @@ def copy_project(folder: Path) -> None:
 
 def run_tests(folder: Path, tests: tuple[str, ...], env: Mapping[str, str]) -> tuple[int, int, str]:
     """(passed, failed, the last words) of a selection, run in the copy."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=folder,
-        env={**os.environ, **env, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+            cwd=folder,
+            env={**os.environ, **env, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return 0, 1, f"it hung for {SECONDS} seconds"
     words = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error)", words)}
     passed, failed = counts.get("passed", 0), counts.get("failed", 0)

@@ -16,7 +16,7 @@ from billing.core import ids
 from billing.ledger.credits import service as credits
 from devstack.stack import StackInfo, dsn
 from tests.integration.api_app import Api
-from tests.integration.catalog.subscribing import subscribe
+from tests.integration.catalog.subscribing import START, subscribe
 
 V1 = "/api/v1"
 
@@ -133,6 +133,14 @@ def plain(stack: StackInfo) -> Iterator[psycopg.Connection[Any]]:
 def new_shop(api: Api) -> NewShop:
     """Makes a shop that was opened long ago; `credits` are bought ones."""
     return shop_maker(api)
+
+
+@pytest.fixture(scope="module")
+async def basic_shop(new_shop: NewShop) -> Shop:
+    """A test shop whose clock stands still as its month of the plan `basic` begins."""
+    made = await new_shop(is_test=True, clock_at=START.isoformat())
+    await made.subscribe("basic")
+    return made
 
 
 def shop_maker(api: Api) -> NewShop:

@@ -16,7 +16,7 @@ from billing.money.dunning.rules import UNDECIDED_IS_OVERDUE, Case, final_due, p
 from billing.money.dunning.tables import dunning_cases
 from devstack.stack import StackInfo
 from tests.integration.catalog.subscribing import START
-from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.conftest import Shop
 from tests.searching import examples
 
 A_DAY: Final = timedelta(days=1)
@@ -64,13 +64,6 @@ SUMMER_TIME_ENDS: Final = datetime(2027, 10, 26, 10, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-async def shop(new_shop: NewShop) -> Shop:
-    made = await new_shop(is_test=True, clock_at=START.isoformat())
-    await made.subscribe("basic")
-    return made
-
-
-@pytest.fixture(scope="module")
 async def behind(stack: StackInfo) -> AsyncIterator[AsyncEngine]:
     """Connections that may write a case without its invoice."""
     engine = create_async_engine(stack.superuser_url)
@@ -83,9 +76,9 @@ async def behind(stack: StackInfo) -> AsyncIterator[AsyncEngine]:
 @example(overdue=case(MIDNIGHT, SUMMER_TIME_ENDS, "Europe/Berlin"))
 @example(overdue=case(DunningPolicy(grace_days=30), START, "UTC"))
 async def test_terms_are_known_until_the_day_of_the_end_at_the_earliest(
-    shop: Shop, behind: AsyncEngine, overdue: Case
+    basic_shop: Shop, behind: AsyncEngine, overdue: Case
 ) -> None:
-    known = await _known_until(shop, behind, overdue)
+    known = await _known_until(basic_shop, behind, overdue)
     # By then the slots to come may have been late: that delays the end.
     on_time = overdue.model_copy(
         update={"last_slot_ran_at": overdue.day_zero_at, "last_true_attempt_at": START - A_DAY}

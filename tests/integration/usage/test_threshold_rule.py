@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -17,7 +16,7 @@ from billing.money.subscriptions.reading import read
 from billing.money.subscriptions.transitions import bill_early
 from billing.platform.decisions.service import Read
 from tests.integration.catalog.subscribing import START
-from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.conftest import Shop
 from tests.searching import examples
 
 METERS: Final = ("ai_responses", "chat_messages", "api_calls")
@@ -61,13 +60,6 @@ class Use(NamedTuple):
     """True if that invoice is not paid."""
 
 
-@pytest.fixture(scope="module")
-async def shop(new_shop: NewShop) -> Shop:
-    made = await new_shop(is_test=True, clock_at=START.isoformat())
-    await made.subscribe("basic")
-    return made
-
-
 @settings(max_examples=examples(30))
 @given(
     uses=st.lists(st.builds(Use, AMOUNTS, AMOUNTS, st.booleans()), min_size=1, max_size=3),
@@ -78,10 +70,10 @@ async def shop(new_shop: NewShop) -> Shop:
 # What an invoice bills is billed, though that is not paid.
 @example([Use(Decimal(12), Decimal(6), is_owed=True)], 1000)
 async def test_the_step_bills_what_the_database_found_due(
-    shop: Shop, uses: list[Use], least: int
+    basic_shop: Shop, uses: list[Use], least: int
 ) -> None:
-    async with shop.api.database.operator() as connection:
-        await _compare(connection, shop, uses, least)
+    async with basic_shop.api.database.operator() as connection:
+        await _compare(connection, basic_shop, uses, least)
         await connection.rollback()
 
 

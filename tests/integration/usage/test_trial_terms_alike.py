@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, text, update
@@ -30,7 +29,7 @@ from billing.money.subscriptions.transitions import end_trial
 from billing.money.subscriptions.views import view
 from billing.platform.decisions.service import Read
 from tests.integration.catalog.subscribing import END, START
-from tests.integration.usage.conftest import NewShop, Shop
+from tests.integration.usage.conftest import Shop
 from tests.searching import examples
 
 PRICES: Final = st.sampled_from([0, 1900])
@@ -96,20 +95,13 @@ TRIALS: Final = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-async def shop(new_shop: NewShop) -> Shop:
-    made = await new_shop(is_test=True, clock_at=START.isoformat())
-    await made.subscribe("basic")
-    return made
-
-
 @settings(max_examples=examples(150))
 @given(trial=TRIALS)
 @example(Trial())
 @example(Trial(price=0))
-async def test_terms_are_known_where_the_step_needs_no_card(shop: Shop, trial: Trial) -> None:
-    async with shop.api.database.operator() as connection:
-        await _compare(connection, shop.id, trial)
+async def test_terms_are_known_where_the_step_needs_no_card(basic_shop: Shop, trial: Trial) -> None:
+    async with basic_shop.api.database.operator() as connection:
+        await _compare(connection, basic_shop.id, trial)
         await connection.rollback()
 
 

@@ -13,6 +13,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
@@ -20,7 +21,7 @@ import pytest
 from billing.core.clock import real_now
 from billing.insight.integrity import service as integrity
 from devstack.options import ROOT, ChildName
-from tests.integration.actors import Actors, wait_for
+from tests.integration.actors import Actors, Json, wait_for
 from tests.integration.faults.change_flows import MoreOfAnAddOn, NeverPaid, NewStart
 from tests.integration.faults.decline_flows import (
     CanceledPurchase,
@@ -50,6 +51,7 @@ from tests.integration.faults.reversal_flows import (
     WonDispute,
 )
 from tests.integration.faults.rows import open_operator
+from tests.integration.reconciliations.test_reconcile import reconcile
 
 VICTIMS: Final[tuple[ChildName, ...]] = ("api", "worker", "temporal", "postgres")
 FLOWS: Final[dict[str, type[Flow]]] = {
@@ -288,6 +290,7 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
     doomed: Actors, cells: Round
 ) -> None:
     victim, places, who = cells
+    began = real_now()
     print(f"KILLS_SEED={SEED}")  # noqa: T201 (repeats the draw)
     failpoints = Failpoints(doomed.stack)
     held_there = [ALSO[who][0] if who else FLOWS[place] for place in places]
@@ -317,6 +320,7 @@ async def test_nothing_is_lost_or_done_twice_when_it_dies_there(
         slack = LEASE_SECONDS if victim == "api" else 0.0
         assert flow.ended_at - back_at < RECOVERED_SECONDS + slack
     await books_are_right(doomed)
+    await stripe_agrees(doomed, began)
 
 
 async def prepared(doomed: Actors, flow: type[Flow]) -> Flow:
@@ -338,3 +342,15 @@ async def books_are_right(doomed: Actors) -> None:
         return [str(check) for check in report.checks if not check.ok]
 
     await wait_for(violated, "the books are right", lambda seen: not seen)
+
+
+async def stripe_agrees(doomed: Actors, began: datetime) -> None:
+    """Stripe's objects of the round are those of our rows, but for test accounts."""
+    window = {"since_at": (began - timedelta(seconds=1)).isoformat()}
+
+    async def differing() -> list[Json]:
+        run = await reconcile(doomed, **window)
+        assert run["checked"]["payments"] >= 1, "the bystander's at least"
+        return list(run["discrepancies"])
+
+    await wait_for(differing, "Stripe has what the rows say", lambda seen: not seen)

@@ -3,7 +3,8 @@
 Nothing here, or in the judge, comes from the product: ids are read and money is added up anew.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -82,6 +83,8 @@ class Case:
     recomputed: list[str]
     """Sums that differ when they are added up anew."""
     plans: dict[UUID, Json]
+    asked: Counter[str] = field(default_factory=Counter)
+    """How often a promise that many lives escape was held against something."""
 
     @property
     def entries(self) -> list[Entry]:

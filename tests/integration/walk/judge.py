@@ -64,6 +64,10 @@ PROMISES: Final[dict[str, Question]] = {
     "the product's own checks are green": books.verified,
     "nothing is halted or left": books.nothing_left,
 }
+MARKED: Final = frozenset({
+    "used_is_paid", "spent_credits_are_asked_for", "tries_on_slots", "came_true",
+})  # fmt: skip
+"""The promises that many lives escape: each marks what it was held against."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ yet too.
 import ast
 import asyncio
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from tests.integration.actors import Actors
 from tests.integration.walk import deck, diary
 from tests.integration.walk.diary import Command
 from tests.integration.walk.evidence import gather
-from tests.integration.walk.judge import PROMISES, Broken, judge
+from tests.integration.walk.judge import MARKED, PROMISES, Broken, judge
 from tests.integration.walk.known import KNOWN
 from tests.integration.walk.shortening import shortest
 from tests.integration.walk.walker import live
@@ -36,21 +37,24 @@ PRODUCT: Final = frozenset({
 JUDGES: Final = ("judge.py", "evidence.py", "diary.py", "promises")
 
 
-async def lived(actors: Actors, seed: int, commands: list[Command]) -> tuple[str, list[Broken]]:
-    """The account of a life, and the promises it found broken.
+async def lived(
+    actors: Actors, seed: int, commands: list[Command]
+) -> tuple[str, list[Broken], Counter[str]]:
+    """The account of a life, the promises it found broken, and those that were asked of anything.
 
     By the real clock lost events are looked for, and a matter is due as one is found: so what is
     found broken is looked at once more.
     """
     life = await live(actors, seed, commands)
-    broken: list[Broken] = []
+    broken, asked = list[Broken](), Counter[str]()
     for _ in range(2):
         case = await gather(life, dsn(actors.stack.superuser_url), actors.sandbox)
         broken = judge(case, () if os.environ.get("WALK_ALL") else KNOWN)
+        asked = case.asked
         if not broken:
             break
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-    return life.account, broken
+    return life.account, broken, asked
 
 
 async def told(
@@ -59,7 +63,7 @@ async def told(
     """One line about a broken promise, with the shortest life that breaks it."""
 
     async def breaks(fewer: list[Command]) -> bool:
-        _, found = await lived(actors, seed, fewer)
+        _, found, _ = await lived(actors, seed, fewer)
         return any(one.promise == broken.promise for one in found)
 
     fewest = await shortest(commands, breaks, SECONDS)
@@ -83,14 +87,14 @@ def chosen() -> dict[int, list[Command]]:
 async def test_random_lives_keep_what_was_promised(actors: Actors) -> None:
     turn, lives = asyncio.Semaphore(AT_ONCE), chosen()
 
-    async def one(seed: int) -> tuple[str, list[Broken]]:
+    async def one(seed: int) -> tuple[str, list[Broken], Counter[str]]:
         async with turn:
             return await lived(actors, seed, lives[seed])
 
     done = dict(zip(lives, await asyncio.gather(*map(one, lives)), strict=True))
     first = {
         broken.promise: (seed, account, broken)
-        for seed, (account, found) in reversed(done.items()) for broken in reversed(found)
+        for seed, (account, found, _) in reversed(done.items()) for broken in reversed(found)
     }  # fmt: skip
     wrong = [
         await told(actors, seed, lives[seed], account, broken)
@@ -98,9 +102,23 @@ async def test_random_lives_keep_what_was_promised(actors: Actors) -> None:
     ]
     wrong += [
         line(seed, account, broken)
-        for seed, (account, found) in done.items() for broken in found
+        for seed, (account, found, _) in done.items() for broken in found
     ]  # fmt: skip
     assert not wrong, "\n".join(wrong)
+    asked = sum((marks for _, _, marks in done.values()), Counter[str]())
+    print(dict(asked))  # noqa: T201 (what the run was worth)
+    assert len(lives) < LIVES or not unasked(asked)
+
+
+def unasked(asked: Counter[str]) -> set[str]:
+    """The promises that escaped all of these lives, which so proved nothing about them."""
+    return {name for name in MARKED if not asked[name]}
+
+
+def test_a_promise_that_was_asked_of_nothing_is_told() -> None:
+    asked = Counter({name: 1 for name in MARKED if name != "came_true"})
+    assert unasked(asked + Counter(came_true=0)) == {"came_true"}
+    assert {question.__name__ for question in PROMISES.values()} >= MARKED
 
 
 def test_the_same_number_is_the_same_life_and_every_command_is_among_them() -> None:

@@ -40,6 +40,7 @@ def used_is_paid(case: Case) -> Iterator[str]:
     """The money that stays covers the time that paid plans ran, unless some was given up."""
     if any(one.done and one.name in GIFTS for one in case.entries):
         return
+    case.asked["used_is_paid"] += any(one["status"] == "paid" for one in _invoices(case))
     came = sum(case.received(one) for one in _invoices(case))
     kept = sum(int(row["amount_minor"]) for row in case.tables["balance_entries"])
     used = sum(_used(case, one) for one in _invoices(case) if one["status"] == "paid")
@@ -62,6 +63,7 @@ def spent_credits_are_asked_for(case: Case) -> Iterator[str]:
         if one["subscription_id"] is not None and one["number"] is not None:
             notes = case.rows("credit_notes", invoice_id=one["id"])
             asked += int(one["total_minor"]) - sum(int(note["amount_minor"]) for note in notes)
+    case.asked["spent_credits_are_asked_for"] += spent > others
     if asked < (spent - others) * LEAST_CENTS:
         yield f"{spent - others} credits of plans were spent, and {asked} cents are asked for"
 

@@ -42,6 +42,7 @@ def _on_its_slot(case: Case, entry: Entry, one: Charge, row: Json) -> Iterator[s
     first = invoice["period_start"] or invoice["due_at"] or invoice["created_at"]
     slots = [_days_after(first, days, zone) for days in SLOT_DAYS for zone in case.zones]
     at = row["started_at"]
+    case.asked["tries_on_slots"] += not _shifted(case, entry)
     told = f"{entry}: {one.key} was tried at {at}, its slots are {[str(slot) for slot in slots]}"
     if _shifted(case, entry):
         if at < min(slots):
@@ -78,6 +79,7 @@ def came_true(case: Case) -> Iterator[str]:
         seen = [
             one.amount for one in case.charges_in(entry) if not one.matter.startswith("purchase/")
         ]
+        case.asked["came_true"] += bool(seen)
         if shown != seen:
             yield f"{entry}: charges of {shown} were shown, {seen} came"
 

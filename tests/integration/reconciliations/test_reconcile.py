@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from math import ceil
 from typing import Any, Final
 from uuid import uuid4
 
@@ -21,7 +22,9 @@ PATH: Final = "/billing/reconcile"
 
 async def reconcile(actors: Actors, *, key: str | None = None, **more: object) -> Json:
     """A run that has ended, of all objects but the newest, which may still be settled."""
-    await asyncio.sleep(2.1)
+    # A run ends a second ago, and at a whole one.
+    now = real_now().timestamp()
+    await asyncio.sleep(ceil(now) + 1.05 - now)
     body = {"acknowledge": True, "idempotency_key": key or str(uuid4())} | more
     return await ended(actors, await actors.operate("POST", PATH, body))
 

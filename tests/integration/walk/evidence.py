@@ -84,7 +84,7 @@ class Case:
     """Sums that differ when they are added up anew."""
     plans: dict[UUID, Json]
     asked: Counter[str] = field(default_factory=Counter)
-    """How often a promise that many lives escape was held against something."""
+    """The times that a promise which many lives escape was held against something."""
 
     @property
     def entries(self) -> list[Entry]:

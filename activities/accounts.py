@@ -15,7 +15,7 @@ from activities.customers import Customer, Customers
 from activities.dependencies import Dependencies
 from activities.tries import doubting_a_key, with_new_keys
 from billing.core import ids, keys
-from billing.core.clock import real_now
+from billing.core.clock import database_now
 from billing.core.database_errors import is_busy
 from billing.core.errors import Invalid, ProviderFailure, Unavailable
 from billing.core.failpoints import failpoint
@@ -233,12 +233,12 @@ class AccountActivities(AccountBase):
 
     @activity.defn(name="account.check")
     async def check(self, request: StepRequest) -> AccountState:
-        asked_at = real_now()
         step = await self.still_due(request)
         if step is None:
             return await self.look(request.ref)
         event_id = step.event or ""
         async with self.database.tenant(request.ref.account_id) as connection:
+            asked_at = await database_now(connection)
             subject = await inbox.subject_of(connection, event_id) or ""
             account = await accounts.get(connection, request.ref.account_id)
             is_apart = await self.is_apart(connection, request.ref.account_id)

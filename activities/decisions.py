@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -85,7 +86,7 @@ class DecidingActivities(Generic[S]):
             else:
                 await failpoint("intent.stored")
             try:
-                answer = await self.calls.make(done.call)
+                answer = await self._answer(done)
             except BillingError as error:
                 if not is_successor:
                     raise
@@ -95,6 +96,13 @@ class DecidingActivities(Generic[S]):
             await failpoint(f"{request.step.name}.result_written")
         await self._done(request.step, done)
         return await self.after(request, done.state)
+
+    async def _answer(self, done: Done[S]) -> Any:
+        """Make the call. Its instant is the database's before it, as that of received events is:
+        the answer says nothing of an event that came during the call.
+        """
+        answer = await self.calls.make(done.call)
+        return replace(answer, asked_at=done.read_at or answer.asked_at)
 
     async def _asked(self, request: StepRequest) -> Done[S] | None:
         """Return the provider call with which the step begins; None: it is to be decided."""

@@ -277,6 +277,12 @@ class Facts:
     revision: int | None = None
     """Rises whenever the matter is woken; None: not read. With the same nobody changed its rows."""
 
+    @property
+    def looked_at(self) -> datetime:
+        """The instant up to which the decision covers received events: before its call, if any."""
+        asked_at: datetime | None = self.answer.asked_at if self.answer is not None else None
+        return asked_at or self.database_at or self.real_at
+
 
 F_co = TypeVar("F_co", bound=Facts, covariant=True)
 

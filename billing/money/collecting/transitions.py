@@ -163,8 +163,7 @@ def check(w: Work[CollectFacts], payment: Payment | None, step: Step) -> Collect
     if captures.begin(w, answer):
         return None
     if step.event is not None:
-        until = answer.asked_at if answer is not None else w.facts.real_at
-        w.do(Heard(event_id=step.event, until=until))
+        w.do(Heard(event_id=step.event, until=w.facts.looked_at))
     elif payment is not None:
         w.change(payment, checks=payment.checks + 1, last_check_at=w.facts.at)
     if answer is None or answer.outcome is None:

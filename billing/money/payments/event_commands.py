@@ -24,7 +24,8 @@ _ASK = text(
     """
     INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
         payload, source, received_at)
-    VALUES (:event_id, :account_id, :workflow_id, :type, :object_id, '{}', 'operator', :at)
+    VALUES (:event_id, :account_id, :workflow_id, :type, :object_id, '{}', 'operator',
+        statement_timestamp())
     ON CONFLICT (stripe_event_id) DO UPDATE
     SET status = 'received', replays = stripe_webhook_events.replays + 1, dispatched_at = NULL,
         workflow_id = excluded.workflow_id, object_id = excluded.object_id,
@@ -114,7 +115,7 @@ async def order_check(connection: AsyncConnection, payment_id: UUID, at: datetim
         return None
     row = {
         "event_id": check_id(payment_id), "account_id": payment.account_id, "type": ASKED_FOR,
-        "workflow_id": owner.workflow_id, "at": at,
+        "workflow_id": owner.workflow_id,
         "object_id": payment.stripe_checkout_session_id or payment.stripe_payment_intent_id,
     }  # fmt: skip
     await connection.execute(_ASK, row)

@@ -57,7 +57,8 @@ _FIND_NAMED_MATTER: Final = Prepared(
 # owner. An event about a refund or dispute belongs to the payment's reversal; one about money
 # already booked adds nothing. While a try of ours is under way nobody is woken: the try reports its
 # result, or the sweeper if the try dies. That of a halted matter is not under way. Rows are taken
-# in order of their ids, so batches cannot deadlock.
+# in order of their ids, so batches cannot deadlock. An event is received at the database's time:
+# a look covers what came before it, and another process's clock may differ.
 _RECEIVE = Prepared(
     text(
         f"""
@@ -98,7 +99,7 @@ _RECEIVE = Prepared(
                     WHEN NOT relevant OR foreign_card AND workflow_id IS NULL THEN 'ignored'
                     WHEN workflow_id IS NULL THEN 'unmatched'
                     WHEN settled THEN 'handled' ELSE 'received' END,
-               fault, :source, copies, created_at, :received_at
+               fault, :source, copies, created_at, statement_timestamp()
         FROM known
         ON CONFLICT (stripe_event_id) DO UPDATE
             SET deliveries = stripe_webhook_events.deliveries + excluded.deliveries
@@ -114,8 +115,8 @@ _RECEIVE = Prepared(
     ), woken AS (
         UPDATE matters m SET revision = m.revision + 1, closed_at = NULL,
             status = CASE m.status WHEN 'halted' THEN 'halted' ELSE 'open' END,
-            next_due = least(coalesce(m.next_due, :received_at), :received_at),
-            next_step = NULL, next_key = NULL, woken_at = :received_at, started_at = NULL
+            next_due = least(coalesce(m.next_due, :at), :at),
+            next_step = NULL, next_key = NULL, woken_at = :at, started_at = NULL
         FROM awake a WHERE m.workflow_id = a.workflow_id
         RETURNING m.*
     )
@@ -222,7 +223,7 @@ async def receive(
     intents = [one.intent_id for one in found if one.type in _REVERSALS and one.intent_id]
     if intents:
         await bear_reversals(connection, intents, at)
-    stored = await _RECEIVE.all(connection, rows=rows, source=source, received_at=at)
+    stored = await _RECEIVE.all(connection, rows=rows, source=source, at=at)
     owners = {row["stripe_event_id"]: matters.show(row) for row in stored}
     # Of copies in one batch only the first notifies a matter.
     return [owners.pop(event.event_id, None) for event in found]

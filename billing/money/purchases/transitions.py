@@ -116,7 +116,7 @@ def check(w: Work[PurchaseFacts], step: Step) -> None:
         return
     if captures.begin(w, answer) or _ends_in_vain(w, answer):
         return
-    _hear(w, step, payment, answer.asked_at if answer is not None else w.facts.real_at)
+    _hear(w, step, payment, w.facts.looked_at)
     if payment is not None and step.event is None:
         payment = _count_check(w, payment)
     w.result = NOT_ASKED if answer is None else "waiting"

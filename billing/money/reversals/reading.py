@@ -164,6 +164,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
         **now_facts(row["clock_at"], real_now()),
         new_id=ids.new,
         answer=wanted.answer,
+        database_at=row["database_at"],
         is_test=row["is_test"],
         balance_minor=row["balance_minor"] - reading.booked_here(rows),
         payment_id=wanted.subject_id,

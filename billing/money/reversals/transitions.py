@@ -74,7 +74,7 @@ def check(w: Work[ReversalFacts], step: Step) -> None:
     if answer is None and payment.stripe_payment_intent_id is not None:
         w.call = SurveyCall(payment)
         return
-    until = answer.asked_at if answer is not None else w.facts.real_at
+    until = w.facts.looked_at
     for one in w.rows.waiting_events:
         if one.id == step.event or one.received_at <= until:
             w.do(Heard(event_id=one.id, until=until))

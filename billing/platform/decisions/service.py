@@ -71,6 +71,8 @@ class Done(Generic[S]):
     state: S
     call: Any = None
     """The provider call to make now, after the commit; then decide again."""
+    read_at: datetime | None = None
+    """The database's time at which the rows were read, which is before the call."""
     lateness: timedelta | None = None
     """The delay of the finished step, in real time; None: it is not done."""
     born: tuple[Matter, ...] = ()
@@ -132,7 +134,10 @@ async def decide(
     late = facts.real_at - planned.due if result is not None else None
     born = await born_by(connection, work)
     woken = await _woken_by(connection, matter, work)
-    return Done(state, call=work.call, lateness=late, born=born, woken=woken, successor=successor)
+    return Done(
+        state, call=work.call, read_at=facts.database_at, lateness=late,
+        born=born, woken=woken, successor=successor,
+    )  # fmt: skip
 
 
 def _view(engine: Engine[S, F], matter: Named, rows: Rows, facts: F) -> S:
@@ -206,7 +211,8 @@ async def ask(
     _, work = decided
     if work.call is None or work.effects or not may_call(facts):
         return None
-    return Done(engine.rules.view(rows, work.facts), call=work.call)
+    state = engine.rules.view(rows, work.facts)
+    return Done(state, call=work.call, read_at=facts.database_at)
 
 
 async def command(

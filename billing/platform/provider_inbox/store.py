@@ -23,16 +23,27 @@ _WAITING: Final = (
     inbox.c.payload,
     inbox.c.received_at,
 )
+# The event itself, and what waited about its object before the look at `until`. Both instants are
+# the database's.
+_COVERED: Final = """
+    cause.stripe_event_id = :event_id AND e.workflow_id = cause.workflow_id
+    AND (e.stripe_event_id = cause.stripe_event_id
+         OR (e.status = 'received' AND e.object_id = cause.object_id AND e.received_at <= :until))
+"""
 _MARK_LOOKED = Prepared(
     text(
-        """
+        f"""
     UPDATE stripe_webhook_events e SET status = 'handled', dispatched_at = clock_timestamp()
-    FROM stripe_webhook_events cause
-    WHERE cause.stripe_event_id = :event_id AND e.workflow_id = cause.workflow_id
-      AND e.status = 'received'
-      AND (e.stripe_event_id = cause.stripe_event_id
-           OR (e.object_id = cause.object_id AND e.received_at <= :until))
-    """
+    FROM stripe_webhook_events cause WHERE e.status = 'received' AND {_COVERED}
+    """  # noqa: S608 - put together from constants
+    )
+)
+_NEWEST = Prepared(
+    text(
+        f"""
+    SELECT max(e.created_at) FROM stripe_webhook_events e, stripe_webhook_events cause
+    WHERE {_COVERED}
+    """  # noqa: S608 - put together from constants
     )
 )
 _MARK_OBJECT_HANDLED = Prepared(
@@ -110,20 +121,7 @@ async def subject_of(connection: AsyncConnection, event_id: str) -> str | None:
 
 async def newest(connection: AsyncConnection, event_id: str, until: datetime) -> datetime | None:
     """Return when the provider made the newest event that `mark_looked` would mark handled."""
-    cause = inbox.alias()
-    is_covered = (
-        (inbox.c.object_id == cause.c.object_id)
-        & (inbox.c.status == "received")
-        & (inbox.c.received_at <= until)
-    )
-    found: datetime | None = await connection.scalar(
-        select(func.max(inbox.c.created_at))
-        .join_from(cause, inbox, inbox.c.workflow_id == cause.c.workflow_id)
-        .where(
-            cause.c.stripe_event_id == event_id,
-            or_(inbox.c.stripe_event_id == event_id, is_covered),
-        )
-    )
+    found: datetime | None = await _NEWEST.scalar(connection, event_id=event_id, until=until)
     return found
 
 

@@ -8,9 +8,12 @@ from typing import Final
 import pytest
 from sqlalchemy import insert, select
 
+from billing.core.clock import database_now
 from billing.core.database import Database
 from billing.ledger.credits import service as credits
+from billing.money.payments import event_owners
 from billing.platform.provider_inbox import store as inbox
+from billing.platform.provider_inbox.schemas import ProviderEvent
 from billing.platform.provider_inbox.tables import stripe_webhook_events
 from tests.integration.actors import Json, wait_for
 from tests.integration.payment_methods.conftest import METHODS, SETUP, Cardholder
@@ -212,3 +215,23 @@ async def test_news_of_a_card_that_came_after_the_look_are_not_heard_yet(
         )
         assert (await connection.execute(waiting)).scalars().all() == names[2:]
         await undone.rollback()  # before the sweep looks for their owner
+
+
+async def test_events_are_received_at_the_databases_time_whatever_the_clock_of_the_api(
+    customer: Cardholder, database: Database
+) -> None:
+    event = ProviderEvent(
+        event_id=f"evt_{customer.id}_late", type="payment_method.detached", account=None,
+        object_id=f"pm_{customer.id}", workflow_id=f"account/{customer.id}", intent_id=None,
+        created_at=None, payload={},
+    )  # fmt: skip
+    async with database.operator() as connection, connection.begin_nested() as undone:
+        before = await database_now(connection)  # a look begins here
+        slow = before - timedelta(seconds=1)
+        await event_owners.receive(connection, [event], "webhook", slow)
+        stored = stripe_webhook_events.c
+        received = select(stored.received_at).where(stored.stripe_event_id == event.event_id)
+        received_at = await connection.scalar(received)
+        assert received_at is not None
+        assert received_at > before
+        await undone.rollback()

@@ -295,7 +295,7 @@ async def test_a_reversal_whose_matter_was_not_told_waits_for_it(
         # Nobody is told of it, as if the process had died; the sweep finds it in the same moment.
         came = now - timedelta(minutes=2)
         await event_owners.receive(connection, [paypal.read(event)], "webhook", came)
-        await event_owners.handle_echoes(connection, now, 1000)
+        await event_owners.handle_echoes(connection, now + timedelta(minutes=2), 1000)
     await until_credits(customer, "0")
     seen, _ = await shown(customer, await paid_for(customer))
     assert (seen["status"], seen["amount_refunded"]) == ("refunded", 999)

@@ -170,6 +170,7 @@ async def test_an_event_about_a_card_that_a_live_key_may_not_read_leaves_it(
         (following, "follow", answers([], "followed")),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, answer)
+    monkeypatch.setattr("activities.accounts.database_now", answers(None))
     ref = MatterRef(kind="account", account_id=TEST, subject_id=TEST, workflow_id="account/acc_1")
     await made.check(StepRequest(ref=ref, step=step))
     assert done == ["looked", "kept apart"]

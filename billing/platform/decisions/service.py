@@ -89,8 +89,8 @@ async def look(connection: AsyncConnection, engine: Engine[S, F], matter: Named)
     """
     revision = await matters.revision(connection, matter.workflow_id)
     rows, facts = await engine.read(connection, Read(matter.subject_id))
-    state = _view(engine, matter, rows, facts)
-    await _save_head(connection, engine, matter, state, facts.at, revision=revision)
+    state, first = _view(engine, matter, rows, facts)
+    await _save_head(connection, matter, first, state, facts.at, revision=revision)
     return state
 
 
@@ -111,17 +111,20 @@ async def decide(
     rows, facts = await engine.read(connection, read)
     decided = engine.rules.decide(rows, facts, step)
     if decided is None:
-        state = _view(engine, matter, rows, facts)
-        await _save_head(connection, engine, matter, state, facts.at)
+        state, first = _view(engine, matter, rows, facts)
+        await _save_head(connection, matter, first, state, facts.at)
         return Done(state)
     planned, work = decided
     at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     successor = _go_on(engine, work, planned, may_call) if result is not None else None
-    state = _view(engine, matter, work.rows, work.facts)
+    state, first = _view(engine, matter, work.rows, work.facts)
     finish = None
     if result is not None:
-        finish = partial(_finish, connection, engine, matter, planned, result, state, at)
+        finish = partial(
+            matters.send_finish, connection, matter, planned,
+            result=result, head=first, words=state.words, at=at,
+        )  # fmt: skip
     finished = await _write(
         connection, engine, read, work,
         own=matter.workflow_id, read_again=TEST_PROFILE, last=finish,
@@ -130,7 +133,7 @@ async def decide(
         if not await matters.is_first(finished):
             raise Conflict("STEP_DONE", f"{planned.key} is done, but was planned again")
     elif work.call is None:  # else the step stays the head, until it is decided again
-        await _save_head(connection, engine, matter, state, at)
+        await _save_head(connection, matter, first, state, at)
     late = facts.real_at - planned.due if result is not None else None
     born = await born_by(connection, work)
     woken = await _woken_by(connection, matter, work)
@@ -140,13 +143,16 @@ async def decide(
     )  # fmt: skip
 
 
-def _view(engine: Engine[S, F], matter: Named, rows: Rows, facts: F) -> S:
-    """Return the state, with the verdict of rest that the register is given at the same time."""
+def _view(engine: Engine[S, F], matter: Named, rows: Rows, facts: F) -> tuple[S, Step | None]:
+    """Return the state, with the verdict of rest that the register is given at the same time, and
+    the head of its agenda.
+    """
     state, kind = engine.rules.view(rows, facts), KINDS[matter.kind]
-    if kind.rests_beyond is None:
-        return state
     first = head(engine.rules.agenda(state), facts.at)
-    return state.model_copy(update={"rests": kind.verdict(first.due if first else None, facts.at)})
+    if kind.rests_beyond is None:
+        return state, first
+    rests = kind.verdict(first.due if first else None, facts.at)
+    return state.model_copy(update={"rests": rests}), first
 
 
 def _go_on(
@@ -267,33 +273,16 @@ async def _write(
     return said
 
 
-async def _finish(
-    connection: AsyncConnection,
-    engine: Engine[S, F],
-    matter: Named,
-    step: Step,
-    result: str,
-    state: S,
-    at: datetime,
-) -> Sent:
-    """Send the step's key and the new head in one statement; a used key undoes everything."""
-    first = head(engine.rules.agenda(state), at)
-    return await matters.send_finish(
-        connection, matter, step, result=result, head=first, words=state.words, at=at
-    )
-
-
 async def _save_head(
     connection: AsyncConnection,
-    engine: Engine[S, F],
     matter: Named,
+    first: Step | None,
     state: S,
     at: datetime,
     *,
     revision: int | None = None,
 ) -> None:
     await outbox.flush(connection)
-    first = head(engine.rules.agenda(state), at)
     await matters.save_head(connection, matter, first, state.words, at, revision=revision)
 
 

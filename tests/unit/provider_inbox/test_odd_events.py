@@ -117,6 +117,7 @@ def test_an_event_nested_too_deep_is_set_aside_with_its_reason() -> None:
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=15,
         ),
     ),
     st.booleans(),

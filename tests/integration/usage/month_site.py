@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from api.app import create_app
+from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.core.settings import Settings
 from billing.insight.integrity import service as integrity
@@ -48,15 +49,18 @@ MAKE: Final = """
         FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
     INSERT INTO usage_months (month, ends_at) VALUES ('2026-01-01', '2026-02-01');
 """
+_NOW: Final = real_now()
+AGO: Final = (_NOW.year - MONTH.year) * 12 + _NOW.month - MONTH.month
 # All that was used then is of a period of then.
-PAST: Final = """
-    UPDATE usage_periods SET start_at = start_at - interval '10 months',
-        end_at = end_at - interval '10 months';
-    UPDATE billing_records SET period_start = period_start - interval '10 months',
-        day_at = day_at - interval '10 months', occurred_at = occurred_at - interval '10 months'
+PAST: Final = f"""
+    UPDATE usage_periods SET start_at = start_at - interval '{AGO} months',
+        end_at = end_at - interval '{AGO} months';
+    UPDATE billing_records SET period_start = period_start - interval '{AGO} months',
+        day_at = day_at - interval '{AGO} months',
+        occurred_at = occurred_at - interval '{AGO} months'
     WHERE month = '2026-01-01';
-    UPDATE usage_counters SET period_start = period_start - interval '10 months',
-        bucket = bucket - interval '10 months', last_at = last_at - interval '10 months';
+    UPDATE usage_counters SET period_start = period_start - interval '{AGO} months',
+        bucket = bucket - interval '{AGO} months', last_at = last_at - interval '{AGO} months';
 """
 # What may still become a use of then, or pay one.
 CLAIM: Final = """
@@ -84,8 +88,8 @@ BEYOND: Final = """
         false, false, period_start, day_at, occurred_at, occurred_at, occurred_at
     FROM billing_records WHERE event_id = 'free'
 """
-PERIOD: Final = """
-    UPDATE usage_periods SET end_at = end_at {} interval '9 months 25 days'
+PERIOD: Final = f"""
+    UPDATE usage_periods SET end_at = end_at {{}} interval '{AGO - 1} months 25 days'
     WHERE start_at < '2026-02-01'
 """
 ROWS: Final = "SELECT to_jsonb(r) FROM billing_records AS r ORDER BY month, id"

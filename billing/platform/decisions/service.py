@@ -115,16 +115,13 @@ async def decide(
         await _save_head(connection, matter, first, state, facts.at)
         return Done(state)
     planned, work = decided
-    at = work.facts.at
     result = work.result if work.call is None else None  # with a call it is not done
     successor = _go_on(engine, work, planned, may_call) if result is not None else None
     state, first = _view(engine, matter, work.rows, work.facts)
-    finish = None
-    if result is not None:
-        finish = partial(
-            matters.send_finish, connection, matter, planned,
-            result=result, head=first, words=state.words, at=at,
-        )  # fmt: skip
+    finish = None if result is None else partial(
+        matters.send_finish, connection, matter, planned,
+        result=result, head=first, words=state.words, at=work.facts.at,
+    )  # fmt: skip
     finished = await _write(
         connection, engine, read, work,
         own=matter.workflow_id, read_again=TEST_PROFILE, last=finish,
@@ -133,7 +130,7 @@ async def decide(
         if not await matters.is_first(finished):
             raise Conflict("STEP_DONE", f"{planned.key} is done, but was planned again")
     elif work.call is None:  # else the step stays the head, until it is decided again
-        await _save_head(connection, matter, first, state, at)
+        await _save_head(connection, matter, first, state, work.facts.at)
     late = facts.real_at - planned.due if result is not None else None
     born = await born_by(connection, work)
     woken = await _woken_by(connection, matter, work)

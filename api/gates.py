@@ -9,7 +9,7 @@ from fastapi.security.base import SecurityBase
 
 from api.calls import AccountCall, Call, EveryCall, ReadCall, UseCall, account_required
 from api.identity.auth import ADMIN, BILLING, MEMBER, OPERATORS, SERVICE, Caller, Unauthenticated
-from api.identity.request_windows import may_move_money
+from api.identity.request_windows import READS, may_move_money
 from api.identity.tenants import Tenant
 from api.requests.unknown_parameters import refuse_unknown
 from api.services import Services
@@ -46,7 +46,8 @@ class _Gate(SecurityBase):
 
     async def prove(self, request: Request, sent: dict[bytes, str]) -> tuple[Caller, Services]:
         """Return the caller. 401 without a valid token, 429 over the rate limit, 403 without the
-        role, and 503 for requests that may move money while billing is parked.
+        role, and 503 for writes while this process's clock is wrong, and for requests that may move
+        money while billing is parked.
         """
         services: Services = request.app.state.services
         try:
@@ -61,6 +62,8 @@ class _Gate(SecurityBase):
         await services.rates.count(request, caller, account.id if account else named)
         if caller.roles.isdisjoint(self.roles):
             raise NotAllowed("FORBIDDEN", f"this requires the role {self.needs}")
+        if request.method not in READS:
+            services.pulse.refuse()
         if may_move_money(request.method, request.scope["path"]):
             await services.barrier.refuse()
         refuse_unknown(request)

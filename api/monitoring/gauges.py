@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import accumulate
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,7 @@ from billing.core.database_words import database_words
 from billing.insight.health import store
 from billing.insight.health.schemas import Figures
 from billing.platform.processes import rules as liveness
+from billing.platform.processes.schemas import ProcessKind
 
 EVERY_SECONDS: Final = 15.0
 WAITING: Final = Gauge("billing_waiting", "Rows that wait, by what they are", ["what", "label"])
@@ -46,7 +47,9 @@ CLOCK: Final = Gauge(
     "billing_clock_ahead_seconds", "The farthest that a process's clock is from the database's"
 )
 IDLE: Final = Gauge(
-    "billing_workers_with_wrong_clock", "Workers that take no work because of their clock"
+    "billing_processes_with_wrong_clock",
+    "Workers that take no work, and API processes that change nothing, because of their clock",
+    ["kind"],
 )
 BUSY: Final = Gauge(
     "billing_pool_busy_ratio", "The fullest pool of connections of all processes", ["role"]
@@ -146,12 +149,12 @@ def _show_waiting(figures: Figures) -> None:
 
 def _show_processes(figures: Figures) -> None:
     found, now = figures.processes, figures.at
-    for kind in ("api", "worker"):
+    for kind in get_args(ProcessKind):
         ALIVE.labels(kind).set(len(liveness.alive(found, kind, now)))
         SILENT.labels(kind).set(len(liveness.silent(found, kind, now)))
+        IDLE.labels(kind).set(len(liveness.idle(found, kind, now)))
     living = liveness.living(found, now)
     CLOCK.set(max((abs(one.clock_ahead.total_seconds()) for one in living), default=0))
-    IDLE.set(len(liveness.idle(found, now)))
     DIFFERING.set(len(liveness.differing(found, now)))
     OFF.set(len(liveness.switched_off(found, now)))
     LACKING.set(len(liveness.bereft(found, now)))

@@ -172,6 +172,8 @@ def _has_paid(query: QueryParams, standing: PayPageState) -> bool:
 
 async def _begin(request: Request) -> HTMLResponse:
     """Open the payment if it is not open yet, and let the payer confirm it."""
+    services: Services = request.app.state.services
+    services.pulse.refuse()
     call, link = await _opened(request, "money")
     if call is None or link is None:
         return _refusal(link)

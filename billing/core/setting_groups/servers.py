@@ -21,7 +21,7 @@ class DatabaseSettings(BaseModel):
         5, validation_alias="BILLING_DATABASE_PREPARE_THRESHOLD"
     )
     replica_database_url: SecretStr | None = None
-    # A worker whose clock is farther from the database's takes no work.
+    # A worker whose clock is farther from the database's takes no work, an API changes nothing.
     clock_tolerance_seconds: int = Field(
         60, ge=5, le=3_600, validation_alias="BILLING_CLOCK_TOLERANCE_SECONDS"
     )

@@ -15,6 +15,7 @@ from billing.platform.processes.schemas import (
     Failures,
     Pool,
     Process,
+    ProcessKind,
 )
 
 BEAT: Final = timedelta(seconds=10)
@@ -28,7 +29,9 @@ QUIET: Final = timedelta(seconds=30)
 """A route with only good answers for this long after its last failure is healthy."""
 CLOCKS_APART: Final = timedelta(seconds=2)
 CLOCK_TOLERANCE: Final = timedelta(minutes=1)
-"""The default of how far a worker's clock may be from the database's while it takes work."""
+"""The default of how far a process's clock may be from the database's while it writes."""
+IDLES: Final[dict[ProcessKind, str]] = {"worker": "takes no work", "api": "changes nothing"}
+"""The consequence of a clock that is further away."""
 REFUSED_LATELY: Final = timedelta(hours=1)
 
 
@@ -63,17 +66,13 @@ def astray(found: Sequence[Process], now: datetime) -> list[Process]:
 
 def strayed(process: Process) -> str:
     """Return a process, how far its clock is from the database's, and what follows, as text."""
-    idles = ", and takes no work" if process.kind == "worker" and _has_wrong_clock(process) else ""
+    idles = f", and {IDLES[process.kind]}" if process.figures.has_wrong_clock else ""
     return f"{process.name} by {process.clock_ahead.total_seconds():+.1f} s{idles}"
 
 
-def idle(found: Sequence[Process], now: datetime) -> list[Process]:
-    """Return living workers that take no work because of their clock."""
-    return [one for one in alive(found, "worker", now) if _has_wrong_clock(one)]
-
-
-def _has_wrong_clock(process: Process) -> bool:
-    return process.figures.has_wrong_clock
+def idle(found: Sequence[Process], kind: ProcessKind, now: datetime) -> list[Process]:
+    """Return living processes of a kind that do nothing because of their clock."""
+    return [one for one in alive(found, kind, now) if one.figures.has_wrong_clock]
 
 
 def crowded(found: Sequence[Process], now: datetime) -> list[tuple[Process, str]]:

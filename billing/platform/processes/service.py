@@ -18,9 +18,10 @@ from billing.core.connections import shortage
 from billing.core.database import Database
 from billing.core.database_room import room
 from billing.core.database_words import database_words
+from billing.core.errors import Unavailable
 from billing.core.settings import VERSION
 from billing.platform.processes import store
-from billing.platform.processes.rules import BEAT, CLOCK_TOLERANCE, wanted
+from billing.platform.processes.rules import BEAT, CLOCK_TOLERANCE, IDLES, wanted
 from billing.platform.processes.schemas import (
     Deliveries,
     Failures,
@@ -33,6 +34,7 @@ from billing.platform.processes.schemas import (
 FORGET_AFTER: Final = timedelta(days=1)
 SURELY_KEPT: Final = FORGET_AFTER / 2
 """The heartbeat of a process is not forgotten so soon, whatever its clock says."""
+_ASTRAY: Final = "this process's clock is %+.0f s from the database's, it %s: see its host's NTP"
 _logger = logging.getLogger("billing.processes")
 
 
@@ -88,7 +90,7 @@ class Pulse:
             unknown_object=self._unknown_object(),
             failures=self._failures(),
             agreed=self._agreed,
-            has_wrong_clock=self._is_astray.is_set(),
+            has_wrong_clock=self.is_astray,
             lacks_commits=self._lacks_commits,
         )
         own, before = self._own.model_copy(update={"figures": figures}), self._beats
@@ -105,14 +107,12 @@ class Pulse:
         times of ours: a slow answer is no difference.
         """
         ahead = max(asked_at - at, timedelta()) or min(answered_at - at, timedelta())
-        was_astray = self._is_astray.is_set()
+        was_astray = self.is_astray
         if abs(ahead) > self._clock_tolerance:
             self._is_astray.set()
             self._is_fit.clear()
             if not was_astray:
-                words = "this process's clock is %+.0f s from the database's%s: see its host's NTP"
-                idles = ", it takes no work" if self._own.kind == "worker" else ""
-                _logger.error(words, ahead.total_seconds(), idles)
+                _logger.error(_ASTRAY, ahead.total_seconds(), IDLES[self._own.kind])
             return
         self._is_astray.clear()
         self._is_fit.set()
@@ -131,6 +131,18 @@ class Pulse:
             self._lacks_commits = True
             _logger.error("the database lacks commits that this process had made")
         self._beats, self._beaten_at = beats, now
+
+    @property
+    def is_astray(self) -> bool:
+        """True while the clock is too far from the database's."""
+        return self._is_astray.is_set()
+
+    def refuse(self) -> None:
+        """Raise while the clock is too far from the database's: what is written now would have
+        its dates. Errors: UNAVAILABLE.
+        """
+        if self.is_astray:
+            raise Unavailable("UNAVAILABLE", "the clock of this process is wrong")
 
     async def fit(self) -> None:
         """Wait until a heartbeat is written, and the clock is the database's."""

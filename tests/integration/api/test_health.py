@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from billing.core.disk_room import FILL
 from billing.core.settings import VERSION
 from devstack.stack import dsn
 from tests.integration.api_app import ACCOUNTS, Api, stack_settings
+from tests.integration.wrong_clock import wrong_clock
 from workflows.client import connect
 
 NOBODY = "postgresql+psycopg://billing_app:secret-word@127.0.0.1:1/billing"
@@ -56,6 +58,24 @@ async def test_detailed_health_names_parts_without_addresses_or_secrets(api: Api
     assert body["provider"] == "sandbox"
     for secret in (api.stack.temporal_address, api.stack.sandbox_url, "sk_test", "127.0.0.1"):
         assert secret not in answer.text
+
+
+async def test_a_process_whose_clock_is_wrong_changes_nothing_and_leaves_the_balancer(
+    api: Api,
+) -> None:
+    pulse, token = api.app.state.services.pulse, api.admin()
+    body = {"external_id": f"shop-{uuid4()}"}
+    with wrong_clock(timedelta(minutes=2)):
+        await pulse.beat()
+        refused = await api.client.post(ACCOUNTS, json=body, headers=token)
+        assert (refused.status_code, refused.json()["code"]) == (503, "UNAVAILABLE")
+        assert "clock" in refused.json()["detail"]
+        health = await api.client.get("/health")
+        assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+        assert (await api.client.get(ACCOUNTS, headers=token)).status_code == 200
+    await pulse.beat()
+    assert (await api.client.get("/health")).status_code == 200
+    assert (await api.client.post(ACCOUNTS, json=body, headers=token)).status_code == 201
 
 
 async def test_without_postgres_the_service_is_unhealthy_and_refuses_at_once(api: Api) -> None:

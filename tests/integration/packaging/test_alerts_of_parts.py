@@ -22,6 +22,7 @@ def test_a_temporal_that_limits_our_calls_is_told_of_once_it_does_for_minutes(
     fired(tmp_path, "BillingTemporalLimits", told, {"5m": False, "14m": fires})
 
 
-def test_a_worker_that_idles_because_of_its_clock_pages_at_once(tmp_path: Path) -> None:
-    told = {"billing_workers_with_wrong_clock": "0x20 2x40"}
-    fired(tmp_path, "BillingWorkerClockWrong", told, {"5m": False, "5m30s": True}, "2")
+@pytest.mark.parametrize("kind", ["api", "worker"])
+def test_a_process_that_idles_because_of_its_clock_pages_at_once(tmp_path: Path, kind: str) -> None:
+    told = {f'billing_processes_with_wrong_clock{{kind="{kind}"}}': "0x20 2x40"}
+    fired(tmp_path, "BillingClockWrong", told, {"5m": False, "5m30s": True}, f"2 {kind}")

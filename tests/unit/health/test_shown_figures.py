@@ -43,12 +43,14 @@ def test_the_settings_in_which_processes_differ_are_counted() -> None:
     assert value("settings_differ") == 0
 
 
-def test_the_workers_that_take_no_work_because_of_their_clock_are_counted() -> None:
+def test_the_processes_that_do_nothing_because_of_their_clock_are_counted() -> None:
     own = Own(has_wrong_clock=True)
     show(process(3, figures=own), process(4, "api", figures=own), process(5, figures=own, seen=60))
-    assert value("workers_with_wrong_clock") == 1
+    assert value("processes_with_wrong_clock", kind="worker") == 1
+    assert value("processes_with_wrong_clock", kind="api") == 1
     show(process(3))
-    assert value("workers_with_wrong_clock") == 0
+    assert value("processes_with_wrong_clock", kind="worker") == 0
+    assert value("processes_with_wrong_clock", kind="api") == 0
 
 
 def test_the_processes_whose_key_is_refused_are_counted_by_their_provider() -> None:

@@ -282,6 +282,11 @@ class ReversalClaim(Row):
         return True
 
     @property
+    def loose_minor(self) -> int:
+        """The part of that which was never booked, neither on the invoice nor on the balance."""
+        return self.own_minor - self.note_minor - self.balance_minor
+
+    @property
     def noted_minor(self) -> int:
         """The part for which its credit note stands, whether or not its money is back."""
         return self.note_minor

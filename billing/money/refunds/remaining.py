@@ -127,8 +127,6 @@ def _unbooked(
         for one in rows.of(BalanceEntry)
         if _is_unasked(one) and one.payment_id == payment.id
     )
-    gone = sum(
-        one.own_minor - one.note_minor - one.balance_minor for one in away if not one.is_reserved
-    )
+    gone = sum(one.loose_minor for one in away if not one.is_reserved)
     left = kept - sum(one.balance_minor for one in away)
     return max(0, payment.received_minor - kept - gone), max(0, left)

@@ -10,7 +10,7 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Bear, Facts, Rows, Work
 from billing.matters.kinds import REVERSAL
 from billing.money.invoices import transitions as invoices
-from billing.money.invoices.schemas import Invoice
+from billing.money.invoices.schemas import BalanceEntry, Invoice
 from billing.money.invoices.transitions import InvoiceFacts
 from billing.money.payments.rules import GivenBack
 from billing.money.payments.schemas import Payment
@@ -36,9 +36,16 @@ def give_back(w: Work[Facts], payment: Payment, reason: str) -> None:
 
 def loose_minor(rows: Rows, payment: Payment) -> int:
     """Return the payment's money that went back, or is on its way, and was never booked."""
-    away = (one for one in all_reversals(rows) if one.takes_room)
-    mine = (one for one in away if one.payment_id == payment.id)
-    return sum(one.own_minor - one.note_minor - one.balance_minor for one in mine)
+    mine = (one for one in all_reversals(rows) if one.payment_id == payment.id)
+    return sum(one.loose_minor for one in mine if one.takes_room)
+
+
+def here_minor(rows: Rows, payment: Payment) -> int:
+    """Return the payment's money that was never booked and is here; negative by what went back
+    outside while refunds of ours had the same money on its way.
+    """
+    kept = sum(one.amount_minor for one in rows.of(BalanceEntry) if one.payment_id == payment.id)
+    return payment.received_minor - kept - loose_minor(rows, payment)
 
 
 def ask(

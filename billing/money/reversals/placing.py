@@ -130,14 +130,34 @@ def take_returned(
     w: Work[ReversalFacts], back: Refund | Dispute, returned_minor: int, of: str = ""
 ) -> int:
     """Give the money of a failed refund, of a dispute that was won, or a part `of` one that is lost
-    to the disputes of its payment that are partly our loss, the oldest first. Return how much they
-    take.
+    to refunds of its payment that took what another one had on its way, then to its disputes that
+    are partly our loss, the oldest first. Return how much they take.
     """
-    taken, booked = _cover_losses(w, back, returned_minor, of)
+    promised = _give_promised(w, back, returned_minor, of)
+    taken, booked = _cover_losses(w, back, returned_minor - promised, of)
     # Only now: halfway the payment would seem no longer `refunded`, and be announced again.
     for row in booked:
         booking.count(w, row)
-    return taken
+    return promised + taken
+
+
+def _give_promised(w: Work[InvoiceFacts], back: Refund | Dispute, back_minor: int, of: str) -> int:
+    """Have refunds take from the money balance what they took of money that was never booked and
+    that another one had on its way: it is not here, unless that one fails. Return how much they
+    take.
+    """
+    payment = w.rows.get(Payment, back.payment_id)
+    if booked_on(w.rows, payment).status != "void":
+        return 0
+    promised = left = min(back_minor, max(0, -refunds.here_minor(w.rows, payment)))
+    mine = [one for one in w.rows.of(Refund) if one.payment_id == payment.id and one.takes_room]
+    for row in sorted(mine, key=lambda one: (one.created_at, one.id)):
+        taken = min(left, row.loose_minor) if row.booked_at is not None else 0
+        if taken > 0:
+            left -= taken
+            changed = w.change(row, balance_minor=row.balance_minor + taken)
+            booking.move_balance(w, changed, -taken, "refunded", f"-{booking.subject_of(back)}{of}")
+    return promised - left
 
 
 def _cover_losses(

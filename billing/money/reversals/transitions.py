@@ -13,7 +13,7 @@ from billing.matters.effects import Heard, Rows, Work
 from billing.money.disputes.schemas import Dispute
 from billing.money.invoices import transitions as invoices
 from billing.money.invoices.note_shares import reserved
-from billing.money.invoices.schemas import BalanceEntry, Invoice
+from billing.money.invoices.schemas import Invoice
 from billing.money.payments.schemas import Payment
 from billing.money.refunds import transitions as refunds
 from billing.money.refunds.calls import RefundCall, SurveyAnswer, SurveyCall
@@ -210,12 +210,8 @@ def _kept(
     """
     if invoice.status != "void" or payment.settled_at is None:
         return failed.amount_minor if failed.booked_at is not None else failed.balance_minor, 0
-    before = sum(
-        one.amount_minor for one in w.rows.of(BalanceEntry) if one.payment_id == payment.id
-    )
-    here = payment.received_minor - before - refunds.loose_minor(w.rows, payment)
-    loose = failed.amount_minor - failed.balance_minor
-    return failed.balance_minor, max(0, min(loose, here))
+    here = refunds.here_minor(w.rows, payment)
+    return failed.balance_minor, max(0, min(failed.loose_minor, here))
 
 
 RULES: Final = Rules(view=view, agenda=agenda, transition=transition, begun=begun)

@@ -152,6 +152,37 @@ def test_money_whose_refund_failed_goes_back_from_the_balance(
     assert story.rows.get(Payment, PAYMENT).status == "refunded"
 
 
+@pytest.mark.parametrize("comes_back", ["by us", "by its bank"])
+@pytest.mark.parametrize("rest", ["succeeded", "failed"])
+def test_a_refund_outside_takes_of_what_comes_back_where_another_one_took_its_money(
+    comes_back: str, rest: str
+) -> None:
+    """Of 1000 the refund of 1 failed, so that this 1 is on the balance, and 999 are on their way.
+    The balance's 1 goes by our refund or a bank, and 1 more outside: 1001 are promised. What comes
+    back is none of ours while 1 + 999 are away; once the 999 fail, 1000 - 1 are here.
+    """
+    story = Unasked()
+    story.go(("dashboard", 1))
+    if comes_back == "by its bank":
+        story.go(("dispute", "needs_response", 1))
+    story.come()
+    story.asked = [(row, rest) for row, _ in story.asked]
+    story.go(("settle", "failed"))
+    if comes_back == "by us":
+        story.ask(1, "provider", "failed")
+    assert story.balance == 0
+    story.go(("dashboard", 1))
+    if comes_back == "by us":
+        story.asked.reverse()
+        story.tell()
+    else:
+        story.go(("decide", "won"))
+    assert story.balance == 0
+    story.tell()
+    story.prove()
+    assert story.balance == (0 if rest == "succeeded" else 999)
+
+
 @pytest.mark.parametrize("by_us", [False, True])
 def test_what_came_back_goes_before_what_our_own_refund_has_under_way(by_us: bool) -> None:
     story = Unasked()

@@ -1,7 +1,7 @@
 """Booking of money that went back: the credit note, the sums and the clawback. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +29,7 @@ from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.remaining import KEPT, all_reversals, booked_on, reversals
 from billing.money.refunds.rules import to_take
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals.facts import ReversalFacts
+from billing.money.reversals.facts import Granted, ReversalFacts
 
 
 def subject_of(row: Refund | Dispute) -> str:
@@ -143,17 +143,23 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     reversed_minor = noted + _lost_price(w.rows, rows) + later + corrected
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
-    # A refund that failed, or a dispute that was won, after it was booked put its money on the
-    # balance: its credits stay clawed back.
-    here = (one for one in rows if not _counts(one))
-    gone = _asked([one for one in here if isinstance(one, Refund) or one.booked_at is not None])
+    standing = _standing(w.rows)
     due = {}
     for one in w.facts.granted:
         key = one.grant_key
-        amount = to_take(one.credits, reversed_minor, price, before[key], gone[key])
         # What a change has clawed back is not taken again.
-        due[key] = min(amount, one.left)
+        gone = one.elsewhere + standing[key] - before[key]
+        due[key] = to_take(one.credits, reversed_minor, price, before[key], gone)
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
+
+
+def granted(rows: Rows, lots: Iterable[Mapping[str, Any]]) -> Iterator[Granted]:
+    """Yield the granted credits, of lots with what is `left` of them as the rows were read."""
+    mine = _standing(rows)
+    for one in lots:
+        key, whole = one["grant_key"], Decimal(one["credits"])
+        elsewhere = whole - Decimal(one["left"]) - mine[key]
+        yield Granted(grant_key=key, credits=whole, elsewhere=elsewhere)
 
 
 def is_late_grant_due(w: Work[ReversalFacts], row: Refund | Dispute) -> bool:
@@ -231,6 +237,15 @@ def _asked(rows: list[Refund | Dispute]) -> defaultdict[str, Decimal]:
     for taken in (taken for one in rows for taken in one.credits):
         asked[taken["grant_key"]] += Decimal(taken["amount"])
     return asked
+
+
+def _standing(rows: Rows) -> defaultdict[str, Decimal]:
+    """Sum the clawbacks that were not returned, by grant. A refund that failed, or a dispute that
+    was won, after it was booked put its money on the balance: its credits stay clawed back.
+    """
+    back = (one for one in rows.of(Dispute) if not one.takes_room and one.booked_at is None)
+    returned = {one.id for one in back}
+    return _asked([one for one in all_reversals(rows) if one.id not in returned])
 
 
 def _keeps(row: Refund | Dispute) -> bool:

@@ -14,8 +14,10 @@ class Granted(Frozen):
 
     grant_key: str
     credits: Decimal
-    left: Decimal
-    """The part that nothing has clawed back or counted as lost yet."""
+    elsewhere: Decimal
+    """The part that was clawed back, or counted as lost, for anything but the reversals in the
+    rows: what these take and return moves with them within a decision.
+    """
 
 
 @dataclass(slots=True)

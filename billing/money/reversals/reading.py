@@ -26,8 +26,9 @@ from billing.money.invoices.verbs import NUMBERING
 from billing.money.payments import reading
 from billing.money.purchases.schemas import Purchase
 from billing.money.refunds.reading import REVERSALS, TYPES
+from billing.money.reversals import booking
 from billing.money.reversals.disputing import BAR, BOUND, FREE, STOP
-from billing.money.reversals.facts import Granted, ReversalFacts
+from billing.money.reversals.facts import ReversalFacts
 from billing.money.reversals.transitions import RULES
 from billing.money.taxation.reading import TAXATION, shown
 from billing.money.top_ups import service as top_ups
@@ -169,7 +170,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Reversa
         balance_minor=row["balance_minor"] - reading.booked_here(rows),
         payment_id=wanted.subject_id,
         taxation=shown(row["taxation"]),
-        granted=tuple(Granted.model_validate(one) for one in row["granted"]),
+        granted=tuple(booking.granted(rows, row["granted"])),
     )
     return rows, facts
 

@@ -21,8 +21,8 @@ from billing.money.refunds.calls import RefundAnswer, RefundCall
 from billing.money.refunds.remaining import creditable
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
 from billing.money.refunds.schemas import Refund
-from billing.money.reversals import placing, transitions
-from billing.money.reversals.facts import Granted, ReversalFacts
+from billing.money.reversals import booking, placing, transitions
+from billing.money.reversals.facts import ReversalFacts
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 ME, PAYMENT, INVOICE = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -47,6 +47,8 @@ class Story:
         self.made: dict[str, RefundOutcome] = {}
         self.disputes: dict[str, DisputeOutcome] = {}
         self.lot = {"left": CREDITS, "asked": Decimal(0)}
+        self.changed = Decimal(0)
+        """The credits of it that a change has clawed back."""
         self.asked: list[tuple[Refund, str]] = []
         self.upgrades: list[tuple[UUID, int]] = []
         self.credited = 0
@@ -87,14 +89,14 @@ class Story:
         self.rows = Rows(rows)
 
     def work(self, answer: Any = None) -> Work[ReversalFacts]:
+        left = CREDITS - self.lot["asked"] - self.changed
+        lot = {"grant_key": "lot", "credits": CREDITS, "left": left}
         return Work(
             self.rows,
             ReversalFacts(
                 at=AT, real_at=AT, new_id=lambda: UUID(int=next(self.numbers)), answer=answer,
                 payment_id=PAYMENT,
-                granted=(
-                    Granted(grant_key="lot", credits=CREDITS, left=CREDITS - self.lot["asked"]),
-                ),
+                granted=tuple(booking.granted(self.rows, [lot])),
             ),
         )  # fmt: skip
 

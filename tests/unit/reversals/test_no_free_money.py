@@ -1,5 +1,6 @@
 """No sequence of refunds, disputes, notes and failures gives more than was paid."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -284,6 +285,38 @@ def test_a_dispute_that_is_won_leaves_taken_the_credits_of_a_refund_that_was_und
         act(story, ("hear",))
         story.hold_true()
     assert story.lot["asked"] == 40
+
+
+@pytest.mark.parametrize("told", ["one by one", "at once"])
+@pytest.mark.parametrize("part", [None, 500])
+def test_a_second_dispute_takes_the_credits_that_the_first_one_returned(
+    told: str, part: int | None
+) -> None:
+    """The first takes all 100 credits and is won; the second one's share of 1000 is taken again."""
+    story = Story(1000, 0)
+    act(story, ("dispute", "needs_response", None))
+    story.hear()
+    act(story, ("decide", "won"))
+    if told == "one by one":
+        story.hear()
+    act(story, ("dispute", "needs_response", part))
+    story.hear()
+    story.hold_true()
+    assert story.lot["asked"] == CREDITS * (part or 1000) / 1000
+    act(story, ("decide", "won"))
+    story.hear()
+    assert story.lot["asked"] == 0
+
+
+def test_disputes_that_are_heard_at_once_take_no_credits_that_a_change_took() -> None:
+    """Of 100 credits a change took 80; half of the price asks for 50, and finds 20 left."""
+    story = Story(1000, 0)
+    story.changed = Decimal(80)
+    for _ in range(2):
+        act(story, ("dispute", "needs_response", 500))
+    story.hear()
+    taken = [[Decimal(one["amount"]) for one in row.credits] for row in story.rows.of(Dispute)]
+    assert taken == [[20], []]
 
 
 AMOUNTS = st.integers(1, 1100)

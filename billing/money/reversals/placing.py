@@ -178,15 +178,17 @@ def _cover_losses(
             named = f"-{booking.subject_of(back)}{of}"
             booking.move_balance(w, changed, -taken, "refunded", named)
             booked += [changed] if changed.booked_at is not None else []
-        _want_less(w, w.rows.get(Dispute, row.id))
+        _want_again(w, w.rows.get(Dispute, row.id))
     return back_minor - left, booked
 
 
-def _want_less(w: Work[InvoiceFacts], row: Dispute) -> None:
-    """Have a dispute wait for no room that it no longer needs: a debt may have come free for it."""
-    if row.short_minor:
+def _want_again(w: Work[InvoiceFacts], row: Dispute) -> None:
+    """Have a dispute wait for the room that it needs now that money has come back: for more, as
+    there is money to credit again, or for less, as a debt may have come free for it.
+    """
+    if row.short_minor or row.loss_minor:
         wanted = _wanted(w, row, _books(w, w.rows, row), row.note_minor)
-        if wanted < row.wanted_minor:
+        if wanted != row.wanted_minor and (wanted or row.short_minor):
             w.change(row, wanted_minor=wanted)
 
 

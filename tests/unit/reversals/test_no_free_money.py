@@ -319,6 +319,27 @@ def test_disputes_that_are_heard_at_once_take_no_credits_that_a_change_took() ->
     assert taken == [[20], []]
 
 
+@pytest.mark.parametrize("end", ["needs_response", "lost"])
+def test_a_dispute_takes_room_that_comes_free_after_a_refund_outside_failed(end: str) -> None:
+    """Of 10, 1 is on its way by us, and all 10 by the dashboard: nothing is here for a bank that
+    takes 10. Once both refunds failed, the bank has what came: it is no loss of ours, and nothing
+    of the price is paid.
+    """
+    story = Story(10, 0)
+    story.ask(1, "provider", "failed")
+    for what in (("dashboard", 10), ("dispute", "needs_response", None), ("decide", end)):
+        act(story, what)
+        story.hear()
+        story.hold_true()
+    for then in (("settle", "failed"), ("hear",), ("tell",)):
+        act(story, then)
+        story.hold_true()
+    [dispute] = story.rows.of(Dispute)
+    noted = sum(one.amount_minor for one in story.rows.of(CreditNote))
+    assert (dispute.loss_minor, story.balance, story.lot["asked"]) == (0, 0, CREDITS)
+    assert noted + (dispute.note_minor if end == "needs_response" else 0) == 10
+
+
 AMOUNTS = st.integers(1, 1100)
 ACTS = st.one_of(
     st.tuples(

@@ -39,7 +39,6 @@ CODES_OF_USES = (
     "PAYMENT_CHARGE_NOT_OFFERED", "EVENT_TOO_OLD", "EVENT_IN_FUTURE", "USAGE_TOO_LARGE",
     "CARD_DECLINED", "HOLD_NOT_FOUND", "HOLD_RESOLVED", "HOLD_EXCEEDED", "HOLD_SCOPE",
 )  # fmt: skip
-_UNPRICED: Final = ("PRODUCT_PRICING_NOT_FOUND", "METER_NOT_FOUND")
 REUSED = "this event_id (or Idempotency-Key) was recorded with a different body"
 
 
@@ -56,7 +55,7 @@ def code_and_detail(done: Recorded, use: Use) -> tuple[str, str]:
     if done.method == BY_PAID_CREDITS:
         said["INSUFFICIENT_CREDITS"] = service.NO_BALANCE
     operation = _operation_alone(use.kind)
-    if done.verdict in _UNPRICED and operation is not None:
+    if done.verdict == "METER_NOT_FOUND" and operation is not None:
         return done.verdict, without_cost(operation)
     if done.verdict == "conflict":
         return "IDEMPOTENCY_KEY_REUSED", REUSED

@@ -5473,6 +5473,10 @@ AS $$
             WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
             WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
                 THEN 'NOT_INCLUDED'
+            -- Credits cannot pay it: only a plan prices a feature.
+            WHEN (c.kind).method IN ('wallet_deduction', 'credit_consumption')
+                AND (c.price).model IS NULL
+                THEN 'PRODUCT_PRICING_NOT_FOUND'
         END) END) AS f(failure)
 $$;
 
@@ -5729,8 +5733,10 @@ BEGIN
         HAVING count(*) > 1 AND (
             bool_or(r.failure IN (
                 'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
-            -- Too dear after those before it; one that is too large by itself counts for nothing.
-            OR bool_or(r.failure = 'USAGE_TOO_LARGE' AND r.included_units + r.charged_units > 0)
+            -- Too dear, or beyond the plan, after those before it; one that is refused by itself
+            -- counts for nothing.
+            OR bool_or(r.failure IN ('USAGE_TOO_LARGE', 'PRODUCT_PRICING_NOT_FOUND')
+                AND r.included_units + r.charged_units > 0)
             OR (r.use).account = ANY (several)
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN
@@ -5946,9 +5952,7 @@ LANGUAGE sql STABLE AS $$
             current_setting('app.charging', true) IS DISTINCT FROM 'on'
             OR p_price.model IS NULL)
             THEN 'PAYMENT_CHARGE_NOT_OFFERED'
-        WHEN p_price.model IS NULL AND (p_kind.product_id IS NOT NULL
-                OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
-            OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
+        WHEN p_kind.product_id IS NOT NULL AND (p_price.model IS NULL OR p_kind.meter IS NULL)
             THEN 'PRODUCT_PRICING_NOT_FOUND'
         -- An operation that is named alone had no price at that time.
         WHEN p_kind.meter IS NULL OR p_price.model IS NULL

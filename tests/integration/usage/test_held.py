@@ -101,6 +101,41 @@ async def test_a_use_that_costs_nothing_releases_its_hold(new_shop: NewShop) -> 
     assert await balance_and_held(shop) == ("10.00", "0")
 
 
+async def test_a_use_that_the_plan_covers_costs_nothing_whatever_was_to_pay_it(
+    new_shop: NewShop,
+) -> None:
+    """The default plan includes 50 `ai_responses`, which have no price of their own."""
+    shop = await new_shop("10")
+    held = await hold(shop)
+    use: dict[str, Any] = {"feature_type": "ai_responses"}
+    done = await shop.record("20", **use, hold_id=held)
+    assert (done["total_cost"], done["billing_method"]) == ("0", "subscription_included")
+    assert await state(shop, held) == ("released", "0")
+    for method in ("credit_consumption", "wallet_deduction"):
+        done = await shop.record("10", **use, billing_method=method)
+        assert (done["total_cost"], done["is_included_in_subscription"]) == ("0", True)
+    assert await balance_and_held(shop) == ("10.00", "0")
+    assert (await integrity.examine(shop.api.database, shop.id)).ok
+
+
+async def test_credits_pay_no_feature_without_a_price_beyond_the_plan(new_shop: NewShop) -> None:
+    shop = await new_shop("10")
+    held, use = await hold(shop), {"feature_type": "ai_responses", "usage_amount": "20"}
+    by_credits = use | {"billing_method": "credit_consumption"}
+    done = await shop.batch(*[by_credits] * 3, use | {"usage_amount": "5"})
+    assert [row.get("code", row["status"]) for row in done["results"]] == [
+        "recorded", "recorded", "PRODUCT_PRICING_NOT_FOUND", "recorded",
+    ]  # fmt: skip
+    refused = await shop.post("/usage/record", use | {"hold_id": held})
+    assert (refused.status_code, refused.json()["code"]) == (404, "PRODUCT_PRICING_NOT_FOUND")
+    unlimited = by_credits | {"feature_type": None, "service_type": "agent_execution"}
+    refused = await shop.post("/usage/record", unlimited)
+    assert (refused.status_code, refused.json()["code"]) == (404, "PRODUCT_PRICING_NOT_FOUND")
+    assert await state(shop, held) == ("open", "0")
+    (ai,) = [one for one in await shop.limits() if one["meter"] == "ai_responses"]
+    assert ai["used"] == "45.00"
+
+
 async def test_bought_credits_that_were_held_count_as_the_wallet(new_shop: NewShop) -> None:
     shop = await new_shop("10")
     done = await shop.record(hold_id=await hold(shop, paid_only=True))

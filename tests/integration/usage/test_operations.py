@@ -41,7 +41,7 @@ async def test_the_price_is_the_row_else_the_built_in_one(new_shop: NewShop) -> 
     assert in_batch["detail"] == asked["detail"] == refused["detail"]
     by_wallet = unknown | {"billing_method": "wallet_deduction"}
     told = (await shop.post("/usage/record", by_wallet)).json()
-    assert (told["code"], told["detail"]) == ("PRODUCT_PRICING_NOT_FOUND", refused["detail"])
+    assert (told["code"], told["detail"]) == ("METER_NOT_FOUND", refused["detail"])
     await put_cost(shop, operation, {"cost": "12"})
     use = {"operation": operation, "usage_amount": "2", "event_id": "e-1"}
     done = await shop.post("/usage/record", use)

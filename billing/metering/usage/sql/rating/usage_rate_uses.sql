@@ -1,7 +1,8 @@
 -- Uses rated as if all of them were taken, in their order: what they cost after what was used
 -- before, and after those listed before them. Reads only; expects the accounts' locks.
 -- `failure` says why a record is refused whatever else happens, or that its plan allows nothing or
--- no more (NO_ENTITLEMENT, QUOTA_EXCEEDED, NOT_INCLUDED); status `processing` still needs its
+-- no more (NO_ENTITLEMENT, QUOTA_EXCEEDED, NOT_INCLUDED), or that nothing prices what the plan does
+-- not cover (PRODUCT_PRICING_NOT_FOUND); status `processing` still needs its
 -- credits.
 -- The plan's allowance goes first, then the product's free units, then its price.
 -- Small sets are joined by hashing; every look-up into a table is a probe of its own.
@@ -59,5 +60,9 @@ AS $$
             WHEN c.by_plan AND c.lim ->> 'then' = 'block' THEN 'QUOTA_EXCEEDED'
             WHEN NOT c.by_plan AND (c.kind).method = 'subscription_included' AND c.total > 0
                 THEN 'NOT_INCLUDED'
+            -- Credits cannot pay it: only a plan prices a feature.
+            WHEN (c.kind).method IN ('wallet_deduction', 'credit_consumption')
+                AND (c.price).model IS NULL
+                THEN 'PRODUCT_PRICING_NOT_FOUND'
         END) END) AS f(failure)
 $$;

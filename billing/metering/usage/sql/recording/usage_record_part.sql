@@ -35,8 +35,10 @@ BEGIN
         HAVING count(*) > 1 AND (
             bool_or(r.failure IN (
                 'QUOTA_EXCEEDED', 'BUDGET_EXCEEDED', 'NOT_INCLUDED', 'UNPAID_LIMIT'))
-            -- Too dear after those before it; one that is too large by itself counts for nothing.
-            OR bool_or(r.failure = 'USAGE_TOO_LARGE' AND r.included_units + r.charged_units > 0)
+            -- Too dear, or beyond the plan, after those before it; one that is refused by itself
+            -- counts for nothing.
+            OR bool_or(r.failure IN ('USAGE_TOO_LARGE', 'PRODUCT_PRICING_NOT_FOUND')
+                AND r.included_units + r.charged_units > 0)
             OR (r.use).account = ANY (several)
             OR (r.use).account = ANY (short)));
     IF EXISTS (SELECT FROM unnest(records) WHERE billing_status = 'processing') THEN

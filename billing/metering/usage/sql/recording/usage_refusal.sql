@@ -10,9 +10,7 @@ LANGUAGE sql STABLE AS $$
             current_setting('app.charging', true) IS DISTINCT FROM 'on'
             OR p_price.model IS NULL)
             THEN 'PAYMENT_CHARGE_NOT_OFFERED'
-        WHEN p_price.model IS NULL AND (p_kind.product_id IS NOT NULL
-                OR p_kind.method IN ('wallet_deduction', 'credit_consumption'))
-            OR p_kind.product_id IS NOT NULL AND p_kind.meter IS NULL
+        WHEN p_kind.product_id IS NOT NULL AND (p_price.model IS NULL OR p_kind.meter IS NULL)
             THEN 'PRODUCT_PRICING_NOT_FOUND'
         -- An operation that is named alone had no price at that time.
         WHEN p_kind.meter IS NULL OR p_price.model IS NULL

@@ -1,4 +1,6 @@
-"""Plans sold for nothing renew nothing: neither the credits nor the units of their month."""
+"""Plans sold for nothing renew nothing, neither the credits nor the units of their month; only a new
+subscription begins anew by a coupon, as often as the account may redeem it.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -284,3 +286,23 @@ async def test_what_a_plan_for_nothing_gives_while_its_change_waits_comes_once(
 
 async def until_plan(customer: Customer, plan: str) -> None:
     await wait_for(customer.subscription, f"it is {plan}", lambda seen: seen["plan"]["key"] == plan)
+
+
+async def test_a_new_subscription_under_a_coupon_begins_anew_once_for_each_redemption(
+    actors: Actors,
+) -> None:
+    plan = await sold(actors, 100, 10)
+    code = await coupon(actors, percent="100", max_per_account=2)
+    customer = await begun_by_card(actors, plan, coupon=code)
+    await use_up(customer)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    await customer.advance(to="2027-01-01T10:00:05Z")
+    await customer.subscribe(plan, coupon=code)
+    await use_up(customer)
+    assert await had(customer) == (200, 2000)
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    await customer.advance(to="2027-01-01T10:00:09Z")
+    third = {"plan": plan, "trial": False, "coupon": code}
+    refused = await customer.refused("INVALID_COUPON", "POST", PATH, third)
+    assert refused["reason"] == "redeemed"
+    assert await has_clean_books(customer)

@@ -1,5 +1,5 @@
-"""Plans sold for nothing renew nothing, neither the credits nor the units of their month; only a new
-subscription begins anew by a coupon, as often as the account may redeem it.
+"""Plans sold for nothing renew nothing, neither the credits nor the units of their month; only a
+new subscription begins anew by a coupon, as often as the account may redeem it.
 """
 
 from decimal import Decimal

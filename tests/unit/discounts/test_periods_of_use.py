@@ -96,6 +96,16 @@ def test_of_the_first_period_that_has_any() -> None:
     assert months(player("year", periods=1), *[False] * 12, True, True) == "-" * 12 + "HH"
 
 
+def test_a_period_that_leaves_nothing_to_reduce_uses_up_none_of_a_coupon() -> None:
+    monthly = player("month", kinds=(), periods=2)
+    first = {"code": "FIRST", "percent": 100, "kinds": ["plan"], "periods": 1}
+    both = Player(monthly.case | {"coupons": [first, *monthly.case["coupons"]]})
+    for _ in range(3):
+        _close(both)
+    off = [one.discount_minor for one in both.rows.of(InvoiceLine) if one.kind == "plan"]
+    assert off == [10000, 5000, 5000, 0]
+
+
 def test_of_use_that_comes_late() -> None:
     yearly = player("year", periods=1)
     assert months(yearly, *[True] * 12) == "H" * 12

@@ -94,6 +94,10 @@ class MatterStatus(Settled):
 
     status: str = ""
     words: str = ""
+    is_queued: bool = False
+    """True: the command that is answered waits for a failing step, and is carried out after its
+    tries.
+    """
 
 
 class HaltRequest(TemporalMessage):

@@ -16,7 +16,7 @@ from billing.matters.agenda import State, Step, head
 from billing.matters.kinds import KINDS
 from billing.matters.schemas import LOOK
 from workflows.answering import answer_in_time
-from workflows.commands import key_of
+from workflows.commands import Commands
 from workflows.contracts import (
     Command,
     CommandRequest,
@@ -64,7 +64,7 @@ class MatterWorkflow(Generic[S]):
         self._tried: Step | None = None  # the step that was tried last
         self._is_tried_again = False  # as an activity, which takes half an hour at worst
         self._refused = 0  # refusals of the due head in a row: its worker's clock is behind
-        self._commands: list[tuple[Command, str, asyncio.Future[None]]] = []
+        self._commands = Commands()
         self._halt = Halt()
         self._draining = False
         self._shown = Shown()
@@ -125,13 +125,13 @@ class MatterWorkflow(Generic[S]):
         return self._standing(settled=self._quiet_for >= self._requests)
 
     async def run_in_turn(self, command: Command) -> MatterStatus:
-        """Queue an operator's command for the loop; return when its consequences are done.
+        """Queue an operator's command for the loop; return when its consequences are done, or when
+        it waits for a failing step longer than its sender does.
 
         A refusal fails the command, never the matter.
         """
-        outcome: asyncio.Future[None] = asyncio.Future()
-        self._commands.append((command, key_of(self.ref, command), outcome))
-        await outcome
+        if not await self._commands.is_carried_out(self.ref, command):
+            return self._standing(settled=False).model_copy(update={"is_queued": True})
         return await self._until_quiet()
 
     # -- the loop ----------------------------------------------------------------------------
@@ -337,7 +337,7 @@ class MatterWorkflow(Generic[S]):
             workflow.set_current_details(f"**tried again** {reason}")
 
     async def _run_command(self) -> None:
-        command, key, outcome = self._commands.pop(0)
+        command, key, outcome = self._commands.take()
         request = CommandRequest(ref=self.ref, command=command, key=key)
         try:
             await self._run("perform", request, command.name)
@@ -384,11 +384,11 @@ class MatterWorkflow(Generic[S]):
         self.ref = await self._halt.end(self.ref)
 
     async def _renew_run(self) -> None:
-        """Continue as new, after running the commands and ending the waiting handlers."""
+        """Continue as new, after running all commands and ending the waiting handlers."""
         self._draining = True
         if self._halt:
             self.ref = await self._halt.end(self.ref)
-        while not workflow.all_handlers_finished():
+        while self._commands or not workflow.all_handlers_finished():
             if self._commands:
                 await self._run_command()
             await workflow.wait_condition(

@@ -29,7 +29,8 @@ _LOCK_PAYMENTS = Prepared(
 _READ = Prepared(
     text(
         f"""
-    WITH mine AS (SELECT * FROM invoices WHERE id = :subject_id)
+    WITH mine AS (
+        SELECT * FROM invoices WHERE id = :subject_id OR id = ANY (CAST(:known AS uuid[])))
     SELECT a.clock_at, a.zone, a.is_test, {ALL_PAUSED},
            (SELECT s.payment_method_id FROM subscriptions s WHERE s.id = i.subscription_id)
                AS own_card,
@@ -47,13 +48,16 @@ _READ = Prepared(
            {reading.declines()} AS declines,
            {reading.EVENTS_ABOUT_PAYMENTS} AS waiting_events
     FROM mine i JOIN accounts a ON a.id = i.account_id
+    WHERE i.id = :subject_id
     """  # noqa: S608 - put together from constants
     )
 )
 
 
 async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, CollectionFacts]:
-    """Read the collection of one invoice; a look locks only the matter's row."""
+    """Read the collection of one invoice and the `known` ones beside it; a look locks only the
+    matter's row.
+    """
     named = {"subject_id": wanted.subject_id}
     locks = [(_LOCK_INVOICE, named)] if wanted.locked else []
     if wanted.deciding:
@@ -62,6 +66,7 @@ async def read(connection: AsyncConnection, wanted: Read) -> tuple[Rows, Collect
     values = {
         **named,
         "workflow_id": COLLECTION.workflow_id(wanted.subject_id),
+        "known": list(wanted.known),
         "real_at": real_at,
         "window": ATTEMPT_WINDOW,
     }

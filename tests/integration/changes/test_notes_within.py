@@ -3,10 +3,13 @@
 from typing import Any
 
 from tests.integration.actors import Actors, Customer
+from tests.integration.arrears.overage_uses import START
 from tests.integration.changes.chosen_plans import PATH, begun, change
+from tests.integration.dunning.dunning_setup import owed
 from tests.integration.invoices.operator_commands import commanded
 from tests.integration.money_seen import money
 from tests.integration.operator_acts import check_books
+from tests.integration.payments.manual_payments import decide, submit
 
 UP = "2027-01-08T10:00:00Z"
 END = "2027-01-15T10:00:00Z"
@@ -61,4 +64,29 @@ async def test_an_operator_gives_back_all_by_notes_within_each_total(actors: Act
         body = {"amount_cents": 1, "reason": "sorry", "to": "balance"}
         refused = await commanded(customer, invoice, "credit-note", body, status=409)
         assert (refused["code"], refused["left_cents"]) == ("CREDIT_NOTE_TOO_LARGE", 0)
+    await check_books(customer)
+
+
+async def test_notes_on_what_an_ended_subscription_owes_go_on_to_what_paid_it(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    asked = await customer.subscribe_by_transfer(days_until_due=30)
+    await decide(customer, await submit(customer, asked["latest_invoice_id"]), "approve")
+    await customer.until_subscription("active")
+    await change(customer, plan="pro")
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await customer.ask("POST", f"{PATH}/cancel", NOW, status=200)
+    # Half of pro was not served. The other half, 24.50, is left: 19.00 of it paid by basic.
+    assert await noted(customer) == [(1900, 0), (3000, 2450)]
+    debt = await owed(customer)
+    assert debt["amount_remaining"] == 550
+    [_, invoice] = await customer.invoices()
+    assert invoice["workflow_id"].startswith("collection/")
+
+    body = {"amount_cents": 2450, "reason": "it never worked"}
+    await commanded(customer, debt, "credit-note", body)
+
+    assert await noted(customer) == [(1900, 1900), (3000, 3000)]
+    assert await money(customer) == 1900
     await check_books(customer)

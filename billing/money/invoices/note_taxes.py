@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from billing.core.money import round_exact, split
+from billing.core.money import ZERO, round_exact, split
 from billing.matters.effects import Rows
 from billing.money.invoices import giving_back
 from billing.money.invoices.giving_back import Part, Rate, rate_of
@@ -87,6 +87,22 @@ def tax_on(rows: Rows, payer: Invoice, left: Part) -> tuple[Part, Part]:
     total_minor = own.total_minor + lines.total_minor
     gone = others.up_to(lines.total_minor).taxes
     return Part(total_minor, own.taxes | gone), Part(total_minor, dict(taxes))
+
+
+def untaxed(rows: Rows, invoice: Invoice) -> list[Rate]:
+    """Return the zero rates, with their reason, of an invoice whose tax a note returned alone."""
+    returned = [
+        one
+        for one in rows.of(CreditNote)
+        if one.kind == "reverse_charge"
+        and (one.invoice_id == invoice.id or giving_back.is_of(one, invoice))
+    ]
+    found = (
+        rate_of(tax | {"rate": str(ZERO), "reason": one.kind})
+        for one in returned
+        for tax in one.taxes
+    )
+    return list(dict.fromkeys(found))
 
 
 def _completes(rows: Rows, invoice: Invoice, part: Part, room: Part) -> bool:

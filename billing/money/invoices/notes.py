@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from billing.catalog.taxes.rules import rates, why_none
-from billing.catalog.taxes.schemas import STANDARD
 from billing.core import ids
 from billing.matters.effects import Add, Issue, Rows, Work
 from billing.money.invoices import giving_back, note_shares, note_taxes, series, transitions
@@ -253,7 +251,9 @@ def _asked(w: Work[InvoiceFacts], invoice: Invoice, note: NewNote) -> Part:
 def _issue_note(
     w: Work[InvoiceFacts], invoice: Invoice, note: NewNote, taxes: list[dict[str, Any]]
 ) -> None:
-    taxes = taxes or _why_untaxed(w, invoice)
+    taxes = taxes or [
+        dict(one) | {"amount_minor": 0} for one in note_taxes.untaxed(w.rows, invoice)
+    ]
     row = CreditNote(
         id=w.facts.new_id(),
         account_id=invoice.account_id,
@@ -271,12 +271,3 @@ def _issue_note(
         created_at=w.facts.at,
     )
     w.do(Issue(Add(row), row.series))
-
-
-def _why_untaxed(w: Work[InvoiceFacts], invoice: Invoice) -> list[dict[str, Any]]:
-    """Return the zero rates, with their reason, of a note on an invoice whose tax was returned."""
-    taxation, lines = w.facts.taxation, transitions.lines_of(w.rows, invoice.id)
-    if why_none(taxation) is None or not any(line.taxes for line in lines):
-        return []
-    zero = rates(taxation, STANDARD, invoice.currency)
-    return [one.model_dump(mode="json") | {"amount_minor": 0} for one in zero]

@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.actors import Actors, Customer, wait_for
 from tests.integration.changes.chosen_plans import change
+from tests.integration.dunning.dunning_setup import owed
+from tests.integration.invoices.operator_commands import commanded
 from tests.integration.invoices.test_documents import fetched, text_of
 from tests.integration.money_seen import newest_invoice
 from tests.integration.payments.manual_payments import decide, submit
@@ -177,8 +179,65 @@ async def test_tax_goes_back_once_when_the_id_is_proven_late(
     assert [(one["reason"], one["amount"]) for one in note["taxes"]] == [("reverse_charge", 0)]
 
 
-async def test_what_a_change_credits_of_untaxed_time_is_summed_up_with_the_rest(
+async def test_a_note_on_what_an_ended_subscription_owes_names_why_it_has_no_tax(
     actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await actors.sandbox.vat_register(away=True)
+    await customer.subscribed("pro")
+    await customer.advance(days=1)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.script("insufficient_funds", then="last")
+    await customer.advance(to="2027-02-15T10:00:00Z")
+    await customer.ask("POST", "/billing/subscription/cancel", {"at": "now"}, status=200)
+    debt = await owed(customer)
+    assert [one["workflow_id"].partition("/")[0] for one in await customer.invoices()] == [
+        "subscription", "collection",
+    ]  # fmt: skip
+    await actors.sandbox.vat_register(away=False)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.advance(days=1)
+    assert await back(customer) == [(4200, 700), (280, 280)]
+    assert await reasons(customer, debt, 500) == [("reverse_charge", 0)]
+
+
+async def test_a_note_names_why_its_invoice_has_no_tax_and_not_why_others_have_none_by_now(
+    actors: Actors, register: None
+) -> None:
+    customer = await of_german_seller(actors)
+    await customer.bought("small")
+    taxed = await newest_invoice(customer)
+    await customer.advance(days=1)
+    await actors.sandbox.vat_register(away=True)
+    await customer.ask("PUT", "/billing/tax", {"vat_id": KNOWN}, status=200)
+    await customer.bought("small")
+    untaxed = await newest_invoice(customer)
+    await actors.sandbox.vat_register(away=False)
+    await customer.advance(days=1)
+    assert await back(customer) == [(200, 200)]
+    assert await reasons(customer, taxed, 2) == [], "a cent of two has no tax at 20 %"
+
+    await customer.ask("PUT", "/billing/tax", {"vat_id": None}, status=200)
+    assert await reasons(customer, untaxed, 500) == [("reverse_charge", 0)]
+
+    await actors.operate(
+        "PUT", f"/admin/accounts/{customer.id}/tax-exemption", {"because": "a charity"}
+    )
+    assert await reasons(customer, untaxed, 400) == [("reverse_charge", 0)]
+
+
+async def reasons(customer: Customer, invoice: Json, cents: int) -> list[tuple[str, int]]:
+    """Reason and amount of each tax of a new credit note."""
+    await commanded(customer, invoice, "credit-note", {"amount_cents": cents, "reason": "late"})
+    note = (await customer.ask("GET", "/billing/credit-notes"))["data"][0]
+    return [(one["reason"], one["amount"]) for one in note["taxes"]]
+
+
+@pytest.mark.parametrize(
+    ("later", "charged"), [(KNOWN, (0, "reverse_charge")), (None, (6761, None))]
+)
+async def test_what_a_change_credits_of_untaxed_time_is_summed_up_with_the_rest(
+    actors: Actors, register: None, *, later: str | None, charged: tuple[int, str | None]
 ) -> None:
     customer = await of_german_seller(actors)
     await actors.sandbox.vat_register(away=True)
@@ -187,11 +246,14 @@ async def test_what_a_change_credits_of_untaxed_time_is_summed_up_with_the_rest(
     await actors.sandbox.vat_register(away=False)
     await customer.advance(days=10)
     assert await back(customer) == [(980, 980)]
+    await customer.ask("PUT", "/billing/tax", {"vat_id": later}, status=200)
     await change(customer, plan="enterprise")
     invoice = await newest_invoice(customer)
     assert [one["amount"] < 0 for one in invoice["line_items"]] == [True, False]
-    for line in invoice["line_items"]:
-        assert [(one["amount"], one["reason"]) for one in line["taxes"]] == [(0, "reverse_charge")]
+    shown = [
+        [(one["amount"], one["reason"]) for one in line["taxes"]] for line in invoice["line_items"]
+    ]
+    assert shown == [[(0, "reverse_charge")], [charged]]
 
 
 async def test_tax_of_a_disputed_invoice_goes_back_once_the_dispute_is_won(

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from billing.catalog.plans.schemas import Plan
-from billing.catalog.taxes.rules import why_none
 from billing.catalog.taxes.schemas import TaxRate
 from billing.matters.effects import Work
-from billing.money.invoices.schemas import PRORATION, Line
+from billing.money.invoices import note_taxes
+from billing.money.invoices.schemas import PRORATION, Invoice, Line
 from billing.money.invoices.sums import sum_lines
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.periods import invoicing, proration
@@ -84,13 +84,14 @@ def _total(
 
 
 def _with_reason(w: Work[SubscriptionFacts], credit: Credit, line: Line) -> Line:
-    """Return a credit line with the reason why the customer pays no tax now, if all the tax in it
-    was returned before: the invoice must state it of all that it sums up.
+    """Return a credit line with the reason why its time has no tax, if all the tax in it was
+    returned before: the invoice must state it of all that it sums up.
     """
-    is_returned = credit.less_tax and not line.tax_left
-    if is_returned and why_none(w.facts.taxation) is not None:
-        return line.model_copy(update={"taxes": None})
-    return line
+    if not credit.less_tax or line.tax_left:
+        return line
+    untaxed = note_taxes.untaxed(w.rows, w.rows.get(Invoice, credit.line.invoice_id))
+    rates = tuple(TaxRate.model_validate(dict(one)) for one in untaxed)
+    return line.model_copy(update={"taxes": rates})
 
 
 def _credit_line(credit: Credit, total_minor: int) -> Line:

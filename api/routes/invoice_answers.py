@@ -210,8 +210,8 @@ class LineAnswer(Answer):
     tiers: list[TierAnswer] | None = Field(
         None,
         validation_alias=AliasPath("detail", "tiers"),
-        description="The units of the cycle so far by price; null: every unit costs the same, or"
-        " each use has a price of its own",
+        description="The units of the cycle so far by price; null: the line is units times price,"
+        " or each use has a price of its own",
     )
     at_most: TierAnswer | None = Field(
         None,

@@ -12,7 +12,7 @@ from billing.catalog.rating.rules import EXACT, falls_to, parts, rounded
 from billing.catalog.rating.schemas import Part, PriceTerms
 from billing.core import ids, periods
 from billing.core.frozen import Frozen
-from billing.core.money import ZERO
+from billing.core.money import ZERO, round_minor
 from billing.matters.effects import Rows
 from billing.metering.usage import rules
 from billing.metering.usage.rules import Accrued, UsageLine
@@ -129,12 +129,14 @@ def _is_more(line: UsageLine, early: bool) -> bool:
 
 
 def _priced(accrued: Accrued, line: UsageLine, *, early: bool) -> dict[str, Any]:
-    """Return the arithmetic of a line whose units do not all cost the same; else nothing.
+    """Return the arithmetic of a line that is not units times price; else nothing. A plain price
+    needs it where rounding with earlier lines made the amount another one.
 
     `tiers` are all the cycle's units so far by price; what was billed of them before is subtracted
     from their sum. An `early` line bills at most `at_most`, the least that the cycle can cost.
     """
-    if line.terms is None or line.terms.is_plain:
+    by_units = round_minor(line.units * line.unit_minor) == line.amount_minor
+    if line.terms is None or (line.terms.is_plain and by_units):
         return {}
     least = falls_to(line.terms, accrued.units) if early else None
     bound = {"at_most": _tier(least, accrued.currency)} if least is not None else {}

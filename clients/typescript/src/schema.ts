@@ -9597,7 +9597,7 @@ export interface components {
             period_end: string | null;
             /**
              * Tiers
-             * @description The units of the cycle so far by price; null: every unit costs the same, or each use has a price of its own
+             * @description The units of the cycle so far by price; null: the line is units times price, or each use has a price of its own
              */
             tiers?: components["schemas"]["TierAnswer"][] | null;
             /** @description The least that the cycle can cost, which is charged instead of the sum of `tiers` until the cycle closes; null: the sum is */

@@ -1,14 +1,20 @@
 """The arithmetic of a line, as people read it."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from billing.catalog.rating.schemas import PriceTerms
+from billing.matters.effects import Rows
+from billing.money.invoices import arrears
+from billing.money.invoices.arrears import Arrear
 from billing.money.invoices.explaining import explain
 from billing.money.invoices.schemas import InvoiceLine
 
+START, END = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 TIERS = [
     {"units": "100", "unit_price": "0.1", "flat_price": "1", "amount": "11"},
     {"units": "50", "unit_price": "0.05", "flat_price": "0", "amount": "2.5"},
@@ -81,3 +87,29 @@ def line(amount: int, quantity: str = "1", unit: str = "0", **fields: Any) -> In
 )  # fmt: skip
 def test_a_line_says_the_sum_that_made_it(shown: InvoiceLine, words: str) -> None:
     assert explain(shown, "USD") == words
+
+
+def test_a_line_that_is_rounded_with_an_earlier_one_names_what_that_billed() -> None:
+    """Half a cent each: the first unit is billed a cent, so the second one costs nothing more."""
+    used = Arrear(
+        start_at=START, end_at=END, zone="UTC", currency="USD", meter="calls", name="Calls",
+        unit="call", sold="pro", tax_category="standard",
+        terms=PriceTerms(unit_price=Decimal("0.005")), quantity=Decimal(2), overage=Decimal(2),
+        overage_total=Decimal("0.01"), events=2, billed_units=Decimal(1),
+        billed_total=Decimal("0.005"), billed_minor=1,
+    )  # fmt: skip
+    assert explained(used) == ["2.00 x 0.005, less 0.01 USD billed before = 0.00 USD"]
+
+    three = {"quantity": Decimal(3), "overage": Decimal(3), "overage_total": Decimal("0.015")}
+    assert explained(used.model_copy(update=three)) == ["2.00 x 0.005 = 0.01 USD"]
+
+
+def explained(used: Arrear) -> list[str]:
+    """The words for the lines that bill this use at the close of its cycle."""
+    return [
+        explain(
+            line(one.amount_minor, str(one.quantity), str(one.unit_amount), detail=one.detail),
+            "USD",
+        )
+        for one in arrears.lines(Rows(), (used,), before=END)
+    ]

@@ -1,6 +1,8 @@
 """Redeems a coupon for one account, in the caller's transaction, under the account's lock [L1]."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,12 +71,15 @@ async def redeem(
     discount_id: UUID,
     at: datetime,
 ) -> Discount:
-    """Count a redemption; the caller writes the returned row. Errors: INVALID_COUPON."""
-    coupon = await coupons.lock(connection, wanted.code)
+    """Count a redemption; the caller writes the returned row. Errors: INVALID_COUPON, also as the
+    transaction ends.
+    """
+    coupon = await coupons.find(connection, wanted.code)
     if coupon is None:
         raise _invalid("unknown", "no such coupon")
-    _demand_open(coupon, wanted, account, at)
-    await _take(connection, coupon, account.id, wanted.subscription_id)
+    judge = partial(_demand_open, wanted=wanted, account=account, at=at)
+    judge(coupon)
+    await _take(connection, coupon, account.id, wanted.subscription_id, judge)
     once = wanted.purchase_id is not None or coupon.duration == "once"
     return Discount(
         id=discount_id,
@@ -97,12 +102,12 @@ async def redeem(
 async def reserve_again(connection: AsyncConnection, purchase_id: UUID) -> None:
     """Reserve the released discount of a purchase again, if any, with the terms it had.
 
-    Errors: INVALID_COUPON.
+    Errors: INVALID_COUPON, also as the transaction ends.
     """
     released = await store.of_purchase(connection, purchase_id, "released")
     if released is None:
         return
-    coupon = await coupons.lock(connection, released.code)
+    coupon = await coupons.find(connection, released.code)
     if coupon is None:
         raise _invalid("unknown", "no such coupon")
     await _take(connection, coupon, released.account_id, None)
@@ -118,11 +123,28 @@ async def release(connection: AsyncConnection, purchase_id: UUID, at: datetime) 
 
 
 async def _take(
-    connection: AsyncConnection, coupon: Coupon, account_id: UUID, subscription_id: UUID | None
+    connection: AsyncConnection,
+    coupon: Coupon,
+    account_id: UUID,
+    subscription_id: UUID | None,
+    judge: Callable[[Coupon], None] | None = None,
 ) -> None:
-    """Count one redemption of a locked coupon. Errors: INVALID_COUPON."""
+    """Count one redemption. The coupon is read without a lock, so it is judged once more as it is
+    counted. Errors: INVALID_COUPON.
+    """
+
+    def judge_counted(counted: Coupon) -> None:
+        if judge is not None:
+            judge(counted)
+        _demand_within_limit(counted)
+
     await _demand_unused(connection, coupon, account_id, subscription_id)
-    if not await coupons.take(connection, coupon.id):
+    _demand_within_limit(coupon.model_copy(update={"redeemed": coupon.redeemed + 1}))
+    await coupons.count(connection, coupon.id, 1, judge_counted)
+
+
+def _demand_within_limit(counted: Coupon) -> None:
+    if counted.max_redemptions is not None and counted.redeemed > counted.max_redemptions:
         raise _invalid("used_up", "the coupon has reached its redemption limit")
 
 

@@ -17,7 +17,7 @@ from billing.core import row_writes
 from billing.core.database import metadata
 from billing.core.failpoints import failpoint
 from billing.core.prepared import Sent, pipeline
-from billing.core.with_commit import with_commit
+from billing.core.with_commit import with_commit, write_shared
 from billing.matters import store as matters
 from billing.matters.effects import (
     Add,
@@ -75,6 +75,8 @@ async def write(
         await outbox.flush(connection)  # it takes the account's lock, before that of the register
         await _wake_all(connection, waking, at, verbs, own)
         said = await last() if last is not None else None
+        if now:
+            await write_shared(connection)
         numbered = [await _issue(connection, one, at, verbs) for one in now]
     if numbered:
         await failpoint("invoice.numbered")

@@ -46,6 +46,7 @@ async def test_a_number_is_taken_now_or_with_the_commit(
 
     monkeypatch.setattr(writer, "pipeline", at_once)
     monkeypatch.setattr(outbox, "flush", nothing)
+    monkeypatch.setattr(writer, "write_shared", nothing)
     monkeypatch.setattr(writer, "with_commit", lambda _, send: left.append(send))
     verbs = {writer.ISSUE: issue}
     changes, _ = await writer.write(NOWHERE, [ISSUE], AT, verbs, read_again=read_again)

@@ -13,13 +13,14 @@ from billing.core.prepared import Prepared, given
 from billing.platform.outbox.tables import dropped_events as dropped
 from billing.platform.outbox.tables import events
 
-_REACHED: Final = Prepared(
-    select(func.max(events.c.seq)).where(
-        events.c.account_id == given("account_id"), events.c.seq <= given("after")
-    )
+_REACHED: Final = select(func.max(events.c.seq)).where(
+    events.c.account_id == given("account_id"), events.c.seq <= given("after")
 )
-_DROPPED: Final = Prepared(
-    select(dropped.c.last_number).where(dropped.c.account_id == given("account_id"))
+_LAST: Final = Prepared(_REACHED)
+_DROPPED: Final = select(dropped.c.last_number).where(dropped.c.account_id == given("account_id"))
+# In one statement, which sees one instant: events are deleted meanwhile.
+_KNOWN: Final = Prepared(
+    select(_DROPPED.scalar_subquery().label("gone"), _REACHED.scalar_subquery().label("reached"))
 )
 PAGE: Final = 1_000
 """Events deleted in one transaction."""
@@ -62,7 +63,7 @@ def listing(account_id: UUID, *, after: int, type: str | None = None) -> Select[
 
 async def last_number(connection: AsyncConnection, account_id: UUID) -> int | None:
     """Return the number of the account's last event that is kept."""
-    found: int | None = await _REACHED.scalar(connection, account_id=account_id, after=2**62)
+    found: int | None = await _LAST.scalar(connection, account_id=account_id, after=2**62)
     return found
 
 
@@ -74,7 +75,8 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
     """
     if after == 0:
         return
-    gone = await _DROPPED.scalar(connection, account_id=account_id) or 0
+    known = await _KNOWN.one(connection, account_id=account_id, after=after)
+    gone = known["gone"] or 0
     if after < gone:
         raise Conflict(
             "EVENTS_GONE",
@@ -82,7 +84,7 @@ async def refuse_unknown(connection: AsyncConnection, account_id: UUID, after: i
             f" {gone}",
             next_after=gone,
         )
-    last = await _REACHED.scalar(connection, account_id=account_id, after=after) or gone
+    last = known["reached"] or gone
     if last != after:
         raise Conflict(
             "EVENTS_REWOUND",

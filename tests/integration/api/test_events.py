@@ -1,6 +1,14 @@
 """An integrator follows the account's events by number: all of them, once each, in their order."""
 
+import asyncio
+
+import pytest
+
+from billing.core.database import Database
+from billing.core.errors import Conflict
+from billing.platform.outbox import store
 from tests.integration.actors import Actors, Customer, Json
+from tests.integration.locked import other_session, waiting_behind
 
 PATH = "/billing/events"
 
@@ -46,6 +54,32 @@ async def test_a_number_that_no_event_has_is_refused_with_the_one_to_go_on_from(
         "EVENTS_REWOUND", "GET", f"{PATH}?after={10**18}&type=evt.billing.invoice.paid"
     )
     assert refused["next_after"] < 10**18
+
+
+async def test_who_asks_while_old_events_are_deleted_is_not_told_of_a_restore(
+    actors: Actors, database: Database
+) -> None:
+    customer = await actors.customer()
+    await customer.bought("small")
+    numbers = [one["seq"] for one in await followed(customer, 100)]
+    mine = {"me": customer.uuid, "last": numbers[2]}
+
+    async def refused() -> Conflict:
+        async with database.tenant(customer.uuid) as connection:
+            with pytest.raises(Conflict) as found:
+                await store.refuse_unknown(connection, customer.uuid, numbers[1])
+        return found.value
+
+    async with other_session(actors.stack) as retention:
+        await retention.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        asked = asyncio.create_task(refused())
+        await waiting_behind(actors, retention)
+        await retention.execute("INSERT INTO dropped_events VALUES (%(me)s, %(last)s, now())", mine)
+        await retention.execute(
+            "DELETE FROM events WHERE account_id = %(me)s AND seq <= %(last)s", mine
+        )
+    problem = await asked
+    assert (problem.code, problem.fields["next_after"]) == ("EVENTS_GONE", numbers[2])
 
 
 async def test_events_of_one_type_are_picked_and_another_account_has_its_own(

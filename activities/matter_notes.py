@@ -30,7 +30,7 @@ class MatterNoteActivities:
             await matters.take(connection, [name])
             if await audit_store.has(connection, account_id, name, action, note):
                 return
-            await matters.note_halt(connection, request.ref, at, halted=halted)
+            await matters.note_halt(connection, request.ref, halted=halted, rests=request.rests)
             await audit.record(
                 connection, account_id=account_id, action=action, subject=name, at=at,
                 reason=request.reason, request=note,

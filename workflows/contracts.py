@@ -105,6 +105,8 @@ class HaltRequest(TemporalMessage):
 
     ref: MatterRef
     reason: str | None
+    rests: bool = False
+    """It goes on and rests, by the verdict of the register that its run knows."""
 
 
 class WalkRequest(TemporalMessage):

@@ -3,6 +3,7 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from billing.matters.agenda import State
 from workflows.contracts import HaltRequest, MatterRef
 from workflows.failures import end_if_canceled, reason_of
 from workflows.policies import HALT_NOTE_TIMEOUT
@@ -28,19 +29,19 @@ class Halt:
         shown.halt(reason)
         return await _noted(ref, reason)
 
-    async def end(self, ref: MatterRef) -> MatterRef:
-        """Go on; the next state that is read is shown in Temporal."""
+    async def end(self, ref: MatterRef, state: State | None) -> MatterRef:
+        """Go on from the newest state; the next one that is read is shown in Temporal."""
         self.reason = None
-        return await _noted(ref, None)
+        return await _noted(ref, None, rests=state is not None and bool(state.rests))
 
 
-async def _noted(ref: MatterRef, reason: str | None) -> MatterRef:
+async def _noted(ref: MatterRef, reason: str | None, *, rests: bool = False) -> MatterRef:
     """Note that a matter is halted, or (without a reason) goes on; a lost note stops nothing."""
     ref = ref.model_copy(update={"halted": reason is not None})
     try:
         await workflow.execute_activity(
             "matter.halted",
-            HaltRequest(ref=ref, reason=reason),
+            HaltRequest(ref=ref, reason=reason, rests=rests),
             start_to_close_timeout=HALT_NOTE_TIMEOUT,
             # A worker that dies during the call costs one try, not the note.
             schedule_to_close_timeout=3 * HALT_NOTE_TIMEOUT,

@@ -172,7 +172,7 @@ class MatterWorkflow(Generic[S]):
 
     async def _begin_turn(self) -> None:
         if self._halt and not self._failed.has_ended_round():
-            self.ref = await self._halt.end(self.ref)
+            self.ref = await self._halt.end(self.ref, self.state)
             self._show()  # its step may be planned no longer, and then nothing else is read
         if workflow.info().is_continue_as_new_suggested():
             await self._renew_run()
@@ -381,13 +381,13 @@ class MatterWorkflow(Generic[S]):
 
         with contextlib.suppress(TimeoutError):  # after the hour the step is retried
             await workflow.wait_condition(goes_on, timeout=POLICIES.halt_pause)
-        self.ref = await self._halt.end(self.ref)
+        self.ref = await self._halt.end(self.ref, self.state)
 
     async def _renew_run(self) -> None:
         """Continue as new, after running all commands and ending the waiting handlers."""
         self._draining = True
         if self._halt:
-            self.ref = await self._halt.end(self.ref)
+            self.ref = await self._halt.end(self.ref, self.state)
         while self._commands or not workflow.all_handlers_finished():
             if self._commands:
                 await self._run_command()

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, and_, case, false, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Update, and_, case, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import context, row_writes
@@ -280,15 +280,18 @@ async def is_first(finished: Sent) -> bool:
 
 
 async def note_halt(
-    connection: AsyncConnection, matter: Named, at: datetime, *, halted: bool
+    connection: AsyncConnection, matter: Named, *, halted: bool, rests: bool
 ) -> None:
-    """Note that a matter is halted, or goes on, for doctor and lists: it may be over, or rest."""
+    """Note that a matter is halted, or goes on, for doctor and lists: it may be over, or rest.
+
+    `rests`: the verdict that its run goes by. Woken since then, it is open until it is looked at.
+    """
     status: ColumnElement[str] = literal("halted")
     if not halted:
-        beyond = KINDS[matter.kind].rests_beyond
-        rests = false() if beyond is None else matters.c.next_due - at > beyond
-        is_over = matters.c.closed_at.is_not(None)
-        status = case((is_over, "closed"), (rests, "resting"), else_="open")
+        is_over, is_known = matters.c.closed_at.is_not(None), matters.c.started_at.is_not(None)
+        status = case(
+            (is_over, "closed"), (and_(is_known, literal(rests)), "resting"), else_="open"
+        )
     await connection.execute(
         update(matters).where(matters.c.workflow_id == matter.workflow_id).values(status=status)
     )

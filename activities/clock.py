@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.dependencies import Dependencies
 from activities.signs_of_life import heartbeating
 from billing.core.clock import now_by, real_now
+from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters import sweeps
 from billing.matters.schemas import Matter
@@ -77,6 +78,7 @@ class ClockActivities:
         """Set the clock to the first due instant up to the target; no matter: it has arrived."""
         async with self.database.tenant(account_id) as connection:
             await _refuse_if_parked(connection)
+            await credits.lock(connection, account_id)  # what is written begins at no past instant
             account = await accounts.lock(connection, account_id)
             clock_at = now_by(account.clock_at)
             if account.clock_target is None:

@@ -17,7 +17,7 @@ from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
 from api.routes.subscription_commands import carry_out
 from api.routes.subscription_previews import DryRun, PreviewAnswer, foreseen
-from billing.core import clock, ids
+from billing.core import ids
 from billing.matters.schemas import Matter
 from billing.money.subscriptions import coupons, service
 from billing.money.subscriptions.schemas import Subscription
@@ -44,9 +44,7 @@ async def redeem_coupon(
     async def redeem(
         connection: AsyncConnection, found: Subscription, claim: Claim
     ) -> tuple[Matter, ...]:
-        account = await call.read_account(connection)
-        at = clock.now_by(account.clock_at)
-        await coupons.redeem(connection, account, found.id, body.code, claim.resource_id, at)
+        await coupons.redeem(connection, found.id, body.code, claim.resource_id)
         return ()
 
     if dry_run:
@@ -57,9 +55,7 @@ async def redeem_coupon(
 async def _foresee(call: AccountCall, code: str) -> PreviewAnswer:
     async with undone(call.transaction()) as connection:
         found = await service.commanded(connection, call.account.id, "coupon")
-        account = await call.read_account(connection)
-        at = clock.now_by(account.clock_at)
-        await coupons.redeem(connection, account, found.id, code, ids.new(), at)
+        await coupons.redeem(connection, found.id, code, ids.new())
         seen = await service.foresee(connection, found.id, lambda _: None)
     return PreviewAnswer.of_preview(seen)
 

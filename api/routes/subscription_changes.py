@@ -341,10 +341,7 @@ async def _ask(
             found = await service.commanded(connection, call.account.id, command)
             subject_id = found.id
             if about is not None and about.coupon is not None:
-                account = await call.read_account(connection)
-                await coupons.redeem_for(
-                    connection, account, subject_id, about, repeated=claim.resumed
-                )
+                await coupons.redeem_for(connection, subject_id, about, repeated=claim.resumed)
             await service.ask(connection, subject_id, lambda w: verb(w, paying), about=about)
             await _keep_unwritten(call, claim, connection, subject_id)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))

@@ -225,8 +225,7 @@ async def _decided(
             if redeeming is None:
                 seen = await service.recount(connection, found.id, tried, about=about)
             else:
-                account = await call.read_account(connection)
-                await coupons.redeem_for(connection, account, found.id, redeeming)
+                await coupons.redeem_for(connection, found.id, redeeming)
                 seen = await service.foresee(connection, found.id, tried, about=about)
     return found.id, seen
 

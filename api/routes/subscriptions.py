@@ -25,7 +25,6 @@ from api.routes.subscription_commands import carry_out
 from api.routes.subscription_previews import SUMS, DryRun, PreviewAnswer, foreseen, keep
 from api.workflow_calls import need_temporal, wait_for_another, wait_until_done
 from billing.catalog.plans import rules
-from billing.core import clock
 from billing.core.errors import BillingError, NotAllowed, NotFound, Unavailable
 from billing.core.failpoints import failpoint
 from billing.matters import store as matters
@@ -102,9 +101,7 @@ async def _refusal(connection: AsyncConnection, begun: Subscription) -> BillingE
 
 async def _foresee(call: AccountCall, wanted: NewSubscription) -> PreviewAnswer:
     async with undone(call.transaction()) as connection:
-        account = await call.read_account(connection)
-        at = clock.now_by(account.clock_at)
-        seen = await service.foresee_start(connection, account, wanted, at)
+        seen = await service.foresee_start(connection, call.account.id, wanted)
     return PreviewAnswer.of_preview(seen)
 
 
@@ -249,13 +246,8 @@ async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Ma
         begun = await claim.begun(connection, SUBSCRIPTION.workflow_id(claim.resource_id))
         if begun is not None:
             return begun
-        account = await call.read_account(connection)
         return await service.start(
-            connection,
-            account,
-            wanted,
-            subscription_id=claim.resource_id,
-            at=clock.now_by(account.clock_at),
+            connection, call.account.id, wanted, subscription_id=claim.resource_id
         )
 
 

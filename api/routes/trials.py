@@ -83,13 +83,8 @@ async def _begin(call: AccountCall, claim: Claim) -> Matter:
             taken = await store.find(connection, call.account.id)
             if taken is not None and taken.id == claim.resource_id:
                 return begun
-        account = await call.read_account(connection)
         return await service.start(
-            connection,
-            account,
-            trial_id=claim.resource_id,
-            settings=call.settings,
-            at=clock.now_by(account.clock_at),
+            connection, call.account.id, trial_id=claim.resource_id, settings=call.settings
         )
 
 

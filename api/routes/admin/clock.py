@@ -14,6 +14,7 @@ from api.idempotency import OptionalKey
 from api.routes.base import new_router
 from api.workflow_calls import logged_if_away, need_temporal
 from billing.core.clock import now_by
+from billing.ledger.credits import service as credits
 from billing.platform.accounts import clocks
 from billing.platform.accounts.schemas import Account
 from workflows import start
@@ -81,6 +82,7 @@ async def advance_clock(
     async with once.claim(call, account.id) as claim:
         await need_temporal(call, claim)
         async with call.database.tenant(account.id) as connection:
+            await credits.lock(connection, account.id)
             account = await clocks.aim(connection, account.id, target, claim.resource_id)
         await _walk(call, account)
         return claim.answer(202, ClockAnswer.of_account(account))

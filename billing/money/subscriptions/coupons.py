@@ -1,6 +1,5 @@
 """Coupons on a subscription: redeemed with its order or later, and removed [L1]."""
 
-from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -23,16 +22,10 @@ from billing.money.subscriptions.commands.running import wake
 from billing.money.subscriptions.facts import SubscriptionFacts, subscription_of
 from billing.money.subscriptions.schemas import PlanWish, Subscription
 from billing.money.subscriptions.states import demand
-from billing.platform.accounts.schemas import Account
 
 
 async def redeem(
-    connection: AsyncConnection,
-    account: Account,
-    subscription_id: UUID,
-    code: str,
-    discount_id: UUID,
-    at: datetime,
+    connection: AsyncConnection, subscription_id: UUID, code: str, discount_id: UUID
 ) -> Subscription:
     """Redeem a coupon: it reduces the invoices from the next period on, but no earlier use.
 
@@ -40,7 +33,7 @@ async def redeem(
     """
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")
-    await credits.lock(connection, account.id)
+    _, account = await credits.lock_with_account(connection, found.account_id)
     wanted = Redeeming(
         code=code,
         product=found.plan_key,
@@ -50,18 +43,14 @@ async def redeem(
         running_since=found.current_period_start,
         use_since=found.current_period_end,
     )
+    at = now_by(account.clock_at)
     discount = await discount_service.redeem(connection, account, wanted, discount_id, at)
     await discount_store.add(connection, discount)
     return await service.ask(connection, found.id, partial(_redeemed, code=discount.code))
 
 
 async def redeem_for(
-    connection: AsyncConnection,
-    account: Account,
-    subscription_id: UUID,
-    wish: PlanWish,
-    *,
-    repeated: bool = False,
+    connection: AsyncConnection, subscription_id: UUID, wish: PlanWish, *, repeated: bool = False
 ) -> None:
     """Reserve the coupon of a change that is requested next, in the same transaction.
 
@@ -75,7 +64,7 @@ async def redeem_for(
         return
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")
-    await credits.lock(connection, account.id)
+    _, account = await credits.lock_with_account(connection, found.account_id)
     plan = await catalog.find_plan(connection, wish.plan) if wish.plan is not None else None
     if plan is None and wish.plan is not None:
         raise NotFound("PLAN_NOT_FOUND", "no such plan is on sale")

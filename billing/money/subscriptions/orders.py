@@ -9,11 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.catalog.plans import store as catalog
 from billing.catalog.plans.rules import DEFAULT_CURRENCY, show_interval
 from billing.catalog.plans.schemas import OfferedPlan, Plan, Price
-from billing.core import clock
 from billing.core.errors import Conflict, NotFound
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
-from billing.ledger.credits import service as credits
 from billing.money.contracts import store as contract_store
 from billing.money.contracts.schemas import Contract
 from billing.money.payment_methods import store as method_store
@@ -36,19 +34,23 @@ class CheckedOrder(Frozen):
 
 
 async def validate(
-    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
+    connection: AsyncConnection,
+    account_id: UUID,
+    wanted: NewSubscription,
+    *,
+    pays_in: str | None,
+    at: datetime,
 ) -> CheckedOrder:
-    """Lock the account and validate an order; write nothing.
+    """Validate an order under the account's lock; write nothing. `pays_in` is the account's
+    currency.
 
     Errors: PLAN_NOT_FOUND, QUANTITY_NOT_OFFERED, INTERVAL_NOT_OFFERED, CURRENCY_MISMATCH,
     PRICE_TOO_LARGE, PRICE_CHANGED, CURRENCY_NOT_CHARGED, PAYMENT_METHOD_NOT_FOUND; CARD_DECLINED
     for a named card that is barred.
     """
-    balance = await credits.lock(connection, account_id)
-    at = await clock.now(connection, account_id)
     known = await contract_store.ahead(connection, account_id, at)
     contract = next((one for one in known if one.holds_at(at)), None)
-    currency = wanted.currency or balance.currency
+    currency = wanted.currency or pays_in
     currency = currency or await _first_currency(connection, known, wanted)
     agreements.demand_currency(known, currency)
     # After the lock and in one statement, so that plan and price are of one version.
@@ -58,8 +60,8 @@ async def validate(
     plan = offered.plan
     items.demand_seats(plan, wanted.quantity)
     price = await _price(connection, contract, offered, wanted.interval, currency, at)
-    if balance.currency not in (None, currency):
-        raise Conflict("CURRENCY_MISMATCH", f"the account pays in {balance.currency}")
+    if pays_in not in (None, currency):
+        raise Conflict("CURRENCY_MISMATCH", f"the account pays in {pays_in}")
     items.demand_bounded_price(price.amount_minor, wanted.quantity)
     wanted = agreements.wish(contract, wanted)
     demand_price(wanted.expected_minor, price.amount_minor * wanted.quantity, currency)

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, periods
+from billing.core.clock import now_by
 from billing.core.errors import Conflict, NotFound
 from billing.core.money import ZERO
 from billing.ledger.credits import service as credits
@@ -52,48 +53,44 @@ T = TypeVar("T")
 
 
 async def start(
-    connection: AsyncConnection,
-    account: Account,
-    wanted: NewSubscription,
-    *,
-    subscription_id: UUID,
-    at: datetime,
+    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription, *, subscription_id: UUID
 ) -> Matter:
     """Create a subscription: in a trial, or `incomplete` with a draft invoice to be paid first
-    [C4].
+    [C4]. It begins at the account's now, read under its lock.
 
     An incomplete predecessor must have ended. Errors: SUBSCRIPTION_EXISTS, INVALID_COUPON,
     PAYMENT_OVERDUE for a trial, those of `orders.validate`, and those of a saved card that must pay
     now but may not be charged.
     """
-    begun = await _begin(connection, account, wanted, subscription_id, at)
+    begun = await _begin(connection, account_id, wanted, subscription_id)
     return matters.of_birth(begun[0])
 
 
 async def foresee_start(
-    connection: AsyncConnection, account: Account, wanted: NewSubscription, at: datetime
+    connection: AsyncConnection, account_id: UUID, wanted: NewSubscription
 ) -> Preview:
     """Preview a new subscription as if it were paid; the caller rolls everything back.
 
     An incomplete predecessor is ended first. Errors: PAYMENT_PENDING, and those of `start`.
     """
-    before = await store.find_open(connection, account.id)
+    before = await store.find_open(connection, account_id)
     if before is not None and await ask(connection, before.id, running.supersede):
         await ask(connection, before.id, payment_effects.end_incomplete)
-    _, work = await _begin(connection, account, wanted, ids.new(), at, dry_run=True)
-    return await foreseeing.foresee(connection, work, at)
+    _, work = await _begin(connection, account_id, wanted, ids.new(), dry_run=True)
+    return await foreseeing.foresee(connection, work, work.facts.at)
 
 
 async def _begin(
     connection: AsyncConnection,
-    account: Account,
+    account_id: UUID,
     wanted: NewSubscription,
     subscription_id: UUID,
-    at: datetime,
     *,
     dry_run: bool = False,
 ) -> tuple[Bear, Work[SubscriptionFacts]]:
-    order = await orders.validate(connection, account.id, wanted)
+    balance, account = await credits.lock_with_account(connection, account_id)
+    at = now_by(account.clock_at)
+    order = await orders.validate(connection, account_id, wanted, pays_in=balance.currency, at=at)
     await _refuse_second(connection, account.id)
     await credits.fix_currency(connection, account.id, order.price.currency)
     ends = await _take_trial(connection, account, order, at)

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids, keys
+from billing.core.clock import now_by
 from billing.core.errors import Conflict
 from billing.core.settings import Settings
 from billing.ledger.credits import service as credits
@@ -21,26 +22,22 @@ from billing.money.trials import store
 from billing.money.trials.rules import agenda
 from billing.money.trials.schemas import Trial
 from billing.money.trials.transitions import announcement, view
-from billing.platform.accounts import store as accounts
 from billing.platform.accounts.schemas import Account
 from billing.platform.accounts.shops import shop_name
 from billing.platform.outbox import service as outbox
 
 
 async def start(
-    connection: AsyncConnection,
-    account: Account,
-    *,
-    trial_id: UUID,
-    settings: Settings,
-    at: datetime,
+    connection: AsyncConnection, account_id: UUID, *, trial_id: UUID, settings: Settings
 ) -> Matter:
-    """Take the account's one trial of credits [D1, D3, D4, D9]. A subscription that money has paid
-    for converts it at once.
+    """Take the account's one trial of credits [D1, D3, D4, D9], from its now, read under its lock.
+    A subscription that money has paid for converts it at once.
 
     Errors: TRIAL_ALREADY_USED, also when another account of the same platform identity had it;
     PAYMENT_OVERDUE.
     """
+    _, account = await credits.lock_with_account(connection, account_id)
+    at = now_by(account.clock_at)
     trial = await take(
         connection,
         account,
@@ -73,11 +70,9 @@ async def take(
 ) -> Trial | None:
     """Use up one kind of trial, once per account and platform identity; None when it was used.
 
-    Errors: PAYMENT_OVERDUE if an invoice of the account is overdue.
+    The caller has read the account under its lock: a later change of the identity counts this
+    trial. Errors: PAYMENT_OVERDUE if an invoice of the account is overdue.
     """
-    await credits.lock(connection, account.id)
-    # The identity may have changed before the lock; a later change counts this trial.
-    account = await accounts.get(connection, account.id)
     taken = await store.add(
         connection,
         {

@@ -11,7 +11,6 @@ from billing.money.subscriptions import service as subscriptions
 from billing.money.subscriptions.schemas import NewSubscription
 from billing.money.subscriptions.tables import subscription_changes
 from billing.money.subscriptions.tables import subscriptions as subscription_rows
-from billing.platform.accounts import store as accounts
 from tests.integration.api_app import Api
 
 Account = dict[str, Any]
@@ -22,13 +21,11 @@ async def subscription(api: Api, account: Account) -> str:
     subscription_id = ids.new()
     account_id = ids.decode(ids.ACCOUNT, account["id"])
     async with api.database.tenant(account_id) as connection:
-        payer = await accounts.get(connection, account_id)
         await subscriptions.start(
             connection,
-            payer,
+            account_id,
             NewSubscription(plan="basic", interval=MONTH, trial=False, pay_by_card=True),
             subscription_id=subscription_id,
-            at=real_now(),
         )
     return ids.encode(ids.SUBSCRIPTION, subscription_id)
 

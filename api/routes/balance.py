@@ -24,6 +24,7 @@ CAUSES: Final = {
     "carried": "too little for a card: the next invoice collects it",
     "credited": "a credit note on an invoice that was paid",
     "dispute_won": "a bank gave back what it had taken",
+    "found": "money of a payment that a restore had lost",
     "noted": "a credit note took what had left it for a refund or dispute",
     "overpaid": "more was paid than the invoice asked for",
     "refund_failed": "a refund that its payer's bank did not take",

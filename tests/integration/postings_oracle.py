@@ -43,6 +43,9 @@ STORED: Final = {
         SELECT currency, received_minor FROM payments
         WHERE account_id = :account AND settled_at IS NOT NULL
         UNION ALL
+        SELECT currency, amount_minor FROM balance_entries
+        WHERE account_id = :account AND kind = 'found'
+        UNION ALL
         SELECT currency, -amount_minor FROM refunds
         WHERE account_id = :account AND status <> 'failed' AND booked_at IS NOT NULL
           AND way <> 'balance'

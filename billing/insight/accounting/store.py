@@ -16,6 +16,7 @@ from billing.core import ids
 from billing.insight.accounting.chart import CHART, LedgerAccount
 from billing.insight.accounting.rules import Document, Posting, postings
 from billing.money.disputes.tables import disputes
+from billing.money.invoices.balances import ADJUSTMENTS
 from billing.money.invoices.tables import balance_entries, credit_notes, invoices
 from billing.money.payments.tables import payments
 from billing.money.refunds.tables import refunds
@@ -73,8 +74,14 @@ _I, _N, _P, _R, _D, _B = (
 _SENT: Final = and_(_R.booked_at.is_not(None), _R.way != "balance")
 _LOST: Final = _D.booked_at.is_not(None)
 _ASKED: Final = _D.amount_minor + _D.returned_minor
-_ADJUSTED: Final = _B.kind == "adjusted"
-_ENTRY: Final = case((_ADJUSTED, 0), else_=_B.amount_minor)
+_ENTRY: Final = case((_B.kind.in_(ADJUSTMENTS), 0), else_=_B.amount_minor)
+
+
+def _of_kind(kind: str) -> ColumnElement[Any]:
+    """Book what adjustments of this kind have moved."""
+    return case((_B.kind == kind, _B.amount_minor), else_=0)
+
+
 SOURCES: Final = (
     Source(
         "invoice", invoices, ids.INVOICE, _I.issued_on,
@@ -121,7 +128,7 @@ SOURCES: Final = (
     Source(
         "balance_entry", balance_entries, "", _B.at,
         {"customer_balance": -_B.amount_minor,
-         "adjustments": case((_ADJUSTED, _B.amount_minor), else_=0),
+         "adjustments": _of_kind("adjusted"), "cash": _of_kind("found"),
          **_split(_of_dispute(_B.key), _ENTRY)},
         _B.amount_minor != 0, _B.key,
     ),

@@ -6,6 +6,8 @@ accounts. `:now` is real time; an account with its own clock is checked by that 
 
 from typing import Final
 
+from billing.core.literals import texts
+from billing.money.invoices.balances import ADJUSTMENTS
 from billing.money.invoices.sums import LINE_TOTAL
 
 _REDEEMED: Final = """
@@ -15,17 +17,17 @@ _REDEEMED: Final = """
                        PARTITION BY coupon_id) AS times
             FROM discounts WHERE status <> 'released' GROUP BY 1, 2) d ON d.coupon_id = c.id"""
 
-ADJUSTED: Final = """
+ADJUSTED: Final = f"""
         SELECT b.account_id, b.key AS subject
         FROM balance_entries b
-        WHERE b.kind = 'adjusted' AND NOT EXISTS (
+        WHERE b.kind IN {texts(ADJUSTMENTS)} AND NOT EXISTS (
             SELECT FROM billing_audit t
             WHERE t.subject = public_id('adj', b.id) AND t.account_id = b.account_id
               AND t.action = 'balance.adjusted'
               AND (t.detail ->> 'amount_cents')::bigint = b.amount_minor
               AND t.detail ->> 'currency' = b.currency
             OFFSET 0)
-    """
+    """  # noqa: S608 (constants)
 """Adjustments that the audit does not know so: each is looked up by its id."""
 
 QUERIES: Final[dict[str, str]] = {
@@ -294,7 +296,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM billing_audit t
         WHERE t.action = 'balance.adjusted' AND NOT EXISTS (
             SELECT FROM balance_entries b
-            WHERE b.kind = 'adjusted' AND public_id('adj', b.id) = t.subject
+            WHERE b.kind IN {texts(ADJUSTMENTS)} AND public_id('adj', b.id) = t.subject
               AND b.account_id = t.account_id)
     """,  # noqa: S608 (constants)
     # Only subscriptions that were ever active. The rest of a partly paid invoice may come later, as

@@ -3,10 +3,11 @@
 Positive is the customer's money, negative is debt carried to the next invoice.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from sqlalchemy import ColumnElement, Select, case, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,6 +33,11 @@ MONEY = Prepared(
 )
 
 _BELONGS_TO: Final = ("invoice_id", "payment_id", "reason")
+ADJUSTMENTS: Final = ("adjusted", "found")
+"""Kinds of entries that no invoice has caused: a gift of an operator, and money that came or went
+for a payment that a restore had lost.
+"""
+_INTENT: Final = re.compile(r"pi_\w+")
 
 
 async def money(connection: AsyncConnection, account_id: UUID, currency: str) -> int:
@@ -74,7 +80,8 @@ async def adjust(
 ) -> tuple[BalanceEntry, int]:
     """Credit the customer's balance, or debit it with a negative amount; once per `adjustment_id`.
 
-    Returns the entry and the balance after it. Errors: CURRENCY_MISMATCH.
+    It is of money if the reason names a payment that a restore had lost. Returns the entry and the
+    balance after it. Errors: CURRENCY_MISMATCH.
     """
     fixed = (await credits.lock(connection, account_id)).currency
     currency = currency or fixed or DEFAULT_CURRENCY
@@ -84,8 +91,9 @@ async def adjust(
     if entry is None:
         await credits.fix_currency(connection, account_id, currency)
         key = keys.balance_adjustment(adjustment_id)
+        kind = await _kind(connection, account_id, adjustment_id, reason)
         row = {
-            "id": adjustment_id, "account_id": account_id, "key": key, "kind": "adjusted",
+            "id": adjustment_id, "account_id": account_id, "key": key, "kind": kind,
             "amount_minor": amount_minor, "currency": currency, "reason": reason, "at": at,
         }  # fmt: skip
         added = await row_writes.add(connection, balance_entries, row)
@@ -104,13 +112,35 @@ async def adjustment(connection: AsyncConnection, adjustment_id: UUID) -> Balanc
     return BalanceEntry.model_validate(dict(row)) if row else None
 
 
+def found_id(intent_id: str) -> UUID:
+    """Return the id of the entry for the money of a lost payment, always the same one."""
+    return uuid5(NAMESPACE_URL, intent_id)
+
+
+async def found(connection: AsyncConnection, intent_id: str) -> BalanceEntry | None:
+    """Return the entry for the money of this intent, whose payment a restore had lost."""
+    return await adjustment(connection, found_id(intent_id))
+
+
+async def _kind(
+    connection: AsyncConnection, account_id: UUID, adjustment_id: UUID, reason: str
+) -> str:
+    """Return the kind of an adjustment: that of the found money that its reason names, if any."""
+    named = [found_id(intent_id) for intent_id in _INTENT.findall(reason)]
+    if adjustment_id in named:
+        return "found"
+    entry = balance_entries.c
+    query = select(entry.kind).where(entry.account_id == account_id, entry.id.in_(named))
+    return (await connection.scalar(query) if named else None) or "adjusted"
+
+
 async def adjusted_for(connection: AsyncConnection, account_id: UUID, name: str) -> int:
     """Return the sum of the account's adjustments whose reasons name an object of the provider."""
     entry = balance_entries.c
     found = await connection.scalar(
         select(func.coalesce(func.sum(entry.amount_minor), 0)).where(
             entry.account_id == account_id,
-            entry.kind == "adjusted",
+            entry.kind.in_(ADJUSTMENTS),
             entry.reason.contains(name, autoescape=True),
         )
     )

@@ -25,7 +25,6 @@ from billing.money.reconciliations.schemas import (
     Place,
     Reconciliation,
 )
-from billing.money.restores.rules import adjustment_id
 from billing.platform.audit import service as audit
 
 _logger: Final = logging.getLogger("billing.reconciliations")
@@ -200,7 +199,7 @@ async def _owners(connection: AsyncConnection, unknown: Sequence[AtStripe]) -> d
     for one in unknown:
         owner = found.get(one.object_id)
         if owner is not None and one.intent_id is not None and not owner.is_kept:
-            kept = await balances.adjustment(connection, adjustment_id(one.intent_id))
+            kept = await balances.found(connection, one.intent_id)
             found[one.object_id] = owner.model_copy(update={"is_kept": kept is not None})
     return found
 

@@ -1,7 +1,6 @@
 """Rules for what a restored database does about a PaymentIntent of the provider. Pure."""
 
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing.core.currencies import from_provider
 from billing.core.money import show_money
@@ -59,11 +58,6 @@ def undecided(taken: Taken) -> str | None:
     ]
     refunds = [one.refund_id for one in taken.refunds if one.status == "processing"]
     return next(iter(disputes + refunds), None)
-
-
-def adjustment_id(intent_id: str) -> UUID:
-    """Return the id of the balance entry for an intent's money, always the same one."""
-    return uuid5(NAMESPACE_URL, intent_id)
 
 
 def act_after(event: ProviderEvent, kept_minor: int, on_balance_minor: int) -> str | None:

@@ -35,7 +35,7 @@ async def known_of(connection: AsyncConnection, found: FoundIntent) -> Known:
     payment_id = ids.parse(ids.PAYMENT, found.metadata.get("payment", ""))
     payment = await payment_store.find(connection, payment_id) if payment_id else None
     invoice = await _invoice(connection, found.metadata)
-    kept = await balances.adjustment(connection, rules.adjustment_id(found.intent_id))
+    kept = await balances.found(connection, found.intent_id)
     return Known(
         has_account=account is not None,
         has_payment=payment is not None,
@@ -143,7 +143,7 @@ async def set_aside(connection: AsyncConnection, waiting: Waiting) -> bool:
     """
     event = read(waiting.payload)
     intent_id = event.intent_id or ""
-    kept = await balances.adjustment(connection, rules.adjustment_id(intent_id))
+    kept = await balances.found(connection, intent_id)
     if kept is None:
         return False
     on_balance = await balances.adjusted_for(connection, kept.account_id, intent_id)
@@ -170,7 +170,7 @@ async def _keep(
     try:
         await balances.adjust(
             connection, account_id,
-            adjustment_id=rules.adjustment_id(found.intent_id),
+            adjustment_id=balances.found_id(found.intent_id),
             amount_minor=left_minor, currency=found.currency,
             reason=f"paid by {found.intent_id}, which the restored database does not know",
             at=await clock.now(connection, account_id),

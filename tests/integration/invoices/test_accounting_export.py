@@ -17,8 +17,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from billing.core import ids
 from billing.core.database import open_database
 from billing.insight.accounting import store
+from billing.money.payments.rules import Outcome
+from billing.money.refunds.rules import Taken
+from billing.money.restores import service as restores
+from billing.money.restores.schemas import FoundIntent
 from tests.integration.actors import API, Actors, Customer, Json, instant
 from tests.integration.api_app import stack_settings
+from tests.integration.operator_acts import check_books
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.postings_oracle import postings
 from tests.integration.reversals.refunds_made import paid_for, refunded
@@ -75,6 +80,40 @@ async def test_a_refund_in_february_changes_nothing_of_january(actors: Actors) -
     rows = list(csv.DictReader(io.StringIO(both, newline="")))
     assert len(rows) == len(january) + len(february)
     assert {row["posting_id"] for row in rows} == {row["posting_id"] for row in january + february}
+
+
+async def test_money_that_a_restore_had_lost_is_cash_until_it_goes_back(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-30T10:00:00Z")
+    intent_id = f"pi_{ids.new_hex()}"
+    paid = FoundIntent(
+        intent_id=intent_id,
+        outcome=Outcome(kind="succeeded", intent_id=intent_id, received_minor=4900),
+        amount_minor=4900,
+        currency="USD",
+        description="Invoice",
+        metadata={
+            "account": customer.id,
+            "payment": ids.encode(ids.PAYMENT, ids.new()),
+            "invoice": ids.encode(ids.INVOICE, ids.new()),
+        },
+        created_at=NOON,
+    )
+    async with (
+        open_database(stack_settings(actors.stack)) as database,
+        database.operator() as connection,
+    ):
+        placed = await restores.place(connection, paid, Taken(), NOON)
+    assert (placed.verdict, placed.kept_minor) == ("kept", 4900)
+    january = await month_of(customer, "2027-01")
+    assert sums(january) == {"cash": 4900, "customer_balance": -4900}
+
+    await customer.advance(days=5)
+    await adjust(customer, -900, reason=f"{intent_id} was refunded at Stripe")
+    await adjust(customer, 300, reason="sorry about pi_another")
+    assert sums(await month_of(customer, "2027-02")) == {
+        "cash": -900, "customer_balance": 600, "adjustments": 300,
+    }  # fmt: skip
+    await check_books(customer)
 
 
 async def test_csv_and_json_say_the_same(actors: Actors) -> None:

@@ -5,11 +5,11 @@ from typing import Literal
 
 import pytest
 
+from billing.money.invoices.balances import found_id
 from billing.money.payments.rules import Outcome, OutcomeKind
 from billing.money.refunds.rules import DisputeOutcome, RefundOutcome, Taken
 from billing.money.restores.rules import (
     act_after,
-    adjustment_id,
     decide,
     describe,
     left_minor,
@@ -79,7 +79,7 @@ def test_another_system_on_the_same_stripe_account_is_left_alone(kind: OutcomeKi
 
 
 def test_an_intent_has_one_entry_of_the_money_balance_however_often_it_is_found() -> None:
-    assert adjustment_id("pi_1") == adjustment_id("pi_1") != adjustment_id("pi_2")
+    assert found_id("pi_1") == found_id("pi_1") != found_id("pi_2")
 
 
 def test_an_operator_reads_what_it_was_for() -> None:

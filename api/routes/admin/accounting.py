@@ -25,7 +25,7 @@ _ROW: Final = {
     "posting_id": f"inv{TAIL}/receivable", "date": "2026-12-01", "account_id": f"acc{TAIL}",
     "document": "invoice", "document_id": f"inv{TAIL}", "document_number": "INV-000001",
     "ledger_account": "receivable", "side": "debit", "amount_minor": 5831, "currency": "EUR",
-    "amount": "58.31",
+    "amount": "58.31", "issuer": "main",
 }  # fmt: skip
 _ABOUT: Final = {"start": "2026-12-01", "end": "2026-12-31"}
 Month = Annotated[

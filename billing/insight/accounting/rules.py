@@ -23,6 +23,8 @@ class Document(NamedTuple):
     day: date
     currency: str
     minor: Mapping[LedgerAccount, int]
+    issuer: str | None = None
+    """The key of its invoice's seller; None: it has no invoice, or that names none."""
 
 
 class Posting(NamedTuple):
@@ -39,6 +41,8 @@ class Posting(NamedTuple):
     amount_minor: int
     currency: str
     amount: Decimal
+    issuer: str
+    """The seller's key; empty: none."""
 
 
 COLUMNS: Final = Posting._fields
@@ -62,6 +66,7 @@ def postings(document: Document) -> list[Posting]:
             amount_minor=minor,
             currency=document.currency,
             amount=Decimal(minor).scaleb(-digits),
+            issuer=document.issuer or "",
         )
         for ledger_account in CHART
         if (minor := document.minor.get(ledger_account, 0))

@@ -9,7 +9,19 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Date, Select, Table, and_, case, null, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Date,
+    ScalarSelect,
+    Select,
+    Table,
+    and_,
+    case,
+    null,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.core import ids
@@ -20,7 +32,7 @@ from billing.money.invoices.balances import ADJUSTMENTS
 from billing.money.invoices.tables import balance_entries, credit_notes, invoices
 from billing.money.payments.tables import payments
 from billing.money.refunds.tables import refunds
-from billing.platform.accounts.tables import accounts
+from billing.platform.accounts.tables import accounts, issuers
 
 PAGE: Final = 2_000
 """Documents of one page: each page is a short transaction."""
@@ -154,7 +166,7 @@ def query(source: Source, asked: AskedDays, last: Place | None) -> Select[Any]:
     found = (
         select(
             row.id, row.account_id, row.currency, source.number.label("number"),
-            source.moment.label("moment"),
+            source.moment.label("moment"), _issuer(source.table).label("issuer"),
             *(minor.label(name) for name, minor in source.minor.items()),
         )
         .where(source.only, *_within(source.moment, asked))
@@ -166,6 +178,14 @@ def query(source: Source, asked: AskedDays, last: Place | None) -> Select[Any]:
     if asked.account_id is not None:
         return found.where(row.account_id == asked.account_id)
     return found.join(accounts, accounts.c.id == row.account_id).where(~accounts.c.is_test)
+
+
+def _issuer(table: Table) -> ScalarSelect[Any]:
+    """Select the key of the seller whose invoice a row of the table is, or belongs to."""
+    if table is invoices:
+        return select(issuers.c.key).where(issuers.c.id == _I.issuer_id).scalar_subquery()
+    sold = select(issuers.c.key).join(invoices, _I.issuer_id == issuers.c.id)
+    return sold.where(_I.id == table.c.invoice_id).scalar_subquery()
 
 
 def _within(
@@ -183,5 +203,6 @@ def _document(source: Source, row: Mapping[Any, Any]) -> Document:
     number, moment = row["number"] or name, row["moment"]
     day = moment.astimezone(UTC).date() if isinstance(moment, datetime) else moment
     return Document(
-        source.kind, name + source.suffix, number, row["account_id"], day, row["currency"], minor
+        source.kind, name + source.suffix, number, row["account_id"], day, row["currency"], minor,
+        row["issuer"],
     )  # fmt: skip

@@ -24203,8 +24203,8 @@ export interface operations {
                 };
                 content: {
                     /**
-                     * @example posting_id,date,account_id,document,document_id,document_number,ledger_account,side,amount_minor,currency,amount
-                     *     inv_01h455vb4pex5vsknk084sn02q/receivable,2026-12-01,acc_01h455vb4pex5vsknk084sn02q,invoice,inv_01h455vb4pex5vsknk084sn02q,INV-000001,receivable,debit,5831,EUR,58.31
+                     * @example posting_id,date,account_id,document,document_id,document_number,ledger_account,side,amount_minor,currency,amount,issuer
+                     *     inv_01h455vb4pex5vsknk084sn02q/receivable,2026-12-01,acc_01h455vb4pex5vsknk084sn02q,invoice,inv_01h455vb4pex5vsknk084sn02q,INV-000001,receivable,debit,5831,EUR,58.31,main
                      */
                     "text/csv": string;
                     /**
@@ -24223,7 +24223,8 @@ export interface operations {
                      *           "side": "debit",
                      *           "amount_minor": 5831,
                      *           "currency": "EUR",
-                     *           "amount": "58.31"
+                     *           "amount": "58.31",
+                     *           "issuer": "main"
                      *         }
                      *       ]
                      *     }

@@ -27,6 +27,7 @@ from tests.integration.operator_acts import check_books
 from tests.integration.payments.test_money_balance import adjust
 from tests.integration.postings_oracle import postings
 from tests.integration.reversals.refunds_made import paid_for, refunded
+from tests.integration.taxes.sellers import sold_from
 
 NOON: Final = datetime(2027, 1, 9, 12, tzinfo=UTC)
 
@@ -114,6 +115,24 @@ async def test_money_that_a_restore_had_lost_is_cash_until_it_goes_back(actors: 
         "cash": -900, "customer_balance": 600, "adjustments": 300,
     }  # fmt: skip
     await check_books(customer)
+
+
+async def test_each_posting_of_an_invoice_and_its_money_names_the_seller(actors: Actors) -> None:
+    customer = await actors.customer_on_clock("2027-01-30T10:00:00Z")
+    await customer.bought("small")
+    [unsold] = {row["issuer"] for row in await month_of(customer, "2027-01")}
+    seller = await sold_from(customer, "DE")
+    assert unsold != seller
+    await customer.advance(to="2027-02-05T10:00:00Z")
+    await customer.bought("small")
+    await refunded(customer, await paid_for(customer), 333)
+    await adjust(customer, 500)
+    of_month = await month_of(customer, "2027-02")
+    named = {(row["document"], row["issuer"]) for row in of_month}
+    assert named == {
+        *((one, seller) for one in ("invoice", "payment", "refund", "credit_note")),
+        ("balance_entry", ""),
+    }
 
 
 async def test_csv_and_json_say_the_same(actors: Actors) -> None:

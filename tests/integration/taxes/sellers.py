@@ -4,8 +4,8 @@ from billing.core import ids
 from tests.integration.actors import Customer
 
 
-async def sold_from(customer: Customer, country: str) -> None:
-    """A new seller in this country bills the customer from now on."""
+async def sold_from(customer: Customer, country: str) -> str:
+    """A new seller in this country bills the customer from now on: its key."""
     issuer = ids.new()
     await customer.actors.sql(
         "INSERT INTO issuers (id, key, name, address)"
@@ -16,3 +16,4 @@ async def sold_from(customer: Customer, country: str) -> None:
         "UPDATE accounts SET issuer_id = %(issuer)s WHERE id = %(me)s",
         issuer=issuer, me=customer.uuid,
     )  # fmt: skip
+    return str(issuer)

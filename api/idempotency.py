@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Header, Request
@@ -27,6 +27,7 @@ from billing.core import ids
 from billing.core.database_words import database_words
 from billing.core.errors import BillingError, Conflict, Invalid
 from billing.core.keys import MAX_KEY_CHARS
+from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.platform.idempotency import store
@@ -37,6 +38,8 @@ from billing.platform.idempotency.schemas import (
     StoredAnswer,
     outcome,
 )
+
+T = TypeVar("T")
 
 KEY_MEMBER: Final = "idempotency_key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
@@ -64,9 +67,10 @@ class Claim:
 
     `resource_id` is the id of what the request creates: a new UUIDv7, or the id that the first
     request chose. `resumed` means that an earlier request with this key ended without a final
-    answer, and may have written rows under `resource_id`: look for them before writing. A handler
-    sets `has_acted` once a part of several acts is committed, so that no refusal of a later part
-    makes the same key start again.
+    answer, or still runs, and may have written rows under `resource_id`: look for them before
+    writing, under the lock that the earlier one writes them under. A handler sets `has_acted` once
+    a part of several acts is committed, so that no refusal of a later part makes the same key start
+    again.
     """
 
     def __init__(self, granted: Granted, asked: KeyedRequest | None = None) -> None:
@@ -76,10 +80,30 @@ class Claim:
         self.resumed = granted.resumed
         self.answered: Response | None = None
         self.has_acted = False
+        self._is_found = False
 
-    async def begun(self, connection: AsyncConnection, workflow_id: str) -> Matter | None:
-        """Return the matter that an earlier request with this key started."""
-        return await matters.find(connection, workflow_id) if self.resumed else None
+    async def begun(
+        self, connection: AsyncConnection, account_id: UUID, workflow_id: str
+    ) -> Matter | None:
+        """Return the matter that an earlier request with this key started; take the account's lock
+        first, because that request may be about to commit.
+        """
+        if not self.resumed:
+            return None
+        await credits.lock(connection, account_id)
+        return self.found(await matters.find(connection, workflow_id))
+
+    def found(self, row: T | None) -> T | None:
+        """Return what an earlier request with this key wrote: it cannot write it again."""
+        self._is_found = self._is_found or row is not None
+        return row
+
+    @property
+    def may_forget(self) -> bool:
+        """True if nothing can be written under `resource_id` any more. An earlier request that was
+        not found may still run.
+        """
+        return not self.has_acted and (self._is_found or not self.resumed)
 
     @property
     def suffix(self) -> str:
@@ -263,7 +287,7 @@ async def _close(
 ) -> None:
     """Store the answer, or release or forget the key. A failure here does not change the answer."""
     what = outcome(answer.status_code, code) if answer is not None else "keep"
-    if what == "forget" and claim.has_acted:
+    if what == "forget" and not claim.may_forget:
         what = "keep"
     try:
         async with _rows(call) as connection:

@@ -33,7 +33,7 @@ from billing.catalog.plans.schemas import Currency, PositiveMinor
 from billing.core import clock, ids
 from billing.core.errors import Invalid, NotFound
 from billing.matters import store as matters
-from billing.money.invoice_requests import manual
+from billing.money.invoice_requests import locks, manual
 from billing.money.invoices import store as invoice_store
 from billing.money.payments import history, store
 from billing.money.payments.rules import NOT_OPENED, PROVIDER_REFUSED, provider_of, type_of
@@ -231,11 +231,11 @@ def statuses_of(wanted: StatusFilter | None) -> tuple[str, ...]:
 async def _submit(call: AccountCall, claim: Claim, wanted: ManualBody) -> None:
     """Write the payment unless an earlier request did; its matter cancels an open card payment."""
     async with call.transaction() as connection:
+        invoice = await locks.take(connection, row_id(ids.INVOICE, wanted.invoice_id))
         payment = await store.find(connection, claim.resource_id) if claim.resumed else None
         if payment is not None:
             matter = await matters.find(connection, payment.workflow_id)
         else:
-            invoice = await invoice_store.get(connection, row_id(ids.INVOICE, wanted.invoice_id))
             by_operator = ADMIN in call.caller.roles
             is_agreed = by_operator or await manual.is_by_hand(connection, invoice)
             if invoice.status != "paid" and not is_agreed:

@@ -302,7 +302,9 @@ async def _is_undecided(connection: AsyncConnection, purchase: Purchase) -> bool
 async def _begin(call: AccountCall, claim: Claim, body: PurchaseBody) -> Matter:
     """The purchase's matter: new, or from an earlier try with the same key."""
     async with call.transaction() as connection:
-        begun = await claim.begun(connection, PURCHASE.workflow_id(claim.resource_id))
+        begun = await claim.begun(
+            connection, call.account.id, PURCHASE.workflow_id(claim.resource_id)
+        )
         if begun is not None:
             return begun
         await demand_offered(call, connection, body.payment_method)

@@ -19,6 +19,7 @@ from api.routes.payment_methods import MethodAnswer, notify_changed
 from api.workflow_calls import need_provider, need_temporal, wait_until_done
 from billing.core import clock, ids
 from billing.core.errors import Conflict, PaymentRequired, ProviderFailure
+from billing.ledger.credits import service as credits
 from billing.matters import store as matters
 from billing.matters.schemas import Matter
 from billing.money.payment_methods import card_setup
@@ -156,7 +157,7 @@ async def create_payment_method(body: SyncBody, call: BillingCall, once: Optiona
 async def _begin(call: AccountCall, claim: Claim, body: SetupBody) -> Matter:
     """Return the account's matter with the request to save a card, new or from an earlier try."""
     async with call.transaction() as connection:
-        at = await clock.now(connection, call.account.id)
+        at = await credits.now_locked(connection, call.account.id)
         if claim.resumed and await card_setup.exists(connection, claim.resource_id):
             return await matters.ensure_account(connection, call.account.id, due=at, at=at)
         return await card_setup.start(

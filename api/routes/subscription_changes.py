@@ -332,7 +332,7 @@ async def _ask(
     )
     await failpoint("api.claimed")
     async with call.transaction() as connection:
-        known = await store.find_change(connection, claim.resource_id) if claim.resumed else None
+        known = await find_before(connection, call.account.id, claim)
         if known is not None:
             subject_id = known.subscription_id
         else:
@@ -341,13 +341,22 @@ async def _ask(
             found = await service.commanded(connection, call.account.id, command)
             subject_id = found.id
             if about is not None and about.coupon is not None:
-                await coupons.redeem_for(connection, subject_id, about, repeated=claim.resumed)
+                await coupons.redeem_for(connection, subject_id, about)
             await service.ask(connection, subject_id, lambda w: verb(w, paying), about=about)
             await _keep_unwritten(call, claim, connection, subject_id)
         matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))
     if matter is None:
         raise RuntimeError("an open subscription has a matter")
     return matter
+
+
+async def find_before(
+    connection: AsyncConnection, account_id: UUID, claim: Claim
+) -> SubscriptionChange | None:
+    """Return the change that an earlier request with the key wrote."""
+    if not claim.resumed:
+        return None
+    return claim.found(await service.change_before(connection, account_id, claim.resource_id))
 
 
 async def _keep_unwritten(

@@ -222,7 +222,9 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
     """
     async with call.transaction() as connection:
         existing = await store.find_open(connection, call.account.id)
-        own = await claim.begun(connection, SUBSCRIPTION.workflow_id(claim.resource_id))
+        own = await claim.begun(
+            connection, call.account.id, SUBSCRIPTION.workflow_id(claim.resource_id)
+        )
     if existing is None or own is not None:
         return
     await _foresee(call, wanted)
@@ -243,7 +245,9 @@ async def _supersede_incomplete(call: AccountCall, claim: Claim, wanted: NewSubs
 async def _begin(call: AccountCall, claim: Claim, wanted: NewSubscription) -> Matter:
     await failpoint("api.claimed")
     async with call.transaction() as connection:
-        begun = await claim.begun(connection, SUBSCRIPTION.workflow_id(claim.resource_id))
+        begun = await claim.begun(
+            connection, call.account.id, SUBSCRIPTION.workflow_id(claim.resource_id)
+        )
         if begun is not None:
             return begun
         return await service.start(

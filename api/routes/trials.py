@@ -77,7 +77,7 @@ async def read_trial(call: MemberCall) -> TrialAnswer:
 
 async def _begin(call: AccountCall, claim: Claim) -> Matter:
     async with call.transaction() as connection:
-        begun = await claim.begun(connection, TRIAL.workflow_id(call.account.id))
+        begun = await claim.begun(connection, call.account.id, TRIAL.workflow_id(call.account.id))
         if begun is not None:
             # The matter is the account's: another request may have begun it.
             taken = await store.find(connection, call.account.id)

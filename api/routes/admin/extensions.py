@@ -17,6 +17,7 @@ from api.requests.card_numbers import FreeText
 from api.requests.dry_runs import undone
 from api.routes.base import new_router
 from api.routes.subscription_answers import SubscriptionAnswer
+from api.routes.subscription_changes import find_before
 from api.routes.subscription_previews import DryRun, PreviewAnswer
 from api.workflow_calls import wait_until_done
 from billing.core import ids
@@ -76,10 +77,13 @@ async def _extend(
 ) -> Matter:
     """Extend the period; a repeated request does not extend it again."""
     async with call.database.tenant(account_id) as connection:
-        found = await service.commanded(connection, account_id, "extend")
-        if await store.find_change(connection, claim.resource_id) is None:
-            await service.ask(connection, found.id, _verb(body, claim.resource_id))
-        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(found.id))
+        known = await find_before(connection, account_id, claim)
+        if known is not None:
+            subject_id = known.subscription_id
+        else:
+            subject_id = (await service.commanded(connection, account_id, "extend")).id
+            await service.ask(connection, subject_id, _verb(body, claim.resource_id))
+        matter = await matters.find(connection, SUBSCRIPTION.workflow_id(subject_id))
     if matter is None:
         raise RuntimeError("an open subscription has a matter")
     return matter

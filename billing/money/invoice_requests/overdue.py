@@ -218,7 +218,13 @@ async def asked_before(
 async def has_asked(
     connection: AsyncConnection, account_id: UUID, suffix: str, change_id: UUID
 ) -> bool:
-    """True if money was requested under this suffix before: for a debt, or for this resumption."""
+    """True if money was requested under this suffix before: for a debt, or for this resumption.
+
+    The debt's locks are taken first, because that request may be about to commit. Errors:
+    UNAVAILABLE.
+    """
+    debts = [one.id for one in await owed(connection, account_id)]
+    await locks.take_collectors(connection, account_id, debts)
     if await subscriptions.find_change(connection, change_id) is not None:
         return True
     return bool(await asked_before(connection, account_id, suffix))

@@ -49,18 +49,12 @@ async def redeem(
     return await service.ask(connection, found.id, partial(_redeemed, code=discount.code))
 
 
-async def redeem_for(
-    connection: AsyncConnection, subscription_id: UUID, wish: PlanWish, *, repeated: bool = False
-) -> None:
+async def redeem_for(connection: AsyncConnection, subscription_id: UUID, wish: PlanWish) -> None:
     """Reserve the coupon of a change that is requested next, in the same transaction.
 
-    A `repeated` request may have redeemed it already. Errors: PLAN_NOT_FOUND, SUBSCRIPTION_STATE,
-    INVALID_COUPON.
+    Errors: PLAN_NOT_FOUND, SUBSCRIPTION_STATE, INVALID_COUPON.
     """
     if wish.coupon is None:
-        return
-    running = await discount_store.of_subscription(connection, subscription_id)
-    if repeated and any(one.code == capital(wish.coupon) for one in running):
         return
     found = await store.get(connection, subscription_id, lock=True)
     demand(found.status, "coupon")

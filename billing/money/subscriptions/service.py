@@ -168,6 +168,18 @@ async def commanded(
     return found
 
 
+async def change_before(
+    connection: AsyncConnection, account_id: UUID, change_id: UUID
+) -> SubscriptionChange | None:
+    """Return the change that an earlier try of the same request wrote; take the current
+    subscription's lock first, because that request may be about to commit.
+    """
+    found = await store.find_current(connection, account_id)
+    if found is not None:
+        await store.get(connection, found.id, lock=True)
+    return await store.find_change(connection, change_id)
+
+
 async def glance(
     connection: AsyncConnection,
     subscription_id: UUID,

@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def shop_name(domain: str) -> str:
@@ -18,9 +19,12 @@ def shop_host(domain: str) -> str | None:
     """
     address = unquote(domain).strip()
     try:
-        host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
+        parts = urlsplit(address if _SCHEME.match(address) else f"//{address}")
+        # `x:shop.example`, `https:/shop.example`: the word before the colon is no host.
+        if "\\" in address or (parts.port is None and parts.netloc.endswith(":")):
+            return None
         # Browsers take wide letters, other dots and invisible signs for the same host.
-        name = host.encode("idna").decode().lower().rstrip(".")
+        name = (parts.hostname or "").encode("idna").decode().lower().rstrip(".")
     except ValueError:
         return None
     return name if _HOST.fullmatch(name) else None

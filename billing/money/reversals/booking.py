@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.core import ids, keys
-from billing.core.money import show_decimal
+from billing.core.money import ZERO, show_decimal
 from billing.ledger.credits import verbs
 from billing.matters.effects import Do, Facts, Rows, Wake, Work
 from billing.matters.kinds import SUBSCRIPTION
@@ -144,12 +144,19 @@ def credits_due(w: Work[ReversalFacts], row: Refund | Dispute) -> dict[str, Deci
     price = _price_of_credits(w.rows, invoice, away)
     before = _asked(away)
     standing = _standing(w.rows)
+    # Whoever has just found room takes the credits of its own note.
+    others = [one for one in away if one.has_found_room and one.id != row.id and not _keeps(one)]
     due = {}
     for one in w.facts.granted:
         key = one.grant_key
         # What a change has clawed back is not taken again.
         gone = one.elsewhere + standing[key] - before[key]
-        due[key] = to_take(one.credits, reversed_minor, price, before[key], gone)
+        all_due = to_take(one.credits, reversed_minor, price, before[key], gone)
+        theirs = (
+            to_take(one.credits, other.noted_minor, price, _asked([other])[key], ZERO)
+            for other in others
+        )
+        due[key] = all_due - sum(theirs)
     return {grant_key: amount for grant_key, amount in due.items() if amount > 0}
 
 

@@ -121,9 +121,14 @@ def _owed(w: Work[ReversalFacts], most_minor: int, refund: Refund) -> int:
 
 def take_room(w: Work[InvoiceFacts]) -> None:
     """Have credit notes take freed room first; each matter then claws back its credits."""
-    for row in sorted(all_reversals(w.rows), key=lambda one: (one.created_at, one.id)):
-        _take_freed(w, row)
+    _take_all_freed(w, all_reversals(w.rows))
     refunds.look_again(w)
+
+
+def _take_all_freed(w: Work[InvoiceFacts], rows: list[Refund | Dispute]) -> None:
+    """Have each take its freed room, the oldest first."""
+    for row in sorted(rows, key=lambda one: (one.created_at, one.id)):
+        _take_freed(w, row)
 
 
 def take_returned(
@@ -201,10 +206,15 @@ def _takable(w: Work[InvoiceFacts], row: Dispute) -> int:
 
 
 def unplaced(w: Work[ReversalFacts]) -> Refund | Dispute | None:
-    """Return the payment's oldest refund or dispute that lacked room and must be placed again."""
-    mine = (one for one in all_reversals(w.rows) if one.payment_id == w.facts.payment_id)
-    behind = [one for one in mine if _lacks_note(w, one)]
-    return min(behind, key=lambda one: (one.created_at, one.id), default=None)
+    """Return the payment's oldest refund or dispute that lacked room and must be placed again. One
+    that has room comes first: its note may be what another one's credits seem to be due for.
+    """
+    behind = [one for one in _mine(w) if _lacks_note(w, one)]
+    return min(behind, key=lambda one: (not _room(w, one), one.created_at, one.id), default=None)
+
+
+def _mine(w: Work[ReversalFacts]) -> list[Refund | Dispute]:
+    return [one for one in all_reversals(w.rows) if one.payment_id == w.facts.payment_id]
 
 
 def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
@@ -212,6 +222,8 @@ def place_again(w: Work[ReversalFacts], row: Refund | Dispute) -> None:
     credits, the customer no longer owes.
     """
     row = _place_rest(w, row) if row.is_placed else place(w, row)
+    # Others take their room first, and then by their own steps the credits of their own money.
+    _take_all_freed(w, _mine(w))
     booking.take_credits(w, row)
     if row.booked_at is not None:
         booking.count(w, row)

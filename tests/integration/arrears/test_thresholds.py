@@ -16,7 +16,8 @@ from tests.integration.arrears.overage_uses import RENEWAL, START, records, use
 from tests.integration.arrears.test_close_races import send, until
 from tests.integration.arrears.test_large_close import pour
 from tests.integration.faults.rows import open_operator
-from tests.integration.money_seen import charged
+from tests.integration.money_seen import charged, newest_invoice
+from tests.integration.operator_acts import check_books
 
 # A use crossed a threshold of 10.00 while the matter was down.
 MISSED: Final = """
@@ -91,6 +92,26 @@ async def test_use_is_invoiced_early_once_per_crossing_and_the_close_bills_the_r
         "SELECT key FROM steps WHERE account_id = %(me)s AND key LIKE '%%threshold%%' ORDER BY key"
     )
     assert [one["key"].rpartition("-")[2] for one in events] == ["1", "2"]
+
+
+async def test_a_close_that_is_rounded_with_an_early_line_names_what_that_billed(
+    actors: Actors,
+) -> None:
+    customer = await actors.customer_on_clock(START)
+    await customer.subscribed("basic")
+    await threshold(customer, 500)
+    await use(customer, "500")
+    await use(customer, "250.7")
+    await tick(customer)
+    await use(customer, "10.7")
+    await customer.advance(to=RENEWAL)
+
+    # 21.40 for 10.7 by themselves, but 522.80 for all of them: 523 less 501.
+    assert [cents for _, cents, _ in await billed(customer)] == [501, 22]
+    items = (await newest_invoice(customer))["line_items"]
+    [words] = [one["explained"] for one in items if one["kind"] == "usage"]
+    assert words == "261.40 x 0.02, less 5.01 USD billed before = 0.22 USD"
+    await check_books(customer)
 
 
 async def test_a_threshold_that_is_reached_when_it_is_set_bills_at_once(actors: Actors) -> None:

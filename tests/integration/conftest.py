@@ -27,6 +27,13 @@ from tests.integration.credits.accounts import (  # noqa: E402
     open_account,
     open_pools,
 )
+from tests.integration.invariants_fixture import (  # noqa: E402
+    books_agree,
+    books_are_asked,
+    test_begins,
+)
+
+__all__ = ["books_agree", "books_are_asked", "test_begins"]
 
 POOL = 12
 

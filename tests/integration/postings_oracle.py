@@ -91,7 +91,8 @@ async def demand_agreement(database: Database, account_id: UUID) -> None:
     """Fail unless the postings of an account sum to what its rows say, seen at one moment."""
     async with database.operator() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        assert await exported(connection, account_id) == await stored(connection, account_id)
+        told, kept = await exported(connection, account_id), await stored(connection, account_id)
+        assert told == kept, f"{told} is not {kept}"
 
 
 async def stored(connection: AsyncConnection, account_id: UUID) -> Sums:

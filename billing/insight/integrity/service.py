@@ -38,10 +38,17 @@ async def evaluate(
     Use `examine` for a snapshot if others write to the database meanwhile.
     """
     now = now or real_now()
-    broken = await _written(connection, accounts, now)
+    return rules.report(await faults_of(connection, accounts, now), now)
+
+
+async def faults_of(
+    connection: AsyncConnection, accounts: Sequence[UUID], now: datetime
+) -> list[Broken]:
+    """Run all checks of these accounts as `evaluate` does; return what each account fails."""
+    found = await _written(connection, accounts, now)
     for query in store.LATE_HERE.values():
-        broken += await store.ask(connection, query, now, accounts)
-    return rules.report(broken, now)
+        found += await store.ask(connection, query, now, accounts)
+    return found
 
 
 async def examine(database: Database, account_id: UUID | None = None) -> Report:

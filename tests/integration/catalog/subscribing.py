@@ -12,6 +12,7 @@ from billing.core.periods import MONTH
 from billing.ledger.credits import service as credits
 from billing.metering.usage import store as usage_store
 from billing.money.subscriptions import store as subscriptions
+from tests.integration.broken_books import OF_PURSUIT, excuse
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 END = datetime(2027, 2, 1, tzinfo=UTC)
@@ -53,6 +54,7 @@ async def subscribe(
         "updated_at": start,
     }
     await subscriptions.add(connection, row, [])
+    excuse(account_id, OF_PURSUIT)
     return subscription_id
 
 

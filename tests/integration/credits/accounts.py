@@ -17,6 +17,7 @@ from billing.ledger.credits import service
 from billing.ledger.credits.schemas import Debit, Grant, Hold
 from billing.platform.accounts.schemas import AccountFields
 from devstack.stack import StackInfo
+from tests.integration.broken_books import OF_ENTRIES, excuse
 from tests.integration.credits import holding
 from tests.integration.credits.books import Books, read_books
 
@@ -42,6 +43,9 @@ class CreditAccount:
 
     database: Database
     id: UUID
+
+    def __post_init__(self) -> None:
+        excuse(self.id, OF_ENTRIES)
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return self.database.tenant(self.id)

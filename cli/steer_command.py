@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import httpx2
 import typer
 
 from billing.core.money import show_money
+from billing.money.bulk_acts.schemas import Act
 from cli.operator_client import Json, new_key, operator, post_page
 from cli.stack_commands import Data, reporting_errors
 
-ACTS = "pause-dunning, resume-dunning, extend-dunning, retry, forgive, pause or extend"
+ACTS: Final = " or ".join(", ".join(get_args(Act)).replace("_", "-").rsplit(", ", 1))
 _ENDS: Final[dict[str | None, str]] = {
     "succeeded": "paid", "pending": "still waiting", "processing": "still waiting",
     None: "not tried yet",
@@ -22,8 +23,15 @@ Maybe = Annotated[str | None, typer.Option()]
 Instant = Annotated[str | None, typer.Option(help="Such as 2027-01-31T09:00:00Z.")]
 
 
+def _known(act: str) -> str:
+    name = act.replace("-", "_")
+    if name not in get_args(Act):
+        raise typer.BadParameter(f"{act} is none of {ACTS}")
+    return name
+
+
 def steer(
-    act: Annotated[str, typer.Argument(help=ACTS)],
+    act: Annotated[str, typer.Argument(help=ACTS, callback=_known)],
     reason: Annotated[str, typer.Option(help="For the audit, and the credit notes of forgive.")],
     days: Annotated[int | None, typer.Option(help="For acts that extend.", min=1)] = None,
     subscription: Many = None,
@@ -45,7 +53,7 @@ def steer(
 ) -> None:
     """Run one action on many subscriptions or their dunning. Try --dry-run first."""
     said = {
-        "act": act.replace("-", "_"), "reason": reason, "days": days,
+        "act": act, "reason": reason, "days": days,
         "subscription_ids": subscription, "account_ids": account, "plan": plan,
         "price_cents": price_cents, "currency": currency, "status": status,
         "past_due_from": past_due_from, "past_due_until": past_due_until,

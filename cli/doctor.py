@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 import psycopg
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -21,6 +20,7 @@ from billing.insight.health.rules import page, unknown
 from billing.insight.health.schemas import Sign
 from cli.doctor_checks import CHECKS, Check, Patient, locks, reason
 from cli.errors import StackError
+from cli.pages import show_table
 from workflows.client import connect
 
 if TYPE_CHECKING:
@@ -56,23 +56,23 @@ ELSEWHERE: Final = frozenset({"temporal", "schedules", "workflows", "stripe", "p
 def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> bool:
     """Print every sign; return True if all checks were made and passed."""
     found = asyncio.run(signs(settings, stack))
-    table = Table.grid(padding=(0, 2))
+    rows = list[tuple[str, str, str]]()
     for sign in found:
-        table.add_row(_MARKS[sign.state], sign.name, sign.words)
+        rows.append((_MARKS[sign.state], sign.name, sign.words))
         if sign.state != "healthy":
-            table.add_row("", "", f"[dim]{sign.page}[/]")
-    console.print(table)
+            rows.append(("", "", f"[dim]{sign.page}[/]"))
+    show_table(console, rows)
     return all(sign.state == "healthy" for sign in found)
 
 
 def show_parts(settings: Settings, stack: "StackInfo | None", console: Console) -> None:
     """Print a line for each part: healthy, unhealthy or unknown, and why."""
     found = asyncio.run(signs(settings, stack, ("database", "temporal", "stripe")))
-    table = Table.grid(padding=(0, 2))
-    for sign in found:
-        if sign.name in PARTS:
-            table.add_row(f"  {PARTS[sign.name]}", _MARKS[sign.state], sign.state, sign.words)
-    console.print(table)
+    shown = [sign for sign in found if sign.name in PARTS]
+    show_table(
+        console,
+        [(f"  {PARTS[one.name]}", _MARKS[one.state], one.state, one.words) for one in shown],
+    )
 
 
 async def signs(

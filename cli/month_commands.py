@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from billing.core.settings import Settings
 from cli.errors import StackError
+from cli.pages import show_table
 from cli.servers import use_database
 from cli.stack_commands import Data, reporting_errors
 
@@ -27,10 +27,7 @@ def list_(data: Data = None) -> None:
     with reporting_errors():
         use_database(data)
         lines = months.listing(Settings())
-    table = Table.grid(padding=(0, 2))
-    for line in lines:
-        table.add_row(*line)
-    Console(soft_wrap=True).print(table, highlight=False)
+    show_table(Console(), lines)
 
 
 @app.command()

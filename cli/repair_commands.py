@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final, Protocol, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from temporalio.service import RPCError
 
 from billing.core.errors import BillingError
 from billing.core.settings import Settings
 from billing.insight.integrity.schemas import Report
 from cli.errors import StackError
+from cli.pages import show_table
 from cli.servers import use_database
 from cli.stack_commands import Data, reporting_errors
 
@@ -50,7 +50,7 @@ def verify(
             raise StackError("set either --all or --account")
         use_database(data)
         report = _asked(verify.verify(Settings(), account=account, temporal=temporal, tell=tell))
-    Console(soft_wrap=True).print(_table(report))
+    show_table(Console(), _rows(report))
     wrong = sum(not check.ok for check in report.checks)
     typer.echo(f"{len(report.checks)} checks, {wrong} broken")
     if wrong:
@@ -218,11 +218,9 @@ def _asked(work: Coroutine[Any, Any, T], done: str = "") -> T:
         raise StackError(f"{done}Temporal does not answer: is it running?") from error
 
 
-def _table(report: Report) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     for check in report.checks:
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
-        table.add_row(mark, check.invariant, check.sentence)
+        yield mark, check.invariant, check.sentence
         if not check.ok:
-            table.add_row("", "", f"[red]{check.violations}: {', '.join(check.examples)}[/]")
-    return table
+            yield "", "", f"[red]{check.violations}: {', '.join(check.examples)}[/]"

@@ -124,18 +124,29 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
     except KeyboardInterrupt:
         _refuse(interrupted)
     except _database_errors() as error:
-        from billing.core.database_errors import database_is_away, is_full, refuses_password
+        from billing.core.database_errors import database_is_away
 
         if not database_is_away(error):
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        if is_full(error):
-            _refuse(f"Postgres has no free connections: see docs/runbook.md#pools ({reason})")
-        if refuses_password(error):
-            urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
-            _refuse(f"Postgres refuses the password: see {urls} ({reason})")
-        cure = "start the stack with make up" if HAS_STACK else "see DATABASE_URL"
-        _refuse(f"the database does not answer: {cure} ({reason})")
+        _refuse(f"{_without_database(error)} ({reason})")
+
+
+def _without_database(error: Exception) -> str:
+    """Return why the database does not serve the command, and what to do."""
+    from billing.core import database_errors
+
+    if database_errors.is_full(error):
+        return "Postgres has no free connections: see docs/runbook.md#pools"
+    if database_errors.has_no_room(error):
+        return "Postgres's disk is full, make room: see docs/runbook.md#disk"
+    if database_errors.takes_no_writes(error):
+        return "Postgres takes no writes: see docs/runbook.md#database"
+    if database_errors.refuses_password(error):
+        urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
+        return f"Postgres refuses the password: see {urls}"
+    cure = "start the stack with make up" if HAS_STACK else "see DATABASE_URL"
+    return f"the database does not answer: {cure}"
 
 
 def _database_errors() -> tuple[type[Exception], ...]:

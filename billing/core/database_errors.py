@@ -26,6 +26,11 @@ def is_full(error: BaseException) -> bool:
     return "too many clients" in words or "connection slots are reserved" in words
 
 
+def has_no_room(error: BaseException) -> bool:
+    """True if the server's disk is full: it reads, and refuses a write that needs new room."""
+    return isinstance(origin_of(error), psycopg.errors.DiskFull)
+
+
 def refuses_password(error: BaseException) -> bool:
     """True if the role's password is wrong. This error has no code either."""
     return "password authentication failed" in str(origin_of(error))

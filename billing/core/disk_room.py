@@ -2,12 +2,11 @@
 
 from typing import Final
 
-from psycopg.errors import DiskFull
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.core.database_errors import origin_of
+from billing.core.database_errors import has_no_room
 
 # Rows that memory does not hold go to a file, which needs new room and leaves nothing behind.
 _LITTLE_MEMORY: Final = text("SET LOCAL work_mem = '64kB'")
@@ -22,5 +21,5 @@ async def has_room(connection: AsyncConnection) -> bool:
             await connection.execute(_LITTLE_MEMORY)
             await connection.execute(text(FILL))
     except DBAPIError as error:
-        return not isinstance(origin_of(error), DiskFull)
+        return not has_no_room(error)
     return True

@@ -5,13 +5,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic import command
+from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from billing.core.clock import real_now
 from billing.core.settings import Settings
 from billing.insight.integrity.rules import report
 from billing.insight.integrity.schemas import Report
-from cli import month_parquet, stack_commands, verify
+from cli import month_parquet, parking, stack_commands, verify
 from cli.__main__ import app
 from cli.errors import StackError
 from migrations.prepare import ARE_KEPT
@@ -111,3 +112,29 @@ def test_a_file_of_a_month_that_cannot_be_written_is_named_in_one_line(tmp_path:
     words = f"MONTH_FILE_MISSING: {path} cannot be written: No such file or directory"
     with pytest.raises(StackError, match=words), month_parquet.writing(path):
         month_parquet.write([], path)
+
+
+FULL = psycopg.errors.DiskFull('could not extend file "base/5/16401": No space left on device')
+STANDBY = psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FULL, "Postgres's disk is full, make room: see docs/runbook.md#disk"),
+        (STANDBY, "Postgres takes no writes: see docs/runbook.md#database"),
+    ],
+    ids=["full", "standby"],
+)
+def test_a_database_that_answers_and_takes_no_write_is_told_with_its_cause(
+    error: psycopg.Error, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def refused(*_: object) -> str:
+        raise DBAPIError.instance("INSERT", {}, error, psycopg.Error)
+
+    monkeypatch.setenv("DATABASE_URL", CLOSED)
+    monkeypatch.setattr(parking, "park", refused)
+    done = CliRunner().invoke(app, ["park", "--reason", "x", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line == f"{words} ({error})"

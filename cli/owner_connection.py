@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from billing.core.database import NOTICES_DEATH
 from billing.core.settings import Settings
 from cli.errors import StackError
+from migrations.repairs import NEEDS_OWNER
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -24,7 +25,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
     owner's URL.
     """
     if settings.database_owner_url is None:
-        raise StackError("this command needs the owner of the tables: set DATABASE_OWNER_URL")
+        raise StackError(NEEDS_OWNER)
     options = " ".join(f"-c {name}={value}" for name, value in _session(settings).items())
     with _connect(settings.database_owner_url, options=options) as connection:
         yield connection

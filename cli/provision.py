@@ -6,6 +6,8 @@ With `--wait` it loads everything first and begins when it reads a line.
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import psycopg
 from alembic import command
@@ -15,21 +17,31 @@ from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from billing.core.database_errors import origin_of
+from billing.core.database_errors import lacks_right, origin_of
 from billing.core.settings import load_settings
 from cli import catalog
 from cli.errors import StackError
 from cli.project import ROOT
 from migrations.draft import load_tables
 from migrations.prepare import ARE_KEPT
+from migrations.repairs import NEEDS_OWNER, Repair
 
 
-def migrate(revision: str = "head") -> list[str]:
+class Migrated(NamedTuple):
+    """The result of a migration."""
+
+    lines: list[str]
+    is_whole: bool = True
+    """False if a right, a role or a wall is still not as the migrations made it."""
+
+
+def migrate(revision: str = "head") -> Migrated:
     """Run the migrations up to `revision` as DATABASE_OWNER_URL.
 
     Restore missing rights of the programs' roles and missing walls of tables. Return a line for
     each, then the database's revision. A newer database is left unchanged: this release works on
-    it. Errors: StackError if there is no such migration, or others keep a table locked.
+    it. Errors: StackError if there is no such migration, others keep a table locked, or the role
+    does not own the tables.
     """
     config = _config()
     _refuse_unknown(config, revision)
@@ -39,15 +51,24 @@ def migrate(revision: str = "head") -> list[str]:
         if not isinstance(error.__cause__, ResolutionError):
             raise
         at = error.__cause__.argument
-        return [f"the database is at {at}, newer than this release: left as it is"]
+        return Migrated([f"the database is at {at}, newer than this release: left as it is"])
     except (psycopg.Error, DBAPIError) as error:
-        if not isinstance(origin_of(error), ARE_KEPT):
+        if (refusal := _refusal(error)) is None:
             raise
-        raise StackError(
-            "others keep a table locked: see billing locks list, then run billing migrate again"
-        ) from error
-    told = config.attributes
-    return [*told.get("restored", ()), f"database is at {told.get('revision', revision)}"]
+        raise StackError(refusal) from error
+    repairs: Sequence[Repair] = config.attributes.get("repairs", ())
+    at = config.attributes.get("revision", revision)
+    return Migrated(
+        [*(one.words for one in repairs), f"database is at {at}"],
+        all(one.is_done for one in repairs),
+    )
+
+
+def _refusal(error: psycopg.Error | DBAPIError) -> str | None:
+    """Return the sentence for the operator; None if the error has none."""
+    if isinstance(origin_of(error), ARE_KEPT):
+        return "others keep a table locked: see billing locks list, then run billing migrate again"
+    return NEEDS_OWNER if lacks_right(error) else None
 
 
 def known() -> tuple[str, ...]:
@@ -70,8 +91,10 @@ def _config() -> Config:
 
 
 def provision() -> None:
-    """Prepare an empty database for the first request, and log each repair."""
-    for line in migrate():
+    """Prepare a database for the first request, and log each repair. What is not repaired ends
+    nothing: customers are served, and `billing doctor` names it.
+    """
+    for line in migrate().lines:
         sys.stdout.write(f"{line}\n")
     asyncio.run(catalog.fill_when_empty())
 

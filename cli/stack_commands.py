@@ -95,15 +95,17 @@ def migrate(
     """Migrate the database, and restore missing rights.
 
     The database is DATABASE_OWNER_URL, else the running stack's. Missing constraints, indexes,
-    triggers and policies are restored too.
+    triggers and policies are restored too. Exit code 1: something could not be restored.
     """
     from cli import provision
 
     with reporting_errors():
         use_stack(data)
-        found = provision.migrate(revision)
-    for line in found:
+        done = provision.migrate(revision)
+    for line in done.lines:
         typer.echo(line)
+    if not done.is_whole:
+        raise typer.Exit(1)
 
 
 @contextmanager

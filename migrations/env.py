@@ -13,6 +13,7 @@ from billing.core.database import NOTICES_DEATH, metadata
 from billing.core.settings import Settings
 from migrations.draft import load_tables
 from migrations.prepare import LOCK_TIMEOUT_MS, prepare, until_free
+from migrations.repairs import Repair
 from migrations.rights import alter_again, give_again
 from migrations.walls import put_up_again
 
@@ -64,20 +65,19 @@ def _migrate(engine: Engine, settings: Settings) -> None:
         _tell(_restore(connection), context.get_context().get_current_revision())
 
 
-def _restore(connection: Connection) -> list[str]:
+def _restore(connection: Connection) -> list[Repair]:
     """Restore missing rights and altered roles, and missing walls if the database is at the newest
-    migration: an earlier one does not have all. Return a line for each.
+    migration: an earlier one does not have all. Return an outcome for each.
     """
-    given = [f"{one.words}: given again" for one in give_again(connection)]
-    given += alter_again(connection)
+    given = give_again(connection) + alter_again(connection)
     head = context.script.get_current_head()
     is_newest = context.get_context().get_current_revision() == head
     return given + (put_up_again(connection) if is_newest else [])
 
 
-def _tell(restored: list[str], revision: str | None) -> None:
-    """Pass the restored rights and walls, and the database's revision, to the caller."""
-    context.config.attributes |= {"restored": restored, "revision": revision}
+def _tell(repairs: list[Repair], revision: str | None) -> None:
+    """Pass the outcome of the repairs, and the database's revision, to the caller."""
+    context.config.attributes |= {"repairs": repairs, "revision": revision}
 
 
 def _configure(connection: Connection) -> None:

@@ -11,11 +11,12 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
 from billing.core.database import metadata
+from billing.core.database_roles import HOLD_APP, SHOW_ALL
 from migrations import sql
 from migrations.draft import ROLES, load_tables, scripts
+from migrations.repairs import NEEDS_OWNER, Repair, refusal
 
 OF_TABLES: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 OF_SEQUENCES: Final = ("USAGE", "SELECT")
@@ -50,7 +51,6 @@ _SEQUENCES: Final = text(
 )
 
 
-# As migrations/roles.sql has made them: row-level security holds one, and the other sees all rows.
 _ALTERED: Final = text(
     """
     SELECT rolname FROM pg_roles
@@ -60,8 +60,8 @@ _ALTERED: Final = text(
     """
 )
 _ATTRIBUTES: Final = {
-    "billing_app": ("bypasses row-level security", "NOSUPERUSER NOBYPASSRLS"),
-    "billing_operator": ("does not bypass row-level security", "BYPASSRLS"),
+    "billing_app": ("bypasses row-level security", HOLD_APP),
+    "billing_operator": ("does not bypass row-level security", SHOW_ALL),
 }
 
 
@@ -134,27 +134,32 @@ def missing(connection: Connection) -> list[Right]:
     return [Right(row.kind, row.name, row.role, row.given) for row in rows]
 
 
-def give_again(connection: Connection) -> list[Right]:
-    """Grant the missing rights, as the owner; return them."""
+def give_again(connection: Connection) -> list[Repair]:
+    """Grant the missing rights, as the owner; return an outcome for each.
+
+    Postgres only warns of a GRANT that gave nothing, so the rights are read again after it.
+    """
     lacking = missing(connection)
     for one in lacking:
-        connection.execute(text(f"GRANT {one.right} ON {one.kind} {one.name} TO {one.role}"))
-    return lacking
+        refusal(connection, f"GRANT {one.right} ON {one.kind} {one.name} TO {one.role}")
+    left = set(missing(connection)) if lacking else set()
+    return [
+        Repair(f"{one.words}: {NEEDS_OWNER}", is_done=False)
+        if one in left
+        else Repair(f"{one.words}: given again")
+        for one in lacking
+    ]
 
 
-def alter_again(connection: Connection) -> list[str]:
-    """Restore the attributes of the roles where this role may; return a line for each."""
+def alter_again(connection: Connection) -> list[Repair]:
+    """Restore the attributes of the roles where this role may; return an outcome for each."""
     told = []
     for role in connection.scalars(_ALTERED).all():
-        fault, attributes = _ATTRIBUTES[role]
-        alter = f"ALTER ROLE {role} {attributes}"
-        try:
-            with connection.begin_nested():
-                connection.exec_driver_sql(alter)
-        except DBAPIError:
-            told.append(f"{role} {fault}: as the superuser run {alter}")
+        fault, alter = _ATTRIBUTES[role]
+        if refusal(connection, alter) is None:
+            told.append(Repair(f"{role} {fault}: altered again"))
         else:
-            told.append(f"{role} {fault}: altered again")
+            told.append(Repair(f"{role} {fault}: as the superuser run {alter}", is_done=False))
     return told
 
 

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Constraint, ForeignKeyConstraint, Index, Table, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from billing.core.database import metadata
 from migrations.draft import ddl, load_tables, scripts
+from migrations.repairs import Repair, refusal
 
 _NAMES: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
 _STATEMENT: Final = re.compile(
@@ -109,17 +109,13 @@ def missing(connection: Connection) -> list[Wall]:
     return [one for one in walls if (one.table, one.name) not in found]
 
 
-def put_up_again(connection: Connection) -> list[str]:
-    """Create missing walls, as the owner; return a line for each success and failure."""
+def put_up_again(connection: Connection) -> list[Repair]:
+    """Create missing walls, as the owner; return an outcome for each."""
     told = []
     for wall in missing(connection):
-        try:
-            with connection.begin_nested():
-                for statement in wall.made_by:
-                    connection.exec_driver_sql(statement)
-        except DBAPIError as error:
-            reason = str(error.orig).replace("\n", " ").strip()
-            told.append(f"{wall.words}: cannot be put up again: {reason}")
+        if (reason := refusal(connection, *wall.made_by)) is None:
+            told.append(Repair(f"{wall.words}: put up again"))
         else:
-            told.append(f"{wall.words}: put up again")
+            words = f"{wall.words}: cannot be put up again: {reason}"
+            told.append(Repair(words, is_done=False))
     return told

@@ -36,6 +36,11 @@ def refuses_password(error: BaseException) -> bool:
     return "password authentication failed" in str(origin_of(error))
 
 
+def lacks_right(error: BaseException) -> bool:
+    """True if the role lacks a right."""
+    return isinstance(origin_of(error), psycopg.errors.InsufficientPrivilege)
+
+
 def took_too_long(error: BaseException) -> bool:
     """True if the statement was canceled at its timeout."""
     return isinstance(origin_of(error), psycopg.errors.QueryCanceled)

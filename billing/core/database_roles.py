@@ -13,6 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.core.database import Database
 from billing.core.settings import PRODUCTION, Settings
 
+HOLD_APP: Final = "ALTER ROLE billing_app NOSUPERUSER NOBYPASSRLS"
+SHOW_ALL: Final = "ALTER ROLE billing_operator BYPASSRLS"
+"""The attributes of the programs' roles, as migrations/roles.sql has made them: row-level security
+holds one, and the other sees all rows.
+"""
 # Rights of roles that it may become count too: `SET ROLE` would grant them.
 _RIGHTS: Final = text(
     """

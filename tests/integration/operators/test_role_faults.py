@@ -120,8 +120,8 @@ def altered(stack: StackInfo) -> Iterator[Connection]:
 def test_a_migration_restores_the_attributes_where_it_may(stack: StackInfo) -> None:
     with altered(stack) as superuser:
         assert rights.alter_again(superuser) == [
-            "billing_app bypasses row-level security: altered again",
-            "billing_operator does not bypass row-level security: altered again",
+            ("billing_app bypasses row-level security: altered again", True),
+            ("billing_operator does not bypass row-level security: altered again", True),
         ]
         assert rights.alter_again(superuser) == []
 
@@ -129,7 +129,9 @@ def test_a_migration_restores_the_attributes_where_it_may(stack: StackInfo) -> N
 def test_a_migration_names_the_attributes_that_only_a_superuser_alters(stack: StackInfo) -> None:
     with altered(stack) as superuser:
         superuser.execute(text("SET LOCAL ROLE billing_owner"))
-        app, operator = rights.alter_again(superuser)
+        (app, app_done), (operator, operator_done) = rights.alter_again(superuser)
+        assert not app_done
+        assert not operator_done
         assert app.startswith(
             "billing_app bypasses row-level security: as the superuser run"
             " ALTER ROLE billing_app NOSUPERUSER NOBYPASSRLS"

@@ -1,14 +1,19 @@
 """A constraint, index, trigger or policy that somebody took down is named and put up again."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
+from devstack.options import ROOT
 from devstack.stack import StackInfo
 from migrations import walls
 from tests.integration.scratch import migrate, scratch_database
 
+NEEDS_OWNER = "this command needs the owner of the tables: set DATABASE_OWNER_URL"
 KEY = "uq_skipped_numbers_series_first_number"
 SKIPPED = (
     "INSERT INTO skipped_numbers (id, series, first_number, last_number, reason, at)"
@@ -114,7 +119,67 @@ def test_a_wall_that_rows_forbid_is_told_and_the_others_stand(owner: Connection)
     with owner.engine.execution_options(isolation_level="READ COMMITTED").begin() as migration:
         told = walls.put_up_again(migration)
     forbidden, stands = sorted(told, reverse=True)
-    assert forbidden.startswith(f"skipped_numbers lacks {KEY}: cannot be put up again: ")
-    assert "is duplicated" in forbidden
-    assert stands == "invoices lacks numbered_is_kept: put up again"
+    assert forbidden.words.startswith(f"skipped_numbers lacks {KEY}: cannot be put up again: ")
+    assert "is duplicated" in forbidden.words
+    assert stands.words == "invoices lacks numbered_is_kept: put up again"
+    assert (forbidden.is_done, stands.is_done) == (False, True)
     assert lacking(owner) == {("skipped_numbers", KEY)}
+
+
+def migrated(env: dict[str, str], **settings: str) -> tuple[int, list[str]]:
+    """The exit code of `billing migrate`, and its lines."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "migrate"],
+        cwd=ROOT,
+        env={**os.environ, **env, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, (done.stdout + done.stderr).strip().splitlines()
+
+
+def may_update(owner: Connection) -> bool:
+    query = text("SELECT has_table_privilege('billing_app', 'coupons', 'UPDATE')")
+    return bool(owner.scalar(query))
+
+
+def test_a_right_that_was_not_given_is_never_told_as_given(
+    owner: Connection, scratch: dict[str, str]
+) -> None:
+    owner.execute(text("REVOKE UPDATE ON coupons FROM billing_app"))
+    owner.execute(text("REVOKE ALL ON issuer_logos FROM billing_app"))
+    for url in ("", scratch["DATABASE_URL"]):
+        code, told = migrated(scratch, DATABASE_OWNER_URL=url)
+        assert f"billing_app lacks UPDATE on coupons: {NEEDS_OWNER}" in told
+        assert f"billing_app lacks SELECT on issuer_logos: {NEEDS_OWNER}" in told
+        assert (code, told[-1], may_update(owner)) == (1, "database is at 0002", False)
+    code, told = migrated(scratch)
+    assert "billing_app lacks UPDATE on coupons: given again" in told
+    assert (code, may_update(owner)) == (0, True)
+    assert migrated(scratch, DATABASE_OWNER_URL="") == (0, ["database is at 0002"])
+
+
+def test_a_migration_that_leaves_a_wall_down_ends_with_exit_code_1(
+    owner: Connection, scratch: dict[str, str]
+) -> None:
+    owner.execute(text("ALTER TABLE invoices DROP CONSTRAINT uq_invoices_fact_key"))
+    code, told = migrated(scratch, DATABASE_OWNER_URL="")
+    down = f"invoices lacks uq_invoices_fact_key: cannot be put up again: {NEEDS_OWNER}"
+    assert (code, told) == (1, [down, "database is at 0002"])
+    assert migrated(scratch)[0] == 0
+
+    owner.execute(text(f"ALTER TABLE skipped_numbers DROP CONSTRAINT {KEY}"))
+    for _ in range(2):
+        owner.execute(text(SKIPPED))
+    code, told = migrated(scratch)
+    assert (code, told[-1]) == (1, "database is at 0002")
+    assert "cannot be put up again" in told[0]
+
+
+def test_a_migration_of_an_older_database_without_its_owner_is_refused_in_one_sentence(
+    owner: Connection, scratch: dict[str, str]
+) -> None:
+    owner.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert migrated(scratch, DATABASE_OWNER_URL="") == (1, [NEEDS_OWNER])

@@ -22,6 +22,21 @@ BROKEN: Final[Mapping[str, str]] = {
         "::test_a_step_whose_key_is_taken_changes_nothing"
     ): "a step is noted as done that was not",
     (
+        "tests/integration/credits/test_hold_ways.py::test_together_or_alone"
+    ): "its matters forget when they are to look",
+    (
+        "tests/integration/credits/test_rollover_lives.py"
+        "::test_books_show_credits_that_came_twice_or_live_on_for_too_long"
+    ): "what the check looks at is damaged",
+    (
+        "tests/integration/credits/test_rollover_lives.py"
+        "::test_credits_live_on_again_beside_cycles_that_are_never_paid"
+    ): "a subscription that owes nothing is unpaid by SQL",
+    (
+        "tests/integration/insight/test_recounting.py"
+        "::test_an_account_that_takes_too_long_is_named_after_all_others_are_mended"
+    ): "counters that nobody could mend in time stay damaged",
+    (
         "tests/integration/insight/test_recommendations.py"
         "::test_no_plan_is_named_to_whom_a_coupon_makes_his_own_cheaper"
     ): "a discount without the redemption of its coupon",

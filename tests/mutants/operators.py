@@ -13,6 +13,13 @@ OPERATORS: Final = (
         ("tests/unit/wrong_prices/test_overcharged.py",),
     ),
     Mutant(
+        "the unused part of a wrong price is given back with its overcharge",
+        "billing/money/subscriptions/periods/proration.py",
+        " - price_corrections.noted(rows, line)",
+        "",
+        ("tests/unit/subscriptions/test_time_not_served.py",),
+    ),
+    Mutant(
         "a refund that keeps the credits takes them",
         "billing/money/reversals/booking.py",
         "isinstance(row, Refund) and row.keep_credits",

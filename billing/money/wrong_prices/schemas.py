@@ -7,6 +7,7 @@ from billing.catalog.plans.schemas import Price
 from billing.core.frozen import Frozen
 from billing.core.periods import Interval
 from billing.matters.schemas import Matter
+from billing.money.invoices import price_corrections
 from billing.money.invoices.schemas import Invoice
 
 GivenTo = Literal["balance", "payer"]
@@ -34,10 +35,8 @@ class Mistake(Frozen):
     """Receiver of paid money: the money balance, or the payer. An owed amount falls in any case."""
 
     def suffix(self, position: int) -> str:
-        """Return the key suffix of a line's correction, equal for every try: a line is corrected
-        once.
-        """
-        return f"price-{self.wrong.id.hex}-{position}"
+        """Return the key suffix of a line's correction, equal for every try."""
+        return price_corrections.suffix(self.wrong.id, position)
 
     def refund_id(self, line_id: UUID) -> UUID:
         """Return the id of the refund, equal for every try: it has the line's age and is this

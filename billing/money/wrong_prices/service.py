@@ -16,6 +16,7 @@ from billing.matters.effects import Facts, Work
 from billing.matters.schemas import Matter
 from billing.money.invoice_requests import asking, locks, operating
 from billing.money.invoice_requests.operating import CreditedLine
+from billing.money.invoices import price_corrections
 from billing.money.invoices import store as invoice_store
 from billing.money.invoices.giving_back import crediting
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
@@ -90,7 +91,7 @@ async def give_back(connection: AsyncConnection, line: InvoiceLine, mistake: Mis
     matter = await operating.credit(
         connection, invoice.id, amount_minor=None,
         lines=[CreditedLine(position=line.position, amount_minor=amount)],
-        reason=mistake.reason, to="debt", suffix=suffix, kind="wrong_price",
+        reason=mistake.reason, to="debt", suffix=suffix, kind=price_corrections.KIND,
     )  # fmt: skip
     after = await invoice_store.get(connection, invoice.id)
     return given.model_copy(update={"invoice": after, "given_minor": amount, "matter": matter})

@@ -12,6 +12,7 @@ from billing.core.errors import Conflict
 from billing.matters.effects import Rows
 from billing.money.disputes.schemas import Dispute, DisputeState
 from billing.money.invoices.schemas import CreditNote, Invoice, InvoiceLine
+from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions.periods.proration import NOT_SERVED, Credit, to_credit, unused
 
 ME, INVOICE = UUID(int=1), UUID(int=2)
@@ -55,7 +56,7 @@ def taken(amount_minor: int, state: DisputeState = "lost") -> Dispute:
 
 
 def credited(
-    day: int, *notes: CreditNote | Dispute, by: Callable[..., list[Credit]] = unused
+    day: int, *notes: CreditNote | Dispute | Refund, by: Callable[..., list[Credit]] = unused
 ) -> list[tuple[int, int]]:
     """The credits of an end on this day of a plan of 36.00 beside much use: amount and tax."""
     plan, use = charged(1, "plan", 3000), charged(2, "usage", USE_MINOR)
@@ -90,6 +91,41 @@ def test_what_is_left_of_a_line_behind_a_pause(
     day: int, notes: tuple[CreditNote, ...], expected: list[tuple[int, int]]
 ) -> None:
     assert credited(day, *notes) == expected
+
+
+def undone(amount_minor: int) -> CreditNote:
+    """The note of a wrong price: the plan should have cost so much less."""
+    told = {"kind": "wrong_price", "fact_key": f"inv/price-{ME.hex}-1", "reason": "a slip"}
+    return noted(amount_minor).model_copy(update=told)
+
+
+def refunded(amount_minor: int, line: int | None = 1, failed: bool = False) -> Refund:
+    """The refund of a wrong price, which names the plan's line, or of one that names none."""
+    return Refund(
+        id=UUID(int=40), account_id=ME, payment_id=UUID(int=31), invoice_id=INVOICE, key="r",
+        status="failed" if failed else "succeeded", line=line, amount_minor=amount_minor,
+        note_minor=amount_minor, currency="EUR", reason="a slip", created_at=START,
+        booked_at=None if failed else START,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ((undone(1200),), [(1200, 200)]),
+        ((undone(3600),), []),
+        ((refunded(1200), noted(1200, "a slip")), [(1200, 200)]),
+        ((refunded(1200, line=None), noted(1200, "a slip")), [(1800, 300)]),
+        ((refunded(1200, line=2), noted(1200, "a slip")), [(1800, 300)]),
+        ((refunded(1200, failed=True),), [(1800, 300)]),
+        # A bank has a quarter of what was rightly charged, of all its time.
+        ((undone(1200), taken(USE_MINOR // 5 * 6 + 600)), [(900, 150)]),
+    ],
+)
+def test_half_of_a_month_credits_half_of_the_right_price(
+    rows: tuple[CreditNote | Dispute | Refund, ...], expected: list[tuple[int, int]]
+) -> None:
+    assert credited(15, *rows) == expected
 
 
 @pytest.mark.parametrize(

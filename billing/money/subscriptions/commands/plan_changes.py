@@ -15,7 +15,7 @@ from billing.core.errors import Conflict
 from billing.core.money import ZERO
 from billing.core.periods import spoken_span
 from billing.matters.effects import Work
-from billing.money.invoices.schemas import Line
+from billing.money.invoices.schemas import InvoiceLine, Line
 from billing.money.subscriptions import payment_effects
 from billing.money.subscriptions.announcements import announce
 from billing.money.subscriptions.commands import add_ons, chosen_terms
@@ -165,7 +165,7 @@ def _charge(w: Work[SubscriptionFacts], wanted: Terms, paying: Paying, at: datet
     unused = proration.to_credit(w.rows, [*billed, *sale.credited], since, since if resets else at)
     by_calendar = shares.rest_of_period(after, at)
     part = by_calendar if resets else proration.rest_of_price(w.rows, at, by_calendar)
-    charge = _charge_line(after, plan, wanted, at, part)
+    charge = _charge_line(after, plan, _rightly(w, wanted, billed), at, part)
     if wanted.price_id == subscription.price_id:
         charge = kept_discounts.keeping(charge, billed, since)
     charges = [charge, *sale.lines]
@@ -275,6 +275,23 @@ def _with_add_ons(
     beyond = portions.stay_beyond(w, plan, wanted.quantity, at)
     fields = {"portions": (*own, *sale.portions), "units_gone": sale.gone, "stay_beyond": beyond}
     return wanted.model_copy(update=fields), sale
+
+
+def _rightly(w: Work[SubscriptionFacts], wanted: Terms, billed: Sequence[InvoiceLine]) -> Terms:
+    """Return the terms that seats at the same price are charged at: at the right price, if an
+    operator has undone that of this period, and the move to the right one is still to come.
+    """
+    move = change_rows.scheduled(w.rows, "price")
+    if move is None or wanted.price_id != subscription_of(w).price_id:
+        return wanted
+    right = move.new_terms
+    is_undone = right.unit_minor < wanted.unit_minor and any(
+        one.detail.get("price") == str(right.price_id)
+        or proration.rightly_charged(w.rows, one).total_minor < one.total_minor
+        for one in billed
+    )
+    update = {"price_id": right.price_id, "unit_minor": right.unit_minor}
+    return wanted.model_copy(update=update) if is_undone else wanted
 
 
 def _charge_line(

@@ -1,7 +1,7 @@
 """Proration by the second: the price of the rest of a period, and the unused part of a line. Pure.
 
-A line is credited as it was charged, and never for more of its invoice than earlier credits have
-left (docs/rules/subscriptions.md).
+A line is credited as it was rightly charged, and never for more of its invoice than earlier
+credits have left (docs/rules/subscriptions.md).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from billing.core.errors import Conflict
 from billing.core.money import round_credits, round_minor
 from billing.core.periods import spoken_span
 from billing.matters.effects import Remove, Rows
-from billing.money.invoices import giving_back, note_shares, notes
+from billing.money.invoices import giving_back, note_shares, notes, price_corrections
 from billing.money.invoices.giving_back import Part
 from billing.money.invoices.schemas import (
     CHARGED,
@@ -28,6 +28,7 @@ from billing.money.invoices.schemas import (
 )
 from billing.money.refunds import rests
 from billing.money.refunds.remaining import creditable, taken_by_banks
+from billing.money.refunds.schemas import Refund
 from billing.money.subscriptions.schemas import SubscriptionChange
 
 NOT_USED: Final = rests.NOT_USED
@@ -199,7 +200,7 @@ def unused(
         left = known.get(invoice.id) or _left(rows, invoice)
         since = of_add_ons if of_add_ons and line.kind == "add_on" else at
         span = rest(line.period_start, line.period_end, since)
-        asked = giving_back.of_lines([line]).share(span * _kept_part(rows, invoice))
+        asked = rightly_charged(rows, line).share(span * _kept_part(rows, invoice))
         asked = asked.up_to(asked.total_minor - _not_served(rows, line))
         part = asked.within(left)
         if part.total_minor > 0:
@@ -208,6 +209,15 @@ def unused(
             owed_minor, issuer_id = invoice.outstanding_minor, invoice.issuer_id
             found.append(Credit(line, part, owed_minor, since, less_tax, issuer_id))
     return found
+
+
+def rightly_charged(rows: Rows, line: InvoiceLine) -> Part:
+    """Return what a line charged, without what was given back because its price was wrong."""
+    charged = giving_back.of_lines([line])
+    # Only such a refund names a line.
+    named = (one for one in rows.of(Refund) if one.invoice_id == line.invoice_id)
+    refunded = sum(one.credited_minor for one in named if one.line == line.position)
+    return charged.up_to(charged.total_minor - price_corrections.noted(rows, line) - refunded)
 
 
 def _kept_part(rows: Rows, invoice: Invoice) -> Fraction:
@@ -219,8 +229,9 @@ def _kept_part(rows: Rows, invoice: Invoice) -> Fraction:
         return Fraction(1)
     lines = (one for one in rows.of(InvoiceLine) if one.invoice_id == invoice.id)
     charged = [one for one in lines if one.kind != PRORATION]
-    timed = sum(one.total_minor for one in charged if one.kind in TIMED)
-    others = sum(one.total_minor for one in charged) - timed
+    others = sum(one.total_minor for one in charged if one.kind not in TIMED)
+    rightly = (rightly_charged(rows, one) for one in charged if one.kind in TIMED)
+    timed = sum(one.total_minor for one in rightly)
     return 1 - Fraction(max(0, min(timed, taken - others)), max(1, timed))
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.fault import Mutant
 
 _TESTS: Final = "tests/integration/arrears/test_minimum_and_money_back.py"
+_REFUNDED: Final = "tests/unit/subscriptions/test_refunded_changes.py"
 MINIMUMS: Final = (
     Mutant(
         "a refund is charged again by a minimum",
@@ -50,10 +51,24 @@ MINIMUMS: Final = (
     ),
     Mutant(
         "a refund takes no share of the credits that an end asks for",
-        "billing/money/subscriptions/periods/plan_credits.py",
-        "if gone else Fraction(1)",
-        "if False else Fraction(1)",
-        ("tests/integration/changes/test_endings.py", "-k", "refund_took_are_not_asked"),
+        "billing/money/subscriptions/periods/refunded_credits.py",
+        "1 - sum(taken, Fraction(0))",
+        "Fraction(1)",
+        (_REFUNDED,),
+    ),
+    Mutant(
+        "a refund of a change takes a share of the credits of the time before it",
+        "billing/money/subscriptions/periods/refunded_credits.py",
+        "whole * _rest(w, start.at), Fraction(granted)",
+        "whole, Fraction(granted)",
+        (_REFUNDED,),
+    ),
+    Mutant(
+        "a refund of the time before a change takes of the credits for the rest",
+        "billing/money/subscriptions/periods/refunded_credits.py",
+        "missing - max(Fraction(0), before - Fraction(made_up))",
+        "missing",
+        (_REFUNDED,),
     ),
     Mutant(
         "a minimum counts its own use before discounts",

@@ -25,6 +25,8 @@ class PlanLot(Frozen):
     """A lot of plan credits that has not expired."""
 
     grant_key: str
+    granted: Decimal = ZERO
+    """The credits that it began with."""
     unspent: Decimal
     """Neither spent nor held."""
     kept: Decimal

@@ -57,7 +57,9 @@ class ByTransfer(Player):
             told = one.arguments
             if one.verb == "grant":
                 key, amount = str(told["key"]), Decimal(str(told["amount"]))
-                self.ledger[key] = PlanLot(grant_key=key, unspent=amount, kept=amount)
+                self.ledger[key] = PlanLot(
+                    grant_key=key, granted=amount, unspent=amount, kept=amount
+                )
             elif one.verb == "clawback":
                 lot, amount = self.ledger[str(told["grant_key"])], Decimal(str(told["amount"]))
                 fewer = {"unspent": lot.unspent - amount, "kept": lot.kept - amount}

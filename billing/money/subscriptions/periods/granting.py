@@ -61,7 +61,8 @@ def grant_cycle(w: Work[SubscriptionFacts]) -> str | None:
     grants its own.
     """
     subscription = subscription_of(w)
-    began = [one.credits_before for one in _changes_in(w, subscription.cycle_start)]
+    changes = changes_in(w, subscription.cycle_start)
+    began = [one.new_terms.credits_before for one in changes]
     whole = next((one for one in began if one is not None), cycles.cycle_credits(w, subscription))
     left = _less_missed(w, subscription.cycle_start, whole)
     return grant(w, subscription.cycle_start, subscription.cycle_end, left)
@@ -208,10 +209,9 @@ def row_start(w: Work[SubscriptionFacts]) -> datetime:
     return (cut[-1].row_start or cut[-1].cycle_start or start) if cut else start
 
 
-def _changes_in(w: Work[SubscriptionFacts], start: datetime | None) -> list[Terms]:
-    """Return the terms of the changes of plan applied in a cycle, oldest first."""
-    found = (one.new_terms for one in _changes(w))
-    return [one for one in found if one.cycle_start is not None and one.cycle_start == start]
+def changes_in(w: Work[SubscriptionFacts], start: datetime) -> list[SubscriptionChange]:
+    """Return the changes of plan applied in a cycle, oldest first."""
+    return [one for one in _changes(w) if one.new_terms.cycle_start == start]
 
 
 def _changes(w: Work[SubscriptionFacts]) -> list[SubscriptionChange]:

@@ -7,7 +7,6 @@ A refund or dispute took its share of them, so less of the rest is clawed back
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 
 from billing.catalog.plans.schemas import Plan
 from billing.core.errors import Conflict
@@ -20,6 +19,7 @@ from billing.money.subscriptions.periods import (
     granting,
     items,
     proration,
+    refunded_credits,
     shares,
     unpaid_credits,
 )
@@ -32,16 +32,6 @@ def of_plan(subscription: Subscription, plan: Plan, quantity: int, at: datetime)
     return proration.credits_share(items.seats_credits(plan, quantity), part)
 
 
-def kept_part(w: Work[SubscriptionFacts]) -> Fraction:
-    """Return the part of the cycle's credits that no refund or dispute took since a change of plan
-    last set them. Lots of a cycle that a change has cut short do not count: they were paid apart.
-    """
-    own = [one for one in w.facts.lots if not one.is_cut]
-    kept = sum((one.kept for one in own), ZERO)
-    gone = sum((one.missing for one in own), ZERO)
-    return Fraction(kept) / Fraction(kept + gone) if gone else Fraction(1)
-
-
 def refunded(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
     """Return the credits, by grant, that refunds and disputes took: a change that deducts those
     `granted_for_rest` makes up for them.
@@ -52,7 +42,7 @@ def refunded(w: Work[SubscriptionFacts]) -> dict[str, Decimal]:
 def for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:
     """Return the credits for the rest of the cycle, less what a refund or dispute took."""
     rest = shares.rest_of_cycle(subscription_of(w), w.facts.plan_of(w.rows).allowance, at)
-    return proration.credits_share(items.credits_of(w), rest * kept_part(w))
+    return proration.credits_share(items.credits_of(w), rest * refunded_credits.kept_part(w))
 
 
 def granted_for_rest(w: Work[SubscriptionFacts], at: datetime) -> Decimal:

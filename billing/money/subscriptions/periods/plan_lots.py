@@ -27,6 +27,7 @@ which the last of these changes was applied.
 LOTS: Final = f"""
     SELECT jsonb_build_object(
         'grant_key', x.grant_key,
+        'granted', x.amount::text,
         'is_cut', coalesce(x.created_at < began.cut_at, false),
         'rolls_over', x.kept_from IS NOT NULL AND x.created_at >= s.cycle_start - {EARLY},
         'unspent', (x.remaining - x.held)::text,

@@ -26,6 +26,7 @@ from billing.money.subscriptions.periods import (
     plan_credits,
     portions,
     proration,
+    refunded_credits,
     shares,
     spans,
 )
@@ -75,10 +76,11 @@ def settled(
 
     Call it while the subscription still has its old plan and add-ons.
     """
-    asked = change.new_terms
-    terms = _of_this_cycle(w, asked, invoice)
-    used = _used(w, terms, was_free=_was_free(w, change, invoice))
-    terms = _with_use_billed(w, terms, used)
+    asked, before = change.new_terms, Work(w.rows.copy(), w.facts)
+    before.rows.take(Remove(SubscriptionChange, change.id))
+    terms = _of_this_cycle(before, asked, invoice)
+    used = _used(before, terms, was_free=_was_free(before, change, invoice))
+    terms = _with_use_billed(before, terms, used)
     if terms != asked:
         w.change(change, terms=terms.model_dump(mode="json"))
     return terms, _lines(w, change, invoice, used)
@@ -149,7 +151,7 @@ def _spent_until(w: Work[SubscriptionFacts], terms: Terms, start: datetime) -> d
     """Return the instant up to which time counts as used because its credits were spent: for the
     time after it, no more credits must be clawed back than are left.
     """
-    whole = Fraction(items.credits_of(w)) * plan_credits.kept_part(w)
+    whole = Fraction(items.credits_of(w)) * refunded_credits.kept_part(w)
     if not whole or plan_credits.can_be_clawed_back(w, -terms.credits):
         return start
     left = plan_credits.unspent(w) + terms.credits + plan_credits.for_rest(w, start)

@@ -71,6 +71,13 @@ MINIMUMS: Final = (
         (_REFUNDED,),
     ),
     Mutant(
+        "an end takes the oldest credits first, and leaves none to a refund of their invoice",
+        "billing/money/subscriptions/periods/plan_credits.py",
+        "reversed(w.facts.lots)",
+        "w.facts.lots",
+        (_REFUNDED,),
+    ),
+    Mutant(
         "a minimum counts its own use before discounts",
         "billing/money/subscriptions/periods/true_ups.py",
         "after_discounts(new.lines, new.discounts)",

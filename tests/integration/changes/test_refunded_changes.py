@@ -13,8 +13,8 @@ from tests.integration.money_seen import money
 from tests.integration.reversals.outside_events import disputed, until_credits
 from tests.integration.reversals.refunds_made import refunded
 
-FIRST, SECOND, THIRD = (f"2027-02-{day:02}T10:00:00Z" for day in (1, 8, 15))
-"""The first weeks of a month of four."""
+FIRST, SECOND, THIRD, FOURTH = (f"2027-02-{day:02}T10:00:00Z" for day in (1, 8, 15, 22))
+"""The weeks of a month of four."""
 CREDIT = {"at": "now", "refund": "credit"}
 
 
@@ -92,3 +92,27 @@ async def test_credits_spent_before_a_refunded_upgrade_hinder_no_end(actors: Act
     await change(customer, plan="pro")
     await give_back(customer, 1)
     assert await left_by_end(customer) == 5
+
+
+@pytest.mark.parametrize(
+    ("plans", "at", "minor", "left"),
+    [(("basic", "pro"), SECOND, 475, 25), (("pro", "enterprise"), FOURTH, 3675, 375)],
+)
+async def test_a_refund_after_an_end_takes_the_credits_of_the_time_before_a_change(
+    actors: Actors, plans: tuple[str, str], at: str, minor: int, left: int
+) -> None:
+    customer = await changed(actors, plans[0], (at, plans[1]))
+    assert await left_by_end(customer) == left
+    await give_back(customer, 0, minor)
+    assert await customer.credits() == 0
+
+
+async def test_a_refund_after_a_step_down_takes_the_credits_of_the_week_that_it_had_paid(
+    actors: Actors,
+) -> None:
+    customer = await upgraded(actors)
+    await change(customer, plan="basic", at="now")
+    assert await customer.credits() == 100
+    await give_back(customer, 0, 475)
+    assert await customer.credits() == 75
+    assert await left_by_end(customer) == 0

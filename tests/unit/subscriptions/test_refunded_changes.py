@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing.core.money import ZERO, round_credits
 from billing.money.subscriptions.commands import running
@@ -17,6 +19,7 @@ from tests.unit.subscriptions.test_unpaid_credits import ByTransfer
 
 DAYS: Final = 28
 CREDITS: Final = {"basic": 100, "pro": 500, "enterprise": 5000}
+A_LITTLE: Final = Fraction(1, 10_000)
 PRICES: Final = {"basic": 1900, "pro": 4900, "enterprise": 49900}
 
 
@@ -75,7 +78,8 @@ class ByCard(ByTransfer):
         lot = self.ledger[key]
         brought = Fraction(lot.granted) * Fraction(until - since, DAYS - since)
         share = max(Fraction(0), brought - Fraction(lot.refunded)) * quarters / 4
-        taken = round_credits(Decimal(share.numerator) / share.denominator)
+        # What a change has clawed back is not taken again.
+        taken = min(lot.kept, round_credits(Decimal(share.numerator) / share.denominator))
         update = {
             "refunded": lot.refunded + taken,
             "kept": lot.kept - taken,
@@ -117,6 +121,33 @@ def test_an_end_leaves_the_credits_of_the_time_that_was_served_and_paid(
     assert player.left == left
 
 
+STEP: Final = st.builds(
+    Change,
+    day=st.integers(1, 5),
+    plan=st.sampled_from(sorted(CREDITS)),
+    newest=st.integers(0, 4),
+    before=st.integers(0, 4),
+)
+
+
+@given(
+    plan=st.sampled_from(sorted(CREDITS)),
+    steps=st.lists(STEP, min_size=1, max_size=4),
+    day=st.integers(0, 7),
+)
+def test_whatever_is_changed_and_refunded_each_day_keeps_its_credits(
+    plan: str, steps: list[Change], day: int
+) -> None:
+    player, last = ByCard(plan), 0
+    for one in steps:
+        if one.plan != plan:
+            plan, last = one.plan, last + one.day
+            player.go(one._replace(day=last))
+    assert abs(Fraction(player.left) - player.of_days(DAYS)) < A_LITTLE
+    player.end(last + day)
+    assert abs(Fraction(player.left) - player.of_days(last + day)) < A_LITTLE
+
+
 def test_a_bank_that_takes_what_paid_for_the_rest_too_lowers_what_an_end_asks_for() -> None:
     player = ByCard("basic")
     player.go(Change(7, "pro"))
@@ -142,3 +173,16 @@ def test_credits_that_are_spent_in_the_time_before_a_refunded_change_hinder_no_e
     player.go(Change(7, "pro", newest=4))
     player.end(7)
     assert player.left == 5
+
+
+@pytest.mark.parametrize("plan", ["", "basic"])
+def test_the_credits_that_stay_are_those_of_the_invoice_that_charged_their_time(plan: str) -> None:
+    player = ByCard("basic")
+    player.go(Change(7, "pro"))
+    if plan:
+        player.go(Change(7, plan))
+    else:
+        player.end(7)
+    assert {key: one.kept for key, one in player.ledger.items() if one.kept} == {
+        player.grants[0]: 100 if plan else 25
+    }

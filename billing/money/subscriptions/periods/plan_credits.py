@@ -101,10 +101,13 @@ def take(
     w: Work[SubscriptionFacts], amount: Decimal, reason: str, key: Callable[[int], str]
 ) -> None:
     """Claw back that many credits: those of the current cycle before those of one that a change has
-    cut, and of each first those of which least is paid, then those that expire first.
+    cut, and of each first those of which least is paid, then those that do not roll over, then the
+    newest. So the older ones stay, for their own time: a refund of its price takes them.
     """
-    unpaid = unpaid_credits.parts(w)
-    lots = sorted(w.facts.lots, key=lambda one: (one.is_cut, -unpaid.get(one.origin, 0)))
+    unpaid, newest_first = unpaid_credits.parts(w), reversed(w.facts.lots)
+    lots = sorted(
+        newest_first, key=lambda one: (one.is_cut, -unpaid.get(one.origin, 0), one.rolls_over)
+    )
     left = amount
     for number, one in enumerate(lots, start=1):
         part = min(left, one.unspent)

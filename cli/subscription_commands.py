@@ -87,6 +87,7 @@ def undo_price(
     """Undo a wrong price for everyone who bought at it.
 
     Sells the right version again, moves the buyers to it, and credits or refunds the difference.
+    Exit code 1: an invoice was refused.
     """
     body = {
         "interval": interval, "currency": currency, "wrong_version": wrong_version,
@@ -106,6 +107,8 @@ def undo_price(
     would = "would be given" if dry_run else "given"
     said = f"{money} {would} back; {sums['again']} done before, {sums['refused']} refused"
     _sum_up(said, is_whole=is_whole or dry_run)
+    if sums["refused"]:
+        raise typer.Exit(1)
 
 
 def _undone(

@@ -119,3 +119,14 @@ def test_a_sum_says_that_it_lacks_what_a_page_did_before_it_was_sent_again(
     assert code == 0, said
     last = said.splitlines()[-1]
     assert last.startswith(f"at least {sum}. A page had no answer in time and was sent again: who")
+
+
+def test_an_invoice_that_was_refused_is_told_by_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    status, rows = page(None)
+    refused = GIVEN | {"refused": "CREDITED_BEFORE", "detail": "look at it"}
+    code, said, _ = done("undo", [(status, rows | {"data": [GIVEN, refused]})], monkeypatch)
+    assert code == 1
+    assert "A-1 of acc_1: refused, CREDITED_BEFORE: look at it" in said
+    assert said.splitlines()[-1] == "1.00 USD given back; 0 done before, 1 refused"

@@ -4,7 +4,7 @@ Subscribers of the wrong price move to the right one with their next period (`pr
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +30,11 @@ from billing.money.reversals.service import Wanted
 from billing.money.subscriptions import entitlements
 from billing.money.wrong_prices import rules, store
 from billing.money.wrong_prices.schemas import Given, GivenTo, Mistake, Named
+
+_BROUGHT_LESS: Final = (
+    "its payment brought less than that, as where the money balance paid a part: give it back to"
+    " the balance (`to`: `balance`)"
+)
 
 
 async def read(connection: AsyncConnection, named: Named, reason: str, to: GivenTo) -> Mistake:
@@ -110,7 +115,7 @@ async def _refund(
     connection: AsyncConnection, payment: Payment, line: InvoiceLine, mistake: Mistake, amount: int
 ) -> Matter:
     """Refund whole steps of its provider, and put the odd part on the money balance: the customer
-    keeps what was bought, at a lower price.
+    keeps what was bought, at a lower price. Errors: those of `reversals.refund`.
     """
     whole = whole_steps(payment, amount)
     refund = Wanted(
@@ -118,7 +123,12 @@ async def _refund(
         to_balance=not whole, reference=None, line=line.position, keep_subscription=True,
         keep_credits=True,
     )  # fmt: skip
-    matter = await reversals.refund(connection, payment.id, refund)
+    try:
+        matter = await reversals.refund(connection, payment.id, refund)
+    except Conflict as refused:
+        if refused.code != "REFUND_TOO_LARGE":
+            raise
+        raise Conflict(refused.code, _BROUGHT_LESS, **refused.fields) from refused
     if 0 < whole < amount:
         odd = {"refund_id": mistake.rest_id(line.id), "amount_minor": amount - whole}
         rest = refund.model_copy(update=odd | {"to_balance": True})

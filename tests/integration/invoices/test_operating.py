@@ -290,12 +290,34 @@ async def test_the_command_line_gives_the_same_commands(actors: Actors) -> None:
     customer = await overdue(actors)
     debt = await owed(customer)
     said = ("--amount-cents", "4900", "--reason", "never ordered", "--key", str(uuid4()))
-    words = ("invoice", "credit", debt["invoice_id"], *said)
-    for _ in range(2):
-        done = await asyncio.to_thread(billing, actors.stack, *words)
+    for name in (debt["invoice_number"], debt["invoice_id"]):
+        done = await asyncio.to_thread(billing, actors.stack, "invoice", "credit", name, *said)
         assert done.returncode == 0, done.stderr + done.stdout
         assert "paid, 0 minor units of USD to be paid" in done.stdout
+        assert "49.00 USD credited: 49.00 USD off what was owed, 0.00 USD to" in done.stdout
     assert (await newest_invoice(customer))["amount_credited"] == 4900
+    refused = await asyncio.to_thread(billing, actors.stack, "invoice", "void", "INV-0", *said[2:])
+    assert (refused.returncode, refused.stderr.strip()) == (
+        1, "INVOICE_NOT_FOUND: no invoice has the id or number INV-0",
+    )  # fmt: skip
+
+
+async def test_the_command_line_tells_what_was_credited_and_where_it_went(
+    customer: Customer,
+) -> None:
+    bought = await customer.bought()
+    words = ("invoice", "credit", bought["invoice_id"], "--reason", "goodwill", "--amount-cents")
+    lines = list[str]()
+    for cents in ("100", "250"):
+        done = await asyncio.to_thread(billing, customer.actors.stack, *words, cents)
+        assert done.returncode == 0, done.stderr + done.stdout
+        lines.append(done.stdout.strip().splitlines()[-1].partition(": ")[2])
+    back = "to the money balance or the payer"
+    assert lines == [
+        f"1.00 USD credited: 0.00 USD off what was owed, 1.00 USD {back}",
+        f"2.50 USD credited; with the notes before it: 0.00 USD off what was owed, 3.50 USD {back}",
+    ]
+    assert await money(customer) == 350
 
 
 async def test_the_command_line_names_the_invoice_that_the_money_paid(actors: Actors) -> None:

@@ -14,13 +14,14 @@ app = typer.Typer(help="Postgres sessions that block others.", no_args_is_help=T
 
 @app.command("list")
 def list_(data: Data = None) -> None:
-    """List sessions that block others, or are idle in a transaction."""
+    """List sessions that others wait for, or may have to."""
     from cli import locks
 
     with reporting_errors():
         use_database(data)
         lines = asyncio.run(locks.listing(Settings()))
-    for line in lines or ["nobody blocks anybody, or is idle in a transaction"]:
+    nobody = "nobody blocks anybody, keeps a table locked, or is idle in a transaction"
+    for line in lines or [nobody]:
         typer.echo(line)
 
 

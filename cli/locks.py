@@ -18,7 +18,9 @@ _CONSOLE: Final = 'psql "$SUPERUSER_URL/billing" --command="SELECT pg_terminate_
 
 
 async def listing(settings: Settings) -> list[str]:
-    """Return a line for each session that blocks others, or is idle in a transaction for long."""
+    """Return a line for each session that blocks others, keeps a table locked, or is idle in a
+    transaction for long.
+    """
     async with open_database(settings) as database:
         found = [rules.words(one) for one in await _blockers(database)]
         async with database.operator() as connection:

@@ -30,13 +30,14 @@ _BLOCKERS: Final = text(
         FROM pg_locks AS l
         JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
         JOIN pg_class AS k ON k.oid = l.relation AND k.relkind IN ('r', 'p')
-        JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.state LIKE 'idle in transaction%'
+        JOIN pg_stat_activity AS a ON a.pid = l.pid
         CROSS JOIN LATERAL (SELECT CASE
             WHEN l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                 'AccessExclusiveLock') THEN 1
             WHEN l.mode = 'AccessShareLock' THEN 3 ELSE 2 END) AS m(rank)
         WHERE l.granted AND l.locktype = 'relation'
-            AND (m.rank = 1 OR clock_timestamp() - a.state_change > :rested)
+            AND (m.rank = 1 OR a.state LIKE 'idle in transaction%'
+                AND clock_timestamp() - a.state_change > :rested)
         GROUP BY l.pid
     )
     SELECT pid, a.usename::text AS role, nullif(a.application_name, '') AS program,
@@ -62,8 +63,8 @@ _SEES_ALL: Final = text("SELECT pg_has_role(current_user, 'pg_read_all_stats', '
 
 
 async def blockers(connection: AsyncConnection, rested: timedelta = RESTED) -> list[Blocker]:
-    """Return sessions that others wait for, that keep a table locked while idle, or that have been
-    idle in a transaction for longer than `rested`.
+    """Return sessions that others wait for, that keep a table locked, also between two waiters, or
+    that have been idle in a transaction for longer than `rested`.
     """
     found = await connection.execute(_BLOCKERS, {"rested": rested})
     return [Blocker.model_validate(row) for row in found.mappings()]

@@ -86,6 +86,25 @@ async def test_a_table_that_is_locked_by_somebody_idle_is_told_before_anybody_wa
     assert (found.waiting, found.place, found.state) == (0, TABLE, "idle in transaction")
 
 
+async def test_a_table_that_is_locked_by_somebody_at_work_is_told_between_two_waiters(
+    actors: Actors,
+) -> None:
+    holder = await psycopg.AsyncConnection.connect(dsn(actors.stack.owner_url))
+    try:
+        await holder.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE".encode())
+        working = asyncio.create_task(holder.execute("SELECT pg_sleep(60)"))
+        await asyncio.sleep(0.1)
+        pid = holder.info.backend_pid
+        _, said = await billing(actors, "locks", "list")
+        assert re.search(rf"PID {pid} of billing_owner .*is active .* blocks {TABLE}", said), said
+        code, said = await billing(actors, "locks", "end", str(pid), "--reason", "it was forgotten")
+        assert (code, said.startswith(f"ended: PID {pid}")) == (0, True), said
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            await working
+    finally:
+        await holder.close()
+
+
 async def test_a_session_that_is_idle_in_a_transaction_is_told_before_anybody_waits(
     actors: Actors,
 ) -> None:

@@ -8,6 +8,8 @@ from billing.core import ids
 
 INVOICES: Final = "INV"
 CREDIT_NOTES: Final = "CN"
+DIGITS: Final = 6
+"""A number has at least so many digits, zeros before it."""
 
 
 def of_issuer(kind: str, issuer_id: UUID | None) -> str:

@@ -27,6 +27,9 @@ async def skip(connection: AsyncConnection, number: str, reason: str, at: dateti
         raise ValueError(f"{number} is not a number such as INV-000123")
     await _refuse_unknown(connection, series)
     last = int(digits)
+    # A digit that was lost or added changes how far the series jumps, for good.
+    if digits != (written := str(last).zfill(names.DIGITS)):
+        raise ValueError(f"{number} is written otherwise: was {series}-{written} meant?")
     await connection.execute(
         insert(invoice_series)
         .values(series=series, last_number=0, last_issued_on=at.date())

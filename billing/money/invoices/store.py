@@ -36,6 +36,7 @@ from billing.money.invoices.schemas import (
     InvoiceLine,
     InvoiceStatus,
 )
+from billing.money.invoices.series import DIGITS
 from billing.money.invoices.tables import (
     credit_notes,
     invoice_lines,
@@ -95,7 +96,7 @@ _NEXT: Final = (
         (
             invoice_series.c.series
             + "-"
-            + func.lpad(_TAKEN, func.greatest(6, func.length(_TAKEN)), "0")
+            + func.lpad(_TAKEN, func.greatest(DIGITS, func.length(_TAKEN)), "0")
         ).label("number"),
         invoice_series.c.last_issued_on.label("issued_on"),
     )

@@ -37,6 +37,17 @@ async def test_a_series_that_no_issuer_has_is_refused_and_those_that_there_are_a
     assert await kept(superuser, name) == 0, "no row of it was made"
 
 
+@pytest.mark.parametrize(
+    ("number", "meant"),
+    [("INV-15", "000015"), ("INV-0000015", "000015"), ("INV-00001\u0665", "000015")],
+)
+async def test_a_number_that_is_written_as_no_invoice_has_it_is_refused(
+    superuser: AsyncConnection, skip: Skip, number: str, meant: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{number} is written otherwise: was INV-{meant} meant"):
+        await skip(number)
+
+
 async def test_the_series_of_an_issuer_goes_on_behind_a_number_also_before_its_first_invoice(
     superuser: AsyncConnection, skip: Skip
 ) -> None:

@@ -110,8 +110,8 @@ def migrate(
 
 @contextmanager
 def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
-    """Report a refusal, or an unavailable database, in one line with exit code 1; a request that
-    can never succeed with exit code 2. `interrupted` is the line for Ctrl-C.
+    """Report a refusal, an unavailable database or a missing right in one line with exit code 1; a
+    request that can never succeed with exit code 2. `interrupted` is the line for Ctrl-C.
     """
     try:
         yield
@@ -126,25 +126,33 @@ def reporting_errors(interrupted: str = "interrupted") -> Iterator[None]:
     except KeyboardInterrupt:
         _refuse(interrupted)
     except _database_errors() as error:
-        from billing.core.database_errors import database_is_away
-
-        if not database_is_away(error):
+        if (problem := _problem(error)) is None:
             raise
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0]
-        _refuse(f"{_without_database(error)} ({reason})")
+        _refuse(f"{problem} ({reason})")
 
 
-def _without_database(error: Exception) -> str:
-    """Return why the database does not serve the command, and what to do."""
-    from billing.core import database_errors
+def _problem(error: Exception) -> str | None:
+    """Return the problem of the database and its solution; None for an error of the program."""
+    from billing.core import database_errors as errors
+    from billing.core.database_roles import SEE_ALL
 
-    if database_errors.is_full(error):
+    if errors.hides_rows(error):
+        return (
+            "row-level security hides rows from the role of DATABASE_OPERATOR_URL:"
+            f" {SEE_ALL}, see docs/runbook.md#rights"
+        )
+    if errors.lacks_right(error):
+        return "a role lacks a right: run billing migrate, see docs/runbook.md#rights"
+    if not errors.database_is_away(error):
+        return None
+    if errors.is_full(error):
         return "Postgres has no free connections: see docs/runbook.md#pools"
-    if database_errors.has_no_room(error):
+    if errors.has_no_room(error):
         return "Postgres's disk is full, make room: see docs/runbook.md#disk"
-    if database_errors.takes_no_writes(error):
+    if errors.takes_no_writes(error):
         return "Postgres takes no writes: see docs/runbook.md#database"
-    if database_errors.refuses_password(error):
+    if errors.refuses_password(error):
         urls = "DATABASE_URL, DATABASE_OPERATOR_URL and DATABASE_OWNER_URL"
         return f"Postgres refuses the password: see {urls}"
     cure = "start the stack with make up" if HAS_STACK else "see DATABASE_URL"

@@ -41,6 +41,14 @@ def lacks_right(error: BaseException) -> bool:
     return isinstance(origin_of(error), psycopg.errors.InsufficientPrivilege)
 
 
+def hides_rows(error: BaseException) -> bool:
+    """True if row-level security would hide rows from the operators' role, which must see all.
+
+    The code is that of any missing right.
+    """
+    return lacks_right(error) and "row-level security" in str(origin_of(error))
+
+
 def took_too_long(error: BaseException) -> bool:
     """True if the statement was canceled at its timeout."""
     return isinstance(origin_of(error), psycopg.errors.QueryCanceled)

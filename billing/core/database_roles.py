@@ -18,6 +18,9 @@ SHOW_ALL: Final = "ALTER ROLE billing_operator BYPASSRLS"
 """The attributes of the programs' roles, as migrations/roles.sql has made them: row-level security
 holds one, and the other sees all rows.
 """
+_BE_HELD: Final = f"name billing_app there, or as the superuser run {HOLD_APP}"
+SEE_ALL: Final = f"name billing_operator there, or as the superuser run {SHOW_ALL}"
+"""The cure where row-level security hides rows from the operators' role."""
 # Rights of roles that it may become count too: `SET ROLE` would grant them.
 _RIGHTS: Final = text(
     """
@@ -101,7 +104,8 @@ async def without_triggers(database: Database) -> list[str]:
 def _of_reader(role: Row[Any]) -> tuple[str, ...]:
     """Return the faults of a role that may see only the accounts that are named to it."""
     bypasses = role.bypasses and not role.is_superuser
-    return (*(("bypasses row-level security",) if bypasses else ()), *_too_much(role))
+    seen = f"bypasses row-level security: {_BE_HELD}"
+    return (*((seen,) if bypasses else ()), *_too_much(role))
 
 
 def _of_operator(role: Row[Any]) -> tuple[str, ...]:
@@ -109,17 +113,16 @@ def _of_operator(role: Row[Any]) -> tuple[str, ...]:
 
 
 def _too_little(role: Row[Any]) -> tuple[str, ...]:
-    return () if role.sees_all else ("does not bypass row-level security",)
+    return () if role.sees_all else (f"does not bypass row-level security: {SEE_ALL}",)
 
 
 def _too_much(role: Row[Any]) -> tuple[str, ...]:
-    if role.is_superuser:
-        return ("is a superuser",)
-    return ("owns tables",) if role.owns else ()
+    fault = "is a superuser" if role.is_superuser else "owns tables" if role.owns else None
+    return (f"{fault}: see migrations/roles.sql",) if fault else ()
 
 
 def _sentence(name: str, role: Row[Any], fault: str) -> str:
-    return f"the role {role.name} of {name} {fault}: see migrations/roles.sql"
+    return f"the role {role.name} of {name} {fault}"
 
 
 async def _rights(connection: AsyncConnection) -> Row[Any]:

@@ -38,7 +38,7 @@ FAILED_FEW: Final = 3
 FAILED_NAMED: Final = 3
 UNSENT_FEW: Final = 3
 """So many events without a webhook are no accident."""
-UNCOUNTED: Final = "they could not be counted in time: the log of the API says why"
+UNCOUNTED: Final = "they could not be counted: the sign rights or the log of the API says why"
 ONLY_READS: Final = (
     "the database only reads: it is a standby, or default_transaction_read_only is on"
 )

@@ -65,12 +65,14 @@ async def test_an_operators_role_that_does_not_see_all_is_named(
         "the role blind_operator of DATABASE_OPERATOR_URL does not bypass row-level security"
         in sign.words
     )
+    assert "as the superuser run ALTER ROLE billing_operator BYPASSRLS" in sign.words
 
 
 async def test_an_apps_role_that_sees_all_is_named(stack: StackInfo, urls: dict[str, str]) -> None:
     sign = await rights_of(stack, database_url=urls[SEEING])
     assert sign.state == "unhealthy"
     assert "the role seeing_app of DATABASE_URL bypasses row-level security" in sign.words
+    assert "as the superuser run ALTER ROLE billing_app NOSUPERUSER NOBYPASSRLS" in sign.words
 
 
 async def test_one_role_for_all_is_named_where_it_does_not_see_all(

@@ -117,6 +117,21 @@ def test_a_command_with_a_wrong_password_says_that_it_is_wrong(
     assert "password authentication failed" in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["verify", "park --reason x", "unpark", "resume", "rebuild", "step-back"],
+)
+def test_a_command_whose_role_does_not_see_all_accounts_names_the_statement(
+    stack: StackInfo, words: str
+) -> None:
+    customers = stack.env["DATABASE_URL"]
+    done = ended(stack, ("-m", "cli", *words.split()), DATABASE_OPERATOR_URL=customers)
+    said = sentence_of(done)
+    assert said.startswith("row-level security hides rows from the role of DATABASE_OPERATOR_URL")
+    assert "ALTER ROLE billing_operator BYPASSRLS" in said
+    assert "docs/runbook.md#rights" in said
+
+
 def test_an_api_says_that_it_is_ready_once_it_is(stack: StackInfo) -> None:
     assert "API ready on port" in (stack.logs / "api.log").read_text()
 

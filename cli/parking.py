@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from api.requests.dry_runs import undone_if
 from billing.core.clock import real_now
 from billing.core.database import open_database
 from billing.core.settings import Settings
@@ -26,16 +27,21 @@ async def park(settings: Settings, reason: str) -> str:
     )
 
 
-async def skip_numbers(settings: Settings, number: str, reason: str) -> str:
+async def skip_numbers(settings: Settings, number: str, reason: str, *, dry_run: bool) -> str:
     """Continue after a number that was issued after the backup. Errors: StackError."""
     try:
-        async with open_database(settings) as database, database.operator() as connection:
+        async with (
+            open_database(settings) as database,
+            undone_if(dry_run, database.operator()) as connection,
+        ):
             if await store.current(connection) is None:
                 raise StackError("billing is not parked: run billing park --reason … first")
             count = await skipped.skip(connection, number, reason, real_now())
     except ValueError as refused:
         raise StackError(str(refused)) from refused
-    return f"{count} numbers are skipped" if count else "none is skipped: the series is beyond it"
+    if not count:
+        return "none is skipped: the series is beyond it"
+    return f"{count} numbers {'would be' if dry_run else 'are'} skipped"
 
 
 async def unpark(settings: Settings) -> tuple[str, tuple[str, ...]]:

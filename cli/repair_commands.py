@@ -145,14 +145,17 @@ def step_back(data: Data = None) -> None:
 def skip_numbers(
     number: Annotated[str, typer.Argument(help="The last number issued, such as INV-000123.")],
     reason: Annotated[str, typer.Option(help="Explains the gap in the numbers.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell how many, and skip none.")
+    ] = False,
     data: Data = None,
 ) -> None:
-    """Skip the numbers that were issued after the backup."""
+    """Skip the numbers that were issued after the backup. Nothing undoes it: try --dry-run."""
     from cli import parking
 
     with reporting_errors():
         use_database(data)
-        typer.echo(asyncio.run(parking.skip_numbers(Settings(), number, reason)))
+        typer.echo(asyncio.run(parking.skip_numbers(Settings(), number, reason, dry_run=dry_run)))
 
 
 def catch_up(

@@ -154,8 +154,8 @@ QUERIES: Final[dict[str, str]] = {
     "cancels_stand": """
         SELECT account_id, public_id('sub', id) AS subject
         FROM subscriptions
-        WHERE canceled_at IS NOT NULL AND ended_at IS NULL AND NOT cancel_at_period_end
-          AND cancel_at IS NULL
+        WHERE ended_at IS NULL
+          AND (canceled_at IS NOT NULL) <> (cancel_at_period_end OR cancel_at IS NOT NULL)
           AND NOT (status = 'incomplete' AND superseded_at IS NOT NULL)
     """,
     "ends_noted": """
@@ -244,6 +244,14 @@ QUERIES: Final[dict[str, str]] = {
               SELECT 1 FROM invoices i JOIN dunning_cases d ON d.invoice_id = i.id
               WHERE i.subscription_id = s.id AND i.status = 'uncollectible'
                 AND d.closed_at >= s.unpaid_at))
+    """,
+    # A case that is handed over to a collection has all slots behind it, and a new day 0.
+    "slots_tried": """
+        SELECT d.account_id, public_id('dun', d.id) AS subject
+        FROM dunning_cases d
+        WHERE d.last_slot > 0 AND d.day_zero_at <= d.opened_at
+          AND NOT EXISTS (SELECT FROM payment_attempts x
+                          WHERE x.invoice_id = d.invoice_id AND x.slot = d.last_slot)
     """,
     "cases_match_invoices": """
         SELECT d.account_id, public_id('dun', d.id) AS subject

@@ -200,6 +200,20 @@ QUERIES: Final[dict[str, str]] = {
         FROM payment_methods WHERE status = 'active'
         GROUP BY account_id HAVING NOT bool_or(is_default)
     """,
+    # The provider keeps cards with its customer, and both are forgotten together.
+    "cards_kept": """
+        SELECT a.id AS account_id, public_id('acc', a.id) AS subject
+        FROM accounts a
+        WHERE a.stripe_customer_id IS NULL
+          AND EXISTS (SELECT FROM payment_methods x
+                      WHERE x.account_id = a.id AND x.status = 'active')
+    """,
+    "tests_apart": """
+        SELECT a.id AS account_id, public_id('acc', a.id) AS subject
+        FROM accounts a
+        WHERE EXISTS (SELECT FROM invoices i
+                      WHERE i.account_id = a.id AND (i.series LIKE 'TEST-%') <> a.is_test)
+    """,
     # For a single account this can be checked only in the account's own series.
     "invoice_numbers": """
         WITH numbered AS (

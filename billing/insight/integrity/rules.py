@@ -93,12 +93,14 @@ _OTHERS: Final = (
         "everything of an account is in its one currency, but money for a sale that ended before",
     ),
     ("cards_chosen", "K3", "an account with cards has a default one"),
+    ("cards_kept", "K3", "an account with cards has a customer at the provider"),
     # Invoices
     (
         "invoice_numbers",
         "I6",
         "numbers of a series have no gap but skipped ones, and end at its counter",
     ),
+    ("tests_apart", "I6", "a test account has numbers of its own series, and no other has one"),
     ("invoice_sums", "I6", "an invoice is the sum of its lines, less what the balance bore"),
     ("coupons_counted", "I6", "a coupon was redeemed as often as it counts"),
     ("invoices_settled", "I6", "a paid invoice is covered, an open one is not"),
@@ -129,7 +131,7 @@ _OTHERS: Final = (
     ("steps_belong", "I9", "every step belongs to a matter of its account"),
     # Subscriptions and dunning
     ("one_open_subscription", "I9", "an account has at most one open subscription"),
-    ("cancels_stand", "I5", "a subscription that was canceled has ended, or its end is planned"),
+    ("cancels_stand", "I5", "an end is planned exactly where a running subscription was canceled"),
     ("ends_noted", "I5", "a subscription is over exactly if it says when it ended"),
     ("states_dated", "I5", "a subscription's dates are those of its state"),
     ("periods_end_in_time", "I9", "a subscription is looked at by the end of its period"),
@@ -138,6 +140,7 @@ _OTHERS: Final = (
     ("periods_billed", "I6", "the current period of a subscription is billed"),
     ("cycles_granted_once", "I3", "a paid cycle has its credits, once"),
     ("debts_pursued", "I5", "a subscription that is overdue owes something, and no other does"),
+    ("slots_tried", "I5", "a recovery has used up no slot that was not tried"),
     ("cases_match_invoices", "I5", "a recovery is open exactly while its invoice may be paid"),
 )
 

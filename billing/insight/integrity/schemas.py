@@ -12,7 +12,7 @@ class Check(Frozen):
 
     `invariant` is its group, not the id of a requirement: I1 the ledger, I2 holds and lots, I3 what
     happens once and the money of payments, I4 usage, I5 states and their ends, I6 invoices and
-    periods, I7 inbox, outbox and audit, I9 matters. `cards_chosen` alone has the requirement [K3].
+    periods, I7 inbox, outbox and audit, I9 matters. Only those of cards have a requirement, [K3].
     """
 
     name: str = Field(description="The name of the check")

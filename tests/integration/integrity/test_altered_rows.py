@@ -32,6 +32,10 @@ ALTERED: Final = {
     "INSERT INTO balance_entries (id, account_id, key, kind, amount_minor, currency, at)"
     " SELECT uuidv7(), account_id, key || '-again', kind, amount_minor, currency, at"
     f" FROM balance_entries WHERE {ADJUSTED}": "adjustments_told",
+    "UPDATE accounts SET is_test = true WHERE id = :me": "tests_apart",
+    "UPDATE accounts SET stripe_customer_id = NULL WHERE id = :me": "cards_kept",
+    f"UPDATE subscriptions SET cancel_at_period_end = true WHERE {MINE}": "cancels_stand",
+    f"UPDATE subscriptions SET cancel_at = current_period_end WHERE {MINE}": "cancels_stand",
 }
 
 

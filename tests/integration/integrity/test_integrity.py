@@ -139,6 +139,8 @@ DAMAGE: Final[dict[str, str]] = {
         WHERE id = (SELECT id FROM payment_attempts WHERE {MINE} LIMIT 1)""",
     "one_currency": f"UPDATE credit_balances SET currency = 'EUR' WHERE {MINE}",
     "cards_chosen": f"UPDATE payment_methods SET is_default = false WHERE {MINE}",
+    "cards_kept": "UPDATE accounts SET stripe_customer_id = NULL WHERE id = :account",
+    "tests_apart": f"UPDATE invoices SET series = 'INV' WHERE id = {LATEST}",
     "invoice_numbers": f"UPDATE invoices SET number = series || '-000099' WHERE id = {LATEST}",
     "invoice_sums": f"""
         UPDATE invoice_lines SET amount_minor = amount_minor + 1 WHERE invoice_id = {LATEST}""",
@@ -203,10 +205,11 @@ DAMAGE: Final[dict[str, str]] = {
     "cycles_granted_once": f"""
         UPDATE credit_lots SET grant_key = grant_key || '-other' WHERE {MINE} AND kind = 'plan'""",
     "debts_pursued": f"UPDATE subscriptions SET status = 'past_due' WHERE {MINE}",
+    "slots_tried": f"UPDATE dunning_cases SET last_slot = last_slot + 2 WHERE {MINE}",
     "cases_match_invoices": f"""
         UPDATE dunning_cases SET status = 'recovered', closed_at = opened_at WHERE {MINE}""",
 }
-LATE: Final = {"cases_match_invoices"}
+LATE: Final = {"slots_tried", "cases_match_invoices"}
 WAITING: Final = (
     "SELECT 1 FROM stripe_webhook_events WHERE account_id = %(me)s AND status = 'received'"
 )

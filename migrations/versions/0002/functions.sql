@@ -7281,7 +7281,7 @@ DECLARE
 BEGIN
     several := '{}';
     FOR claimed IN
-        SELECT u.ordinality AS at, c.claimed_at, f.account, f.uses
+        SELECT u.ordinality AS place, o.at, f.account, f.uses
         FROM (
             SELECT (r.use).id, (r.use).account, (r.use).amount, (r.use).used_at, r.meter,
                 r.failure, count(*) OVER (PARTITION BY (r.use).account) AS uses
@@ -7293,9 +7293,12 @@ BEGIN
             WHERE k.id = f.id AND k.status = 'open' AND k.expires_at > a.as_of
                 AND k.meter = f.meter AND k.amount >= f.amount) AS c ON true
         JOIN LATERAL (
-            SELECT p.subscription_id FROM usage_periods AS p
+            SELECT p.subscription_id,
+                least(c.claimed_at, a.start_at - interval '1 microsecond') AS at
+            FROM usage_periods AS p
             WHERE p.account_id = a.account_id AND p.start_at <= c.claimed_at
-            ORDER BY p.start_at DESC LIMIT 1) AS o ON true
+                AND p.start_at < a.start_at
+            ORDER BY p.start_at DESC LIMIT 1) AS o ON c.claimed_at <= a.start_at
         JOIN LATERAL (
             SELECT p.subscription_id FROM usage_periods AS p
             WHERE p.account_id = a.account_id AND p.start_at = a.start_at) AS n ON true
@@ -7305,15 +7308,15 @@ BEGIN
             AND NOT s.money_went_back
             AND NOT EXISTS (
                 SELECT FROM invoices AS i
-                WHERE i.subscription_id = s.id AND i.period_start <= c.claimed_at
-                    AND i.period_end > c.claimed_at AND i.amount_paid_minor > 0
+                WHERE i.subscription_id = s.id AND i.period_start <= o.at
+                    AND i.period_end > o.at AND i.amount_paid_minor > 0
                     AND i.amount_refunded_minor >= i.amount_paid_minor)
     LOOP
         IF claimed.uses > 1 THEN
             several := several || claimed.account;
         ELSE
             dated := coalesce(dated, p_uses);
-            dated[claimed.at].used_at := claimed.claimed_at;
+            dated[claimed.place].used_at := claimed.at;
         END IF;
     END LOOP;
 END;

@@ -126,3 +126,25 @@ async def test_nothing_but_what_was_claimed_in_time_and_is_paid_is_recorded_afte
     await customer.refused("QUOTA_EXCEEDED", "POST", RECORD, body)
     if case == "late":  # what nobody recorded counts no more
         await customer.ask("POST", RECORD, use("50", "of the default plan"), status=201)
+
+
+@pytest.mark.parametrize("stops", ["cancel", "pause"])
+async def test_a_claim_of_the_very_instant_of_an_end_or_pause_is_recorded_too(
+    actors: Actors, stops: str
+) -> None:
+    """The clock stands still between the claim and the record."""
+    customer = await begun(actors, "pro")
+    await customer.advance(to="2027-01-16T22:00:00Z")
+    await claim(customer, "4000")
+    body = NOW if stops == "cancel" else {"at": "now"}
+    await customer.ask("POST", f"{PATH}/{stops}", body, status=200)
+    left = await money(customer)
+    assert left == (980 if stops == "cancel" else 0), "a fifth of its units was left"
+    done = await customer.ask("POST", RECORD, use("4000", "job-4000"), status=201)
+    assert done["total_cost"] == "0"
+    code = "QUOTA_EXCEEDED" if stops == "cancel" else "NO_ENTITLEMENT"
+    await customer.refused(code, "POST", RECORD, use("51", "unclaimed"))
+    await customer.advance(days=2)
+    assert await money(customer) == left
+    assert await charged(customer) == [4900]
+    await check_books(customer)

@@ -259,6 +259,18 @@ async def test_a_period_is_cut_once_and_to_a_day_at_least(actors: Actors) -> Non
     assert "shorter than a day" in told["detail"]
 
 
+async def test_a_period_that_is_billed_already_may_end_within_its_first_day(
+    actors: Actors,
+) -> None:
+    customer = await begun(actors)
+    soon = {"cancel_at": "2027-01-01T20:00:00Z"}
+    await customer.ask("POST", f"{PATH}/cancel", soon, status=200)
+    await customer.advance(to="2027-01-01T20:00:00Z")
+    ended = await customer.subscription()
+    assert (ended["status"], ended["ended_at"]) == ("canceled", soon["cancel_at"])
+    assert await money(customer) == 0, "nothing is credited for it"
+
+
 async def test_a_billing_day_leaves_no_last_period_of_minutes_behind_a_trial(
     actors: Actors,
 ) -> None:

@@ -203,10 +203,14 @@ async def test_a_card_that_asks_for_3d_secure_is_finished_by_its_payer(actors: A
     declined = (await case(customer))["attempts"][0]
     assert declined["decline_class"] == "action"
     invoice = (await owed(customer))["invoice_id"]
+    standing = await customer.subscription()
+    assert standing["latest_decline"]["decline_class"] == "action"
+    assert standing["next_action"] == {"type": "none"}, "its payer has begun nothing"
 
     answer = await customer.ask("POST", f"/billing/invoices/{invoice}/pay", {}, key="k", status=200)
 
     assert answer["next_action"]["type"] == "confirm_card"
+    assert (await customer.subscription())["next_action"] == answer["next_action"]
     intent = answer["next_action"]["client_secret"].partition("_secret")[0]
     await actors.sandbox.authenticate(intent)
     await customer.until_subscription("active")

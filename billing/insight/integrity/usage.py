@@ -98,7 +98,9 @@ QUERIES: Final[dict[str, str]] = {
             FROM usage_cycles
             WHERE owner = '' OR owner LIKE 'u:%' OR owner LIKE 'o:%') c
         USING (account_id, owner, meter, start_at)
-        WHERE (r.events, r.quantity, r.total) IS DISTINCT FROM (c.events, c.quantity, c.total)
+        -- A counter of nothing is none: a status that moves on leaves one behind.
+        WHERE (coalesce(r.events, 0), coalesce(r.quantity, 0), coalesce(r.total, 0))
+            <> (coalesce(c.events, 0), coalesce(c.quantity, 0), coalesce(c.total, 0))
     """,
     # A free plan counts by the calendar month, and a pause cuts a cycle.
     "cycles_dated": """

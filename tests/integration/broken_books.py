@@ -76,6 +76,7 @@ BROKEN: Final[Mapping[str, str]] = {
 parameters of the test are meant."""
 OF_PURSUIT: Final = frozenset(
     {
+        "cancels_stand",
         "cycles_dated",
         "debts_pursued",
         "ends_noted",
@@ -86,6 +87,8 @@ OF_PURSUIT: Final = frozenset(
     }
 )
 """Checks of a subscription that was written without its invoices and its workflow."""
+OF_CARDS: Final = frozenset({"cards_kept"})
+"""Checks of a card that was written without its customer at the provider."""
 OF_ENTRIES: Final = frozenset(
     {"cycles_granted_once", "grants_paid_once", "lots_of_their_kind", "usage_paid"}
 )

@@ -149,7 +149,7 @@ def test_a_name_with_a_sign_of_addresses_asks_for_no_other(
     monkeypatch.setattr(httpx2.Client, "send", refused)
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
     CliRunner().invoke(app, [word.format("shop#1?a") for word in NAMED[act]])
-    assert "/shop%231%3Fa/" in asked[0]
+    assert re.search(r"[/=]shop%231%3Fa(/|$)", asked[0])
 
 
 def test_a_page_of_a_proxy_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

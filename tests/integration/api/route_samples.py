@@ -27,6 +27,7 @@ from tests.integration.api.invoice_samples import INVOICE_BODIES, credited, owed
 from tests.integration.api.subscription_samples import change, subscription
 from tests.integration.api.usage_samples import budget, quota, used
 from tests.integration.api_app import Api
+from tests.integration.broken_books import OF_CARDS, excuse
 from tests.integration.credits import holding
 
 Account = dict[str, Any]
@@ -52,11 +53,13 @@ async def purchase(api: Api, account: Account) -> str:
 async def card(api: Api, account: Account, *, is_default: bool = False) -> str:
     """A saved card, as a row: how cards are saved is another test's story."""
     method_id, at = ids.new(), real_now()
+    account_id = ids.decode(ids.ACCOUNT, account["id"])
+    excuse(account_id, OF_CARDS)
     async with api.database.operator() as connection:
         await connection.execute(
             payment_methods.insert().values(
                 id=method_id,
-                account_id=ids.decode(ids.ACCOUNT, account["id"]),
+                account_id=account_id,
                 stripe_payment_method_id=f"pm_{uuid4().hex}",
                 brand="visa",
                 last4="4242",

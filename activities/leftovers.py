@@ -82,14 +82,20 @@ async def _hurry(database: Database, client: Client, due_before: datetime, limit
     """Wake overdue matters, and have those that are halted in Temporal try again: the register does
     not know of the halt if the database was away as it began.
     """
-    async with database.operator() as connection:
-        found = await sweeps.overdue(connection, due_before, limit)
+    found = await _overdue(database, due_before, limit)
     names = [matter.workflow_id for matter in found]
     halted = await notifying.tried(visibility.halted_among(client, names)) or ()
+    if halted:  # one that halted just now is noted by now: it ended a round of tries
+        found = await _overdue(database, due_before, limit)
     return await notifying.call_each(
         partial(_try_again if one.workflow_id in halted else start.nudge, client, one)
         for one in found
     )
+
+
+async def _overdue(database: Database, due_before: datetime, limit: int) -> list[Matter]:
+    async with database.operator() as connection:
+        return await sweeps.overdue(connection, due_before, limit)
 
 
 async def _try_again(client: Client, matter: Matter) -> None:

@@ -1,7 +1,7 @@
 """A sweep does all it can, whatever one row or one part of it has."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -20,11 +20,13 @@ from billing.core.clock import real_now
 from billing.core.database import Database
 from billing.matters import sweeps
 from billing.matters.kinds import ACCOUNT, REST
+from billing.matters.schemas import Matter
 from billing.platform.provider_inbox import store as inbox
 from tests.integration.actors import Actors, Customer
 from tests.integration.api_app import stack_settings
 from tests.integration.locked import other_session
 from tests.integration.wrong_clock import wrong_clock
+from workflows import start, visibility
 from workflows.contracts import JobReport, JobRequest
 
 RESTING = """
@@ -32,6 +34,12 @@ RESTING = """
         started_at, next_due)
     VALUES (%(name)s, %(me)s, %(me)s, 'account', 'resting', now(), now(), now(),
         now() + interval '2 hours')
+"""
+OVERDUE = """
+    INSERT INTO matters (workflow_id, account_id, subject_id, kind, status, created_at, woken_at,
+        started_at, next_due)
+    VALUES (%(name)s, %(me)s, %(me)s, 'account', 'open', now(), now(), now(),
+        now() - interval '1 hour')
 """
 LEFT = """
     INSERT INTO stripe_webhook_events (stripe_event_id, account_id, workflow_id, type, object_id,
@@ -121,6 +129,31 @@ async def test_a_part_that_fails_ends_no_other_and_has_the_sweep_tried_again(
         await swept(job)
     assert not await still_rests(database, name)
     await customer.until_handled("setup_intent.succeeded")
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_halt_that_began_during_the_sweep_stands_and_one_that_nobody_noted_ends(
+    actors: Actors, job: ScheduledJobs, monkeypatch: pytest.MonkeyPatch, *, noted: bool
+) -> None:
+    """Temporal shows a halt before the register does."""
+    customer = await actors.customer()
+    name = ACCOUNT.workflow_id(customer.uuid)
+    await customer.rows(OVERDUE, name=name)
+    resumed: list[str] = []
+
+    async def halted_among(_: object, names: Sequence[str]) -> set[str]:
+        if noted:
+            await customer.rows("UPDATE matters SET status = 'halted' WHERE account_id = %(me)s")
+        return {name} & set(names)
+
+    async def resume(_: object, matter: Matter) -> bool:
+        resumed.append(matter.workflow_id)
+        return True
+
+    monkeypatch.setattr(visibility, "halted_among", halted_among)
+    monkeypatch.setattr(start, "resume", resume)
+    await swept(job)
+    assert resumed == ([] if noted else [name])
 
 
 async def test_without_a_database_the_sweep_fails_at_once(

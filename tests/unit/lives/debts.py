@@ -15,6 +15,7 @@ class Debt(Life):
     def __init__(self, of: Life, invoice_id: UUID) -> None:
         self.dice, self.bank, self.now, self.ids = of.dice, of.bank, of.now, of.ids
         self.finished, self.heard, self.rows, self.invoice_id = set(), of.heard, of.rows, invoice_id
+        self.put_off = of.put_off
 
     def pursue(self) -> Rows:
         """To its end; an operator lets go on what was paused or held."""

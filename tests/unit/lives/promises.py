@@ -105,8 +105,9 @@ def units_are_paid_for(rows: Rows, subscription: Subscription) -> None:
     for line in rows.of(InvoiceLine):
         back = line.kind == "proration" and invoices[line.invoice_id].finalized_at is not None
         kept += line.amount_minor if back and UUID(line.detail["line"]) in lines else 0
+    charged = {one.invoice_id for one in lines.values()}
     for note in rows.of(CreditNote):
-        back = note.reason == "add-on not used" and note.created_at >= start
+        back = note.reason == "add-on not used" and note.invoice_id in charged
         kept -= note.amount_minor - note.tax_minor if back else 0
     units = _units(rows, start, min(shares, default=Fraction(1)))
     assert units * catalogs.MORE.prices["EUR"] <= kept * catalogs.MORE.units, "units for nothing"

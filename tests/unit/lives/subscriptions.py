@@ -41,7 +41,7 @@ from billing.money.subscriptions.schemas import (
 )
 from billing.money.subscriptions.transitions import RULES
 from tests.unit.lives import catalogs, promises, wishes
-from tests.unit.lives.collections import BIRTH, Bank, Life, declines
+from tests.unit.lives.collections import Bank, Life, declines
 from tests.unit.lives.corrections import correction
 from tests.unit.lives.debts import Debt
 
@@ -57,9 +57,9 @@ class SubscriptionLife(Life):
     def __init__(self, dice: Random, first: int = 0) -> None:
         self.dice = dice
         self.bank = Bank(dice, numbers=count(first))
-        self.now = BIRTH
+        self.now = self.birth = catalogs.birth_of(dice)
         self.ids = self.counted(first)
-        self.finished: set[str] = set()
+        self.finished, self.put_off = set(), {}
         self.heard = first
         self.granted: list[str] = []
         self.pursued: set[UUID] = set()
@@ -88,19 +88,20 @@ class SubscriptionLife(Life):
 
     def newborn(self) -> Subscription:
         interval, trial = self.dice.choice((MONTH, MONTH, catalogs.YEAR)), self.dice.random() < 0.4
-        first, ends = BIRTH.replace(tzinfo=None), BIRTH + timedelta(days=self.plan.trial_days)
-        anchor = ends.replace(tzinfo=None) if trial else first
-        end = ends if trial else periods.boundary(anchor, "UTC", interval, 1)
+        zone, birth = self.dice.choice(catalogs.ZONES), self.birth
+        first, ends = periods.to_wall(birth, zone), birth + timedelta(days=self.plan.trial_days)
+        anchor = periods.to_wall(ends, zone) if trial else first
+        end = ends if trial else periods.boundary(anchor, zone, interval, 1)
         return Subscription(
             id=self.new_id(), account_id=self.new_id(), plan_id=self.plan.id, plan_key="pro",
             price_id=self.new_id(), currency="EUR", amount_minor=PRICE,
             interval_unit=interval.unit, interval_count=interval.count,
-            status="trialing" if trial else "incomplete", anchor_wall=anchor, zone="UTC",
-            period_number=-1 if trial else 0, current_period_start=BIRTH, current_period_end=end,
-            cycle_start=BIRTH, cycle_end=min(end, periods.boundary(first, "UTC", MONTH, 1)),
+            status="trialing" if trial else "incomplete", anchor_wall=anchor, zone=zone,
+            period_number=-1 if trial else 0, current_period_start=birth, current_period_end=end,
+            cycle_start=birth, cycle_end=min(end, periods.boundary(first, zone, MONTH, 1)),
             trial_end=ends if trial else None, trial_end_behavior=self.plan.trial_end_behavior,
-            incomplete_expires_at=None if trial else BIRTH + timedelta(hours=23),
-            created_at=BIRTH, updated_at=BIRTH,
+            incomplete_expires_at=None if trial else birth + timedelta(hours=23),
+            created_at=birth, updated_at=birth,
         )  # fmt: skip
 
     @property
@@ -121,7 +122,7 @@ class SubscriptionLife(Life):
         return SubscriptionFacts(
             at=self.now, real_at=self.now, new_id=self.new_id, answer=answer,
             declines=declines(rows), clock_at=self.now, subscription_id=self.subscription_id,
-            terms=self.plan.dunning,
+            terms=self.plan.dunning, zone=now.zone,
             plans=self.plans, credits_at_start=self.at_start, usage=tuple(self.usage.values()),
             offers=self.offers(rows), lots=self.plan_lots.lots(self.now),
             taxation=self.taxation, used_share=self.used_share,
@@ -135,7 +136,7 @@ class SubscriptionLife(Life):
         own = self.plans[rows.get(Subscription, self.subscription_id).plan_id]
         wanted = self.wish.plan or own.key
         plan = next(one for one in self.plans.values() if one.key == wanted)
-        return catalogs.offers_of(plan, PRICE, BIRTH)
+        return catalogs.offers_of(plan, PRICE, self.birth)
 
     # -- what time does ------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class SubscriptionLife(Life):
         self.used_share = Decimal(self.dice.choice(("0", "0.3", "1")))
         units, terms = Decimal(self.dice.choice((1, 20, 300))), self.plan.limits[0].prices["EUR"]
         known = self.usage.get(row.cycle_start) or Arrear(
-            start_at=row.cycle_start, end_at=row.cycle_end, zone="UTC", currency="EUR",
+            start_at=row.cycle_start, end_at=row.cycle_end, zone=row.zone, currency="EUR",
             meter="calls", name="Calls", unit="call", sold=row.plan_key, tax_category="standard",
             included=Decimal(10), terms=terms,
             quantity=Decimal(10), overage=Decimal(0), overage_total=Decimal(0), events=0,
@@ -280,6 +281,8 @@ class SubscriptionLife(Life):
         if any(one.invoice_id == self.invoice_id for one in self.rows.of(DunningCase)):
             verb = self.dice.choice(steps)
             self.ask_of_it(partial(verb, invoice_id=self.invoice_id))
+            if verb is steps[-1]:
+                self.put_off_end(days=2)
 
     def correct(self) -> None:
         """An operator corrects the invoice."""

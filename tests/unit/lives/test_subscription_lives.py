@@ -14,7 +14,7 @@ from billing.money.payments.calls import Call
 from billing.money.payments.rules import Outcome
 from billing.money.subscriptions.commands import running
 from tests.searching import examples
-from tests.unit.lives.collections import Bank
+from tests.unit.lives.collections import LONG, Bank
 from tests.unit.lives.subscriptions import SubscriptionLife
 
 STEPS = 60
@@ -40,7 +40,24 @@ def live(dice: Random, steps: int) -> SubscriptionLife:
         else:
             life.do(step)
         life.hold_true()
+    else:
+        end(life)
     return life
+
+
+def end(life: SubscriptionLife) -> None:
+    """Its customer cancels it, and time alone goes on, until no more than a bank is asked daily."""
+    life.ask_of_it(partial(running.cancel, now=False))
+    for _ in range(LONG):
+        step = life.next_step()
+        if step is None:
+            life.hold_true_at_the_end()
+            return
+        life.do(step)
+        life.hold_true()
+    asked = life.next_step()
+    assert asked is not None
+    assert asked.name == "check", f"it goes on: {asked}"
 
 
 @settings(max_examples=examples(100))

@@ -960,15 +960,17 @@ $$;
 CREATE OR REPLACE FUNCTION credit_keep_end() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.ends_before := coalesce(OLD.ends_before, '[]') || jsonb_build_object(
+    UPDATE credit_lots AS l
+    SET ends_before = coalesce(l.ends_before, '[]') || jsonb_build_object(
         'expires_at', OLD.expires_at,
-        'seq', (SELECT b.seq FROM credit_balances AS b WHERE b.account_id = OLD.account_id));
-    RETURN NEW;
+        'seq', (SELECT b.seq FROM credit_balances AS b WHERE b.account_id = OLD.account_id))
+    WHERE l.id = NEW.id;
+    RETURN NULL;
 END;
 $$;
 
 CREATE OR REPLACE TRIGGER credit_end
-    BEFORE UPDATE OF expires_at ON credit_lots
+    AFTER UPDATE OF expires_at ON credit_lots
     FOR EACH ROW
     WHEN (NEW.expires_at IS DISTINCT FROM OLD.expires_at)
     EXECUTE FUNCTION credit_keep_end();

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from tests.integration.actors import Actors, Customer, wait_for
 
 # The share of a table's updates that is to be HOT, and how many updates a life here has at least.
-# In the rest a status or an id changes by which rows are found (docs/decisions/0017).
+# In the rest a status or an id changes by which rows are found (docs/decisions/0018).
 FLOORS: Final = {
     "credit_balances": (0.95, 40),
     "usage_counters": (0.95, 20),
@@ -34,6 +34,12 @@ MANY_COUNTERS: Final = text(
 )
 CHANGE_THEM: Final = text("UPDATE usage_counters SET quantity = 2 WHERE meter = 'many'")
 HOT_HERE: Final = text("SELECT pg_stat_get_xact_tuples_hot_updated('usage_counters'::regclass)")
+
+LOCKING: Final = text(
+    "SELECT tgrelid::regclass || ' has ' || tgname FROM pg_trigger"
+    " WHERE tgrelid::regclass::text = ANY (:names) AND NOT tgisinternal AND tgtype & 19 = 19"
+)
+"""Triggers BEFORE UPDATE FOR EACH ROW."""
 
 
 async def updates(connection: AsyncConnection) -> dict[str, tuple[int, int]]:
@@ -95,3 +101,12 @@ async def test_counters_of_many_accounts_are_changed_in_place_at_once(actors: Ac
     await engine.dispose()
     assert changed.rowcount == 500
     assert hot >= 0.95 * changed.rowcount
+
+
+async def test_no_trigger_locks_each_row_that_a_use_changes(actors: Actors) -> None:
+    """A row trigger before an update locks the row first, also where its columns stay."""
+    engine = create_async_engine(actors.stack.superuser_url)
+    async with engine.connect() as connection:
+        found = await connection.execute(LOCKING, {"names": list(FLOORS)})
+        assert found.scalars().all() == []
+    await engine.dispose()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 import psycopg
 from rich.console import Console
+from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -36,7 +37,9 @@ _AWAY: Final = (
     StackError, OSError, psycopg.Error, SQLAlchemyError, RPCError, RuntimeError, Unavailable,
     httpx2.HTTPError, TimeoutError,
 )  # fmt: skip
-_MARKS: Final = {"healthy": "[green]✓[/]", "unhealthy": "[red]✗[/]", "unknown": "[yellow]?[/]"}
+_MARKS: Final = {
+    "healthy": Text("✓", "green"), "unhealthy": Text("✗", "red"), "unknown": Text("?", "yellow"),
+}  # fmt: skip
 PARTS: Final = {
     "database": "Postgres",
     "migrations": "Schema",
@@ -56,11 +59,11 @@ ELSEWHERE: Final = frozenset({"temporal", "schedules", "workflows", "stripe", "p
 def examine(settings: Settings, stack: "StackInfo | None", console: Console) -> bool:
     """Print every sign; return True if all checks were made and passed."""
     found = asyncio.run(signs(settings, stack))
-    rows = list[tuple[str, str, str]]()
+    rows = list[tuple[str | Text, str, str | Text]]()
     for sign in found:
         rows.append((_MARKS[sign.state], sign.name, sign.words))
         if sign.state != "healthy":
-            rows.append(("", "", f"[dim]{sign.page}[/]"))
+            rows.append(("", "", Text(sign.page, "dim")))
     show_table(console, rows)
     return all(sign.state == "healthy" for sign in found)
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Protocol, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 from temporalio.service import RPCError
 
 from billing.core.errors import BillingError
@@ -221,9 +222,8 @@ def _asked(work: Coroutine[Any, Any, T], done: str = "") -> T:
         raise StackError(f"{done}Temporal does not answer: is it running?") from error
 
 
-def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
+def _rows(report: Report) -> Iterator[tuple[str | Text, str, str | Text]]:
     for check in report.checks:
-        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
-        yield mark, check.invariant, check.sentence
+        yield Text("✓", "green") if check.ok else Text("✗", "red"), check.invariant, check.sentence
         if not check.ok:
-            yield "", "", f"[red]{check.violations}: {', '.join(check.examples)}[/]"
+            yield "", "", Text(f"{check.violations}: {', '.join(check.examples)}", "red")

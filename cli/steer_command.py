@@ -51,7 +51,9 @@ def steer(
     ] = "",
     data: Data = None,
 ) -> None:
-    """Run one action on many subscriptions or their dunning. Try --dry-run first."""
+    """Run one action on many subscriptions or their dunning. Try --dry-run first. Exit code 1:
+    some were refused.
+    """
     said = {
         "act": act, "reason": reason, "days": days,
         "subscription_ids": subscription, "account_ids": account, "plan": plan,
@@ -75,6 +77,8 @@ def _steer(data: Path | None, body: Json, *, dry_run: bool, key: str) -> None:
     would = "would be steered" if dry_run else "steered"
     owed = "overdue of them" if dry_run else "overdue of them before"
     typer.echo(f"{number - refused} {would}, {refused} refused; {owed}: {money or 'nothing'}")
+    if refused:
+        raise typer.Exit(1)
 
 
 def _all(client: httpx2.Client, body: Json, *, dry_run: bool, key: str) -> Iterator[Json]:

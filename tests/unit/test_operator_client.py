@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import jwt
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from billing.core.settings import load_settings
 from cli.__main__ import app
@@ -175,9 +175,8 @@ def test_what_is_only_stored_is_told_instead_of_read() -> None:
     assert content(httpx2.Response(202, json={"status": "ready"})) == {"status": "ready"}
 
 
-def test_what_was_overdue_is_no_more_said_to_be_once_it_is_steered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def steered(monkeypatch: pytest.MonkeyPatch, **changed: object) -> Result:
+    """The command on one subscription, which the API answers with."""
     invoice = {
         "invoice_id": "inv_1", "invoice_number": "A-1", "amount_cents": 4900, "status": "paid",
         "dunning_status": "recovered", "next_step": None, "next_at": None, "result": "succeeded",
@@ -188,12 +187,25 @@ def test_what_was_overdue_is_no_more_said_to_be_once_it_is_steered(
     }  # fmt: skip
 
     def answered(_: httpx2.Client, request: httpx2.Request, **__: object) -> httpx2.Response:
-        page = {"data": [one], "pagination": {"next_cursor": None}}
+        page = {"data": [one | changed], "pagination": {"next_cursor": None}}
         return httpx2.Response(200, json=page, request=request)
 
     monkeypatch.setattr(httpx2.Client, "send", answered)
     monkeypatch.setenv("BILLING_TOKEN", "theirs")
-    done = CliRunner().invoke(app, ["steer", "retry", "--reason", "a wish"])
+    return CliRunner().invoke(app, ["steer", "retry", "--reason", "a wish"])
+
+
+def test_what_was_overdue_is_no_more_said_to_be_once_it_is_steered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = steered(monkeypatch)
     assert done.stdout.splitlines()[-1] == (
         "1 steered, 0 refused; overdue of them before: 49.00 USD"
     )
+    assert done.exit_code == 0
+
+
+def test_who_is_refused_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = steered(monkeypatch, refused="NO_OPEN_CASE", detail="it owes nothing", invoices=[])
+    assert done.stdout.splitlines()[-1].startswith("0 steered, 1 refused")
+    assert done.exit_code == 1

@@ -4,6 +4,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from cli.pages import show_table
 
@@ -32,3 +33,10 @@ def test_on_a_terminal_a_long_word_goes_on_in_the_next_line(width: int) -> None:
     lines = shown(width, terminal=True)
     assert max(map(len, lines)) <= width
     assert DIGEST in "".join("".join(lines).split())
+
+
+def test_words_are_no_markup() -> None:
+    console = Console(file=StringIO(), width=80, color_system=None)
+    show_table(console, [("disk [/srv/a]", "[red]full[/]", Text("seen", "dim"))])
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().split("  ") == ["disk [/srv/a]", "[red]full[/]", "seen\n"]

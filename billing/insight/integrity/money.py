@@ -8,6 +8,7 @@ from typing import Final
 
 from billing.core.literals import texts
 from billing.money.invoices.balances import ADJUSTMENTS
+from billing.money.invoices.series import OF_TESTS
 from billing.money.invoices.sums import LINE_TOTAL
 
 _REDEEMED: Final = """
@@ -208,19 +209,19 @@ QUERIES: Final[dict[str, str]] = {
           AND EXISTS (SELECT FROM payment_methods x
                       WHERE x.account_id = a.id AND x.status = 'active')
     """,
-    "tests_apart": """
+    "tests_apart": f"""
         SELECT a.id AS account_id, public_id('acc', a.id) AS subject
         FROM accounts a
         WHERE EXISTS (SELECT FROM invoices i
-                      WHERE i.account_id = a.id AND (i.series LIKE 'TEST-%') <> a.is_test)
-    """,
+                      WHERE i.account_id = a.id AND (i.series LIKE '{OF_TESTS}%') <> a.is_test)
+    """,  # noqa: S608
     # For a single account this can be checked only in the account's own series.
-    "invoice_numbers": """
+    "invoice_numbers": f"""
         WITH numbered AS (
             SELECT account_id, series, number FROM invoices
-            WHERE number IS NOT NULL AND series LIKE 'TEST-%'
+            WHERE number IS NOT NULL AND series LIKE '{OF_TESTS}%'
             UNION ALL
-            SELECT account_id, series, number FROM credit_notes WHERE series LIKE 'TEST-%'
+            SELECT account_id, series, number FROM credit_notes WHERE series LIKE '{OF_TESTS}%'
         ), counted AS (
             SELECT account_id, series, count(*) AS numbers,
                    max(substr(number, length(series) + 2)::bigint) AS last
@@ -232,7 +233,7 @@ QUERIES: Final[dict[str, str]] = {
             FROM skipped_numbers GROUP BY series) k USING (series)
         WHERE c.numbers + coalesce(k.numbers, 0) <> greatest(c.last, k.last)
            OR s.last_number IS DISTINCT FROM greatest(c.last, k.last)
-    """,
+    """,  # noqa: S608
     "invoice_sums": """
         SELECT i.account_id, public_id('inv', i.id) AS subject
         FROM invoices i

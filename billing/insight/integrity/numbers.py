@@ -20,6 +20,7 @@ from billing.insight.integrity import store
 from billing.insight.integrity.rules import EXAMPLES
 from billing.insight.integrity.schemas import Broken
 from billing.insight.integrity.tables import proven_series
+from billing.money.invoices.series import OF_TESTS
 
 NAME: Final = "invoice_numbers"
 PART: Final = 10_000
@@ -42,7 +43,7 @@ _LISTED: Final = text(
         FROM (SELECT series FROM given WHERE series IS NOT NULL
               UNION SELECT series FROM invoice_series) n
         LEFT JOIN invoice_series s USING (series)
-        WHERE n.series NOT LIKE 'TEST-%'
+        WHERE n.series NOT LIKE '{OF_TESTS}%'
     ), counted AS (
         SELECT series, last, {_NUMBER.format(series="series", n="last + 1")} AS next FROM named
     )

@@ -8,6 +8,8 @@ from billing.core import ids
 
 INVOICES: Final = "INV"
 CREDIT_NOTES: Final = "CN"
+OF_TESTS: Final = "TEST-"
+"""The series of test accounts begin with it, and no others."""
 DIGITS: Final = 6
 """A number has at least so many digits, zeros before it."""
 
@@ -17,6 +19,11 @@ def of_issuer(kind: str, issuer_id: UUID | None) -> str:
     if issuer_id is None:
         return kind
     return f"{kind}-{ids.encode(ids.ISSUER, issuer_id)[-6:].upper()}"
+
+
+def of_test(kind: str, account_id: UUID) -> str:
+    """Return the series of a test account, which is its own, because its clock is its own."""
+    return f"{OF_TESTS}{ids.encode(ids.ACCOUNT, account_id)[-10:].upper()}-{kind}"
 
 
 def of_all(issuers: Iterable[UUID]) -> list[str]:

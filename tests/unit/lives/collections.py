@@ -218,7 +218,7 @@ class Life:
         self.dice.choice(verbs)()
 
     def put_off_end(self, *, days: int) -> None:
-        """What is late already is put off from now on."""
+        """An end that is late already is put off from now on."""
         late = max(self.put_off.get(self.invoice_id, self.now), self.now)
         self.put_off[self.invoice_id] = late + timedelta(days=days)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from billing.catalog.rating.schemas import BY_PLAN
+from billing.catalog.rating.schemas import BY_CREDITS, BY_PAID_CREDITS, BY_PLAN
 from billing.core.frozen import Frozen
 from billing.core.money import ZERO
 from billing.metering.budgets.rules import ALERT_PERCENTS
@@ -36,6 +36,11 @@ class Asked:
     def is_by_plan(self) -> bool:
         """True if the plan would pay for it, as far as it limits the meter (usage_allotted)."""
         return self.billing_method in (None, BY_PLAN)
+
+    @property
+    def is_by_credits(self) -> bool:
+        """True if credits are to pay it, whatever the plan would."""
+        return self.billing_method in (BY_CREDITS, BY_PAID_CREDITS)
 
 
 class Quota(Frozen):

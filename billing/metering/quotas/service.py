@@ -76,8 +76,8 @@ async def check(
     """Compare a use with the limits at `used_at` (None: now); reserves nothing [H1].
 
     One that `is_claimed` already needs no price and no access. Errors: METER_NOT_FOUND;
-    PRODUCT_PRICING_NOT_FOUND for an unknown product; USAGE_TOO_LARGE; NO_ENTITLEMENT if only a
-    plan would pay, and none gives access.
+    PRODUCT_PRICING_NOT_FOUND for an unknown product, or if credits are to pay what only plans do;
+    USAGE_TOO_LARGE; NO_ENTITLEMENT if only a plan would pay, and none gives access.
     """
     place = await _place(connection, account_id, used_at)
     meter, counts = await usage_store.meter_of(
@@ -89,6 +89,8 @@ async def check(
     ((decision, limits, counter),) = await _decide(connection, [place], meter, counts, asked)
     broken = None
     if not place.is_late:
+        if not is_claimed and asked.is_by_credits:
+            await _demand_included(connection, place, decision, asked)
         anew = usage_rules.rise(asked.amount, counts, None)
         broken = await _broken_budget(connection, place, asked, decision, counter, anew)
     # A use at a fixed time stays in its window: waiting frees nothing for it.
@@ -327,6 +329,17 @@ async def _demand_plan(
         return
     if await _only_plans_pay(connection, meter, asked, place.at):
         access.demand(period, meter)
+
+
+async def _demand_included(
+    connection: AsyncConnection, place: _Place, decision: Decision, asked: Asked
+) -> None:
+    """Refuse a use that credits are to pay if only a plan would, and does not include it. Errors:
+    PRODUCT_PRICING_NOT_FOUND.
+    """
+    meter, units = decision.meter, decision.requested
+    if await _only_plans_pay(connection, meter, asked, place.at):
+        await quoting.demand_included(connection, place.account_id, meter, units, place.at)
 
 
 async def _only_plans_pay(

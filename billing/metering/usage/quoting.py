@@ -93,12 +93,19 @@ async def operation_total(
     unit_price = await store.operation_cost(connection, operation, at)
     if unit_price is None:
         return ZERO
-    period = await store.open_period(connection, account_id, at)
-    allowance = None
-    if period is not None:
-        counters = await store.cycle_counters(connection, account_id, period.start_at)
-        allowance = await _allowance(connection, account_id, meter, period, counters.get(meter), at)
-    return rating.rate(units, PriceTerms(unit_price=unit_price), allowance=allowance).total
+    rated = await _rate_open(connection, account_id, meter, units, unit_price, at)
+    return rated.total
+
+
+async def demand_included(
+    connection: AsyncConnection, account_id: UUID, meter: str, units: Decimal, at: datetime
+) -> None:
+    """Refuse `units` of a meter without prices that credits are to pay, as recording does, if a
+    plan does not include all of them. Errors: PRODUCT_PRICING_NOT_FOUND.
+    """
+    rated = await _rate_open(connection, account_id, meter, units, ZERO, at)
+    if rated.charged:
+        raise NotFound("PRODUCT_PRICING_NOT_FOUND")
 
 
 async def claimed(
@@ -126,6 +133,23 @@ async def price_in_money(
     if price is None or not price.terms.is_plain:
         return None
     return rating.rate(record.charged_units, price.terms, currency=currency)
+
+
+async def _rate_open(
+    connection: AsyncConnection,
+    account_id: UUID,
+    meter: str,
+    units: Decimal,
+    unit_price: Decimal,
+    at: datetime,
+) -> Rating:
+    """Rate units of a meter after those of the open cycle, in credits."""
+    period = await store.open_period(connection, account_id, at)
+    allowance = None
+    if period is not None:
+        counters = await store.cycle_counters(connection, account_id, period.start_at)
+        allowance = await _allowance(connection, account_id, meter, period, counters.get(meter), at)
+    return rating.rate(units, PriceTerms(unit_price=unit_price), allowance=allowance)
 
 
 async def _rate(

@@ -71,6 +71,27 @@ async def test_a_plan_that_blocks_is_not_asked_about_what_credits_pay(new_shop: 
     assert wrong.status_code == 422
 
 
+async def test_credits_are_asked_to_pay_a_feature_without_a_price_as_they_would_pay_it(
+    new_shop: NewShop,
+) -> None:
+    shop = await on_plan(new_shop, "free")  # includes 50
+    await shop.grant("100")
+    wallet, by_credits = (
+        AI | {"billing_method": m} for m in ("wallet_deduction", "credit_consumption")
+    )
+    for one in (wallet, by_credits):
+        assert (await ask(shop, "20", **one))["allowed"]
+        await shop.record("20", product_id=None, **one)
+    await claim(shop, "5", **AI)
+    for amount, status in (("6", 404), ("5", 200)):
+        asked = await shop.post("/quota/check", by_credits | {"requested_amount": amount})
+        assert asked.status_code == status, asked.text
+        used = await shop.record(amount, status + (status == 200), product_id=None, **by_credits)
+        assert asked.json().get("code") == used.get("code")
+    # Of a meter whose products have prices it may name the product later.
+    await ask(shop, "1", feature_type="api_calls", billing_method="credit_consumption")
+
+
 async def test_a_claim_that_nobody_settles_gives_its_part_of_the_plan_back(
     new_shop: NewShop,
 ) -> None:

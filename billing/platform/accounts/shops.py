@@ -19,12 +19,16 @@ def shop_host(domain: str) -> str | None:
     """
     address = unquote(domain).strip()
     try:
-        parts = urlsplit(address if _SCHEME.match(address) else f"//{address}")
+        is_bare = not _SCHEME.match(address)
+        parts = urlsplit(f"//{address}" if is_bare else address)
         # `x:shop.example`, `https:/shop.example`: the word before the colon is no host.
         if "\\" in address or (parts.port is None and parts.netloc.endswith(":")):
             return None
         # Browsers take wide letters, other dots and invisible signs for the same host.
         name = (parts.hostname or "").encode("idna").decode().lower().rstrip(".")
     except ValueError:
+        return None
+    # `x/shop.example`: the word before the slash is no host either.
+    if is_bare and "." not in name and (parts.path or parts.query or parts.fragment):
         return None
     return name if _HOST.fullmatch(name) else None

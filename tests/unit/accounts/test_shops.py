@@ -28,8 +28,14 @@ def test_a_host_in_another_script_is_its_name_in_ascii() -> None:
         "", "/admin", "a..example", "a.example!", "a.example\\x", "[a", "a b", "x" * 64,
         "x:a.example", "http:\\\\a.example", "https:/a.example", "https:a.example", "https:",
         "https%3A/a.example", "https:///a.example", "https://https://a.example", "a.example:65536",
-        "a.example:\u0661", "a.example/\\b.example", "://a.example",
+        "a.example:\u0661", "a.example/\\b.example", "://a.example", "x/a.example", "x?a.example",
+        "x#a.example", "x:443/a.example", "x%2Fa.example", "me@x/a.example",
     ],
 )  # fmt: skip
 def test_what_names_no_host_is_no_shop(text: str) -> None:
     assert shop_host(text) is None
+
+
+@pytest.mark.parametrize("domain", ["shop", "shop:8080", "http://shop/admin"])
+def test_a_host_of_ones_own_network_has_no_dot(domain: str) -> None:
+    assert shop_host(domain) == "shop"

@@ -126,9 +126,9 @@ def take_room(w: Work[InvoiceFacts]) -> None:
 
 
 def _take_all_freed(w: Work[InvoiceFacts], rows: list[Refund | Dispute]) -> None:
-    """Have each take its freed room, the oldest first."""
+    """Have each take its freed room, the oldest first, as it stands after those before it."""
     for row in sorted(rows, key=lambda one: (one.created_at, one.id)):
-        _take_freed(w, row)
+        _take_freed(w, w.rows.get(type(row), row.id))
 
 
 def take_returned(

@@ -97,6 +97,20 @@ def test_a_debt_is_owed_in_full_once_the_room_of_a_refund_that_fails_is_free(par
     assert sum(one.amount_minor for one in customer.rows.of(CreditNote)) == PRICE
 
 
+@pytest.mark.parametrize("second", [1, 50, 100])
+def test_what_two_refunds_leave_of_a_loss_that_a_bank_returns_is_owed_no_more(second: int) -> None:
+    """Both find room by the failed refund, and each leaves its debt to the dispute."""
+    customer = Customer(0)
+    for part in (50, second):
+        act(customer, ("dashboard", part))
+    act(customer, ("ask", PRICE, "provider", "succeeded"))
+    customer.dispute(None)
+    customer.hear()
+    customer.end()
+    [dispute] = customer.rows.of(Dispute)
+    assert (dispute.state, dispute.loss_minor, customer.balance) == ("won", 0, 0)
+
+
 @settings(max_examples=examples(300))
 @given(st.sampled_from((0, 0, 100)), st.lists(ACTS, max_size=12))
 def test_who_has_paid_a_debt_with_a_price_pays_for_what_was_served_once(

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from billing.core import periods
 from billing.matters.effects import Announce, Work
 from billing.money.contracts.schemas import Contract, ContractPrice, ContractTerms
 from billing.money.payment_methods.rules import valid_until
@@ -95,8 +96,9 @@ def test_a_card_that_ends_is_told_of_where_it_pays_for_add_ons_alone(
 def ends_before_its_charge(life: SubscriptionLife) -> None:
     card = payments.default_card(life.rows)
     assert card is not None
-    ends = life.now.replace(day=1)
-    life.work().change(card, exp_year=ends.year, exp_month=ends.month - 1)
+    charged_at = periods.to_wall(life.now, life.subscription.zone)
+    ends = charged_at.replace(day=1) - timedelta(days=1)
+    life.work().change(card, exp_year=ends.year, exp_month=ends.month)
 
 
 def notices(life: SubscriptionLife, facts: SubscriptionFacts) -> list[int]:

@@ -287,6 +287,10 @@ class Facts:
 F_co = TypeVar("F_co", bound=Facts, covariant=True)
 
 
+class LostUpdate(Exception):
+    """A decision would overwrite a value that it has written itself since it read the row."""
+
+
 @dataclass(slots=True)
 class Work(Generic[F_co]):
     """One decision in the making."""
@@ -315,7 +319,8 @@ class Work(Generic[F_co]):
         return row
 
     def change(self, row: R, **fields: Any) -> R:
-        """Overwrite fields of a row; return the changed row."""
+        """Overwrite fields of a row as it was read; return the changed row. Errors: LostUpdate."""
+        self._demand_fresh(row, fields)
         self.do(Change(type(row), row.id, fields))
         return self.rows.get(type(row), row.id)
 
@@ -324,9 +329,21 @@ class Work(Generic[F_co]):
         self.do(Remove(type(row), row.id))
 
     def issue(self, row: R, series: str, **fields: Any) -> R:
-        """Overwrite fields of a row together with the next number of a series."""
+        """Overwrite fields of a row together with the next number of a series. Errors:
+        LostUpdate.
+        """
+        self._demand_fresh(row, fields)
         self.do(Issue(Change(type(row), row.id, fields), series))
         return self.rows.get(type(row), row.id)
+
+    def _demand_fresh(self, read: R, fields: Mapping[str, Any]) -> None:
+        """Refuse to reckon with what was read before an earlier effect changed it."""
+        now = self.rows.get(type(read), read.id)
+        if now is read:
+            return
+        for name, value in fields.items():
+            if getattr(now, name) not in (getattr(read, name), value):
+                raise LostUpdate(f"{type(read).__name__}.{name} of {read.id}")
 
     def announce(
         self,
